@@ -1,0 +1,81 @@
+"""Every failure the service can name, each with a sentence that a caller may read.
+
+An error carries a kind (its class) and never a status: the two edges, `http` and `consumer`, each own a table
+from kind to answer, because a status means different things to a caller and to a KafkaSource.
+"""
+
+from enum import StrEnum
+from typing import Any
+
+
+class FailureCode(StrEnum):
+    """Why an image ended as `failed`: a closed list that clients may switch on."""
+
+    EMPTY_FILE = "empty_file"
+    FILE_TOO_LARGE = "file_too_large"
+    UNSUPPORTED_FORMAT = "unsupported_format"
+    CORRUPT_IMAGE = "corrupt_image"
+    TOO_MANY_PIXELS = "too_many_pixels"
+    UNSAFE_SVG = "unsafe_svg"
+    DECODER_TIMEOUT = "decoder_timeout"
+    DECODER_OUT_OF_MEMORY = "decoder_out_of_memory"
+    DECODER_CRASHED = "decoder_crashed"
+    UPLOAD_MISSING = "upload_missing"
+    WORKER_LOST = "worker_lost"
+    DELIVERY_GIVEN_UP = "delivery_given_up"
+
+
+class ServiceError(Exception):
+    """A failure with a name. `public` may be shown to anyone; the exception's cause may not."""
+
+    code = "internal_error"
+
+    def __init__(self, public: str, *, code: str | None = None, details: list[dict[str, Any]] | None = None) -> None:
+        super().__init__(public)
+        self.public = public
+        self.code = code or self.code
+        self.details = details or []
+
+
+class Invalid(ServiceError):
+    """The input breaks a rule of its own form; the sentence says which parameter, and why."""
+
+    code = "invalid_input"
+
+
+class TooLarge(ServiceError):
+    """More bytes than the service takes."""
+
+    code = "too_large"
+
+
+class Unsupported(ServiceError):
+    """A type of file or of body that the service does not take."""
+
+    code = "unsupported_media_type"
+
+
+class NotFound(ServiceError):
+    """What was asked for does not exist, or not any more, or not yet."""
+
+    code = "not_found"
+
+
+class Conflict(ServiceError):
+    """The state of things forbids it now; the same request may succeed later."""
+
+    code = "conflict"
+
+
+class Rejected(ServiceError):
+    """The bytes of an image were refused, for good: no retry can change the answer."""
+
+    def __init__(self, failure: FailureCode, public: str) -> None:
+        super().__init__(public, code=failure.value)
+        self.failure = failure
+
+
+class Unavailable(ServiceError):
+    """Something we stand on is out of reach, or someone else holds the image: try again later."""
+
+    code = "unavailable"
