@@ -1,0 +1,162 @@
+"""The decoder box: child processes that decode untrusted images, so that what an image does, it does to a child.
+
+The parent's side. It loads no imaging library, and believes nothing that comes back beyond the forms in `wire`.
+"""
+
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import IO, cast
+
+from pydantic import ValidationError
+
+from shared_lib.errors import FailureCode, Rejected, ServiceError
+from shared_lib.pipeline import wire
+from shared_lib.pipeline.limits import Limits
+from shared_lib.pipeline.recipe import Recipe
+from shared_lib.pipeline.rendition import Rendered, Rendition
+
+# All that a child knows of its surroundings; above all, none of the parent's secrets.
+_ENVIRONMENT = {
+    "LC_ALL": "C.UTF-8",
+    "MALLOC_ARENA_MAX": "2",  # each arena of glibc's reserves 64 MiB of the address space that RLIMIT_AS counts
+    "VIPS_BLOCK_UNTRUSTED": "1",  # loaders that libvips does not fuzz
+    "VIPS_CONCURRENCY": "1",  # one core per child: it is images that run side by side
+    "VIPS_DISC_THRESHOLD": "1024g",  # never a temporary file: the limit on memory decides
+    "VIPS_WARNING": "0",  # an image cannot write into our log
+}
+
+
+class DecoderCrashed(ServiceError):
+    """A child died in the middle of an image, by itself. The image may be to blame, or may not: count, and retry."""
+
+    code = FailureCode.DECODER_CRASHED.value
+
+
+class DecoderBox:
+    """As many children as there are cores, started when first needed, shared by any number of threads.
+
+    Make one per process, after it has forked: a child that two processes talk to would mix up their images.
+    """
+
+    def __init__(self, limits: Limits, *, children: int = os.cpu_count() or 1) -> None:
+        self._limits = limits
+        # Last in, first out: a warm child is preferred to starting another.
+        self._idle: queue.LifoQueue[_Child | None] = queue.LifoQueue()
+        for _ in range(children):
+            self._idle.put(None)
+        # Children die with the thread that started them (see `confinement`), so it must be one that stays.
+        self._starter = ThreadPoolExecutor(1, thread_name_prefix="decoder-box")
+
+    def render(self, data: bytes, recipes: Sequence[Recipe]) -> Rendered:
+        """Make each recipe's rendition of the image; waits while all children are busy.
+
+        Raises Rejected for an image that is refused for good, and DecoderCrashed when its child died.
+        """
+        if len(data) > self._limits.max_bytes:
+            raise Rejected(FailureCode.FILE_TOO_LARGE, self._limits.bytes_exceeded(len(data)))
+        child = self._idle.get()
+        try:
+            if child is None or child.is_spent:
+                child = self._replace(child)
+            return child.render(data, recipes)
+        finally:
+            self._idle.put(child)
+
+    def close(self) -> None:
+        """End all children that are idle, and each busy one with its image. The box cannot be used any more."""
+        self._starter.shutdown()
+        while not self._idle.empty():
+            child = self._idle.get()
+            if child is not None:
+                child.end()
+
+    def _replace(self, child: "_Child | None") -> "_Child":
+        if child is not None:
+            child.end()
+        return self._starter.submit(_Child, self._limits).result()
+
+
+class _Child:
+    """One child process and the way to talk to it; used by one thread at a time."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._images = 0
+        self._broken = False
+        self._process = subprocess.Popen(  # noqa: S603  # our own module, by our own interpreter
+            [sys.executable, "-I", "-m", "shared_lib.pipeline.child", limits.model_dump_json()],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=_ENVIRONMENT,
+            start_new_session=True,  # a Ctrl-C is for the parent, which then closes the box
+        )
+
+    @property
+    def is_spent(self) -> bool:
+        return self._broken or self._images >= self._limits.images_per_child or self._process.poll() is not None
+
+    def render(self, data: bytes, recipes: Sequence[Recipe]) -> Rendered:
+        self._images += 1
+        timed_out = threading.Event()
+
+        def time_out() -> None:
+            timed_out.set()
+            self._process.kill()
+
+        timer = threading.Timer(self._limits.wall_seconds, time_out)
+        timer.start()
+        try:
+            reply, body = self._exchange(data, recipes)
+        except (EOFError, BrokenPipeError, ValidationError) as error:
+            raise self._explain(timed_out=timed_out.is_set()) from error
+        finally:
+            timer.cancel()
+        if reply.answer is None:
+            raise self._refuse(reply.refusal)
+        return _assemble(reply.answer, body, recipes)
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            cast("IO[bytes]", pipe).close()
+
+    def _exchange(self, data: bytes, recipes: Sequence[Recipe]) -> tuple[wire.Reply, bytes]:
+        wire.write(cast("IO[bytes]", self._process.stdin), wire.Task(recipes=tuple(recipes)), [data])
+        header, body = wire.read(cast("IO[bytes]", self._process.stdout), self._limits.max_output_bytes)
+        return wire.Reply.model_validate_json(header), body
+
+    def _refuse(self, refusal: wire.Refusal | None) -> ServiceError:
+        if refusal is None:
+            return self._explain(timed_out=False)
+        if refusal.code is FailureCode.DECODER_OUT_OF_MEMORY:
+            self._broken = True
+            mib = self._limits.memory_bytes >> 20
+            return Rejected(refusal.code, f"The image needs more than the {mib:,} MiB of memory that one may take.")
+        return Rejected(refusal.code, refusal.public)
+
+    def _explain(self, *, timed_out: bool) -> ServiceError:
+        """Name what ended the child. It is gone afterwards, whatever state it was in."""
+        self._broken = True
+        self._process.kill()
+        status = self._process.wait()
+        if timed_out:
+            seconds = f"{self._limits.wall_seconds:g} s"
+            return Rejected(FailureCode.DECODER_TIMEOUT, f"The image took longer than the {seconds} that one may take.")
+        return DecoderCrashed(f"The decoder ended abnormally (status {status}).")
+
+
+def _assemble(answer: wire.Answer, body: bytes, recipes: Sequence[Recipe]) -> Rendered:
+    """Join what the child made with what was asked for: names and hashes are ours, not the child's to choose."""
+    renditions = []
+    start = 0
+    for recipe, encoded in zip(recipes, answer.renditions, strict=True):
+        data = body[start : start + encoded.size]
+        start += encoded.size
+        renditions.append(Rendition(recipe.name, recipe.hash, encoded.format, encoded.width, encoded.height, data))
+    return Rendered(answer.format, answer.width, answer.height, tuple(renditions))

@@ -1,0 +1,55 @@
+"""The process in the box: reads an image from its stdin, writes renditions to its stdout, until its stdin ends.
+
+Started by `box` as `python -I -m shared_lib.pipeline.child`, with no environment to speak of.
+"""
+
+import os
+import sys
+from typing import IO
+
+from shared_lib.errors import FailureCode, Rejected
+from shared_lib.pipeline import confinement, wire
+from shared_lib.pipeline.limits import Limits
+from shared_lib.pipeline.render import render
+
+
+def main() -> None:
+    limits = Limits.model_validate_json(sys.argv[1])
+    requests, replies = sys.stdin.buffer, _claim_stdout()
+    confinement.confine(limits)
+    while True:
+        try:
+            header, data = wire.read(requests, limits.max_bytes)
+        except EOFError:
+            return
+        confinement.grant_cpu(limits)
+        task = wire.Task.model_validate_json(header)
+        reply, body = _carry_out(task, data, limits)
+        wire.write(replies, reply, body)
+        if reply.refusal is not None and reply.refusal.code is FailureCode.DECODER_OUT_OF_MEMORY:
+            return  # who knows which library is left in which state
+
+
+def _carry_out(task: wire.Task, data: bytes, limits: Limits) -> tuple[wire.Reply, list[bytes]]:
+    try:
+        rendered = render(data, task.recipes, limits)
+    except Rejected as reason:
+        return wire.Reply(refusal=wire.Refusal(code=reason.failure, public=reason.public)), []
+    except MemoryError:
+        return wire.Reply(refusal=wire.Refusal(code=FailureCode.DECODER_OUT_OF_MEMORY, public="")), []
+    encoded = tuple(
+        wire.Encoded(format=r.format, width=r.width, height=r.height, size=len(r.data)) for r in rendered.renditions
+    )
+    answer = wire.Answer(format=rendered.format, width=rendered.width, height=rendered.height, renditions=encoded)
+    return wire.Reply(answer=answer), [r.data for r in rendered.renditions]
+
+
+def _claim_stdout() -> IO[bytes]:
+    """Keep the way to the parent for ourselves: what a native library prints goes to stderr."""
+    replies = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    return replies
+
+
+if __name__ == "__main__":
+    main()

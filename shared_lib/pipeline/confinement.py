@@ -1,0 +1,41 @@
+"""What a child gives up before it sees its first byte of an image."""
+
+import ctypes
+import resource
+import signal
+
+from shared_lib.pipeline.limits import Limits
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_NO_NEW_PRIVS = 38
+_MAX_OPEN_FILES = 64
+
+
+def confine(limits: Limits) -> None:
+    """Take from this process, for good, what decoding does not need. Each step also works for an ordinary user."""
+    _limit(resource.RLIMIT_AS, limits.memory_bytes)
+    _limit(resource.RLIMIT_NOFILE, _MAX_OPEN_FILES)
+    _limit(resource.RLIMIT_FSIZE, 0)  # pipes are not files: nothing is ever written to a disk
+    _limit(resource.RLIMIT_CORE, 0)  # a core would hold someone's picture
+    libc = ctypes.CDLL(None, use_errno=True)
+    if hasattr(libc, "prctl"):  # Linux
+        libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+        # A child in the middle of an image would not see its stdin close; the box starts children from a thread that
+        # lives as long as the box, since it is that thread's death, not the process's, which the kernel watches.
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def grant_cpu(limits: Limits) -> None:
+    """Allow this process the processor time of one more image; beyond it the kernel sends SIGXCPU, which ends it."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    spent = int(used.ru_utime + used.ru_stime) + 1
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (spent + limits.cpu_seconds, hard))
+
+
+def _limit(what: int, most: int) -> None:
+    """Set soft and hard limit, but never above what the process was given."""
+    _, hard = resource.getrlimit(what)
+    if hard != resource.RLIM_INFINITY:
+        most = min(most, hard)
+    resource.setrlimit(what, (most, most))

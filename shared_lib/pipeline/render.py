@@ -1,0 +1,40 @@
+"""Encoded bytes and recipes to renditions: the whole pipeline, in order. Runs only inside the box."""
+
+from collections.abc import Sequence
+
+import pyvips
+
+from shared_lib.pipeline.colour import to_srgb
+from shared_lib.pipeline.decode import Source, corrupt, decode, inspect
+from shared_lib.pipeline.encode import encode, format_for
+from shared_lib.pipeline.limits import Limits
+from shared_lib.pipeline.operations import cover, scale_to_cover
+from shared_lib.pipeline.recipe import Recipe
+from shared_lib.pipeline.rendition import Rendered, Rendition
+
+_OUT_OF_MEMORY = "out of memory"  # how libvips words a failed allocation
+
+
+def render(data: bytes, recipes: Sequence[Recipe], limits: Limits) -> Rendered:
+    """Make all renditions of one image. Raises Rejected for bytes that are refused, MemoryError beyond the limit."""
+    source = inspect(data, limits)
+    width, height = source.upright_size
+    try:
+        renditions = tuple(_render_one(source, recipe) for recipe in recipes)
+    except pyvips.Error as error:
+        if _OUT_OF_MEMORY in str(error):
+            raise MemoryError from error
+        raise corrupt(source.format) from error
+    return Rendered(source.format, width, height, renditions)
+
+
+def _render_one(source: Source, recipe: Recipe) -> Rendition:
+    scale = max(scale_to_cover(source.upright_size, resize) for resize in recipe.operations)
+    image = decode(source, min(1.0, scale))
+    if image.interpretation == "cmyk":
+        image = to_srgb(image)  # four channels of ink: one of them would be taken for alpha
+    for resize in recipe.operations:
+        image = cover(image, resize)
+    image = to_srgb(image)
+    to = format_for(recipe.output, source.format, image)
+    return Rendition(recipe.name, recipe.hash, to, image.width, image.height, encode(image, to, recipe.output))

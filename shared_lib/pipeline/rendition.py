@@ -1,0 +1,44 @@
+"""What comes out of the pipeline: renditions, and what was learnt about their source on the way."""
+
+from dataclasses import dataclass
+
+from shared_lib.pipeline.formats import Format
+
+
+@dataclass(frozen=True, slots=True)
+class Rendition:
+    """One encoded image, made by one recipe."""
+
+    name: str
+    recipe_hash: str
+    format: Format
+    width: int
+    height: int
+    data: bytes
+
+    @property
+    def content_type(self) -> str:
+        return self.format.content_type
+
+    @property
+    def extension(self) -> str:
+        return self.format.extension
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A source as it really is, whatever it was called, with its renditions in the recipes' order."""
+
+    format: Format
+    width: int
+    """In px, after orientation."""
+    height: int
+    renditions: tuple[Rendition, ...]
+
+    @property
+    def content_type(self) -> str:
+        return self.format.content_type
+
+    @property
+    def extension(self) -> str:
+        return self.format.extension

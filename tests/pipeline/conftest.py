@@ -1,0 +1,14 @@
+"""One decoder box for the whole folder, as one process has in production."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from shared_lib.pipeline import DecoderBox, Limits
+
+
+@pytest.fixture(scope="session")
+def box() -> Iterator[DecoderBox]:
+    box = DecoderBox(Limits())
+    yield box
+    box.close()
