@@ -79,3 +79,8 @@ class Unavailable(ServiceError):
     """Something we stand on is out of reach, or someone else holds the image: try again later."""
 
     code = "unavailable"
+
+
+def look_up(table: dict[type[ServiceError], int], error: ServiceError, otherwise: int) -> int:
+    """What an edge's table says of an error, or of the nearest kind that it is one of."""
+    return next((table[kind] for kind in type(error).__mro__ if kind in table), otherwise)

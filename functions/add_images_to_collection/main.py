@@ -1,0 +1,24 @@
+"""POST /api/v1/collections/{uuid}/relationships/images: put images into a collection.
+
+All of them or none. An image that is in another collection moves.
+"""
+
+from uuid import UUID
+
+import functions_framework
+
+from shared_lib.http import endpoint
+from shared_lib.images import ImageReferences, Message, MetaMessage
+from shared_lib.runtime import Runtime
+
+
+@functions_framework.http
+@endpoint(
+    "POST",
+    "/api/v1/collections/{uuid}/relationships/images",
+    returns=MetaMessage,
+    refusals={404: "Collection or image not found"},
+)
+def main(rt: Runtime, *, uuid: UUID, body: ImageReferences) -> MetaMessage:
+    rt.collections.add_images(uuid, body.uuids)
+    return MetaMessage(meta=Message(message="Images added to collection"))

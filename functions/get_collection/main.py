@@ -1,0 +1,35 @@
+"""GET /api/v1/collections/{uuid}: show a collection and its images, a page of them at a time."""
+
+from typing import Literal
+from uuid import UUID
+
+import functions_framework
+
+from shared_lib.http import endpoint
+from shared_lib.images import Collection, Image, PageQuery, Pagination, View
+from shared_lib.runtime import Runtime
+
+COLUMNS = {"createdAt": "created_at", "filename": "filename", "status": "status"}
+
+
+class Query(PageQuery):
+    sort_by: Literal["createdAt", "filename", "status"] = "createdAt"
+
+
+class CollectionWithImages(Collection):
+    images: list[Image]
+    pagination: Pagination
+
+
+class CollectionPage(View):
+    data: CollectionWithImages
+
+
+@functions_framework.http
+@endpoint("GET", "/api/v1/collections/{uuid}", returns=CollectionPage, refusals={404: "Collection not found"})
+def main(rt: Runtime, *, uuid: UUID, query: Query) -> CollectionPage:
+    collection = rt.collections.get(uuid)
+    images, total = rt.images.page(query, sort_by=COLUMNS[query.sort_by], collection=uuid)
+    return CollectionPage(
+        data=CollectionWithImages(**dict(collection), images=images, pagination=query.place_in(total))
+    )

@@ -1,0 +1,24 @@
+"""GET /api/health: tell whether the service can do its work.
+
+`/api/health/live` says that this process answers, and asks nobody else. `/api/health/ready` is `/api/health`.
+"""
+
+from typing import Literal
+
+import functions_framework
+from pydantic import BaseModel
+
+from shared_lib.http import endpoint
+from shared_lib.runtime import Runtime
+
+
+class Health(BaseModel):
+    status: Literal["ok"] = "ok"
+
+
+@functions_framework.http
+@endpoint("GET", "/api/health", "/api/health/{probe}", returns=Health)
+def main(rt: Runtime, *, probe: Literal["live", "ready"] = "ready") -> Health:
+    if probe == "ready":
+        rt.check()
+    return Health()

@@ -1,0 +1,37 @@
+"""GET /api/v1/images: list images, newest first.
+
+Only succeeded ones unless `status` says otherwise. Each carries its thumbnail as a data URL unless `include=none`.
+"""
+
+from typing import Annotated, Literal
+
+import functions_framework
+from pydantic import Field
+
+from shared_lib.http import Reply, endpoint
+from shared_lib.images import VISIBLE, Image, PageQuery, Status
+from shared_lib.runtime import Runtime
+
+Statuses = Annotated[
+    str,
+    Field(pattern=f"^(all|({'|'.join(VISIBLE)})(,({'|'.join(VISIBLE)}))*)$", examples=["pending,processing"]),
+]
+
+
+class Query(PageQuery):
+    sort_by: Literal["createdAt"] = "createdAt"
+    status: Statuses = Field(default=Status.SUCCEEDED.value, description="One, several by comma, or `all`.")
+    include: Literal["imageData", "none"] = "imageData"
+
+
+@functions_framework.http
+@endpoint(
+    "GET",
+    "/api/v1/images",
+    returns=list[Image],
+    headers={"X-Total-Count": "How many match in all.", "Link": "The pages first, prev, next and last."},
+)
+def main(rt: Runtime, *, query: Query) -> Reply:
+    statuses = VISIBLE if query.status == "all" else [Status(name) for name in query.status.split(",")]
+    images, total = rt.images.page(query, statuses=statuses, previews=query.include == "imageData")
+    return Reply(images, query=query, total=total)

@@ -1,0 +1,33 @@
+"""On a new object in the inbox, or image.processing.requested: render the image, publish it, tell of it.
+
+Accepted only when the image has ended or is gone; while someone else holds it, the event has to come again.
+"""
+
+import functions_framework
+
+from shared_lib.consumer import Event, consumer
+from shared_lib.errors import Rejected
+from shared_lib.events import read_work
+from shared_lib.pipeline import THUMBNAIL
+from shared_lib.runtime import Runtime
+
+
+@functions_framework.cloud_event
+@consumer
+def main(rt: Runtime, event: Event) -> None:
+    for uuid in rt.workflow.admit(read_work(event["type"], event.data, rt.inbox.name)):
+        with rt.images.claim(uuid) as claim:
+            if claim is None:
+                rt.workflow.dismiss(uuid)
+                continue
+            try:
+                original = rt.inbox.read(str(uuid), rt.settings.processing.max_object_bytes)
+                if original is None:
+                    claim.withdraw()
+                    continue
+                rendered = rt.box.render(original, [THUMBNAIL])
+            except Rejected as reason:
+                claim.fail(reason)
+            else:
+                rt.workflow.publish(claim, original, rendered)
+        rt.workflow.conclude(uuid, function="process_image")

@@ -1,0 +1,24 @@
+"""DELETE /api/v1/collections/{uuid}/relationships/images: take images out of a collection.
+
+Images that are not in this collection stay where they are.
+"""
+
+from uuid import UUID
+
+import functions_framework
+
+from shared_lib.http import endpoint
+from shared_lib.images import ImageReferences, Message, MetaMessage
+from shared_lib.runtime import Runtime
+
+
+@functions_framework.http
+@endpoint(
+    "DELETE",
+    "/api/v1/collections/{uuid}/relationships/images",
+    returns=MetaMessage,
+    refusals={404: "Collection not found"},
+)
+def main(rt: Runtime, *, uuid: UUID, body: ImageReferences) -> MetaMessage:
+    rt.collections.remove_images(uuid, body.uuids)
+    return MetaMessage(meta=Message(message="Image removed from collection"))

@@ -1,0 +1,35 @@
+"""POST /api/v1/images/actions/process: name an uploaded image, and see that it is processed.
+
+Idempotent. The name and description given here win, however this call races with the upload's own event. A failed
+image is tried again.
+"""
+
+from uuid import UUID
+
+import functions_framework
+from pydantic import BaseModel
+
+from shared_lib.errors import NotFound
+from shared_lib.events import ProcessingRequested
+from shared_lib.http import ProcessingError, endpoint
+from shared_lib.images import Description, Filename, Message
+from shared_lib.runtime import Runtime
+
+MISSING = "Image not found in storage, please upload before process"
+
+
+class ProcessingOrder(BaseModel):
+    uuid: UUID
+    filename: Filename
+    description: Description | None = None
+
+
+@functions_framework.http
+@endpoint("POST", "/api/v1/images/actions/process", returns=Message, errors=ProcessingError, refusals={404: MISSING})
+def main(rt: Runtime, *, body: ProcessingOrder) -> Message:
+    if not rt.workflow.is_stored(body.uuid):
+        raise NotFound(MISSING, code="image_not_in_storage")
+    describe = "description" in body.model_fields_set
+    if rt.images.request(body.uuid, body.filename, body.description, describe=describe):
+        rt.workflow.hint(ProcessingRequested(uuid=body.uuid), function="request_processing")
+    return Message(message="Processing started")

@@ -1,0 +1,29 @@
+"""PATCH /api/v1/collections/{uuid}: rename a collection, or change its description.
+
+An absent field is left as it is; `"description": null` clears it.
+"""
+
+from uuid import UUID
+
+import functions_framework
+from pydantic import BaseModel
+
+from shared_lib.http import endpoint
+from shared_lib.images import CollectionEnvelope, CollectionName, Description
+from shared_lib.runtime import Runtime
+
+
+class CollectionChanges(BaseModel):
+    name: CollectionName = ""
+    description: Description | None = None
+
+
+@functions_framework.http
+@endpoint(
+    "PATCH",
+    "/api/v1/collections/{uuid}",
+    returns=CollectionEnvelope,
+    refusals={404: "Collection not found"},
+)
+def main(rt: Runtime, *, uuid: UUID, body: CollectionChanges) -> CollectionEnvelope:
+    return CollectionEnvelope(data=rt.collections.update(uuid, body.model_dump(exclude_unset=True)))

@@ -1,0 +1,45 @@
+"""POST /api/v1/images/actions/upload: upload an image, which is then processed by itself.
+
+The row is written before the object, and the object tells the processor.
+"""
+
+from uuid import UUID, uuid4
+
+import functions_framework
+from pydantic import BaseModel
+
+from shared_lib.errors import Invalid, Unavailable
+from shared_lib.http import UploadedFile, endpoint
+from shared_lib.images import Description, check_upload
+from shared_lib.runtime import Runtime
+
+
+class UploadForm(BaseModel):
+    description: Description | None = None
+
+
+class UploadReceipt(BaseModel):
+    uuid: UUID
+    filename: str
+    status: str = "pending"
+    message: str = "Upload successful and processing started"
+
+
+class Upload(BaseModel):
+    data: UploadReceipt
+
+
+@functions_framework.http
+@endpoint("POST", "/api/v1/images/actions/upload", returns=Upload)
+def main(rt: Runtime, *, file: UploadedFile | None, form: UploadForm) -> Upload:
+    if file is None:
+        raise Invalid("No file uploaded", code="no_file")
+    check_upload(file.filename, file.content_type, len(file.data))
+    uuid = uuid4()
+    rt.images.create(uuid, file.filename, form.description, len(file.data))
+    try:
+        rt.inbox.put(str(uuid), file.data, file.content_type)
+    except Unavailable:
+        rt.images.forget(uuid)
+        raise
+    return Upload(data=UploadReceipt(uuid=uuid, filename=file.filename))

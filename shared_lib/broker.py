@@ -1,0 +1,94 @@
+"""Publish an event to Kafka: the only room that knows kafka-python.
+
+The producer is made on first use, because functions-framework imports a function before gunicorn forks. It is
+idempotent and waits for all in-sync replicas; a caller waits for a bounded time and no longer.
+"""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from kafka import KafkaAdminClient, KafkaProducer
+from kafka.errors import KafkaError, TopicAlreadyExistsError
+
+from shared_lib.errors import Unavailable
+from shared_lib.events import Payload
+from shared_lib.observability import traceparent
+from shared_lib.settings import Kafka as KafkaSettings
+
+_REST_SECONDS = 5  # after a failure, further callers are told at once instead of each waiting out the time
+
+
+class Broker:
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
+        self._producer: KafkaProducer | None = None
+        self._making = threading.Lock()
+        self._resting_until = 0.0
+
+    def publish(self, event: Payload, *, function: str) -> None:
+        """
+        Hand the event over to Kafka and wait until all in-sync replicas have it.
+
+        Raises Unavailable when that takes longer than `KAFKA_PUBLISH_TIMEOUT_SECONDS`. The event may still arrive:
+        readers expect duplicates.
+        """
+        key, value, headers = event.to_kafka(function, traceparent())
+        try:
+            sent = self._connect().send(event.topic, value=value, key=key, headers=headers)
+            sent.get(timeout=self._settings.publish_timeout_seconds)
+        except KafkaError as error:
+            self._resting_until = time.monotonic() + _REST_SECONDS
+            raise Unavailable("Kafka is out of reach") from error
+
+    def ping(self) -> None:
+        """Raises Unavailable unless the brokers answer."""
+        with self._administer() as admin:
+            admin.list_topics()
+
+    def create_topics(self, *names: str) -> None:
+        """Create the topics that are not there yet."""
+        wanted = {
+            "num_partitions": self._settings.partitions,
+            "replication_factor": self._settings.replication_factor,
+        }
+        with self._administer() as admin, suppress(TopicAlreadyExistsError):  # another job may be quicker
+            missing = set(names) - set(admin.list_topics())
+            if missing:
+                admin.create_topics(dict.fromkeys(sorted(missing), wanted))
+
+    @contextmanager
+    def _administer(self) -> Iterator[KafkaAdminClient]:
+        timeout = int(self._settings.publish_timeout_seconds * 1000)
+        try:
+            with KafkaAdminClient(
+                bootstrap_servers=self._settings.bootstrap_servers,
+                bootstrap_timeout_ms=timeout,
+                request_timeout_ms=timeout,
+            ) as admin:
+                yield admin
+        except KafkaError as error:
+            raise Unavailable("Kafka is out of reach") from error
+
+    def close(self) -> None:
+        if self._producer is not None:
+            self._producer.close(timeout=self._settings.publish_timeout_seconds)
+
+    def _connect(self) -> KafkaProducer:
+        with self._making:
+            if self._producer is None:
+                if time.monotonic() < self._resting_until:
+                    raise Unavailable("Kafka is out of reach")
+                try:
+                    self._producer = KafkaProducer(
+                        bootstrap_servers=self._settings.bootstrap_servers,
+                        client_id="image-processing",
+                        acks="all",
+                        bootstrap_timeout_ms=int(self._settings.publish_timeout_seconds * 1000),
+                        max_block_ms=int(self._settings.publish_timeout_seconds * 1000),
+                    )
+                except KafkaError as error:
+                    self._resting_until = time.monotonic() + _REST_SECONDS
+                    raise Unavailable("Kafka is out of reach") from error
+            return self._producer

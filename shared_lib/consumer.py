@@ -1,0 +1,86 @@
+"""The edge that event sources see: decode, call; and kinds of error → what a KafkaSource does next.
+
+Any status below 300 is done. 404, 408, 409, 429 and 5xx mean "deliver again", with back-off; every other 4xx means
+"dead-letter now" (knative-extensions/eventing-kafka-broker, ResponseWaiter and RetryPredicate; knative/specs
+eventing/data-plane.md). A PingSource delivers again on 503 but not on 500.
+"""
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+
+import flask
+from cloudevents.http import CloudEvent
+from werkzeug.exceptions import HTTPException
+
+from shared_lib import observability, runtime
+from shared_lib.errors import (
+    Conflict,
+    Invalid,
+    NotFound,
+    Rejected,
+    ServiceError,
+    TooLarge,
+    Unavailable,
+    Unsupported,
+    look_up,
+)
+
+log = observability.get_logger()
+
+DEAD_LETTER, AGAIN_HELD, AGAIN_LATER = 422, 409, 503
+STATUS: dict[type[ServiceError], int] = {
+    Invalid: 400,  # dead-letter: no redelivery can mend the event
+    Rejected: DEAD_LETTER,
+    TooLarge: DEAD_LETTER,
+    Unsupported: DEAD_LETTER,
+    NotFound: DEAD_LETTER,
+    Conflict: AGAIN_HELD,
+    Unavailable: AGAIN_LATER,
+}
+
+
+class Event:
+    """A CloudEvent as it arrived: its attributes by name, and its data whatever it was."""
+
+    def __init__(self, event: CloudEvent) -> None:
+        self._attributes = event.get_attributes()
+        self.data = event.get_data()
+
+    def __getitem__(self, attribute: str) -> str:
+        """An attribute that every CloudEvent has: id, source, type."""
+        return str(self._attributes[attribute])
+
+    def get(self, attribute: str) -> str | None:
+        value = self._attributes.get(attribute)
+        return None if value is None else str(value)
+
+
+def consumer(handler: Callable[[runtime.Runtime, Event], None]) -> Callable[[CloudEvent], None]:
+    """
+    Make `handler(rt, event)` callable by functions-framework. Returning accepts the event.
+
+    Raising a ServiceError answers by the table above; anything else is a 503, so that nothing is lost to a mistake.
+    """
+    name = Path(handler.__code__.co_filename).parent.name
+
+    @functools.wraps(handler)  # functions-framework finds and registers us by __name__
+    def edge(cloud_event: CloudEvent) -> None:
+        rt = runtime.current()
+        event = Event(cloud_event)
+        with observability.context(traceparent=event.get("traceparent"), function=name, event=event["id"]):
+            try:
+                handler(rt, event)
+            except ServiceError as error:
+                status = look_up(STATUS, error, AGAIN_LATER)
+                log.info("event_not_accepted", status=status, reason=error.public)
+                raise _answer(status, error.public) from error
+            except Exception as error:
+                log.exception("event_failed")
+                raise _answer(AGAIN_LATER, "Something went wrong on our side") from error
+
+    return edge
+
+
+def _answer(status: int, sentence: str) -> HTTPException:
+    return HTTPException(response=flask.Response(sentence, status, mimetype="text/plain"))

@@ -1,0 +1,168 @@
+"""Each event's payload, name and version, and how it looks on the wire; also how to read a store's own message.
+
+The folder `events/` at the top holds the same contract for other languages, as JSON Schema and examples; a test
+keeps the two equal. CloudEvents 1.0, on Kafka in binary content mode.
+"""
+
+import base64
+import uuid
+from datetime import UTC, datetime
+from typing import Any, ClassVar, Literal
+from urllib.parse import unquote_plus
+from uuid import UUID
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
+
+from shared_lib.errors import Invalid
+from shared_lib.images import Failure, Image, RenditionView, StoredObject, Time, format_time
+
+PREFIX = "org.imageprocessing.image.processing"
+TASKS, COMPLETED, BUCKET_EVENTS = "image-tasks", "image-completed", "bucket-events"
+TOPICS = (TASKS, COMPLETED, BUCKET_EVENTS)
+
+KAFKA_RECORD = "dev.knative.kafka.event"
+"""The type that a KafkaSource gives to a record that is no CloudEvent."""
+
+# Other ObjectCreated events (PutTagging, PutRetention, PutLegalHold) tell of no new bytes.
+_CREATIONS = ("Put", "Post", "CompleteMultipartUpload", "Copy")
+
+
+class Payload(BaseModel):
+    """The data of an event about one image."""
+
+    model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True, serialize_by_alias=True)
+
+    type: ClassVar[str]
+    topic: ClassVar[str]
+
+    uuid: UUID
+
+    def to_kafka(self, function: str, traceparent: str | None) -> tuple[bytes, bytes, list[tuple[str, bytes]]]:
+        """Key, value and headers of the record. `function` names who speaks: it becomes the event's source."""
+        attributes = {
+            "ce_specversion": "1.0",
+            "ce_id": str(uuid.uuid4()),
+            "ce_source": f"/image-processing/{function}",
+            "ce_type": self.type,
+            "ce_subject": str(self.uuid),
+            "ce_time": format_time(datetime.now(UTC)),
+            "ce_partitionkey": str(self.uuid),
+            "content-type": "application/json",
+        } | ({"ce_traceparent": traceparent} if traceparent else {})
+        headers = [(name, value.encode()) for name, value in attributes.items()]
+        return str(self.uuid).encode(), self.model_dump_json().encode(), headers
+
+
+class ProcessingRequested(Payload):
+    """Look at this image now."""
+
+    type: ClassVar[str] = f"{PREFIX}.requested.v1"
+    topic: ClassVar[str] = TASKS
+
+
+class ProcessingSucceeded(Payload):
+    """The image's renditions can be had."""
+
+    type: ClassVar[str] = f"{PREFIX}.succeeded.v1"
+    topic: ClassVar[str] = COMPLETED
+
+    filename: str
+    content_type: str
+    size_bytes: int = Field(description="The original's size.")
+    width: int = Field(description="px, upright")
+    height: int = Field(description="px, upright")
+    renditions: tuple[RenditionView, ...]
+    completed_at: Time
+    attempts: int
+
+
+class ProcessingFailed(Payload):
+    """The image has ended without renditions; `error.code` is one of a closed list."""
+
+    type: ClassVar[str] = f"{PREFIX}.failed.v1"
+    topic: ClassVar[str] = COMPLETED
+
+    filename: str
+    error: Failure
+    completed_at: Time
+    attempts: int
+
+
+def describe_end(image: Image) -> ProcessingSucceeded | ProcessingFailed:
+    """The event that tells how an image ended."""
+    ending: type[ProcessingSucceeded | ProcessingFailed] = ProcessingFailed if image.error else ProcessingSucceeded
+    return ending.model_validate({name: getattr(image, name) for name in ending.model_fields})
+
+
+class _Bucket(BaseModel):
+    name: str
+
+
+class _Object(BaseModel):
+    key: str
+
+
+class _S3(BaseModel):
+    bucket: _Bucket
+    object: _Object
+
+
+class _Record(BaseModel):
+    event_name: str = Field(validation_alias=AliasChoices("eventName", "EventName"))
+    s3: _S3
+
+
+class BucketNotification(BaseModel):
+    """
+    A store's own message, read by shape: MinIO, RustFS and AWS differ around `Records`, not inside.
+
+    Neither size nor ETag is believed: the event only says where to look.
+    """
+
+    records: tuple[_Record, ...] = Field(alias="Records", min_length=1)
+
+    def created_keys(self, bucket: str) -> list[str]:
+        """The keys, decoded, of the objects that came into being in that bucket."""
+        return [
+            unquote_plus(record.s3.object.key)
+            for record in self.records
+            if record.s3.bucket.name == bucket and _tells_of_creation(record.event_name)
+        ]
+
+
+def _tells_of_creation(name: str) -> bool:
+    kind, _, how = name.removeprefix("s3:").partition(":")
+    return kind == "ObjectCreated" and how in _CREATIONS
+
+
+class Work(BaseModel, frozen=True):
+    """What an event asks the processor to look at: images by uuid, and objects in the inbox by key."""
+
+    kind: Literal["images", "objects"]
+    names: tuple[str, ...]
+
+    @property
+    def images(self) -> list[UUID]:
+        """The images that are named as such; a stranger's object is none yet."""
+        return [uuid for uuid in map(StoredObject.name_image, self.names) if uuid]
+
+
+def read_work(event_type: str, data: Any, bucket: str) -> Work:  # noqa: ANN401  whatever the wire held
+    """Read an event that the processor consumes. Raises Invalid for one that nobody can act on."""
+    try:
+        if event_type == ProcessingRequested.type:
+            return Work(kind="images", names=(str(ProcessingRequested.model_validate(data).uuid),))
+        if event_type == KAFKA_RECORD:
+            return Work(kind="objects", names=tuple(BucketNotification.model_validate(data).created_keys(bucket)))
+    except ValidationError as error:
+        raise Invalid(f"The data of this {event_type} event cannot be read") from error
+    raise Invalid(f"Events of type {event_type} are not for this function")
+
+
+def read_reason(data: str | None) -> str:
+    """The sentence that a refused delivery left behind: the extension `knativeerrordata` is Base64 of the answer."""
+    try:
+        return base64.b64decode(data or "", validate=True).decode() or "the function could not be reached"
+    except ValueError:
+        return "the answer could not be read"

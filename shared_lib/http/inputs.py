@@ -1,0 +1,117 @@
+"""What a request holds becomes what a handler's signature asks for, checked, or Invalid says what is wrong."""
+
+import io
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import flask
+from pydantic import TypeAdapter, ValidationError
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from shared_lib.errors import Invalid, NotFound, TooLarge, Unsupported
+from shared_lib.openapi import Declaration
+
+MAX_JSON = 1024 * 1024  # bytes
+MULTIPART_OVERHEAD = 64 * 1024  # bytes around the file: boundaries, headers and the small fields
+MAX_DRAINED = 64 * 1024 * 1024  # bytes read and thrown away so that a refused client gets to read why
+
+
+@dataclass(frozen=True)
+class UploadedFile:
+    """The file part of a form, whole in memory: a direct upload is small by contract."""
+
+    filename: str
+    content_type: str
+    data: bytes
+
+
+def match(request: flask.Request, declaration: Declaration) -> tuple[str, dict[str, str]]:
+    """The path template that the request fits, and what stands in its braces."""
+    for path in declaration.paths:
+        names = re.findall(r"{(\w+)}", path)
+        found = re.fullmatch(re.sub(r"{\w+}", "([^/]+)", path), request.path)
+        if found:
+            return path, dict(zip(names, found.groups(), strict=True))
+    raise NotFound(f"There is nothing at {request.path}", code="no_such_path")
+
+
+def read_inputs(
+    request: flask.Request, declaration: Declaration, arguments: Mapping[str, str], max_upload: int
+) -> dict[str, Any]:
+    inputs: dict[str, Any] = {
+        name: _check(TypeAdapter(kind), arguments.get(name), name)
+        for name, kind in declaration.path_parameters.items()
+        if name in arguments
+    }
+    if not declaration.documented:
+        inputs["path"] = request.path
+    if declaration.query is not None:
+        inputs["query"] = _check(TypeAdapter(declaration.query), request.args.to_dict())
+    if declaration.body is not None:
+        inputs["body"] = _check(TypeAdapter(declaration.body), _read_json(request))
+    if declaration.form is not None:
+        fields, inputs["file"] = _read_form(request, max_upload)
+        inputs["form"] = _check(TypeAdapter(declaration.form), fields)
+    return inputs
+
+
+def _check(adapter: TypeAdapter[Any], value: object, name: str | None = None) -> Any:  # noqa: ANN401  what it adapts
+    """Raises Invalid that names each wrong parameter, and why."""
+    try:
+        return adapter.validate_python(value) if name or not isinstance(value, bytes) else adapter.validate_json(value)
+    except ValidationError as error:
+        details = [
+            {
+                "parameter": name or ".".join(map(str, each["loc"])) or "body",
+                "message": each["msg"].removeprefix("Value error, "),
+            }
+            for each in error.errors(include_url=False, include_input=False, include_context=False)
+        ]
+        sentence = "; ".join(f"{each['parameter']}: {each['message']}" for each in details[:3])
+        raise Invalid(sentence, details=details) from error
+
+
+def _read_json(request: flask.Request) -> bytes:
+    request.max_content_length = MAX_JSON
+    try:
+        data = request.get_data()
+    except RequestEntityTooLarge as error:
+        raise TooLarge(f"The body is too large. Maximum size is {MAX_JSON // 1024} KB") from error
+    if not request.is_json:
+        raise Unsupported("Send JSON, with Content-Type: application/json")
+    return data
+
+
+def _read_form(request: flask.Request, limit: int) -> tuple[dict[str, str], UploadedFile | None]:
+    """The fields of a form and its part `file`, of at most `limit` bytes."""
+    too_large = TooLarge(f"File too large. Maximum size is {limit // (1024 * 1024)}MB", code="file_too_large")
+    request.max_content_length = limit + MULTIPART_OVERHEAD
+    request.max_form_memory_size = MULTIPART_OVERHEAD
+    request.max_form_parts = 10
+    if (request.content_length or 0) > request.max_content_length:
+        raise too_large
+    if request.mimetype != "multipart/form-data":
+        raise Unsupported("Send a form, with Content-Type: multipart/form-data")
+    try:
+        part = request.files.get("file")
+        fields = request.form.to_dict()
+    except RequestEntityTooLarge as error:
+        raise TooLarge("A field of the form is too large, or there are too many") from error
+    if part is None:
+        return fields, None
+    data = part.stream.read(limit + 1)
+    if len(data) > limit:
+        raise too_large
+    name = (part.filename or "").replace("\\", "/").rpartition("/")[2]
+    return fields, UploadedFile(filename=name, content_type=part.mimetype, data=data)
+
+
+def drain(request: flask.Request) -> None:
+    """Read a refused body to its end, within reason: a client that is still sending would not see the answer."""
+    stream, left = request.environ["wsgi.input"], min(request.content_length or 0, MAX_DRAINED)
+    while left > 0 and (piece := stream.read(min(left, 256 * 1024))):
+        left -= len(piece)
+    request.max_content_length = None
+    request.environ |= {"wsgi.input": io.BytesIO(), "CONTENT_LENGTH": "0"}

@@ -1,0 +1,87 @@
+"""What a handler answers becomes a response: JSON by the declared model, pages with links, headers on everything."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlencode
+
+import flask
+from pydantic import TypeAdapter
+
+from shared_lib.images import PageQuery
+from shared_lib.openapi import Declaration
+from shared_lib.settings import Http
+
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cache-Control": "no-store",
+}
+_EXPOSED = "Link, Location, Retry-After, X-Request-Id, X-Total-Count"
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer with something beside its body: headers, or its place in a list of pages."""
+
+    body: Any
+    headers: Mapping[str, str] = field(default_factory=dict)
+    query: PageQuery | None = None
+    total: int | None = None
+    """How many there are in all; with `query` it gives the page its Link and X-Total-Count."""
+
+
+@dataclass(frozen=True)
+class Content:
+    """An answer that is no JSON."""
+
+    data: bytes
+    media_type: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    status: int = 200
+
+
+def render(request: flask.Request, answer: Any, declaration: Declaration, http: Http) -> flask.Response:  # noqa: ANN401  a reply
+    if isinstance(answer, Content):
+        return flask.Response(answer.data, answer.status, dict(answer.headers), mimetype=answer.media_type)
+    reply = answer if isinstance(answer, Reply) else Reply(answer)
+    data = TypeAdapter(declaration.returns).dump_json(reply.body, by_alias=True)
+    response = flask.Response(data, declaration.status, dict(reply.headers), mimetype="application/json")
+    if reply.query is not None and reply.total is not None:
+        response.headers["X-Total-Count"] = str(reply.total)
+        response.headers["Link"] = _link(request, reply.query, reply.total, http)
+    return response
+
+
+def _link(request: flask.Request, query: PageQuery, total: int, http: Http) -> str:
+    """The pages around this one, as RFC 8288 has it."""
+    last = max(query.place_in(total).total_pages, 1)
+    pages = {"first": 1, "prev": query.page - 1, "next": query.page + 1, "last": last}
+    base = (http.public_base_url or request.host_url).rstrip("/") + request.path
+    return ", ".join(
+        f'<{base}?{urlencode(request.args.to_dict() | {"page": page})}>; rel="{relation}"'
+        for relation, page in pages.items()
+        if 1 <= page <= last
+    )
+
+
+def dress(request: flask.Request, response: flask.Response, request_id: str, http: Http) -> flask.Response:
+    """What every answer wears: its id, security headers, CORS."""
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
+    response.headers["X-Request-Id"] = request_id
+    allowed, origin = http.cors_allow_origins, request.headers.get("Origin")
+    if origin and ("*" in allowed or origin in allowed):
+        response.headers["Access-Control-Allow-Origin"] = "*" if "*" in allowed else origin
+        response.headers["Access-Control-Expose-Headers"] = _EXPOSED
+        if "*" not in allowed:
+            response.vary.add("Origin")
+        if request.method == "OPTIONS":
+            response.headers["Access-Control-Allow-Methods"] = response.headers.get("Allow", "")
+            response.headers["Access-Control-Allow-Headers"] = request.headers.get(
+                "Access-Control-Request-Headers", "Content-Type"
+            )
+            response.headers["Access-Control-Max-Age"] = "600"
+    return response

@@ -1,0 +1,241 @@
+"""Images and collections as everyone sees them, their states, and which change is allowed when: pure.
+
+An Image is immutable and serialises, by alias, to exactly the image object of the HTTP contract.
+"""
+
+import base64
+import re
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
+from pydantic.alias_generators import to_camel
+
+from shared_lib.errors import Invalid, Unsupported
+
+EXTENSIONS = ("jpg", "jpeg", "png", "gif", "webp", "svg", "avif", "tiff")
+"""The file types that a caller may announce. What the bytes are is for the pipeline to find out."""
+
+MAX_FILENAME = 255
+"""Characters."""
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+
+
+def _refuse_control_characters(text: str) -> str:
+    if _CONTROL.search(text):
+        raise ValueError("must not contain control characters")
+    return text
+
+
+def _refuse_nul(text: str) -> str:
+    if "\x00" in text or any("\ud800" <= c <= "\udfff" for c in text):
+        raise ValueError("must not contain NUL or lone surrogates")
+    return text
+
+
+Filename = Annotated[str, Field(min_length=1, max_length=MAX_FILENAME), AfterValidator(_refuse_control_characters)]
+Description = Annotated[str, Field(max_length=10_000), AfterValidator(_refuse_nul)]
+CollectionName = Annotated[str, Field(min_length=2, max_length=255), AfterValidator(_refuse_control_characters)]
+SearchText = Annotated[str, Field(max_length=255), AfterValidator(_refuse_nul)]
+
+
+def format_time(moment: datetime) -> str:
+    """RFC 3339 in UTC with milliseconds, as the contract has it: `2026-03-08T19:02:11.614Z`."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+Time = Annotated[datetime, PlainSerializer(format_time, return_type=str, when_used="json")]
+
+
+class View(BaseModel):
+    """What callers read: camelCase names, immutable."""
+
+    model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True, serialize_by_alias=True)
+
+
+class Status(StrEnum):
+    """`awaiting_upload` → `pending` → `processing` → `succeeded` | `failed`; a failed one may be replayed."""
+
+    AWAITING_UPLOAD = "awaiting_upload"
+    PENDING = "pending"
+    PROCESSING = "processing"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+    @property
+    def ended(self) -> bool:
+        return self in (Status.SUCCEEDED, Status.FAILED)
+
+
+VISIBLE = tuple(status for status in Status if status is not Status.AWAITING_UPLOAD)
+"""An image that still awaits its upload does not exist for callers."""
+
+
+class RenditionView(View):
+    name: str
+    content_type: str
+    width: int = Field(description="px")
+    height: int = Field(description="px")
+    size_bytes: int
+
+
+class Failure(View):
+    code: str = Field(description="One of a closed list.")
+    message: str
+
+
+class Image(View):
+    """The image object of the HTTP contract."""
+
+    uuid: UUID
+    filename: str
+    description: str | None
+    status: Status
+    created_at: Time
+    completed_at: Time | None
+    collection_id: UUID | None
+    content_type: str | None = Field(description="The real type of the original, sniffed from its bytes.")
+    size_bytes: int | None = Field(description="The original's size.")
+    width: int | None = Field(description="px, upright")
+    height: int | None = Field(description="px, upright")
+    renditions: tuple[RenditionView, ...] = ()
+    error: Failure | None
+    attempts: int = Field(description="How often processing was begun.")
+    image_data: str | None = Field(
+        default=None, description="The thumbnail as a data URL; only when succeeded and asked for."
+    )
+
+    @model_serializer(mode="wrap")
+    def _leave_out_absent_image_data(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = serialize(self)
+        if self.image_data is None:
+            fields.pop("imageData", None)
+            fields.pop("image_data", None)
+        return fields
+
+
+class Collection(View):
+    """The collection object of the HTTP contract."""
+
+    uuid: UUID
+    name: str
+    description: str | None
+    created_at: Time
+    updated_at: Time
+    image_count: int
+
+
+def make_data_url(content_type: str, data: bytes) -> str:
+    return f"data:{content_type};base64,{base64.b64encode(data).decode()}"
+
+
+class StoredObject(BaseModel, frozen=True):
+    """An object that lies in the inbox, as the store describes it."""
+
+    key: str
+    size: int = Field(description="bytes")
+    etag: str
+    modified: datetime
+
+    @staticmethod
+    def name_image(key: str) -> UUID | None:
+        """The image that a key names, when it is one of the service's own: a lower-case uuid and nothing else."""
+        try:
+            uuid = UUID(key)
+        except ValueError:
+            return None
+        return uuid if str(uuid) == key else None
+
+    @property
+    def named_image(self) -> UUID | None:
+        return self.name_image(self.key)
+
+    @property
+    def image(self) -> UUID:
+        """The image this object becomes. A stranger's object gets the same one however often it is seen."""
+        identity = f"{self.key}\n{self.etag}\n{int(self.modified.timestamp())}"
+        return self.named_image or uuid5(NAMESPACE_URL, identity)
+
+    @property
+    def filename(self) -> str:
+        """The key's last part, made fit to be a filename."""
+        return _CONTROL.sub("_", PurePosixPath(self.key).name)[:MAX_FILENAME] or self.key[:MAX_FILENAME]
+
+
+class PageQuery(BaseModel):
+    """Which page of a list, in which order. Parameter names are the contract's."""
+
+    model_config = ConfigDict(frozen=True, alias_generator=to_camel, extra="ignore")
+
+    page: int = Field(default=1, ge=1, le=1_000_000)
+    limit: int = Field(default=10, ge=1, le=100)
+    sort: Literal["asc", "desc"] = "desc"
+    search: SearchText = ""
+
+    @property
+    def offset(self) -> int:
+        return (self.page - 1) * self.limit
+
+    def place_in(self, total: int) -> "Pagination":
+        return Pagination(page=self.page, limit=self.limit, total_items=total, total_pages=-(-total // self.limit))
+
+
+class Pagination(View):
+    page: int
+    limit: int
+    total_items: int
+    total_pages: int
+
+
+class Message(View):
+    message: str
+
+
+class MetaMessage(View):
+    meta: Message
+
+
+class CollectionEnvelope(View):
+    data: Collection
+
+
+class ImageReference(View):
+    type: Literal["images"]
+    uuid: UUID
+
+
+class ImageReferences(View):
+    """Images by reference, in the manner of JSON:API."""
+
+    data: Annotated[tuple[ImageReference, ...], Field(min_length=1, max_length=100)]
+
+    @property
+    def uuids(self) -> list[UUID]:
+        return [each.uuid for each in self.data]
+
+
+def check_upload(filename: str, content_type: str, size: int) -> None:
+    """The contract's rules for a direct upload, besides its size. Raises Invalid or Unsupported in its words."""
+    if size == 0:
+        raise Invalid("File is empty", code="empty_file")
+    if len(filename) > MAX_FILENAME:
+        raise Unsupported(f"Filename is too long (max {MAX_FILENAME} characters)", code="filename_too_long")
+    if filename.rpartition(".")[2].lower() not in EXTENSIONS or "." not in filename:
+        allowed = ", ".join(f".{extension}" for extension in EXTENSIONS)
+        raise Unsupported(f"Only these file types are allowed: {allowed}", code="extension_not_allowed")
+    if not content_type.startswith("image/"):
+        raise Unsupported("Only image files are allowed", code="not_an_image")
+    if _CONTROL.search(filename):
+        raise Invalid("filename: must not contain control characters")

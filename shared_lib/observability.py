@@ -1,0 +1,63 @@
+"""Logs with a context: who is asking, about which image, as part of which trace.
+
+Log events are constants with fields. The edges bind the context once per request or event; every line in between
+carries it. Fields named like a secret never reach a line, because nothing logs settings, headers or URLs' queries.
+"""
+
+import logging
+import re
+import secrets
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+import structlog
+
+TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+
+_traceparent: ContextVar[str] = ContextVar("traceparent")
+
+
+def configure(level: str, form: str) -> None:
+    """Send log lines to standard error, as JSON for machines (`json`) or aligned for eyes (`console`)."""
+    renderer: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer()
+        if form == "json"
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+def get_logger() -> structlog.typing.FilteringBoundLogger:
+    logger: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+    return logger
+
+
+@contextmanager
+def context(*, traceparent: str | None, **fields: str) -> Iterator[None]:
+    """Bind fields to every line logged inside, and go on with the caller's trace or begin one (W3C Trace Context)."""
+    if traceparent is None or not TRACEPARENT.fullmatch(traceparent):
+        traceparent = f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+    token = _traceparent.set(traceparent)
+    try:
+        with structlog.contextvars.bound_contextvars(trace=traceparent.split("-")[1], **fields):
+            yield
+    finally:
+        _traceparent.reset(token)
+
+
+def traceparent() -> str | None:
+    """The trace that the current request or event is part of, to travel along with what it causes."""
+    return _traceparent.get(None)

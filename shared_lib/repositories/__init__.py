@@ -1,0 +1,9 @@
+"""Images, collections, attempts and dead letters, in and out of the database: the only room with SQL."""
+
+from shared_lib.repositories.attempts import Claim, Superseded
+from shared_lib.repositories.collections import Collections
+from shared_lib.repositories.dead_letters import DeadLetter, DeadLetters
+from shared_lib.repositories.drift import Drift
+from shared_lib.repositories.images import Images
+
+__all__ = ["Claim", "Collections", "DeadLetter", "DeadLetters", "Drift", "Images", "Superseded"]

@@ -1,0 +1,212 @@
+"""Claims: who may process an image now, and the record of every attempt.
+
+A claim has a lease, so that a dead worker's image comes free; a fence, so that a worker that outlived its lease
+changes nothing; and an attempt counted in its own commit before any byte is decoded, so that an image that kills
+its worker cannot do so for ever.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from shared_lib.database import Database, Transaction
+from shared_lib.errors import Conflict, FailureCode, Rejected, ServiceError, Unavailable
+from shared_lib.images import Status
+from shared_lib.observability import get_logger
+from shared_lib.pipeline import DecoderCrashed, Rendered
+from shared_lib.settings import Processing
+
+log = get_logger()
+
+_LOCK = """
+    SELECT status, attempts, fence, lease_until > now() AS held FROM images
+    WHERE uuid = :uuid AND deleted_at IS NULL FOR UPDATE
+"""
+_CLAIM = """
+    UPDATE images SET status = 'processing', attempts = attempts + 1, fence = fence + 1, due_at = NULL,
+                      lease_until = now() + make_interval(secs => :lease)
+    WHERE uuid = :uuid RETURNING fence, attempts
+"""
+_BEGIN = "INSERT INTO processing_attempts (image_id, fence) VALUES (:uuid, :fence)"
+_END = """
+    UPDATE processing_attempts SET ended_at = now(), outcome = :outcome, reason = :reason
+    WHERE image_id = :uuid AND fence = :fence AND outcome IS NULL
+"""
+_ABNORMAL = """
+    SELECT count(*) FILTER (WHERE outcome IN ('crashed', 'lost')) AS abnormal,
+           (array_agg(outcome ORDER BY fence DESC))[1] AS last
+    FROM (SELECT outcome, fence FROM processing_attempts WHERE image_id = :uuid
+          ORDER BY fence DESC LIMIT :attempts) recent
+"""
+_RENEW = """
+    UPDATE images SET lease_until = now() + make_interval(secs => :lease)
+    WHERE uuid = :uuid AND fence = :fence AND status = 'processing'
+"""
+_RELEASE = """
+    UPDATE images SET status = 'pending', lease_until = NULL, due_at = now() + make_interval(secs => :wait)
+    WHERE uuid = :uuid AND fence = :fence AND status = 'processing'
+"""
+_WITHDRAW = _RELEASE.replace("SET", "SET attempts = attempts - 1,")
+# The fence decides: deleted, failed by someone else or claimed again, and nothing matches.
+_SUCCEED = """
+    UPDATE images SET status = 'succeeded', completed_at = now(), lease_until = NULL, announced = false,
+                      content_type = :content_type, size_bytes = :size, width = :width, height = :height,
+                      original_key = :original_key, preview = :preview, preview_type = :preview_type
+    WHERE uuid = :uuid AND fence = :fence AND status = 'processing' AND deleted_at IS NULL RETURNING uuid
+"""
+_FAIL = """
+    UPDATE images SET status = 'failed', completed_at = now(), lease_until = NULL, announced = false,
+                      failure_code = :code, failure_message = :message
+    WHERE uuid = :uuid AND fence = :fence AND status = 'processing' AND deleted_at IS NULL RETURNING uuid
+"""
+_RENDITION = """
+    INSERT INTO renditions (image_id, name, recipe_hash, key, content_type, width, height, size_bytes)
+    VALUES (:uuid, :name, :recipe_hash, :key, :content_type, :width, :height, :size)
+"""
+
+
+class Superseded(Conflict):
+    """The claim was lost on the way: the image was deleted, ended or claimed by someone else. Publish nothing."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The sole right to process one image, until it is ended, let go, or its lease runs out."""
+
+    uuid: UUID
+    fence: int
+    attempt: int
+    database: Database
+    settings: Processing
+
+    def succeed(self, rendered: Rendered, size: int, original_key: str, keys: dict[str, str]) -> None:
+        """
+        Publish, in one conditional update, what lies in the store. `keys` gives each rendition's name its key.
+
+        Raises Superseded when the claim was lost; what was written is then the caller's to remove.
+        """
+        preview = rendered.renditions[0]
+        published = {
+            "content_type": rendered.content_type,
+            "size": size,
+            "width": rendered.width,
+            "height": rendered.height,
+            "original_key": original_key,
+            "preview": preview.data,
+            "preview_type": preview.content_type,
+        }
+        with self.database.transaction() as tx:
+            self._end(tx, _SUCCEED, "succeeded", None, published)
+            tx.rows("DELETE FROM renditions WHERE image_id = :uuid", uuid=self.uuid)
+            for each in rendered.renditions:
+                tx.rows(
+                    _RENDITION,
+                    uuid=self.uuid,
+                    name=each.name,
+                    recipe_hash=each.recipe_hash,
+                    key=keys[each.name],
+                    content_type=each.content_type,
+                    width=each.width,
+                    height=each.height,
+                    size=len(each.data),
+                )
+
+    def fail(self, reason: Rejected) -> None:
+        """End the image as failed, for a reason that no retry changes. Raises Superseded."""
+        with self.database.transaction() as tx:
+            self._end(tx, _FAIL, "failed", reason.code, {"code": reason.code, "message": reason.public})
+
+    def _end(self, tx: Transaction, sql: str, outcome: str, reason: str | None, values: dict[str, Any]) -> None:
+        if tx.row(sql, uuid=self.uuid, fence=self.fence, **values) is None:
+            raise Superseded("The image was deleted or claimed anew while it was processed")
+        tx.rows(_END, uuid=self.uuid, fence=self.fence, outcome=outcome, reason=reason)
+
+    def withdraw(self) -> None:
+        """Undo the claim, attempt included: there was nothing to work on yet."""
+        with self.database.transaction() as tx:
+            tx.rows(_WITHDRAW, uuid=self.uuid, fence=self.fence, wait=self.settings.pending_grace_seconds)
+            tx.rows(
+                "DELETE FROM processing_attempts WHERE image_id = :uuid AND fence = :fence",
+                uuid=self.uuid,
+                fence=self.fence,
+            )
+
+    def renew(self) -> None:
+        with self.database.transaction() as tx:
+            tx.rows(_RENEW, uuid=self.uuid, fence=self.fence, lease=self.settings.lease_seconds)
+
+    def release(self, error: BaseException) -> None:
+        """Let go of an image whose attempt broke off, so that the next delivery may try at once."""
+        outcome = "crashed" if isinstance(error, DecoderCrashed) else "released"
+        reason = error.public if isinstance(error, ServiceError) else type(error).__name__
+        with self.database.transaction() as tx:
+            tx.rows(_END, uuid=self.uuid, fence=self.fence, outcome=outcome, reason=reason)
+            tx.rows(_RELEASE, uuid=self.uuid, fence=self.fence, wait=self.settings.pending_grace_seconds)
+
+
+def take(database: Database, uuid: UUID, settings: Processing) -> Claim | None:
+    """
+    Claim an image, or answer None if it has ended or is gone.
+
+    An image that has used up its attempts is failed here, before it can do more harm. Raises Conflict while
+    someone else's lease runs: only an ended image is a success, all else has to come back.
+    """
+    with database.transaction() as tx:
+        row = tx.row(_LOCK, uuid=uuid)
+        if row is None or Status(row["status"]).ended:
+            return None
+        if row["held"]:
+            raise Conflict("The image is being processed by another worker", code="image_held")
+        if row["status"] == Status.PROCESSING:
+            tx.rows(_END, uuid=uuid, fence=row["fence"], outcome="lost", reason="the lease ran out")
+        exhausted = _find_exhaustion(tx, uuid, row["attempts"], settings)
+        claimed = tx.rows(_CLAIM, uuid=uuid, lease=settings.lease_seconds)[0]
+        tx.rows(_BEGIN, uuid=uuid, fence=claimed["fence"])
+        claim = Claim(uuid, claimed["fence"], claimed["attempts"], database, settings)
+    if exhausted:
+        claim.fail(exhausted)
+        log.warning("image_given_up", reason=exhausted.code, attempts=row["attempts"])
+        return None
+    return claim
+
+
+def _find_exhaustion(tx: Transaction, uuid: UUID, attempts: int, settings: Processing) -> Rejected | None:
+    if not attempts:
+        return None
+    past = tx.rows(_ABNORMAL, uuid=uuid, attempts=attempts)[0]
+    if past["abnormal"] >= settings.max_abnormal_attempts:
+        code = FailureCode.DECODER_CRASHED if past["last"] == "crashed" else FailureCode.WORKER_LOST
+        return Rejected(code, f"Processing broke off abnormally {past['abnormal']} times")
+    if attempts >= settings.max_attempts:
+        return Rejected(FailureCode.DELIVERY_GIVEN_UP, f"Processing was tried {attempts} times without reaching an end")
+    return None
+
+
+@contextmanager
+def hold(claim: Claim) -> Iterator[None]:
+    """Renew the claim's lease in the background while the block runs, and let go of it when the block raises."""
+    ended = threading.Event()
+    heartbeat = threading.Thread(target=_renew_until, args=(claim, ended), daemon=True, name="lease")
+    heartbeat.start()
+    try:
+        yield
+    except Superseded:
+        raise
+    except BaseException as error:
+        with suppress(Unavailable):  # the lease then runs out by itself
+            claim.release(error)
+        raise
+    finally:
+        ended.set()
+
+
+def _renew_until(claim: Claim, ended: threading.Event) -> None:
+    while not ended.wait(claim.settings.lease_seconds / 3):
+        try:
+            claim.renew()
+        except Unavailable:
+            log.warning("lease_not_renewed")
+    claim.database.disconnect()

@@ -1,0 +1,206 @@
+"""Images in and out of the database."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from uuid import UUID
+
+from shared_lib.database import Database
+from shared_lib.errors import FailureCode, NotFound
+from shared_lib.images import VISIBLE, Image, PageQuery, Status, StoredObject
+from shared_lib.repositories.attempts import Claim, hold, take
+from shared_lib.repositories.rows import (
+    IMAGE_COLUMNS,
+    PREVIEW_COLUMNS,
+    VISIBLE_IMAGE,
+    VISIBLE_STATUSES,
+    order,
+    pattern,
+    to_image,
+)
+from shared_lib.settings import Processing
+
+NOT_FOUND = "Image not found"
+
+_INSERT = """
+    INSERT INTO images (uuid, filename, description, status, size_bytes, due_at)
+    VALUES (:uuid, :filename, :description, :status, :size, now() + make_interval(secs => :wait))
+    ON CONFLICT (uuid) DO NOTHING
+"""
+_VISIBLE_ONE = f"SELECT {IMAGE_COLUMNS}{PREVIEW_COLUMNS} FROM images i WHERE i.uuid = :uuid AND {VISIBLE_IMAGE}"
+_COUNT = "SELECT count(*) AS total FROM images i WHERE "
+_MATCHES = """
+    i.deleted_at IS NULL AND i.status = ANY(CAST(:statuses AS text[]))
+    AND (CAST(:collection AS uuid) IS NULL OR i.collection_id = :collection)
+    AND (:search = '%%' OR i.filename ILIKE :search ESCAPE '\\' OR i.description ILIKE :search ESCAPE '\\')
+"""
+# A replay starts its count of attempts anew; an image that is on its way or has succeeded stays as it is.
+_REQUEST = """
+    UPDATE images SET
+        filename = :filename,
+        description = CASE WHEN :describe THEN :description ELSE description END,
+        attempts = CASE WHEN status = 'failed' THEN 0 ELSE attempts END,
+        completed_at = CASE WHEN status = 'failed' THEN NULL ELSE completed_at END,
+        announced = announced AND status <> 'failed',
+        failure_code = NULL, failure_message = NULL,
+        due_at = CASE WHEN status IN ('awaiting_upload', 'failed')
+                      THEN now() + make_interval(secs => :wait) ELSE due_at END,
+        status = CASE WHEN status IN ('awaiting_upload', 'failed') THEN 'pending' ELSE status END
+    WHERE uuid = :uuid AND deleted_at IS NULL RETURNING status
+"""
+_DELETE = f"""
+    UPDATE images i SET deleted_at = now(), fence = fence + 1, collection_id = NULL, preview = NULL,
+                        swept_at = NULL
+    WHERE i.uuid = :uuid AND {VISIBLE_IMAGE}
+    RETURNING i.uuid
+"""
+_FAIL = """
+    UPDATE images SET status = 'failed', failure_code = :code, failure_message = :message, completed_at = now(),
+                      lease_until = NULL, due_at = NULL, announced = false, fence = fence + 1
+    WHERE uuid = :uuid AND deleted_at IS NULL AND status IN ('awaiting_upload', 'pending', 'processing')
+    RETURNING uuid
+"""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What the database still knows of an image, visible or not."""
+
+    status: Status
+    deleted: bool
+
+
+class Images:
+    def __init__(self, database: Database, settings: Processing) -> None:
+        self._database = database
+        self._settings = settings
+
+    def create(self, uuid: UUID, filename: str, description: str | None, size: int) -> None:
+        """Write the row of an image whose object is about to lie in the inbox; changes nothing if there is one."""
+        self._insert(
+            uuid=uuid,
+            filename=filename,
+            description=description,
+            status=Status.PENDING.value,
+            size=size,
+            wait=self._settings.pending_grace_seconds,
+        )
+
+    def await_upload(self, uuid: UUID, filename: str) -> None:
+        """Write the row of an upload to come, before its URL is given away; hidden until the object is there."""
+        self._insert(
+            uuid=uuid,
+            filename=filename,
+            description=None,
+            status=Status.AWAITING_UPLOAD.value,
+            size=None,
+            wait=self._settings.upload_url_seconds,
+        )
+
+    def adopt(self, found: StoredObject) -> None:
+        """Make sure that an object in the inbox has a row. Changes nothing when it has one, deleted ones included."""
+        self.create(found.image, found.filename, None, found.size)
+
+    def _insert(self, **columns: object) -> None:
+        with self._database.transaction() as tx:
+            tx.rows(_INSERT, **columns)
+
+    def forget(self, uuid: UUID) -> None:
+        """Take back a row whose object could not be stored, so that a refused upload leaves nothing."""
+        with self._database.transaction() as tx:
+            tx.rows("DELETE FROM images WHERE uuid = :uuid AND status = 'pending' AND attempts = 0", uuid=uuid)
+
+    def get(self, uuid: UUID) -> Image:
+        """Raises NotFound, also for an image that awaits its upload."""
+        with self._database.transaction() as tx:
+            row = tx.row(_VISIBLE_ONE, uuid=uuid)
+        if row is None:
+            raise NotFound(NOT_FOUND, code="image_not_found")
+        return to_image(row)
+
+    def trace(self, uuid: UUID) -> Trace | None:
+        """What is known of an image, hidden and deleted ones included; None when it never was."""
+        with self._database.transaction() as tx:
+            row = tx.row("SELECT status, deleted_at FROM images WHERE uuid = :uuid", uuid=uuid)
+        return None if row is None else Trace(Status(row["status"]), deleted=row["deleted_at"] is not None)
+
+    def page(
+        self,
+        query: PageQuery,
+        *,
+        sort_by: str = "created_at",
+        statuses: Iterable[Status] = VISIBLE,
+        collection: UUID | None = None,
+        previews: bool = True,
+    ) -> tuple[list[Image], int]:
+        """One page of the visible images that match, and how many match in all. `sort_by` is a column's name."""
+        wanted = {
+            "statuses": [status.value for status in statuses if status.value in VISIBLE_STATUSES],
+            "collection": collection,
+            "search": pattern(query),
+        }
+        columns = IMAGE_COLUMNS + (PREVIEW_COLUMNS if previews else "")
+        with self._database.transaction() as tx:
+            total = tx.rows(_COUNT + _MATCHES, **wanted)[0]["total"]
+            rows = tx.rows(
+                f"SELECT {columns} FROM images i WHERE {_MATCHES}{order(query, f'i.{sort_by}', 'i.uuid')}",
+                **wanted,
+            )
+        return [to_image(row) for row in rows], total
+
+    def request(self, uuid: UUID, filename: str, description: str | None, *, describe: bool) -> bool:
+        """
+        Name the image and, if it waited for its upload or had failed, put it on its way (again).
+
+        Answers whether it now waits for a processor.
+        """
+        with self._database.transaction() as tx:
+            row = tx.row(
+                _REQUEST,
+                uuid=uuid,
+                filename=filename,
+                description=description,
+                describe=describe,
+                wait=self._settings.pending_grace_seconds,
+            )
+        return row is not None and row["status"] == Status.PENDING
+
+    def delete(self, uuid: UUID) -> None:
+        """Make the image gone for every caller from now on. Raises NotFound."""
+        with self._database.transaction() as tx:
+            if tx.row(_DELETE, uuid=uuid) is None:
+                raise NotFound(NOT_FOUND, code="image_not_found")
+            tx.rows("DELETE FROM renditions WHERE image_id = :uuid", uuid=uuid)
+
+    def mark_swept(self, uuid: UUID) -> None:
+        """Note that a deleted image's objects are gone, unless someone may still be writing them."""
+        with self._database.transaction() as tx:
+            tx.rows(
+                """UPDATE images SET swept_at = now() WHERE uuid = :uuid AND deleted_at IS NOT NULL
+                   AND (lease_until IS NULL OR lease_until < now())""",
+                uuid=uuid,
+            )
+
+    def fail(self, uuid: UUID, code: FailureCode, message: str) -> bool:
+        """End an image that has not ended, whoever holds it. False when there was nothing to end."""
+        with self._database.transaction() as tx:
+            return tx.row(_FAIL, uuid=uuid, code=code.value, message=message) is not None
+
+    def mark_announced(self, uuid: UUID) -> None:
+        with self._database.transaction() as tx:
+            tx.rows("UPDATE images SET announced = true WHERE uuid = :uuid", uuid=uuid)
+
+    @contextmanager
+    def claim(self, uuid: UUID) -> Iterator[Claim | None]:
+        """
+        Hold the sole right to process an image while the block runs, its lease renewed in the background.
+
+        Yields None if the image has ended or is gone; raises Conflict while someone else holds it. A block that
+        raises lets go at once, and a worker that died loses its lease by itself.
+        """
+        claim = take(self._database, uuid, self._settings)
+        if claim is None:
+            yield None
+        else:
+            with hold(claim):
+                yield claim

@@ -1,0 +1,59 @@
+"""Rows become what they mean, and a page of them is asked for, the same way for every table."""
+
+from typing import Any
+
+from shared_lib.images import VISIBLE, Collection, Failure, Image, PageQuery, RenditionView, make_data_url
+
+# A deleted image, or one that awaits its upload, does not exist for callers.
+VISIBLE_IMAGE = "i.deleted_at IS NULL AND i.status <> 'awaiting_upload'"
+VISIBLE_STATUSES = [status.value for status in VISIBLE]
+
+IMAGE_COLUMNS = """
+    i.uuid, i.filename, i.description, i.status, i.created_at, i.completed_at, i.collection_id,
+    i.content_type, i.size_bytes, i.width, i.height, i.failure_code, i.failure_message, i.attempts,
+    (SELECT json_agg(json_build_object('name', r.name, 'contentType', r.content_type, 'width', r.width,
+                                       'height', r.height, 'sizeBytes', r.size_bytes) ORDER BY r.name)
+       FROM renditions r WHERE r.image_id = i.uuid) AS renditions
+"""
+PREVIEW_COLUMNS = ", i.preview, i.preview_type"
+
+COLLECTION_COLUMNS = f"""
+    c.uuid, c.name, c.description, c.created_at, c.updated_at,
+    (SELECT count(*) FROM images i WHERE i.collection_id = c.uuid AND {VISIBLE_IMAGE}) AS image_count
+"""
+
+
+def to_image(row: dict[str, Any]) -> Image:
+    preview = row.get("preview")
+    return Image(
+        uuid=row["uuid"],
+        filename=row["filename"],
+        description=row["description"],
+        status=row["status"],
+        created_at=row["created_at"],
+        completed_at=row["completed_at"],
+        collection_id=row["collection_id"],
+        content_type=row["content_type"],
+        size_bytes=row["size_bytes"],
+        width=row["width"],
+        height=row["height"],
+        renditions=tuple(RenditionView.model_validate(each) for each in row["renditions"] or ()),
+        error=Failure(code=row["failure_code"], message=row["failure_message"]) if row["failure_code"] else None,
+        attempts=row["attempts"],
+        image_data=make_data_url(row["preview_type"], preview) if preview else None,
+    )
+
+
+def to_collection(row: dict[str, Any]) -> Collection:
+    return Collection.model_validate(row)
+
+
+def pattern(query: PageQuery) -> str:
+    r"""What `ILIKE … ESCAPE '\'` needs to find the search text anywhere, its `%` and `_` literal."""
+    escaped = query.search.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return f"%{escaped}%"
+
+
+def order(query: PageQuery, column: str, unique: str) -> str:
+    """The end of a page's statement. `column` and `unique` come from code, never from a caller."""
+    return f" ORDER BY {column} {query.sort}, {unique} {query.sort} LIMIT {query.limit} OFFSET {query.offset}"

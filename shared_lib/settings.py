@@ -1,0 +1,150 @@
+"""The only reader of the environment: one frozen, validated tree, one branch a concern.
+
+Each field is one environment variable: the branch's prefix and the field's name (`S3_` + `endpoint_url` =
+`S3_ENDPOINT_URL`). No secret has a default.
+"""
+
+from functools import cache
+from typing import Annotated, Literal, cast
+
+from pydantic import BaseModel, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+Seconds = Annotated[float, Field(gt=0)]
+Bytes = Annotated[int, Field(gt=0)]
+
+
+def _split(text: object) -> object:
+    return tuple(filter(None, map(str.strip, text.split(",")))) if isinstance(text, str) else text
+
+
+CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+
+
+class InvalidSettings(Exception):
+    """One sentence per wrong or missing variable, naming it, what it holds and what it should hold."""
+
+
+class Branch(BaseSettings):
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True, env_ignore_empty=True)
+
+
+class Database(Branch):
+    """PostgreSQL 15 or newer."""
+
+    model_config = SettingsConfigDict(env_prefix="DATABASE_")
+
+    url: SecretStr
+    """`postgresql://user:password@host:port/name`; a Unix socket's directory goes in `?host=`."""
+    connect_timeout_seconds: Seconds = 5
+
+
+class Store(Branch):
+    """Any S3: MinIO, RustFS, SeaweedFS, AWS."""
+
+    model_config = SettingsConfigDict(env_prefix="S3_")
+
+    endpoint_url: str
+    public_endpoint_url: str | None = None
+    """What presigned URLs name, where clients reach the store under another address than the functions do."""
+    access_key_id: SecretStr
+    secret_access_key: SecretStr
+    region: str = "us-east-1"
+    upload_bucket: str = "upload-images"
+    completed_bucket: str = "completed-images"
+    notification_arn: str | None = None
+    """The store's Kafka target, e.g. `arn:minio:sqs::PRIMARY:kafka`. Unset: notifications are not bootstrap's job."""
+    timeout_seconds: Seconds = 10
+
+
+class Kafka(Branch):
+    """Any broker that speaks Kafka's protocol."""
+
+    model_config = SettingsConfigDict(env_prefix="KAFKA_")
+
+    bootstrap_servers: str
+    publish_timeout_seconds: Seconds = 5
+    """The longest that a request waits for Kafka; past it the row alone carries the news."""
+    partitions: int = Field(default=12, ge=1)
+    """How many partitions bootstrap gives a topic: the ceiling for consumers in one group."""
+    replication_factor: int = Field(default=1, ge=1)
+
+
+class Http(Branch):
+    """What callers see."""
+
+    model_config = SettingsConfigDict(env_prefix="HTTP_")
+
+    public_base_url: str | None = None
+    """Scheme and host of absolute links, for where a gateway rewrites `Host`. Unset: the request's own."""
+    cors_allow_origins: CommaSeparated = ("*",)
+    """Comma-separated origins, or `*`."""
+
+
+class Processing(Branch):
+    """How uploads are taken in and worked on."""
+
+    model_config = SettingsConfigDict(env_prefix="PROCESSING_")
+
+    max_upload_bytes: Bytes = 10 * 1024 * 1024
+    """A direct upload's limit; the contract's 10 MB."""
+    max_object_bytes: Bytes = 100 * 1024 * 1024
+    """The limit of what is put straight into the store."""
+    upload_url_seconds: Annotated[int, Field(ge=1, le=7 * 24 * 3600)] = 900
+    """How long a presigned URL lives; SigV4 allows a week at most."""
+    lease_seconds: Seconds = 20
+    """A worker that has been silent for this long has lost its image. It renews at a third of it."""
+    max_attempts: int = Field(default=5, ge=1)
+    """Attempts that may end in something transient before the image is failed."""
+    max_abnormal_attempts: int = Field(default=3, ge=1)
+    """Attempts that may end in a dead decoder or a dead worker before the image is failed."""
+    decoders: int = Field(default=2, ge=1)
+    """Decoder processes per processor: one per core it may use."""
+    pending_grace_seconds: Seconds = 30
+    """How long an event may take before `reconcile_images` looks for itself."""
+    missing_object_seconds: Seconds = 3600
+    """How long a pending row waits for an object that is not in the store before it is failed."""
+    retention_days: int = Field(default=7, ge=1)
+    """How long the inbox keeps a failed image's original, and the database the trace of a deleted one."""
+
+
+class Log(Branch):
+    model_config = SettingsConfigDict(env_prefix="LOG_")
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["json", "console"] = "json"
+
+
+class Settings(BaseModel, frozen=True):
+    """Everything a function is told. `load()` builds it once for a process."""
+
+    database: Database
+    store: Store
+    kafka: Kafka
+    http: Http
+    processing: Processing
+    log: Log
+
+
+BRANCHES: dict[str, type[Branch]] = {
+    name: cast("type[Branch]", field.annotation) for name, field in Settings.model_fields.items()
+}
+
+
+@cache
+def load() -> Settings:
+    """
+    Read the environment.
+
+    Raises InvalidSettings, which names every variable that is missing or wrong, and never a value: it may be secret.
+    """
+    branches, complaints = {}, []
+    for name, branch in BRANCHES.items():
+        try:
+            branches[name] = branch()
+        except ValidationError as error:
+            prefix = branch.model_config["env_prefix"]
+            complaints += [f"{prefix}{e['loc'][0]}".upper() + f": {e['msg']}" for e in error.errors()]
+    if complaints:
+        raise InvalidSettings("The environment is not complete: " + "; ".join(complaints))
+    return Settings(**branches)

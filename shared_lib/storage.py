@@ -1,0 +1,221 @@
+"""Objects in and out of the store, and presigned URLs: the only room that knows boto3.
+
+Two buckets with two characters. The Inbox takes what clients put, under any key, and serves nothing. The Gallery
+holds originals and renditions under keys made of the image's uuid, the source's digest and the recipe's hash, so
+that an object is never overwritten with other bytes.
+"""
+
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+
+from shared_lib.errors import FailureCode, Rejected, Unavailable
+from shared_lib.images import StoredObject
+from shared_lib.settings import Store as StoreSettings
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import LifecycleRuleTypeDef
+
+_MISSING = ("404", "NoSuchKey", "NotFound", "PreconditionFailed", "412")
+_EXISTS = ("BucketAlreadyOwnedByYou", "BucketAlreadyExists")
+_ABORT_UNFINISHED: "LifecycleRuleTypeDef" = {
+    "ID": "unfinished-uploads",
+    "Status": "Enabled",
+    "Filter": {"Prefix": ""},
+    "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1},
+}
+_DELETE_AT_ONCE = 1000  # keys; the most that S3's DeleteObjects takes
+
+
+@contextmanager
+def _translating() -> Iterator[None]:
+    try:
+        yield
+    except (BotoCoreError, ClientError, HTTPClientError) as error:
+        raise Unavailable("The object store is out of reach") from error
+
+
+class Store:
+    """A connection to the object store, shared by all threads."""
+
+    def __init__(self, settings: StoreSettings) -> None:
+        self._settings = settings
+        self._building = threading.Lock()
+
+    def _build(self, endpoint: str) -> "S3Client":
+        with self._building:  # boto3's default session is not safe to build two clients from at once
+            return boto3.session.Session().client(
+                "s3",
+                endpoint_url=endpoint,
+                region_name=self._settings.region,
+                aws_access_key_id=self._settings.access_key_id.get_secret_value(),
+                aws_secret_access_key=self._settings.secret_access_key.get_secret_value(),
+                config=Config(
+                    signature_version="s3v4",
+                    s3={"addressing_style": "path"},
+                    connect_timeout=self._settings.timeout_seconds,
+                    read_timeout=self._settings.timeout_seconds,
+                    retries={"mode": "standard", "total_max_attempts": 3},
+                    max_pool_connections=32,
+                    # Not every S3 knows the newer checksum trailers.
+                    request_checksum_calculation="when_required",
+                    response_checksum_validation="when_required",
+                ),
+            )
+
+    @cached_property
+    def client(self) -> "S3Client":
+        return self._build(self._settings.endpoint_url)
+
+    @cached_property
+    def public_client(self) -> "S3Client":
+        """Signs for the address that clients know. Signing needs no connection."""
+        return self._build(self._settings.public_endpoint_url or self._settings.endpoint_url)
+
+    def ping(self) -> None:
+        """Raises Unavailable unless both buckets answer."""
+        with _translating():
+            for bucket in (self._settings.upload_bucket, self._settings.completed_bucket):
+                self.client.head_bucket(Bucket=bucket)
+
+    def create_buckets(self) -> None:
+        """Create both buckets where they are missing; unfinished multipart uploads go after a day."""
+        with _translating():
+            for bucket in (self._settings.upload_bucket, self._settings.completed_bucket):
+                try:
+                    self.client.create_bucket(Bucket=bucket)
+                except ClientError as error:
+                    if error.response["Error"]["Code"] not in _EXISTS:
+                        raise
+            with suppress(ClientError):  # not every S3 has lifecycle rules
+                self.client.put_bucket_lifecycle_configuration(
+                    Bucket=self._settings.upload_bucket, LifecycleConfiguration={"Rules": [_ABORT_UNFINISHED]}
+                )
+
+    def notify(self, arn: str) -> None:
+        """Have the store tell its target `arn` of every object that comes into the inbox."""
+        with _translating():
+            self.client.put_bucket_notification_configuration(
+                Bucket=self._settings.upload_bucket,
+                NotificationConfiguration={
+                    "QueueConfigurations": [{"QueueArn": arn, "Events": ["s3:ObjectCreated:*"]}]
+                },
+            )
+
+
+class Bucket:
+    def __init__(self, store: Store, name: str) -> None:
+        self._store = store
+        self.name = name
+
+    @property
+    def _client(self) -> "S3Client":
+        return self._store.client
+
+    def put(self, key: str, data: bytes, content_type: str, **more: str) -> None:
+        with _translating():
+            self._client.put_object(Bucket=self.name, Key=key, Body=data, ContentType=content_type, **more)  # type: ignore[arg-type]
+
+    def look(self, key: str) -> StoredObject | None:
+        """What lies under the key, without its bytes; None when nothing does."""
+        with _translating():
+            try:
+                found = self._client.head_object(Bucket=self.name, Key=key)
+            except ClientError as error:
+                if error.response["Error"]["Code"] in _MISSING:
+                    return None
+                raise
+        return _to_object(key, found["ContentLength"], found["ETag"], found["LastModified"])
+
+    def read(self, key: str, limit: int) -> bytes | None:
+        """The whole object, None when there is none. Raises Rejected, before reading, above `limit` bytes."""
+        with _translating():
+            try:
+                found = self._client.get_object(Bucket=self.name, Key=key)
+                if found["ContentLength"] > limit:
+                    found["Body"].close()
+                    raise Rejected(
+                        FailureCode.FILE_TOO_LARGE,
+                        f"The file has {found['ContentLength']} bytes; at most {limit} are allowed",
+                    )
+                return found["Body"].read()
+            except ClientError as error:
+                if error.response["Error"]["Code"] in _MISSING:
+                    return None
+                raise
+
+    def delete(self, *keys: str) -> None:
+        """Remove objects; a missing one is no error."""
+        with _translating():
+            if len(keys) == 1:
+                self._client.delete_object(Bucket=self.name, Key=keys[0])
+                return
+            for start in range(0, len(keys), _DELETE_AT_ONCE):
+                batch = [{"Key": key} for key in keys[start : start + _DELETE_AT_ONCE]]
+                self._client.delete_objects(Bucket=self.name, Delete={"Objects": batch, "Quiet": True})  # type: ignore[typeddict-item]
+
+    def walk(self, prefix: str = "") -> Iterator[StoredObject]:
+        """Every object below the prefix, a page of a thousand at a time."""
+        with _translating():
+            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
+            for page in pages:
+                for each in page.get("Contents", ()):
+                    yield _to_object(each["Key"], each["Size"], each["ETag"], each["LastModified"])
+
+
+class Inbox(Bucket):
+    """What clients have put and nobody has processed yet. An image's object lies under its bare uuid."""
+
+    def presign_put(self, uuid: UUID, seconds: int) -> str:
+        """A URL that takes a plain PUT, with any Content-Type, for that many seconds."""
+        with _translating():
+            return self._store.public_client.generate_presigned_url(
+                "put_object", Params={"Bucket": self.name, "Key": str(uuid)}, ExpiresIn=seconds
+            )
+
+    def take_over(self, stranger: StoredObject) -> bool:
+        """
+        Move an object that came under a key of its client's choosing to where its image's object belongs.
+
+        False when it is not there any more, or not the same any more; the newer one then has its own event.
+        """
+        with _translating():
+            try:
+                self._client.copy_object(
+                    Bucket=self.name,
+                    Key=str(stranger.image),
+                    CopySource={"Bucket": self.name, "Key": stranger.key},
+                    CopySourceIfMatch=stranger.etag,
+                )
+            except ClientError as error:
+                if error.response["Error"]["Code"] in _MISSING:
+                    return False
+                raise
+        if self.look(stranger.key) == stranger:  # S3 has no delete-if-unchanged that every store knows
+            self.delete(stranger.key)
+        return True
+
+
+class Gallery(Bucket):
+    """Originals and renditions, under `<uuid>/<digest of the source>/<what>`: immutable."""
+
+    def clear(self, uuid: UUID, *, keep: Iterable[str] = ()) -> int:
+        """Remove an image's objects but those named; answers how many went."""
+        kept = set(keep)
+        keys = [each.key for each in self.walk(f"{uuid}/") if each.key not in kept]
+        if keys:
+            self.delete(*keys)
+        return len(keys)
+
+
+def _to_object(key: str, size: int, etag: str, modified: Any) -> StoredObject:  # noqa: ANN401  boto3's datetime
+    # Only whole seconds: a listing may know milliseconds that a HEAD does not.
+    return StoredObject(key=key, size=size, etag=etag.strip('"'), modified=modified.replace(microsecond=0))

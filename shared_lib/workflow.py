@@ -1,0 +1,115 @@
+"""How an image travels: the steps that more than one function takes, each safe to take again.
+
+The row is the truth. Every event is a hint that says "look at this image now"; what a step could not do because
+something was away, `reconcile_images` does later.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from uuid import UUID
+
+from shared_lib import observability
+from shared_lib.broker import Broker
+from shared_lib.errors import NotFound, Unavailable
+from shared_lib.events import Payload, Work, describe_end
+from shared_lib.images import Image, Status, StoredObject
+from shared_lib.pipeline import Rendered
+from shared_lib.repositories import Claim, Images
+from shared_lib.storage import Gallery, Inbox
+
+log = observability.get_logger()
+
+
+@dataclass(frozen=True)
+class Workflow:
+    images: Images
+    inbox: Inbox
+    gallery: Gallery
+    broker: Broker
+
+    def admit(self, work: Work) -> Iterator[UUID]:
+        """The images that an event is about. An object without a row is adopted on the way."""
+        for name in work.names:
+            if work.kind == "images":
+                yield UUID(name)
+                continue
+            uuid = StoredObject.name_image(name)
+            if uuid and self.images.trace(uuid):
+                yield uuid
+            elif (found := self.inbox.look(name)) and self.adopt(found):
+                yield found.image
+
+    def adopt(self, found: StoredObject) -> bool:
+        """Make an object that some client dropped into the inbox an image. False if it has gone meanwhile."""
+        self.images.adopt(found)
+        log.info("object_adopted", key=found.key, image=str(found.image))
+        return found.image == found.named_image or self.inbox.take_over(found)
+
+    def is_stored(self, uuid: UUID) -> bool:
+        """Whether the image exists and its original, or what was made of it, is in the store."""
+        for _ in range(2):  # the processor may publish and empty the inbox between the two looks
+            state = self.images.trace(uuid)
+            if state is None or state.deleted:
+                return False
+            if state.status is Status.SUCCEEDED or self.inbox.look(str(uuid)):
+                return True
+        return False
+
+    def publish(self, claim: Claim, original: bytes, rendered: Rendered) -> None:
+        """
+        Write original and renditions under keys of their own, then make them the image's, in one update.
+
+        Raises Superseded when the claim was lost; nothing then points to what was written.
+        """
+        folder = f"{claim.uuid}/{hashlib.sha256(original).hexdigest()[:32]}"
+        original_key = f"{folder}/original.{rendered.extension}"
+        keys = {each.name: f"{folder}/{each.recipe_hash}.{each.extension}" for each in rendered.renditions}
+        self.gallery.put(original_key, original, rendered.content_type)
+        for each in rendered.renditions:
+            self.gallery.put(keys[each.name], each.data, each.content_type)
+        claim.succeed(rendered, len(original), original_key, keys)
+        if claim.attempt > 1:  # an earlier attempt may have read other bytes
+            self.gallery.clear(claim.uuid, keep=[original_key, *keys.values()])
+
+    def conclude(self, uuid: UUID, *, function: str) -> None:
+        """What follows an image's end: its place in the inbox is cleared if it succeeded, and its end is told."""
+        try:
+            image = self.images.get(uuid)
+        except NotFound:
+            self.sweep(uuid)
+            return
+        if image.status is Status.SUCCEEDED:
+            self.inbox.delete(str(uuid))
+        if image.status.ended:
+            self.announce(image, function=function)
+
+    def dismiss(self, uuid: UUID) -> None:
+        """Clear the inbox of a late or repeated upload. A failed image's stays: it may be tried again."""
+        state = self.images.trace(uuid)
+        if state and (state.deleted or state.status is Status.SUCCEEDED):
+            self.inbox.delete(str(uuid))
+
+    def sweep(self, uuid: UUID) -> None:
+        """Remove a deleted image's objects. What cannot be removed now is left for reconciliation."""
+        try:
+            self.inbox.delete(str(uuid))
+            self.gallery.clear(uuid)
+        except Unavailable:
+            log.warning("objects_not_removed", image=str(uuid))
+        else:
+            self.images.mark_swept(uuid)
+
+    def hint(self, event: Payload, *, function: str) -> bool:
+        """Publish an event that nothing depends on, because the row already says it. False if Kafka is away."""
+        try:
+            self.broker.publish(event, function=function)
+        except Unavailable:
+            log.warning("event_not_published", type=event.type, image=str(event.uuid))
+            return False
+        return True
+
+    def announce(self, image: Image, *, function: str) -> None:
+        """Tell how an image ended."""
+        if self.hint(describe_end(image), function=function):
+            self.images.mark_announced(image.uuid)
