@@ -22,7 +22,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from shared_lib.errors import Invalid, Unsupported
+from shared_lib.errors import FailureCode, Invalid, Unsupported
 
 EXTENSIONS = ("jpg", "jpeg", "png", "gif", "webp", "svg", "avif", "tiff")
 """The file types that a caller may announce. What the bytes are is for the pipeline to find out."""
@@ -92,7 +92,7 @@ class RenditionView(View):
 
 
 class Failure(View):
-    code: str = Field(description="One of a closed list.")
+    code: FailureCode
     message: str
 
 

@@ -1,6 +1,6 @@
 """What an endpoint declares about itself, and the OpenAPI 3.1 document made of all declarations.
 
-The document is written to `openapi.json` beside this module by `make openapi` (a test keeps it current): each
+The document is written to `openapi.json` beside this module by `make contracts` (a test keeps it current): each
 function runs alone, and yet every one of them knows which methods a path has, and one of them serves it.
 """
 

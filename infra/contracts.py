@@ -1,0 +1,44 @@
+"""Write the contracts that others read from the code that keeps them. Run by `make contracts`; a test compares.
+
+`shared_lib/openapi.json` comes from what each function declares, `events/*.schema.json` from the payloads' models.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from functions_framework import _function_registry
+
+from shared_lib import openapi
+from shared_lib.events import BucketNotification, Payload, ProcessingFailed, ProcessingRequested, ProcessingSucceeded
+
+ROOT = Path(__file__).parent.parent
+EVENTS: tuple[type[Payload], ...] = (ProcessingRequested, ProcessingSucceeded, ProcessingFailed)
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def generate() -> dict[Path, dict[str, Any]]:
+    """Every contract, by the file it belongs in."""
+    contracts = {ROOT / "shared_lib" / "openapi.json": openapi.build(_declarations())}
+    for payload in EVENTS:
+        schema = payload.model_json_schema(mode="serialization")
+        contracts[ROOT / "events" / f"{payload.type}.schema.json"] = schema | {"$schema": DIALECT, "title": payload.type}
+    contracts[ROOT / "events" / "bucket-events.schema.json"] = {
+        "$schema": DIALECT
+    } | BucketNotification.model_json_schema(mode="validation")
+    return contracts
+
+
+def _declarations() -> list[openapi.Declaration]:
+    found = []
+    for source in sorted((ROOT / "functions").glob("*/main.py")):
+        module, spec = _function_registry.load_function_module(str(source))
+        spec.loader.exec_module(module)
+        if declaration := getattr(module.main, "declaration", None):
+            found.append(declaration)
+    return found
+
+
+if __name__ == "__main__":
+    for path, contract in generate().items():
+        path.write_text(json.dumps(contract, indent=2) + "\n")
