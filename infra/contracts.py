@@ -22,7 +22,10 @@ def generate() -> dict[Path, dict[str, Any]]:
     contracts = {ROOT / "shared_lib" / "openapi.json": openapi.build(_declarations())}
     for payload in EVENTS:
         schema = payload.model_json_schema(mode="serialization")
-        contracts[ROOT / "events" / f"{payload.type}.schema.json"] = schema | {"$schema": DIALECT, "title": payload.type}
+        contracts[ROOT / "events" / f"{payload.type}.schema.json"] = schema | {
+            "$schema": DIALECT,
+            "title": payload.type,
+        }
     contracts[ROOT / "events" / "bucket-events.schema.json"] = {
         "$schema": DIALECT
     } | BucketNotification.model_json_schema(mode="validation")

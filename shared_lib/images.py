@@ -18,6 +18,7 @@ from pydantic import (
     Field,
     PlainSerializer,
     SerializerFunctionWrapHandler,
+    WithJsonSchema,
     model_serializer,
 )
 from pydantic.alias_generators import to_camel
@@ -30,7 +31,9 @@ EXTENSIONS = ("jpg", "jpeg", "png", "gif", "webp", "svg", "avif", "tiff")
 MAX_FILENAME = 255
 """Characters."""
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_NO_CONTROL = {"pattern": r"^[^\u0000-\u001f\u007f]*$"}
+_NO_NUL = {"pattern": r"^[^\u0000]*$"}
 
 
 def _refuse_control_characters(text: str) -> str:
@@ -40,15 +43,28 @@ def _refuse_control_characters(text: str) -> str:
 
 
 def _refuse_nul(text: str) -> str:
-    if "\x00" in text or any("\ud800" <= c <= "\udfff" for c in text):
-        raise ValueError("must not contain NUL or lone surrogates")
+    if "\x00" in text:
+        raise ValueError("must not contain NUL characters")
     return text
 
 
-Filename = Annotated[str, Field(min_length=1, max_length=MAX_FILENAME), AfterValidator(_refuse_control_characters)]
-Description = Annotated[str, Field(max_length=10_000), AfterValidator(_refuse_nul)]
-CollectionName = Annotated[str, Field(min_length=2, max_length=255), AfterValidator(_refuse_control_characters)]
-SearchText = Annotated[str, Field(max_length=255), AfterValidator(_refuse_nul)]
+# The checks speak in sentences; the schema says the same as a pattern.
+Filename = Annotated[
+    str,
+    Field(min_length=1, max_length=MAX_FILENAME, json_schema_extra=_NO_CONTROL, examples=["harbour.jpg"]),
+    AfterValidator(_refuse_control_characters),
+]
+Description = Annotated[
+    str,
+    Field(max_length=10_000, json_schema_extra=_NO_NUL, examples=["The harbour at dawn"]),
+    AfterValidator(_refuse_nul),
+]
+CollectionName = Annotated[
+    str,
+    Field(min_length=2, max_length=255, json_schema_extra=_NO_CONTROL, examples=["Holidays"]),
+    AfterValidator(_refuse_control_characters),
+]
+SearchText = Annotated[str, Field(max_length=255, json_schema_extra=_NO_NUL), AfterValidator(_refuse_nul)]
 
 
 def format_time(moment: datetime) -> str:
@@ -56,7 +72,13 @@ def format_time(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-Time = Annotated[datetime, PlainSerializer(format_time, return_type=str, when_used="json")]
+Time = Annotated[
+    datetime,
+    PlainSerializer(format_time, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-03-08T19:02:11.614Z"]}),
+]
+ImageId = Annotated[UUID, Field(examples=["0b9c0f3e-6e0e-4f3c-8f55-2f0f3f3a9d11"])]
+CollectionId = Annotated[UUID, Field(examples=["7d1f6a0e-3c61-4f0e-9b57-0a4c8a1f6f2b"])]
 
 
 class View(BaseModel):
@@ -84,11 +106,11 @@ VISIBLE = tuple(status for status in Status if status is not Status.AWAITING_UPL
 
 
 class RenditionView(View):
-    name: str
-    content_type: str
-    width: int = Field(description="px")
-    height: int = Field(description="px")
-    size_bytes: int
+    name: str = Field(examples=["thumbnail"])
+    content_type: str = Field(examples=["image/jpeg"])
+    width: int = Field(description="px", examples=[100])
+    height: int = Field(description="px", examples=[100])
+    size_bytes: int = Field(examples=[3121])
 
 
 class Failure(View):
@@ -99,22 +121,26 @@ class Failure(View):
 class Image(View):
     """The image object of the HTTP contract."""
 
-    uuid: UUID
-    filename: str
-    description: str | None
-    status: Status
+    uuid: ImageId
+    filename: str = Field(examples=["harbour.jpg"])
+    description: str | None = Field(examples=["The harbour at dawn"])
+    status: Status = Field(examples=[Status.SUCCEEDED])
     created_at: Time
     completed_at: Time | None
     collection_id: UUID | None
-    content_type: str | None = Field(description="The real type of the original, sniffed from its bytes.")
-    size_bytes: int | None = Field(description="The original's size.")
-    width: int | None = Field(description="px, upright")
-    height: int | None = Field(description="px, upright")
+    content_type: str | None = Field(
+        description="The real type of the original, sniffed from its bytes.", examples=["image/jpeg"]
+    )
+    size_bytes: int | None = Field(description="The original's size.", examples=[174351])
+    width: int | None = Field(description="px, upright", examples=[1600])
+    height: int | None = Field(description="px, upright", examples=[1200])
     renditions: tuple[RenditionView, ...] = ()
-    error: Failure | None
-    attempts: int = Field(description="How often processing was begun.")
+    error: Failure | None = Field(examples=[None])
+    attempts: int = Field(description="How often processing was begun.", examples=[1])
     image_data: str | None = Field(
-        default=None, description="The thumbnail as a data URL; only when succeeded and asked for."
+        default=None,
+        description="The thumbnail as a data URL; only when succeeded and asked for.",
+        examples=["data:image/jpeg;base64,/9j/4AAQSkZJRgABAQ=="],
     )
 
     @model_serializer(mode="wrap")
@@ -129,12 +155,12 @@ class Image(View):
 class Collection(View):
     """The collection object of the HTTP contract."""
 
-    uuid: UUID
-    name: str
+    uuid: CollectionId
+    name: str = Field(examples=["Holidays"])
     description: str | None
     created_at: Time
     updated_at: Time
-    image_count: int
+    image_count: int = Field(examples=[12])
 
 
 def make_data_url(content_type: str, data: bytes) -> str:
@@ -213,7 +239,7 @@ class CollectionEnvelope(View):
 
 class ImageReference(View):
     type: Literal["images"]
-    uuid: UUID
+    uuid: ImageId
 
 
 class ImageReferences(View):

@@ -55,6 +55,8 @@ class Declaration:
     headers: dict[str, str] = field(default_factory=dict)
     """Of the success, name → description."""
     documented: bool = True
+    takes_path: bool = False
+    """Whether the handler asks which of its paths it was called by."""
 
 
 def build(declarations: Iterable[Declaration]) -> dict[str, Any]:
@@ -107,7 +109,7 @@ def _models_in(returns: Any) -> list[type[BaseModel]]:  # noqa: ANN401  any type
 
 def _operation(each: Declaration, path: str) -> dict[str, Any]:
     operation: dict[str, Any] = {
-        "operationId": each.name + path.rpartition("{")[2].partition("}")[0].title() * (path != each.paths[0]),
+        "operationId": each.name + path.removeprefix(each.paths[0]).replace("/", "_"),
         "summary": each.summary,
         "tags": [each.tag],
         "parameters": _parameters(each, path),
@@ -119,6 +121,7 @@ def _operation(each: Declaration, path: str) -> dict[str, Any]:
         operation["requestBody"] = _content("application/json", each.body) | {"required": True}
     if each.form is not None:
         operation["requestBody"] = _content("multipart/form-data", each.form) | {"required": True}
+        operation["requestBody"]["content"]["multipart/form-data"]["encoding"] = {"file": {"contentType": "image/*"}}
     return operation
 
 

@@ -3,12 +3,10 @@
 All of them or none. An image that is in another collection moves.
 """
 
-from uuid import UUID
-
 import functions_framework
 
 from shared_lib.http import endpoint
-from shared_lib.images import ImageReferences, Message, MetaMessage
+from shared_lib.images import CollectionId, ImageReferences, Message, MetaMessage
 from shared_lib.runtime import Runtime
 
 
@@ -19,6 +17,6 @@ from shared_lib.runtime import Runtime
     returns=MetaMessage,
     refusals={404: "Collection or image not found"},
 )
-def main(rt: Runtime, *, uuid: UUID, body: ImageReferences) -> MetaMessage:
+def main(rt: Runtime, *, uuid: CollectionId, body: ImageReferences) -> MetaMessage:
     rt.collections.add_images(uuid, body.uuids)
     return MetaMessage(meta=Message(message="Images added to collection"))

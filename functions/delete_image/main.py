@@ -3,18 +3,16 @@
 It is gone for every caller at once. What the store cannot remove now, `reconcile_images` removes later.
 """
 
-from uuid import UUID
-
 import functions_framework
 
 from shared_lib.http import endpoint
-from shared_lib.images import Message
+from shared_lib.images import ImageId, Message
 from shared_lib.runtime import Runtime
 
 
 @functions_framework.http
 @endpoint("DELETE", "/api/v1/images/{uuid}", returns=Message, refusals={404: "Image not found"})
-def main(rt: Runtime, *, uuid: UUID) -> Message:
+def main(rt: Runtime, *, uuid: ImageId) -> Message:
     rt.images.delete(uuid)
     rt.workflow.sweep(uuid)
     return Message(message="Image deleted")

@@ -1,12 +1,11 @@
 """GET /api/v1/collections/{uuid}: show a collection and its images, a page of them at a time."""
 
 from typing import Literal
-from uuid import UUID
 
 import functions_framework
 
 from shared_lib.http import endpoint
-from shared_lib.images import Collection, Image, PageQuery, Pagination, View
+from shared_lib.images import Collection, CollectionId, Image, PageQuery, Pagination, View
 from shared_lib.runtime import Runtime
 
 COLUMNS = {"createdAt": "created_at", "filename": "filename", "status": "status"}
@@ -27,7 +26,7 @@ class CollectionPage(View):
 
 @functions_framework.http
 @endpoint("GET", "/api/v1/collections/{uuid}", returns=CollectionPage, refusals={404: "Collection not found"})
-def main(rt: Runtime, *, uuid: UUID, query: Query) -> CollectionPage:
+def main(rt: Runtime, *, uuid: CollectionId, query: Query) -> CollectionPage:
     collection = rt.collections.get(uuid)
     images, total = rt.images.page(query, sort_by=COLUMNS[query.sort_by], collection=uuid)
     return CollectionPage(

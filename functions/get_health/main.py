@@ -11,14 +11,16 @@ from pydantic import BaseModel
 from shared_lib.http import endpoint
 from shared_lib.runtime import Runtime
 
+LIVE = "/api/health/live"
+
 
 class Health(BaseModel):
     status: Literal["ok"] = "ok"
 
 
 @functions_framework.http
-@endpoint("GET", "/api/health", "/api/health/{probe}", returns=Health)
-def main(rt: Runtime, *, probe: Literal["live", "ready"] = "ready") -> Health:
-    if probe == "ready":
+@endpoint("GET", "/api/health", "/api/health/ready", LIVE, returns=Health)
+def main(rt: Runtime, *, path: str) -> Health:
+    if path != LIVE:
         rt.check()
     return Health()

@@ -3,12 +3,10 @@
 Images that are not in this collection stay where they are.
 """
 
-from uuid import UUID
-
 import functions_framework
 
 from shared_lib.http import endpoint
-from shared_lib.images import ImageReferences, Message, MetaMessage
+from shared_lib.images import CollectionId, ImageReferences, Message, MetaMessage
 from shared_lib.runtime import Runtime
 
 
@@ -19,6 +17,6 @@ from shared_lib.runtime import Runtime
     returns=MetaMessage,
     refusals={404: "Collection not found"},
 )
-def main(rt: Runtime, *, uuid: UUID, body: ImageReferences) -> MetaMessage:
+def main(rt: Runtime, *, uuid: CollectionId, body: ImageReferences) -> MetaMessage:
     rt.collections.remove_images(uuid, body.uuids)
     return MetaMessage(meta=Message(message="Image removed from collection"))

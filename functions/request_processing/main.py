@@ -4,22 +4,20 @@ Idempotent. The name and description given here win, however this call races wit
 image is tried again.
 """
 
-from uuid import UUID
-
 import functions_framework
 from pydantic import BaseModel
 
 from shared_lib.errors import NotFound
 from shared_lib.events import ProcessingRequested
 from shared_lib.http import ProcessingError, endpoint
-from shared_lib.images import Description, Filename, Message
+from shared_lib.images import Description, Filename, ImageId, Message
 from shared_lib.runtime import Runtime
 
 MISSING = "Image not found in storage, please upload before process"
 
 
 class ProcessingOrder(BaseModel):
-    uuid: UUID
+    uuid: ImageId
     filename: Filename
     description: Description | None = None
 

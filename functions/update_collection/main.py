@@ -3,13 +3,11 @@
 An absent field is left as it is; `"description": null` clears it.
 """
 
-from uuid import UUID
-
 import functions_framework
 from pydantic import BaseModel
 
 from shared_lib.http import endpoint
-from shared_lib.images import CollectionEnvelope, CollectionName, Description
+from shared_lib.images import CollectionEnvelope, CollectionId, CollectionName, Description
 from shared_lib.runtime import Runtime
 
 
@@ -25,5 +23,5 @@ class CollectionChanges(BaseModel):
     returns=CollectionEnvelope,
     refusals={404: "Collection not found"},
 )
-def main(rt: Runtime, *, uuid: UUID, body: CollectionChanges) -> CollectionEnvelope:
+def main(rt: Runtime, *, uuid: CollectionId, body: CollectionChanges) -> CollectionEnvelope:
     return CollectionEnvelope(data=rt.collections.update(uuid, body.model_dump(exclude_unset=True)))

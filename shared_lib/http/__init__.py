@@ -80,7 +80,7 @@ def _declare(handler: Callable[..., Any], method: str, paths: tuple[str, ...]) -
     """What the signature and the module's docstring already say."""
     about = inspect.cleandoc(handler.__globals__["__doc__"])
     first, _, rest = about.partition("\n")
-    hints = get_type_hints(handler)
+    hints = get_type_hints(handler, include_extras=True)
     names = list(inspect.signature(handler).parameters)[1:]
     place = paths[0].removeprefix("/api/v1/").split("/")[0]
     return {
@@ -91,6 +91,7 @@ def _declare(handler: Callable[..., Any], method: str, paths: tuple[str, ...]) -
         "description": rest.strip(),
         "tag": place if place in ("images", "collections") else "service",
         "path_parameters": {name: hints[name] for name in names if f"{{{name}}}" in "".join(paths)},
+        "takes_path": "path" in names,
         **{name: hints[name] for name in names if name in ("query", "body", "form")},
     }
 

@@ -45,7 +45,7 @@ def read_inputs(
         for name, kind in declaration.path_parameters.items()
         if name in arguments
     }
-    if not declaration.documented:
+    if declaration.takes_path:
         inputs["path"] = request.path
     if declaration.query is not None:
         inputs["query"] = _check(TypeAdapter(declaration.query), request.args.to_dict())
