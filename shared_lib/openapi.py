@@ -71,6 +71,11 @@ def build(declarations: Iterable[Declaration]) -> dict[str, Any]:
         [(model, "validation" if _is_input(model, declared) else "serialization") for model in models],
         ref_template=_REF,
     )
+    for each in declared:
+        if each.form is not None:
+            schema = schemas["$defs"][each.form.__name__]
+            schema["properties"] = {"file": {"type": "string", "format": "binary"}} | schema["properties"]
+            schema["required"] = ["file", *schema.get("required", ())]
     paths: dict[str, dict[str, Any]] = {}
     for each in declared:
         for path in each.paths:

@@ -7,7 +7,7 @@ something was away, `reconcile_images` does later.
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from shared_lib import observability
 from shared_lib.broker import Broker
@@ -27,6 +27,17 @@ class Workflow:
     inbox: Inbox
     gallery: Gallery
     broker: Broker
+
+    def receive(self, filename: str, description: str | None, data: bytes, content_type: str) -> UUID:
+        """Take in a direct upload: the row first, then the object, whose event does the rest."""
+        uuid = uuid4()
+        self.images.create(uuid, filename, description, len(data))
+        try:
+            self.inbox.put(str(uuid), data, content_type)
+        except Unavailable:
+            self.images.forget(uuid)
+            raise
+        return uuid
 
     def admit(self, work: Work) -> Iterator[UUID]:
         """The images that an event is about. An object without a row is adopted on the way."""

@@ -1,16 +1,11 @@
-"""POST /api/v1/images/actions/upload: upload an image, which is then processed by itself.
-
-The row is written before the object, and the object tells the processor.
-"""
-
-from uuid import UUID, uuid4
+"""POST /api/v1/images/actions/upload: upload an image, which is then processed by itself."""
 
 import functions_framework
 from pydantic import BaseModel
 
-from shared_lib.errors import Invalid, Unavailable
+from shared_lib.errors import Invalid
 from shared_lib.http import UploadedFile, endpoint
-from shared_lib.images import Description, check_upload
+from shared_lib.images import Description, ImageId, check_upload
 from shared_lib.runtime import Runtime
 
 
@@ -19,7 +14,7 @@ class UploadForm(BaseModel):
 
 
 class UploadReceipt(BaseModel):
-    uuid: UUID
+    uuid: ImageId
     filename: str
     status: str = "pending"
     message: str = "Upload successful and processing started"
@@ -35,11 +30,5 @@ def main(rt: Runtime, *, file: UploadedFile | None, form: UploadForm) -> Upload:
     if file is None:
         raise Invalid("No file uploaded", code="no_file")
     check_upload(file.filename, file.content_type, len(file.data))
-    uuid = uuid4()
-    rt.images.create(uuid, file.filename, form.description, len(file.data))
-    try:
-        rt.inbox.put(str(uuid), file.data, file.content_type)
-    except Unavailable:
-        rt.images.forget(uuid)
-        raise
+    uuid = rt.workflow.receive(file.filename, form.description, file.data, file.content_type)
     return Upload(data=UploadReceipt(uuid=uuid, filename=file.filename))
