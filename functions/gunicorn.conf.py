@@ -1,0 +1,23 @@
+"""How every function is served, in its container and on one machine alike.
+
+One worker, whose threads answer the Service's containerConcurrency: threads share connections and memory, and Knative
+adds pods where another server would add workers.
+"""
+
+import os
+from pathlib import Path
+
+# Knative names the port, and reaches it from the pod's own queue-proxy.
+bind = f"0.0.0.0:{os.environ.get('PORT', '8080')}"  # noqa: TID251 - this file is gunicorn's settings
+workers = 1
+worker_class = "gthread"
+threads = int(os.environ.get("THREADS", "16"))  # noqa: TID251 - gunicorn has no variable of its own for it
+# Callers (queue-proxy, KafkaSource) reuse idle connections, and must be the ones to close them: a connection closed
+# just as a request comes in is a 502 to whoever sent it.
+keepalive = 90
+# gunicorn's limit would kill the whole worker; a request is bounded by the Service's timeoutSeconds.
+timeout = 0
+graceful_timeout = 25  # within the 30 s that a pod is given to end
+worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - its heartbeat file needs no disk
+control_socket_disable = True
+loglevel = "warning"  # the functions say what happens

@@ -1,0 +1,132 @@
+"""`python -m infra.local`: the whole service on one machine, from the manifests that a cluster runs."""
+
+import errno
+import fcntl
+import os
+import queue
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from infra.local import machine, ports, terminal
+from infra.local.processes import Interrupted, Supervisor
+from infra.local.settings import CannotStart, Settings
+
+LEAST_FREE_MB = 512
+LOCK_PATIENCE_SECONDS = 10.0  # a guard of the last run may still be ending what it left
+
+
+def main() -> int:
+    """Start, serve until asked to stop, and stop; the exit code says whether it went well."""
+    try:
+        settings = Settings.from_environment()
+        with _data_dir(settings.data_dir) as lock:
+            _check_port(settings)
+            return _serve(settings, lock)
+    except CannotStart as reason:
+        terminal.complain(f"{reason}")
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        terminal.complain(f"The disk is full ({error.filename}): free some space, or set DATA_DIR to another disk.")
+    return 1
+
+
+def _serve(settings: Settings, lock: IO[str]) -> int:
+    inbox: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()  # its put() is safe in a signal handler
+    _on_signals(inbox)
+    supervisor = Supervisor(lock)
+    starting = threading.Thread(target=_start, args=[settings, supervisor, inbox])
+    starting.start()
+    failure: Exception | None = None
+    try:
+        failure = _wait(inbox, supervisor)
+    finally:
+        terminal.say("\nStopping …")
+        supervisor.stop()
+        starting.join()
+    if failure:
+        raise failure
+    return 0
+
+
+def _start(settings: Settings, supervisor: Supervisor, inbox: "queue.SimpleQueue[Exception | None]") -> None:
+    try:
+        machine.start(settings, supervisor)
+    except Interrupted:
+        pass
+    except Exception as failure:  # noqa: BLE001 - raised again, in the main thread
+        inbox.put(failure)
+
+
+def _wait(inbox: "queue.SimpleQueue[Exception | None]", supervisor: Supervisor) -> Exception | None:
+    """Until a signal comes, the start fails, or the guard is lost; what failed, if something did."""
+    while supervisor.is_guarded:
+        try:
+            return inbox.get(timeout=1)
+        except queue.Empty:
+            continue
+    return CannotStart("The guard process was killed; nothing runs without it. Start again.")
+
+
+def _on_signals(inbox: "queue.SimpleQueue[Exception | None]") -> None:
+    def stop(number: int, _frame: object) -> None:
+        inbox.put(None)
+        # Asked again, this process leaves at once, and the rest to the guard.
+        signal.signal(number, lambda number, _frame: os._exit(128 + number))
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
+
+
+@contextmanager
+def _data_dir(path: Path) -> Iterator[IO[str]]:
+    """The data directory, made if need be, and held by this process and its guard alone."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock = (path / "lock").open("a+")
+    except OSError as error:
+        raise CannotStart(f"DATA_DIR={path} cannot be written ({error.strerror}): set DATA_DIR to another.") from None
+    with lock:
+        _lock(lock, path)
+        free = shutil.disk_usage(path).free // 2**20
+        if free < LEAST_FREE_MB:
+            raise CannotStart(
+                f"Only {free} MB are free in DATA_DIR={path}, and {LEAST_FREE_MB} MB are needed: free some space, or "
+                "set DATA_DIR to another disk."
+            )
+        yield lock
+
+
+def _lock(lock: IO[str], path: Path) -> None:
+    deadline = time.monotonic() + LOCK_PATIENCE_SECONDS
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise CannotStart(
+                    f"DATA_DIR={path} is in use by another instance: stop that one, or start this one with its own, "
+                    "DATA_DIR=.data2 PORT=5001 make run"
+                ) from None
+            time.sleep(0.1)
+        else:
+            return
+
+
+def _check_port(settings: Settings) -> None:
+    if not ports.is_free(settings.port, settings.host):
+        raise CannotStart(
+            f"Port {settings.port} on {settings.host} is taken: stop what listens there, or choose another, "
+            f"PORT={settings.port + 1} make run"
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

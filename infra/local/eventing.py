@@ -1,0 +1,72 @@
+"""The process that gives the functions behind the scenes their work: every KafkaSource and PingSource.
+
+And, for the embedded store, its bucket notifications. Started as `python -m infra.local.eventing PLAN`.
+"""
+
+import logging
+import queue
+import signal
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from infra.local.kafka_source import Consumption
+from infra.local.manifests import Destination, KafkaSource, Manifests
+from infra.local.notifications import Receiver
+from infra.local.ping_source import Pinging
+from infra.local.settings import CannotStart
+
+PATIENCE_SECONDS = 3.0  # for requests being made when asked to stop
+MANIFESTS = Path(__file__).parents[1] / "knative"
+
+
+class Plan(BaseModel):
+    """What the process is told."""
+
+    bootstrap_servers: str
+    services: Mapping[str, str]  # address of each function, by the name of its Service
+    webhook_port: int
+
+    def address(self, destination: Destination) -> str:
+        if destination.ref.name not in self.services:
+            raise CannotStart(f"A source's sink is {destination.ref.name}, which is no cluster-local Service.")
+        return self.services[destination.ref.name] + destination.uri
+
+
+def _consumption(plan: Plan, source: KafkaSource) -> Consumption:
+    dead_letter_sink = source.spec.delivery.dead_letter_sink
+    return Consumption(
+        source,
+        plan.bootstrap_servers,
+        sink=plan.address(source.spec.sink),
+        dead_letter_sink=plan.address(dead_letter_sink) if dead_letter_sink else None,
+    )
+
+
+def main(plan: Plan) -> None:
+    """Run until asked to stop."""
+    asked: queue.SimpleQueue[int] = queue.SimpleQueue()
+    signal.signal(signal.SIGTERM, lambda number, _frame: asked.put(number))
+    manifests = Manifests.read(MANIFESTS)
+    receiver = Receiver(plan.webhook_port, plan.bootstrap_servers)
+    threading.Thread(target=receiver.serve_forever, daemon=True, name="webhook").start()
+    stopping = threading.Event()
+    consumptions = [_consumption(plan, source) for source in manifests.kafka_sources]
+    pings = [Pinging(source, plan.address(source.spec.sink), stopping) for source in manifests.ping_sources]
+    for consumption in consumptions:
+        consumption.start()
+    for ping in pings:
+        ping.start()
+    asked.get()
+    stopping.set()
+    for consumption in consumptions:
+        consumption.stop(PATIENCE_SECONDS)
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(levelname)-7s %(message)s", stream=sys.stdout)
+    logging.getLogger("kafka").setLevel(logging.ERROR)  # says in many lines what ours say in one
+    main(Plan.model_validate_json(sys.argv[1]))

@@ -1,0 +1,179 @@
+"""The order in which one machine comes up.
+
+Services first, at the same time; then what the bootstrap job makes in them; then the functions, and what gives them
+their work.
+"""
+
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from infra.local import ports, postgres, seaweedfs, tansu, terminal
+from infra.local.eventing import Plan
+from infra.local.manifests import Manifests, Service
+from infra.local.processes import Program, Supervisor, Tier
+from infra.local.settings import CannotStart, Settings
+
+ROOT = Path(__file__).parents[2]
+FRONT_DOOR_THREADS = 32  # shared by all public functions
+GRACEFUL_SECONDS = 3  # for requests in flight, when asked to stop
+
+
+def start(settings: Settings, supervisor: Supervisor) -> None:
+    """Start everything; return when it serves."""
+    began = time.monotonic()
+    manifests = _manifests()
+    terminal.say(f"Starting, with data in {settings.data_dir}")
+    [webhook_port] = ports.free_ports(1)
+    environ = {
+        "LOG_FORMAT": "console",
+        "HTTP_PUBLIC_BASE_URL": _base_url(settings),
+        **settings.inherited,
+        "PYTHONUNBUFFERED": "1",
+        **_start_services(settings, supervisor, webhook_port),
+    }
+    with terminal.step("migrations, buckets, topics"):
+        command = [sys.executable, "-m", "shared_lib.bootstrap"]
+        supervisor.run(Program("bootstrap", Tier.FUNCTION, command, environ, cwd=ROOT))
+    with terminal.step(f"{len(manifests.services)} functions and their sources"):
+        _start_functions(settings, supervisor, manifests, environ, webhook_port)
+    _say_where(settings, environ, time.monotonic() - began)
+
+
+def _manifests() -> Manifests:
+    manifests = Manifests.read(ROOT / "infra/knative", ROOT / "infra/k8s/routes")
+    for service in manifests.services:
+        if not _source(service).exists():
+            raise CannotStart(f"infra/knative has {service.name}, but there is no {_source(service)}.")
+    return manifests
+
+
+def _source(service: Service) -> Path:
+    return ROOT / "functions" / service.folder / "main.py"
+
+
+def _start_services(settings: Settings, supervisor: Supervisor, webhook_port: int) -> dict[str, str]:
+    """Start those whose address is not given; the variables that lead to all of them."""
+    logs = settings.data_dir / "logs"
+    logs.mkdir(exist_ok=True)
+    with ThreadPoolExecutor() as pool:
+        store_and_broker = pool.submit(_start_store_and_broker, settings, supervisor, logs, webhook_port)
+        database: dict[str, str] = {}
+        if not settings.database_url:
+            with terminal.step("PostgreSQL"):
+                database = postgres.start(supervisor, settings, _fresh(logs / "postgres.log"))
+        return database | store_and_broker.result()
+
+
+def _start_store_and_broker(
+    settings: Settings, supervisor: Supervisor, logs: Path, webhook_port: int
+) -> dict[str, str]:
+    store = {
+        "S3_ENDPOINT_URL": settings.s3_endpoint_url or "",
+        "S3_ACCESS_KEY_ID": settings.s3_access_key_id or "",
+        "S3_SECRET_ACCESS_KEY": settings.s3_secret_access_key or "",
+    }
+    if not settings.s3_endpoint_url:
+        with terminal.step("S3 (SeaweedFS)"):
+            store = seaweedfs.start(supervisor, settings, _fresh(logs / "seaweedfs.log"), webhook_port)
+    broker: dict[str, str] = {}
+    if not settings.kafka_bootstrap_servers:
+        with terminal.step("Kafka (Tansu)"):
+            broker = tansu.start(supervisor, settings, _fresh(logs / "tansu.log"), store)
+    return store | broker
+
+
+def _fresh(log: Path) -> Path:
+    """The last run's log steps aside; the one before it is gone."""
+    if log.exists():
+        log.replace(log.with_suffix(".log.1"))
+    return log
+
+
+def _start_functions(
+    settings: Settings, supervisor: Supervisor, manifests: Manifests, environ: dict[str, str], webhook_port: int
+) -> None:
+    """One process for the public ones, one for each of the others, and one for what calls those."""
+    private = [service for service in manifests.services if not service.is_public]
+    own_ports = dict(zip((service.name for service in private), ports.free_ports(len(private)), strict=True))
+    plan = Plan(
+        bootstrap_servers=environ.get("KAFKA_BOOTSTRAP_SERVERS", ""),
+        services={name: f"http://{ports.LOOPBACK}:{port}" for name, port in own_ports.items()},
+        webhook_port=webhook_port,
+    )
+    programs = [
+        *(_private(service, own_ports[service.name], environ) for service in private),
+        _front_door(settings, environ),
+        Program(
+            name="eventing",
+            tier=Tier.INTAKE,
+            argv=[sys.executable, "-m", "infra.local.eventing", plan.model_dump_json()],
+            environ=environ,
+            is_ready=lambda _pid: ports.answers_http(webhook_port),
+            cwd=ROOT,
+        ),
+    ]
+    with ThreadPoolExecutor(len(programs)) as pool:
+        list(pool.map(supervisor.start, programs))
+
+
+def _gunicorn(application: str, address: str, *options: str) -> list[str]:
+    """As the functions' image runs it, but for the address and the time to stop in."""
+    config = ["--config", f"{ROOT / 'functions/gunicorn.conf.py'}", "--bind", address]
+    return [
+        sys.executable,
+        "-m",
+        "gunicorn",
+        *config,
+        "--graceful-timeout",
+        f"{GRACEFUL_SECONDS}",
+        *options,
+        application,
+    ]
+
+
+def _private(service: Service, port: int, environ: dict[str, str]) -> Program:
+    return Program(
+        name=service.name,
+        tier=Tier.FUNCTION,
+        argv=_gunicorn("functions_framework:create_app()", f"{ports.LOOPBACK}:{port}"),
+        environ={
+            **environ,
+            "THREADS": f"{service.spec.template.spec.container_concurrency}",
+            **service.environ,
+            "FUNCTION_TARGET": "main",
+            "FUNCTION_SOURCE": f"{_source(service)}",
+            "K_SERVICE": service.name,
+        },
+        is_ready=lambda _pid: ports.answers_http(port),
+        cwd=ROOT,
+    )
+
+
+def _front_door(settings: Settings, environ: dict[str, str]) -> Program:
+    return Program(
+        name="api",
+        tier=Tier.INTAKE,
+        argv=_gunicorn("infra.local.front_door:create_app()", f"{settings.host}:{settings.port}"),
+        environ={**environ, "THREADS": f"{FRONT_DOOR_THREADS}"},
+        is_ready=lambda _pid: ports.answers_http(settings.port, settings.host, "/api/health/live"),
+        cwd=ROOT,
+    )
+
+
+def _base_url(settings: Settings) -> str:
+    return f"http://{'localhost' if settings.host == ports.LOOPBACK else settings.host}:{settings.port}"
+
+
+def _say_where(settings: Settings, environ: dict[str, str], seconds: float) -> None:
+    base = environ["HTTP_PUBLIC_BASE_URL"]
+    credentials = "as given" if settings.s3_endpoint_url else f"credentials in {settings.data_dir / 's3.ini'}"
+    terminal.say(
+        f"\nReady after {seconds:.1f} s\n\n"
+        f"  API         {base}/api/v1\n"
+        f"  Swagger UI  {base}/api-docs/\n"
+        f"  S3          {environ['S3_ENDPOINT_URL']}  ({credentials})\n"
+        f"  Data, logs  {settings.data_dir}\n\n"
+        "Ctrl-C stops everything.\n"
+    )

@@ -1,0 +1,168 @@
+"""MinIO's bucket notifications, for a store that has none.
+
+SeaweedFS tells a webhook of every entry that changes; from that the very message is made which MinIO would have
+written to Kafka: same fields in the same order, same escaping, same key. What comes after cannot tell the difference.
+"""
+
+import base64
+import json
+import logging
+import threading
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cached_property
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, NamedTuple
+from urllib.parse import quote_plus
+
+from kafka import KafkaProducer
+from kafka.errors import KafkaError
+
+from infra.local.ports import LOOPBACK
+
+log = logging.getLogger(__name__)
+
+TOPIC = "bucket-events"
+PUBLISH_SECONDS = 10  # SeaweedFS waits as long for its answer
+PRINCIPAL = "local"
+BUCKETS = "/buckets/"
+
+
+class Message(NamedTuple):
+    """A Kafka record as MinIO writes it."""
+
+    key: bytes
+    value: bytes
+
+
+def message_of(notice: Mapping[str, Any]) -> Message | None:
+    """What MinIO would have written of this change, or nothing: for folders, parts of uploads, tags and the like."""
+    entry = notice["message"].get("new_entry") or {}
+    bucket, _, name = notice["key"].removeprefix(BUCKETS).partition("/")
+    if not entry or entry.get("is_directory") or name.startswith(".uploads/") or not _has_new_content(notice, entry):
+        return None
+    extended = {key.lower(): base64.b64decode(value).decode() for key, value in entry.get("extended", {}).items()}
+    action = "CompleteMultipartUpload" if "x-seaweedfs-upload-id" in extended else "Put"
+    event_name, key = f"s3:ObjectCreated:{action}", f"{bucket}/{name}"
+    record = _record(event_name, bucket, _object(name, entry, extended), _modified_ns(entry))
+    return Message(key.encode(), _as_go({"EventName": event_name, "Key": key, "Records": [record]}))
+
+
+def _has_new_content(notice: Mapping[str, Any], entry: Mapping[str, Any]) -> bool:
+    """An update with the same chunks has changed tags or the like."""
+    old = notice["message"].get("old_entry")
+    return notice["event_type"] == "create" or not old or _chunks(old) != _chunks(entry)
+
+
+def _chunks(entry: Mapping[str, Any]) -> list[Any]:
+    return [chunk["fid"] for chunk in entry.get("chunks", [])]
+
+
+def _modified_ns(entry: Mapping[str, Any]) -> int:
+    moments: list[int] = [chunk["modified_ts_ns"] for chunk in entry.get("chunks", [])]
+    return max([*moments, int(entry["attributes"]["mtime"]) * 10**9])
+
+
+def _object(name: str, entry: Mapping[str, Any], extended: Mapping[str, str]) -> dict[str, Any]:
+    attributes = entry["attributes"]
+    content_type = attributes.get("mime") or "binary/octet-stream"
+    metadata = {"content-type": content_type}
+    for key, value in extended.items():
+        if key.startswith("x-amz-meta-"):
+            metadata["-".join(part.capitalize() for part in key.split("-"))] = value
+    described = {
+        "key": quote_plus(name),
+        "size": attributes.get("file_size", 0),
+        "eTag": extended.get("seaweed-x-amz-etag", ""),
+        "contentType": content_type,
+        "userMetadata": dict(sorted(metadata.items())),
+    }
+    # Go leaves out what is empty, and so there is no size for an empty object.
+    return {key: value for key, value in described.items() if value} | {"sequencer": f"{_modified_ns(entry):X}"}
+
+
+def _record(event_name: str, bucket: str, described: dict[str, Any], modified_ns: int) -> dict[str, Any]:
+    now = datetime.now(UTC)
+    request = {"principalId": PRINCIPAL, "region": "", "sourceIPAddress": LOOPBACK}
+    return {
+        "eventVersion": "2.0",
+        "eventSource": "minio:s3",
+        "awsRegion": "",
+        "eventTime": now.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "eventName": event_name,
+        "userIdentity": {"principalId": PRINCIPAL},
+        "requestParameters": request,
+        "responseElements": {
+            "x-amz-id-2": "",
+            "x-amz-request-id": f"{modified_ns:X}",
+            "x-minio-deployment-id": "local",
+            "x-minio-origin-endpoint": f"http://{LOOPBACK}",
+        },
+        "s3": {
+            "s3SchemaVersion": "1.0",
+            "configurationId": "Config",
+            "bucket": {
+                "name": bucket,
+                "ownerIdentity": {"principalId": PRINCIPAL},
+                "arn": f"arn:aws:s3:::{bucket}",
+            },
+            "object": described,
+        },
+        "source": {"host": LOOPBACK, "port": "", "userAgent": "SeaweedFS"},
+    }
+
+
+def _as_go(value: Any) -> bytes:  # noqa: ANN401 - whatever JSON can hold
+    """As Go's encoding/json writes it: compact, UTF-8 as it is, and what HTML minds escaped."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text.encode()
+
+
+class Receiver(ThreadingHTTPServer):
+    """The webhook. It answers 200 once Kafka has the message, and 503 otherwise: SeaweedFS then tells it again."""
+
+    daemon_threads = True
+
+    def __init__(self, port: int, servers: str) -> None:
+        super().__init__((LOOPBACK, port), _Handler)
+        self._servers = servers
+        self._first = threading.Lock()
+
+    @cached_property
+    def _producer(self) -> KafkaProducer:
+        return KafkaProducer(bootstrap_servers=self._servers.split(","), acks="all", bootstrap_timeout_ms=5_000)
+
+    def publish(self, message: Message) -> None:
+        with self._first:
+            producer = self._producer
+        producer.send(TOPIC, key=message.key, value=message.value).get(timeout=PUBLISH_SECONDS)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Receiver
+
+    def do_GET(self) -> None:
+        self._answer(200)
+
+    def do_POST(self) -> None:
+        notice = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        message = message_of(notice)
+        try:
+            if message:
+                self.server.publish(message)
+        except KafkaError as error:
+            log.warning("a notification for %s waits for Kafka: %r", notice["key"], error)
+            self._answer(503)
+        else:
+            self._answer(200)
+
+    def _answer(self, status: int) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_line: object) -> None:
+        """One line per notification would drown the others."""

@@ -1,0 +1,50 @@
+"""Ports of this machine: which are free, and who answers."""
+
+import http.client
+import socket
+from contextlib import ExitStack
+
+LOOPBACK = "127.0.0.1"
+
+
+def is_free(port: int, host: str = LOOPBACK) -> bool:
+    with socket.socket() as candidate:
+        # As servers do: a port that only lingers after its last owner counts as free.
+        candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            candidate.bind((host, port))
+        except OSError:
+            return False
+        return True
+
+
+def free_ports(count: int) -> list[int]:
+    """So many different ones, held together while they are chosen."""
+    with ExitStack() as held:
+        candidates = [held.enter_context(socket.socket()) for _ in range(count)]
+        for candidate in candidates:
+            candidate.bind((LOOPBACK, 0))
+        return [candidate.getsockname()[1] for candidate in candidates]
+
+
+def accepts(port: int) -> bool:
+    try:
+        socket.create_connection((LOOPBACK, port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def answers_http(port: int, host: str = LOOPBACK, path: str = "/") -> bool:
+    """Whether any answer comes, of whatever status: only then has a server loaded what it serves."""
+    connection = http.client.HTTPConnection(host, port, timeout=1)
+    try:
+        connection.request("GET", path)
+        connection.getresponse()
+    except OSError:
+        return False
+    except http.client.HTTPException:
+        return False
+    finally:
+        connection.close()
+    return True

