@@ -5,7 +5,7 @@
 #   migrate             bring the database that DATABASE_URL names up to date
 #   migration name=…    begin a migration
 #   reset               undo every migration: all metadata is lost
-#   openapi             write what the functions declare
+#   contracts           write openapi.json and the events' schemas from the code
 #   clean               all that was built; `.data` stays
 
 SHELL := /bin/sh
@@ -37,8 +37,8 @@ migration: $(VENV)/ready-to-run
 reset: $(VENV)/ready-to-run
 	$(BIN)/python -m shared_lib.bootstrap reset
 
-openapi: $(VENV)/ready-to-run
-	$(BIN)/python -m infra.openapi
+contracts: $(VENV)/ready-to-run
+	$(BIN)/python -m infra.contracts
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -63,4 +63,4 @@ $(VENV)/ready-to-test: tests/requirements.txt $(VENV)/ready-to-run
 	@$(PIP) install -r tests/requirements.txt
 	@touch $@
 
-.PHONY: help run test check migrate migration reset openapi clean
+.PHONY: help run test check migrate migration reset contracts clean

@@ -17,7 +17,7 @@ from pg8000.native import Connection
 from shared_lib.errors import Unavailable
 from shared_lib.settings import Database as DatabaseSettings
 
-FOREIGN_KEY_VIOLATION = "23503"
+STILL_REFERENCED = ("23503", "23001")  # foreign_key_violation; restrict_violation since PostgreSQL 18
 _CONNECTION_LOST = (InterfaceError, OSError)
 # Classes 08 connection, 53 resources, 57 operator intervention; 25P03 idle timeout; 40 rolled back, may be retried.
 _TRANSIENT = ("08", "53", "57", "25P03", "40")

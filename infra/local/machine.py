@@ -4,6 +4,7 @@ Services first, at the same time; then what the bootstrap job makes in them; the
 their work.
 """
 
+import shlex
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,13 @@ from infra.local.settings import CannotStart, Settings
 
 ROOT = Path(__file__).parents[2]
 FRONT_DOOR_THREADS = 32  # shared by all public functions
+SERVICE_VARIABLES = (
+    "DATABASE_URL",
+    "S3_ENDPOINT_URL",
+    "S3_ACCESS_KEY_ID",
+    "S3_SECRET_ACCESS_KEY",
+    "KAFKA_BOOTSTRAP_SERVERS",
+)
 GRACEFUL_SECONDS = 3  # for requests in flight, when asked to stop
 
 
@@ -38,6 +46,7 @@ def start(settings: Settings, supervisor: Supervisor) -> None:
         supervisor.run(Program("bootstrap", Tier.FUNCTION, command, environ, cwd=ROOT))
     with terminal.step(f"{len(manifests.services)} functions and their sources"):
         _start_functions(settings, supervisor, manifests, environ, webhook_port)
+    _write_environment(settings.data_dir / "environment", environ)
     _say_where(settings, environ, time.monotonic() - began)
 
 
@@ -166,6 +175,14 @@ def _base_url(settings: Settings) -> str:
     return f"http://{'localhost' if settings.host == ports.LOOPBACK else settings.host}:{settings.port}"
 
 
+def _write_environment(path: Path, environ: dict[str, str]) -> None:
+    """What leads to the services, for whoever wants to look inside: psql, an S3 client, the tests. It holds secrets."""
+    path.unlink(missing_ok=True)
+    path.touch(mode=0o600)
+    lines = [f"{name}={shlex.quote(environ[name])}\n" for name in SERVICE_VARIABLES if name in environ]
+    path.write_text("".join(lines))
+
+
 def _say_where(settings: Settings, environ: dict[str, str], seconds: float) -> None:
     base = environ["HTTP_PUBLIC_BASE_URL"]
     credentials = "as given" if settings.s3_endpoint_url else f"credentials in {settings.data_dir / 's3.ini'}"
@@ -174,6 +191,6 @@ def _say_where(settings: Settings, environ: dict[str, str], seconds: float) -> N
         f"  API         {base}/api/v1\n"
         f"  Swagger UI  {base}/api-docs/\n"
         f"  S3          {environ['S3_ENDPOINT_URL']}  ({credentials})\n"
-        f"  Data, logs  {settings.data_dir}\n\n"
+        f"  Data, logs  {settings.data_dir}  (addresses of the services in `environment`)\n\n"
         "Ctrl-C stops everything.\n"
     )

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from shared_lib.database import FOREIGN_KEY_VIOLATION, ConstraintViolated, Database, Transaction
+from shared_lib.database import STILL_REFERENCED, ConstraintViolated, Database, Transaction
 from shared_lib.errors import Conflict, NotFound
 from shared_lib.images import Collection, PageQuery
 from shared_lib.repositories.rows import COLLECTION_COLUMNS, VISIBLE_IMAGE, order, pattern, to_collection
@@ -69,7 +69,7 @@ class Collections:
             with self._database.transaction() as tx:
                 _found(tx.row("DELETE FROM collections WHERE uuid = :uuid RETURNING uuid", uuid=uuid))
         except ConstraintViolated as error:
-            if error.sqlstate != FOREIGN_KEY_VIOLATION:
+            if error.sqlstate not in STILL_REFERENCED:
                 raise
             raise Conflict(
                 "Cannot delete non-empty collection",

@@ -1,0 +1,135 @@
+"""Reading, listing and deleting images."""
+
+import re
+import uuid
+from typing import TYPE_CHECKING
+
+import pytest
+from service import Api, make_photo
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+
+
+@pytest.fixture(scope="module")
+def three(api: Api) -> list[str]:
+    """Three succeeded images, oldest first."""
+    uuids = []
+    for name in ("100%_one.jpg", "two.jpg", "THREE.jpg"):
+        uuids.append(api.upload(make_photo(), name, description=f"listed {name}"))
+        api.await_end(uuids[-1])
+    return uuids
+
+
+def test_an_image_is_the_contracts_object(api: Api, three: list[str]) -> None:
+    image = api("GET", f"/images/{three[0]}").json()
+
+    assert image.keys() == {
+        "uuid", "filename", "description", "status", "createdAt", "completedAt", "collectionId", "imageData",
+        "contentType", "sizeBytes", "width", "height", "renditions", "error", "attempts",
+    }  # fmt: skip
+    assert TIME.fullmatch(image["createdAt"])
+    assert TIME.fullmatch(image["completedAt"])
+    assert image["collectionId"] is None
+
+
+def test_a_list_is_a_bare_array_newest_first(api: Api, three: list[str]) -> None:
+    listed = api("GET", "/images?search=listed").json()
+
+    assert [image["uuid"] for image in listed] == list(reversed(three))
+    assert all("imageData" in image for image in listed)
+    assert [image["uuid"] for image in api("GET", "/images?search=listed&sort=asc").json()] == three
+
+
+def test_thumbnails_can_be_left_out(api: Api, three: list[str]) -> None:
+    assert three
+    assert all("imageData" not in image for image in api("GET", "/images?include=none").json())
+
+
+def test_pages_carry_their_place(api: Api, three: list[str]) -> None:
+    response = api("GET", "/images?search=listed&limit=1&page=2")
+
+    assert [image["uuid"] for image in response.json()] == [three[1]]
+    assert response.headers["X-Total-Count"] == "3"
+    links = {rel: requests_link["url"] for rel, requests_link in response.links.items()}
+    assert links.keys() == {"first", "prev", "next", "last"}
+    assert "page=3" in links["next"]
+    assert "page=1" in links["prev"]
+    assert "search=listed" in links["last"]
+
+
+@pytest.mark.parametrize(("search", "found"), [("three", 1), ("%", 1), ("_", 1), ("100%_o", 1), ("LISTED two", 1)])
+def test_search_is_literal_and_ignores_case(api: Api, three: list[str], search: str, found: int) -> None:
+    assert three
+    images = api("GET", "/images", params={"search": search, "limit": 100}).json()
+    assert len([image for image in images if (image["description"] or "").startswith("listed")]) == found
+
+
+@pytest.mark.parametrize(
+    ("query", "parameter"),
+    [
+        ("page=0", "page"),
+        ("page=x", "page"),
+        ("limit=0", "limit"),
+        ("limit=101", "limit"),
+        ("sort=up", "sort"),
+        ("sortBy=size", "sortBy"),
+        ("status=awaiting_upload", "status"),
+        ("status=nonsense", "status"),
+        ("include=everything", "include"),
+        ("search=%00", "search"),
+    ],
+)
+def test_a_wrong_parameter_is_named(api: Api, query: str, parameter: str) -> None:
+    response = api("GET", f"/images?{query}")
+
+    assert response.status_code == 400
+    assert response.json()["code"] == "invalid_input"
+    assert response.json()["details"][0]["parameter"] == parameter
+    assert parameter in response.json()["error"]
+
+
+def test_an_image_that_is_not_there_is_404(api: Api) -> None:
+    for method in ("GET", "DELETE"):
+        response = api(method, f"/images/{uuid.uuid4()}")
+        assert response.status_code == 404
+        assert response.json()["error"] == "Image not found"
+
+
+def test_an_image_id_that_is_none_is_400(api: Api) -> None:
+    response = api("GET", "/images/not-a-uuid")
+
+    assert response.status_code == 400
+    assert response.json()["details"][0]["parameter"] == "uuid"
+
+
+def test_a_deleted_image_leaves_nothing_behind(api: Api, s3: "S3Client") -> None:
+    uuid = api.upload(make_photo())
+    api.await_end(uuid)
+    assert s3.list_objects_v2(Bucket="completed-images", Prefix=uuid)["KeyCount"] == 2
+
+    response = api("DELETE", f"/images/{uuid}")
+
+    assert (response.status_code, response.json()) == (200, {"message": "Image deleted"})
+    assert api("GET", f"/images/{uuid}").status_code == 404
+    assert api("DELETE", f"/images/{uuid}").status_code == 404
+    assert s3.list_objects_v2(Bucket="completed-images", Prefix=uuid)["KeyCount"] == 0
+
+
+def test_what_is_in_the_store_is_what_the_image_says(api: Api, s3: "S3Client") -> None:
+    photo = make_photo()
+    image = api.await_end(api.upload(photo))
+
+    stored = {
+        each["Key"]: s3.get_object(Bucket="completed-images", Key=each["Key"])
+        for each in s3.list_objects_v2(Bucket="completed-images", Prefix=image["uuid"])["Contents"]
+    }
+
+    bodies = {key: each["Body"].read() for key, each in stored.items()}
+    assert photo in bodies.values()
+    [thumbnail] = [body for body in bodies.values() if body != photo]
+    assert len(thumbnail) == image["renditions"][0]["sizeBytes"]
+    assert {each["ContentType"] for each in stored.values()} == {"image/jpeg"}
+    assert s3.list_objects_v2(Bucket="upload-images", Prefix=image["uuid"])["KeyCount"] == 0

@@ -1,0 +1,190 @@
+"""Both ways in: a direct upload, and a bare PUT to a presigned URL."""
+
+import uuid
+
+import pytest
+import requests
+from service import Api, Platform, make_photo, wait_for
+
+LIMIT = 10 * 1024 * 1024
+
+
+def test_a_direct_upload_ends_as_a_succeeded_image_with_a_thumbnail(api: Api) -> None:
+    photo = make_photo(640, 480)
+
+    uuid = api.upload(photo, "harbour.jpg", description="at dawn")
+    image = api.await_end(uuid)
+
+    assert image["status"] == "succeeded"
+    assert (image["filename"], image["description"]) == ("harbour.jpg", "at dawn")
+    assert (image["contentType"], image["sizeBytes"]) == ("image/jpeg", len(photo))
+    assert (image["width"], image["height"], image["attempts"]) == (640, 480, 1)
+    assert image["imageData"].startswith("data:image/jpeg;base64,")
+    assert image["error"] is None
+    [thumbnail] = image["renditions"]
+    assert (thumbnail["name"], thumbnail["width"], thumbnail["height"]) == ("thumbnail", 100, 100)
+
+
+def test_the_receipt_is_the_contracts(api: Api) -> None:
+    response = api("POST", "/images/actions/upload", files={"file": ("a.png", make_photo(form="PNG"), "image/png")})
+
+    assert response.status_code == 200
+    receipt = response.json()["data"]
+    assert uuid.UUID(receipt.pop("uuid"))
+    assert receipt == {
+        "filename": "a.png",
+        "status": "pending",
+        "message": "Upload successful and processing started",
+    }
+
+
+@pytest.mark.parametrize("content_type", ["image/png", "application/x-www-form-urlencoded", "", "text/plain; x=y"])
+def test_a_bare_put_to_a_presigned_url_is_all_it_takes(api: Api, content_type: str) -> None:
+    ticket = api("GET", "/images/actions/upload-url?extension=png").json()
+    assert ticket.keys() == {"uuid", "presignedUrl", "expiresAt"}
+    assert api("GET", f"/images/{ticket['uuid']}").status_code == 404
+
+    stored = requests.put(
+        ticket["presignedUrl"], make_photo(form="PNG"), headers={"Content-Type": content_type}, timeout=10
+    )
+
+    assert stored.status_code == 200
+    image = api.await_end(ticket["uuid"])
+    assert (image["status"], image["contentType"]) == ("succeeded", "image/png")
+    assert image["filename"] == f"{ticket['uuid']}.png"
+
+
+def test_a_url_is_refused_for_an_extension_that_is_not_taken(api: Api) -> None:
+    response = api("GET", "/images/actions/upload-url?extension=exe")
+
+    assert response.status_code == 400
+    assert response.json()["details"][0]["parameter"] == "extension"
+
+
+def test_naming_an_image_after_its_event_wins(api: Api) -> None:
+    ticket = api("GET", "/images/actions/upload-url?extension=jpg").json()
+    requests.put(ticket["presignedUrl"], make_photo(), timeout=10)
+    api.await_end(ticket["uuid"])
+
+    for _ in range(2):
+        order = {"uuid": ticket["uuid"], "filename": "named.jpg", "description": "later"}
+        response = api("POST", "/images/actions/process", json=order)
+        assert (response.status_code, response.json()) == (200, {"message": "Processing started"})
+
+    image = api("GET", f"/images/{ticket['uuid']}").json()
+    assert (image["filename"], image["description"], image["status"]) == ("named.jpg", "later", "succeeded")
+    assert image["attempts"] == 1
+
+
+def test_naming_an_image_in_a_race_with_its_event_wins(api: Api) -> None:
+    for _ in range(10):
+        ticket = api("GET", "/images/actions/upload-url?extension=jpg").json()
+        requests.put(ticket["presignedUrl"], make_photo(), timeout=10)
+        order = {"uuid": ticket["uuid"], "filename": "raced.jpg"}
+        assert api("POST", "/images/actions/process", json=order).status_code == 200
+        image = api.await_end(ticket["uuid"])
+        assert (image["filename"], image["status"]) == ("raced.jpg", "succeeded")
+
+
+def test_processing_what_was_never_uploaded_is_the_contracts_404(api: Api) -> None:
+    ticket = api("GET", "/images/actions/upload-url?extension=jpg").json()
+    for missing in (ticket["uuid"], str(uuid.uuid4())):
+        response = api("POST", "/images/actions/process", json={"uuid": missing, "filename": "a.jpg"})
+        assert response.status_code == 404
+        assert response.json()["status"] == "error"
+        assert response.json()["message"] == "Image not found in storage, please upload before process"
+
+
+@pytest.mark.parametrize(
+    ("filename", "kind", "data", "status", "sentence"),
+    [
+        ("a.jpg", "image/jpeg", b"", 400, "File is empty"),
+        ("a.jpg", "image/jpeg", b"x" * (LIMIT + 1), 413, "File too large. Maximum size is 10MB"),
+        ("a.jpg", "image/jpeg", b"x" * (LIMIT + 200_000), 413, "File too large. Maximum size is 10MB"),
+        (
+            "a.bmp",
+            "image/bmp",
+            b"x",
+            415,
+            "Only these file types are allowed: .jpg, .jpeg, .png, .gif, .webp, .svg, .avif, .tiff",
+        ),
+        ("jpg", "image/jpeg", b"x", 415, None),
+        ("a.jpg", "application/pdf", b"x", 415, "Only image files are allowed"),
+        ("a" * 252 + ".jpg", "image/jpeg", b"x", 415, "Filename is too long (max 255 characters)"),
+    ],
+)
+def test_a_direct_upload_is_refused_in_the_contracts_words(  # noqa: PLR0913, PLR0917  the table's columns
+    api: Api, filename: str, kind: str, data: bytes, status: int, sentence: str | None
+) -> None:
+    response = api("POST", "/images/actions/upload", files={"file": (filename, data, kind)})
+
+    assert response.status_code == status
+    if sentence:
+        assert response.json()["error"] == sentence
+
+
+def test_a_form_without_a_file_is_refused(api: Api) -> None:
+    for files in ({"image": ("a.jpg", b"x", "image/jpeg")}, {"description": (None, "no file here")}):
+        response = api("POST", "/images/actions/upload", files=files)
+        assert (response.status_code, response.json()["error"]) == (400, "No file uploaded")
+
+
+def test_a_file_of_just_the_allowed_size_is_taken(api: Api) -> None:
+    photo = make_photo()
+
+    image = api.await_end(api.upload(photo + b"\0" * (LIMIT - len(photo)), "padded.jpg"))
+
+    assert image["sizeBytes"] == LIMIT
+
+
+@pytest.mark.parametrize(
+    ("form", "extension", "thumbnail"),
+    [
+        ("JPEG", "jpg", "image/jpeg"),
+        ("PNG", "png", "image/png"),
+        ("WEBP", "webp", "image/webp"),
+        ("GIF", "gif", None),
+        ("TIFF", "tiff", None),
+        ("AVIF", "avif", None),
+    ],
+)
+def test_every_format_is_processed_under_its_real_type(
+    api: Api, form: str, extension: str, thumbnail: str | None
+) -> None:
+    image = api.await_end(api.upload(make_photo(form=form), "declared-as.jpg", "image/jpeg"))
+
+    assert image["status"] == "succeeded", image["error"]
+    assert image["contentType"] == f"image/{'jpeg' if extension == 'jpg' else extension}"
+    assert image["renditions"][0]["contentType"] in (thumbnail, "image/jpeg", "image/png", "image/webp", "image/gif")
+    if thumbnail:
+        assert image["renditions"][0]["contentType"] == thumbnail
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (b"this is no image", "unsupported_format"),
+        (make_photo()[:2000], "corrupt_image"),
+        (b'<svg xmlns="http://www.w3.org/2000/svg"><image href="file:///etc/passwd"/></svg>', None),
+    ],
+)
+def test_bytes_that_cannot_be_an_image_end_as_failed_with_a_reason(api: Api, data: bytes, code: str | None) -> None:
+    image = api.await_end(api.upload(data))
+
+    if code:
+        assert image["status"] == "failed"
+        assert image["error"]["code"] == code
+        assert image["error"]["message"]
+        assert image["attempts"] == 1
+    assert image["uuid"] in [each["uuid"] for each in api("GET", f"/images?status={image['status']}&limit=100").json()]
+
+
+def test_a_late_put_changes_nothing(api: Api, platform: Platform) -> None:
+    ticket = api("GET", "/images/actions/upload-url?extension=jpg").json()
+    requests.put(ticket["presignedUrl"], make_photo(), timeout=10)
+    before = api.await_end(ticket["uuid"])
+
+    requests.put(ticket["presignedUrl"], make_photo(50, 50, "PNG"), timeout=10)
+    wait_for(lambda: requests.get(ticket["presignedUrl"], timeout=10).status_code, lambda status: status >= 400)
+
+    assert api("GET", f"/images/{ticket['uuid']}").json() == before

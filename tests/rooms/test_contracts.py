@@ -1,0 +1,72 @@
+"""The contracts that others read say what the code does."""
+
+import json
+
+import jsonschema
+import pytest
+from service import ROOT
+
+from infra.contracts import EVENTS, generate
+from shared_lib.events import KAFKA_RECORD, ProcessingRequested, read_work
+
+EXAMPLES = sorted((ROOT / "events").glob("*.example.json"))
+
+
+def test_every_contract_is_as_the_code_would_write_it() -> None:
+    for path, contract in generate().items():
+        assert json.loads(path.read_text()) == json.loads(json.dumps(contract)), f"run `make contracts`: {path.name}"
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_every_example_keeps_its_schema(path) -> None:  # noqa: ANN001  a path
+    example = json.loads(path.read_text())
+    schema = json.loads(path.with_name(path.name.replace(".example.", ".schema.")).read_text())
+
+    jsonschema.validate(example.get("data", example), schema, format_checker=jsonschema.FormatChecker())
+
+
+@pytest.mark.parametrize("payload", EVENTS, ids=lambda payload: payload.type)
+def test_an_event_is_on_kafka_what_its_example_says(payload) -> None:  # noqa: ANN001  a payload's class
+    example = json.loads((ROOT / "events" / f"{payload.type}.example.json").read_text())
+
+    key, value, headers = payload.model_validate(example["data"]).to_kafka(
+        example["source"].rpartition("/")[2], example["traceparent"]
+    )
+
+    told = {name: text.decode() for name, text in headers}
+    expected = {f"ce_{name}": text for name, text in example.items() if name not in ("data", "datacontenttype")}
+    assert told.keys() == expected.keys() | {"content-type"}
+    assert told["content-type"] == example["datacontenttype"]
+    for name in expected.keys() - {"ce_id", "ce_time"}:
+        assert told[name] == expected[name]
+    assert json.loads(value) == example["data"]
+    assert key.decode() == example["partitionkey"]
+
+
+def test_a_stores_message_names_the_objects_that_came() -> None:
+    message = json.loads((ROOT / "events" / "bucket-events.example.json").read_text())
+
+    assert read_work(KAFKA_RECORD, message, "upload-images").names == ("0b9c0f3e-6e0e-4f3c-8f55-2f0f3f3a9d11",)
+
+
+@pytest.mark.parametrize(
+    ("event_name", "key", "names"),
+    [
+        ("s3:ObjectCreated:Put", "holiday+photos%2Fmy%20cat.jpg", ("holiday photos/my cat.jpg",)),
+        ("ObjectCreated:CompleteMultipartUpload", "a%2Bb.jpg", ("a+b.jpg",)),
+        ("s3:ObjectCreated:Copy", "c.jpg", ("c.jpg",)),
+        ("s3:ObjectCreated:Post", "p.jpg", ("p.jpg",)),
+        ("s3:ObjectCreated:PutTagging", "t.jpg", ()),
+        ("s3:ObjectRemoved:Delete", "d.jpg", ()),
+    ],
+)
+def test_only_new_bytes_are_work_whatever_store_says_so(event_name: str, key: str, names: tuple[str, ...]) -> None:
+    record = {"eventName": event_name, "s3": {"bucket": {"name": "upload-images"}, "object": {"key": key}}}
+
+    assert read_work(KAFKA_RECORD, {"Records": [record]}, "upload-images").names == names
+    assert read_work(KAFKA_RECORD, {"Records": [record]}, "another-bucket").names == ()
+
+
+def test_a_request_names_its_image() -> None:
+    data = {"uuid": "0b9c0f3e-6e0e-4f3c-8f55-2f0f3f3a9d11"}
+    assert read_work(ProcessingRequested.type, data, "upload-images").names == (data["uuid"],)

@@ -1,0 +1,113 @@
+"""The service as a user runs it, its API as a client speaks it, and pictures to give it."""
+
+import io
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+import requests
+from PIL import Image
+
+ROOT = Path(__file__).parent.parent
+Seen = TypeVar("Seen")
+START_SECONDS = 60
+PROCESS_SECONDS = 30
+
+
+def find_free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@dataclass
+class Platform:
+    """A running `python -m infra.local`."""
+
+    url: str
+    data: Path
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        lines = (self.data / "environment").read_text().splitlines()
+        return {name: value.strip("'") for name, _, value in (line.partition("=") for line in lines)}
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(timeout=30)
+
+
+def start_platform(data: Path, **more: str) -> Platform:
+    """Start the whole service on free ports, and wait until it answers."""
+    port = find_free_port()
+    data.mkdir(parents=True, exist_ok=True)
+    log = data / "platform.log"
+    environ = dict(os.environ) | {"PORT": str(port), "DATA_DIR": str(data)} | more
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "infra.local"], cwd=ROOT, env=environ, stdout=output, stderr=subprocess.STDOUT
+        )
+    platform = Platform(f"http://127.0.0.1:{port}", data, process, log)
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        if b"Ready after" in log.read_bytes():
+            return platform
+        time.sleep(0.1)
+    process.kill()
+    pytest.fail(f"The platform did not start:\n{log.read_text(errors='replace')[-4000:]}")
+
+
+@dataclass
+class Api:
+    """The REST API, spoken to as a client would."""
+
+    base: str
+    session: requests.Session
+
+    def __call__(self, method: str, path: str, **more: Any) -> requests.Response:
+        return self.session.request(method, self.base + path, timeout=30, **more)
+
+    def upload(self, data: bytes, filename: str = "photo.jpg", kind: str = "image/jpeg", **form: str) -> str:
+        """Upload directly; the image's uuid."""
+        response = self("POST", "/images/actions/upload", files={"file": (filename, data, kind)}, data=form)
+        assert response.status_code == 200, response.text
+        uuid: str = response.json()["data"]["uuid"]
+        return uuid
+
+    def await_end(self, uuid: str) -> dict[str, Any]:
+        """The image, once it has ended."""
+        return wait_for(
+            lambda: self("GET", f"/images/{uuid}").json(), lambda image: image.get("status") in ("succeeded", "failed")
+        )
+
+
+def wait_for(look: Callable[[], Seen], enough: Callable[[Seen], object], seconds: float = PROCESS_SECONDS) -> Seen:
+    """Look until it is enough, for a while."""
+    deadline = time.monotonic() + seconds
+    while True:
+        seen = look()
+        if enough(seen):
+            return seen
+        assert time.monotonic() < deadline, f"still {seen!r} after {seconds} s"
+        time.sleep(0.1)
+
+
+def make_photo(width: int = 320, height: int = 240, form: str = "JPEG", **options: Any) -> bytes:
+    """A picture with structure and noise, encoded; `form` is Pillow's name of the format."""
+    noise = Image.effect_noise((width, height), 40)
+    slope = Image.linear_gradient("L").resize((width, height))
+    picture = Image.merge("RGB", (noise, slope, slope.transpose(Image.Transpose.FLIP_TOP_BOTTOM)))
+    with io.BytesIO() as file:
+        picture.save(file, form, **options)
+        return file.getvalue()
