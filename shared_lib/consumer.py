@@ -6,6 +6,7 @@ eventing/data-plane.md). A PingSource delivers again on 503 but not on 500.
 """
 
 import functools
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,6 +51,13 @@ class Event:
     def __getitem__(self, attribute: str) -> str:
         """An attribute that every CloudEvent has: id, source, type."""
         return str(self._attributes[attribute])
+
+    @property
+    def raw(self) -> bytes:
+        """The data as bytes again, whatever it was."""
+        if isinstance(self.data, bytes):
+            return self.data
+        return self.data.encode() if isinstance(self.data, str) else json.dumps(self.data).encode()
 
     def get(self, attribute: str) -> str | None:
         value = self._attributes.get(attribute)

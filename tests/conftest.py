@@ -1,15 +1,17 @@
 """One running service for the whole session, and what looks at it from outside."""
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import functions_framework
 import localstack_client.session
 import pytest
 import requests
 from flask.testing import FlaskClient
-from service import ROOT, Api, Platform, start_platform
+from service import ROOT, Api, Deliver, Platform, start_platform
 
 from shared_lib.runtime import Runtime, current
 
@@ -20,8 +22,6 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     running = start_platform(tmp_path_factory.mktemp("platform"))
-    # The functions that a test loads into this process stand on the same services.
-    os.environ.update(running.environment | {"AWS_ENDPOINT_URL": running.environment["S3_ENDPOINT_URL"]})
     yield running
     assert running.stop() == 0
 
@@ -33,20 +33,35 @@ def api(platform: Platform) -> Iterator[Api]:
 
 
 @pytest.fixture(scope="session")
-def rt(platform: Platform) -> Runtime:
-    """The runtime of functions that a test loads into this process."""
-    return current()
-
-
-@pytest.fixture(scope="session")
 def s3(platform: Platform) -> "S3Client":
     """The store, through a LocalStack session: the same tests run against LocalStack when its address is set."""
     environ = platform.environment
+    os.environ["AWS_ENDPOINT_URL"] = environ["S3_ENDPOINT_URL"]
     session = localstack_client.session.Session(
         aws_access_key_id=environ["S3_ACCESS_KEY_ID"], aws_secret_access_key=environ["S3_SECRET_ACCESS_KEY"]
     )
     client: S3Client = session.client("s3")
     return client
+
+
+@pytest.fixture(scope="session")
+def rt(platform: Platform, s3: "S3Client") -> Iterator[Runtime]:
+    """
+    The runtime of functions that a test loads into this process.
+
+    It shares the platform's services, but has an inbox of its own that no event source listens to, and little
+    patience: what happens, and when, is up to the test.
+    """
+    os.environ.update(platform.environment)
+    os.environ.update(
+        {"S3_UPLOAD_BUCKET": "quiet-images", "PROCESSING_PENDING_GRACE_SECONDS": "0.01", "LOG_FORMAT": "console"}
+    )
+    s3.create_bucket(Bucket="quiet-images")
+    runtime = current()
+    yield runtime
+    runtime.box.close()
+    runtime.broker.close()
+    runtime.database.disconnect()
 
 
 @pytest.fixture
@@ -56,3 +71,16 @@ def load(rt: Runtime) -> Iterator[Callable[[str], FlaskClient]]:
     yield lambda name: functions_framework.create_app("main", str(ROOT / "functions" / name / "main.py")).test_client()
     os.environ.clear()
     os.environ.update(before)
+
+
+@pytest.fixture
+def deliver(load: Callable[[str], FlaskClient]) -> Deliver:
+    """POST an event to a function as a KafkaSource does: binary mode, without a Content-Type."""
+
+    def post(function: str, kind: str, data: object, **attributes: str) -> int:
+        headers = {"ce-specversion": "1.0", "ce-id": str(uuid4()), "ce-source": "/test", "ce-type": kind}
+        headers |= {f"ce-{name}": value for name, value in attributes.items()}
+        body = data if isinstance(data, bytes) else json.dumps(data).encode()
+        return load(function).post("/", data=body, headers=headers).status_code
+
+    return post

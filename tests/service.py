@@ -18,6 +18,10 @@ from PIL import Image
 
 ROOT = Path(__file__).parent.parent
 Seen = TypeVar("Seen")
+Deliver = Callable[..., int]
+ENVIRONMENT = dict(os.environ)
+"""As it was when the tests began; some of them change it for what they load into this process."""
+
 START_SECONDS = 60
 PROCESS_SECONDS = 30
 
@@ -53,7 +57,7 @@ def start_platform(data: Path, **more: str) -> Platform:
     port = find_free_port()
     data.mkdir(parents=True, exist_ok=True)
     log = data / "platform.log"
-    environ = dict(os.environ) | {"PORT": str(port), "DATA_DIR": str(data)} | more
+    environ = ENVIRONMENT | {"PORT": str(port), "DATA_DIR": str(data)} | more
     with log.open("ab") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "infra.local"], cwd=ROOT, env=environ, stdout=output, stderr=subprocess.STDOUT

@@ -26,7 +26,7 @@ def main(rt: Runtime, event: Event) -> None:
             code=int(code) if code and code.isdecimal() else None,
             reason=reason,
             destination=event.get("knativeerrordest"),
-            data=event.data,
+            data=event.raw,
         )
     )
     for image in images:

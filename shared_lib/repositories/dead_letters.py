@@ -1,6 +1,5 @@
 """What the event sources gave up on, kept with its reason."""
 
-import json
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -8,7 +7,7 @@ from shared_lib.database import Database
 
 _INSERT = """
     INSERT INTO dead_letters (event_source, event_id, event_type, image_id, code, reason, destination, data)
-    VALUES (:source, :id, :type, :image, :code, :reason, :destination, CAST(:data AS jsonb))
+    VALUES (:source, :id, :type, :image, :code, :reason, :destination, :data)
     ON CONFLICT (event_source, event_id) DO UPDATE SET code = EXCLUDED.code, reason = EXCLUDED.reason,
         received_at = now()
 """
@@ -25,7 +24,7 @@ class DeadLetter:
     code: int | None
     reason: str
     destination: str | None
-    data: object
+    data: bytes
 
 
 class DeadLetters:
@@ -44,5 +43,5 @@ class DeadLetters:
                 code=letter.code,
                 reason=letter.reason,
                 destination=letter.destination,
-                data=json.dumps(letter.data),
+                data=letter.data,
             )

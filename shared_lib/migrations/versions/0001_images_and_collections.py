@@ -93,7 +93,8 @@ CREATE TABLE dead_letters (
     code integer,
     reason text NOT NULL,
     destination text,
-    data jsonb,
+    -- As it was: JSON, or whatever bytes could not be read.
+    data bytea,
     received_at timestamptz NOT NULL DEFAULT now(),
     UNIQUE (event_source, event_id)
 );

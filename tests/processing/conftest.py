@@ -1,0 +1,45 @@
+"""Images that wait in an inbox that no event source listens to."""
+
+from collections.abc import Callable
+from uuid import UUID, uuid4
+
+import pytest
+
+from shared_lib.runtime import Runtime
+
+
+@pytest.fixture
+def wait_in_inbox(rt: Runtime) -> Callable[..., UUID]:
+    """Make a pending image, with its object in the inbox if there is one; its event is the test's to deliver."""
+
+    def make(data: bytes | None = None) -> UUID:
+        uuid = uuid4()
+        rt.images.create(uuid, "by-hand.jpg", None, 0)
+        if data is not None:
+            rt.inbox.put(str(uuid), data, "image/jpeg")
+        return uuid
+
+    return make
+
+
+@pytest.fixture
+def outcomes(rt: Runtime) -> Callable[[UUID], list[str | None]]:
+    """How each attempt at an image ended, the oldest first."""
+
+    def read(uuid: UUID) -> list[str | None]:
+        with rt.database.transaction() as tx:
+            rows = tx.rows("SELECT outcome FROM processing_attempts WHERE image_id = :uuid ORDER BY fence", uuid=uuid)
+        return [row["outcome"] for row in rows]
+
+    return read
+
+
+@pytest.fixture
+def let_lease_run_out(rt: Runtime) -> Callable[[UUID], None]:
+    """What time does to a worker that has died."""
+
+    def age(uuid: UUID) -> None:
+        with rt.database.transaction() as tx:
+            tx.rows("UPDATE images SET lease_until = now() - interval '1 s' WHERE uuid = :uuid", uuid=uuid)
+
+    return age

@@ -1,0 +1,263 @@
+"""The functions that consume events, each event delivered by hand."""
+
+import base64
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from service import Api, Deliver, make_photo, wait_for
+
+from shared_lib.errors import FailureCode, Rejected, Unavailable
+from shared_lib.events import KAFKA_RECORD, ProcessingRequested
+from shared_lib.images import Status
+from shared_lib.pipeline import THUMBNAIL, DecoderCrashed
+from shared_lib.repositories import Superseded
+from shared_lib.runtime import Runtime
+
+WaitInInbox = Callable[..., UUID]
+Outcomes = Callable[[UUID], list[str | None]]
+REQUESTED = ProcessingRequested.type
+REFUSAL = Rejected(FailureCode.CORRUPT_IMAGE, "for the test")
+
+
+def record(key: str, bucket: str = "quiet-images", event: str = "s3:ObjectCreated:Put") -> dict[str, Any]:
+    return {"Records": [{"eventName": event, "s3": {"bucket": {"name": bucket}, "object": {"key": key}}}]}
+
+
+def test_twenty_deliveries_at_once_are_one_processing(
+    rt: Runtime, deliver: Deliver, wait_in_inbox: WaitInInbox, outcomes: Outcomes
+) -> None:
+    uuid = wait_in_inbox(make_photo())
+    with ThreadPoolExecutor(10) as pool:
+        answers = list(pool.map(lambda _: deliver("process_image", REQUESTED, {"uuid": str(uuid)}), range(20)))
+
+    assert set(answers) <= {200, 409}
+    assert 200 in answers
+    assert (rt.images.get(uuid).status, rt.images.get(uuid).attempts) == (Status.SUCCEEDED, 1)
+    assert outcomes(uuid) == ["succeeded"]
+    assert len(list(rt.gallery.walk(f"{uuid}/"))) == 2
+    assert rt.inbox.look(str(uuid)) is None
+
+
+@pytest.mark.parametrize("key", ["stranger/a+photo%26.jpg", "uuid"])
+def test_a_stores_record_and_a_request_about_the_same_object_are_one_image(
+    rt: Runtime, deliver: Deliver, wait_in_inbox: WaitInInbox, key: str
+) -> None:
+    if key == "uuid":
+        uuid = wait_in_inbox(make_photo())
+        key = str(uuid)
+    else:
+        rt.inbox.put("stranger/a photo&.jpg", make_photo(), "image/jpeg")
+        found = rt.inbox.look("stranger/a photo&.jpg")
+        assert found
+        uuid = found.image
+
+    for _ in range(3):
+        assert deliver("process_image", KAFKA_RECORD, record(key)) == 200
+    assert deliver("process_image", REQUESTED, {"uuid": str(uuid)}) == 200
+
+    image = rt.images.get(uuid)
+    assert (image.status, image.attempts) == (Status.SUCCEEDED, 1)
+    assert list(rt.inbox.walk(str(uuid))) == list(rt.inbox.walk("stranger/")) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "data"),
+    [
+        (REQUESTED, {}),
+        (REQUESTED, b"not json"),
+        (KAFKA_RECORD, {"Records": []}),
+        (KAFKA_RECORD, [1, 2]),
+        (KAFKA_RECORD, b""),
+        ("org.imageprocessing.something.else.v1", {"uuid": str(uuid4())}),
+    ],
+)
+def test_an_event_that_nobody_can_act_on_is_for_the_dead_letters(deliver: Deliver, kind: str, data: object) -> None:
+    assert deliver("process_image", kind, data) == 400
+
+
+def test_an_event_about_an_image_that_never_was_is_done_with(deliver: Deliver) -> None:
+    assert deliver("process_image", REQUESTED, {"uuid": str(uuid4())}) == 200
+    assert deliver("process_image", KAFKA_RECORD, record(str(uuid4()))) == 200
+    assert deliver("process_image", KAFKA_RECORD, record("x.jpg", event="s3:ObjectCreated:PutTagging")) == 200
+
+
+def test_an_event_that_overtakes_its_object_costs_no_attempt(
+    rt: Runtime, deliver: Deliver, wait_in_inbox: WaitInInbox, outcomes: Outcomes
+) -> None:
+    uuid = wait_in_inbox()
+
+    assert deliver("process_image", REQUESTED, {"uuid": str(uuid)}) == 200
+
+    assert (rt.images.get(uuid).status, rt.images.get(uuid).attempts) == (Status.PENDING, 0)
+    assert outcomes(uuid) == []
+
+
+def test_a_held_image_has_to_come_again(rt: Runtime, deliver: Deliver, wait_in_inbox: WaitInInbox) -> None:
+    uuid = wait_in_inbox()
+    with rt.images.claim(uuid) as claim:
+        assert claim
+        assert deliver("process_image", REQUESTED, {"uuid": str(uuid)}) == 409
+
+
+def test_a_worker_that_outlives_its_lease_changes_nothing(
+    rt: Runtime, wait_in_inbox: WaitInInbox, outcomes: Outcomes, let_lease_run_out: Callable[[UUID], None]
+) -> None:
+    uuid = wait_in_inbox(make_photo())
+    with rt.images.claim(uuid) as stale:
+        assert stale
+        let_lease_run_out(uuid)
+        with rt.images.claim(uuid) as fresh:
+            assert fresh
+            with pytest.raises(Superseded):
+                stale.fail(REFUSAL)
+            rt.workflow.publish(fresh, make_photo(), rt.box.render(make_photo(), [THUMBNAIL]))
+        with pytest.raises(Superseded):
+            stale.fail(REFUSAL)
+
+    assert rt.images.get(uuid).status is Status.SUCCEEDED
+    assert outcomes(uuid) == ["lost", "succeeded"]
+
+
+def test_an_image_that_keeps_killing_its_worker_is_failed(
+    rt: Runtime, deliver: Deliver, wait_in_inbox: WaitInInbox, let_lease_run_out: Callable[[UUID], None]
+) -> None:
+    uuid = wait_in_inbox(make_photo())
+    for _ in range(rt.settings.processing.max_abnormal_attempts):
+        with rt.images.claim(uuid) as claim:
+            assert claim
+            let_lease_run_out(uuid)
+
+    assert deliver("process_image", REQUESTED, {"uuid": str(uuid)}) == 200
+
+    image = rt.images.get(uuid)
+    assert image.error
+    assert (image.status, image.error.code) == (Status.FAILED, FailureCode.WORKER_LOST)
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome", "tries", "code"),
+    [
+        (DecoderCrashed("for the test"), "crashed", 3, FailureCode.DECODER_CRASHED),
+        (Unavailable("for the test"), "released", 5, FailureCode.DELIVERY_GIVEN_UP),
+        (KeyError("for the test"), "released", 5, FailureCode.DELIVERY_GIVEN_UP),
+    ],
+)
+def test_attempts_that_break_off_are_limited(  # noqa: PLR0913, PLR0917  the table's columns and fixtures
+    rt: Runtime,
+    wait_in_inbox: WaitInInbox,
+    outcomes: Outcomes,
+    error: Exception,
+    outcome: str,
+    tries: int,
+    code: FailureCode,
+) -> None:
+    uuid = wait_in_inbox()
+    for _ in range(tries):
+        with pytest.raises(type(error)), rt.images.claim(uuid) as claim:
+            assert claim
+            raise error
+        assert rt.images.get(uuid).status is Status.PENDING
+
+    with rt.images.claim(uuid) as claim:
+        assert claim is None
+
+    assert rt.images.get(uuid).error is not None
+    assert rt.images.get(uuid).error.code is code  # type: ignore[union-attr]
+    assert outcomes(uuid) == [outcome] * tries + ["failed"]
+
+
+def test_deleting_while_it_is_processed_leaves_nothing(
+    rt: Runtime, api: Api, wait_in_inbox: WaitInInbox, outcomes: Outcomes
+) -> None:
+    uuid = wait_in_inbox(make_photo())
+    with pytest.raises(Superseded), rt.images.claim(uuid) as claim:
+        assert claim
+        assert api("DELETE", f"/images/{uuid}").status_code == 200
+        assert api("GET", f"/images/{uuid}").status_code == 404
+        rt.workflow.publish(claim, make_photo(), rt.box.render(make_photo(), [THUMBNAIL]))
+    assert list(rt.gallery.walk(f"{uuid}/"))
+
+    with rt.images.claim(uuid) as again:
+        assert again is None
+    rt.workflow.conclude(uuid, function="test")
+
+    assert list(rt.gallery.walk(f"{uuid}/")) == list(rt.inbox.walk(str(uuid))) == []
+
+
+def test_what_a_source_gave_up_on_is_written_down_and_fails_its_image(
+    rt: Runtime, deliver: Deliver, wait_in_inbox: WaitInInbox
+) -> None:
+    uuid = wait_in_inbox(make_photo())
+    told = {
+        "id": str(uuid4()),
+        "knativeerrorcode": "503",
+        "knativeerrordest": "http://process-image",
+        "knativeerrordata": base64.b64encode(b"The object store is out of reach").decode(),
+    }
+
+    for _ in range(2):
+        assert deliver("record_dead_letter", REQUESTED, {"uuid": str(uuid)}, **told) == 200
+
+    image = rt.images.get(uuid)
+    assert image.error
+    assert (image.status, image.error.code) == (Status.FAILED, FailureCode.DELIVERY_GIVEN_UP)
+    assert "The object store is out of reach" in image.error.message
+    with rt.database.transaction() as tx:
+        [letter] = tx.rows("SELECT * FROM dead_letters WHERE image_id = :uuid", uuid=uuid)
+    assert (letter["code"], letter["reason"]) == (503, "The object store is out of reach")
+    assert json.loads(letter["data"]) == {"uuid": str(uuid)}
+    assert deliver("process_image", REQUESTED, {"uuid": str(uuid)}) == 200
+    assert rt.inbox.look(str(uuid)), "a failed image keeps its original, to be tried again"
+
+
+def test_a_dead_letter_that_nobody_can_read_is_kept_all_the_same(rt: Runtime, deliver: Deliver) -> None:
+    event = str(uuid4())
+
+    assert deliver("record_dead_letter", "anything", b"\xff\x00 not json", id=event, knativeerrorcode="400") == 200
+
+    with rt.database.transaction() as tx:
+        assert len(tx.rows("SELECT 1 FROM dead_letters WHERE event_id = :event", event=event)) == 1
+
+
+def test_a_failed_image_can_be_tried_again(api: Api, s3: Any) -> None:
+    uuid = api.upload(b"broken")
+    assert api.await_end(uuid)["error"]["code"] == "unsupported_format"
+    s3.put_object(Bucket="upload-images", Key=uuid, Body=make_photo())
+    assert api("GET", f"/images/{uuid}").json()["status"] == "failed"
+
+    api("POST", "/images/actions/process", json={"uuid": uuid, "filename": "mended.jpg"})
+
+    image = wait_for(lambda: api("GET", f"/images/{uuid}").json(), lambda image: image["status"] == "succeeded")
+    assert (image["filename"], image["error"], image["attempts"]) == ("mended.jpg", None, 1)
+
+
+def test_every_end_is_told_on_kafka(rt: Runtime, api: Api) -> None:
+    from kafka import KafkaConsumer  # noqa: PLC0415  only this test listens
+
+    good, bad = api.upload(make_photo(), "told.jpg"), api.upload(b"broken", "told-too.jpg")
+    api.await_end(good)
+    api.await_end(bad)
+
+    with KafkaConsumer(
+        "image-completed",
+        bootstrap_servers=rt.settings.kafka.bootstrap_servers,
+        auto_offset_reset="earliest",
+        consumer_timeout_ms=5000,
+    ) as consumer:
+        told = {}
+        for message in consumer:
+            told[message.key.decode()] = (dict(message.headers), json.loads(message.value))
+            if told.keys() >= {good, bad}:
+                break
+
+    headers, data = told[good]
+    assert headers["ce_type"] == b"org.imageprocessing.image.processing.succeeded.v1"
+    assert headers["ce_source"] == b"/image-processing/process_image"
+    assert (data["filename"], data["renditions"][0]["name"]) == ("told.jpg", "thumbnail")
+    headers, data = told[bad]
+    assert headers["ce_type"] == b"org.imageprocessing.image.processing.failed.v1"
+    assert data["error"]["code"] == "unsupported_format"

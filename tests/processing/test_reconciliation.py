@@ -1,0 +1,167 @@
+"""`reconcile_images` makes what should be true, true, whatever events did not come."""
+
+from collections.abc import Callable
+from uuid import UUID, uuid4
+
+import pytest
+from service import Deliver, make_photo
+
+from shared_lib.errors import FailureCode, NotFound
+from shared_lib.events import ProcessingRequested
+from shared_lib.images import Status
+from shared_lib.pipeline import THUMBNAIL
+from shared_lib.runtime import Runtime
+
+WaitInInbox = Callable[..., UUID]
+PING = "dev.knative.sources.ping"
+
+
+@pytest.fixture
+def tick(deliver: Deliver) -> Callable[..., None]:
+    def tick(scope: str = "recent") -> None:
+        assert deliver("reconcile_images", PING, {"scope": scope}) == 200
+
+    return tick
+
+
+def age(rt: Runtime, uuid: UUID, column: str, seconds: int) -> None:
+    with rt.database.transaction() as tx:
+        tx.rows(f"UPDATE images SET {column} = now() - interval '{seconds} s' WHERE uuid = :uuid", uuid=uuid)  # noqa: S608
+
+
+def is_asked_for_again(rt: Runtime, uuid: UUID) -> bool:
+    """Whether the tick put the row off, which it does with every image that it asks for."""
+    with rt.database.transaction() as tx:
+        row = tx.row("SELECT due_at > now() - interval '2 s' AS put_off FROM images WHERE uuid = :uuid", uuid=uuid)
+    return bool(row and row["put_off"])
+
+
+def test_a_lost_notification_is_made_good(rt: Runtime, tick: Callable[..., None], wait_in_inbox: WaitInInbox) -> None:
+    uuid = wait_in_inbox(make_photo())
+    age(rt, uuid, "due_at", 60)
+
+    repairs = rt.reconciliation.run(everything=False)
+
+    assert repairs["requested"] >= 1
+    assert is_asked_for_again(rt, uuid)
+    assert rt.images.get(uuid).status is Status.PENDING
+    tick()
+
+
+def test_a_dead_workers_image_is_asked_for_again(
+    rt: Runtime, deliver: Deliver, wait_in_inbox: WaitInInbox, let_lease_run_out: Callable[[UUID], None]
+) -> None:
+    uuid = wait_in_inbox(make_photo())
+    with rt.images.claim(uuid) as claim:
+        assert claim
+        let_lease_run_out(uuid)
+
+    assert rt.reconciliation.run(everything=False)["requested"] >= 1
+
+    assert deliver("process_image", ProcessingRequested.type, {"uuid": str(uuid)}) == 200
+    assert (rt.images.get(uuid).status, rt.images.get(uuid).attempts) == (Status.SUCCEEDED, 2)
+
+
+def test_an_object_without_a_row_is_adopted(rt: Runtime, deliver: Deliver, tick: Callable[..., None]) -> None:
+    own, stranger = str(uuid4()), "albums/found later.jpg"
+    for key in (own, stranger):
+        rt.inbox.put(key, make_photo(), "image/jpeg")
+    found = rt.inbox.look(stranger)
+    assert found
+    tick()
+    tick()
+
+    for uuid in (UUID(own), found.image):
+        assert deliver("process_image", ProcessingRequested.type, {"uuid": str(uuid)}) == 200
+        assert rt.images.get(uuid).status is Status.SUCCEEDED
+    assert rt.images.get(found.image).filename == "found later.jpg"
+    assert rt.inbox.look(stranger) is None
+
+
+def test_a_row_whose_object_never_came_is_failed_in_the_end(
+    rt: Runtime, tick: Callable[..., None], wait_in_inbox: WaitInInbox
+) -> None:
+    uuid = wait_in_inbox()
+    age(rt, uuid, "due_at", 60)
+    tick()
+    assert rt.images.get(uuid).status is Status.PENDING
+
+    age(rt, uuid, "due_at", 60)
+    age(rt, uuid, "created_at", 7200)
+    tick()
+
+    image = rt.images.get(uuid)
+    assert image.error
+    assert image.error.code is FailureCode.UPLOAD_MISSING
+
+
+def test_an_upload_url_that_ran_out_leaves_no_row(rt: Runtime, tick: Callable[..., None]) -> None:
+    expired, running, used = uuid4(), uuid4(), uuid4()
+    for uuid in (expired, running, used):
+        rt.images.await_upload(uuid, "a.jpg")
+    rt.inbox.put(str(used), make_photo(), "image/jpeg")
+    for uuid in (expired, used):
+        age(rt, uuid, "due_at", 7200)
+
+    tick()
+
+    assert rt.images.trace(expired) is None
+    assert rt.images.trace(running)
+    assert rt.images.trace(used)
+
+
+def test_what_a_deletion_could_not_remove_is_removed(
+    rt: Runtime, tick: Callable[..., None], wait_in_inbox: WaitInInbox
+) -> None:
+    uuid = wait_in_inbox(make_photo())
+    with rt.images.claim(uuid) as claim:
+        assert claim
+        rt.workflow.publish(claim, make_photo(), rt.box.render(make_photo(), [THUMBNAIL]))
+    rt.images.delete(uuid)
+    assert list(rt.gallery.walk(f"{uuid}/"))
+
+    tick()
+
+    assert list(rt.gallery.walk(f"{uuid}/")) == list(rt.inbox.walk(str(uuid))) == []
+    with pytest.raises(NotFound):
+        rt.images.get(uuid)
+    age(rt, uuid, "swept_at", 8 * 24 * 3600)
+    tick()
+    assert rt.images.trace(uuid) is None
+
+
+def test_leftovers_in_the_inbox_go(rt: Runtime, tick: Callable[..., None], wait_in_inbox: WaitInInbox) -> None:
+    succeeded, failed = wait_in_inbox(make_photo()), wait_in_inbox(b"broken")
+    with rt.images.claim(succeeded) as claim:
+        assert claim
+        rt.workflow.publish(claim, make_photo(), rt.box.render(make_photo(), [THUMBNAIL]))
+    rt.images.fail(failed, FailureCode.CORRUPT_IMAGE, "for the test")
+
+    tick()
+
+    assert rt.inbox.look(str(succeeded)) is None
+    assert rt.inbox.look(str(failed))
+
+
+def test_an_end_that_was_not_told_is_told(rt: Runtime, tick: Callable[..., None], wait_in_inbox: WaitInInbox) -> None:
+    uuid = wait_in_inbox()
+    rt.images.fail(uuid, FailureCode.CORRUPT_IMAGE, "for the test")
+    age(rt, uuid, "completed_at", 60)
+
+    tick()
+
+    with rt.database.transaction() as tx:
+        assert tx.rows("SELECT announced FROM images WHERE uuid = :uuid", uuid=uuid) == [{"announced": True}]
+
+
+def test_comparing_everything_removes_what_no_row_names_and_reports_what_is_gone(
+    rt: Runtime, wait_in_inbox: WaitInInbox
+) -> None:
+    uuid = wait_in_inbox(make_photo())
+    with rt.images.claim(uuid) as claim:
+        assert claim
+        rt.workflow.publish(claim, make_photo(), rt.box.render(make_photo(), [THUMBNAIL]))
+    lost, *_ = [each.key for each in rt.gallery.walk(f"{uuid}/")]
+    rt.gallery.delete(lost)
+
+    assert rt.reconciliation.run(everything=True)["object_missing"] == 1
