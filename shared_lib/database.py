@@ -65,6 +65,17 @@ class Transaction:
         return next(iter(self.rows(sql, **parameters)), None)
 
 
+class _Own:
+    """A thread's connection, closed with the thread."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    def __del__(self) -> None:
+        with suppress(*_CONNECTION_LOST, DatabaseError):
+            self.connection.close()
+
+
 class Database:
     """A PostgreSQL database, reached by as many connections as there are threads that ask."""
 
@@ -101,7 +112,7 @@ class Database:
 
     def _begin(self) -> Connection:
         """A connection inside a transaction. One that broke while idle is replaced once, unseen by the caller."""
-        for connection in (getattr(self._local, "connection", None), None):
+        for connection in (self._current(), None):
             try:
                 ready = connection or self._connect()
                 ready.run("BEGIN")
@@ -117,19 +128,21 @@ class Database:
                 return ready
         raise AssertionError
 
+    def _current(self) -> Connection | None:
+        own: _Own | None = getattr(self._local, "own", None)
+        return own and own.connection
+
     def _connect(self) -> Connection:
-        self._local.connection = Connection(
-            **self._arguments, timeout=self._timeout, application_name="image-processing", tcp_keepalive=True
+        self._local.own = _Own(
+            Connection(
+                **self._arguments, timeout=self._timeout, application_name="image-processing", tcp_keepalive=True
+            )
         )
-        return self._local.connection
+        return self._local.own.connection
 
     def disconnect(self) -> None:
         """Close this thread's connection, if it has one."""
-        connection = getattr(self._local, "connection", None)
-        self._local.connection = None
-        if connection is not None:
-            with suppress(*_CONNECTION_LOST, DatabaseError):
-                connection.close()
+        self._local.own = None
 
     def _roll_back(self, connection: Connection) -> None:
         try:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from uuid import UUID, uuid4
 
 import pytest
-from service import Deliver, make_photo
+from service import Deliver, make_photo, wait_for
 
 from shared_lib.errors import FailureCode, NotFound
 from shared_lib.events import ProcessingRequested
@@ -27,6 +27,11 @@ def tick(deliver: Deliver) -> Callable[..., None]:
 def age(rt: Runtime, uuid: UUID, column: str, seconds: int) -> None:
     with rt.database.transaction() as tx:
         tx.rows(f"UPDATE images SET {column} = now() - interval '{seconds} s' WHERE uuid = :uuid", uuid=uuid)  # noqa: S608
+
+
+def process(deliver: Deliver, uuid: UUID) -> None:
+    """As the event source would: again, as long as the platform's own processor has its look at the image."""
+    wait_for(lambda: deliver("process_image", ProcessingRequested.type, {"uuid": str(uuid)}), lambda status: status == 200)
 
 
 def is_asked_for_again(rt: Runtime, uuid: UUID) -> bool:
@@ -58,7 +63,7 @@ def test_a_dead_workers_image_is_asked_for_again(
 
     assert rt.reconciliation.run(everything=False)["requested"] >= 1
 
-    assert deliver("process_image", ProcessingRequested.type, {"uuid": str(uuid)}) == 200
+    process(deliver, uuid)
     assert (rt.images.get(uuid).status, rt.images.get(uuid).attempts) == (Status.SUCCEEDED, 2)
 
 
@@ -72,7 +77,7 @@ def test_an_object_without_a_row_is_adopted(rt: Runtime, deliver: Deliver, tick:
     tick()
 
     for uuid in (UUID(own), found.image):
-        assert deliver("process_image", ProcessingRequested.type, {"uuid": str(uuid)}) == 200
+        process(deliver, uuid)
         assert rt.images.get(uuid).status is Status.SUCCEEDED
     assert rt.images.get(found.image).filename == "found later.jpg"
     assert rt.inbox.look(stranger) is None
