@@ -4,6 +4,7 @@ And, for the embedded store, its bucket notifications. Started as `python -m inf
 """
 
 import logging
+import os
 import queue
 import signal
 import sys
@@ -18,6 +19,8 @@ from infra.local.manifests import Destination, KafkaSource, Manifests
 from infra.local.notifications import Receiver
 from infra.local.ping_source import Pinging
 from infra.local.settings import CannotStart
+
+log = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 3.0  # for requests being made when asked to stop
 MANIFESTS = Path(__file__).parents[1] / "knative"
@@ -36,6 +39,11 @@ class Plan(BaseModel):
         return self.services[destination.ref.name] + destination.uri
 
 
+def _end_process(failed: threading.ExceptHookArgs) -> None:
+    log.critical("%s failed", failed.thread and failed.thread.name, exc_info=failed.exc_value)
+    os._exit(1)  # not sys.exit, which would wait for the other threads
+
+
 def _consumption(plan: Plan, source: KafkaSource) -> Consumption:
     dead_letter_sink = source.spec.delivery.dead_letter_sink
     return Consumption(
@@ -47,7 +55,8 @@ def _consumption(plan: Plan, source: KafkaSource) -> Consumption:
 
 
 def main(plan: Plan) -> None:
-    """Run until asked to stop."""
+    """Run until asked to stop. A thread that fails takes the process with it, which is then started again."""
+    threading.excepthook = _end_process
     asked: queue.SimpleQueue[int] = queue.SimpleQueue()
     signal.signal(signal.SIGTERM, lambda number, _frame: asked.put(number))
     manifests = Manifests.read(MANIFESTS)
@@ -62,6 +71,7 @@ def main(plan: Plan) -> None:
         ping.start()
     asked.get()
     stopping.set()
+    receiver.server_close()
     for consumption in consumptions:
         consumption.stop(PATIENCE_SECONDS)
 

@@ -72,9 +72,6 @@ enabled = true
 endpoint = "http://{ports.LOOPBACK}:{port}/"
 event_types = ["create", "update"]
 path_prefixes = ["/buckets/{bucket}/"]
-max_retries = 10
-backoff_seconds = 1
-max_backoff_seconds = 30
 """
 
 
