@@ -23,12 +23,12 @@ from infra.local.settings import CannotStart
 log = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 3.0  # for requests being made when asked to stop
-MANIFESTS = Path(__file__).parents[1] / "knative"
 
 
 class Plan(BaseModel):
     """What the process is told."""
 
+    manifests: Path
     bootstrap_servers: str
     services: Mapping[str, str]  # address of each function, by the name of its Service
     webhook_port: int
@@ -59,7 +59,7 @@ def main(plan: Plan) -> None:
     threading.excepthook = _end_process
     asked: queue.SimpleQueue[int] = queue.SimpleQueue()
     signal.signal(signal.SIGTERM, lambda number, _frame: asked.put(number))
-    manifests = Manifests.read(MANIFESTS)
+    manifests = Manifests.read(plan.manifests)
     receiver = Receiver(plan.webhook_port, plan.bootstrap_servers)
     threading.Thread(target=receiver.serve_forever, daemon=True, name="webhook").start()
     stopping = threading.Event()
