@@ -19,7 +19,7 @@ from infra.local.processes import Interrupted, Supervisor
 from infra.local.settings import CannotStart, Settings
 
 LEAST_FREE_MB = 512
-LOCK_PATIENCE_SECONDS = 10.0  # a guard of the last run may still be ending what it left
+LOCK_PATIENCE_SECONDS = 20.0  # the guard of a killed run may still be ending what that left
 
 
 def main() -> int:
@@ -76,10 +76,14 @@ def _wait(inbox: "queue.SimpleQueue[Exception | None]", supervisor: Supervisor) 
 
 
 def _on_signals(inbox: "queue.SimpleQueue[Exception | None]") -> None:
+    first: list[float] = []
+
     def stop(number: int, _frame: object) -> None:
+        first.append(time.monotonic())
         inbox.put(None)
-        # Asked again, this process leaves at once, and the rest to the guard.
-        signal.signal(number, lambda number, _frame: os._exit(128 + number))
+        # Asked again, and not just by a terminal and a shell at once, it leaves; and the rest to the guard.
+        if first[-1] - first[0] > 1:
+            os._exit(128 + number)
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, stop)

@@ -132,7 +132,7 @@ class Dispatcher:
                 timeout=self._policy.timeout_seconds,
                 redirect=False,
             )
-        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:  # ValueError: a header HTTP cannot carry
+        except Exception as error:  # noqa: BLE001 - whatever came between, down to a header that HTTP cannot carry
             return Failure(None, b"", f"{error}")
         if answer.status < 300:
             return None

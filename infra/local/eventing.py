@@ -4,6 +4,7 @@ And, for the embedded store, its bucket notifications. Started as `python -m inf
 """
 
 import logging
+import os
 import queue
 import signal
 import sys
@@ -19,13 +20,15 @@ from infra.local.notifications import Receiver
 from infra.local.ping_source import Pinging
 from infra.local.settings import CannotStart
 
+log = logging.getLogger(__name__)
+
 PATIENCE_SECONDS = 3.0  # for requests being made when asked to stop
-MANIFESTS = Path(__file__).parents[1] / "knative"
 
 
 class Plan(BaseModel):
     """What the process is told."""
 
+    manifests: Path
     bootstrap_servers: str
     services: Mapping[str, str]  # address of each function, by the name of its Service
     webhook_port: int
@@ -34,6 +37,11 @@ class Plan(BaseModel):
         if destination.ref.name not in self.services:
             raise CannotStart(f"A source's sink is {destination.ref.name}, which is no cluster-local Service.")
         return self.services[destination.ref.name] + destination.uri
+
+
+def _end_process(failed: threading.ExceptHookArgs) -> None:
+    log.critical("%s failed", failed.thread and failed.thread.name, exc_info=failed.exc_value)
+    os._exit(1)  # not sys.exit, which would wait for the other threads
 
 
 def _consumption(plan: Plan, source: KafkaSource) -> Consumption:
@@ -47,10 +55,11 @@ def _consumption(plan: Plan, source: KafkaSource) -> Consumption:
 
 
 def main(plan: Plan) -> None:
-    """Run until asked to stop."""
+    """Run until asked to stop. A thread that fails takes the process with it, which is then started again."""
+    threading.excepthook = _end_process
     asked: queue.SimpleQueue[int] = queue.SimpleQueue()
     signal.signal(signal.SIGTERM, lambda number, _frame: asked.put(number))
-    manifests = Manifests.read(MANIFESTS)
+    manifests = Manifests.read(plan.manifests)
     receiver = Receiver(plan.webhook_port, plan.bootstrap_servers)
     threading.Thread(target=receiver.serve_forever, daemon=True, name="webhook").start()
     stopping = threading.Event()
@@ -62,6 +71,7 @@ def main(plan: Plan) -> None:
         ping.start()
     asked.get()
     stopping.set()
+    receiver.server_close()
     for consumption in consumptions:
         consumption.stop(PATIENCE_SECONDS)
 

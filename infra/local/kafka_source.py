@@ -106,7 +106,7 @@ class Consumer(threading.Thread, ConsumerRebalanceListener):  # type: ignore[mis
                 self._consume()
             except KafkaError as error:
                 log.warning("Kafka at %s: %r; connecting again", self._work.servers, error)
-                self._partitions.clear()
+                self._forget(set(self._partitions))
                 self._work.stopping.wait(1)
 
     def _consume(self) -> None:
@@ -185,8 +185,12 @@ class Consumer(threading.Thread, ConsumerRebalanceListener):  # type: ignore[mis
             self._commit(set(revoked) & self._partitions.keys())
         except KafkaError as error:  # too late: whoever has them now delivers those records again
             log.warning("%s: could not commit what it lost: %r", self.name, error)
+        self._forget(revoked)
+
+    def _forget(self, partitions: Iterable[TopicPartition]) -> None:
+        """What is being sent goes on, but no longer counts; what waits for its turn is someone else's."""
         with self._lock:
-            for each in revoked:
+            for each in partitions:
                 lost = self._partitions.pop(each, Partition())
                 self._in_flight -= len(lost.waiting)
                 lost.waiting.clear()

@@ -17,6 +17,7 @@ from infra.local.processes import Program, Supervisor, Tier
 from infra.local.settings import CannotStart, Settings
 
 ROOT = Path(__file__).parents[2]
+FUNCTIONS, ROUTES = ROOT / "infra/knative", ROOT / "infra/k8s/routes"
 FRONT_DOOR_THREADS = 32  # shared by all public functions
 SERVICE_VARIABLES = (
     "DATABASE_URL",
@@ -51,7 +52,7 @@ def start(settings: Settings, supervisor: Supervisor) -> None:
 
 
 def _manifests() -> Manifests:
-    manifests = Manifests.read(ROOT / "infra/knative", ROOT / "infra/k8s/routes")
+    manifests = Manifests.read(FUNCTIONS, ROUTES)
     for service in manifests.services:
         if not _source(service).exists():
             raise CannotStart(f"infra/knative has {service.name}, but there is no {_source(service)}.")
@@ -65,7 +66,7 @@ def _source(service: Service) -> Path:
 def _start_services(settings: Settings, supervisor: Supervisor, webhook_port: int) -> dict[str, str]:
     """Start those whose address is not given; the variables that lead to all of them."""
     logs = settings.data_dir / "logs"
-    logs.mkdir(exist_ok=True)
+    logs.mkdir(mode=0o700, exist_ok=True)
     with ThreadPoolExecutor() as pool:
         store_and_broker = pool.submit(_start_store_and_broker, settings, supervisor, logs, webhook_port)
         database: dict[str, str] = {}
@@ -107,6 +108,7 @@ def _start_functions(
     private = [service for service in manifests.services if not service.is_public]
     own_ports = dict(zip((service.name for service in private), ports.free_ports(len(private)), strict=True))
     plan = Plan(
+        manifests=FUNCTIONS,
         bootstrap_servers=environ.get("KAFKA_BOOTSTRAP_SERVERS", ""),
         services={name: f"http://{ports.LOOPBACK}:{port}" for name, port in own_ports.items()},
         webhook_port=webhook_port,

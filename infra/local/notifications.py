@@ -16,14 +16,14 @@ from typing import Any, NamedTuple
 from urllib.parse import quote_plus
 
 from kafka import KafkaProducer
-from kafka.errors import KafkaError
 
 from infra.local.ports import LOOPBACK
 
 log = logging.getLogger(__name__)
 
 TOPIC = "bucket-events"
-PUBLISH_SECONDS = 10  # SeaweedFS waits as long for its answer
+KEEP_MS = 600_000  # how long a message waits for Kafka
+FLUSH_SECONDS = 2.0  # for what still waits when asked to stop
 PRINCIPAL = "local"
 BUCKETS = "/buckets/"
 
@@ -121,7 +121,11 @@ def _as_go(value: Any) -> bytes:  # noqa: ANN401 - whatever JSON can hold
 
 
 class Receiver(ThreadingHTTPServer):
-    """The webhook. It answers 200 once Kafka has the message, and 503 otherwise: SeaweedFS then tells it again."""
+    """The webhook. SeaweedFS tells of each change once and never again, so it only has to be heard here.
+
+    From there on the producer keeps a message until Kafka has it, in memory: as MinIO without a queue directory, what
+    a crash loses is found again by `reconcile_images`.
+    """
 
     daemon_threads = True
 
@@ -132,12 +136,24 @@ class Receiver(ThreadingHTTPServer):
 
     @cached_property
     def _producer(self) -> KafkaProducer:
-        return KafkaProducer(bootstrap_servers=self._servers.split(","), acks="all", bootstrap_timeout_ms=5_000)
+        return KafkaProducer(
+            bootstrap_servers=self._servers.split(","),
+            acks="all",
+            bootstrap_timeout_ms=KEEP_MS,
+            max_block_ms=KEEP_MS,
+            delivery_timeout_ms=KEEP_MS,
+        )
 
     def publish(self, message: Message) -> None:
         with self._first:
             producer = self._producer
-        producer.send(TOPIC, key=message.key, value=message.value).get(timeout=PUBLISH_SECONDS)
+        sent = producer.send(TOPIC, key=message.key, value=message.value)
+        sent.add_errback(lambda error: log.error("lost a notification for %s: %r", message.key.decode(), error))
+
+    def server_close(self) -> None:
+        super().server_close()
+        if "_producer" in self.__dict__:
+            self._producer.close(timeout=FLUSH_SECONDS)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -145,22 +161,16 @@ class _Handler(BaseHTTPRequestHandler):
     server: Receiver
 
     def do_GET(self) -> None:
-        self._answer(200)
+        self._answer()
 
     def do_POST(self) -> None:
         notice = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        message = message_of(notice)
-        try:
-            if message:
-                self.server.publish(message)
-        except KafkaError as error:
-            log.warning("a notification for %s waits for Kafka: %r", notice["key"], error)
-            self._answer(503)
-        else:
-            self._answer(200)
+        self._answer()
+        if message := message_of(notice):
+            self.server.publish(message)
 
-    def _answer(self, status: int) -> None:
-        self.send_response(status)
+    def _answer(self) -> None:
+        self.send_response(200)
         self.send_header("Content-Length", "0")
         self.end_headers()
 

@@ -55,7 +55,7 @@ class Program:
     user: str | None = None  # of the same name: its group
     log: Path | None = None  # None: to the terminal, each line after its name
     stop_signal: signal.Signals = signal.SIGTERM
-    grace_seconds: float = 4.0  # to stop in, before it is killed
+    grace_seconds: float = 5.0  # to stop in, before it is killed
 
 
 class Supervisor:
@@ -76,7 +76,7 @@ class Supervisor:
     def is_guarded(self) -> bool:
         return self._guard.poll() is None
 
-    def start(self, program: Program, *, within_seconds: float = 30.0) -> None:
+    def start(self, program: Program, *, within_seconds: float = 60.0) -> None:
         """Start it and keep it running; return once it is ready."""
         running = self._launch(program, again=True)
         if not running.settled.wait(within_seconds):
@@ -172,7 +172,7 @@ class _Running(threading.Thread):
             program = self.program
             log = program.log.open("ab") if program.log else None
             self._process = subprocess.Popen(
-                [*_ANNOUNCED, f"{program.stop_signal.value}", *program.argv],
+                [*_ANNOUNCED, f"{program.tier:d} {program.stop_signal:d}", *program.argv],
                 env=program.environ,
                 cwd=program.cwd,
                 user=program.user,

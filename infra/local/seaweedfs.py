@@ -23,7 +23,8 @@ def start(supervisor: Supervisor, settings: Settings, log: Path, notify_port: in
             "S3_SECRET_ACCESS_KEY to one of your own."
         )
     folder = settings.data_dir / "seaweedfs"
-    (folder / "data").mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    (folder / "data").mkdir(exist_ok=True)
     (folder / "notification.toml").write_text(_notification(settings.s3_upload_bucket, notify_port))
     chosen = _ports(folder / "ports.json", preferred_s3=settings.port + 4000)
     endpoint = f"http://{ports.LOOPBACK}:{chosen['s3']}"
@@ -36,6 +37,7 @@ def start(supervisor: Supervisor, settings: Settings, log: Path, notify_port: in
             environ={**settings.inherited, "AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret},
             is_ready=lambda _pid: ports.answers_http(chosen["s3"]),
             cwd=folder,
+            grace_seconds=8.0,
             log=log,
         )
     )
@@ -72,9 +74,6 @@ enabled = true
 endpoint = "http://{ports.LOOPBACK}:{port}/"
 event_types = ["create", "update"]
 path_prefixes = ["/buckets/{bucket}/"]
-max_retries = 10
-backoff_seconds = 1
-max_backoff_seconds = 30
 """
 
 
