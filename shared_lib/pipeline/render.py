@@ -5,14 +5,12 @@ from collections.abc import Sequence
 import pyvips
 
 from shared_lib.pipeline.colour import to_srgb
-from shared_lib.pipeline.decode import Source, corrupt, decode, inspect
+from shared_lib.pipeline.decode import Source, decode, failure, inspect
 from shared_lib.pipeline.encode import encode, format_for
 from shared_lib.pipeline.limits import Limits
 from shared_lib.pipeline.operations import cover, scale_to_cover
 from shared_lib.pipeline.recipe import Recipe
 from shared_lib.pipeline.rendition import Rendered, Rendition
-
-_OUT_OF_MEMORY = "out of memory"  # how libvips words a failed allocation
 
 
 def render(data: bytes, recipes: Sequence[Recipe], limits: Limits) -> Rendered:
@@ -22,15 +20,13 @@ def render(data: bytes, recipes: Sequence[Recipe], limits: Limits) -> Rendered:
     try:
         renditions = tuple(_render_one(source, recipe) for recipe in recipes)
     except pyvips.Error as error:
-        if _OUT_OF_MEMORY in str(error):
-            raise MemoryError from error
-        raise corrupt(source.format) from error
+        raise failure(error, source.format) from error
     return Rendered(source.format, width, height, renditions)
 
 
 def _render_one(source: Source, recipe: Recipe) -> Rendition:
     scale = max(scale_to_cover(source.upright_size, resize) for resize in recipe.operations)
-    image = decode(source, min(1.0, scale))
+    image = decode(source, scale)
     if image.interpretation == "cmyk":
         image = to_srgb(image)  # four channels of ink: one of them would be taken for alpha
     for resize in recipe.operations:
