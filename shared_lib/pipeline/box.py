@@ -38,6 +38,9 @@ _ENVIRONMENT = {
 _OUT_OF_MEMORY = re.compile(r"memory allocation of \d+ bytes failed|failed to allocate \d+ bytes|bad_alloc|MemoryError")
 
 
+_DYING_SECONDS = 5  # between closing its pipes and being gone
+
+
 class DecoderCrashed(ServiceError):
     """A child died in the middle of an image, by itself. The image may be to blame, or may not: count, and retry."""
 
@@ -94,6 +97,7 @@ class _Child:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._images = 0
+        self._leaves = False  # it told us that it ends, but may still be there
         self._process = subprocess.Popen(  # noqa: S603  # our own module, by our own interpreter
             [sys.executable, "-I", "-m", "shared_lib.pipeline.child", limits.model_dump_json()],
             stdin=subprocess.PIPE,
@@ -109,7 +113,7 @@ class _Child:
 
     @property
     def is_spent(self) -> bool:
-        return self._images >= self._limits.images_per_child or self._process.poll() is not None
+        return self._leaves or self._images >= self._limits.images_per_child or self._process.poll() is not None
 
     def render(self, data: bytes, recipes: Sequence[Recipe]) -> Rendered:
         self._images += 1
@@ -128,6 +132,7 @@ class _Child:
         finally:
             timer.cancel()
         if reply.refusal is not None:
+            self._leaves = reply.refusal.code is FailureCode.DECODER_OUT_OF_MEMORY
             raise Rejected(reply.refusal.code, reply.refusal.public)
         return _assemble(cast("wire.Answer", reply.answer), body, recipes)
 
@@ -146,8 +151,7 @@ class _Child:
 
     def _end_of(self, *, timed_out: bool) -> ServiceError:
         """Name what ended the child, or what it did to be ended now."""
-        self._process.kill()
-        status = self._process.wait()
+        status = self._await_end()
         last_words = (self._words.read() or b"").decode(errors="replace")
         if timed_out or status == -signal.SIGXCPU:
             return Rejected(FailureCode.DECODER_TIMEOUT, self._limits.time_exceeded)
@@ -156,6 +160,13 @@ class _Child:
         crash = DecoderCrashed(f"The decoder ended abnormally ({_describe(status)}).")
         crash.add_note(last_words[-2_000:])
         return crash
+
+    def _await_end(self) -> int:
+        """Let it finish dying, so that we learn of what; kill it if it only pretends."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self._process.wait(_DYING_SECONDS)
+        self._process.kill()
+        return self._process.wait()
 
 
 def _describe(status: int) -> str:

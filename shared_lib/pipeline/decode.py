@@ -23,7 +23,6 @@ _LOADERS = {
     Format.TIFF: "tiffload_buffer",
 }
 _MAX_BANDS = 5  # CMYK and alpha; sharp's limit
-_HEADER_OPTIONS = {Format.WEBP: {"scale": 1 / 64}}  # its loader allocates the result before a pixel is asked for
 _OUT_OF_MEMORY = re.compile(r"out of memory|insufficient memory|memory allocation|cannot allocate", re.IGNORECASE)
 _MAX_DRAWN_PIXELS = 16_000_000  # of an SVG; what lies beyond is enlarged like any other image
 _SIDEWAYS = range(5, 9)  # EXIF orientations that swap width and height
@@ -40,6 +39,8 @@ class Source:
     height: int
     orientation: int
     """As EXIF counts them, 1 to 8."""
+    is_untidy: bool = False
+    """A JPEG that libjpeg warned of for what does no harm; its other warnings are not heeded either then."""
 
     @property
     def upright_size(self) -> tuple[int, int]:
@@ -72,7 +73,7 @@ def _inspect_raster(data: bytes, real: Format | None, limits: Limits) -> Source:
         if 0 in claimed:
             raise corrupt(real)
     try:
-        header = _load(data, real, **_HEADER_OPTIONS.get(real, {}))
+        header = _load(data, real, **_shrink_on_load(real, 1 / min(claimed)) if claimed else {})
     except pyvips.Error as error:
         raise failure(error, real) from error
     width, height = claimed or (header.width, header.height)
@@ -113,6 +114,11 @@ def failure(error: pyvips.Error, real: Format) -> Rejected | MemoryError:
     return MemoryError(error.detail) if _OUT_OF_MEMORY.search(str(error)) else corrupt(real)
 
 
+def is_only_untidy(error: pyvips.Error) -> bool:
+    """Stray bytes between a JPEG's markers, which libjpeg skips: some cameras write them, and nothing is missing."""
+    return "extraneous bytes before marker" in error.detail
+
+
 def corrupt(real: Format) -> Rejected:
     return Rejected(FailureCode.CORRUPT_IMAGE, f"The {real.upper()} data is corrupt or truncated.")
 
@@ -124,7 +130,10 @@ def decode(source: Source, scale: float) -> pyvips.Image:
     """
     if source.format is Format.SVG:
         return _draw(source, scale)
-    image = _load(source.data, source.format, **_shrink_on_load(source.format, min(1.0, scale)))
+    options = _shrink_on_load(source.format, min(1.0, scale))
+    if source.format is Format.JPEG and not source.is_untidy:
+        options["fail_on"] = "warning"  # so it says when data ends early, and paints the rest gray
+    image = _load(source.data, source.format, **options)
     if source.orientation > 1:
         # Turning reads out of order, which a sequential decoder cannot.
         image = image.copy_memory().autorot()
@@ -139,12 +148,12 @@ def _draw(source: Source, scale: float) -> pyvips.Image:
     return pyvips.Image.pngload_buffer(png, access="sequential")
 
 
-def _load(data: bytes, real: Format, **options: float) -> pyvips.Image:
-    # "error", not sharp's "warning": libjpeg warns of stray bytes between markers, which many cameras write.
-    return getattr(pyvips.Image, _LOADERS[real])(data, access="sequential", fail_on="error", **options)
+def _load(data: bytes, real: Format, **options: float | str) -> pyvips.Image:
+    # "error", not sharp's "warning": libtiff warns of every private tag.
+    return getattr(pyvips.Image, _LOADERS[real])(data, **{"access": "sequential", "fail_on": "error"} | options)
 
 
-def _shrink_on_load(real: Format, scale: float) -> dict[str, float]:
+def _shrink_on_load(real: Format, scale: float) -> dict[str, float | str]:
     """Let the decoder itself skip what the result will not show: JPEG by 2, 4 or 8 in its DCT, WebP by any scale."""
     if real is Format.JPEG:
         return {"shrink": next((factor for factor in (8, 4, 2) if scale * factor <= 1), 1)}

@@ -26,7 +26,7 @@ from shared_lib.pipeline.limits import Limits
 
 _DROPPED_ELEMENTS = {"script", "foreignObject", "iframe", "audio", "video", "canvas", "object", "embed"}
 _INLINE_IMAGE = re.compile(r"\s*data:image/(?:png|jpe?g|gif|webp)\s*;\s*base64\s*,", re.IGNORECASE)
-_EXTERNAL_URL = re.compile(r"url\(\s*(?!['\"]?\s*#)[^)]*\)", re.IGNORECASE)
+_EXTERNAL_URL = re.compile(r"url\((?!\s*['\"]?\s*#)[^)]*\)", re.IGNORECASE)
 _CSS_IMPORT = re.compile(r"@import[^;]*;?", re.IGNORECASE)
 _LENGTH = re.compile(r"\s*\+?(\d*\.?\d+(?:e[+-]?\d+)?)(px|pt|pc|in|cm|mm|q|em|ex)?\s*", re.IGNORECASE)
 _PX_PER_UNIT = {"px": 1.0, "pt": 96 / 72, "pc": 16.0, "in": 96.0, "cm": 96 / 2.54, "mm": 96 / 25.4, "q": 96 / 101.6}
@@ -71,7 +71,16 @@ def sanitise(data: bytes, limits: Limits, count_pixels: Callable[[bytes], int]) 
 def rasterise(markup: str, width: int, height: int) -> bytes:
     """Draw into at most width x height px, as a PNG; text in the fonts that the system has. Raises Rejected."""
     try:
-        return resvg_py.svg_to_bytes(svg_string=markup, width=width, height=height)
+        return resvg_py.svg_to_bytes(
+            svg_string=markup,
+            width=width,
+            height=height,
+            # What a family that is not there falls back to; DejaVu is what Debian installs where any font is.
+            font_family="DejaVu Sans",
+            sans_serif_family="DejaVu Sans",
+            serif_family="DejaVu Serif",
+            monospace_family="DejaVu Sans Mono",
+        )
     except ValueError as error:
         if "limit" in str(error):  # on nodes, which elements that use each other reach quickly
             raise Rejected(FailureCode.UNSAFE_SVG, "The SVG expands to more elements than can be drawn.") from error
@@ -191,12 +200,12 @@ def _intrinsic_size(root: dict[str, str]) -> tuple[float, float]:
     width, height = _length(root.get("width")), _length(root.get("height"))
     box_width, box_height = _view_box(root.get("viewBox")) or (width or _DEFAULT_SIZE[0], height or _DEFAULT_SIZE[1])
     if width is None and height is None:
-        return box_width, box_height
+        width, height = box_width, box_height
     if width is None:
         width = (height or box_height) * box_width / box_height
     if height is None:
         height = width * box_height / box_width
-    return min(width, _LARGEST), min(height, _LARGEST)
+    return min(max(1.0, width), _LARGEST), min(max(1.0, height), _LARGEST)
 
 
 def _view_box(value: str | None) -> tuple[float, float] | None:
