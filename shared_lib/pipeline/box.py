@@ -35,7 +35,7 @@ _ENVIRONMENT = {
 
 
 # How Rust, GLib, libc++ and Python word it before they end a process that they cannot give any more.
-_OUT_OF_MEMORY = re.compile(r"memory allocation of \d+ bytes failed|failed to allocate \d+ bytes|bad_alloc|MemoryError")
+_OUT_OF_MEMORY = re.compile(r"memory allocation of|failed to allocate|bad_alloc|MemoryError")
 
 
 _DYING_SECONDS = 5  # between closing its pipes and being gone
