@@ -3,8 +3,11 @@
 The parent's side. It loads no imaging library, and believes nothing that comes back beyond the forms in `wire`.
 """
 
+import contextlib
 import os
 import queue
+import re
+import signal
 import subprocess
 import sys
 import threading
@@ -29,6 +32,13 @@ _ENVIRONMENT = {
     "VIPS_DISC_THRESHOLD": "1024g",  # never a temporary file: the limit on memory decides
     "VIPS_WARNING": "0",  # an image cannot write into our log
 }
+
+
+# How Rust, GLib, libc++ and Python word it before they end a process that they cannot give any more.
+_OUT_OF_MEMORY = re.compile(r"memory allocation of|failed to allocate|bad_alloc|MemoryError")
+
+
+_DYING_SECONDS = 5  # between closing its pipes and being gone
 
 
 class DecoderCrashed(ServiceError):
@@ -87,18 +97,23 @@ class _Child:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._images = 0
-        self._broken = False
+        self._leaves = False  # it told us that it ends, but may still be there
         self._process = subprocess.Popen(  # noqa: S603  # our own module, by our own interpreter
             [sys.executable, "-I", "-m", "shared_lib.pipeline.child", limits.model_dump_json()],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             env=_ENVIRONMENT,
             start_new_session=True,  # a Ctrl-C is for the parent, which then closes the box
         )
+        self._requests = cast("IO[bytes]", self._process.stdin)
+        self._replies = cast("IO[bytes]", self._process.stdout)
+        self._words = cast("IO[bytes]", self._process.stderr)
+        os.set_blocking(self._words.fileno(), False)
 
     @property
     def is_spent(self) -> bool:
-        return self._broken or self._images >= self._limits.images_per_child or self._process.poll() is not None
+        return self._leaves or self._images >= self._limits.images_per_child or self._process.poll() is not None
 
     def render(self, data: bytes, recipes: Sequence[Recipe]) -> Rendered:
         self._images += 1
@@ -113,42 +128,49 @@ class _Child:
         try:
             reply, body = self._exchange(data, recipes)
         except (EOFError, BrokenPipeError, ValidationError) as error:
-            raise self._explain(timed_out=timed_out.is_set()) from error
+            raise self._end_of(timed_out=timed_out.is_set()) from error
         finally:
             timer.cancel()
-        if reply.answer is None:
-            raise self._refuse(reply.refusal)
-        return _assemble(reply.answer, body, recipes)
+        if reply.refusal is not None:
+            self._leaves = reply.refusal.code is FailureCode.DECODER_OUT_OF_MEMORY
+            raise Rejected(reply.refusal.code, reply.refusal.public)
+        return _assemble(cast("wire.Answer", reply.answer), body, recipes)
 
     def end(self) -> None:
         self._process.kill()
         self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            cast("IO[bytes]", pipe).close()
+        for pipe in (self._requests, self._replies, self._words):
+            with contextlib.suppress(BrokenPipeError):  # what was still to be sent is of no interest any more
+                pipe.close()
 
     def _exchange(self, data: bytes, recipes: Sequence[Recipe]) -> tuple[wire.Reply, bytes]:
-        wire.write(cast("IO[bytes]", self._process.stdin), wire.Task(recipes=tuple(recipes)), [data])
-        header, body = wire.read(cast("IO[bytes]", self._process.stdout), self._limits.max_output_bytes)
+        wire.write(self._requests, wire.Task(recipes=tuple(recipes)), [data])
+        header, body = wire.read(self._replies, self._limits.max_output_bytes)
+        self._words.read()  # nothing that matters, or the child would have died of it
         return wire.Reply.model_validate_json(header), body
 
-    def _refuse(self, refusal: wire.Refusal | None) -> ServiceError:
-        if refusal is None:
-            return self._explain(timed_out=False)
-        if refusal.code is FailureCode.DECODER_OUT_OF_MEMORY:
-            self._broken = True
-            mib = self._limits.memory_bytes >> 20
-            return Rejected(refusal.code, f"The image needs more than the {mib:,} MiB of memory that one may take.")
-        return Rejected(refusal.code, refusal.public)
+    def _end_of(self, *, timed_out: bool) -> ServiceError:
+        """Name what ended the child, or what it did to be ended now."""
+        status = self._await_end()
+        last_words = (self._words.read() or b"").decode(errors="replace")
+        if timed_out or status == -signal.SIGXCPU:
+            return Rejected(FailureCode.DECODER_TIMEOUT, self._limits.time_exceeded)
+        if _OUT_OF_MEMORY.search(last_words):
+            return Rejected(FailureCode.DECODER_OUT_OF_MEMORY, self._limits.memory_exceeded)
+        crash = DecoderCrashed(f"The decoder ended abnormally ({_describe(status)}).")
+        crash.add_note(last_words[-2_000:])
+        return crash
 
-    def _explain(self, *, timed_out: bool) -> ServiceError:
-        """Name what ended the child. It is gone afterwards, whatever state it was in."""
-        self._broken = True
+    def _await_end(self) -> int:
+        """Let it finish dying, so that we learn of what; kill it if it only pretends."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self._process.wait(_DYING_SECONDS)
         self._process.kill()
-        status = self._process.wait()
-        if timed_out:
-            seconds = f"{self._limits.wall_seconds:g} s"
-            return Rejected(FailureCode.DECODER_TIMEOUT, f"The image took longer than the {seconds} that one may take.")
-        return DecoderCrashed(f"The decoder ended abnormally (status {status}).")
+        return self._process.wait()
+
+
+def _describe(status: int) -> str:
+    return signal.Signals(-status).name if status < 0 else f"exit status {status}"
 
 
 def _assemble(answer: wire.Answer, body: bytes, recipes: Sequence[Recipe]) -> Rendered:

@@ -16,6 +16,7 @@ from shared_lib.pipeline.render import render
 def main() -> None:
     limits = Limits.model_validate_json(sys.argv[1])
     requests, replies = sys.stdin.buffer, _claim_stdout()
+    os.set_blocking(2, False)  # last words are for the parent, but chatter must not stop the work
     confinement.confine(limits)
     while True:
         try:
@@ -36,7 +37,8 @@ def _carry_out(task: wire.Task, data: bytes, limits: Limits) -> tuple[wire.Reply
     except Rejected as reason:
         return wire.Reply(refusal=wire.Refusal(code=reason.failure, public=reason.public)), []
     except MemoryError:
-        return wire.Reply(refusal=wire.Refusal(code=FailureCode.DECODER_OUT_OF_MEMORY, public="")), []
+        refusal = wire.Refusal(code=FailureCode.DECODER_OUT_OF_MEMORY, public=limits.memory_exceeded)
+        return wire.Reply(refusal=refusal), []
     encoded = tuple(
         wire.Encoded(format=r.format, width=r.width, height=r.height, size=len(r.data)) for r in rendered.renditions
     )

@@ -1,12 +1,17 @@
 """Encoded bytes to pixels: sniff, read and bound the header, then decode, never larger than is needed."""
 
+import math
+import re
 from dataclasses import dataclass
 
 import pyvips
 
 from shared_lib.errors import FailureCode, Rejected
+from shared_lib.pipeline import svg
 from shared_lib.pipeline.formats import Format, sniff
+from shared_lib.pipeline.header import claimed_size
 from shared_lib.pipeline.limits import Limits
+from shared_lib.pipeline.truncation import is_truncated
 
 # The loader is named by what we sniffed: libvips never gets to choose one of its many others.
 _LOADERS = {
@@ -18,6 +23,8 @@ _LOADERS = {
     Format.TIFF: "tiffload_buffer",
 }
 _MAX_BANDS = 5  # CMYK and alpha; sharp's limit
+_OUT_OF_MEMORY = re.compile(r"out of memory|insufficient memory|memory allocation|cannot allocate", re.IGNORECASE)
+_MAX_DRAWN_PIXELS = 16_000_000  # of an SVG; what lies beyond is enlarged like any other image
 _SIDEWAYS = range(5, 9)  # EXIF orientations that swap width and height
 
 
@@ -32,6 +39,8 @@ class Source:
     height: int
     orientation: int
     """As EXIF counts them, 1 to 8."""
+    is_untidy: bool = False
+    """A JPEG that libjpeg warned of for what does no harm; its other warnings are not heeded either then."""
 
     @property
     def upright_size(self) -> tuple[int, int]:
@@ -41,28 +50,53 @@ class Source:
 def inspect(data: bytes, limits: Limits) -> Source:
     """Find out what the bytes are, from their first bytes and their header alone.
 
-    Raises Rejected: empty_file, file_too_large, unsupported_format, corrupt_image, too_many_pixels.
+    Raises Rejected: empty_file, file_too_large, unsupported_format, corrupt_image, too_many_pixels, unsafe_svg.
     """
     if not data:
         raise Rejected(FailureCode.EMPTY_FILE, "The file is empty.")
     if len(data) > limits.max_bytes:
         raise Rejected(FailureCode.FILE_TOO_LARGE, limits.bytes_exceeded(len(data)))
     real = sniff(data)
-    if real is None or real is Format.SVG:
+    if real is Format.SVG:
+        return _inspect_drawing(data, limits)
+    return _inspect_raster(data, real, limits)
+
+
+def _inspect_raster(data: bytes, real: Format | None, limits: Limits) -> Source:
+    if real not in _LOADERS:
         raise Rejected(
             FailureCode.UNSUPPORTED_FORMAT, "The file is not a JPEG, PNG, GIF, WebP, AVIF, TIFF or SVG image."
         )
+    claimed = claimed_size(data, real)
+    if claimed is not None:
+        bound(*claimed, limits)
+        if 0 in claimed:
+            raise corrupt(real)
     try:
-        header = _load(data, real)
+        header = _load(data, real, **_shrink_on_load(real, 1 / min(claimed)) if claimed else {})
     except pyvips.Error as error:
-        raise corrupt(real) from error
-    bound(header.width, header.height, limits)
+        raise failure(error, real) from error
+    width, height = claimed or (header.width, header.height)
+    bound(width, height, limits)
     if header.bands > _MAX_BANDS:
         raise Rejected(
             FailureCode.UNSUPPORTED_FORMAT, f"The image has {header.bands} channels; at most {_MAX_BANDS} are allowed."
         )
+    if is_truncated(data, real):
+        raise corrupt(real)
     orientation = header.get("orientation") if header.get_typeof("orientation") else 1
-    return Source(data, real, header.width, header.height, orientation)
+    return Source(data, real, width, height, orientation)
+
+
+def _inspect_drawing(data: bytes, limits: Limits) -> Source:
+    def count_pixels(embedded: bytes) -> int:
+        image = _inspect_raster(embedded, sniff(embedded), limits)
+        return image.width * image.height
+
+    drawing = svg.sanitise(data, limits, count_pixels)
+    width, height = (max(1, round(side)) for side in (drawing.width, drawing.height))
+    bound(width, height, limits)
+    return Source(drawing.markup.encode(), Format.SVG, width, height, orientation=1)
 
 
 def bound(width: int, height: int, limits: Limits) -> None:
@@ -75,31 +109,54 @@ def bound(width: int, height: int, limits: Limits) -> None:
         )
 
 
+def failure(error: pyvips.Error, real: Format) -> Rejected | MemoryError:
+    """What a decoder's complaint means: the image is broken, unless memory was short."""
+    return MemoryError(error.detail) if _OUT_OF_MEMORY.search(str(error)) else corrupt(real)
+
+
+def is_only_untidy(error: pyvips.Error) -> bool:
+    """Stray bytes between a JPEG's markers, which libjpeg skips: some cameras write them, and nothing is missing."""
+    return "extraneous bytes before marker" in error.detail
+
+
 def corrupt(real: Format) -> Rejected:
     return Rejected(FailureCode.CORRUPT_IMAGE, f"The {real.upper()} data is corrupt or truncated.")
 
 
 def decode(source: Source, scale: float) -> pyvips.Image:
-    """Decode upright, at `scale` (of either side, at most 1) or somewhat larger where the format can do so cheaply.
+    """Decode upright, at `scale` (of either side) or somewhat larger where the format can do so cheaply.
 
     Pixels are read as they are asked for, in order, so errors may come as late as encoding.
     """
-    image = _load(source.data, source.format, **_shrink_on_load(source.format, scale))
+    if source.format is Format.SVG:
+        return _draw(source, scale)
+    options = _shrink_on_load(source.format, min(1.0, scale))
+    if source.format is Format.JPEG and not source.is_untidy:
+        options["fail_on"] = "warning"  # so it says when data ends early, and paints the rest gray
+    image = _load(source.data, source.format, **options)
     if source.orientation > 1:
         # Turning reads out of order, which a sequential decoder cannot.
         image = image.copy_memory().autorot()
     return image
 
 
-def _load(data: bytes, real: Format, **options: float) -> pyvips.Image:
-    # "error", not sharp's "warning": libjpeg warns of stray bytes between markers, which many cameras write.
-    return getattr(pyvips.Image, _LOADERS[real])(data, access="sequential", fail_on="error", **options)
+def _draw(source: Source, scale: float) -> pyvips.Image:
+    """Draw an SVG at the size that is asked for, larger or smaller than its own: no pixel is ever enlarged."""
+    most = math.sqrt(_MAX_DRAWN_PIXELS / (source.width * source.height))
+    width, height = (math.ceil(side * min(scale, most)) for side in (source.width, source.height))
+    png = svg.rasterise(source.data.decode(), width, height)
+    return pyvips.Image.pngload_buffer(png, access="sequential")
 
 
-def _shrink_on_load(real: Format, scale: float) -> dict[str, float]:
+def _load(data: bytes, real: Format, **options: float | str) -> pyvips.Image:
+    # "error", not sharp's "warning": libtiff warns of every private tag.
+    return getattr(pyvips.Image, _LOADERS[real])(data, **{"access": "sequential", "fail_on": "error"} | options)
+
+
+def _shrink_on_load(real: Format, scale: float) -> dict[str, float | str]:
     """Let the decoder itself skip what the result will not show: JPEG by 2, 4 or 8 in its DCT, WebP by any scale."""
     if real is Format.JPEG:
         return {"shrink": next((factor for factor in (8, 4, 2) if scale * factor <= 1), 1)}
-    if real is Format.WEBP and scale < 1:
-        return {"scale": scale}
+    if real is Format.WEBP:
+        return {"scale": min(1.0, scale)}
     return {}

@@ -18,6 +18,15 @@ class Limits(BaseModel, frozen=True):
     max_side: PositiveInt = 30_000
     """Width or height, px. Holds panoramas; below JPEG's own 65,535, so that one row always fits in memory."""
 
+    max_svg_bytes: PositiveInt = 10 * MB
+    """Of an SVG, whose every byte may become a shape to draw. imgproxy: 10 MB."""
+
+    max_svg_elements: PositiveInt = 100_000
+    """Detailed maps have some ten thousands."""
+
+    max_svg_depth: PositiveInt = 200
+    """Elements within elements. Drawing programs stay below 50; the renderer recurses, and its stack is finite."""
+
     memory_bytes: PositiveInt = 1024 * MIB
     """Address space of one child (RLIMIT_AS). ImageMagick's web-safe policy maps at most 1 GiB."""
 
@@ -35,3 +44,13 @@ class Limits(BaseModel, frozen=True):
 
     def bytes_exceeded(self, actual: int) -> str:
         return f"The file has {actual:,} bytes; at most {self.max_bytes:,} are allowed."
+
+    @property
+    def memory_exceeded(self) -> str:
+        return f"The image needs more than the {self.memory_bytes / MIB:,.0f} MiB of memory that one may take."
+
+    @property
+    def time_exceeded(self) -> str:
+        return (
+            f"The image took longer than one may: {self.wall_seconds:g} s, or {self.cpu_seconds:g} s of processor time."
+        )

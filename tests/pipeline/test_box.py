@@ -1,26 +1,261 @@
-"""The decoder box: what an image does, it does to a child."""
+"""The decoder box: what an image does, it does to one child and to itself, and nothing is left behind."""
 
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
 import pytest
-import pyvips
+from pictures import encode, photograph, plain, sample
 
 from shared_lib.errors import FailureCode, Rejected
-from shared_lib.pipeline import THUMBNAIL, DecoderBox
+from shared_lib.pipeline import THUMBNAIL, DecoderBox, DecoderCrashed, Limits
+
+# Spins for minutes: noise of a hundred million octaves.
+ENDLESS = (
+    b'<svg xmlns="http://www.w3.org/2000/svg" width="9000" height="9000"><filter id="f">'
+    b'<feTurbulence numOctaves="100000000" baseFrequency="0.05"/></filter>'
+    b'<rect width="9000" height="9000" filter="url(#f)"/></svg>'
+)
 
 
-@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
-def test_makes_a_thumbnail_in_the_format_of_the_source(box: DecoderBox, suffix: str) -> None:
-    data = pyvips.Image.black(300, 200, bands=3).copy(interpretation="srgb").write_to_buffer(suffix)
+@pytest.fixture
+def make_box() -> Iterator[Callable[..., DecoderBox]]:
+    boxes: list[DecoderBox] = []
 
-    rendered = box.render(data, [THUMBNAIL])
+    def make(*, children: int = 1, **limits: float) -> DecoderBox:
+        boxes.append(DecoderBox(Limits.model_validate(limits), children=children))
+        return boxes[-1]
 
-    (rendition,) = rendered.renditions
-    assert (rendered.width, rendered.height) == (300, 200)
-    assert (rendition.name, rendition.width, rendition.height) == ("thumbnail", 100, 100)
-    assert rendition.content_type == rendered.content_type
+    yield make
+    for box in boxes:
+        box.close()
 
 
-def test_refuses_an_empty_file(box: DecoderBox) -> None:
+def decoders_of(pid: int) -> set[int]:
+    return {child.pid for child in psutil.Process(pid).children() if "shared_lib.pipeline.child" in child.cmdline()}
+
+
+def decoder_of(box: DecoderBox) -> int:
+    """The one child of a box: the decoder that is there now and was not before the box's first image."""
+    before = decoders_of(os.getpid())
+    box.render(sample("png"), [THUMBNAIL])
+    (pid,) = decoders_of(os.getpid()) - before
+    return pid
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 5) -> bool:
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.01)
+    return condition()
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_a_child_is_started_when_first_needed_and_kept(make_box: Callable[..., DecoderBox]) -> None:
+    before = decoders_of(os.getpid())
+    box = make_box(children=2)
+    assert decoders_of(os.getpid()) == before
+
+    for _ in range(5):
+        box.render(sample("png"), [THUMBNAIL])
+
+    assert len(decoders_of(os.getpid()) - before) == 1
+
+
+def test_a_killed_child_costs_only_its_own_image(make_box: Callable[..., DecoderBox]) -> None:
+    box = make_box(children=2)
+    doomed = decoder_of(box)
+    with ThreadPoolExecutor(3) as threads:
+        endless = threads.submit(box.render, ENDLESS, [THUMBNAIL])
+        time.sleep(0.2)
+        neighbour = [threads.submit(box.render, sample("jpeg"), [THUMBNAIL]) for _ in range(10)]
+        os.kill(doomed, signal.SIGKILL)
+
+        with pytest.raises(DecoderCrashed) as crash:
+            endless.result()
+        assert crash.value.public == "The decoder ended abnormally (SIGKILL)."
+        assert all(future.result().width == 160 for future in neighbour)
+
+
+def test_a_child_killed_between_images_costs_nothing(make_box: Callable[..., DecoderBox]) -> None:
+    box = make_box()
+    pid = decoder_of(box)
+    os.kill(pid, signal.SIGKILL)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+
+    assert box.render(sample("jpeg"), [THUMBNAIL]).width == 160
+
+
+def test_an_image_that_takes_too_long_is_refused(make_box: Callable[..., DecoderBox]) -> None:
+    box = make_box(wall_seconds=0.5)
+    pid = decoder_of(box)
+
     with pytest.raises(Rejected) as refusal:
-        box.render(b"", [THUMBNAIL])
+        box.render(ENDLESS, [THUMBNAIL])
 
-    assert refusal.value.failure is FailureCode.EMPTY_FILE
+    assert refusal.value.failure is FailureCode.DECODER_TIMEOUT
+    assert "0.5 s" in refusal.value.public
+    assert not is_alive(pid)
+    assert box.render(sample("jpeg"), [THUMBNAIL]).width == 160
+
+
+def test_processor_time_is_limited_for_each_image_and_not_for_all(make_box: Callable[..., DecoderBox]) -> None:
+    box = make_box(cpu_seconds=1)
+    pid = decoder_of(box)
+    large = encode(photograph().resize(5), "png")
+    spent = 0.0
+    while spent < 1.5:
+        box.render(large, [THUMBNAIL])
+        utime, stime = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+        spent = (int(utime) + int(stime)) / os.sysconf("SC_CLK_TCK")
+
+    with pytest.raises(Rejected) as refusal:
+        box.render(ENDLESS, [THUMBNAIL])
+
+    assert refusal.value.failure is FailureCode.DECODER_TIMEOUT
+
+
+@pytest.mark.parametrize("suffix", [".png[interlace]", ".jpg[interlace]", ".webp", ".gif"])
+def test_an_image_that_needs_too_much_memory_is_refused(make_box: Callable[..., DecoderBox], suffix: str) -> None:
+    box = make_box(memory_bytes=260 << 20)
+    data = plain(6_000, 6_000, 10, 200, 90).write_to_buffer(suffix)
+    large = {"operations": [{"kind": "resize", "width": 5_000, "height": 5_000}], "name": "large"}
+
+    with pytest.raises(Rejected) as refusal:
+        box.render(data, [THUMBNAIL.model_validate(large)])
+
+    assert refusal.value.failure is FailureCode.DECODER_OUT_OF_MEMORY
+    assert "260 MiB" in refusal.value.public
+    assert box.render(sample("jpeg"), [THUMBNAIL]).width == 160
+
+
+def test_many_threads_share_a_few_children(make_box: Callable[..., DecoderBox]) -> None:
+    before = decoders_of(os.getpid())
+    box = make_box(children=2)
+    images = [encode(plain(50 + n, 60 + n, n, 0, 0), "png") for n in range(60)]
+
+    with ThreadPoolExecutor(12) as threads:
+        rendered = list(threads.map(lambda data: box.render(data, [THUMBNAIL]), images))
+
+    assert [(r.width, r.height) for r in rendered] == [(50 + n, 60 + n) for n in range(60)]
+    assert len(decoders_of(os.getpid()) - before) == 2
+
+
+def test_children_are_renewed_before_leaks_matter(make_box: Callable[..., DecoderBox]) -> None:
+    box = make_box(images_per_child=3)
+    first = decoder_of(box)
+    for _ in range(2):
+        box.render(sample("png"), [THUMBNAIL])
+    assert is_alive(first)
+
+    box.render(sample("png"), [THUMBNAIL])
+
+    assert not is_alive(first)
+
+
+def test_a_child_knows_no_secrets(make_box: Callable[..., DecoderBox], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://user:secret@localhost/db")
+    pid = decoder_of(make_box())
+
+    environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+
+    assert {line.split(b"=")[0] for line in environment if line} == {
+        b"LC_ALL",
+        b"MALLOC_ARENA_MAX",
+        b"VIPS_BLOCK_UNTRUSTED",
+        b"VIPS_CONCURRENCY",
+        b"VIPS_DISC_THRESHOLD",
+        b"VIPS_WARNING",
+    }
+    assert all(str(file.readlink()).startswith("pipe:") for file in Path(f"/proc/{pid}/fd").iterdir())
+
+
+def test_a_child_lives_within_its_limits(make_box: Callable[..., DecoderBox]) -> None:
+    pid = decoder_of(make_box(memory_bytes=777 << 20))
+
+    limits = Path(f"/proc/{pid}/limits").read_text()
+    status = Path(f"/proc/{pid}/status").read_text()
+
+    soft = {line[:26].strip(): line[26:47].strip() for line in limits.splitlines()}
+    assert soft["Max address space"] == str(777 << 20)
+    assert soft["Max core file size"] == soft["Max file size"] == "0"
+    assert soft["Max open files"] == "64"
+    assert "NoNewPrivs:\t1" in status
+
+
+def test_closing_the_box_ends_every_child(make_box: Callable[..., DecoderBox]) -> None:
+    box = make_box()
+    pid = decoder_of(box)
+
+    box.close()
+
+    assert not is_alive(pid)
+
+
+def test_a_child_ends_with_its_stdin() -> None:
+    command = [sys.executable, "-I", "-m", "shared_lib.pipeline.child", Limits().model_dump_json()]
+
+    child = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=20)
+
+    assert (child.returncode, child.stdout, child.stderr) == (0, b"", b"")
+
+
+@pytest.mark.parametrize("data", [sample("png"), ENDLESS], ids=["idle", "busy"])
+def test_no_child_survives_a_parent_killed_hard(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "image").write_bytes(data)
+    code = (
+        "import pathlib, sys, threading, time; from shared_lib.pipeline import *; box = DecoderBox(Limits());"
+        "image = pathlib.Path(sys.argv[1]).read_bytes();"
+        # From a thread that ends, as a server's do: the child must not end with it.
+        "threading.Thread(target=box.render, args=(image, [THUMBNAIL])).start(); time.sleep(60)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "image")])
+    assert wait_until(lambda: bool(decoders_of(parent.pid)), 20)
+    time.sleep(0.5)
+    (child,) = decoders_of(parent.pid)
+
+    parent.kill()
+    parent.wait()
+
+    assert wait_until(lambda: not is_alive(child))
+
+
+def test_memory_stays_flat_over_a_thousand_images(make_box: Callable[..., DecoderBox]) -> None:
+    box = make_box(images_per_child=10_000)
+    pid = decoder_of(box)
+    images = [sample(name) for name in ("jpeg", "png", "webp", "gif", "tiff", "svg")] + [sample("jpeg")[:-900]]
+
+    def resident(rounds: int) -> int:
+        for n in range(rounds):
+            try:
+                box.render(images[n % len(images)], [THUMBNAIL])
+            except Rejected:
+                continue
+        status = Path(f"/proc/{pid}/status").read_text()
+        return int(status.partition("VmRSS:")[2].split()[0]) // 1024
+
+    warm = resident(300)
+    assert resident(1_000) - warm < 8  # MiB
+
+
+def test_threads_do_not_pile_up(box: DecoderBox) -> None:
+    box.render(sample("png"), [THUMBNAIL])
+    before = threading.active_count()
+
+    for _ in range(50):
+        box.render(sample("png"), [THUMBNAIL])
+
+    assert wait_until(lambda: threading.active_count() <= before)

@@ -1,0 +1,55 @@
+"""Images made for the tests: every format, from a few photographs and from nothing."""
+
+from pathlib import Path
+
+import pyvips
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+PHOTOGRAPHS = sorted((GOLDEN / "photographs").glob("*.jpg"))
+
+SVG = (
+    b'<svg xmlns="http://www.w3.org/2000/svg" width="60" height="40"><circle cx="30" cy="20" r="18" fill="#c33"/></svg>'
+)
+
+# By the names that Format gives them; lossless where the format can be.
+SUFFIXES = {
+    "jpeg": ".jpg[Q=90]",
+    "png": ".png",
+    "gif": ".gif",
+    "webp": ".webp[Q=90]",
+    "avif": ".avif[Q=70,effort=0]",
+    "tiff": ".tif[compression=deflate]",
+}
+RASTER_FORMATS = list(SUFFIXES)
+FORMATS = [*RASTER_FORMATS, "svg"]
+
+
+def photograph(width: int = 600) -> pyvips.Image:
+    """A cup of coffee, at most 600 px wide."""
+    return pyvips.Image.thumbnail(str(GOLDEN / "photographs" / "coffee.jpg"), width, height=10_000).copy_memory()
+
+
+def plain(width: int, height: int, *colour: float) -> pyvips.Image:
+    """One colour all over: 1 to 4 channels."""
+    image = pyvips.Image.black(width, height, bands=len(colour)) + list(colour)
+    return image.cast("uchar").copy(interpretation="srgb" if len(colour) > 2 else "b-w")
+
+
+def encode(image: pyvips.Image, name: str) -> bytes:
+    if name == "svg":
+        return SVG
+    data: bytes = image.write_to_buffer(SUFFIXES[name])
+    return data
+
+
+def decode(data: bytes) -> pyvips.Image:
+    return pyvips.Image.new_from_buffer(data, "").copy_memory()
+
+
+def sample(name: str) -> bytes:
+    """A photograph in the given format, some 10 kB; for SVG a drawing."""
+    return encode(photograph(160), name)
+
+
+def colour_at(image: pyvips.Image, x: int, y: int) -> list[int]:
+    return [round(value) for value in image.getpoint(x, y)]

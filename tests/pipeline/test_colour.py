@@ -1,0 +1,128 @@
+"""Colours as they were meant, whatever they were stored in; no dark fringes; nothing said about the photographer."""
+
+import io
+
+import pytest
+import pyvips
+from pictures import decode, encode, photograph, plain
+from PIL import Image
+
+from shared_lib.pipeline import THUMBNAIL, DecoderBox, Recipe
+from shared_lib.pipeline.formats import Format
+from shared_lib.pipeline.recipe import Output, Resize
+
+CUP = [150, 100, 80]  # a colour that sRGB, P3 and printing inks all have
+PNG = Recipe(name="png", operations=THUMBNAIL.operations, output=Output(format=Format.PNG))
+
+
+def colour_of(box: DecoderBox, data: bytes) -> list[int]:
+    (rendition,) = box.render(data, [PNG]).renditions
+    image = decode(rendition.data)
+    assert image.get_typeof("icc-profile-data") == 0
+    return [round(value) for value in image.getpoint(50, 50)]
+
+
+def near(colour: list[int], expected: list[int], tolerance: int = 3) -> bool:
+    return all(abs(a - b) <= tolerance for a, b in zip(colour, expected, strict=True))
+
+
+def stored_as(profile: str) -> pyvips.Image:
+    return plain(120, 120, *CUP).icc_transform(
+        profile, input_profile="srgb", intent="relative", black_point_compensation=True
+    )
+
+
+@pytest.mark.parametrize("profile", ["p3", "cmyk"])
+def test_an_embedded_profile_is_converted_to_srgb(box: DecoderBox, profile: str) -> None:
+    assert near(colour_of(box, stored_as(profile).jpegsave_buffer(Q=100)), CUP)
+
+
+def test_p3_without_its_profile_would_look_pale(box: DecoderBox) -> None:
+    assert not near(colour_of(box, stored_as("p3").jpegsave_buffer(Q=100, keep="none")), CUP)
+
+
+def test_cmyk_without_a_profile_is_taken_for_usual_inks(box: DecoderBox) -> None:
+    assert near(colour_of(box, stored_as("cmyk").jpegsave_buffer(Q=100, keep="none")), CUP)
+
+
+@pytest.mark.parametrize("inks", [(0, 255, 255, 0), (0, 0, 0, 0), (0, 0, 0, 255)])
+def test_cmyk_is_not_inverted(box: DecoderBox, inks: tuple[int, ...]) -> None:
+    """Red, paper and black, as Pillow writes them: with Adobe's marker, so stored upside down."""
+    file = io.BytesIO()
+    Image.new("CMYK", (120, 120), inks).save(file, "JPEG", quality=100)
+    expected = {(0, 255, 255, 0): [237, 14, 26], (0, 0, 0, 0): [255, 255, 255], (0, 0, 0, 255): [20, 16, 20]}[inks]
+
+    assert near(colour_of(box, file.getvalue()), expected, 20)
+
+
+def test_a_profile_that_cannot_be_read_is_as_good_as_none(box: DecoderBox) -> None:
+    image = plain(120, 120, *CUP)
+    image.set_type(pyvips.GValue.blob_type, "icc-profile-data", b"not a profile" * 20)
+
+    assert near(colour_of(box, image.pngsave_buffer()), CUP, 0)
+
+
+@pytest.mark.parametrize("name", ["png", "tiff"])
+def test_sixteen_bits_become_eight(box: DecoderBox, name: str) -> None:
+    image = (plain(120, 120, *CUP).cast("ushort") * 257).cast("ushort").copy(interpretation="rgb16")
+
+    assert near(colour_of(box, encode(image, name)), CUP, 1)
+
+
+def test_sixteen_bits_of_gray_become_eight(box: DecoderBox) -> None:
+    image = (plain(120, 120, 77).cast("ushort") * 257).cast("ushort").copy(interpretation="grey16")
+
+    assert near(colour_of(box, image.pngsave_buffer()), [77], 1)
+
+
+@pytest.mark.parametrize("name", ["jpeg", "png", "tiff", "webp"])
+def test_gray_stays_gray(box: DecoderBox, name: str) -> None:
+    colour = colour_of(box, encode(plain(120, 120, 77), name))
+
+    assert near(colour, [77] * len(colour), 1)
+
+
+def test_a_palette_of_two_colours_is_read_as_colours(box: DecoderBox) -> None:
+    file = io.BytesIO()
+    image = Image.new("P", (120, 120), 1)
+    image.putpalette([0, 0, 0, *CUP])
+    image.save(file, "PNG", bits=1)
+
+    assert near(colour_of(box, file.getvalue()), CUP, 0)
+
+
+@pytest.mark.parametrize("name", ["png", "webp", "tiff"])
+def test_no_dark_fringe_appears_where_opaque_meets_transparent(box: DecoderBox, name: str) -> None:
+    """White on transparent black: without premultiplication the edge of the white would turn gray."""
+    image = plain(400, 400, 0, 0, 0, 0).insert(plain(150, 400, 255, 255, 255, 255), 0, 0)
+    data = image.webpsave_buffer(lossless=True, exact=True) if name == "webp" else encode(image, name)
+
+    (rendition,) = box.render(data, [PNG]).renditions
+
+    thumbnail = decode(rendition.data)
+    visible = thumbnail[3] > 8
+    assert visible.avg() > 50
+    assert (thumbnail[0] < 250).ifthenelse(visible, 0).max() == 0
+
+
+def _gossip(suffix: str) -> bytes:
+    """A photograph that tells who took it and where: EXIF, XMP, comment."""
+    image = photograph(200)
+    for field in ("exif-ifd0-Artist", "exif-ifd0-Copyright", "exif-ifd3-GPSLatitude"):
+        image.set_type(pyvips.GValue.gstr_type, field, "secret (secret, ASCII, 7 components, 7 bytes)")
+    image.set_type(pyvips.GValue.blob_type, "xmp-data", b"<x:xmpmeta>secret</x:xmpmeta>")
+    image.set_type(pyvips.GValue.gstr_type, "jpeg-comment", "secret")
+    image.set_type(pyvips.GValue.gstr_type, "png-comment-0-Author", "secret")
+    data: bytes = image.write_to_buffer(suffix)
+    assert b"secret" in data
+    return data
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif"])
+@pytest.mark.parametrize("to", [Format.JPEG, Format.PNG, Format.WEBP])
+def test_no_metadata_reaches_a_rendition(box: DecoderBox, suffix: str, to: Format) -> None:
+    recipe = Recipe(name="x", operations=(Resize(width=50, height=50),), output=Output(format=to))
+
+    (rendition,) = box.render(_gossip(suffix), [recipe]).renditions
+
+    assert not any(word in rendition.data for word in (b"secret", b"Exif", b"EXIF", b"xmp", b"ICC"))

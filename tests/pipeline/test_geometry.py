@@ -1,0 +1,106 @@
+"""Cover: exactly the size asked for, nothing distorted, the middle in the middle, and the right way up."""
+
+import pytest
+import pyvips
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pictures import RASTER_FORMATS, colour_at, decode, encode, photograph, plain
+
+from shared_lib.pipeline import THUMBNAIL, DecoderBox, Recipe, Rendered
+from shared_lib.pipeline.recipe import Resize
+
+SIDES = st.one_of(st.integers(1, 12), st.integers(90, 110), st.integers(1, 700))
+
+
+@settings(max_examples=120, deadline=None)
+@given(width=SIDES, height=SIDES, bands=st.integers(1, 4), name=st.sampled_from(["png", "png", "jpeg", "webp", "tiff"]))
+def test_any_image_becomes_exactly_100_by_100(box: DecoderBox, width: int, height: int, bands: int, name: str) -> None:
+    image = plain(width, height, *[200, 100, 50, 255][:bands])
+
+    rendered = box.render(encode(image, name), [THUMBNAIL])
+
+    assert (rendered.width, rendered.height) == (width, height)
+    thumbnail = decode(rendered.renditions[0].data)
+    assert (thumbnail.width, thumbnail.height) == (100, 100)
+
+
+@settings(max_examples=60, deadline=None)
+@given(width=SIDES, height=SIDES, to_width=st.integers(1, 300), to_height=st.integers(1, 300))
+def test_any_size_can_be_asked_for(box: DecoderBox, width: int, height: int, to_width: int, to_height: int) -> None:
+    recipe = Recipe(name="any", operations=(Resize(width=to_width, height=to_height),))
+
+    (rendition,) = box.render(encode(plain(width, height, 9, 99, 200), "png"), [recipe]).renditions
+
+    image = decode(rendition.data)
+    assert (image.width, image.height) == (to_width, to_height)
+    assert colour_at(image, to_width // 2, to_height // 2) == [9, 99, 200]
+
+
+@pytest.mark.parametrize("size", [(1, 30_000), (30_000, 1), (2, 20_001), (29_999, 3)])
+def test_the_longest_strip_takes_no_longer(box: DecoderBox, size: tuple[int, int]) -> None:
+    (thumbnail,) = box.render(encode(plain(*size, 10, 20, 30), "png"), [THUMBNAIL]).renditions
+
+    assert colour_at(decode(thumbnail.data), 50, 50) == [10, 20, 30]
+
+
+@pytest.mark.parametrize("name", RASTER_FORMATS)
+@pytest.mark.parametrize("upright", [False, True])
+def test_the_middle_stays_in_the_middle(box: DecoderBox, name: str, *, upright: bool) -> None:
+    """A square of 200 px in the middle of a 1,000 x 400 strip becomes the middle half of the thumbnail."""
+    image = plain(1000, 400, 0, 0, 255).insert(plain(200, 200, 255, 0, 0), 400, 100)
+    image = image.rot90() if upright else image
+
+    (thumbnail,) = box.render(encode(image, name), [THUMBNAIL]).renditions
+
+    red = decode(thumbnail.data)[0] > 128
+    columns, rows = red.project()
+    assert [round(value / 255) for value in (columns.getpoint(50, 0)[0], rows.getpoint(0, 50)[0])] == [50, 50]
+    left, top, width, height = (red.copy(interpretation="b-w")).find_trim(threshold=10, background=0)
+    assert (left, top, width, height) == (25, 25, 50, 50)
+
+
+def _marked(orientation: int) -> bytes:
+    """A JPEG whose pixels are stored as the orientation says, and which, upright, is red top left, green top right."""
+    upright = plain(120, 80, 128, 128, 128)
+    upright = upright.insert(plain(40, 40, 255, 0, 0), 0, 0).insert(plain(40, 40, 0, 255, 0), 80, 0)
+    undo = {
+        1: lambda i: i,
+        2: lambda i: i.fliphor(),
+        3: lambda i: i.rot180(),
+        4: lambda i: i.flipver(),
+        5: lambda i: i.rot90().fliphor(),
+        6: lambda i: i.rot270(),
+        7: lambda i: i.rot270().fliphor(),
+        8: lambda i: i.rot90(),
+    }
+    stored = undo[orientation](upright).copy()
+    stored.set_type(pyvips.GValue.gint_type, "orientation", orientation)
+    data: bytes = stored.jpegsave_buffer(Q=95)
+    return data
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_an_image_comes_out_upright_and_says_so_no_more(box: DecoderBox, orientation: int) -> None:
+    recipe = Recipe(name="half", operations=(Resize(width=60, height=40),))
+
+    rendered: Rendered = box.render(_marked(orientation), [recipe])
+
+    image = decode(rendered.renditions[0].data)
+    assert (rendered.width, rendered.height) == (120, 80)
+    assert image.get_typeof("orientation") == 0
+    corners = [colour_at(image, x, y) for x, y in ((8, 8), (52, 8), (8, 32), (52, 32))]
+    expected = [[255, 0, 0], [0, 255, 0], [128, 128, 128], [128, 128, 128]]
+    assert all(
+        abs(value - wanted) < 12
+        for corner, colour in zip(corners, expected, strict=True)
+        for value, wanted in zip(corner, colour, strict=True)
+    )
+
+
+def test_an_orientation_that_does_not_exist_is_none(box: DecoderBox) -> None:
+    image = photograph(50)
+    image.set_type(pyvips.GValue.gint_type, "orientation", 9)
+
+    rendered = box.render(image.jpegsave_buffer(), [THUMBNAIL])
+
+    assert rendered.width == 50

@@ -1,0 +1,23 @@
+"""Renditions look as they always have: see tests/golden/README.md."""
+
+from pathlib import Path
+
+import pytest
+from golden import assert_looks_like_golden
+from pictures import FORMATS, PHOTOGRAPHS, decode, encode, photograph
+
+from shared_lib.pipeline import THUMBNAIL, DecoderBox
+
+
+@pytest.mark.parametrize("file", PHOTOGRAPHS, ids=lambda file: file.stem)
+def test_thumbnails_of_photographs(box: DecoderBox, file: Path) -> None:
+    (thumbnail,) = box.render(file.read_bytes(), [THUMBNAIL]).renditions
+
+    assert_looks_like_golden(decode(thumbnail.data), f"thumbnail-{file.stem}")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_thumbnails_from_every_format(box: DecoderBox, name: str) -> None:
+    (thumbnail,) = box.render(encode(photograph(400), name), [THUMBNAIL]).renditions
+
+    assert_looks_like_golden(decode(thumbnail.data), f"thumbnail-from-{name}")

@@ -1,0 +1,230 @@
+"""SVG is drawn as in an <img>: nothing runs, nothing outside the file is read, and nothing explodes."""
+
+import base64
+from pathlib import Path
+
+import pytest
+from pictures import colour_at, decode, encode, plain
+
+from shared_lib.errors import FailureCode, Rejected
+from shared_lib.pipeline import THUMBNAIL, DecoderBox, Limits, Rendered
+from shared_lib.pipeline.svg import sanitise
+
+NAMESPACES = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+BLUE = '<rect width="100%" height="100%" fill="#00f"/>'
+
+
+def svg(content: str, attributes: str = 'width="100" height="100"', prologue: str = "") -> bytes:
+    return f"{prologue}<svg {NAMESPACES} {attributes}>{content}</svg>".encode()
+
+
+def clean(data: bytes) -> str:
+    return sanitise(data, Limits(), len).markup
+
+
+def middle(rendered: Rendered) -> list[int]:
+    return colour_at(decode(rendered.renditions[0].data), 50, 50)
+
+
+def data_uri(data: bytes, media_type: str = "image/png") -> str:
+    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
+
+
+def test_a_drawing_is_drawn_at_the_size_of_the_rendition(box: DecoderBox) -> None:
+    """A checkerboard one unit wide: enlarged from pixels it would be blurred."""
+    rendered = box.render(svg('<rect width="1" height="2" fill="#00f"/>', 'width="2" height="2"'), [THUMBNAIL])
+
+    thumbnail = decode(rendered.renditions[0].data)
+    assert [colour_at(thumbnail, x, 50) for x in (49, 50)] == [[0, 0, 255, 255], [0, 0, 0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("attributes", "size"),
+    [
+        ('width="400" height="200"', (400, 200)),
+        ('width="100mm" height="2in"', (378, 192)),
+        ('viewBox="0 0 30 60"', (30, 60)),
+        ('viewBox="0,0,30,60" width="100%"', (30, 60)),
+        ('viewBox="0 0 30 60" width="90"', (90, 180)),
+        ('height="90" viewBox="0 0 30 60"', (45, 90)),
+        ('width="90"', (90, 150)),
+        ("", (300, 150)),
+        ('width="0" height="-4"', (300, 150)),
+        ('viewBox="0 0 nan inf"', (300, 150)),
+        ('width="0.2" height="0.1"', (1, 1)),
+    ],
+)
+def test_its_own_size_is_what_a_browser_finds(box: DecoderBox, attributes: str, size: tuple[int, int]) -> None:
+    rendered = box.render(svg(BLUE, attributes), [THUMBNAIL])
+
+    assert (rendered.width, rendered.height) == size
+    assert middle(rendered) == [0, 0, 255, 255]
+
+
+@pytest.mark.parametrize("family", ["sans-serif", "serif", "monospace", "No Such Font", ""])
+def test_text_is_drawn_if_the_system_has_fonts(box: DecoderBox, family: str) -> None:
+    if not any(Path("/usr/share/fonts").rglob("DejaVuS*.ttf")):
+        pytest.skip("Debian's fonts-dejavu is not installed")
+    text = f'<text x="0" y="90" font-size="120" font-family="{family}">M</text>'
+
+    rendered = box.render(svg(text), [THUMBNAIL])
+
+    assert decode(rendered.renditions[0].data)[3].max() == 255
+
+
+def test_a_document_type_is_harmless(box: DecoderBox) -> None:
+    doctype = '<?xml version="1.0"?>\n<!DOCTYPE svg PUBLIC "-//W3C//DTD SVG 1.1//EN" "http://localhost:1/svg11.dtd">\n'
+
+    assert middle(box.render(svg(BLUE, prologue=doctype), [THUMBNAIL])) == [0, 0, 255, 255]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_any_usual_encoding_is_read(box: DecoderBox, encoding: str) -> None:
+    assert box.render(svg(BLUE).decode().encode(encoding), [THUMBNAIL]).format == "svg"
+
+
+@pytest.mark.parametrize(
+    "prologue",
+    [
+        '<!DOCTYPE svg [<!ENTITY a "b">]>',
+        '<!DOCTYPE svg [<!ENTITY a SYSTEM "file:///etc/passwd">]>',
+        '<!DOCTYPE svg [<!ENTITY % a SYSTEM "http://localhost:1/x"> %a;]>',
+        '<!DOCTYPE svg [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;"><!ENTITY c "&b;&b;&b;&b;&b;">]>',
+    ],
+)
+def test_entities_are_refused(box: DecoderBox, prologue: str) -> None:
+    with pytest.raises(Rejected) as refusal:
+        box.render(svg("<text>&a;</text>", prologue=prologue), [THUMBNAIL])
+
+    assert refusal.value.failure is FailureCode.UNSAFE_SVG
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "<g>" * 5_000 + "</g>" * 5_000,
+        "<g/>" * 100_001,
+        '<g id="a0"><path d="M0 0h1"/></g>'
+        + "".join(f'<g id="a{n + 1}">' + f'<use href="#a{n}"/>' * 10 + "</g>" for n in range(10)),
+    ],
+    ids=["deep", "many", "use of use of use"],
+)
+def test_too_many_elements_are_refused(box: DecoderBox, content: str) -> None:
+    with pytest.raises(Rejected) as refusal:
+        box.render(svg(content), [THUMBNAIL])
+
+    assert refusal.value.failure is FailureCode.UNSAFE_SVG
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (svg(BLUE, 'width="1e9" height="1"'), FailureCode.TOO_MANY_PIXELS),
+        (svg(BLUE, 'width="20000" height="20000"'), FailureCode.TOO_MANY_PIXELS),
+        (svg("<g>"), FailureCode.CORRUPT_IMAGE),
+        (svg(BLUE)[:-3], FailureCode.CORRUPT_IMAGE),
+        (b'<?xml version="1.0" encoding="nonsense"?><svg/>', FailureCode.CORRUPT_IMAGE),
+        (b"<svg>" + b" " * 10_000_000 + b"</svg>", FailureCode.FILE_TOO_LARGE),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused_by_name(box: DecoderBox, data: bytes, code: FailureCode) -> None:
+    with pytest.raises(Rejected) as refusal:
+        box.render(data, [THUMBNAIL])
+
+    assert refusal.value.failure is code
+
+
+def test_an_element_that_uses_itself_is_drawn_once(box: DecoderBox) -> None:
+    loop = f'{BLUE}<g id="a"><use href="#a"/></g><pattern id="p"><rect fill="url(#p)"/></pattern>'
+
+    assert middle(box.render(svg(loop), [THUMBNAIL])) == [0, 0, 255, 255]
+
+
+@pytest.mark.parametrize("attribute", ["href", "xlink:href"])
+def test_an_image_inside_the_file_is_drawn(box: DecoderBox, attribute: str) -> None:
+    inline = data_uri(encode(plain(8, 8, 0, 255, 0), "png"))
+
+    rendered = box.render(svg(f'<image {attribute}="{inline}" width="100" height="100"/>'), [THUMBNAIL])
+
+    assert middle(rendered) == [0, 255, 0, 255]
+
+
+@pytest.mark.parametrize(
+    ("element", "scheme"), [("image", ""), ("image", "file://"), ("feImage", ""), ("x:image", "FILE://localhost")]
+)
+def test_a_file_beside_it_is_not(box: DecoderBox, tmp_path: Path, element: str, scheme: str) -> None:
+    secret = tmp_path / "secret.png"
+    secret.write_bytes(encode(plain(8, 8, 255, 0, 0), "png"))
+    image = f'<{element} xlink:href="{scheme}{secret}" href="{scheme}{secret}" width="100" height="100"/>'
+
+    rendered = box.render(svg(f'{BLUE}<g xmlns:x="http://www.w3.org/2000/svg">{image}</g>'), [THUMBNAIL])
+
+    assert middle(rendered) == [0, 0, 255, 255]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '<image href="http://localhost:1/evil.png"/>',
+        '<image href="data:image/svg+xml;base64,PHN2Zy8+evil"/>',
+        '<image href="data:text/html,evil"/>',
+        '<a xlink:href="javascript:evil()"/>',
+        '<use href="other.svg#evil"/>',
+        "<script>evil()</script>",
+        '<svg:script xmlns:svg="http://www.w3.org/2000/svg"><g>evil</g></svg:script>',
+        '<foreignObject><body xmlns="http://www.w3.org/1999/xhtml">evil</body></foreignObject>',
+        '<g onload="evil()" ONCLICK="evil()"/>',
+        '<g xml:base="http://evil/"/>',
+        '<style>@import url("http://evil/"); g{fill:url(http://evil/x)}</style>',
+        '<style><![CDATA[g{fill:URL( "//evil" )}]]></style>',
+        '<g fill="url(evil.svg#x)" style="fill:url(\'evil\')"/>',
+    ],
+)
+def test_nothing_is_left_that_acts_or_leads_outside(content: str) -> None:
+    markup = clean(svg(content))
+
+    assert "evil" not in markup
+
+
+def test_a_style_sheet_outside_is_not_asked_for() -> None:
+    assert "evil" not in clean(svg("", prologue='<?xml-stylesheet href="http://evil/"?>'))
+
+
+def test_what_only_refers_inside_stays_as_it_was() -> None:
+    content = (
+        '<style>.a{fill:url(#g)}</style><g class="a" style="stroke:url( \'#g\' )"><use xlink:href="#g"/></g>&lt;&amp;'
+    )
+
+    markup = clean(svg(content))
+
+    assert ".a{fill:url(#g)}" in markup
+    assert "style=\"stroke:url( '#g' )\"" in markup
+    assert 'xlink:href="#g"' in markup
+    assert "&lt;&amp;" in markup
+
+
+@pytest.mark.parametrize("media_type", ["image/png", "image/jpeg", "image/gif", "image/webp"])
+def test_a_bomb_inside_is_a_bomb(box: DecoderBox, media_type: str) -> None:
+    bomb = data_uri(plain(10_001, 10_000, 0).pngsave_buffer(bitdepth=1), media_type)
+
+    with pytest.raises(Rejected) as refusal:
+        box.render(svg(f'<image href="{bomb}"/>'), [THUMBNAIL])
+
+    assert refusal.value.failure is FailureCode.TOO_MANY_PIXELS
+
+
+def test_many_images_inside_are_counted_together(box: DecoderBox) -> None:
+    image = f'<image href="{data_uri(plain(8_000, 8_000, 0).pngsave_buffer(bitdepth=1))}"/>'
+
+    with pytest.raises(Rejected) as refusal:
+        box.render(svg(image * 2), [THUMBNAIL])
+
+    assert refusal.value.public.startswith("The SVG embeds images of 128,000,000 pixels; at most 100,000,000")
+
+
+@pytest.mark.parametrize("inside", [b"", b"GIF89a", b"not an image", svg(BLUE)])
+def test_what_is_inside_must_be_a_raster_image(box: DecoderBox, inside: bytes) -> None:
+    with pytest.raises(Rejected) as refusal:
+        box.render(svg(f'<image href="{data_uri(inside)}"/>'), [THUMBNAIL])
+
+    assert refusal.value.failure in {FailureCode.UNSUPPORTED_FORMAT, FailureCode.CORRUPT_IMAGE}
