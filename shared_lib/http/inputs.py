@@ -15,6 +15,9 @@ from shared_lib.openapi import Declaration
 
 MAX_JSON = 1024 * 1024  # bytes
 MULTIPART_OVERHEAD = 64 * 1024  # bytes around the file: boundaries, headers and the small fields
+# Bytes that a form's parser may hold. Werkzeug counts the piece it has just read too, of 64 KiB: with as much or less
+# here it refuses every file that is larger.
+FORM_MEMORY = 256 * 1024
 MAX_DRAINED = 64 * 1024 * 1024  # bytes read and thrown away so that a refused client gets to read why
 
 
@@ -88,7 +91,7 @@ def _read_form(request: flask.Request, limit: int) -> tuple[dict[str, str], Uplo
     """The fields of a form and its part `file`, of at most `limit` bytes."""
     too_large = TooLarge(f"File too large. Maximum size is {limit // (1024 * 1024)}MB", code="file_too_large")
     request.max_content_length = limit + MULTIPART_OVERHEAD
-    request.max_form_memory_size = MULTIPART_OVERHEAD
+    request.max_form_memory_size = FORM_MEMORY
     request.max_form_parts = 10
     if (request.content_length or 0) > request.max_content_length:
         raise too_large
