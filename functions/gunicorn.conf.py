@@ -4,8 +4,12 @@ One worker, whose threads answer the Service's containerConcurrency: threads sha
 adds pods where another server would add workers.
 """
 
+import json
 import os
+import socket
 from pathlib import Path
+
+import gunicorn.util
 
 # Knative names the port, and reaches it from the pod's own queue-proxy.
 bind = f"0.0.0.0:{os.environ.get('PORT', '8080')}"  # noqa: TID251 - this file is gunicorn's settings
@@ -21,3 +25,21 @@ graceful_timeout = 25  # within the 30 s that a pod is given to end
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - its heartbeat file needs no disk
 control_socket_disable = True
 loglevel = "warning"  # the functions say what happens
+
+
+def write_error(client: socket.socket, status: int, reason: str, message: str) -> None:
+    """
+    What gunicorn itself refuses (a malformed or endless request line or header) is refused in JSON too.
+
+    It does not know whom the request was for, so the body has both shapes that callers read.
+    """
+    sentence, code = message or reason, reason.lower().replace(" ", "_")
+    body = json.dumps({"error": sentence, "code": code, "errors": [{"title": sentence, "code": code}]}).encode()
+    head = (
+        f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
+    gunicorn.util.write_nonblock(client, head.encode("latin-1") + body)
+
+
+gunicorn.util.write_error = write_error  # there is no setting for it

@@ -21,6 +21,9 @@ _REF = "#/components/schemas/{model}"
 _INFO = """Upload images directly, or straight to the object store with a presigned URL; each is processed as soon
 as it arrives. Collections group images; an image is in at most one."""
 
+MAX_FORM_PARTS = 10
+"""A form's file and fields, unknown ones included."""
+
 RETRY_AFTER = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
 REQUEST_ID = {"X-Request-Id": {"description": "Names this request in the logs.", "schema": {"type": "string"}}}
 
@@ -76,6 +79,7 @@ def build(declarations: Iterable[Declaration]) -> dict[str, Any]:
             schema = schemas["$defs"][each.form.__name__]
             schema["properties"] = {"file": {"type": "string", "format": "binary"}} | schema["properties"]
             schema["required"] = ["file", *schema.get("required", ())]
+            schema |= {"additionalProperties": {"type": "string"}, "maxProperties": MAX_FORM_PARTS}
     paths: dict[str, dict[str, Any]] = {}
     for each in declared:
         for path in each.paths:

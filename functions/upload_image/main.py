@@ -10,7 +10,7 @@ from shared_lib.runtime import Runtime
 
 
 class UploadForm(BaseModel):
-    description: Description | None = None
+    description: Description = ""
 
 
 class UploadReceipt(BaseModel):
@@ -30,5 +30,5 @@ def main(rt: Runtime, *, file: UploadedFile | None, form: UploadForm) -> Upload:
     if file is None:
         raise Invalid("No file uploaded", code="no_file")
     check_upload(file.filename, file.content_type, len(file.data))
-    uuid = rt.workflow.receive(file.filename, form.description, file.data, file.content_type)
+    uuid = rt.workflow.receive(file.filename, form.description or None, file.data, file.content_type)
     return Upload(data=UploadReceipt(uuid=uuid, filename=file.filename))

@@ -71,6 +71,10 @@ def endpoint(  # noqa: PLR0913  each is one thing that OpenAPI needs to be told
             return _serve(request, handler, declaration)
 
         edge.declaration = declaration  # type: ignore[attr-defined]
+        if flask.has_app_context():
+            # functions-framework runs the module inside its app's context. What its catch-all route does not catch
+            # (a path with a line break) would be answered by Flask, as a page.
+            flask.current_app.register_error_handler(HTTPException, lambda error: _refuse_http(error, declaration))
         return edge
 
     return decorate
@@ -100,6 +104,8 @@ def _implied(declared: dict[str, Any]) -> dict[int, str]:
     implied = {503: "Something the service stands on is out of reach"}
     if declared["path_parameters"] or {"query", "body", "form"} & declared.keys():
         implied[400] = "The input is not valid"
+    if "query" in declared:
+        implied[414] = "The query is too long"
     if {"body", "form"} & declared.keys():
         implied |= {413: "The body is too large", 415: "The body is of another type"}
     return implied
@@ -141,11 +147,15 @@ def _answer(
             drain(request)
         return refuse(look_up(STATUS, error, 500), error, declaration.errors)
     except HTTPException as error:
-        named = ServiceError(error.description or error.name, code=error.name.lower().replace(" ", "_"))
-        return refuse(error.code or 500, named, declaration.errors)
+        return _refuse_http(error, declaration)
     except Exception:
         log.exception("request_failed")
         return refuse(500, ServiceError("Something went wrong on our side"), declaration.errors)
+
+
+def _refuse_http(error: HTTPException, declaration: Declaration) -> flask.Response:
+    named = ServiceError(error.description or error.name, code=error.name.lower().replace(" ", "_"))
+    return refuse(error.code or 500, named, declaration.errors)
 
 
 def _refuse_method(path: str, declaration: Declaration) -> flask.Response:

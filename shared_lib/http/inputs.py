@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import flask
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from shared_lib.errors import Invalid, NotFound, TooLarge, Unsupported
-from shared_lib.openapi import Declaration
+from shared_lib.openapi import MAX_FORM_PARTS, Declaration
 
 MAX_JSON = 1024 * 1024  # bytes
 MULTIPART_OVERHEAD = 64 * 1024  # bytes around the file: boundaries, headers and the small fields
@@ -51,7 +51,7 @@ def read_inputs(
     if declaration.takes_path:
         inputs["path"] = request.path
     if declaration.query is not None:
-        inputs["query"] = _check(TypeAdapter(declaration.query), request.args.to_dict())
+        inputs["query"] = _check(TypeAdapter(declaration.query), _read_query(request, declaration.query))
     if declaration.body is not None:
         inputs["body"] = _check(TypeAdapter(declaration.body), _read_json(request))
     if declaration.form is not None:
@@ -76,6 +76,16 @@ def _check(adapter: TypeAdapter[Any], value: object, name: str | None = None) ->
         raise Invalid(sentence, details=details) from error
 
 
+def _read_query(request: flask.Request, known: type[BaseModel]) -> dict[str, str]:
+    """Each parameter once: of two values for one name, a caller could not know which counts."""
+    names = {field.alias or name for name, field in known.model_fields.items()}
+    twice = [name for name, values in request.args.lists() if len(values) > 1 and name in names]
+    if twice:
+        details = [{"parameter": name, "message": "must be given once"} for name in twice]
+        raise Invalid(f"{', '.join(twice)}: must be given once", details=details)
+    return request.args.to_dict()
+
+
 def _read_json(request: flask.Request) -> bytes:
     request.max_content_length = MAX_JSON
     try:
@@ -92,7 +102,7 @@ def _read_form(request: flask.Request, limit: int) -> tuple[dict[str, str], Uplo
     too_large = TooLarge(f"File too large. Maximum size is {limit // (1024 * 1024)}MB", code="file_too_large")
     request.max_content_length = limit + MULTIPART_OVERHEAD
     request.max_form_memory_size = FORM_MEMORY
-    request.max_form_parts = 10
+    request.max_form_parts = MAX_FORM_PARTS
     if (request.content_length or 0) > request.max_content_length:
         raise too_large
     if request.mimetype != "multipart/form-data":
@@ -101,7 +111,7 @@ def _read_form(request: flask.Request, limit: int) -> tuple[dict[str, str], Uplo
         part = request.files.get("file")
         fields = request.form.to_dict()
     except RequestEntityTooLarge as error:
-        raise TooLarge("A field of the form is too large, or there are too many") from error
+        raise Invalid("The form has a field that is too large, or too many fields") from error
     if part is None:
         return fields, None
     data = part.stream.read(limit + 1)

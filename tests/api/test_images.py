@@ -80,6 +80,7 @@ def test_search_is_literal_and_ignores_case(api: Api, three: list[str], search: 
         ("status=nonsense", "status"),
         ("include=everything", "include"),
         ("search=%00", "search"),
+        ("page=1&page=2", "page"),
     ],
 )
 def test_a_wrong_parameter_is_named(api: Api, query: str, parameter: str) -> None:

@@ -1,0 +1,34 @@
+"""The API keeps its own description: schemathesis, all checks and all phases, against the running service."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from service import Platform
+
+HERE = Path(__file__).parent
+EXAMPLES = os.environ.get("SCHEMATHESIS_EXAMPLES", "50")
+"""Cases an operation; `make conformance` asks for many more."""
+
+
+@pytest.mark.timeout(3600)
+def test_the_api_conforms_to_its_description(platform: Platform) -> None:
+    run = subprocess.run(
+        [
+            f"{Path(sys.executable).parent}/schemathesis",
+            f"--config-file={HERE / 'schemathesis.toml'}",
+            "run",
+            f"{platform.url}/openapi.json",
+            "--checks=all",
+            f"--max-examples={EXAMPLES}",
+        ],
+        cwd=HERE,
+        env=os.environ | {"SERVICE_URL": platform.url, "PYTHONPATH": f"{HERE}:{HERE.parent}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert run.returncode == 0, run.stdout[-8000:] + run.stderr[-2000:]
