@@ -61,6 +61,9 @@ $(VENV)/ready-to-run: requirements.txt infra/local/requirements.txt infra/local/
 
 $(VENV)/ready-to-test: tests/requirements.txt $(VENV)/ready-to-run
 	@$(PIP) install -r tests/requirements.txt
+	@command -v chromium chromium-browser google-chrome >/dev/null || \
+		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; } >/dev/null || \
+		{ echo "The browser tests need Chromium: install it (Debian: sudo apt install chromium)." >&2; exit 1; }
 	@touch $@
 
 .PHONY: help run test check migrate migration reset contracts clean
