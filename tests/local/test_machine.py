@@ -1,11 +1,12 @@
 import socket
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import requests
-from service import ENVIRONMENT, ROOT, Api, Platform, find_free_port, make_photo, start_platform, wait_for
+from service import ENVIRONMENT, ROOT, Api, Platform, find_free_port, make_photo, start_platform
 
 
 def start_in_vain(tmp_path: Path, **variables: str) -> str:
@@ -41,20 +42,34 @@ def test_a_data_directory_belongs_to_one_instance(platform: Platform, tmp_path: 
     assert f"in use by process {platform.process.pid}" in start_in_vain(tmp_path, DATA_DIR=f"{platform.data}")
 
 
-def test_killed_and_started_again_it_has_everything(tmp_path: Path) -> None:
-    first = start_platform(tmp_path / "data")
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[[], Platform]]:
+    """Start the platform, each time on the same data."""
+    started: list[Platform] = []
+
+    def start() -> Platform:
+        started.append(start_platform(tmp_path / "data"))
+        return started[-1]
+
+    yield start
+    for platform in started:
+        platform.process.terminate()
+        platform.process.wait(30)
+
+
+def test_killed_and_started_again_it_has_everything(start: Callable[[], Platform]) -> None:
+    first = start()
     with requests.Session() as session:
         before = Api(f"{first.url}/api/v1", session)
-        uuid = before.upload(make_photo())
-        image = before.await_end(uuid)
+        image = before.await_end(before.upload(make_photo()))
         first.process.kill()
         first.process.wait()
-        second = start_platform(tmp_path / "data")
+        second = start()
         after = Api(f"{second.url}/api/v1", session)
-        assert after("GET", f"/images/{uuid}").json() == image
+        assert after("GET", f"/images/{image['uuid']}").json() == image
         assert after.await_end(after.upload(make_photo()))["status"] == "succeeded"
-        assert second.stop() == 0
-    wait_for(lambda: _accepts(second.url), lambda accepting: not accepting)
+    assert second.stop() == 0
+    assert not _accepts(second.url)
 
 
 def _accepts(url: str) -> bool:
