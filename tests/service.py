@@ -58,7 +58,7 @@ def start_platform(data: Path, **more: str) -> Platform:
     data.mkdir(parents=True, exist_ok=True)
     log = data / "platform.log"
     environ = ENVIRONMENT | {"PORT": str(port), "DATA_DIR": str(data)} | more
-    with log.open("ab") as output:
+    with log.open("wb") as output:  # anew: an earlier run's "Ready" is not this one's
         process = subprocess.Popen(
             [sys.executable, "-m", "infra.local"], cwd=ROOT, env=environ, stdout=output, stderr=subprocess.STDOUT
         )

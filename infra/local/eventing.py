@@ -18,7 +18,6 @@ from infra.local.kafka_source import Consumption
 from infra.local.manifests import Destination, KafkaSource, Manifests
 from infra.local.notifications import Receiver
 from infra.local.ping_source import Pinging
-from infra.local.settings import CannotStart
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +33,6 @@ class Plan(BaseModel):
     webhook_port: int
 
     def address(self, destination: Destination) -> str:
-        if destination.ref.name not in self.services:
-            raise CannotStart(f"A source's sink is {destination.ref.name}, which is no cluster-local Service.")
         return self.services[destination.ref.name] + destination.uri
 
 

@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from collections import defaultdict
+from pathlib import Path
 
 PATIENCE_SECONDS = 5.0  # with each tier
 
@@ -25,7 +26,7 @@ def main(scratch: str) -> None:
         for group, stop_signal in groups.items():
             _signal(group, stop_signal)
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while any(_signal(group, 0) for group in groups) and time.monotonic() < deadline:
+        while not all(map(_is_gone, groups)) and time.monotonic() < deadline:
             time.sleep(0.05)
         for group in groups:
             _signal(group, signal.SIGKILL)
@@ -43,6 +44,12 @@ def _read_until_end() -> dict[int, dict[int, int]]:
             group, tier, stop_signal = map(int, line.split())
             left[tier][group] = stop_signal
     return left
+
+
+def _is_gone(group: int) -> bool:
+    """Dead is enough: as an orphan it stays a zombie until process 1 looks, and in a container that may be never."""
+    stat = Path(f"/proc/{group}/stat")
+    return not _signal(group, 0) or (stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "Z")
 
 
 def _signal(group: int, number: int) -> bool:

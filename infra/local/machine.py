@@ -56,6 +56,10 @@ def _manifests() -> Manifests:
     for service in manifests.services:
         if not _source(service).exists():
             raise CannotStart(f"infra/knative has {service.name}, but there is no {_source(service)}.")
+    private = {service.name for service in manifests.services if not service.is_public}
+    for sink in manifests.sinks:
+        if sink.ref.name not in private:
+            raise CannotStart(f"infra/knative has a source whose sink {sink.ref.name} is no cluster-local Service.")
     return manifests
 
 

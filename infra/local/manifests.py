@@ -211,6 +211,13 @@ class Manifests(BaseModel):
             routes=[each for each in found if isinstance(each, HTTPRoute)],
         )
 
+    @property
+    def sinks(self) -> set[Destination]:
+        """Wherever a source sends to, dead letters included."""
+        kafka = [source.spec for source in self.kafka_sources]
+        dead = {spec.delivery.dead_letter_sink for spec in kafka if spec.delivery.dead_letter_sink}
+        return dead | {spec.sink for spec in kafka} | {source.spec.sink for source in self.ping_sources}
+
 
 def _resources(folder: Path) -> Iterator[Understood]:
     for name in _documents(folder / "kustomization.yaml")[0]["resources"]:

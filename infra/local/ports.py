@@ -7,15 +7,20 @@ from contextlib import ExitStack
 LOOPBACK = "127.0.0.1"
 
 
-def is_free(port: int, host: str = LOOPBACK) -> bool:
+def try_binding(port: int, host: str) -> None:
+    """Raise OSError if a server could not listen there."""
     with socket.socket() as candidate:
         # As servers do: a port that only lingers after its last owner counts as free.
         candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            candidate.bind((host, port))
-        except OSError:
-            return False
-        return True
+        candidate.bind((host, port))
+
+
+def is_free(port: int) -> bool:
+    try:
+        try_binding(port, LOOPBACK)
+    except OSError:
+        return False
+    return True
 
 
 def free_ports(count: int) -> list[int]:

@@ -204,10 +204,11 @@ class _Running(threading.Thread):
         return code
 
     def _relay(self, output: IO[bytes]) -> None:
-        for raw in output:
-            line = raw.decode(errors="replace").rstrip()
-            self._tail.append(line)
-            terminal.relay(self.program.name, line)
+        with output:
+            for raw in output:
+                line = raw.decode(errors="replace").rstrip()
+                self._tail.append(line)
+                terminal.relay(self.program.name, line)
 
 
 def _kill_group(group: int) -> None:

@@ -1,0 +1,123 @@
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from werkzeug.test import Client
+
+from infra.local.front_door import FrontDoor, routes_of
+from infra.local.manifests import Manifests
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+ROOT = Path(__file__).parents[2]
+UUID = "0b9d1f5e-3c1c-4a52-8f5e-6b8c7d9e0f11"
+
+
+def function(host: str) -> "WSGIApplication":
+    """Answers with its own name, and the host that it was called by."""
+
+    def answer(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        start_response("200 OK", [])
+        return [f"{host} {environ['HTTP_HOST']}".encode()]
+
+    return answer
+
+
+def door(manifests: Manifests) -> Client:
+    routes = [route for manifest in manifests.routes for route in routes_of(manifest)]
+    return Client(FrontDoor(routes, {route.host: function(route.host) for route in routes}))
+
+
+def taken_by(client: Client, method: str, path: str) -> str:
+    return client.open(path, method=method).text.split(".")[0].split(" ")[0]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "expected"),
+    [
+        ("GET", "/api/v1/images", "list-images"),
+        ("GET", f"/api/v1/images/{UUID}", "get-image"),
+        ("DELETE", f"/api/v1/images/{UUID}", "delete-image"),
+        ("GET", "/api/v1/images/actions/upload-url", "create-upload-url"),
+        ("POST", "/api/v1/images/actions/upload", "upload-image"),
+        ("POST", "/api/v1/images/actions/process", "request-processing"),
+        ("GET", "/api/v1/collections", "list-collections"),
+        ("POST", "/api/v1/collections", "create-collection"),
+        ("GET", f"/api/v1/collections/{UUID}", "get-collection"),
+        ("PATCH", f"/api/v1/collections/{UUID}", "update-collection"),
+        ("DELETE", f"/api/v1/collections/{UUID}", "delete-collection"),
+        ("POST", f"/api/v1/collections/{UUID}/relationships/images", "add-images-to-collection"),
+        ("DELETE", f"/api/v1/collections/{UUID}/relationships/images", "remove-images-from-collection"),
+        ("GET", "/api/health", "get-health"),
+        ("GET", "/api/health/ready", "get-health"),
+        ("GET", "/api-docs", "serve-api-docs"),
+        ("GET", "/api-docs/swagger-ui.css", "serve-api-docs"),
+        ("GET", "/openapi.json", "serve-api-docs"),
+        # Another method is its path's first function's to refuse, and OPTIONS its to answer …
+        ("PUT", "/api/v1/images", "list-images"),
+        ("OPTIONS", f"/api/v1/collections/{UUID}", "get-collection"),
+        ("GET", f"/api/v1/collections/{UUID}/relationships/images", "add-images-to-collection"),
+        # … and another path is no one's but the last resort's.
+        ("GET", f"/api/v1/images/{UUID}/more", "serve-api-docs"),
+        ("POST", "/", "serve-api-docs"),
+        ("GET", "/api-docsx", "serve-api-docs"),
+    ],
+)
+def test_our_route_leads_to(method: str, path: str, expected: str) -> None:
+    assert taken_by(door(Manifests.read(ROOT / "infra/k8s/routes")), method, path) == expected
+
+
+ROUTE = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: route}
+spec:
+  parentRefs: [{name: gateway}]
+  rules:
+"""
+
+
+def rule(host: str, *matches: str) -> str:
+    return f"""
+    - matches: [{", ".join(f"{{{match}}}" for match in matches)}]
+      filters: [{{type: URLRewrite, urlRewrite: {{hostname: {host}.space.svc.cluster.local}}}}]
+      backendRefs: [{{name: gateway, port: 80}}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "expected"),
+    [
+        ("GET", "/a/b", "exact"),
+        ("POST", "/a/b", "exact-post"),
+        ("GET", "/a/c", "expression"),
+        ("GET", "/a/c/d", "longer-prefix"),
+        ("GET", "/a/cc/d", "prefix"),
+        ("GET", "/a", "prefix"),
+        ("GET", "/ab", ""),
+        ("GET", "/a/x%2Fy", "expression"),
+        ("GET", "/a/b?c=/d", "exact"),
+        ("GET", "/twice", "first"),
+    ],
+)
+def test_the_stronger_match_wins_wherever_it_stands(
+    method: str, path: str, expected: str, manifest_folder: Callable[..., Path]
+) -> None:
+    rules = [
+        rule("prefix", "path: {type: PathPrefix, value: /a}"),
+        rule("longer-prefix", "path: {type: PathPrefix, value: /a/c/}"),
+        rule("expression", "path: {type: RegularExpression, value: '/a/[^/]+'}"),
+        rule("exact", "path: {type: Exact, value: /a/b}"),
+        rule("exact-post", "method: POST, path: {type: Exact, value: /a/b}"),
+        rule("first", "path: {type: Exact, value: /twice}"),
+        rule("second", "path: {type: Exact, value: /twice}"),
+    ]
+    client = door(Manifests.read(manifest_folder(route=ROUTE + "".join(rules))))
+    assert taken_by(client, method, path) == expected
+
+
+def test_a_function_is_called_by_its_own_host(manifest_folder: Callable[..., Path]) -> None:
+    client = door(Manifests.read(manifest_folder(route=ROUTE + rule("one", "path: {value: /}"))))
+    assert client.get("/", headers={"Host": "images.example.com"}).text.endswith(" one.space.svc.cluster.local")

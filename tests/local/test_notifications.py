@@ -1,0 +1,118 @@
+import json
+import re
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from kafka import KafkaAdminClient, KafkaConsumer
+
+from infra.local.notifications import TOPIC, Receiver, message_of
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+BUCKET = "upload-images"
+# What MinIO writes, field by field; in <> what differs each time.
+WRITTEN = (
+    '{"EventName":"s3:ObjectCreated:<action>","Key":"upload-images/<name>","Records":[{"eventVersion":"2.0",'
+    '"eventSource":"minio:s3","awsRegion":"","eventTime":"<time>","eventName":"s3:ObjectCreated:<action>",'
+    '"userIdentity":{"principalId":"local"},"requestParameters":{"principalId":"local","region":"",'
+    '"sourceIPAddress":"127.0.0.1"},"responseElements":{"x-amz-id-2":"","x-amz-request-id":"<sequencer>",'
+    '"x-minio-deployment-id":"local","x-minio-origin-endpoint":"http://127.0.0.1"},"s3":{"s3SchemaVersion":"1.0",'
+    '"configurationId":"Config","bucket":{"name":"upload-images","ownerIdentity":{"principalId":"local"},'
+    '"arn":"arn:aws:s3:::upload-images"},"object":{"key":"<escaped>",<described>,"sequencer":"<sequencer>"}},'
+    '"source":{"host":"127.0.0.1","port":"","userAgent":"SeaweedFS"}}]}'
+)
+
+
+@pytest.fixture(scope="module")
+def s3(store: dict[str, str]) -> "S3Client":
+    client: S3Client = boto3.client(
+        "s3",
+        endpoint_url=store["S3_ENDPOINT_URL"],
+        aws_access_key_id=store["S3_ACCESS_KEY_ID"],
+        aws_secret_access_key=store["S3_SECRET_ACCESS_KEY"],
+        region_name="us-east-1",
+        config=Config(s3={"addressing_style": "path"}),
+    )
+    client.create_bucket(Bucket=BUCKET)
+    return client
+
+
+@pytest.fixture(scope="module")
+def records(servers: str, admin: KafkaAdminClient, webhook_port: int) -> Iterator[KafkaConsumer]:
+    """What comes to the topic, one after the other."""
+    admin.create_topics({TOPIC: {"num_partitions": 1, "replication_factor": 1}})
+    receiver = Receiver(webhook_port, servers)
+    thread = threading.Thread(target=receiver.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    consumer = KafkaConsumer(TOPIC, bootstrap_servers=servers, auto_offset_reset="earliest", consumer_timeout_ms=10_000)
+    yield consumer
+    consumer.close()
+    receiver.shutdown()
+    thread.join()
+    receiver.server_close()
+
+
+def filled(**parts: str) -> bytes:
+    text = WRITTEN
+    for name, value in parts.items():
+        text = text.replace(f"<{name}>", value)
+    return text.encode()
+
+
+def test_a_put_is_told_as_minio_would_tell_it(s3: "S3Client", records: KafkaConsumer) -> None:
+    s3.put_object(Bucket=BUCKET, Key="a b/ü+&.jpg", Body=b"hello", ContentType="image/jpeg", Metadata={"who": "me"})
+    record = next(records)
+    told = json.loads(record.value)["Records"][0]
+    assert record.key.decode() == "upload-images/a b/ü+&.jpg"
+    assert record.headers == []
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", told["eventTime"])
+    assert re.fullmatch(r"[0-9A-F]{16}", told["s3"]["object"]["sequencer"])
+    assert record.value == filled(
+        action="Put",
+        name="a b/ü+\\u0026.jpg",
+        escaped="a+b%2F%C3%BC%2B%26.jpg",
+        described='"size":5,"eTag":"5d41402abc4b2a76b9719d911017c592","contentType":"image/jpeg",'
+        '"userMetadata":{"X-Amz-Meta-Who":"me","content-type":"image/jpeg"}',
+        time=told["eventTime"],
+        sequencer=told["s3"]["object"]["sequencer"],
+    )
+
+
+def test_only_new_content_is_told(s3: "S3Client", records: KafkaConsumer) -> None:
+    s3.put_object(Bucket=BUCKET, Key="once", Body=b"1")
+    s3.put_object_tagging(Bucket=BUCKET, Key="once", Tagging={"TagSet": [{"Key": "k", "Value": "v"}]})
+    s3.delete_object(Bucket=BUCKET, Key="once")
+    s3.put_object(Bucket=BUCKET, Key="twice", Body=b"1")
+    s3.put_object(Bucket=BUCKET, Key="twice", Body=b"22")
+    s3.put_object(Bucket=BUCKET, Key="empty", Body=b"")
+    upload = s3.create_multipart_upload(Bucket=BUCKET, Key="parts")["UploadId"]
+    part = s3.upload_part(Bucket=BUCKET, Key="parts", UploadId=upload, PartNumber=1, Body=b"1")
+    s3.complete_multipart_upload(
+        Bucket=BUCKET,
+        Key="parts",
+        UploadId=upload,
+        MultipartUpload={"Parts": [{"ETag": part["ETag"], "PartNumber": 1}]},
+    )
+    told = [json.loads(next(records).value)["Records"][0] for _ in range(5)]
+    objects = {(each["eventName"], each["s3"]["object"]["key"], each["s3"]["object"].get("size")) for each in told}
+    assert objects == {
+        ("s3:ObjectCreated:Put", "once", 1),
+        ("s3:ObjectCreated:Put", "twice", 1),
+        ("s3:ObjectCreated:Put", "twice", 2),
+        ("s3:ObjectCreated:Put", "empty", None),
+        ("s3:ObjectCreated:CompleteMultipartUpload", "parts", 1),
+    }
+
+
+def test_a_folder_is_no_object() -> None:
+    notice: dict[str, Any] = {
+        "event_type": "create",
+        "key": "/buckets/upload-images/folder",
+        "message": {"new_entry": {"name": "folder", "is_directory": True, "attributes": {"mtime": 1}}},
+    }
+    assert message_of(notice) is None

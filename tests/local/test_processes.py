@@ -1,0 +1,111 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from service import ROOT, wait_for
+
+from infra.local.processes import Program, Supervisor, Tier
+from infra.local.settings import CannotStart
+
+
+@pytest.fixture
+def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
+    with (tmp_path / "lock").open("w") as lock:
+        supervisor = Supervisor(lock)
+        yield supervisor
+        supervisor.stop()
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Callable[..., Program]:
+    """A shell script as a program; it is ready once it has appended its number to the file `pids`."""
+    (tmp_path / "pids").touch()
+
+    def make(script: str, *, tier: Tier = Tier.FUNCTION, **more: float) -> Program:
+        return Program(
+            name=f"{tier.name}",
+            tier=tier,
+            argv=["/bin/sh", "-c", script],
+            environ=dict(os.environ),
+            is_ready=lambda pid: f"{pid}" in (tmp_path / "pids").read_text(),
+            cwd=tmp_path,
+            **more,  # type: ignore[arg-type]
+        )
+
+    return make
+
+
+def pids(tmp_path: Path) -> list[int]:
+    return [int(line) for line in (tmp_path / "pids").read_text().splitlines()]
+
+
+def is_running(pid: int) -> bool:
+    state = subprocess.run(["ps", "-o", "stat=", "-p", f"{pid}"], capture_output=True, text=True, check=False).stdout
+    return bool(state) and not state.startswith("Z")
+
+
+def test_a_process_that_dies_is_started_again(
+    tmp_path: Path, supervisor: Supervisor, program: Callable[..., Program]
+) -> None:
+    supervisor.start(program("echo $$ >> pids; exec sleep 60"))
+    os.kill(pids(tmp_path)[0], signal.SIGKILL)
+    assert len(wait_for(lambda: pids(tmp_path), lambda seen: len(seen) == 2)) == 2
+
+
+def test_what_a_dead_process_left_is_ended_before_the_next(
+    tmp_path: Path, supervisor: Supervisor, program: Callable[..., Program]
+) -> None:
+    supervisor.start(program("sleep 60 & echo $! > child; echo $$ >> pids; wait"))
+    child = int((tmp_path / "child").read_text())
+    os.kill(pids(tmp_path)[0], signal.SIGKILL)
+    wait_for(lambda: is_running(child), lambda running: not running)
+
+
+def test_one_that_does_not_start_is_told_with_its_last_words(
+    supervisor: Supervisor, program: Callable[..., Program]
+) -> None:
+    with pytest.raises(CannotStart, match=r"(?s)FUNCTION ended while it was starting.*no such luck"):
+        supervisor.start(program("echo no such luck; exit 3"))
+
+
+def test_the_highest_tier_stops_first_and_the_stubborn_are_killed(
+    tmp_path: Path, supervisor: Supervisor, program: Callable[..., Program]
+) -> None:
+    for tier in Tier:
+        script = f"trap 'echo {tier.name} >> ended; exit' TERM; echo $$ >> pids; while :; do sleep 0.05; done"
+        supervisor.start(program(script, tier=tier))
+    supervisor.start(program("trap '' TERM; echo $$ >> pids; while :; do sleep 0.05; done", grace_seconds=0.5))
+    supervisor.stop()
+    assert (tmp_path / "ended").read_text().split() == ["INTAKE", "FUNCTION", "BROKER", "STORE"]
+    assert not any(map(is_running, pids(tmp_path)))
+
+
+KILLED = """
+import os, signal, sys
+from infra.local.processes import Program, Supervisor, Tier
+supervisor = Supervisor(open("lock", "w"))
+for tier in Tier:
+    script = "echo $$ >> pids; trap 'exit' TERM; while :; do sleep 0.05; done"
+    supervisor.start(Program(tier.name, tier, ["/bin/sh", "-c", script], dict(os.environ)))
+print(supervisor.scratch, flush=True)
+signal.pause()
+"""
+
+
+def test_nothing_is_left_of_a_supervisor_that_was_killed(tmp_path: Path) -> None:
+    environ = os.environ | {"PYTHONPATH": f"{ROOT}"}
+    killed = subprocess.Popen([sys.executable, "-c", KILLED], cwd=tmp_path, env=environ, stdout=subprocess.PIPE)
+    assert killed.stdout
+    scratch = Path(killed.stdout.readline().decode().strip())
+    time.sleep(0.3)
+    assert [is_running(pid) for pid in pids(tmp_path)] == [True] * len(Tier)
+    killed.kill()
+    killed.wait()
+    killed.stdout.close()
+    wait_for(lambda: [pid for pid in pids(tmp_path) if is_running(pid)], lambda left: not left)
+    wait_for(scratch.exists, lambda there: not there)
