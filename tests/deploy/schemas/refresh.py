@@ -42,7 +42,7 @@ NOT_KEPT = {"description", "x-intellij-html-description", "x-kubernetes-validati
 
 
 def fetch(module: str) -> Path:
-    answer = subprocess.run(["go", "mod", "download", "-json", module], check=True, capture_output=True)  # noqa: S607
+    answer = subprocess.run(["go", "mod", "download", "-json", module], check=True, capture_output=True)
     return Path(json.loads(answer.stdout)["Dir"])
 
 
@@ -56,7 +56,7 @@ def definitions(text: str) -> Iterator[tuple[str, str, Any]]:
             yield spec["names"]["kind"], f"{spec['group']}/{version['name']}", version["schema"]["openAPIV3Schema"]
 
 
-def bare(schema: Any) -> Any:  # noqa: ANN401 - any JSON
+def bare(schema: Any) -> Any:
     """The schema without its prose. A property may well be called `description`: those are strings only in prose."""
     if isinstance(schema, list):
         return [bare(each) for each in schema]
@@ -65,7 +65,7 @@ def bare(schema: Any) -> Any:  # noqa: ANN401 - any JSON
     return {
         key: bare(value)
         for key, value in schema.items()
-        if not (key in NOT_KEPT and isinstance(value, str | list) or key == "x-kubernetes-validations")
+        if not ((key in NOT_KEPT and isinstance(value, str | list)) or key == "x-kubernetes-validations")
     }
 
 
