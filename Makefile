@@ -5,7 +5,7 @@
 #   migrate             bring the database that DATABASE_URL names up to date
 #   migration name=…    begin a migration
 #   reset               undo every migration: all metadata is lost
-#   contracts           write openapi.json and the events' schemas from the code
+#   contracts           write openapi.json, the events' schemas and the nginx edge from what declares them
 #   clean               all that was built; `.data` stays
 
 SHELL := /bin/sh
@@ -39,6 +39,7 @@ reset: $(VENV)/ready-to-run
 
 contracts: $(VENV)/ready-to-run
 	$(BIN)/python -m infra.contracts
+	$(BIN)/python -m infra.edge
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import gunicorn.util
 
+wsgi_app = "shared_lib.server:create_app()"
 # Knative names the port, and reaches it from the pod's own queue-proxy.
 bind = f"0.0.0.0:{os.environ.get('PORT', '8080')}"  # noqa: TID251 - this file is gunicorn's settings
 workers = 1
@@ -21,7 +22,9 @@ threads = int(os.environ.get("THREADS", "16"))  # noqa: TID251 - gunicorn has no
 keepalive = 90
 # gunicorn's limit would kill the whole worker; a request is bounded by the Service's timeoutSeconds.
 timeout = 0
-graceful_timeout = 25  # within the 30 s that a pod is given to end
+# Asked to end, it finishes what it is answering. How long that may take is for its platform to say, in a pod's
+# termination grace period, which Knative makes as long as the Service's timeoutSeconds.
+graceful_timeout = 600
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - its heartbeat file needs no disk
 control_socket_disable = True
 loglevel = "warning"  # the functions say what happens

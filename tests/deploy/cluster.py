@@ -1,0 +1,83 @@
+"""What kustomize makes of the manifests: every overlay, and every combination of components."""
+
+import functools
+import itertools
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+K8S = ROOT / "infra" / "k8s"
+FUNCTIONS = {path.parent.name for path in ROOT.glob("functions/*/main.py")}
+KUBECTL = Path(sys.executable).with_name("kubectl")
+DEPENDENCIES = ("postgres", "kafka", "minio")
+EDGES = ("gateway-api", "nginx-edge")
+FOR_SOME = ("keda", "registry")
+
+Object = dict[str, Any]
+
+
+def subsets(names: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    return itertools.chain.from_iterable(itertools.combinations(names, size) for size in range(len(names) + 1))
+
+
+COMBINATIONS = [
+    (*dependencies, edge, *more)
+    for dependencies in subsets(DEPENDENCIES)
+    for edge in EDGES
+    for more in subsets(FOR_SOME)
+]
+OVERLAYS = ("local", "production")
+
+
+@functools.cache
+def build(folder: Path) -> list[Object]:
+    made = subprocess.run([KUBECTL, "kustomize", folder], check=False, capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr
+    return [each for each in yaml.safe_load_all(made.stdout) if each]
+
+
+def overlay(name: str) -> list[Object]:
+    return build(K8S / "overlays" / name)
+
+
+def combine(folder: Path, components: tuple[str, ...]) -> list[Object]:
+    """The base with these components, as an overlay of an operator's own would have them."""
+    base = Path("../" * len(folder.parts[1:])) / K8S.relative_to("/")
+    overlay = {
+        "resources": [f"{base / 'base'}"],
+        "components": [f"{base / 'components' / name}" for name in components],
+    }
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
+    return build(folder)
+
+
+def title(thing: Object) -> str:
+    return f"{thing['kind']} {thing['metadata']['name']}"
+
+
+def of_kind(objects: list[Object], kind: str, group: str = "") -> dict[str, Object]:
+    return {
+        each["metadata"]["name"]: each
+        for each in objects
+        if each["kind"] == kind and each["apiVersion"].startswith(group)
+    }
+
+
+def services(objects: list[Object]) -> dict[str, Object]:
+    """Knative's, by name."""
+    return of_kind(objects, "Service", "serving.knative.dev/")
+
+
+def pod(thing: Object) -> Object | None:
+    """The specification of the pods that it makes, if it makes any."""
+    template: Object | None = thing.get("spec", {}).get("template")
+    return template["spec"] if template and "containers" in template.get("spec", {}) else None
+
+
+def pods(objects: list[Object]) -> dict[str, Object]:
+    return {title(each): specification for each in objects if (specification := pod(each))}

@@ -1,0 +1,88 @@
+"""Write the schemas beside this file from the modules that release them. Needs Go, for its module proxy."""
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+HERE = Path(__file__).parent
+KNATIVE = "knative.dev/operator@v0.50.0"  # it carries every release of Knative as it was published
+GATEWAY_API = "sigs.k8s.io/gateway-api@v1.4.1"
+COMPOSE = "github.com/compose-spec/compose-go/v2@v2.16.2"
+SKAFFOLD = "github.com/GoogleContainerTools/skaffold/v2@v2.24.0"
+RELEASES = {
+    KNATIVE: (
+        "cmd/operator/kodata/knative-serving/1.23.0/1-serving-crds.yaml",
+        "cmd/operator/kodata/knative-eventing/1.23.0/1-eventing-crds.yaml",
+        "cmd/operator/kodata/eventing-source/1.23/kafka/eventing-kafka-controller.yaml",
+    ),
+    GATEWAY_API: (
+        "config/crd/standard/gateway.networking.k8s.io_gateways.yaml",
+        "config/crd/standard/gateway.networking.k8s.io_httproutes.yaml",
+        "config/crd/standard/gateway.networking.k8s.io_referencegrants.yaml",
+    ),
+}
+USED = {
+    ("Service", "serving.knative.dev/v1"),
+    ("KafkaSource", "sources.knative.dev/v1"),
+    ("PingSource", "sources.knative.dev/v1"),
+    ("Gateway", "gateway.networking.k8s.io/v1"),
+    ("HTTPRoute", "gateway.networking.k8s.io/v1"),
+    ("ReferenceGrant", "gateway.networking.k8s.io/v1beta1"),
+}
+FILES = {
+    (COMPOSE, "schema/compose-spec.json"): "compose.json",
+    (SKAFFOLD, "docs-v2/content/en/schemas/v4beta13.json"): "skaffold-v4beta13.json",
+}
+NOT_KEPT = {"description", "x-intellij-html-description", "x-kubernetes-validations", "examples"}
+
+
+def fetch(module: str) -> Path:
+    answer = subprocess.run(["go", "mod", "download", "-json", module], check=True, capture_output=True)
+    return Path(json.loads(answer.stdout)["Dir"])
+
+
+def definitions(text: str) -> Iterator[tuple[str, str, Any]]:
+    """Kind, API version and schema of each resource that a release defines."""
+    for part in re.split(r"^---.*$", text, flags=re.MULTILINE):
+        if "kind: CustomResourceDefinition" not in part:
+            continue
+        spec = yaml.safe_load(part)["spec"]
+        for version in spec["versions"]:
+            yield spec["names"]["kind"], f"{spec['group']}/{version['name']}", version["schema"]["openAPIV3Schema"]
+
+
+def bare(schema: Any) -> Any:
+    """The schema without its prose. A property may well be called `description`: those are strings only in prose."""
+    if isinstance(schema, list):
+        return [bare(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        key: bare(value)
+        for key, value in schema.items()
+        if not ((key in NOT_KEPT and isinstance(value, str | list)) or key == "x-kubernetes-validations")
+    }
+
+
+def write(name: str, schema: object) -> None:
+    (HERE / name).write_text(json.dumps(schema, indent=1, sort_keys=True) + "\n")
+
+
+def main() -> None:
+    for module, paths in RELEASES.items():
+        folder = fetch(module)
+        for path in paths:
+            for kind, version, schema in definitions((folder / path).read_text()):
+                if (kind, version) in USED:
+                    write(f"{kind}_{version.replace('/', '_')}.json".lower(), bare(schema))
+    for (module, path), name in FILES.items():
+        write(name, bare(json.loads((fetch(module) / path).read_text())))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,256 @@
+"""What is said in more than one file is said alike in all of them."""
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from cluster import FUNCTIONS, OVERLAYS, ROOT, Object, of_kind, overlay, pods, services
+from pydantic import SecretStr, TypeAdapter
+
+from infra import edge
+from shared_lib import events, settings
+from shared_lib.pipeline import Limits
+
+SCHEMAS = Path(__file__).parent / "schemas"
+VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+VARIABLES = {
+    f"{branch.model_config['env_prefix']}{name}".upper(): field
+    for branch in settings.BRANCHES.values()
+    for name, field in branch.model_fields.items()
+}
+SECRETS = {"DATABASE_URL", "S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY"}
+REQUIRED = {name for name, field in VARIABLES.items() if field.is_required()}
+NOT_SETTINGS = {"THREADS"}  # gunicorn's
+
+SKAFFOLD = yaml.safe_load((ROOT / "skaffold.yaml").read_text())
+COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+OPENFAAS = yaml.safe_load((ROOT / "infra/openfaas/stack.yaml").read_text())
+DURATION = TypeAdapter(timedelta)
+DOCKERFILES = [ROOT / "functions/Dockerfile", ROOT / "infra/compose/Dockerfile"]
+
+
+def dashed(names: set[str]) -> set[str]:
+    return {name.replace("_", "-") for name in names}
+
+
+def environment_of(name: str) -> dict[str, str]:
+    """What a function is told in this overlay, but for its secrets."""
+    [found] = [each for each in of_kind(overlay(name), "ConfigMap").values() if "S3_REGION" in each["data"]]
+    data: dict[str, str] = found["data"]
+    return data
+
+
+# Functions
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_each_function_is_a_service_of_its_own_image(name: str) -> None:
+    images = {
+        service: each["spec"]["template"]["spec"]["containers"][0]["image"]
+        for service, each in services(overlay(name)).items()
+    }
+
+    assert images == {each: f"image-processing/{each}:{VERSION}" for each in dashed(FUNCTIONS)}
+
+
+def test_each_public_function_has_a_route_and_no_other_has() -> None:
+    private = {
+        name
+        for name, each in services(overlay("production")).items()
+        if each["metadata"]["labels"].get("networking.knative.dev/visibility") == "cluster-local"
+    }
+    rules = of_kind(overlay("production"), "HTTPRoute")["public-api"]["spec"]["rules"]
+    hosts = {rule["filters"][0]["urlRewrite"]["hostname"].split(".")[0] for rule in rules}
+
+    assert private == {"process-image", "record-dead-letter", "reconcile-images"}
+    assert hosts == dashed(FUNCTIONS) - private
+
+
+def test_the_nginx_edge_has_the_same_routes() -> None:
+    assert edge.TABLE.read_text() == edge.generate()
+
+
+def test_each_function_is_an_artifact() -> None:
+    artifacts = {each["image"]: each["docker"]["buildArgs"]["FUNCTION"] for each in SKAFFOLD["build"]["artifacts"]}
+
+    assert artifacts == {f"image-processing/{name.replace('_', '-')}": name for name in FUNCTIONS}
+
+
+def test_each_function_is_a_container_under_compose() -> None:
+    built = {
+        each["build"]["args"]["FUNCTION"]: (name, each["image"])
+        for name, each in COMPOSE["services"].items()
+        if each.get("build", {}).get("dockerfile") == "functions/Dockerfile" and name != "bootstrap"
+    }
+
+    assert built == {
+        name: (
+            "processor" if name == "process_image" else name.replace("_", "-"),
+            f"image-processing/{name.replace('_', '-')}:{VERSION}",
+        )
+        for name in FUNCTIONS
+    }
+
+
+def test_each_function_is_one_on_openfaas() -> None:
+    images = {name: each["image"] for name, each in OPENFAAS["functions"].items()}
+
+    assert images == {name: f"image-processing/{name}:{VERSION}" for name in dashed(FUNCTIONS)}
+
+
+def test_the_event_source_under_compose_knows_every_sink() -> None:
+    plan = json.loads(COMPOSE["services"]["event-source"]["command"][-1])
+    sources = [*of_kind(overlay("local"), "KafkaSource").values(), *of_kind(overlay("local"), "PingSource").values()]
+    sinks = {sink["ref"]["name"] for source in sources for sink in _sinks(source)}
+
+    assert plan["services"].keys() == sinks
+    assert {address.split(":")[1].strip("/") for address in plan["services"].values()} <= COMPOSE["services"].keys()
+
+
+def _sinks(source: Object) -> Iterator[Object]:
+    yield source["spec"]["sink"]
+    if "delivery" in source["spec"]:
+        yield source["spec"]["delivery"]["deadLetterSink"]
+
+
+# Settings
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_each_setting_is_in_the_manifests_and_nothing_else_is(name: str) -> None:
+    assert environment_of(name).keys() == VARIABLES.keys() - SECRETS
+
+
+def test_the_secrets_are_the_settings_that_are_secret() -> None:
+    [secret] = [each for each in of_kind(overlay("local"), "Secret").values() if "DATABASE_URL" in each["data"]]
+
+    assert secret["data"].keys() == SECRETS
+    assert {name for name, field in VARIABLES.items() if field.annotation is SecretStr} == SECRETS
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_a_function_is_told_nothing_that_is_no_setting(name: str) -> None:
+    for where, pod in pods(overlay(name)).items():
+        [container] = pod["containers"]
+        if container["image"].startswith("image-processing/"):
+            told = {each["name"] for each in container.get("env", [])}
+            assert told <= VARIABLES.keys() | NOT_SETTINGS, where
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        *(each["environment"] for each in COMPOSE["services"].values() if "FUNCTION" in str(each.get("build"))),
+        *(each["environment"] for each in OPENFAAS["functions"].values()),
+    ],
+)
+def test_compose_and_openfaas_set_what_is_required_and_nothing_that_is_no_setting(environment: Object) -> None:
+    assert REQUIRED <= environment.keys() <= VARIABLES.keys() | NOT_SETTINGS
+
+
+def test_the_settings_in_the_base_are_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = (ROOT / "infra/k8s/base/settings.env").read_text().splitlines()
+    written = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    for name in REQUIRED:
+        monkeypatch.setenv(name, "x")
+    by_default = settings.load.__wrapped__()
+
+    for name, value in written.items():
+        if value:
+            monkeypatch.setenv(name, value)
+
+    assert settings.load.__wrapped__() == by_default
+
+
+# Deliveries
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_timeouts_nest(name: str) -> None:
+    """A decoder gives up first, then the source, then the Revision: each learns why the one within it did."""
+    functions = services(overlay(name))
+    for source in of_kind(overlay(name), "KafkaSource").values():
+        patience = DURATION.validate_python(source["spec"]["delivery"]["timeout"]).total_seconds()
+        assert Limits().wall_seconds < patience
+        for sink in _sinks(source):
+            assert patience < functions[sink["ref"]["name"]]["spec"]["template"]["spec"]["timeoutSeconds"] <= 600
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_sources_read_topics_that_are_made_with_partitions_enough(name: str) -> None:
+    environment = environment_of(name)
+    for source in of_kind(overlay(name), "KafkaSource").values():
+        spec = source["spec"]
+        assert {*spec["topics"]} <= {*events.TOPICS}
+        assert ",".join(spec["bootstrapServers"]) == environment["KAFKA_BOOTSTRAP_SERVERS"]
+        assert spec["consumers"] <= int(environment["KAFKA_PARTITIONS"])
+        assert (spec["initialOffset"], spec["ordering"]) == ("earliest", "unordered")
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_a_pod_takes_as_many_requests_as_it_has_threads(name: str) -> None:
+    for service in services(overlay(name)).values():
+        spec = service["spec"]["template"]["spec"]
+        [threads] = [each["value"] for each in spec["containers"][0]["env"] if each["name"] == "THREADS"]
+        assert int(threads) == spec["containerConcurrency"], service["metadata"]["name"]
+
+
+# Versions
+
+
+def images() -> Iterator[str]:
+    for name in OVERLAYS:
+        yield from (each["image"] for pod in pods(overlay(name)).values() for each in pod["containers"])
+    yield from (each["image"] for each in COMPOSE["services"].values())
+    for path in DOCKERFILES:
+        yield from re.findall(r"^ARG PYTHON=(.+)$", path.read_text(), re.MULTILINE)
+        bases = re.findall(r"^FROM (\S+)", path.read_text(), re.MULTILINE)
+        stages = re.findall(r"^FROM .* AS (\S+)", path.read_text(), re.MULTILINE)
+        yield from {*bases} - {*stages, "${PYTHON}"}
+
+
+@pytest.mark.parametrize("image", sorted(set(images())))
+def test_an_image_names_its_version_to_the_last_digit(image: str) -> None:
+    tag = image.rpartition("/")[2].partition(":")[2]
+
+    assert re.match(r"v?\d+\.\d+(\.\d+)?|RELEASE\.\d{4}-\d\d-\d\dT", tag), "no version"
+
+
+def test_what_runs_in_a_cluster_runs_under_compose_in_the_same_version() -> None:
+    cluster = {pod["containers"][0]["image"] for name in OVERLAYS for pod in pods(overlay(name)).values()}
+
+    assert cluster <= {each["image"] for each in COMPOSE["services"].values()}
+
+
+def test_both_dockerfiles_stand_on_the_same_python() -> None:
+    bases = {re.findall(r"^ARG PYTHON=(.+)$", path.read_text(), re.MULTILINE)[0] for path in DOCKERFILES}
+    dockerfile = (ROOT / "functions/Dockerfile").read_text()
+
+    assert len(bases) == 1
+    assert f"base.name={bases.pop()}" in dockerfile
+    assert f"ARG VERSION={VERSION}\n" in dockerfile
+
+
+# Files of other tools
+
+
+@pytest.mark.parametrize(
+    ("schema", "content"),
+    [("skaffold-v4beta13.json", SKAFFOLD), ("compose.json", COMPOSE)],
+    ids=["skaffold", "compose"],
+)
+def test_a_file_is_valid_by_its_own_schema(schema: str, content: Object) -> None:
+    definition: dict[str, Any] = json.loads((SCHEMAS / schema).read_text())
+    validator = jsonschema.validators.validator_for(definition)(definition)
+
+    assert [error.message for error in validator.iter_errors(content)] == []
+    assert list(validator.iter_errors(content | {"nonsense": True}))

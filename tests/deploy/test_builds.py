@@ -1,0 +1,58 @@
+"""Every overlay and every combination of components builds, and each object in them is valid."""
+
+from pathlib import Path
+
+import pytest
+from cluster import COMBINATIONS, OVERLAYS, Object, combine, of_kind, overlay, pods, services, title
+from pod_security import violations
+from strict_schema import complaints
+
+
+def problems(objects: list[Object]) -> list[str]:
+    wrong = [f"{title(each)}: {complaint}" for each in objects for complaint in complaints(each)]
+    return wrong + [f"{name}: {violation}" for name, pod in pods(objects).items() for violation in violations(pod)]
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_an_overlay_builds_and_its_objects_are_valid_and_restricted(name: str) -> None:
+    assert problems(overlay(name)) == []
+
+
+@pytest.mark.parametrize("components", COMBINATIONS, ids="+".join)
+def test_any_combination_of_components_builds(components: tuple[str, ...], tmp_path: Path) -> None:
+    objects = combine(tmp_path, components)
+
+    workloads = {*of_kind(objects, "StatefulSet"), *of_kind(objects, "Deployment")}
+    expected = {*components} & {"postgres", "kafka", "minio"} | ({"edge"} if "nginx-edge" in components else set())
+    assert workloads == expected
+    assert bool(of_kind(objects, "HTTPRoute")) == ("gateway-api" in components)
+    images = {
+        pod["containers"][0]["image"].rpartition("/")[0] for pod in pods(list(services(objects).values())).values()
+    }
+    assert images == {"registry.example.com/image-processing" if "registry" in components else "image-processing"}
+    annotations = of_kind(objects, "KafkaSource")["image-work"]["metadata"].get("annotations", {})
+    assert bool(annotations) == ("keda" in components)
+
+
+def test_all_components_together_are_valid_and_restricted(tmp_path: Path) -> None:
+    assert problems(combine(tmp_path, max(COMBINATIONS, key=len))) == []
+
+
+def test_the_namespace_holds_its_pods_to_what_is_checked_here() -> None:
+    labels = of_kind(overlay("production"), "Namespace")["image-processing"]["metadata"]["labels"]
+
+    assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_a_changed_setting_is_a_new_revision(name: str) -> None:
+    """For the ConfigMap's name holds a digest of it, and each Service names it."""
+    [settings] = [each for each in of_kind(overlay(name), "ConfigMap") if each.startswith("image-processing-")]
+
+    for service in services(overlay(name)).values():
+        [container] = service["spec"]["template"]["spec"]["containers"]
+        assert container["envFrom"][0] == {"configMapRef": {"name": settings}}
+
+
+def test_production_holds_no_secret() -> None:
+    assert of_kind(overlay("production"), "Secret") == {}
