@@ -203,6 +203,8 @@ def test_closing_the_box_ends_every_child(make_box: Callable[..., DecoderBox]) -
     box.close()
 
     assert not is_alive(pid)
+    with pytest.raises(RuntimeError):
+        box.render(sample("png"), [THUMBNAIL])
 
 
 def test_a_child_ends_with_its_stdin() -> None:
