@@ -2,9 +2,10 @@
 
 import hashlib
 import json
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
+from pydantic.alias_generators import to_camel
 
 from shared_lib.pipeline.formats import Format
 from shared_lib.pipeline.operations import Operation, Resize
@@ -13,11 +14,57 @@ _REVISION = 1
 """Raised when the same recipe gives other pixels than before, so that old renditions are not mistaken for new ones."""
 
 
-class Output(BaseModel, frozen=True, extra="forbid"):
-    """How a rendition is encoded. `source` keeps the image's format, or takes the nearest that any browser shows."""
+_LOSSY = {Format.JPEG, Format.WEBP, Format.AVIF}
+# What each option needs; a format that is chosen later (`source`, `auto`) takes of them what it can.
+_UNDERSTOOD_BY = {
+    "quality": _LOSSY,
+    "lossless": {Format.WEBP, Format.AVIF},
+    "progressive": {Format.JPEG, Format.PNG},
+    "chroma": {Format.JPEG, Format.AVIF},
+    "colours": {Format.PNG, Format.GIF},
+    "max_bytes": _LOSSY,
+}
 
-    format: Literal["source", Format.JPEG, Format.PNG, Format.WEBP] = "source"
-    quality: int = Field(default=82, ge=1, le=100)
+
+class Output(BaseModel, frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True):
+    """How a rendition is encoded.
+
+    `source` keeps the image's format, or takes the nearest that any browser shows; `auto` takes the smallest that any
+    browser shows, which is WebP: lossless for a drawing, else lossy.
+    """
+
+    format: Literal["source", "auto", Format.JPEG, Format.PNG, Format.WEBP, Format.AVIF, Format.GIF, Format.TIFF] = (
+        "source"
+    )
+    quality: int | None = Field(default=None, ge=1, le=100)
+    """Left out: what looks alike to most people, which is another number in each format."""
+    lossless: bool = False
+    progressive: bool = False
+    chroma: Literal["4:2:0", "4:4:4"] = "4:2:0"
+    """4:4:4 keeps thin coloured lines sharp, and takes more bytes."""
+    effort: int | None = Field(default=None, ge=1, le=10)
+    """Processor time to spend on fewer bytes: 1 least, 10 most."""
+    colours: Literal[2, 4, 16, 256] | None = None
+    """At most so many, in a palette of 1, 2, 4 or 8 bits, which are the ones that PNG has."""
+    max_bytes: int | None = Field(default=None, ge=1_000, le=10_000_000)
+    """The highest quality up to `quality` is found that stays below; 1 if none does."""
+    metadata: Literal["strip", "keep", "copyright"] = "strip"
+    profile: Literal["srgb", "keep"] = "srgb"
+    """`keep`: colours stay in the source's ICC profile, which is embedded."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if isinstance(self.format, Format):
+            for option, formats in _UNDERSTOOD_BY.items():
+                if option in self._asked_for and self.format not in formats:
+                    raise ValueError(f"{self.format} has no option {to_camel(option)}")
+        if self.lossless and (self.quality is not None or self.max_bytes is not None):
+            raise ValueError("lossless leaves neither quality nor maxBytes to choose")
+        return self
+
+    @property
+    def _asked_for(self) -> set[str]:
+        return set(self.model_dump(exclude_defaults=True))
 
 
 class Recipe(BaseModel, frozen=True, extra="forbid"):

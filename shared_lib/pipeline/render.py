@@ -40,7 +40,7 @@ def _render_one(source: Source, recipe: Recipe, limits: Limits) -> Rendition:
     if first and isinstance(first[0], Resize) and image.interpretation != "cmyk":
         # Fewer pixels to convert after the first resize. CMYK cannot wait: one of its four would be taken for alpha.
         image, rest = _apply(first[0], image, limits), rest[1:]
-    image = to_srgb(image)
+    image = to_srgb(image, keep_profile=recipe.output.profile == "keep")
     if rest:
         image = image.copy_memory()  # decoders read in order, and only once; effects do not
     for operation in rest:

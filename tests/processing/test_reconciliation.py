@@ -31,7 +31,9 @@ def age(rt: Runtime, uuid: UUID, column: str, seconds: int) -> None:
 
 def process(deliver: Deliver, uuid: UUID) -> None:
     """As the event source would: again, as long as the platform's own processor has its look at the image."""
-    wait_for(lambda: deliver("process_image", ProcessingRequested.type, {"uuid": str(uuid)}), lambda status: status == 200)
+    wait_for(
+        lambda: deliver("process_image", ProcessingRequested.type, {"uuid": str(uuid)}), lambda status: status == 200
+    )
 
 
 def is_asked_for_again(rt: Runtime, uuid: UUID) -> bool:
