@@ -15,8 +15,6 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO, cast
 
-from pydantic import ValidationError
-
 from shared_lib.errors import FailureCode, Rejected, ServiceError
 from shared_lib.pipeline import wire
 from shared_lib.pipeline.limits import Limits
@@ -33,10 +31,8 @@ _ENVIRONMENT = {
     "VIPS_WARNING": "0",  # an image cannot write into our log
 }
 
-
-# How Rust, GLib, libc++ and Python word it before they end a process that they cannot give any more.
-_OUT_OF_MEMORY = re.compile(r"memory allocation of|failed to allocate|bad_alloc|MemoryError")
-
+# How Rust, GLib, glibc, C++ and Python word it before they end a process that they cannot give any more.
+_OUT_OF_MEMORY = re.compile(r"memory allocation of|(failed to|cannot) allocate|bad_alloc|MemoryError")
 
 _DYING_SECONDS = 5  # between closing its pipes and being gone
 
@@ -78,12 +74,13 @@ class DecoderBox:
             self._idle.put(child)
 
     def close(self) -> None:
-        """End all children that are idle, and each busy one with its image. The box cannot be used any more."""
+        """End all children, busy ones with their images. Whoever calls `render` afterwards gets a RuntimeError."""
         self._starter.shutdown()
-        while not self._idle.empty():
+        for _ in range(self._idle.qsize()):
             child = self._idle.get()
             if child is not None:
                 child.end()
+        self._idle.put(None)
 
     def _replace(self, child: "_Child | None") -> "_Child":
         if child is not None:
@@ -127,14 +124,17 @@ class _Child:
         timer.start()
         try:
             reply, body = self._exchange(data, recipes)
-        except (EOFError, BrokenPipeError, ValidationError) as error:
+            if isinstance(reply, wire.Answer):
+                return _assemble(reply, body, recipes)
+        except (EOFError, BrokenPipeError) as error:
             raise self._end_of(timed_out=timed_out.is_set()) from error
+        except ValueError as error:  # a reply that makes no sense: someone else speaks for the child
+            self._process.kill()
+            raise self._end_of(timed_out=False) from error
         finally:
             timer.cancel()
-        if reply.refusal is not None:
-            self._leaves = reply.refusal.code is FailureCode.DECODER_OUT_OF_MEMORY
-            raise Rejected(reply.refusal.code, reply.refusal.public)
-        return _assemble(cast("wire.Answer", reply.answer), body, recipes)
+        self._leaves = reply.code is FailureCode.DECODER_OUT_OF_MEMORY
+        raise Rejected(reply.code, reply.public)
 
     def end(self) -> None:
         self._process.kill()
@@ -143,11 +143,11 @@ class _Child:
             with contextlib.suppress(BrokenPipeError):  # what was still to be sent is of no interest any more
                 pipe.close()
 
-    def _exchange(self, data: bytes, recipes: Sequence[Recipe]) -> tuple[wire.Reply, bytes]:
+    def _exchange(self, data: bytes, recipes: Sequence[Recipe]) -> tuple[wire.Answer | wire.Refusal, bytes]:
         wire.write(self._requests, wire.Task(recipes=tuple(recipes)), [data])
         header, body = wire.read(self._replies, self._limits.max_output_bytes)
         self._words.read()  # nothing that matters, or the child would have died of it
-        return wire.Reply.model_validate_json(header), body
+        return wire.Reply.model_validate_json(header).root, body
 
     def _end_of(self, *, timed_out: bool) -> ServiceError:
         """Name what ended the child, or what it did to be ended now."""
@@ -174,7 +174,12 @@ def _describe(status: int) -> str:
 
 
 def _assemble(answer: wire.Answer, body: bytes, recipes: Sequence[Recipe]) -> Rendered:
-    """Join what the child made with what was asked for: names and hashes are ours, not the child's to choose."""
+    """Join what the child made with what was asked for: names and hashes are ours, not the child's to choose.
+
+    Raises ValueError if the one does not fit the other.
+    """
+    if sum(encoded.size for encoded in answer.renditions) != len(body):
+        raise ValueError("the sizes do not add up to the body")
     renditions = []
     start = 0
     for recipe, encoded in zip(recipes, answer.renditions, strict=True):

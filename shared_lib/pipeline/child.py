@@ -24,26 +24,24 @@ def main() -> None:
         except EOFError:
             return
         confinement.grant_cpu(limits)
-        task = wire.Task.model_validate_json(header)
-        reply, body = _carry_out(task, data, limits)
+        reply, body = _carry_out(wire.Task.model_validate_json(header), data, limits)
         wire.write(replies, reply, body)
-        if reply.refusal is not None and reply.refusal.code is FailureCode.DECODER_OUT_OF_MEMORY:
+        if isinstance(reply, wire.Refusal) and reply.code is FailureCode.DECODER_OUT_OF_MEMORY:
             return  # who knows which library is left in which state
 
 
-def _carry_out(task: wire.Task, data: bytes, limits: Limits) -> tuple[wire.Reply, list[bytes]]:
+def _carry_out(task: wire.Task, data: bytes, limits: Limits) -> tuple[wire.Answer | wire.Refusal, list[bytes]]:
     try:
         rendered = render(data, task.recipes, limits)
     except Rejected as reason:
-        return wire.Reply(refusal=wire.Refusal(code=reason.failure, public=reason.public)), []
+        return wire.Refusal(code=reason.failure, public=reason.public), []
     except MemoryError:
-        refusal = wire.Refusal(code=FailureCode.DECODER_OUT_OF_MEMORY, public=limits.memory_exceeded)
-        return wire.Reply(refusal=refusal), []
+        return wire.Refusal(code=FailureCode.DECODER_OUT_OF_MEMORY, public=limits.memory_exceeded), []
     encoded = tuple(
         wire.Encoded(format=r.format, width=r.width, height=r.height, size=len(r.data)) for r in rendered.renditions
     )
     answer = wire.Answer(format=rendered.format, width=rendered.width, height=rendered.height, renditions=encoded)
-    return wire.Reply(answer=answer), [r.data for r in rendered.renditions]
+    return answer, [r.data for r in rendered.renditions]
 
 
 def _claim_stdout() -> IO[bytes]:

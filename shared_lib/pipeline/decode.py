@@ -11,6 +11,7 @@ from shared_lib.pipeline import svg
 from shared_lib.pipeline.formats import Format, sniff
 from shared_lib.pipeline.header import claimed_size
 from shared_lib.pipeline.limits import Limits
+from shared_lib.pipeline.operations import MAX_SIDE
 from shared_lib.pipeline.truncation import is_truncated
 
 # The loader is named by what we sniffed: libvips never gets to choose one of its many others.
@@ -106,6 +107,16 @@ def bound(width: int, height: int, limits: Limits) -> None:
             FailureCode.TOO_MANY_PIXELS,
             f"The image is {width:,} x {height:,} = {width * height:,} pixels; at most {limits.max_pixels:,} are "
             f"allowed, and {limits.max_side:,} a side.",
+        )
+
+
+def bound_output(width: int, height: int, limits: Limits) -> None:
+    """Raise Rejected when a rendition of this size, px, may not be made."""
+    if max(width, height) > MAX_SIDE or width * height > limits.max_output_pixels:
+        raise Rejected(
+            FailureCode.TOO_MANY_PIXELS,
+            f"The rendition would be {width:,} x {height:,} = {width * height:,} pixels; at most "
+            f"{limits.max_output_pixels:,} are allowed, and {MAX_SIDE:,} a side.",
         )
 
 

@@ -1,32 +1,158 @@
-"""Pixels to encoded bytes, without any metadata."""
+"""Pixels to encoded bytes."""
+
+from collections.abc import Callable
 
 import pyvips
 
 from shared_lib.pipeline.formats import Format
 from shared_lib.pipeline.recipe import Output
 
-_KEPT = frozenset({Format.JPEG, Format.PNG, Format.WEBP})
+_EVERY_BROWSER = frozenset({Format.JPEG, Format.PNG, Format.WEBP})
+_FEW_COLOURS = 0.1  # bits per pixel and channel that a lossless drawing stays below, and a photograph does not
+_COPYRIGHT_FIELDS = ("exif-ifd0-Copyright", "exif-ifd0-Artist")
+
+# What looks alike to most people. Measured on the photographs in tests/golden: mean CIEDE2000 about 1.1 to 1.3.
+_QUALITY = {Format.JPEG: 82, Format.WEBP: 80, Format.AVIF: 55}
+# Of 10. AVIF: 124 ms for 800 x 533 px; twice that saves 9 % of the bytes, eight times that 12 %.
+_EFFORT = {Format.PNG: 6, Format.WEBP: 7, Format.AVIF: 3, Format.GIF: 7}
 
 
 def format_for(output: Output, source: Format, image: pyvips.Image) -> Format:
     """Choose the format: the source's own if every browser shows it, else JPEG, or PNG for what JPEG would spoil."""
-    if output.format != "source":
+    if isinstance(output.format, Format):
         return output.format
-    if source in _KEPT:
+    if output.format == "auto":
+        return Format.WEBP
+    if source in _EVERY_BROWSER:
         return source
     # Drawings suffer in JPEG, and AVIF, TIFF and the rest need PNG for their transparency alone.
     return Format.PNG if source in (Format.GIF, Format.SVG) or image.hasalpha() else Format.JPEG
 
 
 def encode(image: pyvips.Image, to: Format, output: Output) -> bytes:
-    data: bytes
-    if to is Format.JPEG:
-        # Progressive: browsers show something sooner, and above 10 kB it is also smaller. Transparent parts turn white.
-        data = image.jpegsave_buffer(
-            Q=output.quality, optimize_coding=True, interlace=True, keep="none", background=255
-        )
-    elif to is Format.WEBP:
-        data = image.webpsave_buffer(Q=output.quality, keep="none")
-    else:
-        data = image.pngsave_buffer(compression=6, keep="none")
+    image = _without_private(image, output)
+    if output.format == "auto":
+        image = image.copy_memory()
+        output = output.model_copy(update={"lossless": _is_drawing(image)})
+    if output.max_bytes is None or to not in _QUALITY or output.lossless:
+        return _ENCODERS[to](image, output)
+    return _smallest_loss(image.copy_memory(), to, output, output.max_bytes)
+
+
+def _smallest_loss(image: pyvips.Image, to: Format, output: Output, most: int) -> bytes:
+    """Find the highest quality that stays within so many bytes, by halving: seven encodings at most."""
+    low, high = 1, output.quality or _QUALITY[to]
+    best = _ENCODERS[to](image, output.model_copy(update={"quality": high}))
+    if len(best) <= most:
+        return best
+    best = _ENCODERS[to](image, output.model_copy(update={"quality": low}))
+    while high - low > 1:
+        middle = (low + high) // 2
+        data = _ENCODERS[to](image, output.model_copy(update={"quality": middle}))
+        if len(data) <= most:
+            low, best = middle, data
+        else:
+            high = middle
+    return best
+
+
+def _is_drawing(image: pyvips.Image) -> bool:
+    """Tell few flat colours from a photograph: by how well the middle of the image packs without loss."""
+    side = min(256, image.width, image.height)
+    part = image.crop((image.width - side) // 2, (image.height - side) // 2, side, side)
+    packed = len(part.pngsave_buffer(compression=1, filter="all", keep="none"))
+    return bool(packed * 8 < _FEW_COLOURS * side * side * part.bands * 8)
+
+
+def _without_private(image: pyvips.Image, output: Output) -> pyvips.Image:
+    """Leave of EXIF what was asked for; the rest is up to the encoder's `keep`."""
+    if output.metadata == "strip":
+        return image
+    image = image.copy()
+    for field in image.get_fields():
+        unasked = output.metadata == "copyright" and field.startswith("exif-") and field not in _COPYRIGHT_FIELDS
+        if unasked or field == "jpeg-thumbnail-data":  # the preview would show what was cropped
+            image.remove(field)
+    return image
+
+
+def _keep(output: Output) -> str:
+    """What of the metadata the encoder writes."""
+    kept = {"strip": "", "copyright": "exif", "keep": "exif:xmp:iptc"}[output.metadata]
+    if output.profile == "keep":
+        kept = f"{kept}:icc".lstrip(":")
+    return kept or "none"
+
+
+def _effort(output: Output, to: Format, most: int) -> int:
+    """From our scale of 10 to the encoder's."""
+    return round((output.effort or _EFFORT[to]) * most / 10)
+
+
+def _bits(colours: int) -> int:
+    return (colours - 1).bit_length()
+
+
+def _jpeg(image: pyvips.Image, output: Output) -> bytes:
+    data: bytes = image.jpegsave_buffer(
+        Q=output.quality or _QUALITY[Format.JPEG],
+        optimize_coding=True,
+        interlace=output.progressive,
+        trellis_quant=(output.effort or 0) > 7,
+        subsample_mode="off" if output.chroma == "4:4:4" else "on",
+        keep=_keep(output),
+        background=255,
+    )
     return data
+
+
+def _png(image: pyvips.Image, output: Output) -> bytes:
+    options = {"palette": True, "bitdepth": _bits(output.colours)} if output.colours else {}
+    data: bytes = image.pngsave_buffer(
+        compression=_effort(output, Format.PNG, 9), interlace=output.progressive, keep=_keep(output), **options
+    )
+    return data
+
+
+def _webp(image: pyvips.Image, output: Output) -> bytes:
+    data: bytes = image.webpsave_buffer(
+        Q=output.quality or _QUALITY[Format.WEBP],
+        lossless=output.lossless,
+        effort=_effort(output, Format.WEBP, 6),
+        keep=_keep(output),
+    )
+    return data
+
+
+def _avif(image: pyvips.Image, output: Output) -> bytes:
+    data: bytes = image.heifsave_buffer(
+        Q=output.quality or _QUALITY[Format.AVIF],
+        compression="av1",
+        lossless=output.lossless,
+        effort=_effort(output, Format.AVIF, 9),
+        subsample_mode="off" if output.chroma == "4:4:4" or output.lossless else "on",
+        keep=_keep(output),
+    )
+    return data
+
+
+def _gif(image: pyvips.Image, output: Output) -> bytes:
+    data: bytes = image.gifsave_buffer(
+        bitdepth=_bits(output.colours or 256), effort=_effort(output, Format.GIF, 10), keep=_keep(output)
+    )
+    return data
+
+
+def _tiff(image: pyvips.Image, output: Output) -> bytes:
+    data: bytes = image.tiffsave_buffer(compression="deflate", predictor="horizontal", keep=_keep(output))
+    return data
+
+
+_ENCODERS: dict[Format, Callable[[pyvips.Image, Output], bytes]] = {
+    Format.JPEG: _jpeg,
+    Format.PNG: _png,
+    Format.WEBP: _webp,
+    Format.AVIF: _avif,
+    Format.GIF: _gif,
+    Format.TIFF: _tiff,
+}

@@ -1,47 +1,266 @@
-"""What each operation of a recipe does to pixels. Descriptions and limits are in `recipe`; effects are here."""
+"""The operations that a recipe is made of: their parameters and limits. What they do to pixels is in `effects`.
 
-import math
+Described apart from their effect because every HTTP function reads recipes, and none should load an imaging library.
+"""
 
-import pyvips
+from typing import Annotated, Literal, Self
 
-from shared_lib.pipeline.recipe import Resize
+from pydantic import BaseModel, Field, StringConstraints, model_validator
 
-_KERNEL_RADIUS = 3  # px, of Lanczos 3
+MAX_SIDE = 8_192
+"""Of a rendition, px. ImageMagick's web-safe policy: 8 KP."""
 
+Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
+Margin = Annotated[int, Field(ge=0, le=MAX_SIDE)]
+Factor = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)]
+Angle = Annotated[float, Field(ge=-360, le=360, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
-def cover(image: pyvips.Image, resize: Resize) -> pyvips.Image:
-    """Scale so that the image just fills the size, and cut off, half on each side, what is over."""
-    scale = scale_to_cover((image.width, image.height), resize)
-    image = _cut_to_neighbourhood(image, resize, scale)
-    image = _resample(
-        image, max(resize.width, round(image.width * scale)), max(resize.height, round(image.height * scale))
-    )
-    return image.crop(
-        (image.width - resize.width) // 2, (image.height - resize.height) // 2, resize.width, resize.height
-    )
-
-
-def scale_to_cover(size: tuple[int, int], resize: Resize) -> float:
-    width, height = size
-    return max(resize.width / width, resize.height / height)
+Colour = Annotated[
+    str, StringConstraints(pattern=r"^(#([0-9a-f]{3,4}|[0-9a-f]{6}|[0-9a-f]{8})|transparent)$", to_lower=True)
+]
+"""As in CSS: #rgb, #rgba, #rrggbb, #rrggbbaa or transparent."""
 
 
-def _cut_to_neighbourhood(image: pyvips.Image, resize: Resize, scale: float) -> pyvips.Image:
-    """Drop what lies too far outside to matter: a 1 x 30,000 image would else be scaled to 100 x 3,000,000 first."""
-    margin = math.ceil(_KERNEL_RADIUS * max(1.0, 1 / scale)) + 1
-    width = _keep_parity(image.width, math.ceil(resize.width / scale) + 2 * margin)
-    height = _keep_parity(image.height, math.ceil(resize.height / scale) + 2 * margin)
-    return image.crop((image.width - width) // 2, (image.height - height) // 2, width, height)
+class _Described(BaseModel, frozen=True, extra="forbid"):
+    """An unknown parameter is a mistake, never ignored."""
 
 
-def _keep_parity(length: int, wanted: int) -> int:
-    """Cut evenly at both ends, so that the middle stays the middle."""
-    return length if wanted >= length else wanted + (length - wanted) % 2
+class Focus(_Described):
+    """A point to keep in view, as shares of width and height from the top left corner."""
+
+    x: Share
+    y: Share
 
 
-def _resample(image: pyvips.Image, width: int, height: int) -> pyvips.Image:
-    """Scale to exactly width x height by Lanczos 3, with alpha premultiplied so that no dark fringe appears."""
-    scale = (width / image.width, height / image.height)
-    if not image.hasalpha():
-        return image.resize(scale[0], vscale=scale[1])
-    return image.premultiply().resize(scale[0], vscale=scale[1]).unpremultiply().cast(image.format)
+Compass = Literal["centre", "north", "north-east", "east", "south-east", "south", "south-west", "west", "north-west"]
+Gravity = Compass | Literal["smart"] | Focus
+"""Which part is kept, or where the image lies: a compass point, a focus, or `smart`, where the eye is drawn."""
+
+
+class Resize(_Described):
+    """Scale to a size.
+
+    `cover` fills it and crops what is over; `contain` fits into it and fills up with background; `fill` distorts;
+    `inside` fits into it, and `outside` around it, keeping the aspect ratio, so that one side may differ.
+    """
+
+    kind: Literal["resize"] = "resize"
+    width: Side | None = None
+    height: Side | None = None
+    fit: Literal["cover", "contain", "fill", "inside", "outside"] = "cover"
+    gravity: Gravity = "centre"
+    enlarge: bool = True
+    background: Colour = "transparent"
+    """Around a contained image."""
+
+    @model_validator(mode="after")
+    def _has_a_size(self) -> Self:
+        if self.width is None and self.height is None:
+            raise ValueError("width, height or both are needed")
+        if self.fit in {"cover", "contain", "fill"} and None in {self.width, self.height}:
+            raise ValueError(f"{self.fit} needs both width and height")
+        if self.gravity == "smart" and self.fit != "cover":
+            raise ValueError("smart gravity chooses what cover crops; it has no meaning otherwise")
+        return self
+
+
+class Crop(_Described):
+    """Cut out a box, px; what of it lies outside the image is left out."""
+
+    kind: Literal["crop"] = "crop"
+    left: Margin = 0
+    top: Margin = 0
+    width: Side
+    height: Side
+
+
+class CropToRatio(_Described):
+    """Cut the largest part of an aspect ratio, such as 16:9."""
+
+    kind: Literal["crop_to_ratio"] = "crop_to_ratio"
+    width: Side
+    height: Side
+    gravity: Gravity = "centre"
+
+
+class Extend(_Described):
+    """Add margins, px."""
+
+    kind: Literal["extend"] = "extend"
+    top: Margin = 0
+    right: Margin = 0
+    bottom: Margin = 0
+    left: Margin = 0
+    background: Colour = "transparent"
+
+
+class Pad(_Described):
+    """Add margins until a size is reached; an image that is larger stays as it is."""
+
+    kind: Literal["pad"] = "pad"
+    width: Side
+    height: Side
+    gravity: Compass | Focus = "centre"
+    background: Colour = "transparent"
+
+
+class Trim(_Described):
+    """Cut off borders that look like the top left pixel, within a tolerance of 0 to 255."""
+
+    kind: Literal["trim"] = "trim"
+    threshold: float = Field(default=10, ge=0, le=255)
+
+
+class Rotate(_Described):
+    """Turn clockwise by degrees; the corners that open are filled with background."""
+
+    kind: Literal["rotate"] = "rotate"
+    angle: Angle
+    background: Colour = "transparent"
+
+
+class Flip(_Described):
+    """Mirror upside down."""
+
+    kind: Literal["flip"] = "flip"
+
+
+class Flop(_Described):
+    """Mirror left to right."""
+
+    kind: Literal["flop"] = "flop"
+
+
+class Blur(_Described):
+    """Gaussian blur, standard deviation in px."""
+
+    kind: Literal["blur"] = "blur"
+    sigma: float = Field(ge=0.3, le=100)
+
+
+class Sharpen(_Described):
+    """Unsharp mask on lightness alone, so that no colours appear."""
+
+    kind: Literal["sharpen"] = "sharpen"
+    sigma: float = Field(default=0.5, ge=0.3, le=10)
+
+
+class Median(_Described):
+    """Take out specks smaller than half a square of `size` px."""
+
+    kind: Literal["median"] = "median"
+    size: int = Field(default=3, ge=3, le=15)
+
+
+class Pixelate(_Described):
+    """Draw in squares of `size` px."""
+
+    kind: Literal["pixelate"] = "pixelate"
+    size: int = Field(ge=2, le=MAX_SIDE)
+
+
+class Brightness(_Described):
+    """Multiply lightness; 1 changes nothing."""
+
+    kind: Literal["brightness"] = "brightness"
+    factor: Factor
+
+
+class Contrast(_Described):
+    """Multiply each channel's distance from middle gray; 1 changes nothing."""
+
+    kind: Literal["contrast"] = "contrast"
+    factor: Factor
+
+
+class Saturation(_Described):
+    """Multiply colourfulness; 0 is gray, 1 changes nothing."""
+
+    kind: Literal["saturation"] = "saturation"
+    factor: Factor
+
+
+class Hue(_Described):
+    """Turn all hues by degrees."""
+
+    kind: Literal["hue"] = "hue"
+    angle: Angle
+
+
+class Gamma(_Described):
+    """Raise each channel to 1/exponent: above 1 brightens the shadows."""
+
+    kind: Literal["gamma"] = "gamma"
+    exponent: float = Field(ge=0.1, le=10)
+
+
+class Grayscale(_Described):
+    """Drop colour."""
+
+    kind: Literal["grayscale"] = "grayscale"
+
+
+class Sepia(_Described):
+    """Brown tones of an old print."""
+
+    kind: Literal["sepia"] = "sepia"
+
+
+class Tint(_Described):
+    """Keep lightness, and give everything one colour's hue."""
+
+    kind: Literal["tint"] = "tint"
+    colour: Colour
+
+
+class Duotone(_Described):
+    """Two colours: one for the shadows, one for the lights, and all between."""
+
+    kind: Literal["duotone"] = "duotone"
+    shadow: Colour
+    highlight: Colour
+
+
+class Invert(_Described):
+    """The negative."""
+
+    kind: Literal["invert"] = "invert"
+
+
+class RoundCorners(_Described):
+    """Make corners transparent, beyond a circle of this radius, px."""
+
+    kind: Literal["round_corners"] = "round_corners"
+    radius: Side
+
+
+class Circle(_Described):
+    """Make everything transparent outside the largest circle (in a square) or ellipse that fits."""
+
+    kind: Literal["circle"] = "circle"
+
+
+class Flatten(_Described):
+    """Lay on a background; nothing stays transparent."""
+
+    kind: Literal["flatten"] = "flatten"
+    background: Colour = "#ffffff"
+
+
+class Border(_Described):
+    """Draw a frame around the image, px."""
+
+    kind: Literal["border"] = "border"
+    width: int = Field(ge=1, le=1_000)
+    colour: Colour = "#000000"
+
+
+# To add an operation: describe it above, name it here, and register its effect in `effects`.
+Operation = Annotated[
+    Resize | Crop | CropToRatio | Extend | Pad | Trim | Rotate | Flip | Flop
+    | Blur | Sharpen | Median | Pixelate
+    | Brightness | Contrast | Saturation | Hue | Gamma | Grayscale | Sepia | Tint | Duotone | Invert
+    | RoundCorners | Circle | Flatten | Border,
+    Field(discriminator="kind"),
+]  # fmt: skip

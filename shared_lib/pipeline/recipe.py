@@ -2,52 +2,116 @@
 
 import hashlib
 import json
-from typing import Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
+from pydantic.alias_generators import to_camel
 
 from shared_lib.pipeline.formats import Format
-
-MAX_SIDE = 8_192
-"""Of a rendition, px. ImageMagick's web-safe policy: 8 KP."""
+from shared_lib.pipeline.operations import Operation, Resize
 
 _REVISION = 1
 """Raised when the same recipe gives other pixels than before, so that old renditions are not mistaken for new ones."""
 
 
-class Resize(BaseModel, frozen=True, extra="forbid"):
-    """Scale to fill width x height exactly, cropping what is over, centred; small images are enlarged."""
+_LOSSY = {Format.JPEG, Format.WEBP, Format.AVIF}
+# What each option needs; a format that is chosen later (`source`, `auto`) takes of them what it can.
+_UNDERSTOOD_BY = {
+    "quality": _LOSSY,
+    "lossless": {Format.WEBP, Format.AVIF},
+    "progressive": {Format.JPEG, Format.PNG},
+    "chroma": {Format.JPEG, Format.AVIF},
+    "colours": {Format.PNG, Format.GIF},
+    "max_bytes": _LOSSY,
+}
 
-    kind: Literal["resize"] = "resize"
-    fit: Literal["cover"] = "cover"
-    width: int = Field(ge=1, le=MAX_SIDE)
-    height: int = Field(ge=1, le=MAX_SIDE)
 
+class Output(BaseModel, frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True):
+    """How a rendition is encoded.
 
-# To add an operation: describe it above and name it here; its effect goes into `operations.py`.
-Operation = Resize
+    `source` keeps the image's format, or takes the nearest that any browser shows; `auto` takes the smallest that any
+    browser shows, which is WebP: lossless for a drawing, else lossy.
+    """
 
+    format: Literal["source", "auto", Format.JPEG, Format.PNG, Format.WEBP, Format.AVIF, Format.GIF, Format.TIFF] = (
+        "source"
+    )
+    quality: int | None = Field(default=None, ge=1, le=100)
+    """Left out: what looks alike to most people, which is another number in each format."""
+    lossless: bool = False
+    progressive: bool = False
+    chroma: Literal["4:2:0", "4:4:4"] = "4:2:0"
+    """4:4:4 keeps thin coloured lines sharp, and takes more bytes."""
+    effort: int | None = Field(default=None, ge=1, le=10)
+    """Processor time to spend on fewer bytes: 1 least, 10 most."""
+    colours: Literal[2, 4, 16, 256] | None = None
+    """At most so many, in a palette of 1, 2, 4 or 8 bits, which are the ones that PNG has."""
+    max_bytes: int | None = Field(default=None, ge=1_000, le=10_000_000)
+    """The highest quality up to `quality` is found that stays below; 1 if none does."""
+    metadata: Literal["strip", "keep", "copyright"] = "strip"
+    profile: Literal["srgb", "keep"] = "srgb"
+    """`keep`: colours stay in the source's ICC profile, which is embedded."""
 
-class Output(BaseModel, frozen=True, extra="forbid"):
-    """How a rendition is encoded. `source` keeps the image's format, or takes the nearest that any browser shows."""
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if isinstance(self.format, Format):
+            for option, formats in _UNDERSTOOD_BY.items():
+                if option in self._asked_for and self.format not in formats:
+                    raise ValueError(f"{self.format} has no option {to_camel(option)}")
+        if self.lossless and (self.quality is not None or self.max_bytes is not None):
+            raise ValueError("lossless leaves neither quality nor maxBytes to choose")
+        return self
 
-    format: Literal["source", Format.JPEG, Format.PNG, Format.WEBP] = "source"
-    quality: int = Field(default=82, ge=1, le=100)
+    @property
+    def _asked_for(self) -> set[str]:
+        return set(self.model_dump(exclude_defaults=True))
 
 
 class Recipe(BaseModel, frozen=True, extra="forbid"):
     """A rendition's name, the operations that make it, in order, and how it is encoded."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
-    operations: tuple[Operation, ...] = Field(max_length=20)
+    operations: tuple[Operation, ...] = Field(default=(), max_length=20)
     output: Output = Output()
 
     @property
     def hash(self) -> str:
-        """What the rendition's pixels depend on, as 16 hex digits: equal recipes are equal whatever they are called."""
-        described = self.model_dump(mode="json", exclude={"name"}) | {"revision": _REVISION}
+        """What the rendition's pixels depend on, as 16 hex digits: equal recipes are equal whatever they are called.
+
+        What has its default value is left out, so that a parameter added later does not orphan what was made before.
+        """
+        described = {
+            "revision": _REVISION,
+            "operations": [[operation.kind, _chosen(operation)] for operation in self.operations],
+            "output": _chosen(self.output),
+        }
         canonical = json.dumps(described, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
+def _chosen(model: BaseModel) -> dict[str, Any]:
+    return model.model_dump(mode="json", exclude_defaults=True)
+
+
+def _inside(name: str, side: int) -> Recipe:
+    return Recipe(name=name, operations=(Resize(width=side, height=side, fit="inside", enlarge=False),))
+
+
 THUMBNAIL = Recipe(name="thumbnail", operations=(Resize(width=100, height=100),))
+
+PRESETS = {
+    recipe.name: recipe
+    for recipe in (
+        THUMBNAIL,
+        _inside("small", 320),
+        _inside("medium", 800),
+        _inside("large", 1600),
+        Recipe(name="square", operations=(Resize(width=400, height=400),)),
+        Recipe(
+            name="web",
+            operations=(Resize(width=1600, height=1600, fit="inside", enlarge=False),),
+            output=Output(format=Format.WEBP),
+        ),
+    )
+}
+"""What may be asked for by name alone."""

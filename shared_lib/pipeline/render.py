@@ -6,10 +6,12 @@ from dataclasses import replace
 import pyvips
 
 from shared_lib.pipeline.colour import to_srgb
-from shared_lib.pipeline.decode import Source, decode, failure, inspect, is_only_untidy
+from shared_lib.pipeline.decode import Source, bound, bound_output, decode, failure, inspect, is_only_untidy
+from shared_lib.pipeline.effects import apply
+from shared_lib.pipeline.effects.geometry import needed_scale
 from shared_lib.pipeline.encode import encode, format_for
 from shared_lib.pipeline.limits import Limits
-from shared_lib.pipeline.operations import cover, scale_to_cover
+from shared_lib.pipeline.operations import Operation, Resize
 from shared_lib.pipeline.recipe import Recipe
 from shared_lib.pipeline.rendition import Rendered, Rendition
 
@@ -19,25 +21,36 @@ def render(data: bytes, recipes: Sequence[Recipe], limits: Limits) -> Rendered:
     source = inspect(data, limits)
     width, height = source.upright_size
     try:
-        renditions = _render_all(source, recipes)
+        renditions = _render_all(source, recipes, limits)
     except pyvips.Error as error:
         if not is_only_untidy(error):
             raise failure(error, source.format) from error
-        renditions = _render_all(replace(source, is_untidy=True), recipes)
+        renditions = _render_all(replace(source, is_untidy=True), recipes, limits)
     return Rendered(source.format, width, height, renditions)
 
 
-def _render_all(source: Source, recipes: Sequence[Recipe]) -> tuple[Rendition, ...]:
-    return tuple(_render_one(source, recipe) for recipe in recipes)
+def _render_all(source: Source, recipes: Sequence[Recipe], limits: Limits) -> tuple[Rendition, ...]:
+    return tuple(_render_one(source, recipe, limits) for recipe in recipes)
 
 
-def _render_one(source: Source, recipe: Recipe) -> Rendition:
-    scale = max(scale_to_cover(source.upright_size, resize) for resize in recipe.operations)
-    image = decode(source, scale)
-    if image.interpretation == "cmyk":
-        image = to_srgb(image)  # four channels of ink: one of them would be taken for alpha
-    for resize in recipe.operations:
-        image = cover(image, resize)
-    image = to_srgb(image)
+def _render_one(source: Source, recipe: Recipe, limits: Limits) -> Rendition:
+    first = recipe.operations[:1]
+    image = decode(source, max((needed_scale(operation, source.upright_size) for operation in first), default=1.0))
+    rest = recipe.operations
+    if first and isinstance(first[0], Resize) and image.interpretation != "cmyk":
+        # Fewer pixels to convert after the first resize. CMYK cannot wait: one of its four would be taken for alpha.
+        image, rest = _apply(first[0], image, limits), rest[1:]
+    image = to_srgb(image, keep_profile=recipe.output.profile == "keep")
+    if rest:
+        image = image.copy_memory()  # decoders read in order, and only once; effects do not
+    for operation in rest:
+        image = _apply(operation, image, limits)
+    bound_output(image.width, image.height, limits)
     to = format_for(recipe.output, source.format, image)
     return Rendition(recipe.name, recipe.hash, to, image.width, image.height, encode(image, to, recipe.output))
+
+
+def _apply(operation: Operation, image: pyvips.Image, limits: Limits) -> pyvips.Image:
+    image = apply(operation, image)
+    bound(image.width, image.height, limits)  # nothing is computed before it is asked for
+    return image

@@ -8,7 +8,7 @@ import struct
 from collections.abc import Iterable
 from typing import IO
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, RootModel
 
 from shared_lib.errors import FailureCode
 from shared_lib.pipeline.formats import Format
@@ -49,17 +49,13 @@ class Answer(BaseModel):
     renditions: tuple[Encoded, ...]
 
 
-class Reply(BaseModel):
-    """Child to parent: one of the two."""
-
-    answer: Answer | None = None
-    refusal: Refusal | None = None
+Reply = RootModel[Answer | Refusal]
 
 
 def write(stream: IO[bytes], header: BaseModel, body: Iterable[bytes]) -> None:
     """Send one message; `body` may come in parts. Raises BrokenPipeError when no one listens any more."""
     parts = list(body)
-    text = header.model_dump_json(exclude_none=True).encode()
+    text = header.model_dump_json().encode()
     stream.write(_LENGTHS.pack(len(text), sum(map(len, parts))) + text)
     for part in parts:
         stream.write(part)
@@ -67,10 +63,10 @@ def write(stream: IO[bytes], header: BaseModel, body: Iterable[bytes]) -> None:
 
 
 def read(stream: IO[bytes], max_body: int) -> tuple[bytes, bytes]:
-    """Receive one message as header and body. Raises EOFError at the end of the stream or beyond a length's limit."""
+    """Receive one message as header and body. Raises EOFError at the end of the stream, ValueError for one too long."""
     header_length, body_length = _LENGTHS.unpack(_read_exactly(stream, _LENGTHS.size))
     if header_length > _MAX_HEADER or body_length > max_body:
-        raise EOFError("a message longer than agreed")
+        raise ValueError("a message longer than agreed")
     return _read_exactly(stream, header_length), _read_exactly(stream, body_length)
 
 

@@ -132,7 +132,7 @@ def test_processor_time_is_limited_for_each_image_and_not_for_all(make_box: Call
 def test_an_image_that_needs_too_much_memory_is_refused(make_box: Callable[..., DecoderBox], suffix: str) -> None:
     box = make_box(memory_bytes=260 << 20)
     data = plain(6_000, 6_000, 10, 200, 90).write_to_buffer(suffix)
-    large = {"operations": [{"kind": "resize", "width": 5_000, "height": 5_000}], "name": "large"}
+    large = {"operations": [{"kind": "resize", "width": 4_400, "height": 4_400}], "name": "large"}
 
     with pytest.raises(Rejected) as refusal:
         box.render(data, [THUMBNAIL.model_validate(large)])
@@ -203,6 +203,8 @@ def test_closing_the_box_ends_every_child(make_box: Callable[..., DecoderBox]) -
     box.close()
 
     assert not is_alive(pid)
+    with pytest.raises(RuntimeError):
+        box.render(sample("png"), [THUMBNAIL])
 
 
 def test_a_child_ends_with_its_stdin() -> None:

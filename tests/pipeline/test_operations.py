@@ -1,0 +1,233 @@
+"""Every operation: what it does is seen in golden images, and what it must not do is said here."""
+
+from typing import Any, get_args
+
+import pytest
+import pyvips
+from golden import assert_looks_like_golden
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pictures import colour_at, decode, encode, photograph, plain
+from pydantic import TypeAdapter, ValidationError
+
+from shared_lib.errors import FailureCode, Rejected
+from shared_lib.pipeline import DecoderBox, Recipe
+from shared_lib.pipeline.effects import EFFECTS
+from shared_lib.pipeline.formats import Format
+from shared_lib.pipeline.operations import Operation
+from shared_lib.pipeline.recipe import PRESETS, Output
+
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "resize-cover-north-west": {"kind": "resize", "width": 60, "height": 60, "gravity": "north-west"},
+    "resize-cover-focus": {"kind": "resize", "width": 40, "height": 60, "gravity": {"x": 0.8, "y": 0.5}},
+    "resize-cover-smart": {"kind": "resize", "width": 40, "height": 60, "gravity": "smart"},
+    "resize-contain": {"kind": "resize", "width": 60, "height": 60, "fit": "contain", "background": "#336699"},
+    "resize-fill": {"kind": "resize", "width": 40, "height": 80, "fit": "fill"},
+    "resize-inside": {"kind": "resize", "width": 60, "height": 60, "fit": "inside"},
+    "resize-outside": {"kind": "resize", "width": 60, "height": 60, "fit": "outside"},
+    "crop": {"kind": "crop", "left": 20, "top": 10, "width": 50, "height": 30},
+    "crop_to_ratio": {"kind": "crop_to_ratio", "width": 1, "height": 2, "gravity": "east"},
+    "crop_to_ratio-smart": {"kind": "crop_to_ratio", "width": 1, "height": 2, "gravity": "smart"},
+    "extend": {"kind": "extend", "top": 5, "left": 15, "background": "#c008"},
+    "pad": {"kind": "pad", "width": 100, "height": 100, "gravity": "south", "background": "#ffcc00"},
+    "trim": {"kind": "trim"},
+    "rotate": {"kind": "rotate", "angle": 30},
+    "rotate-on-colour": {"kind": "rotate", "angle": -10, "background": "#003300"},
+    "rotate-right": {"kind": "rotate", "angle": 90},
+    "flip": {"kind": "flip"},
+    "flop": {"kind": "flop"},
+    "blur": {"kind": "blur", "sigma": 2},
+    "sharpen": {"kind": "sharpen", "sigma": 1},
+    "median": {"kind": "median", "size": 5},
+    "pixelate": {"kind": "pixelate", "size": 7},
+    "brightness": {"kind": "brightness", "factor": 1.3},
+    "contrast": {"kind": "contrast", "factor": 1.5},
+    "saturation": {"kind": "saturation", "factor": 0.4},
+    "hue": {"kind": "hue", "angle": 120},
+    "gamma": {"kind": "gamma", "exponent": 2},
+    "grayscale": {"kind": "grayscale"},
+    "sepia": {"kind": "sepia"},
+    "tint": {"kind": "tint", "colour": "#0066ff"},
+    "duotone": {"kind": "duotone", "shadow": "#200040", "highlight": "#ffe080"},
+    "invert": {"kind": "invert"},
+    "round_corners": {"kind": "round_corners", "radius": 20},
+    "circle": {"kind": "circle"},
+    "flatten": {"kind": "flatten", "background": "#ff0000"},
+    "border": {"kind": "border", "width": 3, "colour": "#ffffff"},
+}
+KINDS = [model.model_fields["kind"].default for model in get_args(get_args(Operation)[0])]
+
+
+def render(box: DecoderBox, image: pyvips.Image, *operations: dict[str, Any], to: Format = Format.PNG) -> pyvips.Image:
+    recipe = Recipe.model_validate({"name": "x", "operations": operations, "output": Output(format=to)})
+    (rendition,) = box.render(encode(image, "png"), [recipe]).renditions
+    return decode(rendition.data)
+
+
+def small() -> pyvips.Image:
+    return photograph(72)
+
+
+def cut_out() -> pyvips.Image:
+    """The cup in a soft circle, on nothing."""
+    image = small()
+    size = f'width="{image.width}" height="{image.height}"'
+    svg = f'<svg xmlns="http://www.w3.org/2000/svg" {size}><circle cx="36" cy="23" r="21" fill-opacity=".8"/></svg>'
+    return image.bandjoin(pyvips.Image.svgload_buffer(svg.encode())[3])
+
+
+def test_every_operation_has_an_effect_and_an_example() -> None:
+    assert {model.model_fields["kind"].default for model in EFFECTS} == set(KINDS)
+    assert {example["kind"] for example in EXAMPLES.values()} == set(KINDS)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_on_a_photograph(box: DecoderBox, name: str) -> None:
+    assert_looks_like_golden(render(box, small(), EXAMPLES[name]), f"operation-{name}")
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_on_a_cut_out(box: DecoderBox, name: str) -> None:
+    assert_looks_like_golden(render(box, cut_out(), EXAMPLES[name]), f"operation-{name}-cut-out")
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize("bands", [1, 2])
+def test_on_gray(box: DecoderBox, name: str, bands: int) -> None:
+    image = render(box, plain(96, 64, 100, 255)[:bands], EXAMPLES[name])
+
+    assert image.bands in {bands, 2, 3, 4}
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    operations=st.lists(st.sampled_from(list(EXAMPLES.values())), min_size=1, max_size=5),
+    width=st.integers(1, 60),
+    height=st.integers(1, 60),
+    colour=st.lists(st.integers(0, 255), min_size=1, max_size=4),
+)
+def test_any_of_them_in_any_order_on_any_image(
+    box: DecoderBox, operations: list[dict[str, Any]], width: int, height: int, colour: list[int]
+) -> None:
+    assert render(box, plain(width, height, *colour), *operations).width >= 1
+
+
+@pytest.mark.parametrize(
+    ("operation", "size"),
+    [
+        ({"width": 60, "fit": "inside"}, (60, 40)),
+        ({"height": 60, "fit": "inside"}, (90, 60)),
+        ({"width": 60, "height": 60, "fit": "inside"}, (60, 40)),
+        ({"width": 60, "height": 60, "fit": "outside"}, (90, 60)),
+        ({"width": 60, "height": 60, "fit": "contain"}, (60, 60)),
+        ({"width": 60, "height": 60, "fit": "fill"}, (60, 60)),
+        ({"width": 60, "height": 60}, (60, 60)),
+        ({"width": 300, "height": 300, "fit": "inside"}, (300, 200)),
+        ({"width": 300, "height": 300, "fit": "inside", "enlarge": False}, (120, 80)),
+        ({"width": 300, "height": 300, "enlarge": False}, (120, 80)),
+        ({"width": 60, "height": 300, "enlarge": False}, (60, 80)),
+        ({"width": 300, "height": 300, "fit": "contain", "enlarge": False}, (300, 300)),
+        ({"width": 300, "height": 40, "fit": "fill", "enlarge": False}, (120, 40)),
+    ],
+)
+def test_sizes_are_as_sharp_and_css_have_them(
+    box: DecoderBox, operation: dict[str, Any], size: tuple[int, int]
+) -> None:
+    image = render(box, plain(120, 80, 1, 2, 3), {"kind": "resize", **operation})
+
+    assert (image.width, image.height) == size
+
+
+@pytest.mark.parametrize(
+    ("gravity", "colour"),
+    [
+        ("west", [255, 0, 0]),
+        ("east", [0, 0, 255]),
+        ("centre", [0, 255, 0]),
+        ("north-west", [255, 0, 0]),
+        ({"x": 0, "y": 0}, [255, 0, 0]),
+        ({"x": 0.5, "y": 1}, [0, 255, 0]),
+        ({"x": 1, "y": 0.5}, [0, 0, 255]),
+    ],
+)
+@pytest.mark.parametrize("width", [300, 3_000])
+def test_gravity_says_what_is_kept(box: DecoderBox, gravity: object, colour: list[int], width: int) -> None:
+    third = width // 3
+    stripes = plain(third, 40, 255, 0, 0).join(plain(third, 40, 0, 255, 0), "horizontal")
+    stripes = stripes.join(plain(third, 40, 0, 0, 255), "horizontal")
+
+    image = render(box, stripes, {"kind": "resize", "width": 20, "height": 20, "gravity": gravity})
+
+    assert colour_at(image, 10, 10) == colour
+
+
+def test_smart_gravity_finds_what_is_there(box: DecoderBox) -> None:
+    empty = plain(600, 100, 128, 128, 128).insert(photograph(100), 470, 10)
+
+    image = render(box, empty, {"kind": "resize", "width": 100, "height": 100, "gravity": "smart"})
+
+    assert image.colourspace("b-w").deviate() > 20
+
+
+def test_operations_are_done_in_order(box: DecoderBox) -> None:
+    crop = {"kind": "crop", "left": 60, "width": 60, "height": 80}
+    flop = {"kind": "flop"}
+    image = plain(60, 80, 255, 0, 0).join(plain(60, 80, 0, 0, 255), "horizontal")
+
+    assert colour_at(render(box, image, crop, flop), 5, 5) == [0, 0, 255]
+    assert colour_at(render(box, image, flop, crop), 5, 5) == [255, 0, 0]
+
+
+def test_no_operation_is_a_recipe_too(box: DecoderBox) -> None:
+    assert (render(box, small()) - small()).abs().max() == 0
+
+
+@pytest.mark.parametrize(
+    "operations",
+    [
+        [{"kind": "resize", "width": 8_000, "height": 8_000, "fit": "fill"}],
+        [{"kind": "resize", "width": 8_000, "fit": "inside"}],
+        [{"kind": "extend", "left": 8_000, "top": 8_000}, {"kind": "extend", "left": 8_000, "top": 8_000}],
+        [{"kind": "extend", "left": 8_192}],
+    ],
+)
+def test_a_rendition_too_large_is_refused_and_not_tried(box: DecoderBox, operations: list[dict[str, Any]]) -> None:
+    with pytest.raises(Rejected) as refusal:
+        render(box, plain(10, 40, 1, 2, 3), *operations)
+
+    assert refusal.value.failure is FailureCode.TOO_MANY_PIXELS
+
+
+@pytest.mark.parametrize(
+    ("operation", "path"),
+    [
+        ({"kind": "resize"}, ()),
+        ({"kind": "resize", "width": 10}, ()),
+        ({"kind": "resize", "width": 10, "height": 10, "fit": "inside", "gravity": "smart"}, ()),
+        ({"kind": "resize", "width": 9_000, "height": 1}, ("width",)),
+        ({"kind": "resize", "width": 10, "height": 10, "gravity": {"x": 2, "y": 0}}, ("gravity", "Focus", "x")),
+        ({"kind": "rotate", "angle": float("nan")}, ("angle",)),
+        ({"kind": "rotate"}, ("angle",)),
+        ({"kind": "tint", "colour": "reddish"}, ("colour",)),
+        ({"kind": "blur", "sigma": 5_000}, ("sigma",)),
+        ({"kind": "flip", "twice": True}, ("twice",)),
+    ],
+)
+def test_a_mistake_is_named_with_its_path(operation: dict[str, Any], path: tuple[str, ...]) -> None:
+    with pytest.raises(ValidationError) as mistake:
+        Recipe.model_validate({"name": "x", "operations": [operation]})
+
+    assert ("operations", 0, operation["kind"], *path) in [error["loc"] for error in mistake.value.errors()]
+
+
+def test_an_unknown_operation_is_a_mistake() -> None:
+    with pytest.raises(ValidationError, match="teleport"):
+        TypeAdapter(Operation).validate_python({"kind": "teleport"})
+
+
+@pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
+def test_presets_are_recipes_that_work(box: DecoderBox, preset: Recipe) -> None:
+    (rendition,) = box.render(encode(photograph(), "jpeg"), [preset]).renditions
+
+    assert max(rendition.width, rendition.height) <= 1_600
+    assert rendition.recipe_hash == preset.hash

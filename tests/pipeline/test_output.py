@@ -1,0 +1,196 @@
+"""How renditions are encoded: every option where it means something, and a mistake where it does not."""
+
+from typing import Any
+
+import pytest
+import pyvips
+from pictures import decode, encode, photograph, plain
+from pydantic import ValidationError
+
+from shared_lib.pipeline import DecoderBox, Recipe, Rendition
+from shared_lib.pipeline.formats import Format, sniff
+
+RASTER = ["jpeg", "png", "webp", "avif", "gif", "tiff"]
+
+
+def rendition(box: DecoderBox, image: pyvips.Image | bytes, **output: Any) -> Rendition:  # validated
+    recipe = Recipe.model_validate({"name": "x", "output": output})
+    data = image if isinstance(image, bytes) else encode(image, "png")
+    (made,) = box.render(data, [recipe]).renditions
+    return made
+
+
+def distance(data: bytes, original: pyvips.Image) -> float:
+    """Mean CIEDE2000."""
+    image = decode(data)
+    image = image.flatten() if image.hasalpha() else image
+    return float(image.colourspace("lab").dE00(original.colourspace("lab")).avg())
+
+
+@pytest.mark.parametrize("name", RASTER)
+@pytest.mark.parametrize("bands", [1, 2, 3, 4])
+def test_every_format_can_be_asked_for(box: DecoderBox, name: str, bands: int) -> None:
+    made = rendition(box, plain(40, 30, *[200, 180, 90, 255][:bands]), format=name)
+
+    assert made.format == name == sniff(made.data)
+    assert (decode(made.data).width, made.width) == (40, 40)
+
+
+@pytest.mark.parametrize("name", ["png", "tiff"])
+def test_what_loses_nothing_loses_nothing(box: DecoderBox, name: str) -> None:
+    assert distance(rendition(box, photograph(), format=name).data, photograph()) == 0
+
+
+@pytest.mark.parametrize("name", ["webp", "avif"])
+def test_lossless_can_be_asked_for(box: DecoderBox, name: str) -> None:
+    assert distance(rendition(box, photograph(200), format=name, lossless=True).data, photograph(200)) < 0.01
+
+
+@pytest.mark.parametrize("name", ["jpeg", "webp", "avif"])
+def test_quality_trades_bytes_for_likeness(box: DecoderBox, name: str) -> None:
+    poor, usual, good = (
+        rendition(box, photograph(300), format=name, **q).data for q in ({"quality": 20}, {}, {"quality": 95})
+    )
+
+    assert len(poor) < len(usual) < len(good)
+    assert distance(poor, photograph(300)) > distance(usual, photograph(300)) > distance(good, photograph(300))
+    assert distance(usual, photograph(300)) < 2.5
+
+
+@pytest.mark.parametrize("name", ["jpeg", "webp", "avif"])
+@pytest.mark.parametrize("most", [4_000, 9_000])
+def test_the_most_bytes_are_used_but_not_exceeded(box: DecoderBox, name: str, most: int) -> None:
+    made = rendition(box, photograph(300), format=name, maxBytes=most, quality=98)
+
+    assert most * 0.85 < len(made.data) <= most
+
+
+def test_when_nothing_is_small_enough_the_smallest_is_given(box: DecoderBox) -> None:
+    smallest = rendition(box, photograph(), format="jpeg", quality=1)
+
+    assert rendition(box, photograph(), format="jpeg", maxBytes=1_000).data == smallest.data
+
+
+def test_enough_room_leaves_quality_as_it_was(box: DecoderBox) -> None:
+    usual = rendition(box, photograph(), format="jpeg")
+
+    assert rendition(box, photograph(), format="jpeg", maxBytes=1_000_000).data == usual.data
+
+
+def test_progressive_and_chroma_are_heeded(box: DecoderBox) -> None:
+    baseline = rendition(box, photograph(), format="jpeg").data
+    progressive = rendition(box, photograph(), format="jpeg", progressive=True).data
+    sharp = rendition(box, photograph(), format="jpeg", chroma="4:4:4").data
+
+    assert (b"\xff\xc0" in baseline, b"\xff\xc2" in progressive) == (True, True)
+    assert decode(baseline).get("jpeg-chroma-subsample") == "4:2:0"
+    assert decode(sharp).get("jpeg-chroma-subsample") == "4:4:4"
+
+
+@pytest.mark.parametrize("name", ["png", "gif"])
+@pytest.mark.parametrize("colours", [2, 4, 16])
+def test_a_palette_has_at_most_as_many_colours_as_asked_for(box: DecoderBox, name: str, colours: int) -> None:
+    made = rendition(box, photograph(60), format=name, colours=colours)
+
+    pixels = decode(made.data)[:3]
+    assert 2 <= len({tuple(pixels.getpoint(x, y)) for x in range(60) for y in range(pixels.height)}) <= colours
+
+
+@pytest.mark.parametrize("name", ["png", "webp"])
+def test_effort_saves_bytes(box: DecoderBox, name: str) -> None:
+    least, most = (rendition(box, photograph(200), format=name, effort=effort).data for effort in (1, 7))
+
+    assert len(most) < len(least)
+
+
+def test_auto_packs_a_photograph_with_loss_and_a_drawing_without(box: DecoderBox) -> None:
+    drawing = plain(200, 200, 255, 255, 255).insert(plain(50, 50, 200, 0, 0), 30, 30)
+
+    assert b"VP8 " in rendition(box, photograph(), format="auto").data
+    assert b"VP8L" in rendition(box, drawing, format="auto").data
+
+
+def _with_metadata() -> bytes:
+    image = photograph(100)
+    for field, text in (("ifd0-Artist", "somebody"), ("ifd0-Copyright", "all mine"), ("ifd0-Make", "camera")):
+        image.set_type(pyvips.GValue.gstr_type, f"exif-{field}", f"{text} ({text}, ASCII, {len(text) + 1} components)")
+    image.set_type(pyvips.GValue.blob_type, "xmp-data", b"<x:xmpmeta>place</x:xmpmeta>")
+    image.set_type(pyvips.GValue.gint_type, "orientation", 6)
+    data: bytes = image.jpegsave_buffer()
+    return data
+
+
+@pytest.mark.parametrize("name", ["jpeg", "png", "webp", "avif"])
+@pytest.mark.parametrize(
+    ("metadata", "said"),
+    [
+        ("strip", set()),
+        ("copyright", {b"somebody", b"all mine"}),
+        ("keep", {b"somebody", b"all mine", b"camera", b"place"}),
+    ],
+)
+def test_metadata_is_kept_as_far_as_asked_for(box: DecoderBox, name: str, metadata: str, said: set[bytes]) -> None:
+    made = rendition(box, _with_metadata(), format=name, metadata=metadata)
+
+    image = decode(made.data)
+    text = made.data + (image.get("xmp-data") if image.get_typeof("xmp-data") else b"")  # which PNG compresses
+    assert {word for word in (b"somebody", b"all mine", b"camera", b"place") if word in text} == said
+    assert image.height == 100, "upright already, so it must not say that it lies on its side"
+    assert image.get_typeof("orientation") == 0 or image.get("orientation") == 1
+
+
+def test_no_preview_of_what_was_cropped_is_kept(box: DecoderBox) -> None:
+    image = photograph(100)
+    image.set_type(pyvips.GValue.blob_type, "jpeg-thumbnail-data", plain(20, 20, 1, 2, 3).jpegsave_buffer())
+
+    made = rendition(box, image.jpegsave_buffer(), metadata="keep")
+
+    assert made.data.count(b"\xff\xd8\xff") == 1
+
+
+@pytest.mark.parametrize("name", ["jpeg", "png", "webp", "avif", "tiff"])
+def test_a_wide_gamut_can_be_kept(box: DecoderBox, name: str) -> None:
+    wide = plain(60, 60, 30, 220, 40).icc_transform("p3", input_profile="srgb")
+
+    made = rendition(
+        box, wide.tiffsave_buffer(), format=name, profile="keep", **{"quality": 95} if name == "avif" else {}
+    )
+
+    image = decode(made.data)
+    assert image.get("icc-profile-data") == wide.get("icc-profile-data")
+    assert all(abs(a - b) < 5 for a, b in zip(image.getpoint(30, 30), wide.getpoint(30, 30), strict=True))
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        {"format": "png", "quality": 50},
+        {"format": "jpeg", "lossless": True},
+        {"format": "webp", "progressive": True},
+        {"format": "gif", "chroma": "4:4:4"},
+        {"format": "jpeg", "colours": 16},
+        {"format": "tiff", "maxBytes": 5_000},
+        {"format": "webp", "lossless": True, "quality": 50},
+        {"format": "webp", "lossless": True, "maxBytes": 5_000},
+        {"format": "svg"},
+        {"format": "jpeg", "quality": 0},
+        {"effort": 11},
+        {"colours": 1},
+        {"maxbytes": 5_000},
+    ],
+)
+def test_what_makes_no_sense_together_is_a_mistake(output: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError) as mistake:
+        Recipe.model_validate({"name": "x", "output": output})
+
+    assert mistake.value.errors()[0]["loc"][0] == "output"
+
+
+@pytest.mark.parametrize("option", [{"quality": 50}, {"lossless": True}, {"progressive": True}, {"colours": 16}])
+@pytest.mark.parametrize("source", ["jpeg", "png", "webp", "gif"])
+def test_an_open_format_takes_what_it_can(box: DecoderBox, option: dict[str, Any], source: str) -> None:
+    assert rendition(box, encode(photograph(60), source), **option).width == 60
+
+
+def test_the_name_of_a_format_is_its_media_type() -> None:
+    assert {Format(name).content_type for name in RASTER} == {f"image/{name}" for name in RASTER}
