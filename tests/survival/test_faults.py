@@ -1,0 +1,107 @@
+"""What is taken in is not lost, whichever part dies or goes away, and what was there is there after a restart."""
+
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import requests
+from service import Api, Platform, make_photo, start_platform, wait_for
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """A service of this folder's own: its parts get hurt."""
+    running = start_platform(tmp_path_factory.mktemp("faults"))
+    yield running
+    assert running.stop() == 0
+
+
+@pytest.fixture
+def client(machine: Platform) -> Api:
+    return Api(f"{machine.url}/api/v1", requests.Session())
+
+
+def find_processes(machine: Platform, *, service: str = "", name: str = "") -> list[psutil.Process]:
+    """The machine's processes that serve a Knative service, or whose program has that name."""
+    found = [
+        process
+        for process in psutil.Process(machine.process.pid).children(recursive=True)
+        if (service and process.environ().get("K_SERVICE") == service) or (name and process.name().startswith(name))
+    ]
+    assert found, f"no process of {service or name}"
+    return found
+
+
+def count_succeeded(client: Api, uuids: list[str]) -> int:
+    return sum(client("GET", f"/images/{uuid}").json()["status"] == "succeeded" for uuid in uuids)
+
+
+def test_killing_the_processor_loses_nothing(machine: Platform, client: Api) -> None:
+    uuids = [client.upload(make_photo(1200, 900)) for _ in range(30)]
+    wait_for(lambda: count_succeeded(client, uuids), lambda count: count >= 3)
+
+    for process in find_processes(machine, service="process-image"):
+        process.kill()
+
+    wait_for(lambda: count_succeeded(client, uuids), lambda count: count == len(uuids), seconds=60)
+    attempts = [client("GET", f"/images/{uuid}").json()["attempts"] for uuid in uuids]
+    assert max(attempts) <= 2
+
+
+def test_an_upload_succeeds_while_kafka_is_away_and_is_processed_when_it_is_back(
+    machine: Platform, client: Api
+) -> None:
+    [broker] = find_processes(machine, name="tansu")
+    broker.send_signal(signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        uuid = client.upload(make_photo())
+        ticket = client("GET", "/images/actions/upload-url?extension=jpg").json()
+        requests.put(ticket["presignedUrl"], make_photo(), timeout=10)
+        order = {"uuid": ticket["uuid"], "filename": "meanwhile.jpg"}
+        assert client("POST", "/images/actions/process", json=order).status_code == 200
+        assert time.monotonic() - began < 20
+        assert client("GET", f"/images/{uuid}").json()["status"] == "pending"
+    finally:
+        broker.send_signal(signal.SIGCONT)
+
+    for waiting in (uuid, ticket["uuid"]):
+        wait_for(
+            lambda uuid=waiting: client("GET", f"/images/{uuid}").json()["status"],  # type: ignore[misc]
+            lambda status: status == "succeeded",
+            seconds=90,
+        )
+
+
+def test_health_names_the_part_that_is_out_of_reach(machine: Platform, client: Api) -> None:
+    store, *_ = find_processes(machine, name="weed")
+    store.send_signal(signal.SIGSTOP)
+    try:
+        response = requests.get(f"{machine.url}/api/health", timeout=60)
+        assert response.status_code == 503
+        # The embedded broker keeps its records in the store, and is away with it.
+        assert {each["parameter"] for each in response.json()["details"]} == {"store", "kafka"}
+        assert response.headers["Retry-After"]
+        assert requests.get(f"{machine.url}/api/health/live", timeout=5).status_code == 200
+    finally:
+        store.send_signal(signal.SIGCONT)
+
+
+def test_a_second_start_finds_everything(tmp_path: Path) -> None:
+    first = start_platform(tmp_path)
+    client = Api(f"{first.url}/api/v1", requests.Session())
+    image = client.await_end(client.upload(make_photo(), "kept.jpg"))
+    collection = client("POST", "/collections", json={"name": "Kept"}).json()["data"]
+    first.stop(signal.SIGKILL)
+
+    second = start_platform(tmp_path)
+    try:
+        client = Api(f"{second.url}/api/v1", requests.Session())
+        assert client("GET", f"/images/{image['uuid']}").json() == image
+        assert client("GET", f"/collections/{collection['uuid']}").json()["data"]["name"] == "Kept"
+        assert client.await_end(client.upload(make_photo()))["status"] == "succeeded"
+    finally:
+        assert second.stop() == 0
