@@ -122,7 +122,7 @@ def _start_functions(
         _front_door(settings, environ),
         Program(
             name="eventing",
-            tier=Tier.INTAKE,
+            tier=Tier.EVENTING,
             argv=[sys.executable, "-m", "infra.local.eventing", plan.model_dump_json()],
             environ=environ,
             is_ready=lambda _pid: ports.answers_http(webhook_port),
@@ -169,7 +169,7 @@ def _private(service: Service, port: int, environ: dict[str, str]) -> Program:
 def _front_door(settings: Settings, environ: dict[str, str]) -> Program:
     return Program(
         name="api",
-        tier=Tier.INTAKE,
+        tier=Tier.FRONT_DOOR,
         argv=_gunicorn("infra.local.front_door:create_app()", f"{settings.host}:{settings.port}"),
         environ={**environ, "THREADS": f"{FRONT_DOOR_THREADS}"},
         is_ready=lambda _pid: ports.answers_http(settings.port, settings.host, "/api/health/live"),
