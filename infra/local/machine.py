@@ -133,19 +133,10 @@ def _start_functions(
         list(pool.map(supervisor.start, programs))
 
 
-def _gunicorn(application: str, address: str, *options: str) -> list[str]:
+def _gunicorn(application: str, address: str) -> list[str]:
     """As the functions' image runs it, but for the address and the time to stop in."""
     config = ["--config", f"{ROOT / 'functions/gunicorn.conf.py'}", "--bind", address]
-    return [
-        sys.executable,
-        "-m",
-        "gunicorn",
-        *config,
-        "--graceful-timeout",
-        f"{GRACEFUL_SECONDS}",
-        *options,
-        application,
-    ]
+    return [sys.executable, "-m", "gunicorn", *config, "--graceful-timeout", f"{GRACEFUL_SECONDS}", application]
 
 
 def _private(service: Service, port: int, environ: dict[str, str]) -> Program:
