@@ -9,9 +9,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable
-from contextlib import closing
 
-from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
+from kafka import KafkaConsumer, TopicPartition
+from kafka.consumer.subscription_state import AsyncConsumerRebalanceListener
 from kafka.errors import KafkaError
 from kafka.structs import OffsetAndMetadata
 
@@ -26,6 +26,7 @@ CONNECTIONS = 100  # to sinks: Knative's maxPoolSize
 COMMIT_SECONDS = 1.0  # Knative's is 5; a shorter one delivers less twice
 SESSION_MS = 6_000  # how long a killed consumer keeps its partitions: kafka-python's 45 s is a long wait at a desk
 POLL_MS = 100
+CLOSE_MS = 1_000  # a broker that is busy forming the group answers only when that is done
 
 
 class Consumption:
@@ -39,10 +40,10 @@ class Consumption:
         self.stopping = threading.Event()
         self.delivered = threading.Event()  # while stopping: what was being sent has been answered
         self.dispatcher = Dispatcher(Policy.of_kafka_source(source.spec.delivery), CONNECTIONS)
-        self._consumers = [Consumer(self, number) for number in range(source.spec.consumers)]
+        self.consumers = [Consumer(self, number) for number in range(source.spec.consumers)]
 
     def start(self) -> None:
-        for consumer in self._consumers:
+        for consumer in self.consumers:
             consumer.start()
 
     def stop(self, patience_seconds: float) -> None:
@@ -50,7 +51,7 @@ class Consumption:
         self.stopping.set()
         self.dispatcher.close(patience_seconds)
         self.delivered.set()
-        for consumer in self._consumers:
+        for consumer in self.consumers:
             consumer.join()
 
     def event(self, record: Record) -> CloudEvent:
@@ -88,7 +89,7 @@ class Partition:
         return offset
 
 
-class Consumer(threading.Thread, ConsumerRebalanceListener):  # type: ignore[misc] # kafka-python ships no types
+class Consumer(threading.Thread, AsyncConsumerRebalanceListener):  # type: ignore[misc] # kafka-python ships no types
     """One member of the group, with a thread of its own: kafka-python's consumer belongs to one thread."""
 
     def __init__(self, work: Consumption, number: int) -> None:
@@ -100,6 +101,11 @@ class Consumer(threading.Thread, ConsumerRebalanceListener):  # type: ignore[mis
         self._ordered = work.source.spec.ordering == "ordered"
         self._commit_due = 0.0
 
+    @property
+    def held(self) -> set[TopicPartition]:
+        """The partitions that are its own at the moment."""
+        return set(self._partitions)
+
     def run(self) -> None:
         while not self._work.stopping.is_set():
             try:
@@ -110,12 +116,15 @@ class Consumer(threading.Thread, ConsumerRebalanceListener):  # type: ignore[mis
                 self._work.stopping.wait(1)
 
     def _consume(self) -> None:
-        with closing(self._connect()) as self._kafka:
+        self._kafka = self._connect()
+        try:
             self._kafka.subscribe(self._work.source.spec.topics, listener=self)
             while not self._work.stopping.is_set():
                 self._poll()
             self._work.delivered.wait()
-            self._commit(self._partitions)
+            self._commit()
+        finally:
+            self._kafka.close(timeout_ms=CLOSE_MS)
 
     def _connect(self) -> KafkaConsumer:
         spec = self._work.source.spec
@@ -140,7 +149,7 @@ class Consumer(threading.Thread, ConsumerRebalanceListener):  # type: ignore[mis
             for record in records:
                 self._accept(self._partitions[partition], record)
         if time.monotonic() > self._commit_due:
-            self._commit(self._partitions)
+            self._commit()
             self._commit_due = time.monotonic() + COMMIT_SECONDS
 
     def _accept(self, partition: Partition, record: Record) -> None:
@@ -169,20 +178,24 @@ class Consumer(threading.Thread, ConsumerRebalanceListener):  # type: ignore[mis
         if following:
             self._send(partition, following)
 
-    def _commit(self, partitions: Iterable[TopicPartition]) -> None:
-        with self._lock:
-            taken = {each: self._partitions[each].take_offset() for each in partitions}
-        offsets = {each: OffsetAndMetadata(offset, "", -1) for each, offset in taken.items() if offset is not None}
-        if offsets:
+    def _commit(self) -> None:
+        if offsets := self._take_offsets():
             self._kafka.commit(offsets, timeout_ms=SESSION_MS)
 
-    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+    def _take_offsets(self) -> dict[TopicPartition, OffsetAndMetadata]:
+        with self._lock:
+            taken = {each: partition.take_offset() for each, partition in self._partitions.items()}
+        return {each: OffsetAndMetadata(offset, "", -1) for each, offset in taken.items() if offset is not None}
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         log.info("%s: %s", self.name, ", ".join(f"{each.topic}/{each.partition}" for each in sorted(assigned)))
         self._partitions = {each: Partition() for each in assigned}
 
-    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        """Called on kafka-python's own thread, where nothing may block."""
         try:
-            self._commit(set(revoked) & self._partitions.keys())
+            if offsets := self._take_offsets():
+                await self._kafka.commit_async(offsets)
         except KafkaError as error:  # too late: whoever has them now delivers those records again
             log.warning("%s: could not commit what it lost: %r", self.name, error)
         self._forget(revoked)

@@ -122,7 +122,7 @@ def _start_functions(
         _front_door(settings, environ),
         Program(
             name="eventing",
-            tier=Tier.INTAKE,
+            tier=Tier.EVENTING,
             argv=[sys.executable, "-m", "infra.local.eventing", plan.model_dump_json()],
             environ=environ,
             is_ready=lambda _pid: ports.answers_http(webhook_port),
@@ -133,19 +133,10 @@ def _start_functions(
         list(pool.map(supervisor.start, programs))
 
 
-def _gunicorn(application: str, address: str, *options: str) -> list[str]:
+def _gunicorn(application: str, address: str) -> list[str]:
     """As the functions' image runs it, but for the address and the time to stop in."""
     config = ["--config", f"{ROOT / 'functions/gunicorn.conf.py'}", "--bind", address]
-    return [
-        sys.executable,
-        "-m",
-        "gunicorn",
-        *config,
-        "--graceful-timeout",
-        f"{GRACEFUL_SECONDS}",
-        *options,
-        application,
-    ]
+    return [sys.executable, "-m", "gunicorn", *config, "--graceful-timeout", f"{GRACEFUL_SECONDS}", application]
 
 
 def _private(service: Service, port: int, environ: dict[str, str]) -> Program:
@@ -169,7 +160,7 @@ def _private(service: Service, port: int, environ: dict[str, str]) -> Program:
 def _front_door(settings: Settings, environ: dict[str, str]) -> Program:
     return Program(
         name="api",
-        tier=Tier.INTAKE,
+        tier=Tier.FRONT_DOOR,
         argv=_gunicorn("infra.local.front_door:create_app()", f"{settings.host}:{settings.port}"),
         environ={**environ, "THREADS": f"{FRONT_DOOR_THREADS}"},
         is_ready=lambda _pid: ports.answers_http(settings.port, settings.host, "/api/health/live"),

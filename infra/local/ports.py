@@ -18,7 +18,7 @@ def try_binding(port: int, host: str) -> None:
 def is_free(port: int) -> bool:
     try:
         try_binding(port, LOOPBACK)
-    except OSError:
+    except (OSError, OverflowError):  # taken, or no port at all
         return False
     return True
 

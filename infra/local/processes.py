@@ -39,7 +39,8 @@ class Tier(IntEnum):
     STORE = 0
     BROKER = 1  # keeps its log in the store
     FUNCTION = 2
-    INTAKE = 3  # what gives the functions their work
+    EVENTING = 3  # gives functions their work, and must hear of every upload
+    FRONT_DOOR = 4
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class Program:
     log: Path | None = None  # None: to the terminal, each line after its name
     stop_signal: signal.Signals = signal.SIGTERM
     grace_seconds: float = 5.0  # to stop in, before it is killed
+    leaves: Sequence[Path] = ()  # files outside of its directories, that it does not remove if it is killed
 
 
 class Supervisor:
@@ -198,6 +200,8 @@ class _Running(threading.Thread):
     def _see_end(self, process: subprocess.Popen[bytes]) -> int:
         code = process.wait()
         _kill_group(process.pid)  # what it left: a killed gunicorn leaves its workers
+        for path in self.program.leaves:
+            path.unlink(missing_ok=True)
         with suppress(BrokenPipeError):  # the guard is gone too, and the platform about to stop
             self._guard.write(f"-{process.pid}\n".encode())
             self._guard.flush()

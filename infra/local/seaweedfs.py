@@ -10,7 +10,10 @@ from infra.local import ports
 from infra.local.processes import Program, Supervisor, Tier
 from infra.local.settings import CannotStart, Settings
 
-_ROLES = ("master", "master.grpc", "volume", "volume.grpc", "filer", "filer.grpc", "s3", "s3.grpc", "admin")
+_PORT_FLAGS = (
+    *("master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc"),
+    *("s3.port", "s3.port.grpc", "admin.port"),
+)
 _ADMIN_GRPC_OFFSET = 10_000  # its maintenance worker looks for the admin server there, whatever the flags say
 
 
@@ -26,8 +29,8 @@ def start(supervisor: Supervisor, settings: Settings, log: Path, notify_port: in
     folder.mkdir(mode=0o700, exist_ok=True)
     (folder / "data").mkdir(exist_ok=True)
     (folder / "notification.toml").write_text(_notification(settings.s3_upload_bucket, notify_port))
-    chosen = _ports(folder / "ports.json", preferred_s3=settings.port + 4000)
-    endpoint = f"http://{ports.LOOPBACK}:{chosen['s3']}"
+    chosen = _ports(folder / "listening.json", preferred_s3=settings.port + 4000)
+    endpoint = f"http://{ports.LOOPBACK}:{chosen['s3.port']}"
     key, secret = _credentials(settings.data_dir / "s3.ini", endpoint, settings.s3_region)
     supervisor.start(
         Program(
@@ -35,9 +38,12 @@ def start(supervisor: Supervisor, settings: Settings, log: Path, notify_port: in
             tier=Tier.STORE,
             argv=[f"{executable}", "mini", *_flags(folder / "data", supervisor.scratch, chosen)],
             environ={**settings.inherited, "AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret},
-            is_ready=lambda _pid: ports.answers_http(chosen["s3"]),
+            is_ready=lambda _pid: ports.answers_http(chosen["s3.port"]),
             cwd=folder,
-            grace_seconds=8.0,
+            # Its volume server waits half a minute for connections that were opened and never used: its files do not
+            # need that, they are only appended to.
+            grace_seconds=4.0,
+            leaves=_sockets(chosen),
             log=log,
         )
     )
@@ -45,15 +51,11 @@ def start(supervisor: Supervisor, settings: Settings, log: Path, notify_port: in
 
 
 def _flags(data: Path, scratch: Path, chosen: dict[str, int]) -> list[str]:
-    listening = [
-        f"-{role.removesuffix('.grpc')}.port{'.grpc' * role.endswith('.grpc')}={port}" for role, port in chosen.items()
-    ]
     return [
         f"-dir={data}",
         f"-ip={ports.LOOPBACK}",
         f"-ip.bind={ports.LOOPBACK}",
-        *listening,
-        f"-admin.port.grpc={chosen['admin'] + _ADMIN_GRPC_OFFSET}",
+        *(f"-{flag}={port}" for flag, port in chosen.items()),
         f"-filer.localSocket={scratch / 'filer.sock'}",
         f"-s3.localSocket={scratch / 's3.sock'}",
         "-s3.port.iceberg=0",
@@ -64,6 +66,12 @@ def _flags(data: Path, scratch: Path, chosen: dict[str, int]) -> list[str]:
         "-master.telemetry=false",
         "-volume.preStopSeconds=0",
     ]
+
+
+def _sockets(chosen: dict[str, int]) -> list[Path]:
+    """Where it puts one for each gRPC port, and leaves it if it is killed."""
+    grpc = {flag.split(".")[0]: port for flag, port in chosen.items() if flag.endswith(".grpc")}
+    return [Path(f"/tmp/seaweedfs-{server}-grpc-{port}.sock") for server, port in grpc.items()]  # noqa: S108 - its choice
 
 
 def _notification(bucket: str, port: int) -> str:
@@ -81,14 +89,15 @@ def _ports(remembered: Path, preferred_s3: int) -> dict[str, int]:
     """The last start's ports as long as all are free: a presigned URL outlives a restart."""
     if remembered.exists():
         last: dict[str, int] = json.loads(remembered.read_text())
-        if all(map(ports.is_free, (*last.values(), last["admin"] + _ADMIN_GRPC_OFFSET))):
+        if all(map(ports.is_free, last.values())):
             return last
-        preferred_s3 = last["s3"]
-    chosen = dict(zip(_ROLES, ports.free_ports(len(_ROLES)), strict=True))
-    while chosen["admin"] + _ADMIN_GRPC_OFFSET > 65535 or not ports.is_free(chosen["admin"] + _ADMIN_GRPC_OFFSET):
-        [chosen["admin"]] = ports.free_ports(1)
+        preferred_s3 = last["s3.port"]
+    chosen = dict(zip(_PORT_FLAGS, ports.free_ports(len(_PORT_FLAGS)), strict=True))
+    while not ports.is_free(chosen["admin.port"] + _ADMIN_GRPC_OFFSET):
+        [chosen["admin.port"]] = ports.free_ports(1)
+    chosen["admin.port.grpc"] = chosen["admin.port"] + _ADMIN_GRPC_OFFSET
     if ports.is_free(preferred_s3):
-        chosen["s3"] = preferred_s3
+        chosen["s3.port"] = preferred_s3
     remembered.write_text(json.dumps(chosen))
     return chosen
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from service import wait_for
 from sink import Request, Sink
 
-from infra.local import ports
+from infra.local import kafka_source, ports
 from infra.local.eventing import Plan
 from infra.local.kafka_source import Consumption
 from infra.local.manifests import KafkaSource
@@ -56,6 +57,12 @@ def consume(servers: str) -> Iterator[Callable[..., Consumption]]:
 def produce(producer: KafkaProducer, topic: str, *values: bytes, partition: int = 0) -> None:
     for value in values:
         producer.send(topic, value, partition=partition).get(timeout=10)
+
+
+def partitions_of(consumption: Consumption) -> set[int]:
+    """Which it holds; each of its consumers holds some."""
+    shares = [{each.partition for each in consumer.held} for consumer in consumption.consumers]
+    return set().union(*shares) if all(shares) else set()
 
 
 def committed(servers: str, topic: str) -> int | None:
@@ -126,6 +133,28 @@ def test_offsets_are_committed_up_to_the_first_gap_and_the_rest_is_delivered_aga
     assert sorted(request.body for request in sink.await_requests(8)[5:]) == [b"2", b"3", b"4"]
 
 
+def test_what_was_finished_is_committed_before_another_gets_the_partition(
+    make_topic: Callable[[int], str],
+    make_sink: Callable[..., Sink],
+    producer: KafkaProducer,
+    consume: Callable[..., Consumption],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(kafka_source, "COMMIT_SECONDS", 3600)
+    topic, sink = make_topic(2), make_sink()
+    source = source_of(topic)
+    first = consume(source, sink)
+    for partition in (0, 1):
+        produce(producer, topic, b"0", b"1", partition=partition)
+    sink.await_requests(4)
+    second = consume(source, sink)
+    for consumption in (first, second):
+        wait_for(lambda held=consumption: partitions_of(held), lambda held: len(held) == 1)  # type: ignore[misc]
+    produce(producer, topic, b"2")
+    sink.await_requests(5)
+    assert sorted(sink.bodies) == [b"0", b"0", b"1", b"1", b"2"]
+
+
 def test_unordered_lets_others_pass_and_ordered_does_not(
     make_topic: Callable[[int], str],
     make_sink: Callable[..., Sink],
@@ -162,8 +191,7 @@ def test_consumers_of_one_group_share_the_partitions(
     sink.await_requests(6)
     time.sleep(0.5)
     assert sorted(sink.bodies) == [b"0", b"1", b"2", b"3", b"4", b"5"]
-    shares = [len(consumer._partitions) for consumer in consumption._consumers]  # noqa: SLF001 - its own test
-    assert shares == [2, 2, 2]
+    assert len(partitions_of(consumption)) == 6
 
 
 def test_a_consumer_holds_no_more_than_fifty_records(

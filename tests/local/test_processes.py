@@ -81,7 +81,7 @@ def test_the_highest_tier_stops_first_and_the_stubborn_are_killed(
         supervisor.start(program(script, tier=tier))
     supervisor.start(program("trap '' TERM; echo $$ >> pids; while :; do sleep 0.05; done", grace_seconds=0.5))
     supervisor.stop()
-    assert (tmp_path / "ended").read_text().split() == ["INTAKE", "FUNCTION", "BROKER", "STORE"]
+    assert (tmp_path / "ended").read_text().split() == ["FRONT_DOOR", "EVENTING", "FUNCTION", "BROKER", "STORE"]
     assert not any(map(is_running, pids(tmp_path)))
 
 
