@@ -17,6 +17,9 @@ from shared_lib.pipeline.operations import Operation, Resize
 from shared_lib.pipeline.recipe import Recipe
 from shared_lib.pipeline.rendition import Rendered, Rendition
 
+# libvips remembers results, to share them between equal operations; here it would only hold on to someone's pixels.
+pyvips.cache_set_max(0)
+
 
 def render(data: bytes, recipes: Sequence[Recipe], limits: Limits) -> Rendered:
     """Make all renditions of one image. Raises Rejected for bytes that are refused, MemoryError beyond the limit."""
