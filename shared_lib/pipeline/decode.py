@@ -8,10 +8,11 @@ import pyvips
 
 from shared_lib.errors import FailureCode, Rejected
 from shared_lib.pipeline import svg
+from shared_lib.pipeline.animation import count_frames
+from shared_lib.pipeline.bounds import bound
 from shared_lib.pipeline.formats import Format, sniff
 from shared_lib.pipeline.header import claimed_size
 from shared_lib.pipeline.limits import Limits
-from shared_lib.pipeline.operations import MAX_SIDE
 from shared_lib.pipeline.truncation import is_truncated
 
 # The loader is named by what we sniffed: libvips never gets to choose one of its many others.
@@ -23,6 +24,7 @@ _LOADERS = {
     Format.AVIF: "heifload_buffer",
     Format.TIFF: "tiffload_buffer",
 }
+_ANIMATED = {Format.GIF, Format.WEBP}
 _MAX_BANDS = 5  # CMYK and alpha; sharp's limit
 _OUT_OF_MEMORY = re.compile(r"out of memory|insufficient memory|memory allocation|cannot allocate", re.IGNORECASE)
 _MAX_DRAWN_PIXELS = 16_000_000  # of an SVG; what lies beyond is enlarged like any other image
@@ -40,6 +42,8 @@ class Source:
     height: int
     orientation: int
     """As EXIF counts them, 1 to 8."""
+    frames: int = 1
+    """More than one for an animated GIF or WebP only: pages of a TIFF are not frames."""
     is_untidy: bool = False
     """A JPEG that libjpeg warned of for what does no harm; its other warnings are not heeded either then."""
 
@@ -86,7 +90,8 @@ def _inspect_raster(data: bytes, real: Format | None, limits: Limits) -> Source:
     if is_truncated(data, real):
         raise corrupt(real)
     orientation = header.get("orientation") if header.get_typeof("orientation") else 1
-    return Source(data, real, width, height, orientation)
+    frames = count_frames(header) if real in _ANIMATED else 1
+    return Source(data, real, width, height, orientation, frames)
 
 
 def _inspect_drawing(data: bytes, limits: Limits) -> Source:
@@ -98,26 +103,6 @@ def _inspect_drawing(data: bytes, limits: Limits) -> Source:
     width, height = (max(1, round(side)) for side in (drawing.width, drawing.height))
     bound(width, height, limits)
     return Source(drawing.markup.encode(), Format.SVG, width, height, orientation=1)
-
-
-def bound(width: int, height: int, limits: Limits) -> None:
-    """Raise Rejected when an image of this size, px, may not be decoded."""
-    if max(width, height) > limits.max_side or width * height > limits.max_pixels:
-        raise Rejected(
-            FailureCode.TOO_MANY_PIXELS,
-            f"The image is {width:,} x {height:,} = {width * height:,} pixels; at most {limits.max_pixels:,} are "
-            f"allowed, and {limits.max_side:,} a side.",
-        )
-
-
-def bound_output(width: int, height: int, limits: Limits) -> None:
-    """Raise Rejected when a rendition of this size, px, may not be made."""
-    if max(width, height) > MAX_SIDE or width * height > limits.max_output_pixels:
-        raise Rejected(
-            FailureCode.TOO_MANY_PIXELS,
-            f"The rendition would be {width:,} x {height:,} = {width * height:,} pixels; at most "
-            f"{limits.max_output_pixels:,} are allowed, and {MAX_SIDE:,} a side.",
-        )
 
 
 def failure(error: pyvips.Error, real: Format) -> Rejected | MemoryError:
@@ -134,9 +119,10 @@ def corrupt(real: Format) -> Rejected:
     return Rejected(FailureCode.CORRUPT_IMAGE, f"The {real.upper()} data is corrupt or truncated.")
 
 
-def decode(source: Source, scale: float) -> pyvips.Image:
+def decode(source: Source, scale: float, *, animated: bool = False) -> pyvips.Image:
     """Decode upright, at `scale` (of either side) or somewhat larger where the format can do so cheaply.
 
+    Of an animation only the first frame, unless `animated`, which puts all of them one below the other.
     Pixels are read as they are asked for, in order, so errors may come as late as encoding.
     """
     if source.format is Format.SVG:
@@ -144,6 +130,8 @@ def decode(source: Source, scale: float) -> pyvips.Image:
     options = _shrink_on_load(source.format, min(1.0, scale))
     if source.format is Format.JPEG and not source.is_untidy:
         options["fail_on"] = "warning"  # so it says when data ends early, and paints the rest gray
+    if animated:
+        options["n"] = -1
     image = _load(source.data, source.format, **options)
     if source.orientation > 1:
         # Turning reads out of order, which a sequential decoder cannot.

@@ -23,7 +23,7 @@ def format_for(output: Output, source: Format, image: pyvips.Image) -> Format:
         return output.format
     if output.format == "auto":
         return Format.WEBP
-    if source in _EVERY_BROWSER:
+    if source in _EVERY_BROWSER or (source is Format.GIF and output.animation == "keep"):
         return source
     # Drawings suffer in JPEG, and AVIF, TIFF and the rest need PNG for their transparency alone.
     return Format.PNG if source in (Format.GIF, Format.SVG) or image.hasalpha() else Format.JPEG

@@ -18,8 +18,11 @@ class Limits(BaseModel, frozen=True):
     max_side: PositiveInt = 30_000
     """Width or height, px. Holds panoramas; below JPEG's own 65,535, so that one row always fits in memory."""
 
+    max_frames: PositiveInt = 300
+    """Of an animation that is kept. Its frames together may have `max_pixels`; so do imgproxy and Cloudflare count."""
+
     max_output_pixels: PositiveInt = 20_000_000
-    """Width x height of a rendition, px. imageflow encodes at most 20 MP."""
+    """Width x height of a rendition, all frames together, px. imageflow encodes at most 20 MP."""
 
     max_svg_bytes: PositiveInt = 10 * MB
     """Of an SVG, whose every byte may become a shape to draw. imgproxy: 10 MB."""

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field, model_validator
 from pydantic.alias_generators import to_camel
 
 from shared_lib.pipeline.formats import Format
-from shared_lib.pipeline.operations import Operation, Resize
+from shared_lib.pipeline.operations import Operation, Resize, Trim
 
 _REVISION = 1
 """Raised when the same recipe gives other pixels than before, so that old renditions are not mistaken for new ones."""
@@ -23,6 +23,7 @@ _UNDERSTOOD_BY = {
     "chroma": {Format.JPEG, Format.AVIF},
     "colours": {Format.PNG, Format.GIF},
     "max_bytes": _LOSSY,
+    "animation": {Format.GIF, Format.WEBP},
 }
 
 
@@ -52,6 +53,9 @@ class Output(BaseModel, frozen=True, extra="forbid", alias_generator=to_camel, p
     profile: Literal["srgb", "keep"] = "srgb"
     """`keep`: colours stay in the source's ICC profile, which is embedded."""
 
+    animation: Literal["still", "keep"] = "still"
+    """`still` takes the first frame; `keep` all of them, of a GIF or WebP into either."""
+
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         if isinstance(self.format, Format):
@@ -73,6 +77,14 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
     operations: tuple[Operation, ...] = Field(default=(), max_length=20)
     output: Output = Output()
+
+    @model_validator(mode="after")
+    def _keeps_frames_alike(self) -> Self:
+        if self.output.animation == "keep":
+            for operation in self.operations:
+                if isinstance(operation, Trim) or getattr(operation, "gravity", None) == "smart":
+                    raise ValueError("trim and smart gravity would cut each frame of an animation elsewhere")
+        return self
 
     @property
     def hash(self) -> str:

@@ -5,8 +5,10 @@ from dataclasses import replace
 
 import pyvips
 
+from shared_lib.pipeline.animation import join, split
+from shared_lib.pipeline.bounds import bound, bound_frames, bound_output
 from shared_lib.pipeline.colour import to_srgb
-from shared_lib.pipeline.decode import Source, bound, bound_output, decode, failure, inspect, is_only_untidy
+from shared_lib.pipeline.decode import Source, decode, failure, inspect, is_only_untidy
 from shared_lib.pipeline.effects import apply
 from shared_lib.pipeline.effects.geometry import needed_scale
 from shared_lib.pipeline.encode import encode, format_for
@@ -14,6 +16,9 @@ from shared_lib.pipeline.limits import Limits
 from shared_lib.pipeline.operations import Operation, Resize
 from shared_lib.pipeline.recipe import Recipe
 from shared_lib.pipeline.rendition import Rendered, Rendition
+
+# libvips remembers results, to share them between equal operations; here it would only hold on to someone's pixels.
+pyvips.cache_set_max(0)
 
 
 def render(data: bytes, recipes: Sequence[Recipe], limits: Limits) -> Rendered:
@@ -35,19 +40,31 @@ def _render_all(source: Source, recipes: Sequence[Recipe], limits: Limits) -> tu
 
 def _render_one(source: Source, recipe: Recipe, limits: Limits) -> Rendition:
     first = recipe.operations[:1]
-    image = decode(source, max((needed_scale(operation, source.upright_size) for operation in first), default=1.0))
-    rest = recipe.operations
-    if first and isinstance(first[0], Resize) and image.interpretation != "cmyk":
-        # Fewer pixels to convert after the first resize. CMYK cannot wait: one of its four would be taken for alpha.
-        image, rest = _apply(first[0], image, limits), rest[1:]
-    image = to_srgb(image, keep_profile=recipe.output.profile == "keep")
-    if rest:
-        image = image.copy_memory()  # decoders read in order, and only once; effects do not
-    for operation in rest:
-        image = _apply(operation, image, limits)
-    bound_output(image.width, image.height, limits)
+    scale = max((needed_scale(operation, source.upright_size) for operation in first), default=1.0)
+    is_animated = recipe.output.animation == "keep" and source.frames > 1
+    if is_animated:
+        bound_frames(source.frames, *source.upright_size, limits)
+    frames = split(decode(source, scale, animated=is_animated))
+    made = [_transform(frame, recipe, limits) for frame in frames]
+    width, height = made[0].width, made[0].height
+    bound_output(width, height * len(made), limits)
+    image = join(made)
     to = format_for(recipe.output, source.format, image)
-    return Rendition(recipe.name, recipe.hash, to, image.width, image.height, encode(image, to, recipe.output))
+    return Rendition(recipe.name, recipe.hash, to, width, height, encode(image, to, recipe.output))
+
+
+def _transform(image: pyvips.Image, recipe: Recipe, limits: Limits) -> pyvips.Image:
+    """Carry out all operations, with colours converted to sRGB where that is cheapest."""
+    operations = recipe.operations
+    if operations and isinstance(operations[0], Resize) and image.interpretation != "cmyk":
+        # Fewer pixels to convert after the first resize. CMYK cannot wait: one of its four would be taken for alpha.
+        image, operations = _apply(operations[0], image, limits), operations[1:]
+    image = to_srgb(image, keep_profile=recipe.output.profile == "keep")
+    if operations:
+        image = image.copy_memory()  # decoders read in order, and only once; effects do not
+    for operation in operations:
+        image = _apply(operation, image, limits)
+    return image
 
 
 def _apply(operation: Operation, image: pyvips.Image, limits: Limits) -> pyvips.Image:

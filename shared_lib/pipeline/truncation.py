@@ -12,7 +12,7 @@ def is_truncated(data: bytes, real: Format) -> bool:
         scan = _first_scan(data)
         # In entropy-coded data 0xFF is followed by 0 or a restart marker, so this finds the end and nothing else.
         return scan is None or data.find(_EOI, scan) < 0
-    return real is Format.PNG and _IEND not in data
+    return real is Format.PNG and data.rfind(_IEND) < 0
 
 
 def _first_scan(data: bytes) -> int | None:
