@@ -1,5 +1,6 @@
 """Settings become live clients, each on first use. Nothing connects at import: the process may yet fork."""
 
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache, cached_property
 
 from shared_lib import observability, settings
@@ -12,6 +13,8 @@ from shared_lib.repositories import Collections, DeadLetters, Drift, Images
 from shared_lib.settings import Settings
 from shared_lib.storage import Gallery, Inbox, Store
 from shared_lib.workflow import Workflow
+
+HEALTH_SECONDS = 3  # less than the patience of the usual probe
 
 
 class Runtime:
@@ -67,15 +70,16 @@ class Runtime:
         return Reconciliation(Drift(self.database), self.workflow, self.settings.processing)
 
     def check(self) -> None:
-        """Raises Unavailable that names each part that is out of reach."""
-        failing = []
-        for part, ping in {"database": self.database.ping, "store": self.store.ping, "kafka": self.broker.ping}.items():
-            try:
-                ping()
-            except Unavailable as error:
-                failing.append({"parameter": part, "message": error.public})
+        """Raises Unavailable that names each part which does not answer within `HEALTH_SECONDS`."""
+        pings = {"database": self.database.ping, "store": self.store.ping, "kafka": self.broker.ping}
+        pool = ThreadPoolExecutor(len(pings), thread_name_prefix="health")
+        asked = {part: pool.submit(ping) for part, ping in pings.items()}
+        pool.shutdown(wait=False)  # a part that hangs keeps its thread until the client's own timeout, not the caller
+        wait(asked.values(), timeout=HEALTH_SECONDS)
+        failing = [part for part, answer in asked.items() if not answer.done() or answer.exception()]
         if failing:
-            raise Unavailable("Out of reach: " + ", ".join(each["parameter"] for each in failing), details=failing)
+            details = [{"parameter": part, "message": "does not answer"} for part in failing]
+            raise Unavailable(f"Out of reach: {', '.join(failing)}", code="out_of_reach", details=details)
 
 
 @cache

@@ -14,7 +14,7 @@ from service import Api, Platform, make_photo, start_platform, wait_for
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     """A service of this folder's own: its parts get hurt."""
-    running = start_platform(tmp_path_factory.mktemp("faults"))
+    running = start_platform(tmp_path_factory.mktemp("faults"), PROCESSING_LEASE_SECONDS="5")
     yield running
     assert running.stop() == 0
 
@@ -80,10 +80,10 @@ def test_health_names_the_part_that_is_out_of_reach(machine: Platform, client: A
     store, *_ = find_processes(machine, name="weed")
     store.send_signal(signal.SIGSTOP)
     try:
-        response = requests.get(f"{machine.url}/api/health", timeout=60)
+        response = requests.get(f"{machine.url}/api/health", timeout=10)
         assert response.status_code == 503
-        # The embedded broker keeps its records in the store, and is away with it.
-        assert {each["parameter"] for each in response.json()["details"]} == {"store", "kafka"}
+        # The embedded broker keeps its records in the store, and may be away with it.
+        assert {"store"} <= {each["parameter"] for each in response.json()["details"]} <= {"store", "kafka"}
         assert response.headers["Retry-After"]
         assert requests.get(f"{machine.url}/api/health/live", timeout=5).status_code == 200
     finally:
