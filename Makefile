@@ -1,6 +1,8 @@
 # Everything there is to do, by hand and in CI: `make`, then one of
 #   run                 the whole service on this machine (PORT, HOST, DATA_DIR are settings)
-#   test                all tests, on real services
+#   test                all tests, on real services, in a few minutes
+#   conformance         the API against its description, 2,000 cases an operation
+#   bench               throughput with and without kills, cold starts
 #   check               lint, format, types, floors
 #   migrate             bring the database that DATABASE_URL names up to date
 #   migration name=…    begin a migration
@@ -14,13 +16,21 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 help:
-	@sed -n '2,9s/^# *//p' Makefile
+	@sed -n '2,11s/^# *//p' Makefile
 
 run: $(VENV)/ready-to-run
 	@exec $(BIN)/python -m infra.local
 
 test: $(VENV)/ready-to-test
 	$(BIN)/python -m pytest
+
+conformance: $(VENV)/ready-to-test
+	SCHEMATHESIS_EXAMPLES=2000 $(BIN)/python -m pytest tests/api/test_conformance.py
+
+bench: $(VENV)/ready-to-test
+	$(BIN)/python -m benchmarks.throughput
+	$(BIN)/python -m benchmarks.throughput --kill
+	$(BIN)/python -m benchmarks.cold_start
 
 check: $(VENV)/ready-to-test
 	$(BIN)/ruff check .
@@ -62,9 +72,9 @@ $(VENV)/ready-to-run: requirements.txt infra/local/requirements.txt infra/local/
 
 $(VENV)/ready-to-test: tests/requirements.txt $(VENV)/ready-to-run
 	@$(PIP) install -r tests/requirements.txt
-	@command -v chromium chromium-browser google-chrome >/dev/null || \
+	@{ command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null || \
 		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; } >/dev/null || \
 		{ echo "The browser tests need Chromium: install it (Debian: sudo apt install chromium)." >&2; exit 1; }
 	@touch $@
 
-.PHONY: help run test check migrate migration reset contracts clean
+.PHONY: help run test conformance bench check migrate migration reset contracts clean
