@@ -5,6 +5,7 @@
 #   migrate             bring the database that DATABASE_URL names up to date
 #   migration name=…    begin a migration
 #   reset               undo every migration: all metadata is lost
+#   kafka, minio        Apache Kafka and MinIO themselves, each in a terminal of its own, to run or test against
 #   contracts           write openapi.json, the events' schemas and the nginx edge from what declares them
 #   clean               all that was built; `.data` stays
 
@@ -14,7 +15,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 help:
-	@sed -n '2,9s/^# *//p' Makefile
+	@sed -n '2,10s/^# *//p' Makefile
 
 run: $(VENV)/ready-to-run
 	@exec $(BIN)/python -m infra.local
@@ -36,6 +37,9 @@ migration: $(VENV)/ready-to-run
 
 reset: $(VENV)/ready-to-run
 	$(BIN)/python -m shared_lib.bootstrap reset
+
+kafka minio:
+	@exec infra/services/$@
 
 contracts: $(VENV)/ready-to-run
 	$(BIN)/python -m infra.contracts
@@ -67,4 +71,4 @@ $(VENV)/ready-to-test: tests/requirements.txt $(VENV)/ready-to-run
 		{ echo "The browser tests need Chromium: install it (Debian: sudo apt install chromium)." >&2; exit 1; }
 	@touch $@
 
-.PHONY: help run test check migrate migration reset contracts clean
+.PHONY: help run test check migrate migration reset kafka minio contracts clean
