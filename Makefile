@@ -6,7 +6,7 @@
 #   migration name=…    begin a migration
 #   reset               undo every migration: all metadata is lost
 #   kafka, minio        Apache Kafka and MinIO themselves, each in a terminal of its own, to run or test against
-#   contracts           write openapi.json, the events' schemas and the nginx edge from what declares them
+#   contracts           write what others read: openapi.json, events' schemas, nginx's routes, Postman's requests
 #   clean               all that was built; `.data` stays
 
 SHELL := /bin/sh
@@ -44,6 +44,7 @@ kafka minio:
 contracts: $(VENV)/ready-to-run
 	$(BIN)/python -m infra.contracts
 	$(BIN)/python -m infra.edge
+	$(BIN)/python -m infra.postman
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
