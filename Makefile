@@ -7,7 +7,8 @@
 #   migrate             bring the database that DATABASE_URL names up to date
 #   migration name=…    begin a migration
 #   reset               undo every migration: all metadata is lost
-#   contracts           write openapi.json, the events' schemas and the nginx edge from what declares them
+#   kafka, minio        Apache Kafka and MinIO themselves, each in a terminal of its own, to run or test against
+#   contracts           write what others read: openapi.json, events' schemas, nginx's routes, Postman's requests
 #   clean               all that was built; `.data` stays
 
 SHELL := /bin/sh
@@ -16,7 +17,11 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 help:
+<<<<<<< HEAD
 	@sed -n '2,11s/^# *//p' Makefile
+=======
+	@sed -n '2,10s/^# *//p' Makefile
+>>>>>>> 05cf9f63fb139371588d023b9110d7a0c707d2d5
 
 run: $(VENV)/ready-to-run
 	@exec $(BIN)/python -m infra.local
@@ -47,9 +52,13 @@ migration: $(VENV)/ready-to-run
 reset: $(VENV)/ready-to-run
 	$(BIN)/python -m shared_lib.bootstrap reset
 
+kafka minio:
+	@exec infra/services/$@
+
 contracts: $(VENV)/ready-to-run
 	$(BIN)/python -m infra.contracts
 	$(BIN)/python -m infra.edge
+	$(BIN)/python -m infra.postman
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -77,4 +86,8 @@ $(VENV)/ready-to-test: tests/requirements.txt $(VENV)/ready-to-run
 		{ echo "The browser tests need Chromium: install it (Debian: sudo apt install chromium)." >&2; exit 1; }
 	@touch $@
 
+<<<<<<< HEAD
 .PHONY: help run test conformance bench check migrate migration reset contracts clean
+=======
+.PHONY: help run test check migrate migration reset kafka minio contracts clean
+>>>>>>> 05cf9f63fb139371588d023b9110d7a0c707d2d5

@@ -52,6 +52,17 @@ class Platform:
         return self.process.wait(timeout=30)
 
 
+class Elsewhere(Platform):
+    """A service that someone else started, as Compose does; the variables lead to its parts."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return ENVIRONMENT
+
+
 def start_platform(data: Path, **more: str) -> Platform:
     """Start the whole service on free ports, and wait until it answers."""
     port = find_free_port()

@@ -14,8 +14,8 @@ import yaml
 from cluster import FUNCTIONS, OVERLAYS, ROOT, Object, of_kind, overlay, pods, services
 from pydantic import SecretStr, TypeAdapter
 
-from infra import edge
-from shared_lib import events, settings
+from infra import edge, postman
+from shared_lib import events, openapi, settings
 from shared_lib.pipeline import Limits
 
 SCHEMAS = Path(__file__).parent / "schemas"
@@ -254,3 +254,10 @@ def test_a_file_is_valid_by_its_own_schema(schema: str, content: Object) -> None
 
     assert [error.message for error in validator.iter_errors(content)] == []
     assert list(validator.iter_errors(content | {"nonsense": True}))
+
+
+def test_the_postman_collection_is_the_apis_and_has_every_operation() -> None:
+    operations = [each["operationId"] for methods in openapi.load()["paths"].values() for each in methods.values()]
+
+    assert json.loads(postman.COLLECTION.read_text()) == postman.generate()
+    assert sorted(step.operation for step in postman.STORY) == sorted([*operations, postman.PUT])

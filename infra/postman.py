@@ -1,0 +1,166 @@
+"""Write a Postman collection from the API's description. Run by `make contracts`; a test compares.
+
+What each request looks like comes from shared_lib/openapi.json. What it does not know is said here: in which order the
+requests tell a story, and what one hands to the next. Run as a whole, it is a test of a running service.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from shared_lib import openapi
+
+ROOT = Path(__file__).parent.parent
+COLLECTION = ROOT / "docs" / "postman_collection.json"
+FORMAT = "https://schema.getpostman.com/json/collection/v2.1.0/collection.json"
+PHOTOGRAPH = "tests/golden/photographs/coffee.jpg"
+
+Json = dict[str, Any]
+
+
+class Step(NamedTuple):
+    """One request: `uuid` is the variable whose resource it is about, `saves` what later ones need of its answer."""
+
+    operation: str
+    uuid: str = ""
+    saves: Mapping[str, str] = {}
+    until_ended: bool = False
+
+
+PUT = "put_object"  # to the store, by the URL that the step before it was given: no operation of this API
+STORY = (
+    Step("get_health"),
+    Step("get_health_live"),
+    Step("get_health_ready"),
+    Step("upload_image", saves={"image": "data.uuid"}),
+    Step("get_image", "image", until_ended=True),
+    Step("create_upload_url", saves={"presignedImage": "uuid", "presignedUrl": "presignedUrl"}),
+    Step(PUT),
+    Step("request_processing", "presignedImage"),
+    Step("list_images"),
+    Step("create_collection", saves={"collection": "data.uuid"}),
+    Step("list_collections"),
+    Step("update_collection", "collection"),
+    Step("add_images_to_collection", "collection"),
+    Step("get_collection", "collection"),
+    Step("remove_images_from_collection", "collection"),
+    Step("delete_collection", "collection"),
+    Step("delete_image", "image"),
+)
+
+
+def generate() -> Json:
+    description = openapi.load()
+    operations = {
+        operation["operationId"]: (method.upper(), path, operation)
+        for path, methods in description["paths"].items()
+        for method, operation in methods.items()
+    }
+    schemas = description["components"]["schemas"]
+    return {
+        "info": {
+            "name": description["info"]["title"],
+            "description": description["info"]["description"],
+            "schema": FORMAT,
+        },
+        "variable": [{"key": "baseUrl", "value": "http://localhost:5000"}],
+        "item": [
+            _put() if step.operation == PUT else _item(step, *operations[step.operation], schemas) for step in STORY
+        ],
+    }
+
+
+def _item(step: Step, method: str, path: str, operation: Json, schemas: Json) -> Json:
+    success = next(status for status in operation["responses"] if status.startswith("2"))
+    request: Json = {"method": method, "url": _url(path, operation, step)}
+    if about := operation.get("description"):
+        request["description"] = about
+    for media_type, content in operation.get("requestBody", {}).get("content", {}).items():
+        request |= _body(media_type, content["schema"], schemas, step)
+    return {"name": operation["summary"], "event": [_check(int(success), step)], "request": request}
+
+
+def _put() -> Json:
+    return {
+        "name": "Put the bytes into the store",
+        "event": [_check(200, Step(PUT))],
+        "request": {
+            "method": "PUT",
+            "url": "{{presignedUrl}}",
+            "header": [{"key": "Content-Type", "value": "image/jpeg"}],
+            "body": {"mode": "file", "file": {"src": PHOTOGRAPH}},
+        },
+    }
+
+
+def _url(path: str, operation: Json, step: Step) -> Json:
+    segments = path.strip("/").replace("{uuid}", f"{{{{{step.uuid}}}}}").split("/")
+    query = [
+        {
+            "key": parameter["name"],
+            "value": str(_example(parameter["schema"], {})),
+            "disabled": not parameter.get("required", False),
+        }
+        for parameter in operation.get("parameters", [])
+        if parameter["in"] == "query"
+    ]
+    raw = "{{baseUrl}}/" + "/".join(segments)
+    asked = "&".join(f"{each['key']}={each['value']}" for each in query if not each["disabled"])
+    return {
+        "raw": f"{raw}?{asked}" if asked else raw,
+        "host": ["{{baseUrl}}"],
+        "path": segments,
+        **({"query": query} if query else {}),
+    }
+
+
+def _body(media_type: str, schema: Json, schemas: Json, step: Step) -> Json:
+    example = _example(schema, schemas)
+    if media_type == "multipart/form-data":
+        fields = [
+            {"key": name, "type": "file", "src": PHOTOGRAPH}
+            if name == "file"
+            else {"key": name, "type": "text", "value": value}
+            for name, value in example.items()
+        ]
+        return {"body": {"mode": "formdata", "formdata": fields}}
+    if "uuid" in example:
+        example["uuid"] = f"{{{{{step.uuid}}}}}"
+    for each in example.get("data", []):
+        each["uuid"] = "{{image}}"
+    return {
+        "header": [{"key": "Content-Type", "value": "application/json"}],
+        "body": {"mode": "raw", "raw": json.dumps(example, indent=2), "options": {"raw": {"language": "json"}}},
+    }
+
+
+def _example(schema: Json, schemas: Json) -> Any:  # noqa: ANN401 - any JSON
+    """A value that the schema's own examples make."""
+    if "$ref" in schema:
+        return _example(schemas[schema["$ref"].rpartition("/")[2]], schemas)
+    if "examples" in schema:
+        return schema["examples"][0]
+    if "anyOf" in schema:
+        return _example(schema["anyOf"][0], schemas)
+    if "properties" in schema:
+        return {name: _example(each, schemas) for name, each in schema["properties"].items()}
+    if "items" in schema:
+        return [_example(schema["items"], schemas)]
+    return schema.get("const", schema.get("default", ""))
+
+
+def _check(status: int, step: Step) -> Json:
+    lines = [f"pm.test('answers {status}', () => pm.response.to.have.status({status}));"]
+    lines += [f"pm.collectionVariables.set('{name}', pm.response.json().{path});" for name, path in step.saves.items()]
+    if step.until_ended:
+        lines += [
+            "const ended = ['succeeded', 'failed'].includes(pm.response.json().status);",
+            "if (ended) pm.test('it succeeded', () => pm.expect(pm.response.json().status).to.equal('succeeded'));",
+            "else setTimeout(() => pm.execution.setNextRequest(pm.info.requestName), 500);",
+        ]
+    return {"listen": "test", "script": {"type": "text/javascript", "exec": lines}}
+
+
+if __name__ == "__main__":
+    COLLECTION.write_text(json.dumps(generate(), indent=2) + "\n")
