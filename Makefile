@@ -17,11 +17,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 help:
-<<<<<<< HEAD
-	@sed -n '2,11s/^# *//p' Makefile
-=======
-	@sed -n '2,10s/^# *//p' Makefile
->>>>>>> 05cf9f63fb139371588d023b9110d7a0c707d2d5
+	@sed -n '2,13s/^# *//p' Makefile
 
 run: $(VENV)/ready-to-run
 	@exec $(BIN)/python -m infra.local
@@ -86,8 +82,4 @@ $(VENV)/ready-to-test: tests/requirements.txt $(VENV)/ready-to-run
 		{ echo "The browser tests need Chromium: install it (Debian: sudo apt install chromium)." >&2; exit 1; }
 	@touch $@
 
-<<<<<<< HEAD
-.PHONY: help run test conformance bench check migrate migration reset contracts clean
-=======
-.PHONY: help run test check migrate migration reset kafka minio contracts clean
->>>>>>> 05cf9f63fb139371588d023b9110d7a0c707d2d5
+.PHONY: help run test conformance bench check migrate migration reset kafka minio contracts clean
