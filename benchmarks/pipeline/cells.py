@@ -7,7 +7,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-CELLS = [(side, fit, to) for side, fit in ((100, "cover"), (800, "inside"), (1600, "inside")) for to in ("jpeg", "webp")]
+CELLS = [
+    (side, fit, to) for side, fit in ((100, "cover"), (800, "inside"), (1600, "inside")) for to in ("jpeg", "webp")
+]
 QUALITY = {"jpeg": 82, "webp": 80}
 
 
@@ -22,7 +24,9 @@ def measure(render: Callable[[bytes, int, str, str], bytes]) -> None:
             before = time.process_time()
             render(data, side, fit, to)
             best, runs = min(best, time.process_time() - before), runs + 1
-        print(json.dumps({"cell": f"{side} {fit} {to}", "ms": best * 1e3, "mib": _peak(), "bytes": len(made)}), flush=True)
+        print(
+            json.dumps({"cell": f"{side} {fit} {to}", "ms": best * 1e3, "mib": _peak(), "bytes": len(made)}), flush=True
+        )
 
 
 def _peak() -> float:

@@ -11,7 +11,9 @@ from shared_lib.pipeline.render import render
 @cache
 def recipe(side: int, fit: str, to: str) -> Recipe:
     resize = {"kind": "resize", "width": side, "height": side, "fit": fit, "enlarge": fit == "cover"}
-    return Recipe.model_validate({"name": "x", "operations": [resize], "output": {"format": to, "quality": QUALITY[to]}})
+    return Recipe.model_validate(
+        {"name": "x", "operations": [resize], "output": {"format": to, "quality": QUALITY[to]}}
+    )
 
 
 measure(lambda data, side, fit, to: render(data, [recipe(side, fit, to)], Limits()).renditions[0].data)

@@ -2,12 +2,14 @@
 
 import math
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pyvips
 
 from shared_lib.errors import FailureCode, Rejected
-from shared_lib.pipeline import svg
+from shared_lib.pipeline import pillow, svg
 from shared_lib.pipeline.animation import count_frames
 from shared_lib.pipeline.bounds import bound
 from shared_lib.pipeline.formats import Format, sniff
@@ -21,7 +23,6 @@ _LOADERS = {
     Format.PNG: "pngload_buffer",
     Format.GIF: "gifload_buffer",
     Format.WEBP: "webpload_buffer",
-    Format.AVIF: "heifload_buffer",
     Format.TIFF: "tiffload_buffer",
 }
 _ANIMATED = {Format.GIF, Format.WEBP}
@@ -68,19 +69,19 @@ def inspect(data: bytes, limits: Limits) -> Source:
 
 
 def _inspect_raster(data: bytes, real: Format | None, limits: Limits) -> Source:
+    if real is Format.AVIF:
+        return _inspect_avif(data, limits)
     if real not in _LOADERS:
         raise Rejected(
             FailureCode.UNSUPPORTED_FORMAT, "The file is not a JPEG, PNG, GIF, WebP, AVIF, TIFF or SVG image."
         )
-    claimed = claimed_size(data, real)
+    claimed = claimed_size(data, real) if real in _ANIMATED else None
     if claimed is not None:
         bound(*claimed, limits)
         if 0 in claimed:
             raise corrupt(real)
-    try:
+    with complaints_of(real):
         header = _load(data, real, **_shrink_on_load(real, 1 / min(claimed)) if claimed else {})
-    except pyvips.Error as error:
-        raise failure(error, real) from error
     width, height = claimed or (header.width, header.height)
     bound(width, height, limits)
     if header.bands > _MAX_BANDS:
@@ -94,6 +95,15 @@ def _inspect_raster(data: bytes, real: Format | None, limits: Limits) -> Source:
     return Source(data, real, width, height, orientation, frames)
 
 
+def _inspect_avif(data: bytes, limits: Limits) -> Source:
+    bound(*claimed_size(data, Format.AVIF), limits)
+    with complaints_of(Format.AVIF):
+        header = pillow.open_avif(data)
+        orientation = pillow.orientation_of(header)
+    bound(header.width, header.height, limits)
+    return Source(data, Format.AVIF, header.width, header.height, orientation)
+
+
 def _inspect_drawing(data: bytes, limits: Limits) -> Source:
     def count_pixels(embedded: bytes) -> int:
         image = _inspect_raster(embedded, sniff(embedded), limits)
@@ -105,9 +115,15 @@ def _inspect_drawing(data: bytes, limits: Limits) -> Source:
     return Source(drawing.markup.encode(), Format.SVG, width, height, orientation=1)
 
 
-def failure(error: pyvips.Error, real: Format) -> Rejected | MemoryError:
-    """What a decoder's complaint means: the image is broken, unless memory was short."""
-    return MemoryError(error.detail) if _OUT_OF_MEMORY.search(str(error)) else corrupt(real)
+@contextmanager
+def complaints_of(real: Format) -> Iterator[None]:
+    """Translate what decoders complain of: the image is broken, unless memory was short."""
+    try:
+        yield
+    except (pyvips.Error, *pillow.COMPLAINTS) as error:
+        if _OUT_OF_MEMORY.search(str(error)):
+            raise MemoryError from error
+        raise corrupt(real) from error
 
 
 def is_only_untidy(error: pyvips.Error) -> bool:
@@ -127,15 +143,29 @@ def decode(source: Source, scale: float, *, animated: bool = False) -> pyvips.Im
     """
     if source.format is Format.SVG:
         return _draw(source, scale)
+    image = (
+        _decode_avif(source, scale)
+        if source.format is Format.AVIF
+        else _decode_raster(source, scale, animated=animated)
+    )
+    if source.orientation > 1:
+        # Turning reads out of order, which a sequential decoder cannot.
+        image = image.copy_memory().autorot()
+    return image
+
+
+def _decode_raster(source: Source, scale: float, *, animated: bool) -> pyvips.Image:
     options = _shrink_on_load(source.format, min(1.0, scale))
     if source.format is Format.JPEG and not source.is_untidy:
         options["fail_on"] = "warning"  # so it says when data ends early, and paints the rest gray
     if animated:
         options["n"] = -1
-    image = _load(source.data, source.format, **options)
-    if source.orientation > 1:
-        # Turning reads out of order, which a sequential decoder cannot.
-        image = image.copy_memory().autorot()
+    return _load(source.data, source.format, **options)
+
+
+def _decode_avif(source: Source, scale: float) -> pyvips.Image:
+    image = pillow.decode_avif(source.data, scale)
+    image.set_type(pyvips.GValue.gint_type, "orientation", source.orientation)
     return image
 
 

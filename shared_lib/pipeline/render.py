@@ -8,7 +8,7 @@ import pyvips
 from shared_lib.pipeline.animation import join, split
 from shared_lib.pipeline.bounds import bound, bound_frames, bound_output
 from shared_lib.pipeline.colour import to_srgb
-from shared_lib.pipeline.decode import Source, decode, failure, inspect, is_only_untidy
+from shared_lib.pipeline.decode import Source, complaints_of, decode, inspect, is_only_untidy
 from shared_lib.pipeline.effects import apply
 from shared_lib.pipeline.effects.geometry import needed_scale
 from shared_lib.pipeline.encode import encode, format_for
@@ -25,12 +25,13 @@ def render(data: bytes, recipes: Sequence[Recipe], limits: Limits) -> Rendered:
     """Make all renditions of one image. Raises Rejected for bytes that are refused, MemoryError beyond the limit."""
     source = inspect(data, limits)
     width, height = source.upright_size
-    try:
-        renditions = _render_all(source, recipes, limits)
-    except pyvips.Error as error:
-        if not is_only_untidy(error):
-            raise failure(error, source.format) from error
-        renditions = _render_all(replace(source, is_untidy=True), recipes, limits)
+    with complaints_of(source.format):
+        try:
+            renditions = _render_all(source, recipes, limits)
+        except pyvips.Error as error:
+            if not is_only_untidy(error):
+                raise
+            renditions = _render_all(replace(source, is_untidy=True), recipes, limits)
     return Rendered(source.format, width, height, renditions)
 
 

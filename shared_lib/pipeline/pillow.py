@@ -1,0 +1,54 @@
+"""Codecs that are faster in Pillow's wheel than in libvips', with the same pixels or bytes in the end.
+
+Measured at 1 MP on one core (see docs/performance.md): AVIF is decoded in a third of the time, by dav1d instead of
+libaom, and WebP encoded in two thirds, by the same libwebp better compiled.
+"""
+
+import io
+import math
+
+import pyvips
+from PIL import AvifImagePlugin, ExifTags, Image
+
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # one core per child
+Image.MAX_IMAGE_PIXELS = None  # held against our own limits, before a pixel is decoded
+
+COMPLAINTS = (OSError, RuntimeError, SyntaxError, ValueError)
+"""What its decoders raise for what is broken."""
+
+_ROOM = 2  # times the wanted size, px; what a plain average leaves for the resampling that follows
+_MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+
+
+def open_avif(data: bytes) -> Image.Image:
+    """Read the header. Raises one of COMPLAINTS for what is broken."""
+    return Image.open(io.BytesIO(data), formats=["AVIF"])
+
+
+def orientation_of(header: Image.Image) -> int:
+    return int(header.getexif().get(ExifTags.Base.Orientation, 1))
+
+
+def decode_avif(data: bytes, scale: float) -> pyvips.Image:
+    """Decode the first frame, at `scale` or larger. Raises as `open_avif` does, and MemoryError."""
+    image = open_avif(data)
+    image.load()
+    factor = math.floor(1 / (_ROOM * scale))
+    if factor > 1:
+        image = image.reduce(factor)
+    bands = len(image.getbands())
+    pixels = pyvips.Image.new_from_memory(image.tobytes(), image.width, image.height, bands, "uchar")
+    pixels = pixels.copy(interpretation="srgb" if bands > 2 else "b-w")
+    for field, key in (("icc-profile-data", "icc_profile"), ("exif-data", "exif"), ("xmp-data", "xmp")):
+        if image.info.get(key):
+            pixels.set_type(pyvips.GValue.blob_type, field, image.info[key])
+    return pixels
+
+
+def encode_webp(image: pyvips.Image, quality: int, method: int, *, lossless: bool) -> bytes:
+    """Encode without metadata; `method` is libwebp's effort, 0 to 6."""
+    mode = _MODES[image.bands]
+    pixels = Image.frombuffer(mode, (image.width, image.height), image.write_to_memory(), "raw", mode, 0, 1)
+    file = io.BytesIO()
+    pixels.save(file, "WEBP", quality=quality, method=method, lossless=lossless)
+    return file.getvalue()
