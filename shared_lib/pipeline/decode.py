@@ -26,6 +26,8 @@ _LOADERS = {
     Format.TIFF: "tiffload_buffer",
 }
 _ANIMATED = {Format.GIF, Format.WEBP}
+_SCALED_WEBP = 0.8  # up to here libwebp, scaling while it decodes, is faster than Pillow, which cannot
+_LARGE_WEBP = 16_000_000  # px; from here on libvips, which says when memory is short
 _MAX_BANDS = 5  # CMYK and alpha; sharp's limit
 _OUT_OF_MEMORY = re.compile(r"out of memory|insufficient memory|memory allocation|cannot allocate", re.IGNORECASE)
 _MAX_DRAWN_PIXELS = 16_000_000  # of an SVG; what lies beyond is enlarged like any other image
@@ -98,7 +100,7 @@ def _inspect_raster(data: bytes, real: Format | None, limits: Limits) -> Source:
 def _inspect_avif(data: bytes, limits: Limits) -> Source:
     bound(*claimed_size(data, Format.AVIF), limits)
     with complaints_of(Format.AVIF):
-        header = pillow.open_avif(data)
+        header = pillow.open_header(data, Format.AVIF)
         orientation = pillow.orientation_of(header)
     bound(header.width, header.height, limits)
     return Source(data, Format.AVIF, header.width, header.height, orientation)
@@ -143,15 +145,18 @@ def decode(source: Source, scale: float, *, animated: bool = False) -> pyvips.Im
     """
     if source.format is Format.SVG:
         return _draw(source, scale)
-    image = (
-        _decode_avif(source, scale)
-        if source.format is Format.AVIF
-        else _decode_raster(source, scale, animated=animated)
-    )
+    if source.format is Format.AVIF or (_is_small_webp_at_full_size(source, scale) and not animated):
+        image = pillow.decode(source.data, source.format, scale, source.orientation)
+    else:
+        image = _decode_raster(source, scale, animated=animated)
     if source.orientation > 1:
         # Turning reads out of order, which a sequential decoder cannot.
         image = image.copy_memory().autorot()
     return image
+
+
+def _is_small_webp_at_full_size(source: Source, scale: float) -> bool:
+    return source.format is Format.WEBP and scale > _SCALED_WEBP and source.width * source.height < _LARGE_WEBP
 
 
 def _decode_raster(source: Source, scale: float, *, animated: bool) -> pyvips.Image:
@@ -161,12 +166,6 @@ def _decode_raster(source: Source, scale: float, *, animated: bool) -> pyvips.Im
     if animated:
         options["n"] = -1
     return _load(source.data, source.format, **options)
-
-
-def _decode_avif(source: Source, scale: float) -> pyvips.Image:
-    image = pillow.decode_avif(source.data, scale)
-    image.set_type(pyvips.GValue.gint_type, "orientation", source.orientation)
-    return image
 
 
 def _draw(source: Source, scale: float) -> pyvips.Image:
