@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import pyvips
 
@@ -26,6 +27,7 @@ _LOADERS = {
     Format.TIFF: "tiffload_buffer",
 }
 _ANIMATED = {Format.GIF, Format.WEBP}
+_AVERAGE_ROOM = 2  # times the needed size, px; what a plain average leaves for the resampling that follows
 _SCALED_WEBP = 0.8  # up to here libwebp, scaling while it decodes, is faster than Pillow, which cannot
 _LARGE_WEBP = 16_000_000  # px; from here on libvips, which says when memory is short
 _MAX_BANDS = 5  # CMYK and alpha; sharp's limit
@@ -53,6 +55,15 @@ class Source:
     @property
     def upright_size(self) -> tuple[int, int]:
         return (self.height, self.width) if self.orientation in _SIDEWAYS else (self.width, self.height)
+
+
+class Way(NamedTuple):
+    """How to decode: what two renditions have in common if they are made from the same pixels."""
+
+    scale: float
+    """Of either side; one of the format's cheapest."""
+    animated: bool
+    """All frames, one below the other, instead of the first alone."""
 
 
 def inspect(data: bytes, limits: Limits) -> Source:
@@ -83,7 +94,8 @@ def _inspect_raster(data: bytes, real: Format | None, limits: Limits) -> Source:
         if 0 in claimed:
             raise corrupt(real)
     with complaints_of(real):
-        header = _load(data, real, **_shrink_on_load(real, 1 / min(claimed)) if claimed else {})
+        # libwebp's loader allocates its result when it is opened, so ask for a small one.
+        header = _load(data, real, **{"scale": 1 / min(claimed)} if claimed and real is Format.WEBP else {})
     width, height = claimed or (header.width, header.height)
     bound(width, height, limits)
     if header.bands > _MAX_BANDS:
@@ -137,34 +149,50 @@ def corrupt(real: Format) -> Rejected:
     return Rejected(FailureCode.CORRUPT_IMAGE, f"The {real.upper()} data is corrupt or truncated.")
 
 
-def decode(source: Source, scale: float, *, animated: bool = False) -> pyvips.Image:
-    """Decode upright, at `scale` (of either side) or somewhat larger where the format can do so cheaply.
+def cheapest_scale(source: Source, needed: float) -> float:
+    """Find the scale to decode at that takes least work and is not below the needed one.
 
-    Of an animation only the first frame, unless `animated`, which puts all of them one below the other.
-    Pixels are read as they are asked for, in order, so errors may come as late as encoding.
+    JPEG's DCT halves up to three times; libwebp scales while it decodes; AVIF is averaged over squares right after,
+    with room left for the resampling that follows; a drawing has no size of its own.
     """
     if source.format is Format.SVG:
-        return _draw(source, scale)
-    if source.format is Format.AVIF or (_is_small_webp_at_full_size(source, scale) and not animated):
-        image = pillow.decode(source.data, source.format, scale, source.orientation)
+        return needed
+    if source.format is Format.JPEG:
+        return next((1 / factor for factor in (8, 4, 2) if needed * factor <= 1), 1.0)
+    if source.format is Format.AVIF:
+        return 1 / max(1, math.floor(1 / (_AVERAGE_ROOM * needed)))
+    if source.format is Format.WEBP:
+        return min(1.0, needed)
+    return 1.0
+
+
+def decode(source: Source, way: Way) -> pyvips.Image:
+    """Decode upright. Pixels are read as they are asked for, in order, so errors may come as late as encoding."""
+    if source.format is Format.SVG:
+        return _draw(source, way.scale)
+    if source.format is Format.AVIF or _is_small_webp_at_full_size(source, way):
+        image = pillow.decode(source.data, source.format, round(1 / way.scale), source.orientation)
     else:
-        image = _decode_raster(source, scale, animated=animated)
+        image = _decode_raster(source, way)
     if source.orientation > 1:
         # Turning reads out of order, which a sequential decoder cannot.
         image = image.copy_memory().autorot()
     return image
 
 
-def _is_small_webp_at_full_size(source: Source, scale: float) -> bool:
-    return source.format is Format.WEBP and scale > _SCALED_WEBP and source.width * source.height < _LARGE_WEBP
+def _is_small_webp_at_full_size(source: Source, way: Way) -> bool:
+    is_small = source.width * source.height < _LARGE_WEBP
+    return source.format is Format.WEBP and is_small and way.scale > _SCALED_WEBP and not way.animated
 
 
-def _decode_raster(source: Source, scale: float, *, animated: bool) -> pyvips.Image:
-    options = _shrink_on_load(source.format, min(1.0, scale))
-    if source.format is Format.JPEG and not source.is_untidy:
-        options["fail_on"] = "warning"  # so it says when data ends early, and paints the rest gray
-    if animated:
-        options["n"] = -1
+def _decode_raster(source: Source, way: Way) -> pyvips.Image:
+    options: dict[str, float | str] = {"n": -1} if way.animated else {}
+    if source.format is Format.WEBP:
+        options["scale"] = way.scale
+    elif source.format is Format.JPEG:
+        options["shrink"] = round(1 / way.scale)
+        if not source.is_untidy:
+            options["fail_on"] = "warning"  # so it says when data ends early, and paints the rest gray
     return _load(source.data, source.format, **options)
 
 
@@ -179,12 +207,3 @@ def _draw(source: Source, scale: float) -> pyvips.Image:
 def _load(data: bytes, real: Format, **options: float | str) -> pyvips.Image:
     # "error", not sharp's "warning": libtiff warns of every private tag.
     return getattr(pyvips.Image, _LOADERS[real])(data, **{"access": "sequential", "fail_on": "error"} | options)
-
-
-def _shrink_on_load(real: Format, scale: float) -> dict[str, float | str]:
-    """Let the decoder itself skip what the result will not show: JPEG by 2, 4 or 8 in its DCT, WebP by any scale."""
-    if real is Format.JPEG:
-        return {"shrink": next((factor for factor in (8, 4, 2) if scale * factor <= 1), 1)}
-    if real is Format.WEBP:
-        return {"scale": min(1.0, scale)}
-    return {}

@@ -6,7 +6,6 @@ than libjpeg-turbo: Pillow does not say when data is missing in the middle.
 """
 
 import io
-import math
 
 import pyvips
 from PIL import AvifImagePlugin, ExifTags, Image
@@ -19,7 +18,6 @@ Image.MAX_IMAGE_PIXELS = None  # held against our own limits, before a pixel is 
 COMPLAINTS = (OSError, RuntimeError, SyntaxError, ValueError)
 """What its decoders raise for what is broken."""
 
-_ROOM = 2  # times the wanted size, px; what a plain average leaves for the resampling that follows
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 _FIELDS = {"icc-profile-data": "icc_profile", "exif-data": "exif", "xmp-data": "xmp"}
 
@@ -33,13 +31,12 @@ def orientation_of(header: Image.Image) -> int:
     return int(header.getexif().get(ExifTags.Base.Orientation, 1))
 
 
-def decode(data: bytes, real: Format, scale: float, orientation: int) -> pyvips.Image:
-    """Decode the first frame, at `scale` or larger. Raises one of COMPLAINTS, or MemoryError."""
+def decode(data: bytes, real: Format, shrink: int, orientation: int) -> pyvips.Image:
+    """Decode the first frame, averaged over squares of `shrink` px. Raises one of COMPLAINTS, or MemoryError."""
     image = open_header(data, real)
     image.load()
-    factor = math.floor(1 / (_ROOM * scale))
-    if factor > 1:
-        image = image.reduce(factor)
+    if shrink > 1:
+        image = image.reduce(shrink)
     bands = len(image.getbands())
     pixels = pyvips.Image.new_from_memory(image.tobytes(), image.width, image.height, bands, "uchar")
     pixels = pixels.copy(interpretation="srgb" if bands > 2 else "b-w")
