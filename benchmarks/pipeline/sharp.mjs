@@ -1,31 +1,36 @@
-// sharp's side of the benchmark: node sharp.mjs FILE SECONDS, prints one JSON line per cell.
+// sharp's side of the benchmark: node sharp.mjs FILE SECONDS, prints one JSON line per cell. See cells.py.
 import { readFileSync, writeFileSync } from "node:fs";
-import { createRequire } from "node:module";
+import sharp from "sharp";
 
-const sharp = createRequire(process.env.SHARP_FOLDER + "/")("sharp");
 sharp.concurrency(1);
 sharp.cache(false);
 
-const CELLS = [[100, "cover"], [800, "inside"], [1600, "inside"]].flatMap((size) => [[...size, "jpeg"], [...size, "webp"]]);
+const SIZES = [[100, "cover"], [800, "inside"], [1600, "inside"]];
 const QUALITY = { jpeg: 82, webp: 80 };
-
 const [file, seconds] = process.argv.slice(2);
 const data = readFileSync(file);
 
-const peak = () => Number(readFileSync("/proc/self/status", "utf8").match(/VmHWM:\s+(\d+)/)[1]) / 1024;
 const render = (side, fit, to) =>
-  sharp(data).rotate().resize(side, side, { fit, withoutEnlargement: fit === "inside" })[to]({ quality: QUALITY[to] }).toBuffer();
+  sharp(data)
+    .rotate()
+    .resize(side, side, { fit, withoutEnlargement: fit === "inside" })
+    [to]({ quality: QUALITY[to] })
+    .toBuffer();
 
-for (const [side, fit, to] of CELLS) {
-  const made = await render(side, fit, to);
-  writeFileSync("/proc/self/clear_refs", "5");
-  let best = Infinity;
-  const end = Date.now() + seconds * 1000;
-  for (let runs = 0; runs < 2 || Date.now() < end; runs++) {
-    const before = process.cpuUsage();
-    await render(side, fit, to);
-    const spent = process.cpuUsage(before);
-    best = Math.min(best, (spent.user + spent.system) / 1000);
+const peak = () => Number(readFileSync("/proc/self/status", "utf8").match(/VmHWM:\s+(\d+)/)[1]) / 1024;
+
+for (const [side, fit] of SIZES) {
+  for (const to of ["jpeg", "webp"]) {
+    const made = await render(side, fit, to);
+    writeFileSync("/proc/self/clear_refs", "5"); // the peak starts anew
+    let best = Infinity;
+    const end = Date.now() + seconds * 1000;
+    for (let runs = 0; runs < 2 || Date.now() < end; runs++) {
+      const before = process.cpuUsage();
+      await render(side, fit, to);
+      const spent = process.cpuUsage(before);
+      best = Math.min(best, (spent.user + spent.system) / 1000);
+    }
+    console.log(JSON.stringify({ cell: `${side} ${fit} ${to}`, ms: best, mib: peak(), bytes: made.length }));
   }
-  console.log(JSON.stringify({ cell: `${side} ${fit} ${to}`, ms: best, mib: peak(), bytes: made.length }));
 }

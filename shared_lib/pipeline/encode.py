@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 import pyvips
 
+from shared_lib.pipeline import pillow
+from shared_lib.pipeline.animation import is_animated
 from shared_lib.pipeline.formats import Format
 from shared_lib.pipeline.recipe import Output
 
@@ -115,12 +117,10 @@ def _png(image: pyvips.Image, output: Output) -> bytes:
 
 
 def _webp(image: pyvips.Image, output: Output) -> bytes:
-    data: bytes = image.webpsave_buffer(
-        Q=output.quality or _QUALITY[Format.WEBP],
-        lossless=output.lossless,
-        effort=_effort(output, Format.WEBP, 6),
-        keep=_keep(output),
-    )
+    quality, effort = output.quality or _QUALITY[Format.WEBP], _effort(output, Format.WEBP, 6)
+    if _keep(output) == "none" and not is_animated(image):
+        return pillow.encode_webp(image, quality, effort, lossless=output.lossless)
+    data: bytes = image.webpsave_buffer(Q=quality, lossless=output.lossless, effort=effort, keep=_keep(output))
     return data
 
 

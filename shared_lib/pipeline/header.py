@@ -1,15 +1,26 @@
-"""Sizes read straight from a file's first bytes, for decoders that allocate a whole image when they are opened."""
+"""Sizes read straight from a file's first bytes, for decoders that allocate or refuse by them when they are opened."""
+
+import re
 
 from shared_lib.pipeline.formats import Format
 
+_ISPE = re.compile(rb"ispe\0\0\0\0(.{4})(.{4})", re.DOTALL)
+_META_BYTES = 4096  # where AVIF's properties are, before any pixel
 
-def claimed_size(data: bytes, real: Format) -> tuple[int, int] | None:
-    """Width and height, px, of a GIF's or WebP's canvas, 0 where the header makes no sense; None for other formats."""
+
+def claimed_size(data: bytes, real: Format) -> tuple[int, int]:
+    """Width and height, px, that a GIF's, WebP's or AVIF's canvas claims; 0 where the header makes no sense."""
     if real is Format.GIF:
         return _little(data[6:8]), _little(data[8:10])
     if real is Format.WEBP:
         return _webp_size(data)
-    return None
+    return _avif_size(data)
+
+
+def _avif_size(data: bytes) -> tuple[int, int]:
+    """The largest image spatial extents (ISO/IEC 23008-12, 6.5.3): smaller ones are tiles and previews."""
+    extents = [(int.from_bytes(w, "big"), int.from_bytes(h, "big")) for w, h in _ISPE.findall(data, 0, _META_BYTES)]
+    return max(extents, key=lambda size: size[0] * size[1], default=(0, 0))
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:

@@ -10,8 +10,9 @@ def is_truncated(data: bytes, real: Format) -> bool:
     """Tell whether the end of the image is missing. Bytes after the end do no harm: cameras append previews there."""
     if real is Format.JPEG:
         scan = _first_scan(data)
-        # In entropy-coded data 0xFF is followed by 0 or a restart marker, so this finds the end and nothing else.
-        return scan is None or data.find(_EOI, scan) < 0
+        # In entropy-coded data 0xFF is followed by 0 or a restart marker, so what is found after the first scan is an
+        # end. From behind, because that is where it is.
+        return scan is None or data.rfind(_EOI, scan) < 0
     return real is Format.PNG and data.rfind(_IEND) < 0
 
 

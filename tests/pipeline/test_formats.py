@@ -7,7 +7,7 @@ from pictures import FORMATS, RASTER_FORMATS, encode, photograph, plain, sample
 from shared_lib.errors import FailureCode, Rejected
 from shared_lib.pipeline import THUMBNAIL, DecoderBox, Recipe
 from shared_lib.pipeline.formats import Format, sniff
-from shared_lib.pipeline.recipe import Output
+from shared_lib.pipeline.recipe import PRESETS, Output
 
 OPAQUE = {"jpeg": "jpeg", "png": "png", "gif": "png", "webp": "webp", "avif": "jpeg", "tiff": "jpeg", "svg": "png"}
 TRANSPARENT = {"png": "png", "gif": "png", "webp": "webp", "avif": "png", "tiff": "png"}
@@ -65,6 +65,15 @@ def test_several_renditions_come_in_the_order_they_were_asked_for(box: DecoderBo
     assert [(r.name, r.width, r.height, r.recipe_hash) for r in renditions] == [
         (recipe.name, width, 50, recipe.hash) for recipe, width in zip(recipes, (300, 20, 100), strict=True)
     ]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_no_rendition_depends_on_what_else_is_asked_for(box: DecoderBox, name: str) -> None:
+    data, presets = encode(photograph(), name), list(PRESETS.values())
+
+    together = box.render(data, presets).renditions
+
+    assert [box.render(data, [preset]).renditions[0].data for preset in presets] == [each.data for each in together]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,120 @@
+"""Measure render() beside sharp and thumbor, and write docs/performance.md.
+
+    python benchmarks/pipeline/run.py [SECONDS_PER_CELL]
+
+Run in the project's environment, with node and npm on the path. Everything runs on one core, one contestant after the
+other for each file. Peers and photographs are kept in .data/benchmarks.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
+from typing import Any
+
+import sources
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+DATA = ROOT / ".data" / "benchmarks"
+REPORT = ROOT / "docs" / "performance.md"
+ENOUGH, WON = 1.05, 0.9  # times the faster peer
+
+Cells = dict[str, dict[str, Any]]
+
+
+def prepare_peers() -> None:
+    DATA.mkdir(parents=True, exist_ok=True)
+    for file in ("package.json", "sharp.mjs"):
+        shutil.copy(HERE / file, DATA)
+    subprocess.run(["npm", "install", "--silent"], cwd=DATA, check=True)
+    if not (DATA / "thumbor").exists():
+        venv.create(DATA / "thumbor", with_pip=True)
+        pip = [DATA / "thumbor" / "bin" / "pip", "install", "--quiet", "-r", HERE / "requirements.txt"]
+        subprocess.run(pip, check=True)
+
+
+def ask(command: list[str | Path], file: Path, seconds: str) -> Cells:
+    """One contestant's answers for one file; none if it cannot read it."""
+    alike = ["taskset", "-c", "0", "env", "VIPS_CONCURRENCY=1", "MALLOC_ARENA_MAX=2"]
+    done = subprocess.run([*alike, *command, file, seconds], capture_output=True, text=True, check=False, cwd=HERE)
+    return {answer["cell"]: answer for answer in map(json.loads, done.stdout.splitlines())}
+
+
+def compare(seconds: str) -> list[dict[str, Any]]:
+    thumbor = DATA / "thumbor" / "bin" / "python"
+    rows = []
+    for (name, megapixels), file in sources.make(DATA / "photographs").items():
+        ours = ask([sys.executable, "ours.py"], file, seconds)
+        sharp = ask(["node", DATA / "sharp.mjs"], file, seconds)
+        peers = [sharp, ask([thumbor, "thumbor_engine.py"], file, seconds)]
+        alone = ask([sys.executable, "codecs_alone.py"], file, seconds)
+        for cell, our in ours.items():
+            theirs = [peer[cell] for peer in peers if cell in peer]
+            row = {
+                "source": f"{name} {megapixels} MP",
+                "cell": cell,
+                "ours": our,
+                "peers": [peer.get(cell) for peer in peers],
+                "ratio": our["ms"] / min(their["ms"] for their in theirs),
+                "memory": our["mib"] / min(their["mib"] for their in theirs),
+                "sharp": our["ms"] / sharp[cell]["ms"],
+                "alone": our["ms"] / alone[cell]["ms"],
+            }
+            rows.append(row)
+            print(f"{row['source']:12} {cell:20} {row['ratio']:.2f} of the faster, {row['memory']:.2f} of the smaller")
+    return rows
+
+
+def measure_box() -> list[dict[str, Any]]:
+    files = [str(DATA / "photographs" / f"1mp.{suffix}") for suffix in ("jpg", "png", "webp", "avif")]
+    done = subprocess.run([sys.executable, "box.py", *files], capture_output=True, text=True, check=True, cwd=HERE)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def report(rows: list[dict[str, Any]], added: list[dict[str, Any]]) -> str:
+    def count(key: str, most: float) -> str:
+        return f"{sum(row[key] <= most for row in rows)} of {len(rows)}"
+
+    def timing(answer: dict[str, Any] | None) -> str:
+        return f"{answer['ms']:.1f} / {answer['mib']:.0f}" if answer else "-"
+
+    lines = [
+        "# Performance of the pipeline",
+        "",
+        "Written by `python benchmarks/pipeline/run.py`; do not edit. Processor time per image, the best of many runs,",
+        "on one core, and peak resident memory of the whole process. JPEG at quality 82, WebP at 80, for all alike.",
+        "",
+        "| | cells |",
+        "|---|---|",
+        f"| at most {ENOUGH} times sharp | {count('sharp', ENOUGH)} |",
+        f"| at most {ENOUGH} times the faster of sharp and thumbor | {count('ratio', ENOUGH)} |",
+        f"| below {WON} times the faster of the two | {count('ratio', WON)} |",
+        f"| memory at most 1.1 times the smaller of the two | {count('memory', 1.1)} |",
+        f"| at most 1.3 times decoding and encoding alone | {count('alone', 1.3)} |",
+        "",
+        "The decoder box adds "
+        + ", ".join(f"{one['added']:.2f} ms to {one['file']}" for one in added)
+        + " (wall clock, first quartiles).",
+        "",
+        "| source | rendition | ours ms / MiB | sharp | thumbor | time ratio | memory ratio | to codecs alone |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        sharp, thumbor = (timing(peer) for peer in row["peers"])
+        ratio = f"**{row['ratio']:.2f}**" if row["ratio"] <= ENOUGH else f"{row['ratio']:.2f} ✗"
+        lines.append(
+            f"| {row['source']} | {row['cell']} | {timing(row['ours'])} | {sharp} | {thumbor} | {ratio} "
+            f"| {row['memory']:.2f} | {row['alone']:.2f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    prepare_peers()
+    measured = compare(sys.argv[1] if len(sys.argv) > 1 else "1")
+    REPORT.parent.mkdir(exist_ok=True)
+    REPORT.write_text(report(measured, measure_box()))
+    print(f"written: {REPORT}")
