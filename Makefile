@@ -22,8 +22,9 @@ help:
 run: $(VENV)/ready-to-run
 	@exec $(BIN)/python -m infra.local
 
+# Two at a time: much of a test's time is spent waiting for the service.
 test: $(VENV)/ready-to-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile
 
 conformance: $(VENV)/ready-to-test
 	SCHEMATHESIS_EXAMPLES=2000 $(BIN)/python -m pytest tests/api/test_conformance.py

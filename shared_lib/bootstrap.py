@@ -60,7 +60,8 @@ def create_topics(told: Settings) -> None:
 def main(*words: str) -> int:
     """Answers the exit status; what went wrong is a sentence on standard error."""
     if words[:1] == ("new",):
-        command.revision(alembic_config(), message=" ".join(words[1:]))
+        number = len(list((MIGRATIONS / "versions").glob("*.py"))) + 1
+        command.revision(alembic_config(), message=" ".join(words[1:]), rev_id=f"{number:04}")
         return 0
     try:
         told = settings.load()
