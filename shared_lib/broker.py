@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.errors import KafkaError, TopicAlreadyExistsError
@@ -62,14 +63,26 @@ class Broker:
     def _administer(self) -> Iterator[KafkaAdminClient]:
         timeout = int(self._settings.publish_timeout_seconds * 1000)
         try:
-            with KafkaAdminClient(
-                bootstrap_servers=self._settings.bootstrap_servers,
-                bootstrap_timeout_ms=timeout,
-                request_timeout_ms=timeout,
-            ) as admin:
+            with KafkaAdminClient(**self._reach(), bootstrap_timeout_ms=timeout, request_timeout_ms=timeout) as admin:
                 yield admin
         except KafkaError as error:
             raise Unavailable("Kafka is out of reach") from error
+
+    def _reach(self) -> dict[str, Any]:
+        """Where the brokers are, and what they ask of a client."""
+        told = self._settings
+        reach = {
+            "bootstrap_servers": told.bootstrap_servers,
+            "security_protocol": told.security_protocol,
+            "ssl_cafile": told.ca_file,
+        }
+        if told.sasl_username and told.sasl_password:
+            reach |= {
+                "sasl_mechanism": told.sasl_mechanism,
+                "sasl_plain_username": told.sasl_username.get_secret_value(),
+                "sasl_plain_password": told.sasl_password.get_secret_value(),
+            }
+        return reach
 
     def close(self) -> None:
         if self._producer is not None:
@@ -82,7 +95,7 @@ class Broker:
                     raise Unavailable("Kafka is out of reach")
                 try:
                     self._producer = KafkaProducer(
-                        bootstrap_servers=self._settings.bootstrap_servers,
+                        **self._reach(),
                         client_id="image-processing",
                         acks="all",
                         bootstrap_timeout_ms=int(self._settings.publish_timeout_seconds * 1000),

@@ -4,6 +4,7 @@ One connection per thread, opened on first use and again after it broke. Stateme
 (`:name`) and answer rows as dictionaries.
 """
 
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -43,10 +44,26 @@ def parse_url(url: str) -> dict[str, Any]:
         "database": unquote(parts.path[1:]),
         "port": parts.port or 5432,
     }
-    socket_folder = parse_qs(parts.query).get("host", [""])[0]
+    query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+    socket_folder = query.get("host", "")
     if socket_folder.startswith("/"):
         return arguments | {"unix_sock": f"{socket_folder}/.s.PGSQL.{arguments['port']}"}
-    return arguments | {"host": parts.hostname or socket_folder or "127.0.0.1"}
+    return arguments | {
+        "host": parts.hostname or socket_folder or "127.0.0.1",
+        "ssl_context": _encryption(query.get("sslmode", "prefer"), query.get("sslrootcert")),
+    }
+
+
+def _encryption(mode: str, authorities: str | None) -> ssl.SSLContext | bool | None:
+    """What libpq's sslmode is to the driver; None is its own way to prefer."""
+    if mode in ("verify-ca", "verify-full"):
+        context = ssl.create_default_context(cafile=authorities)
+        context.check_hostname = mode == "verify-full"
+        return context
+    modes = {"disable": False, "prefer": None, "require": True}
+    if mode not in modes:
+        raise Unavailable(f"DATABASE_URL: sslmode is one of {', '.join(modes)}, verify-ca, verify-full")
+    return modes[mode]
 
 
 class Transaction:

@@ -7,7 +7,7 @@ Each field is one environment variable: the branch's prefix and the field's name
 from functools import cache
 from typing import Annotated, Literal, cast
 
-from pydantic import BaseModel, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 Seconds = Annotated[float, Field(gt=0)]
@@ -35,7 +35,10 @@ class Database(Branch):
     model_config = SettingsConfigDict(env_prefix="DATABASE_")
 
     url: SecretStr
-    """`postgresql://user:password@host:port/name`; a Unix socket's directory goes in `?host=`."""
+    """
+    `postgresql://user:password@host:port/name`; a Unix socket's directory goes in `?host=`. `?sslmode=` is libpq's:
+    `disable`, `prefer` (default), `require`, `verify-ca`, `verify-full`, with `&sslrootcert=FILE` or the system's.
+    """
     connect_timeout_seconds: Seconds = 5
 
 
@@ -63,11 +66,24 @@ class Kafka(Branch):
     model_config = SettingsConfigDict(env_prefix="KAFKA_")
 
     bootstrap_servers: str
+    sasl_username: SecretStr | None = None
+    sasl_password: SecretStr | None = None
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    ca_file: str | None = None
+    """Whose word makes a broker's certificate good, as a PEM file. Unset: the system's authorities."""
     publish_timeout_seconds: Seconds = 5
     """The longest that a request waits for Kafka; past it the row alone carries the news."""
     partitions: int = Field(default=12, ge=1)
     """How many partitions bootstrap gives a topic: the ceiling for consumers in one group."""
     replication_factor: int = Field(default=1, ge=1)
+
+    @field_validator("security_protocol")
+    @classmethod
+    def sasl_takes_credentials(cls, protocol: str, others: ValidationInfo) -> str:
+        if protocol.startswith("SASL") and not (others.data.get("sasl_username") and others.data.get("sasl_password")):
+            raise ValueError("SASL takes KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD")
+        return protocol
 
 
 class Http(Branch):
