@@ -1,0 +1,113 @@
+"""What an image costs: processor time by part of the service. docs/deploy.md calculates from it.
+
+    python -m benchmarks.cost [--images 100]
+
+Starts the service with an empty data folder, uploads photographs of two sizes, waits until all have ended, and compares
+each part's processor time before and after. With S3_ENDPOINT_URL and KAFKA_BOOTSTRAP_SERVERS set, as `make minio` and
+`make kafka` say, it is those that are measured.
+"""
+
+import argparse
+import io
+import os
+import tempfile
+import time
+from collections import defaultdict
+from operator import itemgetter
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psutil
+from PIL import Image
+
+from benchmarks.throughput import count_ended, make_photographs, serve, upload
+
+SIZES = {(1200, 900): 88, (4000, 3000): 92}  # px, and JPEG quality: what a web page holds, and what a camera gives
+CLIENTS = 4
+NAMES = {
+    "infra.local.front_door": "API",
+    "infra.local.eventing": "event source (Knative's dispatcher)",
+    "postgres": "PostgreSQL",
+    "weed": "S3 (SeaweedFS)",
+    "tansu": "Kafka (Tansu)",
+}
+
+
+def parts_of(service: int) -> dict[int, str]:
+    """Every process of the service, and what it is a part of."""
+    parts = {pid: name for pid, name in map(_elsewhere, ("S3_ENDPOINT_URL", "KAFKA_BOOTSTRAP_SERVERS")) if pid}
+    for process in psutil.Process(service).children(recursive=True):
+        try:
+            command, function = " ".join(process.cmdline()), process.environ().get("K_SERVICE")
+            family = [process, *process.children(recursive=True)] if function else [process]
+        except psutil.Error:
+            continue  # it has ended meanwhile
+        part = function or next((name for known, name in NAMES.items() if known in command), None)
+        # A decoder knows nothing of what it works for: it counts as its parent does.
+        parts |= {each.pid: part for each in family if part}
+    return parts
+
+
+def _elsewhere(variable: str) -> tuple[int, str]:
+    """The process that listens at an address that is given; 0 if none is."""
+    if not (address := os.environ.get(variable)):
+        return 0, ""
+    port = urlsplit(address if "//" in address else f"//{address}").port
+    [listener] = {
+        each.pid
+        for each in psutil.net_connections("tcp")
+        if each.status == psutil.CONN_LISTEN and each.laddr and each.laddr.port == port and each.pid
+    }
+    return listener, "S3" if variable.startswith("S3") else "Kafka"
+
+
+def spent(parts: dict[int, str]) -> dict[str, float]:
+    """Seconds of processor time, by part."""
+    seconds: dict[str, float] = defaultdict(float)
+    for pid, name in parts.items():
+        try:
+            times = psutil.Process(pid).cpu_times()
+        except psutil.Error:
+            continue
+        seconds[name] += times.user + times.system
+    return seconds
+
+
+def resize(photograph: bytes, size: tuple[int, int]) -> bytes:
+    """The photograph in this size, and with a sensor's noise, which is most of what a large file holds."""
+    with Image.open(io.BytesIO(photograph)) as picture, io.BytesIO() as file:
+        noise = Image.effect_noise(size, 64).convert("RGB")
+        Image.blend(picture.resize(size), noise, 0.08).save(file, "JPEG", quality=SIZES[size])
+        return file.getvalue()
+
+
+def measure(service: int, photographs: list[bytes]) -> tuple[dict[str, float], float]:
+    """Seconds by part for all of these, and by the clock until the last had ended."""
+    before, ended, began = spent(parts_of(service)), count_ended(), time.perf_counter()
+    upload(photographs, CLIENTS)
+    while count_ended() < ended + len(photographs):
+        time.sleep(0.1)
+    clock = time.perf_counter() - began
+    after = spent(parts_of(service))
+    return {part: seconds - before.get(part, 0) for part, seconds in after.items()}, clock
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=100)
+    count = parser.parse_args().images
+    photographs = make_photographs(count)
+    with tempfile.TemporaryDirectory(prefix="cost-") as folder, serve(Path(folder)) as service:
+        for size in SIZES:
+            resized = [resize(photograph, size) for photograph in photographs]
+            measure(service.pid, resized[:4])  # so that every decoder has its codecs
+            seconds, clock = measure(service.pid, resized)
+            kilobytes = sum(map(len, resized)) / count / 1000
+            print(f"{count} photographs of {size[0]}x{size[1]} px, {kilobytes:.0f} kB on average")
+            print(f"  {count / clock:6.1f} images/s end to end, on {os.cpu_count()} cores with everything on them")
+            for part, each in sorted(seconds.items(), key=itemgetter(1), reverse=True):
+                print(f"  {each / count * 1000:6.1f} ms  {part}")
+
+
+if __name__ == "__main__":
+    main()
