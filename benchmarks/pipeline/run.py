@@ -16,6 +16,8 @@ from typing import Any
 
 import sources
 
+from shared_lib.pipeline.box import ENVIRONMENT
+
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 DATA = ROOT / ".data" / "benchmarks"
@@ -38,7 +40,7 @@ def prepare_peers() -> None:
 
 def ask(command: list[str | Path], file: Path, seconds: str) -> Cells:
     """One contestant's answers for one file; none if it cannot read it."""
-    alike = ["taskset", "-c", "0", "env", "VIPS_CONCURRENCY=1", "MALLOC_ARENA_MAX=2"]
+    alike = ["taskset", "-c", "0", "env", *(f"{name}={value}" for name, value in ENVIRONMENT.items())]
     done = subprocess.run([*alike, *command, file, seconds], capture_output=True, text=True, check=False, cwd=HERE)
     return {answer["cell"]: answer for answer in map(json.loads, done.stdout.splitlines())}
 
