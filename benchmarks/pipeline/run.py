@@ -40,19 +40,21 @@ def prepare_peers() -> None:
 
 def ask(command: list[str | Path], file: Path, seconds: str) -> Cells:
     """One contestant's answers for one file; none if it cannot read it."""
-    alike = ["taskset", "-c", "0", "env", *(f"{name}={value}" for name, value in ENVIRONMENT.items())]
-    done = subprocess.run([*alike, *command, file, seconds], capture_output=True, text=True, check=False, cwd=HERE)
+    done = subprocess.run(
+        ["taskset", "-c", "0", *command, file, seconds], capture_output=True, text=True, check=False, cwd=HERE
+    )
     return {answer["cell"]: answer for answer in map(json.loads, done.stdout.splitlines())}
 
 
 def compare(seconds: str) -> list[dict[str, Any]]:
     thumbor = DATA / "thumbor" / "bin" / "python"
+    as_in_the_box = [f"{name}={value}" for name, value in ENVIRONMENT.items()]
     rows = []
     for (name, megapixels), file in sources.make(DATA / "photographs").items():
-        ours = ask([sys.executable, "ours.py"], file, seconds)
+        ours = ask(["env", *as_in_the_box, sys.executable, "ours.py"], file, seconds)
         sharp = ask(["node", DATA / "sharp.mjs"], file, seconds)
         peers = [sharp, ask([thumbor, "thumbor_engine.py"], file, seconds)]
-        alone = ask([sys.executable, "codecs_alone.py"], file, seconds)
+        alone = ask(["env", *as_in_the_box, sys.executable, "codecs_alone.py"], file, seconds)
         for cell, our in ours.items():
             theirs = [peer[cell] for peer in peers if cell in peer]
             row = {
