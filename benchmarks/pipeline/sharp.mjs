@@ -1,4 +1,4 @@
-// sharp's side of the benchmark: node sharp.mjs FILE SECONDS, prints one JSON line per cell. See cells.py.
+// sharp's side of the benchmark: node sharp.mjs FILE SECONDS FOLDER, as cells.py has it.
 import { readFileSync, writeFileSync } from "node:fs";
 import sharp from "sharp";
 
@@ -7,7 +7,7 @@ sharp.cache(false);
 
 const SIZES = [[100, "cover"], [800, "inside"], [1600, "inside"]];
 const QUALITY = { jpeg: 82, webp: 80 };
-const [file, seconds] = process.argv.slice(2);
+const [file, seconds, folder] = process.argv.slice(2);
 const data = readFileSync(file);
 
 const render = (side, fit, to) =>
@@ -22,6 +22,7 @@ const peak = () => Number(readFileSync("/proc/self/status", "utf8").match(/VmHWM
 for (const [side, fit] of SIZES) {
   for (const to of ["jpeg", "webp"]) {
     const made = await render(side, fit, to);
+    writeFileSync(`${folder}/${side}-${fit}.${to}`, made);
     writeFileSync("/proc/self/clear_refs", "5"); // the peak starts anew
     let best = Infinity;
     const end = Date.now() + seconds * 1000;

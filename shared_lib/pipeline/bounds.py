@@ -33,3 +33,12 @@ def bound_frames(frames: int, width: int, height: int, limits: Limits) -> None:
             f"The animation has {frames:,} frames of {width:,} x {height:,} = {frames * width * height:,} pixels; at "
             f"most {limits.max_frames:,} frames are allowed, and {limits.max_pixels:,} pixels together.",
         )
+
+
+def bound_bytes(together: int, limits: Limits) -> None:
+    """Raise Rejected when all renditions of an image have too many bytes together."""
+    if together > limits.max_output_bytes:
+        raise Rejected(
+            FailureCode.FILE_TOO_LARGE,
+            f"The renditions have {together:,} bytes together; at most {limits.max_output_bytes:,} are allowed.",
+        )

@@ -20,11 +20,11 @@ from shared_lib.pipeline.truncation import is_truncated
 
 # The loader is named by what we sniffed: libvips never gets to choose one of its many others.
 _LOADERS = {
-    Format.JPEG: "jpegload_buffer",
-    Format.PNG: "pngload_buffer",
-    Format.GIF: "gifload_buffer",
-    Format.WEBP: "webpload_buffer",
-    Format.TIFF: "tiffload_buffer",
+    Format.JPEG: "jpegload_source",
+    Format.PNG: "pngload_source",
+    Format.GIF: "gifload_source",
+    Format.WEBP: "webpload_source",
+    Format.TIFF: "tiffload_source",
 }
 _ANIMATED = {Format.GIF, Format.WEBP}
 _AVERAGE_ROOM = 2  # times the needed size, px; what a plain average leaves for the resampling that follows
@@ -206,5 +206,6 @@ def _draw(source: Source, scale: float) -> pyvips.Image:
 
 
 def _load(data: bytes, real: Format, **options: float | str) -> pyvips.Image:
+    source = pyvips.Source.new_from_memory(data)  # unlike a buffer, which pyvips copies
     # "error", not sharp's "warning": libtiff warns of every private tag.
-    return getattr(pyvips.Image, _LOADERS[real])(data, **{"access": "sequential", "fail_on": "error"} | options)
+    return getattr(pyvips.Image, _LOADERS[real])(source, **{"access": "sequential", "fail_on": "error"} | options)

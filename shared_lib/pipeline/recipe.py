@@ -13,7 +13,6 @@ from shared_lib.pipeline.operations import Operation, Resize, Trim
 _REVISION = 1
 """Raised when the same recipe gives other pixels than before, so that old renditions are not mistaken for new ones."""
 
-
 _LOSSY = {Format.JPEG, Format.WEBP, Format.AVIF}
 # What each option needs; a format that is chosen later (`source`, `auto`) takes of them what it can.
 _UNDERSTOOD_BY = {
@@ -52,7 +51,6 @@ class Output(BaseModel, frozen=True, extra="forbid", alias_generator=to_camel, p
     metadata: Literal["strip", "keep", "copyright"] = "strip"
     profile: Literal["srgb", "keep"] = "srgb"
     """`keep`: colours stay in the source's ICC profile, which is embedded."""
-
     animation: Literal["still", "keep"] = "still"
     """`still` takes the first frame; `keep` all of them, of a GIF or WebP into either."""
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pyvips
 
 from shared_lib.pipeline.animation import join, split
-from shared_lib.pipeline.bounds import bound, bound_frames, bound_output
+from shared_lib.pipeline.bounds import bound, bound_bytes, bound_frames, bound_output
 from shared_lib.pipeline.colour import to_srgb
 from shared_lib.pipeline.decode import Source, Way, cheapest_scale, complaints_of, decode, inspect, is_only_untidy
 from shared_lib.pipeline.effects import apply
@@ -35,6 +35,7 @@ def render(data: bytes, recipes: Sequence[Recipe], limits: Limits) -> Rendered:
             if not is_only_untidy(error):
                 raise
             renditions = _render_all(replace(source, is_untidy=True), recipes, limits)
+    bound_bytes(sum(len(rendition.data) for rendition in renditions), limits)
     return Rendered(source.format, width, height, renditions)
 
 

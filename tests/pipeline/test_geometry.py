@@ -37,8 +37,13 @@ def test_any_size_can_be_asked_for(box: DecoderBox, width: int, height: int, to_
 
 
 @pytest.mark.parametrize("size", [(1, 30_000), (30_000, 1), (2, 20_001), (29_999, 3)])
-def test_the_longest_strip_takes_no_longer(box: DecoderBox, size: tuple[int, int]) -> None:
-    (thumbnail,) = box.render(encode(plain(*size, 10, 20, 30), "png"), [THUMBNAIL]).renditions
+@pytest.mark.parametrize("gravity", ["centre", "smart", "south-east"])
+def test_the_longest_strip_takes_no_longer(box: DecoderBox, size: tuple[int, int], gravity: str) -> None:
+    recipe = Recipe.model_validate(
+        {"name": "x", "operations": [{"kind": "resize", "width": 100, "height": 100, "gravity": gravity}]}
+    )
+
+    (thumbnail,) = box.render(encode(plain(*size, 10, 20, 30), "png"), [recipe]).renditions
 
     assert colour_at(decode(thumbnail.data), 50, 50) == [10, 20, 30]
 

@@ -9,6 +9,7 @@ from shared_lib.pipeline.effects.channels import opaque_or_not, premultiplied
 
 _KERNEL_RADIUS = 3  # px, of Lanczos 3
 _WASTE = 4  # times the area of the result; what a cover may scale in vain before the source is cut first
+_SMART_WASTE = 20  # the same for a smart cover, which must see everything; beyond it the middle is taken
 _SHARES = {"north": (0.5, 0.0), "east": (1.0, 0.5), "south": (0.5, 1.0), "west": (0.0, 0.5), "centre": (0.5, 0.5)}
 _SHARES |= {"north-east": (1.0, 0.0), "south-east": (1.0, 1.0), "south-west": (0.0, 1.0), "north-west": (0.0, 0.0)}
 
@@ -46,10 +47,11 @@ def _cover(do: op.Resize, image: pyvips.Image, scale: float) -> pyvips.Image:
     if not do.enlarge:
         width, height = min(width, image.width), min(height, image.height)
     size = max(width, round(image.width * scale)), max(height, round(image.height * scale))
-    if do.gravity == "smart":
+    waste = size[0] * size[1] / (width * height)
+    if do.gravity == "smart" and waste <= _SMART_WASTE:
         return _resample(image, *size).copy_memory().smartcrop(width, height, interesting="attention")
     left, top = _offset(do.gravity, size, (width, height))
-    if size[0] * size[1] > _WASTE * width * height:
+    if waste > _WASTE:
         return _cover_part(image, scale, (left, top, width, height))
     return _resample(image, *size).crop(left, top, width, height)
 
@@ -146,5 +148,5 @@ def _offset(gravity: op.Gravity, outer: tuple[int, int], inner: tuple[int, int])
         centre = (gravity.x * outer[0], gravity.y * outer[1])
         wanted = [round(at - size / 2) for at, size in zip(centre, inner, strict=True)]
         return max(0, min(wanted[0], outer[0] - inner[0])), max(0, min(wanted[1], outer[1] - inner[1]))
-    across, down = _SHARES[gravity]
+    across, down = _SHARES.get(gravity, _SHARES["centre"])
     return int((outer[0] - inner[0]) * across), int((outer[1] - inner[1]) * down)
