@@ -56,3 +56,15 @@ def test_a_changed_setting_is_a_new_revision(name: str) -> None:
 
 def test_production_holds_no_secret() -> None:
     assert of_kind(overlay("production"), "Secret") == {}
+
+
+def test_nothing_may_talk_that_no_policy_lets(tmp_path: Path) -> None:
+    objects = combine(tmp_path, max(COMBINATIONS, key=len))
+    policies = of_kind(objects, "NetworkPolicy")
+    named = [
+        policy["spec"]["podSelector"].get("matchLabels", {}).get("app.kubernetes.io/name")
+        for policy in policies.values()
+    ]
+
+    assert policies["nothing-by-default"]["spec"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+    assert {*of_kind(objects, "StatefulSet"), *of_kind(objects, "Deployment")} <= {*named}
