@@ -1,6 +1,7 @@
 # Everything there is to do, by hand and in CI: `make`, then one of
 #   run                 the whole service on this machine (PORT, HOST, DATA_DIR are settings)
 #   test                all tests, on real services, in a few minutes
+#   test-by-address     the API's and processing's, on the services that variables name; see `make kafka`
 #   conformance         the API against its description, 2,000 cases an operation
 #   bench               throughput with and without kills, cold starts
 #   check               lint, format, types, floors
@@ -17,7 +18,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 help:
-	@sed -n '2,13s/^# *//p' Makefile
+	@sed -n '2,14s/^# *//p' Makefile
 
 run: $(VENV)/ready-to-run
 	@exec $(BIN)/python -m infra.local
@@ -25,6 +26,10 @@ run: $(VENV)/ready-to-run
 # Two at a time: much of a test's time is spent waiting for the service.
 test: $(VENV)/ready-to-test
 	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile
+
+# One process: two machines that share a Kafka would take each other's events.
+test-by-address: $(VENV)/ready-to-test
+	$(BIN)/python -m pytest tests/api tests/processing tests/rooms
 
 conformance: $(VENV)/ready-to-test
 	SCHEMATHESIS_EXAMPLES=2000 $(BIN)/python -m pytest tests/api/test_conformance.py
@@ -83,4 +88,4 @@ $(VENV)/ready-to-test: tests/requirements.txt $(VENV)/ready-to-run
 		{ echo "The browser tests need Chromium: install it (Debian: sudo apt install chromium)." >&2; exit 1; }
 	@touch $@
 
-.PHONY: help run test conformance bench check migrate migration reset kafka minio contracts clean
+.PHONY: help run test test-by-address conformance bench check migrate migration reset kafka minio contracts clean
