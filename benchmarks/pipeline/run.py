@@ -131,7 +131,7 @@ def report(rows: list[dict[str, Any]], added: list[dict[str, Any]]) -> str:
         "",
         "The decoder box adds "
         + ", ".join(f"{one['added']:.2f} ms to {one['file']}" for one in added)
-        + " (wall clock, first quartiles).",
+        + " (by the clock, best of 100 each).",
         "",
         *WHY,
         "",
