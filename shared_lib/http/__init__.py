@@ -17,7 +17,7 @@ import flask
 from werkzeug.exceptions import HTTPException
 
 from shared_lib import observability, openapi, runtime
-from shared_lib.errors import ServiceError, TooLarge, look_up
+from shared_lib.errors import ServiceError, look_up
 from shared_lib.http.inputs import UploadedFile, drain, match, read_inputs
 from shared_lib.http.refusals import (
     STATUS,
@@ -68,13 +68,16 @@ def endpoint(  # noqa: PLR0913  each is one thing that OpenAPI needs to be told
 
         @functools.wraps(handler)  # functions-framework finds and registers us by __name__
         def edge(request: flask.Request) -> flask.Response:
-            return _serve(request, handler, declaration)
+            return _serve(request, declaration, lambda rt: _answer(rt, request, handler, declaration))
 
         edge.declaration = declaration  # type: ignore[attr-defined]
         if flask.has_app_context():
             # functions-framework runs the module inside its app's context. What its catch-all route does not catch
-            # (a path with a line break) would be answered by Flask, as a page.
-            flask.current_app.register_error_handler(HTTPException, lambda error: _refuse_http(error, declaration))
+            # (a path with a line break, /favicon.ico) would be answered by Flask, as a page.
+            flask.current_app.register_error_handler(
+                HTTPException,
+                lambda error: _serve(flask.request, declaration, lambda _rt: _refuse_http(error, declaration)),
+            )
         return edge
 
     return decorate
@@ -111,14 +114,17 @@ def _implied(declared: dict[str, Any]) -> dict[int, str]:
     return implied
 
 
-def _serve(request: flask.Request, handler: Callable[..., Any], declaration: Declaration) -> flask.Response:
+def _serve(
+    request: flask.Request, declaration: Declaration, answer: Callable[[runtime.Runtime], flask.Response]
+) -> flask.Response:
     rt = runtime.current()
     given = request.headers.get("X-Request-Id", "")
     request_id = given if _REQUEST_ID.fullmatch(given) else str(uuid.uuid4())
     started = time.perf_counter()
     fields = {"request": request_id, "function": declaration.name}
     with observability.context(traceparent=request.headers.get("traceparent"), **fields):
-        response = _answer(rt, request, handler, declaration)
+        response = answer(rt)
+        drain(request)
         log.info(
             "request",
             method=request.method,
@@ -143,8 +149,6 @@ def _answer(
         inputs = read_inputs(request, declaration, arguments, rt.settings.processing.max_upload_bytes)
         return render(request, handler(rt, **inputs), declaration, rt.settings.http)
     except ServiceError as error:
-        if isinstance(error, TooLarge):
-            drain(request)
         return refuse(look_up(STATUS, error, 500), error, declaration.errors)
     except HTTPException as error:
         return _refuse_http(error, declaration)

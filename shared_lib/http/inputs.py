@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,11 +88,14 @@ def _read_query(request: flask.Request, known: type[BaseModel]) -> dict[str, str
 
 
 def _read_json(request: flask.Request) -> bytes:
-    request.max_content_length = MAX_JSON
+    too_large = TooLarge(f"The body is too large. Maximum size is {MAX_JSON // 1024} KB")
+    request.max_content_length = MAX_JSON + 1
     try:
         data = request.get_data()
     except RequestEntityTooLarge as error:
-        raise TooLarge(f"The body is too large. Maximum size is {MAX_JSON // 1024} KB") from error
+        raise too_large from error
+    if len(data) > MAX_JSON:  # Werkzeug just cuts off what comes in chunks
+        raise too_large
     if not request.is_json:
         raise Unsupported("Send JSON, with Content-Type: application/json")
     return data
@@ -111,6 +115,8 @@ def _read_form(request: flask.Request, limit: int) -> tuple[dict[str, str], Uplo
         part = request.files.get("file")
         fields = request.form.to_dict()
     except RequestEntityTooLarge as error:
+        if request.stream.tell() >= request.max_content_length:  # a body in chunks does not tell its length before
+            raise too_large from error
         raise Invalid("The form has a field that is too large, or too many fields") from error
     if part is None:
         return fields, None
@@ -122,9 +128,16 @@ def _read_form(request: flask.Request, limit: int) -> tuple[dict[str, str], Uplo
 
 
 def drain(request: flask.Request) -> None:
-    """Read a refused body to its end, within reason: a client that is still sending would not see the answer."""
-    stream, left = request.environ["wsgi.input"], min(request.content_length or 0, MAX_DRAINED)
-    while left > 0 and (piece := stream.read(min(left, 256 * 1024))):
-        left -= len(piece)
-    request.max_content_length = None
-    request.environ |= {"wsgi.input": io.BytesIO(), "CONTENT_LENGTH": "0"}
+    """
+    Read what is left of a body to its end, within reason, and keep nothing of it.
+
+    A client that is still sending would not see the answer, and functions-framework, after every request, reads
+    into memory whatever is left, however much it is.
+    """
+    stream, left = request.environ["wsgi.input"], MAX_DRAINED
+    if not request.environ.get("wsgi.input_terminated"):
+        left = min(left, request.content_length or 0)
+    with suppress(OSError):  # the client has gone, or its chunks make no sense
+        while left > 0 and (piece := stream.read(min(left, 256 * 1024))):
+            left -= len(piece)
+    request.stream = io.BytesIO()
