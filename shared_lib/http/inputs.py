@@ -34,10 +34,11 @@ class UploadedFile:
 def match(request: flask.Request, declaration: Declaration) -> tuple[str, dict[str, str]]:
     """The path template that the request fits, and what stands in its braces."""
     for path in declaration.paths:
-        names = re.findall(r"{(\w+)}", path)
-        found = re.fullmatch(re.sub(r"{\w+}", "([^/]+)", path), request.path)
+        # Every other piece is a name; those between are to be found as they are.
+        pieces = re.split(r"{(\w+)}", path)
+        found = re.fullmatch("([^/]+)".join(map(re.escape, pieces[::2])), request.path)
         if found:
-            return path, dict(zip(names, found.groups(), strict=True))
+            return path, dict(zip(pieces[1::2], found.groups(), strict=True))
     raise NotFound(f"There is nothing at {request.path}", code="no_such_path")
 
 

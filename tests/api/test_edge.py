@@ -46,7 +46,19 @@ def test_a_browser_of_another_origin_may_call(platform: Platform, path: str) -> 
     assert response.headers["Access-Control-Allow-Headers"] == "content-type"
 
 
-@pytest.mark.parametrize("path", ["/", "/nothing", "/api/v1", "/api/v1/images/a/b/c", "/api-docs/../../etc/passwd"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/nothing",
+        "/api/v1",
+        "/api/v1/images/a/b/c",
+        "/api-docs/../../etc/passwd",
+        "/api-docs/" + "a" * 300,
+        "/api-docs/%2e%2e",
+        "/openapiXjson",
+    ],
+)
 def test_an_unknown_path_is_404_in_json(platform: Platform, path: str) -> None:
     response = requests.get(platform.url + path, timeout=10)
 
