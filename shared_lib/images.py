@@ -31,6 +31,7 @@ EXTENSIONS = ("jpg", "jpeg", "png", "gif", "webp", "svg", "avif", "tiff")
 MAX_FILENAME = 255
 """Characters."""
 
+_IMAGE_TYPE = re.compile(r"image/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}")  # RFC 6838, in lower case
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NO_CONTROL = {"pattern": r"^[^\u0000-\u001f\u007f]*$"}
 _NO_NUL = {"pattern": r"^[^\u0000]*$"}
@@ -261,7 +262,7 @@ def check_upload(filename: str, content_type: str, size: int) -> None:
     if filename.rpartition(".")[2].lower() not in EXTENSIONS or "." not in filename:
         allowed = ", ".join(f".{extension}" for extension in EXTENSIONS)
         raise Unsupported(f"Only these file types are allowed: {allowed}", code="extension_not_allowed")
-    if not content_type.startswith("image/"):
+    if not _IMAGE_TYPE.fullmatch(content_type):
         raise Unsupported("Only image files are allowed", code="not_an_image")
     if _CONTROL.search(filename):
         raise Invalid("filename: must not contain control characters")

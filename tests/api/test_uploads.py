@@ -110,6 +110,9 @@ def test_processing_what_was_never_uploaded_is_the_contracts_404(api: Api) -> No
         ),
         ("jpg", "image/jpeg", b"x", 415, None),
         ("a.jpg", "application/pdf", b"x", 415, "Only image files are allowed"),
+        ("a.jpg", "image/", b"x", 415, "Only image files are allowed"),
+        ("a.jpg", "image/a\x01b", b"x", 415, "Only image files are allowed"),
+        ("a.jpg", "image/\u00e9", b"x", 415, "Only image files are allowed"),
         ("a" * 252 + ".jpg", "image/jpeg", b"x", 415, "Filename is too long (max 255 characters)"),
     ],
 )
