@@ -21,6 +21,20 @@ from shared_lib.settings import Kafka as KafkaSettings
 _REST_SECONDS = 5  # after a failure, further callers are told at once instead of each waiting out the time
 
 
+class _Admin(KafkaAdminClient):  # type: ignore[misc]  # kafka-python ships no types
+    """kafka-python's own forgets its thread and its sockets when no broker answers; this one ends them."""
+
+    _closed = False  # or close() would think that there is nothing to close yet
+
+    def __init__(self, **told: Any) -> None:  # noqa: ANN401  as the client takes it
+        try:
+            super().__init__(**told)
+        except KafkaError:
+            with suppress(AttributeError):  # it had not come to that
+                self.close()
+            raise
+
+
 class Broker:
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
@@ -40,7 +54,7 @@ class Broker:
             sent = self._connect().send(event.topic, value=value, key=key, headers=headers)
             sent.get(timeout=self._settings.publish_timeout_seconds)
         except KafkaError as error:
-            self._resting_until = time.monotonic() + _REST_SECONDS
+            self._rest()
             raise Unavailable("Kafka is out of reach") from error
 
     def ping(self) -> None:
@@ -63,7 +77,7 @@ class Broker:
     def _administer(self) -> Iterator[KafkaAdminClient]:
         timeout = int(self._settings.publish_timeout_seconds * 1000)
         try:
-            with KafkaAdminClient(**self._reach(), bootstrap_timeout_ms=timeout, request_timeout_ms=timeout) as admin:
+            with _Admin(**self._reach(), bootstrap_timeout_ms=timeout, request_timeout_ms=timeout) as admin:
                 yield admin
         except KafkaError as error:
             raise Unavailable("Kafka is out of reach") from error
@@ -89,19 +103,23 @@ class Broker:
             self._producer.close(timeout=self._settings.publish_timeout_seconds)
 
     def _connect(self) -> KafkaProducer:
+        timeout = int(self._settings.publish_timeout_seconds * 1000)
         with self._making:
+            if time.monotonic() < self._resting_until:
+                raise Unavailable("Kafka is out of reach")
             if self._producer is None:
-                if time.monotonic() < self._resting_until:
-                    raise Unavailable("Kafka is out of reach")
                 try:
                     self._producer = KafkaProducer(
                         **self._reach(),
                         client_id="image-processing",
                         acks="all",
-                        bootstrap_timeout_ms=int(self._settings.publish_timeout_seconds * 1000),
-                        max_block_ms=int(self._settings.publish_timeout_seconds * 1000),
+                        bootstrap_timeout_ms=timeout,
+                        max_block_ms=timeout,
                     )
-                except KafkaError as error:
-                    self._resting_until = time.monotonic() + _REST_SECONDS
-                    raise Unavailable("Kafka is out of reach") from error
+                except KafkaError:
+                    self._rest()  # before those who wait behind us have their turn
+                    raise
             return self._producer
+
+    def _rest(self) -> None:
+        self._resting_until = time.monotonic() + _REST_SECONDS

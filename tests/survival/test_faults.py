@@ -1,14 +1,21 @@
 """What is taken in is not lost, whichever part dies or goes away, and what was there is there after a restart."""
 
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import psutil
 import pytest
 import requests
 from service import Api, Platform, make_photo, start_platform, wait_for
+
+from shared_lib.broker import Broker
+from shared_lib.errors import Unavailable
+from shared_lib.events import ProcessingRequested
+from shared_lib.settings import Kafka
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +81,32 @@ def test_an_upload_succeeds_while_kafka_is_away_and_is_processed_when_it_is_back
             lambda status: status == "succeeded",
             seconds=90,
         )
+
+
+def test_kafka_that_is_away_is_waited_for_once_and_leaks_nothing(machine: Platform) -> None:
+    servers = machine.environment["KAFKA_BOOTSTRAP_SERVERS"]
+    broker = Broker(Kafka(bootstrap_servers=servers, publish_timeout_seconds=1))
+    event = ProcessingRequested(uuid=uuid4())
+    broker.publish(event, function="test")
+    [process] = find_processes(machine, name="tansu")
+    process.send_signal(signal.SIGSTOP)
+    try:
+        with pytest.raises(Unavailable):
+            broker.publish(event, function="test")
+        began = time.monotonic()
+        with pytest.raises(Unavailable):
+            broker.publish(event, function="test")
+        assert time.monotonic() - began < 0.5
+
+        threads = threading.active_count()
+        with pytest.raises(Unavailable):
+            broker.ping()
+        assert threading.active_count() == threads
+    finally:
+        process.send_signal(signal.SIGCONT)
+    time.sleep(5)
+    broker.publish(event, function="test")
+    broker.close()
 
 
 def test_health_names_the_part_that_is_out_of_reach(machine: Platform, client: Api) -> None:
