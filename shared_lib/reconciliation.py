@@ -1,13 +1,14 @@
 """Make what should be true, true: find what events missed, repair it, and count what was repaired.
 
-Every step may run twice at once and be killed anywhere: it ends in the same state. A step looks at no more than a
-batch; the next tick goes on.
+Every step may run twice at once and be killed anywhere: it ends in the same state. What the database finds comes in
+batches, and the next tick goes on; the inbox, which is nearly empty when all is well, is looked through as a whole.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 from uuid import UUID
 
 from shared_lib import observability
@@ -22,6 +23,9 @@ log = observability.get_logger()
 
 FUNCTION = "reconcile_images"
 URL_SKEW_SECONDS = 900  # a PUT that began in time may end this much after its URL (S3 allows 15 min of clock skew)
+TOLERATED_FAILURES = 20  # in one step; as many are no longer single items' faults
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,8 @@ class Reconciliation:
     drift: Drift
     workflow: Workflow
     settings: Processing
+    settling: timedelta = timedelta(hours=1)
+    """How old an object in the gallery must be before no row's naming it means anything: a worker may be about to."""
 
     def run(self, *, everything: bool) -> dict[str, int]:
         """
@@ -61,7 +67,9 @@ class Reconciliation:
     def _request_overdue(self) -> Iterator[str]:
         """Images whose event was lost, or whose worker died: ask again; those whose object never came: fail."""
         patience = timedelta(seconds=self.settings.missing_object_seconds)
-        for uuid, created_at in self.drift.find_overdue(self.settings.pending_grace_seconds):
+
+        def repair(overdue: tuple[UUID, datetime]) -> Iterator[str]:
+            uuid, created_at = overdue
             if self.workflow.inbox.look(str(uuid)):
                 yield from self._request(uuid)
             elif created_at < datetime.now(UTC) - patience and self.workflow.images.fail(
@@ -69,56 +77,68 @@ class Reconciliation:
             ):
                 yield "upload_missing"
 
+        return _one_by_one(self.drift.find_overdue(self.settings.pending_grace_seconds), repair)
+
     def _request(self, uuid: UUID) -> Iterator[str]:
         if self.workflow.hint(ProcessingRequested(uuid=uuid), function=FUNCTION):
             yield "requested"
 
     def _expire_uploads(self) -> Iterator[str]:
         """Upload URLs that ran out unused: the image never was."""
-        for uuid in self.drift.find_expired_uploads(URL_SKEW_SECONDS):
+
+        def repair(uuid: UUID) -> Iterator[str]:
             if self.workflow.inbox.look(str(uuid)):
                 yield from self._request(uuid)
             elif self.drift.forget_upload(uuid):
                 yield "upload_expired"
 
+        return _one_by_one(self.drift.find_expired_uploads(URL_SKEW_SECONDS), repair)
+
     def _empty_inbox(self) -> Iterator[str]:
         """Objects that lie in the inbox for longer than an event takes."""
-        now = datetime.now(UTC)
-        grace, retention = timedelta(seconds=self.settings.pending_grace_seconds), self._retention
-        for found in self.workflow.inbox.walk():
-            if found.modified > now - grace:
-                continue
-            state = self.workflow.images.trace(found.image)
-            if state is None:
-                if self.workflow.adopt(found):
-                    yield "adopted"
-                    yield from self._request(found.image)
-            elif state.deleted or state.status is Status.SUCCEEDED:
-                yield from self._remove(found, "leftover_removed")
-            elif state.status is Status.FAILED and found.modified < now - retention:
-                yield from self._remove(found, "failed_original_removed")
-            elif state.status is Status.AWAITING_UPLOAD or found.named_image is None:
-                self.workflow.adopt(found)
-                yield from self._request(found.image)
+        return _one_by_one(self.workflow.inbox.walk(), self._deal_with)
 
-    def _remove(self, found: StoredObject, repair: str) -> Iterator[str]:
-        self.workflow.inbox.delete(found.key)
-        yield repair
+    def _deal_with(self, found: StoredObject) -> Iterator[str]:
+        age = datetime.now(UTC) - found.modified
+        if age < timedelta(seconds=self.settings.pending_grace_seconds):
+            return
+        state = self.workflow.images.trace(found.image)
+        if state is None:
+            if self.workflow.adopt(found):
+                yield "adopted"
+                yield from self._request(found.image)
+        elif state.deleted or state.status is Status.SUCCEEDED:
+            yield from self._discard(found, "leftover_removed")
+        elif state.status is Status.FAILED and age > self._retention:
+            yield from self._discard(found, "failed_original_removed")
+        elif (state.status is Status.AWAITING_UPLOAD or found.named_image is None) and self.workflow.adopt(found):
+            yield from self._request(found.image)
+
+    def _discard(self, found: StoredObject, repair: str) -> Iterator[str]:
+        if self.workflow.inbox.discard(found):
+            yield repair
 
     def _announce(self) -> Iterator[str]:
         """Images whose end Kafka has not heard of."""
-        for uuid in self.drift.find_unannounced(self.settings.pending_grace_seconds):
+
+        def repair(uuid: UUID) -> Iterator[str]:
             try:
-                self.workflow.announce(self.workflow.images.get(uuid), function=FUNCTION)
+                image = self.workflow.images.get(uuid)
             except NotFound:
-                continue
-            yield "announced"
+                return
+            if self.workflow.announce(image, function=FUNCTION):
+                yield "announced"
+
+        return _one_by_one(self.drift.find_unannounced(self.settings.pending_grace_seconds), repair)
 
     def _sweep(self) -> Iterator[str]:
         """Deleted images: their objects at once, what is left of their rows after a while."""
-        for uuid in self.drift.find_unswept():
+
+        def repair(uuid: UUID) -> Iterator[str]:
             self.workflow.sweep(uuid)
             yield "swept"
+
+        yield from _one_by_one(self.drift.find_unswept(), repair)
         yield from ["purged"] * self.drift.purge(self.settings.retention_days)
 
     @property
@@ -127,15 +147,37 @@ class Reconciliation:
 
     def _compare_gallery(self) -> Iterator[str]:
         """Objects that no row names are removed; objects that a row names and that are gone can only be reported."""
-        settled = datetime.now(UTC) - timedelta(hours=1)
+        settled = datetime.now(UTC) - self.settling
         known = self.drift.list_keys()
         for found in self.workflow.gallery.walk():
             if found.key in known:
                 known.discard(found.key)
-            elif found.modified < settled:
+            elif found.modified <= settled and not self._may_come_to_be_named(found.key):
                 self.workflow.gallery.delete(found.key)
                 yield "orphan_removed"
         for key in known:
             if self.workflow.gallery.look(key) is None and self.drift.names(key):
                 log.error("object_missing", key=key)
                 yield "object_missing"
+
+    def _may_come_to_be_named(self, key: str) -> bool:
+        """Whether a row names the key by now, or a worker that writes the same object again may make one name it."""
+        uuid = StoredObject.name_image(key.partition("/")[0])
+        state = self.workflow.images.trace(uuid) if uuid else None
+        under_way = state is not None and not state.deleted and not state.status.ended
+        return under_way or self.drift.names(key)
+
+
+def _one_by_one(items: Iterable[Item], repair: Callable[[Item], Iterator[str]]) -> Iterator[str]:
+    """Repair each: one that cannot be does not keep the others from it. The first failure is raised at the end."""
+    failures: list[ServiceError] = []
+    for item in items:
+        try:
+            yield from repair(item)
+        except ServiceError as error:
+            log.warning("not_repaired", item=str(item), reason=error.public)
+            failures.append(error)
+            if len(failures) == TOLERATED_FAILURES:
+                break
+    if failures:
+        raise failures[0]

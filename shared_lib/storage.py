@@ -199,9 +199,15 @@ class Inbox(Bucket):
                 if error.response["Error"]["Code"] in _MISSING:
                     return False
                 raise
-        if self.look(stranger.key) == stranger:  # S3 has no delete-if-unchanged that every store knows
-            self.delete(stranger.key)
+        self.discard(stranger)
         return True
+
+    def discard(self, found: StoredObject) -> bool:
+        """Remove an object, unless another has come in its place since it was found."""
+        unchanged = self.look(found.key) == found  # S3 has no delete-if-unchanged that every store knows
+        if unchanged:
+            self.delete(found.key)
+        return unchanged
 
 
 class Gallery(Bucket):

@@ -88,12 +88,11 @@ class Workflow:
         try:
             image = self.images.get(uuid)
         except NotFound:
-            self.sweep(uuid)
+            self.try_to_sweep(uuid)
             return
         if image.status is Status.SUCCEEDED:
             self.inbox.delete(str(uuid))
-        if image.status.ended:
-            self.announce(image, function=function)
+        self.announce(image, function=function)
 
     def dismiss(self, uuid: UUID) -> None:
         """Clear the inbox of a late or repeated upload. A failed image's stays: it may be tried again."""
@@ -102,14 +101,17 @@ class Workflow:
             self.inbox.delete(str(uuid))
 
     def sweep(self, uuid: UUID) -> None:
-        """Remove a deleted image's objects. What cannot be removed now is left for reconciliation."""
+        """Remove a deleted image's objects."""
+        self.inbox.delete(str(uuid))
+        self.gallery.clear(uuid)
+        self.images.mark_swept(uuid)
+
+    def try_to_sweep(self, uuid: UUID) -> None:
+        """The same, for callers who need not know: what cannot be removed now is left for reconciliation."""
         try:
-            self.inbox.delete(str(uuid))
-            self.gallery.clear(uuid)
+            self.sweep(uuid)
         except Unavailable:
             log.warning("objects_not_removed", image=str(uuid))
-        else:
-            self.images.mark_swept(uuid)
 
     def hint(self, event: Payload, *, function: str) -> bool:
         """Publish an event that nothing depends on, because the row already says it. False if Kafka is away."""
@@ -120,7 +122,9 @@ class Workflow:
             return False
         return True
 
-    def announce(self, image: Image, *, function: str) -> None:
-        """Tell how an image ended."""
-        if self.hint(describe_end(image), function=function):
-            self.images.mark_announced(image.uuid)
+    def announce(self, image: Image, *, function: str) -> bool:
+        """Tell how an image ended. False if Kafka is away, or the image has been asked for again meanwhile."""
+        if not image.status.ended or not self.hint(describe_end(image), function=function):
+            return False
+        self.images.mark_announced(image)
+        return True

@@ -14,5 +14,5 @@ from shared_lib.runtime import Runtime
 @endpoint("DELETE", "/api/v1/images/{uuid}", returns=Message, refusals={404: "Image not found"})
 def main(rt: Runtime, *, uuid: ImageId) -> Message:
     rt.images.delete(uuid)
-    rt.workflow.sweep(uuid)
+    rt.workflow.try_to_sweep(uuid)
     return Message(message="Image deleted")

@@ -186,9 +186,14 @@ class Images:
         with self._database.transaction() as tx:
             return tx.row(_FAIL, uuid=uuid, code=code.value, message=message) is not None
 
-    def mark_announced(self, uuid: UUID) -> None:
+    def mark_announced(self, image: Image) -> None:
+        """Note that this end of the image was told; one that it came to meanwhile was not."""
         with self._database.transaction() as tx:
-            tx.rows("UPDATE images SET announced = true WHERE uuid = :uuid", uuid=uuid)
+            tx.rows(
+                "UPDATE images SET announced = true WHERE uuid = :uuid AND completed_at = :ended",
+                uuid=image.uuid,
+                ended=image.completed_at,
+            )
 
     @contextmanager
     def claim(self, uuid: UUID) -> Iterator[Claim | None]:

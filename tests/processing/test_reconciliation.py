@@ -1,16 +1,25 @@
 """`reconcile_images` makes what should be true, true, whatever events did not come."""
 
+import gc
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from time import sleep
+from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
 import pytest
 from service import Deliver, make_photo, wait_for
 
-from shared_lib.errors import FailureCode, NotFound
+from shared_lib.broker import Broker
+from shared_lib.errors import FailureCode, NotFound, Unavailable
 from shared_lib.events import ProcessingRequested
 from shared_lib.images import Status
 from shared_lib.pipeline import THUMBNAIL
 from shared_lib.runtime import Runtime
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 WaitInInbox = Callable[..., UUID]
 PING = "dev.knative.sources.ping"
@@ -157,18 +166,99 @@ def test_an_end_that_was_not_told_is_told(rt: Runtime, tick: Callable[..., None]
 
     tick()
 
-    with rt.database.transaction() as tx:
-        assert tx.rows("SELECT announced FROM images WHERE uuid = :uuid", uuid=uuid) == [{"announced": True}]
+    assert is_announced(rt, uuid)
 
 
-def test_comparing_everything_removes_what_no_row_names_and_reports_what_is_gone(
-    rt: Runtime, wait_in_inbox: WaitInInbox
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # kafka-python leaves its sockets
+def test_an_end_is_told_later_while_kafka_is_away(
+    rt: Runtime, wait_in_inbox: WaitInInbox, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("CRITICAL", "kafka")  # its records would hold on to its sockets
+    uuid = wait_in_inbox()
+    rt.images.fail(uuid, FailureCode.CORRUPT_IMAGE, "for the test")
+    age(rt, uuid, "completed_at", 60)
+    nowhere = Broker(
+        rt.settings.kafka.model_copy(update={"bootstrap_servers": "127.0.0.1:1", "publish_timeout_seconds": 0.1})
+    )
+    with pytest.raises(Unavailable):
+        nowhere.publish(ProcessingRequested(uuid=uuid), function="test")
+    gc.collect()
+    reconciliation = replace(rt.reconciliation, workflow=replace(rt.workflow, broker=nowhere))
+
+    assert reconciliation.run(everything=False).keys().isdisjoint({"announced", "requested"})
+    assert not is_announced(rt, uuid)
+
+
+def test_an_image_that_was_asked_for_again_meanwhile_has_not_ended(rt: Runtime, wait_in_inbox: WaitInInbox) -> None:
     uuid = wait_in_inbox(make_photo())
-    with rt.images.claim(uuid) as claim:
-        assert claim
-        rt.workflow.publish(claim, make_photo(), rt.box.render(make_photo(), [THUMBNAIL]))
+    rt.images.fail(uuid, FailureCode.CORRUPT_IMAGE, "for the test")
+    failed = rt.images.get(uuid)
+    rt.images.request(uuid, "again.jpg", None, describe=False)
+
+    assert not rt.workflow.announce(rt.images.get(uuid), function="test")
+
+    rt.images.fail(uuid, FailureCode.CORRUPT_IMAGE, "once more")
+    rt.images.mark_announced(failed)
+    assert not is_announced(rt, uuid), "it was the earlier end that was told"
+
+
+def test_an_object_that_came_in_the_place_of_another_stays(rt: Runtime) -> None:
+    rt.inbox.put("replaced.jpg", make_photo(), "image/jpeg")
+    found = rt.inbox.look("replaced.jpg")
+    assert found
+    rt.inbox.put("replaced.jpg", make_photo(), "image/jpeg")
+
+    assert not rt.inbox.discard(found)
+
+    assert rt.inbox.look("replaced.jpg")
+
+
+def test_one_object_that_cannot_be_dealt_with_does_not_keep_the_others(rt: Runtime, s3: "S3Client") -> None:
+    for key, more in (
+        ("aaa/locked.jpg", {"SSECustomerKey": "k" * 32, "SSECustomerAlgorithm": "AES256"}),
+        ("zzz.jpg", {}),
+    ):
+        s3.put_object(Bucket=rt.inbox.name, Key=key, Body=make_photo(), **more)  # type: ignore[arg-type]
+    other = rt.inbox.look("zzz.jpg")
+    assert other
+    sleep(1.1)  # the store's clock knows whole seconds
+
+    with pytest.raises(Unavailable):
+        rt.reconciliation.run(everything=False)
+
+    assert rt.images.trace(other.image)
+    s3.delete_object(Bucket=rt.inbox.name, Key="aaa/locked.jpg")
+
+
+def test_comparing_everything_reports_what_is_gone(rt: Runtime, wait_in_inbox: WaitInInbox) -> None:
+    uuid = publish(rt, wait_in_inbox)
     lost, *_ = [each.key for each in rt.gallery.walk(f"{uuid}/")]
     rt.gallery.delete(lost)
 
     assert rt.reconciliation.run(everything=True)["object_missing"] == 1
+
+
+def test_comparing_everything_removes_what_no_row_names_nor_will(rt: Runtime, wait_in_inbox: WaitInInbox) -> None:
+    ended, under_way = publish(rt, wait_in_inbox), wait_in_inbox()
+    named = {each.key for each in rt.gallery.walk(f"{ended}/")}
+    for uuid in (ended, under_way, uuid4()):
+        rt.gallery.put(f"{uuid}/0/original.jpg", make_photo(), "image/jpeg")
+
+    assert "orphan_removed" not in rt.reconciliation.run(everything=True), "they may be a running worker's"
+    assert replace(rt.reconciliation, settling=timedelta(0)).run(everything=True)["orphan_removed"] >= 2
+
+    assert {each.key for each in rt.gallery.walk(f"{ended}/")} == named
+    assert [each.key for each in rt.gallery.walk(f"{under_way}/")] == [f"{under_way}/0/original.jpg"]
+
+
+def is_announced(rt: Runtime, uuid: UUID) -> bool:
+    with rt.database.transaction() as tx:
+        return bool(tx.rows("SELECT announced FROM images WHERE uuid = :uuid", uuid=uuid)[0]["announced"])
+
+
+def publish(rt: Runtime, wait_in_inbox: WaitInInbox) -> UUID:
+    uuid = wait_in_inbox(make_photo())
+    with rt.images.claim(uuid) as claim:
+        assert claim
+        rt.workflow.publish(claim, make_photo(), rt.box.render(make_photo(), [THUMBNAIL]))
+    return uuid
