@@ -35,7 +35,7 @@ class Workflow:
         try:
             self.inbox.put(str(uuid), data, content_type)
         except Unavailable:
-            self.images.forget(uuid)
+            self.images.delete(uuid)  # and not forget: the store may have it all the same, and tell of it later
             raise
         return uuid
 
@@ -54,8 +54,12 @@ class Workflow:
     def adopt(self, found: StoredObject) -> bool:
         """Make an object that some client dropped into the inbox an image. False if it has gone meanwhile."""
         self.images.adopt(found)
+        if found.image != found.named_image and not self.inbox.take_over(found):
+            if not self.inbox.look(str(found.image)):  # nor has anyone else taken it over
+                self.images.forget(found.image)
+            return False
         log.info("object_adopted", key=found.key, image=str(found.image))
-        return found.image == found.named_image or self.inbox.take_over(found)
+        return True
 
     def is_stored(self, uuid: UUID) -> bool:
         """Whether the image exists and its original, or what was made of it, is in the store."""
@@ -95,9 +99,15 @@ class Workflow:
         self.announce(image, function=function)
 
     def dismiss(self, uuid: UUID) -> None:
-        """Clear the inbox of a late or repeated upload. A failed image's stays: it may be tried again."""
+        """
+        Clear up after a late or repeated upload, or a worker that a deletion overtook.
+
+        A failed image's upload stays: it may be tried again.
+        """
         state = self.images.trace(uuid)
-        if state and (state.deleted or state.status is Status.SUCCEEDED):
+        if state and state.deleted:
+            self.try_to_sweep(uuid)
+        elif state and state.status is Status.SUCCEEDED:
             self.inbox.delete(str(uuid))
 
     def sweep(self, uuid: UUID) -> None:

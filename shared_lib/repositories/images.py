@@ -50,7 +50,7 @@ _REQUEST = """
 """
 _DELETE = f"""
     UPDATE images i SET deleted_at = now(), fence = fence + 1, collection_id = NULL, preview = NULL,
-                        swept_at = NULL
+                        filename = '', description = NULL, swept_at = NULL
     WHERE i.uuid = :uuid AND {VISIBLE_IMAGE}
     RETURNING i.uuid
 """
@@ -106,7 +106,7 @@ class Images:
             tx.rows(_INSERT, **columns)
 
     def forget(self, uuid: UUID) -> None:
-        """Take back a row whose object could not be stored, so that a refused upload leaves nothing."""
+        """Take back the row of an adopted object that was gone before it could be taken over."""
         with self._database.transaction() as tx:
             tx.rows("DELETE FROM images WHERE uuid = :uuid AND status = 'pending' AND attempts = 0", uuid=uuid)
 

@@ -4,18 +4,20 @@ import base64
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from service import Api, Deliver, make_photo, wait_for
 
-from shared_lib.errors import FailureCode, Rejected, Unavailable
+from shared_lib.errors import FailureCode, NotFound, Rejected, Unavailable
 from shared_lib.events import KAFKA_RECORD, ProcessingRequested
 from shared_lib.images import Status
 from shared_lib.pipeline import THUMBNAIL, DecoderCrashed
 from shared_lib.repositories import Superseded
 from shared_lib.runtime import Runtime
+from shared_lib.storage import Inbox, Store
 
 WaitInInbox = Callable[..., UUID]
 Outcomes = Callable[[UUID], list[str | None]]
@@ -171,7 +173,7 @@ def test_attempts_that_break_off_are_limited(  # noqa: PLR0913, PLR0917  the tab
 
 
 def test_deleting_while_it_is_processed_leaves_nothing(
-    rt: Runtime, api: Api, wait_in_inbox: WaitInInbox, outcomes: Outcomes
+    rt: Runtime, api: Api, deliver: Deliver, wait_in_inbox: WaitInInbox
 ) -> None:
     uuid = wait_in_inbox(make_photo())
     with pytest.raises(Superseded), rt.images.claim(uuid) as claim:
@@ -181,11 +183,38 @@ def test_deleting_while_it_is_processed_leaves_nothing(
         rt.workflow.publish(claim, make_photo(), rt.box.render(make_photo(), [THUMBNAIL]))
     assert list(rt.gallery.walk(f"{uuid}/"))
 
-    with rt.images.claim(uuid) as again:
-        assert again is None
-    rt.workflow.conclude(uuid, function="test")
+    assert deliver("process_image", REQUESTED, {"uuid": str(uuid)}) == 200
 
     assert list(rt.gallery.walk(f"{uuid}/")) == list(rt.inbox.walk(str(uuid))) == []
+
+
+def test_an_upload_that_was_refused_does_not_come_back(rt: Runtime, deliver: Deliver) -> None:
+    nowhere = Inbox(Store(rt.settings.store.model_copy(update={"endpoint_url": "http://127.0.0.1:1"})), rt.inbox.name)
+    with pytest.raises(Unavailable):
+        replace(rt.workflow, inbox=nowhere).receive("secret.jpg", "content", make_photo(), "image/jpeg")
+    with rt.database.transaction() as tx:
+        row = tx.rows("SELECT * FROM images ORDER BY created_at DESC LIMIT 1")[0]
+    assert row["deleted_at"]
+    assert (row["filename"], row["description"]) == ("", None)
+
+    rt.inbox.put(str(row["uuid"]), make_photo(), "image/jpeg")  # it had reached the store, only its answer had not us
+    assert deliver("process_image", KAFKA_RECORD, record(str(row["uuid"]))) == 200
+
+    with pytest.raises(NotFound):
+        rt.images.get(row["uuid"])
+    assert rt.inbox.look(str(row["uuid"])) is None
+
+
+def test_a_strangers_object_that_changed_before_it_was_taken_over_leaves_no_row(rt: Runtime) -> None:
+    rt.inbox.put("hasty.jpg", make_photo(), "image/jpeg")
+    found = rt.inbox.look("hasty.jpg")
+    assert found
+    rt.inbox.put("hasty.jpg", make_photo(), "image/jpeg")
+
+    assert not rt.workflow.adopt(found)
+
+    assert rt.images.trace(found.image) is None
+    rt.inbox.delete("hasty.jpg")
 
 
 def test_what_a_source_gave_up_on_is_written_down_and_fails_its_image(
