@@ -97,8 +97,7 @@ class Database:
     """A PostgreSQL database, reached by as many connections as there are threads that ask."""
 
     def __init__(self, settings: DatabaseSettings) -> None:
-        self._arguments = parse_url(settings.url.get_secret_value())
-        self._timeout = settings.connect_timeout_seconds
+        self._settings = settings
         self._local = threading.local()
 
     @contextmanager
@@ -152,7 +151,10 @@ class Database:
     def _connect(self) -> Connection:
         self._local.own = _Own(
             Connection(
-                **self._arguments, timeout=self._timeout, application_name="image-processing", tcp_keepalive=True
+                **parse_url(self._settings.url.get_secret_value()),
+                timeout=self._settings.connect_timeout_seconds,
+                application_name="image-processing",
+                tcp_keepalive=True,
             )
         )
         return self._local.own.connection

@@ -1,7 +1,8 @@
 """Settings become live clients, each on first use. Nothing connects at import: the process may yet fork."""
 
+import threading
 from concurrent.futures import ThreadPoolExecutor, wait
-from functools import cache, cached_property
+from functools import cache
 
 from shared_lib import observability, settings
 from shared_lib.broker import Broker
@@ -18,56 +19,21 @@ HEALTH_SECONDS = 3  # less than the patience of the usual probe
 
 
 class Runtime:
-    """What a function is handed: the outside world, as far as it touches it."""
+    """What a function is handed: the outside world. No part of it connects, or starts anything, before it is used."""
 
     def __init__(self, told: Settings) -> None:
         self.settings = told
-
-    @cached_property
-    def database(self) -> Database:
-        return Database(self.settings.database)
-
-    @cached_property
-    def images(self) -> Images:
-        return Images(self.database, self.settings.processing)
-
-    @cached_property
-    def collections(self) -> Collections:
-        return Collections(self.database)
-
-    @cached_property
-    def dead_letters(self) -> DeadLetters:
-        return DeadLetters(self.database)
-
-    @cached_property
-    def store(self) -> Store:
-        return Store(self.settings.store)
-
-    @cached_property
-    def inbox(self) -> Inbox:
-        return Inbox(self.store, self.settings.store.upload_bucket)
-
-    @cached_property
-    def gallery(self) -> Gallery:
-        return Gallery(self.store, self.settings.store.completed_bucket)
-
-    @cached_property
-    def broker(self) -> Broker:
-        return Broker(self.settings.kafka)
-
-    @cached_property
-    def box(self) -> DecoderBox:
-        return DecoderBox(
-            Limits(max_bytes=self.settings.processing.max_object_bytes), children=self.settings.processing.decoders
-        )
-
-    @cached_property
-    def workflow(self) -> Workflow:
-        return Workflow(self.images, self.inbox, self.gallery, self.broker)
-
-    @cached_property
-    def reconciliation(self) -> Reconciliation:
-        return Reconciliation(Drift(self.database), self.workflow, self.settings.processing)
+        self.database = Database(told.database)
+        self.store = Store(told.store)
+        self.broker = Broker(told.kafka)
+        self.box = DecoderBox(Limits(max_bytes=told.processing.max_object_bytes), children=told.processing.decoders)
+        self.images = Images(self.database, told.processing)
+        self.collections = Collections(self.database)
+        self.dead_letters = DeadLetters(self.database)
+        self.inbox = Inbox(self.store, told.store.upload_bucket)
+        self.gallery = Gallery(self.store, told.store.completed_bucket)
+        self.workflow = Workflow(self.images, self.inbox, self.gallery, self.broker)
+        self.reconciliation = Reconciliation(Drift(self.database), self.workflow, told.processing)
 
     def check(self) -> None:
         """Raises Unavailable that names each part which does not answer within `HEALTH_SECONDS`."""
@@ -82,9 +48,17 @@ class Runtime:
             raise Unavailable(f"Out of reach: {', '.join(failing)}", code="out_of_reach", details=details)
 
 
-@cache
+_making = threading.Lock()
+
+
 def current() -> Runtime:
-    """The process's own runtime."""
+    """The process's own runtime; the same for all threads, however many come first at once."""
+    with _making:
+        return _make()
+
+
+@cache
+def _make() -> Runtime:
     told = settings.load()
     observability.configure(told.log.level, told.log.format)
     return Runtime(told)

@@ -8,7 +8,6 @@ that an object is never overwritten with other bytes.
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -48,37 +47,43 @@ class Store:
 
     def __init__(self, settings: StoreSettings) -> None:
         self._settings = settings
-        self._building = threading.Lock()
+        self._clients: dict[str, S3Client] = {}
+        self._making = threading.Lock()  # a client takes a while: threads that come first at once wait for one
 
-    def _build(self, endpoint: str) -> "S3Client":
-        with self._building:  # boto3's default session is not safe to build two clients from at once
-            return boto3.session.Session().client(
-                "s3",
-                endpoint_url=endpoint,
-                region_name=self._settings.region,
-                aws_access_key_id=self._settings.access_key_id.get_secret_value(),
-                aws_secret_access_key=self._settings.secret_access_key.get_secret_value(),
-                config=Config(
-                    signature_version="s3v4",
-                    s3={"addressing_style": "path"},
-                    connect_timeout=self._settings.timeout_seconds,
-                    read_timeout=self._settings.timeout_seconds,
-                    retries={"mode": "standard", "total_max_attempts": 3},
-                    max_pool_connections=32,
-                    # Not every S3 knows the newer checksum trailers.
-                    request_checksum_calculation="when_required",
-                    response_checksum_validation="when_required",
-                ),
-            )
-
-    @cached_property
+    @property
     def client(self) -> "S3Client":
-        return self._build(self._settings.endpoint_url)
+        return self._reach(self._settings.endpoint_url)
 
-    @cached_property
+    @property
     def public_client(self) -> "S3Client":
         """Signs for the address that clients know. Signing needs no connection."""
-        return self._build(self._settings.public_endpoint_url or self._settings.endpoint_url)
+        return self._reach(self._settings.public_endpoint_url or self._settings.endpoint_url)
+
+    def _reach(self, endpoint: str) -> "S3Client":
+        with self._making:
+            if endpoint not in self._clients:
+                self._clients[endpoint] = self._build(endpoint)
+            return self._clients[endpoint]
+
+    def _build(self, endpoint: str) -> "S3Client":
+        return boto3.session.Session().client(
+            "s3",
+            endpoint_url=endpoint,
+            region_name=self._settings.region,
+            aws_access_key_id=self._settings.access_key_id.get_secret_value(),
+            aws_secret_access_key=self._settings.secret_access_key.get_secret_value(),
+            config=Config(
+                signature_version="s3v4",
+                s3={"addressing_style": "path"},
+                connect_timeout=self._settings.timeout_seconds,
+                read_timeout=self._settings.timeout_seconds,
+                retries={"mode": "standard", "total_max_attempts": 3},
+                max_pool_connections=32,
+                # Not every S3 knows the newer checksum trailers.
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+            ),
+        )
 
     def ping(self) -> None:
         """Raises Unavailable unless both buckets answer."""
