@@ -163,6 +163,8 @@ def read_work(event_type: str, data: Any, bucket: str) -> Work:  # noqa: ANN401 
 def read_reason(data: str | None) -> str:
     """The sentence that a refused delivery left behind: the extension `knativeerrordata` is Base64 of the answer."""
     try:
-        return base64.b64decode(data or "", validate=True).decode() or "the function could not be reached"
+        answer = base64.b64decode(data or "", validate=True)
     except ValueError:
         return "the answer could not be read"
+    # It may have been cut off anywhere, and a NUL is one thing that PostgreSQL does not take.
+    return answer.decode(errors="replace").replace("\0", "") or "the function could not be reached"

@@ -252,6 +252,20 @@ def test_a_dead_letter_that_nobody_can_read_is_kept_all_the_same(rt: Runtime, de
         assert len(tx.rows("SELECT 1 FROM dead_letters WHERE event_id = :event", event=event)) == 1
 
 
+@pytest.mark.parametrize("answer", [b"cut off in the middle of an \xc3", b"with a NUL \0"])
+def test_a_reason_that_is_no_proper_text_is_kept_as_far_as_it_can_be_read(
+    rt: Runtime, deliver: Deliver, answer: bytes
+) -> None:
+    event = str(uuid4())
+
+    told = {"id": event, "knativeerrordata": base64.b64encode(answer).decode()}
+    assert deliver("record_dead_letter", "anything", b"{}", **told) == 200
+
+    with rt.database.transaction() as tx:
+        [letter] = tx.rows("SELECT reason FROM dead_letters WHERE event_id = :event", event=event)
+    assert letter["reason"].startswith(answer.decode(errors="replace")[:10])
+
+
 def test_a_failed_image_can_be_tried_again(api: Api, s3: Any) -> None:
     uuid = api.upload(b"broken")
     assert api.await_end(uuid)["error"]["code"] == "unsupported_format"
