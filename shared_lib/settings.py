@@ -40,6 +40,7 @@ class Database(Branch):
     `disable`, `prefer` (default), `require`, `verify-ca`, `verify-full`, with `&sslrootcert=FILE` or the system's.
     """
     connect_timeout_seconds: Seconds = 5
+    """Of connecting, and also the longest that a statement may keep us waiting: then the database is out of reach."""
 
 
 class Store(Branch):

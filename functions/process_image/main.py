@@ -1,6 +1,7 @@
 """On a new object in the inbox, or image.processing.requested: render the image, publish it, tell of it.
 
-Accepted only when the image has ended or is gone; while someone else holds it, the event has to come again.
+Accepted only when the image has ended, is gone, or has no object yet, whose own event is then to come; while someone
+else holds it, the event has to come again.
 """
 
 import functions_framework
