@@ -32,8 +32,8 @@ WHY = [
     "* JPEG to 100 px: Pillow's libjpeg-turbo decodes a tenth faster than the mozjpeg in libvips' wheel, but keeps to",
     "  itself when data is missing, and such an image is to be refused. At 1 MP thumbor also lets JPEG's DCT do nearly",
     "  all of the scaling, which its SSIM shows.",
-    "* Memory where the image itself takes little, at 1 MP and for any JPEG, scaled as it is decoded: an interpreter with",
-    "  pydantic and libvips takes 48 MiB before the first image, thumbor's 37 MiB.",
+    "* Memory where the image itself takes little, at 1 MP and for any JPEG, scaled as it is decoded: an interpreter",
+    "  with pydantic and libvips takes 48 MiB before the first image, thumbor's 37 MiB.",
 ]
 
 Cells = dict[str, dict[str, Any]]

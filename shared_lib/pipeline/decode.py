@@ -161,7 +161,8 @@ def cheapest_scale(source: Source, needed: float) -> float:
         # With room for a real filter after it: sharp's rule, and without it SSIM falls from 0.97 to 0.92.
         return next((1 / factor for factor in (8, 4, 2) if needed * (factor + 1) <= 1), 1.0)
     if source.format is Format.AVIF:
-        return 1 / max(1, math.floor(1 / (_AVERAGE_ROOM * needed)))
+        # Not by 43, say: the last square of a row would be a part of one, and count as much as the others.
+        return next((1 / factor for factor in (8, 4, 2) if needed * factor * _AVERAGE_ROOM <= 1), 1.0)
     if source.format is Format.WEBP:
         return min(1.0, needed)
     return 1.0
