@@ -24,6 +24,9 @@ as it arrives. Collections group images; an image is in at most one."""
 MAX_FORM_PARTS = 10
 """A form's file and fields, unknown ones included."""
 
+UPLOAD_TYPES = tuple(f"image/{name}" for name in ("jpeg", "png", "gif", "webp", "svg+xml", "avif", "tiff"))
+"""What the part of a form that holds an image may say it is; any other `image/…` is taken too."""
+
 RETRY_AFTER = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
 REQUEST_ID = {"X-Request-Id": {"description": "Names this request in the logs.", "schema": {"type": "string"}}}
 
@@ -130,7 +133,9 @@ def _operation(each: Declaration, path: str) -> dict[str, Any]:
         operation["requestBody"] = _content("application/json", each.body) | {"required": True}
     if each.form is not None:
         operation["requestBody"] = _content("multipart/form-data", each.form) | {"required": True}
-        operation["requestBody"]["content"]["multipart/form-data"]["encoding"] = {"file": {"contentType": "image/*"}}
+        operation["requestBody"]["content"]["multipart/form-data"]["encoding"] = {
+            "file": {"contentType": ", ".join(UPLOAD_TYPES)}
+        }
     return operation
 
 

@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 from service import Api, make_photo
 
 from shared_lib.images import StoredObject
+from shared_lib.openapi import UPLOAD_TYPES
 
 API = Api(os.environ["SERVICE_URL"] + "/api/v1", requests.Session())
 
-schemathesis.openapi.media_type(
-    "image/*", st.sampled_from([make_photo(40, 30, form) for form in ("JPEG", "PNG", "WEBP", "GIF")])
-)
+PICTURES = st.sampled_from([make_photo(40, 30, form) for form in ("JPEG", "PNG", "WEBP", "GIF")])
+for media_type in UPLOAD_TYPES:
+    schemathesis.openapi.media_type(media_type, PICTURES)
 
 
 def find_image() -> str:
