@@ -100,7 +100,7 @@ class _Child:
         self._images = 0
         self._leaves = False  # it told us that it ends, but may still be there
         self._process = subprocess.Popen(  # noqa: S603  # our own module, by our own interpreter
-            [sys.executable, "-I", "-m", "shared_lib.pipeline.child", limits.model_dump_json()],
+            [sys.executable, "-I", "-m", "shared_lib.pipeline.child", limits.model_dump_json(), str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

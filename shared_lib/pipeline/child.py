@@ -1,6 +1,6 @@
 """The process in the box: reads an image from its stdin, writes renditions to its stdout, until its stdin ends.
 
-Started by `box` as `python -I -m shared_lib.pipeline.child`, with no environment to speak of.
+Started by `box` as `python -I -m shared_lib.pipeline.child LIMITS PARENT`, with no environment to speak of.
 """
 
 import os
@@ -14,10 +14,12 @@ from shared_lib.pipeline.render import render
 
 
 def main() -> None:
-    limits = Limits.model_validate_json(sys.argv[1])
+    limits, parent = Limits.model_validate_json(sys.argv[1]), int(sys.argv[2])
     requests, replies = sys.stdin.buffer, _claim_stdout()
     os.set_blocking(2, False)  # last words are for the parent, but chatter must not stop the work
     confinement.confine(limits)
+    if os.getppid() != parent:
+        return  # it died before the kernel was told to end us with it
     while True:
         try:
             header, data = wire.read(requests, limits.max_bytes)
