@@ -143,7 +143,7 @@ def _private(service: Service, port: int, environ: dict[str, str]) -> Program:
     return Program(
         name=service.name,
         tier=Tier.FUNCTION,
-        argv=_gunicorn("functions_framework:create_app()", f"{ports.LOOPBACK}:{port}"),
+        argv=_gunicorn("shared_lib.server:create_app()", f"{ports.LOOPBACK}:{port}"),
         environ={
             **environ,
             "THREADS": f"{service.spec.template.spec.container_concurrency}",

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -11,11 +12,11 @@ from uuid import UUID, uuid4
 import pytest
 from service import Api, Deliver, make_photo, wait_for
 
-from shared_lib.errors import FailureCode, NotFound, Rejected, Unavailable
+from shared_lib.errors import Conflict, FailureCode, NotFound, Rejected, Unavailable
 from shared_lib.events import KAFKA_RECORD, ProcessingRequested
 from shared_lib.images import Status
 from shared_lib.pipeline import THUMBNAIL, DecoderCrashed
-from shared_lib.repositories import Superseded
+from shared_lib.repositories import Images, Superseded
 from shared_lib.runtime import Runtime
 from shared_lib.storage import Inbox, Store
 
@@ -103,6 +104,17 @@ def test_a_held_image_has_to_come_again(rt: Runtime, deliver: Deliver, wait_in_i
     with rt.images.claim(uuid) as claim:
         assert claim
         assert deliver("process_image", REQUESTED, {"uuid": str(uuid)}) == 409
+
+
+def test_a_worker_that_is_alive_keeps_its_lease(rt: Runtime, wait_in_inbox: WaitInInbox) -> None:
+    images = Images(rt.database, rt.settings.processing.model_copy(update={"lease_seconds": 1}))
+    uuid = wait_in_inbox()
+    with images.claim(uuid) as claim:
+        assert claim
+        time.sleep(2.5)
+        with pytest.raises(Conflict), images.claim(uuid):
+            pytest.fail("two workers hold the same image")
+        claim.fail(REFUSAL)
 
 
 def test_a_worker_that_outlives_its_lease_changes_nothing(

@@ -158,6 +158,22 @@ def test_leftovers_in_the_inbox_go(rt: Runtime, tick: Callable[..., None], wait_
     assert rt.inbox.look(str(succeeded)) is None
     assert rt.inbox.look(str(failed))
 
+    at_once = rt.settings.processing.model_copy(update={"retention_days": 0})
+    assert replace(rt.reconciliation, settings=at_once).run(everything=False)["failed_original_removed"] >= 1
+    assert rt.inbox.look(str(failed)) is None
+
+
+def test_a_late_put_to_a_deleted_image_goes(rt: Runtime, tick: Callable[..., None], wait_in_inbox: WaitInInbox) -> None:
+    uuid = wait_in_inbox()
+    rt.images.delete(uuid)
+    rt.workflow.sweep(uuid)
+    rt.inbox.put(str(uuid), make_photo(), "image/jpeg")
+
+    sleep(1.1)  # the store's clock knows whole seconds
+    tick()
+
+    assert rt.inbox.look(str(uuid)) is None
+
 
 def test_an_end_that_was_not_told_is_told(rt: Runtime, tick: Callable[..., None], wait_in_inbox: WaitInInbox) -> None:
     uuid = wait_in_inbox()
