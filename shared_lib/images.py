@@ -8,7 +8,7 @@ import re
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from pydantic import (
@@ -25,7 +25,8 @@ from pydantic.alias_generators import to_camel
 
 from shared_lib.errors import FailureCode, Invalid, Unsupported
 
-EXTENSIONS = ("jpg", "jpeg", "png", "gif", "webp", "svg", "avif", "tiff")
+Extension = Literal["jpg", "jpeg", "png", "gif", "webp", "svg", "avif", "tiff"]
+EXTENSIONS: tuple[str, ...] = get_args(Extension)
 """The file types that a caller may announce. What the bytes are is for the pipeline to find out."""
 
 MAX_FILENAME = 255

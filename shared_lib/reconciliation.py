@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import TypeVar
 from uuid import UUID
 
@@ -15,7 +16,7 @@ from shared_lib import observability
 from shared_lib.errors import FailureCode, NotFound, ServiceError
 from shared_lib.events import ProcessingRequested
 from shared_lib.images import Status, StoredObject
-from shared_lib.repositories import Drift
+from shared_lib.repositories import BATCH, Drift, Trace
 from shared_lib.settings import Processing
 from shared_lib.workflow import Workflow
 
@@ -96,13 +97,15 @@ class Reconciliation:
 
     def _empty_inbox(self) -> Iterator[str]:
         """Objects that lie in the inbox for longer than an event takes."""
-        return _one_by_one(self.workflow.inbox.walk(), self._deal_with)
+        grace = timedelta(seconds=self.settings.pending_grace_seconds)
+        waiting = (found for found in self.workflow.inbox.walk() if datetime.now(UTC) - found.modified >= grace)
+        while batch := list(islice(waiting, BATCH)):
+            states = self.workflow.images.trace_all([found.image for found in batch])
+            yield from _one_by_one([(found, states.get(found.image)) for found in batch], self._deal_with)
 
-    def _deal_with(self, found: StoredObject) -> Iterator[str]:
+    def _deal_with(self, item: tuple[StoredObject, Trace | None]) -> Iterator[str]:
+        found, state = item
         age = datetime.now(UTC) - found.modified
-        if age < timedelta(seconds=self.settings.pending_grace_seconds):
-            return
-        state = self.workflow.images.trace(found.image)
         if state is None:
             if self.workflow.adopt(found):
                 yield "adopted"

@@ -111,8 +111,8 @@ class Processing(Branch):
     """How long a presigned URL lives; SigV4 allows a week at most."""
     lease_seconds: Seconds = 20
     """A worker that has been silent for this long has lost its image. It renews at a third of it."""
-    max_attempts: int = Field(default=5, ge=1)
-    """Attempts that may end in something transient before the image is failed."""
+    max_attempts: int = Field(default=8, ge=1)
+    """Attempts that may end in something transient before the image is failed: more than its event is delivered."""
     max_abnormal_attempts: int = Field(default=3, ge=1)
     """Attempts that may end in a dead decoder or a dead worker before the image is failed."""
     decoders: int = Field(default=2, ge=1)
@@ -123,6 +123,13 @@ class Processing(Branch):
     """How long a pending row waits for an object that is not in the store before it is failed."""
     retention_days: int = Field(default=7, ge=1)
     """How long the inbox keeps a failed image's original, and the database the trace of a deleted one."""
+
+    @field_validator("retention_days")
+    @classmethod
+    def a_trace_outlives_its_url(cls, days: int, others: ValidationInfo) -> int:
+        if days * 24 * 3600 < others.data.get("upload_url_seconds", 0):
+            raise ValueError("must be at least as long as PROCESSING_UPLOAD_URL_SECONDS")
+        return days
 
 
 class Log(Branch):

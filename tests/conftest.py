@@ -16,6 +16,7 @@ from service import ENVIRONMENT, ROOT, Api, Deliver, Elsewhere, Platform, start_
 from shared_lib.runtime import Runtime, current
 
 if TYPE_CHECKING:
+    from flask import Flask
     from mypy_boto3_s3 import S3Client
 
 
@@ -72,7 +73,13 @@ def rt(platform: Platform, s3: "S3Client") -> Iterator[Runtime]:
 def load(rt: Runtime) -> Iterator[Callable[[str], FlaskClient]]:
     """Load a function through functions-framework, as its container does; a test client for it."""
     before = dict(os.environ)
-    yield lambda name: functions_framework.create_app("main", str(ROOT / "functions" / name / "main.py")).test_client()
+
+    def load(name: str) -> FlaskClient:
+        source = str(ROOT / "functions" / name / "main.py")
+        app: Flask = functions_framework.create_app("main", source)  # type: ignore[no-untyped-call]  # ships no types
+        return app.test_client()
+
+    yield load
     os.environ.clear()
     os.environ.update(before)
 

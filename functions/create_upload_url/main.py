@@ -4,19 +4,18 @@ A plain PUT of the bytes, with any Content-Type, is all it takes: the image is t
 """
 
 from datetime import UTC, datetime, timedelta
-from typing import Literal
 from uuid import UUID, uuid4
 
 import functions_framework
 from pydantic import BaseModel, Field
 
 from shared_lib.http import endpoint
-from shared_lib.images import EXTENSIONS, Time, View
+from shared_lib.images import Extension, Time, View
 from shared_lib.runtime import Runtime
 
 
 class Query(BaseModel):
-    extension: Literal[EXTENSIONS] = Field(examples=["jpg"])
+    extension: Extension = Field(examples=["jpg"])
 
 
 class UploadUrl(View):

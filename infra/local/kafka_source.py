@@ -145,9 +145,10 @@ class Consumer(threading.Thread, AsyncConsumerRebalanceListener):  # type: ignor
         # A full consumer still polls, with its partitions paused: polling is how it stays in the group.
         assigned = self._kafka.assignment()
         (self._kafka.resume if room > 0 else self._kafka.pause)(*assigned)
-        for partition, records in self._kafka.poll(POLL_MS, max_records=max(room, 1)).items():
-            for record in records:
-                self._accept(self._partitions[partition], record)
+        for place, records in self._kafka.poll(POLL_MS, max_records=max(room, 1)).items():
+            if partition := self._partitions.get(place):  # or it has just gone to another, who reads the same
+                for record in records:
+                    self._accept(partition, record)
         if time.monotonic() > self._commit_due:
             self._commit()
             self._commit_due = time.monotonic() + COMMIT_SECONDS

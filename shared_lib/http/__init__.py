@@ -141,9 +141,7 @@ def _answer(
     try:
         path, arguments = match(request, declaration)
         if request.method == "OPTIONS":
-            return flask.Response(
-                status=204, headers={"Allow": ", ".join(openapi.allowed_methods(path, declaration.method))}
-            )
+            return _tell_methods(path, declaration)
         if request.method != declaration.method and not (request.method == "HEAD" and declaration.method == "GET"):
             return _refuse_method(path, declaration)
         inputs = read_inputs(request, declaration, arguments, rt.settings.processing.max_upload_bytes)
@@ -155,6 +153,14 @@ def _answer(
     except Exception:
         log.exception("request_failed")
         return refuse(500, ServiceError("Something went wrong on our side"), declaration.errors)
+
+
+def _tell_methods(path: str, declaration: Declaration) -> flask.Response:
+    response = flask.Response(
+        status=204, headers={"Allow": ", ".join(openapi.allowed_methods(path, declaration.method))}
+    )
+    del response.headers["Content-Type"]  # of nothing
+    return response
 
 
 def _refuse_http(error: HTTPException, declaration: Declaration) -> flask.Response:

@@ -3,7 +3,7 @@
 from shared_lib.repositories.attempts import Claim, Superseded
 from shared_lib.repositories.collections import Collections
 from shared_lib.repositories.dead_letters import DeadLetter, DeadLetters
-from shared_lib.repositories.drift import Drift
-from shared_lib.repositories.images import Images
+from shared_lib.repositories.drift import BATCH, Drift
+from shared_lib.repositories.images import Images, Trace
 
-__all__ = ["Claim", "Collections", "DeadLetter", "DeadLetters", "Drift", "Images", "Superseded"]
+__all__ = ["BATCH", "Claim", "Collections", "DeadLetter", "DeadLetters", "Drift", "Images", "Superseded", "Trace"]

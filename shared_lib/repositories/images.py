@@ -1,6 +1,6 @@
 """Images in and out of the database."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from uuid import UUID
@@ -57,7 +57,8 @@ _DELETE = f"""
 _FAIL = """
     UPDATE images SET status = 'failed', failure_code = :code, failure_message = :message, completed_at = now(),
                       lease_until = NULL, due_at = NULL, announced = false, fence = fence + 1
-    WHERE uuid = :uuid AND deleted_at IS NULL AND status IN ('awaiting_upload', 'pending', 'processing')
+    WHERE uuid = :uuid AND deleted_at IS NULL
+    AND (status IN ('awaiting_upload', 'pending') OR (status = 'processing' AND lease_until < now()))
     RETURNING uuid
 """
 
@@ -120,9 +121,16 @@ class Images:
 
     def trace(self, uuid: UUID) -> Trace | None:
         """What is known of an image, hidden and deleted ones included; None when it never was."""
+        return self.trace_all([uuid]).get(uuid)
+
+    def trace_all(self, uuids: Sequence[UUID]) -> dict[UUID, Trace]:
+        """The same of many at once; those that never were are left out."""
         with self._database.transaction() as tx:
-            row = tx.row("SELECT status, deleted_at FROM images WHERE uuid = :uuid", uuid=uuid)
-        return None if row is None else Trace(Status(row["status"]), deleted=row["deleted_at"] is not None)
+            rows = tx.rows(
+                "SELECT uuid, status, deleted_at FROM images WHERE uuid = ANY(CAST(:uuids AS uuid[]))",
+                uuids=list(uuids),
+            )
+        return {row["uuid"]: Trace(Status(row["status"]), deleted=row["deleted_at"] is not None) for row in rows}
 
     def page(
         self,
@@ -182,7 +190,7 @@ class Images:
             )
 
     def fail(self, uuid: UUID, code: FailureCode, message: str) -> bool:
-        """End an image that has not ended, whoever holds it. False when there was nothing to end."""
+        """End an image that has not ended and that nobody is working on. False when there was nothing to end."""
         with self._database.transaction() as tx:
             return tx.row(_FAIL, uuid=uuid, code=code.value, message=message) is not None
 

@@ -23,7 +23,7 @@ def page() -> Iterator[Page]:
 
 
 @pytest.fixture
-def asked(page: Page) -> Iterator[list[Request]]:
+def asked(page: Page) -> list[Request]:
     """Every request that the page makes."""
     seen: list[Request] = []
     page.on("request", lambda request: seen.append(request))  # noqa: PLW0108  Playwright marks its listeners

@@ -11,7 +11,7 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from cluster import FUNCTIONS, OVERLAYS, ROOT, Object, of_kind, overlay, pods, services
+from deploy.cluster import FUNCTIONS, OVERLAYS, ROOT, Object, of_kind, overlay, pods, services
 from pydantic import TypeAdapter
 
 from infra import edge, postman

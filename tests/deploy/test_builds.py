@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from cluster import COMBINATIONS, OVERLAYS, Object, combine, of_kind, overlay, pods, services, title
-from pod_security import violations
-from strict_schema import complaints
+from deploy.cluster import COMBINATIONS, OVERLAYS, Object, combine, of_kind, overlay, pods, services, title
+from deploy.pod_security import violations
+from deploy.strict_schema import complaints
 
 
 def problems(objects: list[Object]) -> list[str]:

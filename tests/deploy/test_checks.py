@@ -4,9 +4,9 @@ import copy
 from typing import Any
 
 import pytest
-from cluster import Object, overlay, pods
-from pod_security import violations
-from strict_schema import complaints
+from deploy.cluster import Object, overlay, pods
+from deploy.pod_security import violations
+from deploy.strict_schema import complaints
 
 KINDS = sorted({each["kind"] for name in ("local", "production") for each in overlay(name)})
 

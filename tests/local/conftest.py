@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from kafka import KafkaAdminClient, KafkaProducer
-from sink import Answer, Sink
+from local.sink import Answer, Sink
 
 from infra.local import ports, seaweedfs, tansu
 from infra.local.processes import Supervisor

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
-from sink import Sink
+from local.sink import Sink
 
 from infra.local.cloud_event import CloudEvent
 from infra.local.delivery import Dispatcher, Errand, Policy

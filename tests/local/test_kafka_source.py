@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from local.sink import Request, Sink
 from service import wait_for
-from sink import Request, Sink
 
 from infra.local import kafka_source, ports
 from infra.local.eventing import Plan

@@ -2,7 +2,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from sink import Sink
+from local.sink import Sink
 
 from infra.local.manifests import PingSource
 from infra.local.ping_source import Pinging

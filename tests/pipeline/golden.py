@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pyvips
-from pictures import GOLDEN
+from pipeline.pictures import GOLDEN
 
 _MEAN, _WORST = 1.0, 12.0  # CIEDE2000; about 1 is what a trained eye can just tell apart
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import pyvips
-from pictures import colour_at, decode, encode, photograph, plain
+from pipeline.pictures import colour_at, decode, encode, photograph, plain
 from pydantic import ValidationError
 
 from shared_lib.errors import FailureCode, Rejected

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from pictures import encode, photograph, plain, sample
+from pipeline.pictures import encode, photograph, plain, sample
 
 from shared_lib.errors import FailureCode, Rejected
 from shared_lib.pipeline import THUMBNAIL, DecoderBox, DecoderCrashed, Limits

@@ -4,12 +4,13 @@ import io
 
 import pytest
 import pyvips
-from pictures import decode, encode, photograph, plain
 from PIL import Image
+from pipeline.pictures import decode, encode, photograph, plain
 
 from shared_lib.pipeline import THUMBNAIL, DecoderBox, Recipe
 from shared_lib.pipeline.formats import Format
-from shared_lib.pipeline.recipe import Output, Resize
+from shared_lib.pipeline.operations import Resize
+from shared_lib.pipeline.recipe import Output
 
 CUP = [150, 100, 80]  # a colour that sRGB, P3 and printing inks all have
 PNG = Recipe(name="png", operations=THUMBNAIL.operations, output=Output(format=Format.PNG))
@@ -46,7 +47,7 @@ def test_cmyk_without_a_profile_is_taken_for_usual_inks(box: DecoderBox) -> None
 
 
 @pytest.mark.parametrize("inks", [(0, 255, 255, 0), (0, 0, 0, 0), (0, 0, 0, 255)])
-def test_cmyk_is_not_inverted(box: DecoderBox, inks: tuple[int, ...]) -> None:
+def test_cmyk_is_not_inverted(box: DecoderBox, inks: tuple[int, int, int, int]) -> None:
     """Red, paper and black, as Pillow writes them: with Adobe's marker, so stored upside down."""
     file = io.BytesIO()
     Image.new("CMYK", (120, 120), inks).save(file, "JPEG", quality=100)

@@ -2,7 +2,7 @@
 
 import pytest
 import pyvips
-from pictures import FORMATS, RASTER_FORMATS, encode, photograph, plain, sample
+from pipeline.pictures import FORMATS, RASTER_FORMATS, encode, photograph, plain, sample
 
 from shared_lib.errors import FailureCode, Rejected
 from shared_lib.pipeline import THUMBNAIL, DecoderBox, Recipe

@@ -4,10 +4,10 @@ import pytest
 import pyvips
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pictures import RASTER_FORMATS, colour_at, decode, encode, photograph, plain
+from pipeline.pictures import RASTER_FORMATS, colour_at, decode, encode, photograph, plain
 
 from shared_lib.pipeline import THUMBNAIL, DecoderBox, Recipe, Rendered
-from shared_lib.pipeline.recipe import Resize
+from shared_lib.pipeline.operations import Resize
 
 SIDES = st.one_of(st.integers(1, 12), st.integers(90, 110), st.integers(1, 700))
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from golden import assert_looks_like_golden
-from pictures import FORMATS, PHOTOGRAPHS, decode, encode, photograph
+from pipeline.golden import assert_looks_like_golden
+from pipeline.pictures import FORMATS, PHOTOGRAPHS, decode, encode, photograph
 
 from shared_lib.pipeline import THUMBNAIL, DecoderBox
 

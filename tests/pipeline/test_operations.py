@@ -4,10 +4,10 @@ from typing import Any, get_args
 
 import pytest
 import pyvips
-from golden import assert_looks_like_golden
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pictures import colour_at, decode, encode, photograph, plain
+from pipeline.golden import assert_looks_like_golden
+from pipeline.pictures import colour_at, decode, encode, photograph, plain
 from pydantic import TypeAdapter, ValidationError
 
 from shared_lib.errors import FailureCode, Rejected

@@ -4,7 +4,7 @@ import base64
 from pathlib import Path
 
 import pytest
-from pictures import colour_at, decode, encode, plain
+from pipeline.pictures import colour_at, decode, encode, plain
 
 from shared_lib.errors import FailureCode, Rejected
 from shared_lib.pipeline import THUMBNAIL, DecoderBox, Limits, Rendered

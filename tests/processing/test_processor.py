@@ -156,8 +156,8 @@ def test_an_image_that_keeps_killing_its_worker_is_failed(
     ("error", "outcome", "tries", "code"),
     [
         (DecoderCrashed("for the test"), "crashed", 3, FailureCode.DECODER_CRASHED),
-        (Unavailable("for the test"), "released", 5, FailureCode.DELIVERY_GIVEN_UP),
-        (KeyError("for the test"), "released", 5, FailureCode.DELIVERY_GIVEN_UP),
+        (Unavailable("for the test"), "released", 8, FailureCode.DELIVERY_GIVEN_UP),
+        (KeyError("for the test"), "released", 8, FailureCode.DELIVERY_GIVEN_UP),
     ],
 )
 def test_attempts_that_break_off_are_limited(  # noqa: PLR0913, PLR0917  the table's columns and fixtures
@@ -253,6 +253,18 @@ def test_what_a_source_gave_up_on_is_written_down_and_fails_its_image(
     assert json.loads(letter["data"]) == {"uuid": str(uuid)}
     assert deliver("process_image", REQUESTED, {"uuid": str(uuid)}) == 200
     assert rt.inbox.look(str(uuid)), "a failed image keeps its original, to be tried again"
+
+
+def test_a_dead_letter_leaves_an_image_to_whoever_is_working_on_it(
+    rt: Runtime, deliver: Deliver, wait_in_inbox: WaitInInbox
+) -> None:
+    uuid = wait_in_inbox(make_photo())
+    with rt.images.claim(uuid) as claim:
+        assert claim
+        told = {"id": str(uuid4()), "knativeerrorcode": "409"}
+        assert deliver("record_dead_letter", REQUESTED, {"uuid": str(uuid)}, **told) == 200
+        assert rt.images.get(uuid).status is Status.PROCESSING
+        claim.fail(REFUSAL)
 
 
 def test_a_dead_letter_that_nobody_can_read_is_kept_all_the_same(rt: Runtime, deliver: Deliver) -> None:

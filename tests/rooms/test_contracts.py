@@ -1,13 +1,14 @@
 """The contracts that others read say what the code does."""
 
 import json
+from pathlib import Path
 
 import jsonschema
 import pytest
 from service import ROOT
 
 from infra.contracts import EVENTS, generate
-from shared_lib.events import KAFKA_RECORD, ProcessingRequested, read_work
+from shared_lib.events import KAFKA_RECORD, Payload, ProcessingRequested, read_work
 
 EXAMPLES = sorted((ROOT / "events").glob("*.example.json"))
 
@@ -18,7 +19,7 @@ def test_every_contract_is_as_the_code_would_write_it() -> None:
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
-def test_every_example_keeps_its_schema(path) -> None:  # noqa: ANN001  a path
+def test_every_example_keeps_its_schema(path: Path) -> None:
     example = json.loads(path.read_text())
     schema = json.loads(path.with_name(path.name.replace(".example.", ".schema.")).read_text())
 
@@ -26,7 +27,7 @@ def test_every_example_keeps_its_schema(path) -> None:  # noqa: ANN001  a path
 
 
 @pytest.mark.parametrize("payload", EVENTS, ids=lambda payload: payload.type)
-def test_an_event_is_on_kafka_what_its_example_says(payload) -> None:  # noqa: ANN001  a payload's class
+def test_an_event_is_on_kafka_what_its_example_says(payload: type[Payload]) -> None:
     example = json.loads((ROOT / "events" / f"{payload.type}.example.json").read_text())
 
     key, value, headers = payload.model_validate(example["data"]).to_kafka(
