@@ -4,6 +4,7 @@ Each runs in a session of its own: a Ctrl-C at the terminal reaches the supervis
 order, and whatever a process itself has started can be ended with it.
 """
 
+import io
 import os
 import signal
 import subprocess
@@ -27,6 +28,7 @@ from infra.local.settings import CannotStart
 _ANNOUNCED = ("/bin/sh", "-c", 'echo "$$ $0" >&0; exec "$@" </dev/null')
 _AGAIN_AFTER_SECONDS = (0.2, 1.0, 2.0, 5.0)  # then every 5 s
 _SETTLED_SECONDS = 30.0  # after a life this long, the waits begin anew
+_LAST_WORDS_SECONDS = 1.0  # for what a dead process wrote to be read; one that left it would never be through
 
 
 class Interrupted(Exception):
@@ -138,8 +140,11 @@ class _Running(threading.Thread):
         failures = 0
         while process := self._begin():
             began = time.monotonic()
+            relay = threading.Thread(target=self._relay, args=[process.stdout], daemon=True)
+            relay.start()
             self._see_ready(process)
             code = self._see_end(process)
+            relay.join(_LAST_WORDS_SECONDS)  # its last words are why it ended
             if self._stopping.is_set() or not self._again or not self.settled.is_set():
                 self.exit_code = code
                 break
@@ -190,8 +195,6 @@ class _Running(threading.Thread):
             return self._process
 
     def _see_ready(self, process: subprocess.Popen[bytes]) -> None:
-        if process.stdout:
-            threading.Thread(target=self._relay, args=[process.stdout], daemon=True).start()
         while self._again and process.poll() is None and not self._stopping.wait(0.02):
             if self.program.is_ready(process.pid):
                 self.settled.set()
@@ -207,9 +210,9 @@ class _Running(threading.Thread):
             self._guard.flush()
         return code
 
-    def _relay(self, output: IO[bytes]) -> None:
-        with output:
-            for raw in output:
+    def _relay(self, output: IO[bytes] | None) -> None:
+        with output or io.BytesIO() as lines:
+            for raw in lines:
                 line = raw.decode(errors="replace").rstrip()
                 self._tail.append(line)
                 terminal.relay(self.program.name, line)
