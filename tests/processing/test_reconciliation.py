@@ -49,7 +49,7 @@ def process(deliver: Deliver, uuid: UUID) -> None:
 def is_asked_for_again(rt: Runtime, uuid: UUID) -> bool:
     """Whether the tick put the row off, which it does with every image that it asks for."""
     with rt.database.transaction() as tx:
-        row = tx.row("SELECT due_at > now() - interval '2 s' AS put_off FROM images WHERE uuid = :uuid", uuid=uuid)
+        row = tx.row("SELECT due_at > now() - interval '30 s' AS put_off FROM images WHERE uuid = :uuid", uuid=uuid)
     return bool(row and row["put_off"])
 
 
