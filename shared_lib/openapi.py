@@ -5,6 +5,7 @@ function runs alone, and yet every one of them knows which methods a path has, a
 """
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
@@ -31,12 +32,12 @@ RETRY_AFTER = {"Retry-After": {"description": "Seconds.", "schema": {"type": "in
 REQUEST_ID = {"X-Request-Id": {"description": "Names this request in the logs.", "schema": {"type": "string"}}}
 
 
-class ErrorBody(BaseModel):
+class ErrorBody(BaseModel, ABC):
     """A shape in which an endpoint says no."""
 
     @classmethod
-    def of(cls, error: ServiceError) -> Self:
-        raise NotImplementedError
+    @abstractmethod
+    def of(cls, error: ServiceError) -> Self: ...
 
 
 @dataclass(frozen=True)

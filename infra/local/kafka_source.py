@@ -32,11 +32,20 @@ CLOSE_MS = 1_000  # a broker that is busy forming the group answers only when th
 class Consumption:
     """One KafkaSource at work."""
 
-    def __init__(self, source: KafkaSource, servers: str, sink: str, dead_letter_sink: str | None) -> None:
+    def __init__(
+        self,
+        source: KafkaSource,
+        servers: str,
+        sink: str,
+        dead_letter_sink: str | None,
+        *,
+        commit_seconds: float = COMMIT_SECONDS,
+    ) -> None:
         self.source = source
         self.servers = servers
         self.sink = sink
         self.dead_letter_sink = dead_letter_sink
+        self.commit_seconds = commit_seconds
         self.stopping = threading.Event()
         self.delivered = threading.Event()  # while stopping: what was being sent has been answered
         self.dispatcher = Dispatcher(Policy.of_kafka_source(source.spec.delivery), CONNECTIONS)
@@ -151,7 +160,7 @@ class Consumer(threading.Thread, AsyncConsumerRebalanceListener):  # type: ignor
                     self._accept(partition, record)
         if time.monotonic() > self._commit_due:
             self._commit()
-            self._commit_due = time.monotonic() + COMMIT_SECONDS
+            self._commit_due = time.monotonic() + self._work.commit_seconds
 
     def _accept(self, partition: Partition, record: Record) -> None:
         with self._lock:

@@ -11,7 +11,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from local.sink import Request, Sink
 from service import wait_for
 
-from infra.local import kafka_source, ports
+from infra.local import ports
 from infra.local.eventing import Plan
 from infra.local.kafka_source import Consumption
 from infra.local.manifests import KafkaSource
@@ -43,8 +43,8 @@ def consume(servers: str) -> Iterator[Callable[..., Consumption]]:
     """Start a KafkaSource; what is still running is stopped at the end."""
     started: list[Consumption] = []
 
-    def start(source: KafkaSource, sink: Sink, dead: Sink | None = None) -> Consumption:
-        started.append(Consumption(source, servers, sink.url, dead.url if dead else None))
+    def start(source: KafkaSource, sink: Sink, dead: Sink | None = None, **more: float) -> Consumption:
+        started.append(Consumption(source, servers, sink.url, dead.url if dead else None, **more))
         started[-1].start()
         return started[-1]
 
@@ -138,16 +138,14 @@ def test_what_was_finished_is_committed_before_another_gets_the_partition(
     make_sink: Callable[..., Sink],
     producer: KafkaProducer,
     consume: Callable[..., Consumption],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(kafka_source, "COMMIT_SECONDS", 3600)
     topic, sink = make_topic(2), make_sink()
     source = source_of(topic)
-    first = consume(source, sink)
+    first = consume(source, sink, commit_seconds=3600)
     for partition in (0, 1):
         produce(producer, topic, b"0", b"1", partition=partition)
     sink.await_requests(4)
-    second = consume(source, sink)
+    second = consume(source, sink, commit_seconds=3600)
     for consumption in (first, second):
         wait_for(lambda held=consumption: partitions_of(held), lambda held: len(held) == 1)  # type: ignore[misc]
     produce(producer, topic, b"2")
