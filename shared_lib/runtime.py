@@ -8,7 +8,7 @@ from shared_lib import observability, settings
 from shared_lib.broker import Broker
 from shared_lib.database import Database
 from shared_lib.errors import Unavailable
-from shared_lib.pipeline import DecoderBox, Limits
+from shared_lib.pipeline import DecoderBox
 from shared_lib.reconciliation import Reconciliation
 from shared_lib.repositories import Collections, DeadLetters, Drift, Images
 from shared_lib.settings import Settings
@@ -26,7 +26,7 @@ class Runtime:
         self.database = Database(told.database)
         self.store = Store(told.store)
         self.broker = Broker(told.kafka)
-        self.box = DecoderBox(Limits(max_bytes=told.processing.max_object_bytes), children=told.processing.decoders)
+        self.box = DecoderBox(told.limits, children=told.processing.decoders)
         self.images = Images(self.database, told.processing)
         self.collections = Collections(self.database)
         self.dead_letters = DeadLetters(self.database)

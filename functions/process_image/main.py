@@ -22,7 +22,7 @@ def main(rt: Runtime, event: Event) -> None:
                 rt.workflow.dismiss(uuid)
                 continue
             try:
-                original = rt.inbox.read(str(uuid), rt.settings.processing.max_object_bytes)
+                original = rt.inbox.read(str(uuid), rt.settings.limits)
                 if original is None:
                     claim.withdraw()
                     continue

@@ -8,8 +8,8 @@ import sys
 from typing import IO
 
 from shared_lib.errors import FailureCode, Rejected
+from shared_lib.limits import Limits
 from shared_lib.pipeline import confinement, wire
-from shared_lib.pipeline.limits import Limits
 from shared_lib.pipeline.render import render
 
 
@@ -36,14 +36,18 @@ def _carry_out(task: wire.Task, data: bytes, limits: Limits) -> tuple[wire.Answe
     try:
         rendered = render(data, task.recipes, limits)
     except Rejected as reason:
-        return wire.Refusal(code=reason.failure, public=reason.public), []
+        return _refuse(reason), []
     except MemoryError:
-        return wire.Refusal(code=FailureCode.DECODER_OUT_OF_MEMORY, public=limits.memory_exceeded), []
+        return _refuse(limits.memory_exceeded), []
     encoded = tuple(
         wire.Encoded(format=r.format, width=r.width, height=r.height, size=len(r.data)) for r in rendered.renditions
     )
     answer = wire.Answer(format=rendered.format, width=rendered.width, height=rendered.height, renditions=encoded)
     return answer, [r.data for r in rendered.renditions]
+
+
+def _refuse(reason: Rejected) -> wire.Refusal:
+    return wire.Refusal(code=reason.failure, public=reason.public)
 
 
 def _claim_stdout() -> IO[bytes]:

@@ -7,8 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, Field, StringConstraints, model_validator
 
-MAX_SIDE = 8_192
-"""Of a rendition, px. ImageMagick's web-safe policy: 8 KP."""
+from shared_lib.limits import MAX_SIDE
 
 Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
 Margin = Annotated[int, Field(ge=0, le=MAX_SIDE)]

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pyvips
 
+from shared_lib.limits import Limits
 from shared_lib.pipeline.animation import join, split
 from shared_lib.pipeline.bounds import bound, bound_bytes, bound_frames, bound_output
 from shared_lib.pipeline.colour import to_srgb
@@ -13,7 +14,6 @@ from shared_lib.pipeline.decode import Source, Way, cheapest_scale, complaints_o
 from shared_lib.pipeline.effects import apply
 from shared_lib.pipeline.effects.geometry import needed_scale
 from shared_lib.pipeline.encode import encode, format_for
-from shared_lib.pipeline.limits import Limits
 from shared_lib.pipeline.operations import Operation, Resize
 from shared_lib.pipeline.recipe import Recipe
 from shared_lib.pipeline.rendition import Rendered, Rendition
@@ -70,7 +70,7 @@ def _decode_to_memory(source: Source, way: Way, limits: Limits) -> pyvips.Image 
 def _render_one(source: Source, image: pyvips.Image, recipe: Recipe, limits: Limits) -> Rendition:
     frames = [_transform(frame, recipe, limits) for frame in split(image)]
     width, height = frames[0].width, frames[0].height
-    bound_output(width, height * len(frames), limits)
+    bound_output(width, height, len(frames), limits)
     image = join(frames)
     to = format_for(recipe.output, source.format, image)
     return Rendition(recipe.name, recipe.hash, to, width, height, encode(image, to, recipe.output))
@@ -92,5 +92,7 @@ def _transform(image: pyvips.Image, recipe: Recipe, limits: Limits) -> pyvips.Im
 
 def _apply(operation: Operation, image: pyvips.Image, limits: Limits) -> pyvips.Image:
     image = apply(operation, image)
-    bound(image.width, image.height, limits)  # nothing is computed before it is asked for
+    bound(
+        image.width, image.height, limits, f"The image after {operation.kind}"
+    )  # nothing is computed before it is asked for
     return image
