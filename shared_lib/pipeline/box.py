@@ -19,7 +19,7 @@ from shared_lib.errors import FailureCode, Rejected, ServiceError
 from shared_lib.pipeline import wire
 from shared_lib.pipeline.limits import Limits
 from shared_lib.pipeline.recipe import Recipe
-from shared_lib.pipeline.rendition import Rendered, Rendition
+from shared_lib.pipeline.rendition import Refused, Rendered, Rendition
 
 ENVIRONMENT = {
     "LC_ALL": "C.UTF-8",
@@ -182,12 +182,15 @@ def _assemble(answer: wire.Answer, body: bytes, recipes: Sequence[Recipe]) -> Re
 
     Raises ValueError if the one does not fit the other.
     """
-    if sum(encoded.size for encoded in answer.renditions) != len(body):
-        raise ValueError("the sizes do not add up to the body")
-    renditions = []
+    renditions, refused = [], []
     start = 0
-    for recipe, encoded in zip(recipes, answer.renditions, strict=True):
-        data = body[start : start + encoded.size]
-        start += encoded.size
-        renditions.append(Rendition(recipe.name, recipe.hash, encoded.format, encoded.width, encoded.height, data))
-    return Rendered(answer.format, answer.width, answer.height, tuple(renditions))
+    for recipe, told in zip(recipes, answer.renditions, strict=True):
+        if isinstance(told, wire.Refusal):
+            refused.append(Refused(recipe.name, recipe.hash, Rejected(told.code, told.public)))
+            continue
+        data = body[start : start + told.size]
+        start += told.size
+        renditions.append(Rendition(recipe.name, recipe.hash, told.format, told.width, told.height, data))
+    if start != len(body):
+        raise ValueError("the sizes do not add up to the body")
+    return Rendered(answer.format, answer.width, answer.height, tuple(renditions), tuple(refused))

@@ -39,10 +39,13 @@ def _carry_out(task: wire.Task, data: bytes, limits: Limits) -> tuple[wire.Answe
         return wire.Refusal(code=reason.failure, public=reason.public), []
     except MemoryError:
         return wire.Refusal(code=FailureCode.DECODER_OUT_OF_MEMORY, public=limits.memory_exceeded), []
-    encoded = tuple(
-        wire.Encoded(format=r.format, width=r.width, height=r.height, size=len(r.data)) for r in rendered.renditions
-    )
-    answer = wire.Answer(format=rendered.format, width=rendered.width, height=rendered.height, renditions=encoded)
+    told: dict[str, wire.Encoded | wire.Refusal] = {
+        r.name: wire.Encoded(format=r.format, width=r.width, height=r.height, size=len(r.data))
+        for r in rendered.renditions
+    }
+    told |= {r.name: wire.Refusal(code=r.reason.failure, public=r.reason.public) for r in rendered.refused}
+    outcomes = tuple(told[recipe.name] for recipe in task.recipes)
+    answer = wire.Answer(format=rendered.format, width=rendered.width, height=rendered.height, renditions=outcomes)
     return answer, [r.data for r in rendered.renditions]
 
 

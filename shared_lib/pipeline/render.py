@@ -7,7 +7,7 @@ from dataclasses import replace
 import pyvips
 
 from shared_lib.pipeline.animation import join, split
-from shared_lib.pipeline.bounds import bound, bound_bytes, bound_frames, bound_output
+from shared_lib.pipeline.bounds import Excessive, bound, bound_bytes, bound_frames, bound_output
 from shared_lib.pipeline.colour import to_srgb
 from shared_lib.pipeline.decode import Source, Way, cheapest_scale, complaints_of, decode, inspect, is_only_untidy
 from shared_lib.pipeline.effects import apply
@@ -16,7 +16,7 @@ from shared_lib.pipeline.encode import encode, format_for
 from shared_lib.pipeline.limits import Limits
 from shared_lib.pipeline.operations import Operation, Resize
 from shared_lib.pipeline.recipe import Recipe
-from shared_lib.pipeline.rendition import Rendered, Rendition
+from shared_lib.pipeline.rendition import Refused, Rendered, Rendition
 
 _SHARE = 0.25  # of the memory, for pixels that several renditions are made from
 
@@ -25,38 +25,53 @@ pyvips.cache_set_max(0)
 
 
 def render(data: bytes, recipes: Sequence[Recipe], limits: Limits) -> Rendered:
-    """Make all renditions of one image. Raises Rejected for bytes that are refused, MemoryError beyond the limit."""
+    """
+    Make all renditions of one image; a recipe that asks too much of it is refused for itself.
+
+    Raises Rejected for bytes that are refused, MemoryError beyond the limit.
+    """
     source = inspect(data, limits)
     width, height = source.upright_size
     with complaints_of(source.format):
         try:
-            renditions = _render_all(source, recipes, limits)
+            outcomes = _render_all(source, recipes, limits)
         except pyvips.Error as error:
             if not is_only_untidy(error):
                 raise
-            renditions = _render_all(replace(source, is_untidy=True), recipes, limits)
-    bound_bytes(sum(len(rendition.data) for rendition in renditions), limits)
-    return Rendered(source.format, width, height, renditions)
+            outcomes = _render_all(replace(source, is_untidy=True), recipes, limits)
+    renditions = tuple(each for each in outcomes if isinstance(each, Rendition))
+    refused = tuple(each for each in outcomes if isinstance(each, Refused))
+    return Rendered(source.format, width, height, renditions, refused)
 
 
-def _render_all(source: Source, recipes: Sequence[Recipe], limits: Limits) -> tuple[Rendition, ...]:
+def _render_all(source: Source, recipes: Sequence[Recipe], limits: Limits) -> list[Rendition | Refused]:
     """Decode once for all recipes that need the same pixels: none depends on what else is asked for."""
-    ways = [_way_to_decode(source, recipe, limits) for recipe in recipes]
-    shared = {way: _decode_to_memory(source, way, limits) for way, uses in Counter(ways).items() if uses > 1}
-    renditions = []
-    for way, recipe in zip(ways, recipes, strict=True):
-        image = shared.get(way)
-        renditions.append(_render_one(source, decode(source, way) if image is None else image, recipe, limits))
-    return tuple(renditions)
+    ways = Counter(_way_to_decode(source, recipe) for recipe in recipes)
+    shared: dict[Way, pyvips.Image | None] = {}
+    outcomes: list[Rendition | Refused] = []
+    together = 0
+    for recipe in recipes:
+        way = _way_to_decode(source, recipe)
+        try:
+            if way.animated:
+                bound_frames(source.frames, *source.upright_size, limits)
+            if ways[way] > 1 and way not in shared:
+                shared[way] = _decode_to_memory(source, way, limits)
+            image = shared.get(way)
+            made = _render_one(source, decode(source, way) if image is None else image, recipe, limits)
+            together += len(made.data)
+            bound_bytes(together, limits)
+        except Excessive as reason:
+            outcomes.append(Refused(recipe.name, recipe.hash, reason))
+        else:
+            outcomes.append(made)
+    return outcomes
 
 
-def _way_to_decode(source: Source, recipe: Recipe, limits: Limits) -> Way:
+def _way_to_decode(source: Source, recipe: Recipe) -> Way:
     first = recipe.operations[:1]
     needed = max((needed_scale(operation, source.upright_size) for operation in first), default=1.0)
-    is_animated = recipe.output.animation == "keep" and source.frames > 1
-    if is_animated:
-        bound_frames(source.frames, *source.upright_size, limits)
-    return Way(cheapest_scale(source, needed), is_animated)
+    return Way(cheapest_scale(source, needed), recipe.output.animation == "keep" and source.frames > 1)
 
 
 def _decode_to_memory(source: Source, way: Way, limits: Limits) -> pyvips.Image | None:
@@ -92,5 +107,5 @@ def _transform(image: pyvips.Image, recipe: Recipe, limits: Limits) -> pyvips.Im
 
 def _apply(operation: Operation, image: pyvips.Image, limits: Limits) -> pyvips.Image:
     image = apply(operation, image)
-    bound(image.width, image.height, limits)  # nothing is computed before it is asked for
+    bound(image.width, image.height, limits, refusal=Excessive)  # nothing is computed before it is asked for
     return image

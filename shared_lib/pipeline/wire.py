@@ -25,7 +25,7 @@ class Task(BaseModel):
 
 
 class Refusal(BaseModel):
-    """Child to parent: why there is nothing to send."""
+    """Child to parent: why there is nothing to send, or nothing for one of the recipes."""
 
     code: FailureCode
     public: str
@@ -41,12 +41,12 @@ class Encoded(BaseModel):
 
 
 class Answer(BaseModel):
-    """Child to parent: what the image really is, and its renditions in the order they were asked for."""
+    """Child to parent: what the image really is, and what became of each recipe, in their order."""
 
     format: Format
     width: int = Field(ge=1)
     height: int = Field(ge=1)
-    renditions: tuple[Encoded, ...]
+    renditions: tuple[Encoded | Refusal, ...]
 
 
 Reply = RootModel[Answer | Refusal]

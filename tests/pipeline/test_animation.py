@@ -25,7 +25,7 @@ def animation(suffix: str, frames: int = 5, width: int = 60, height: int = 40) -
 
 def keep(box: DecoderBox, data: bytes, *operations: dict[str, Any], **output: Any) -> Rendition:
     recipe = Recipe.model_validate({"name": "x", "operations": operations, "output": {"animation": "keep", **output}})
-    return box.render(data, [recipe]).renditions[0]
+    return box.render(data, [recipe]).get("x")
 
 
 def frames_of(data: bytes) -> pyvips.Image:
