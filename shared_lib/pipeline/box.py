@@ -186,7 +186,7 @@ def _assemble(answer: wire.Answer, body: bytes, recipes: Sequence[Recipe]) -> Re
     start = 0
     for recipe, told in zip(recipes, answer.renditions, strict=True):
         if isinstance(told, wire.Refusal):
-            refused.append(Refused(recipe.name, recipe.hash, Rejected(told.code, told.public)))
+            refused.append(Refused(recipe, Rejected(told.code, told.public)))
             continue
         data = body[start : start + told.size]
         start += told.size

@@ -43,7 +43,7 @@ def _carry_out(task: wire.Task, data: bytes, limits: Limits) -> tuple[wire.Answe
         r.name: wire.Encoded(format=r.format, width=r.width, height=r.height, size=len(r.data))
         for r in rendered.renditions
     }
-    told |= {r.name: wire.Refusal(code=r.reason.failure, public=r.reason.public) for r in rendered.refused}
+    told |= {r.recipe.name: wire.Refusal(code=r.reason.failure, public=r.reason.public) for r in rendered.refused}
     outcomes = tuple(told[recipe.name] for recipe in task.recipes)
     answer = wire.Answer(format=rendered.format, width=rendered.width, height=rendered.height, renditions=outcomes)
     return answer, [r.data for r in rendered.renditions]

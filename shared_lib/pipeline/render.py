@@ -62,7 +62,7 @@ def _render_all(source: Source, recipes: Sequence[Recipe], limits: Limits) -> li
             together += len(made.data)
             bound_bytes(together, limits)
         except Excessive as reason:
-            outcomes.append(Refused(recipe.name, recipe.hash, reason))
+            outcomes.append(Refused(recipe, reason))
         else:
             outcomes.append(made)
     return outcomes
