@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from shared_lib.errors import Rejected
 from shared_lib.pipeline.formats import Format
+from shared_lib.pipeline.knowledge import Knowledge
 from shared_lib.pipeline.recipe import Recipe
 
 
@@ -45,6 +46,7 @@ class Rendered:
     height: int
     renditions: tuple[Rendition, ...]
     refused: tuple[Refused, ...] = ()
+    knowledge: Knowledge | None = None
 
     def get(self, name: str) -> Rendition:
         """The rendition of that name. Raises the Rejected that its recipe met."""
