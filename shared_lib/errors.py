@@ -29,6 +29,7 @@ class FailureCode(StrEnum):
     OUTPUT_TOO_LARGE = "output_too_large"
     OUTPUT_SIDE_TOO_LONG = "output_side_too_long"
     OUTPUT_TOO_MANY_BYTES = "output_too_many_bytes"
+    WATERMARK_MISSING = "watermark_missing"
     DECODER_TIMEOUT = "decoder_timeout"
     DECODER_OUT_OF_MEMORY = "decoder_out_of_memory"
     DECODER_CRASHED = "decoder_crashed"

@@ -93,11 +93,15 @@ class Limits(BaseModel, frozen=True):
         """What an image is failed with beyond this limit."""
         return next((each for each in cls.model_fields[limit].metadata if isinstance(each, FailureCode)), None)
 
-    def hold(self, limit: str, actual: int, fact: str) -> None:
-        """Raise Rejected if more was found than the limit named grants; `fact` begins the sentence, {} for what was."""
+    def hold(self, limit: str, actual: int, fact: str, refusal: type[Rejected] = Rejected) -> None:
+        """Raise the refusal if more was found than the limit named grants.
+
+        `fact` begins the sentence, with {} for the number that was found.
+        """
         most = getattr(self, limit)
         if actual > most:
-            raise self._reject(limit, f"{fact.format(f'{actual:,}')}; at most {most:,} are allowed.")
+            sentence = f"{fact.format(f'{actual:,}')}; at most {most:,} are allowed."
+            raise refusal(self._failure(limit), sentence)
 
     def hold_file(self, size: int) -> None:
         """Raise Rejected if an encoded file has more bytes than are taken."""
@@ -106,23 +110,22 @@ class Limits(BaseModel, frozen=True):
     @property
     def memory_exceeded(self) -> Rejected:
         most = f"{self.memory_bytes / MIB:,.0f}"
-        return self._reject(
-            "memory_bytes", f"The image needs more than {most} MiB of memory; at most {most} are allowed."
-        )
+        sentence = f"The image needs more than {most} MiB of memory; at most {most} are allowed."
+        return Rejected(self._failure("memory_bytes"), sentence)
 
     @property
     def wall_exceeded(self) -> Rejected:
-        return self._reject("wall_seconds", _unfinished(f"{self.wall_seconds:g}", "s"))
+        return Rejected(self._failure("wall_seconds"), _unfinished(f"{self.wall_seconds:g}", "s"))
 
     @property
     def cpu_exceeded(self) -> Rejected:
-        return self._reject("cpu_seconds", _unfinished(f"{self.cpu_seconds}", "s of processor time"))
+        return Rejected(self._failure("cpu_seconds"), _unfinished(f"{self.cpu_seconds}", "s of processor time"))
 
-    def _reject(self, limit: str, sentence: str) -> Rejected:
+    def _failure(self, limit: str) -> FailureCode:
         code = self.code_of(limit)
         if code is None:
             raise LookupError(f"{limit} has no code to refuse an image with")
-        return Rejected(code, sentence)
+        return code
 
 
 def _unfinished(most: str, unit: str) -> str:

@@ -2,6 +2,7 @@
 
 import pyvips
 
+from shared_lib.errors import Rejected
 from shared_lib.limits import Limits
 
 _BITS = {"uchar": 8, "char": 8, "ushort": 16, "short": 16, "uint": 32, "int": 32, "float": 32}  # libvips has 64 beyond
@@ -9,10 +10,16 @@ _METADATA = ("exif-data", "xmp-data", "iptc-data", "icc-profile-data", "photosho
 _COMMENTS = ("png-comment-", "gif-comment", "jpeg-comment")
 
 
-def bound(width: int, height: int, limits: Limits, what: str = "The image") -> None:
-    """Raise Rejected when an image of this size, px, may not be decoded, or made on the way to a rendition."""
-    limits.hold("max_side", *_longer(width, height, f"{what} is"))
-    limits.hold("max_pixels", width * height, f"{what} has {width:,} x {height:,} = {{}} pixels")
+class Unfit(Rejected):
+    """It is a recipe that cannot be carried out, and not the image that is to blame: others may be made of it."""
+
+
+def bound(
+    width: int, height: int, limits: Limits, what: str = "The image", *, refusal: type[Rejected] = Rejected
+) -> None:
+    """Raise the refusal when an image of this size, px, may not be decoded, or made on the way to a rendition."""
+    limits.hold("max_side", *_longer(width, height, f"{what} is"), refusal)
+    limits.hold("max_pixels", width * height, f"{what} has {width:,} x {height:,} = {{}} pixels", refusal)
 
 
 def bound_header(header: pyvips.Image, limits: Limits) -> None:
@@ -29,24 +36,22 @@ def bound_metadata(size: int, limits: Limits) -> None:
 
 
 def bound_frames(frames: int, width: int, height: int, limits: Limits) -> None:
-    """Raise Rejected when an animation of so many frames of this size, px, may not be decoded."""
-    limits.hold("max_frames", frames, "The animation has {} frames")
-    sizes = f"{frames:,} x {width:,} x {height:,}"
-    limits.hold(
-        "max_animation_pixels", frames * width * height, f"The animation has {sizes} = {{}} pixels in all frames"
-    )
+    """Raise Unfit when an animation of so many frames of this size, px, may not be decoded."""
+    fact = f"The animation has {frames:,} x {width:,} x {height:,} = {{}} pixels in all frames"
+    limits.hold("max_frames", frames, "The animation has {} frames", Unfit)
+    limits.hold("max_animation_pixels", frames * width * height, fact, Unfit)
 
 
 def bound_output(width: int, height: int, frames: int, limits: Limits) -> None:
-    """Raise Rejected when a rendition of this size, px, and so many frames may not be made."""
-    limits.hold("max_output_side", *_longer(width, height, "The rendition would be"))
+    """Raise Unfit when a rendition of this size, px, and so many frames may not be made."""
     size = f"{width:,} x {height:,}" + (f" x {frames:,} frames" if frames > 1 else "")
-    limits.hold("max_output_pixels", width * height * frames, f"The rendition would have {size} = {{}} pixels")
+    limits.hold("max_output_side", *_longer(width, height, "The rendition would be"), Unfit)
+    limits.hold("max_output_pixels", width * height * frames, f"The rendition would have {size} = {{}} pixels", Unfit)
 
 
 def bound_bytes(together: int, limits: Limits) -> None:
-    """Raise Rejected when all renditions of an image have too many bytes together."""
-    limits.hold("max_output_bytes", together, "The renditions have {} bytes together")
+    """Raise Unfit when all renditions of an image have too many bytes together."""
+    limits.hold("max_output_bytes", together, "The renditions have {} bytes together", Unfit)
 
 
 def _longer(width: int, height: int, begin: str) -> tuple[int, str]:

@@ -11,15 +11,16 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO, cast
+from uuid import UUID
 
 from shared_lib.errors import FailureCode, Rejected, ServiceError
 from shared_lib.limits import Limits
 from shared_lib.pipeline import wire
 from shared_lib.pipeline.recipe import Recipe
-from shared_lib.pipeline.rendition import Rendered, Rendition
+from shared_lib.pipeline.rendition import Refused, Rendered, Rendition
 
 ENVIRONMENT = {
     "LC_ALL": "C.UTF-8",
@@ -62,8 +63,11 @@ class DecoderBox:
         # Children die with the thread that started them (see `confinement`), so it must be one that stays.
         self._starter = ThreadPoolExecutor(1, thread_name_prefix="decoder-box")
 
-    def render(self, data: bytes, recipes: Sequence[Recipe]) -> Rendered:
+    def render(self, data: bytes, recipes: Sequence[Recipe], overlays: Mapping[UUID, bytes] | None = None) -> Rendered:
         """Make each recipe's rendition of the image; waits while all children are busy.
+
+        `overlays` are the encoded images that recipes name in `Recipe.overlays`. One that is not among them, or cannot
+        be used, is a reason to refuse the recipe, and no other.
 
         Raises Rejected for an image that is refused for good, and DecoderCrashed when its child died.
         """
@@ -72,7 +76,7 @@ class DecoderBox:
         try:
             if child is None or child.is_spent:
                 child = self._replace(child)
-            return child.render(data, recipes)
+            return child.render(data, recipes, self._that_fit(data, recipes, overlays or {}))
         finally:
             self._idle.put(child)
 
@@ -84,6 +88,16 @@ class DecoderBox:
             if child is not None:
                 child.end()
         self._idle.put(None)
+
+    def _that_fit(self, data: bytes, recipes: Sequence[Recipe], overlays: Mapping[UUID, bytes]) -> dict[UUID, bytes]:
+        """Those of the overlays that are asked for, as long as they and the image are not larger than one may be."""
+        fitting: dict[UUID, bytes] = {}
+        room = self._limits.max_bytes - len(data)
+        for image in dict.fromkeys(image for recipe in recipes for image in recipe.overlays if image in overlays):
+            if len(overlays[image]) <= room:
+                fitting[image] = overlays[image]
+                room -= len(overlays[image])
+        return fitting
 
     def _replace(self, child: "_Child | None") -> "_Child":
         if child is not None:
@@ -115,7 +129,7 @@ class _Child:
     def is_spent(self) -> bool:
         return self._leaves or self._images >= self._limits.images_per_child or self._process.poll() is not None
 
-    def render(self, data: bytes, recipes: Sequence[Recipe]) -> Rendered:
+    def render(self, data: bytes, recipes: Sequence[Recipe], overlays: Mapping[UUID, bytes]) -> Rendered:
         self._images += 1
         timed_out = threading.Event()
 
@@ -126,7 +140,7 @@ class _Child:
         timer = threading.Timer(self._limits.wall_seconds, time_out)
         timer.start()
         try:
-            reply, body = self._exchange(data, recipes)
+            reply, body = self._exchange(data, recipes, overlays)
             if isinstance(reply, wire.Answer):
                 return _assemble(reply, body, recipes)
         except (EOFError, BrokenPipeError) as error:
@@ -146,8 +160,12 @@ class _Child:
             with contextlib.suppress(BrokenPipeError):  # what was still to be sent is of no interest any more
                 pipe.close()
 
-    def _exchange(self, data: bytes, recipes: Sequence[Recipe]) -> tuple[wire.Answer | wire.Refusal, bytes]:
-        wire.write(self._requests, wire.Task(recipes=tuple(recipes)), [data])
+    def _exchange(
+        self, data: bytes, recipes: Sequence[Recipe], overlays: Mapping[UUID, bytes]
+    ) -> tuple[wire.Answer | wire.Refusal, bytes]:
+        sizes = {image: len(overlay) for image, overlay in overlays.items()}
+        task = wire.Task(recipes=tuple(recipes), overlays=sizes)
+        wire.write(self._requests, task, [data, *overlays.values()])
         header, body = wire.read(self._replies, self._limits.max_output_bytes)
         self._words.read()  # nothing that matters, or the child would have died of it
         return wire.Reply.model_validate_json(header).root, body
@@ -183,12 +201,15 @@ def _assemble(answer: wire.Answer, body: bytes, recipes: Sequence[Recipe]) -> Re
 
     Raises ValueError if the one does not fit the other.
     """
-    if sum(encoded.size for encoded in answer.renditions) != len(body):
-        raise ValueError("the sizes do not add up to the body")
-    renditions = []
+    renditions, refused = [], []
     start = 0
-    for recipe, encoded in zip(recipes, answer.renditions, strict=True):
-        data = body[start : start + encoded.size]
-        start += encoded.size
-        renditions.append(Rendition(recipe.name, recipe.hash, encoded.format, encoded.width, encoded.height, data))
-    return Rendered(answer.format, answer.width, answer.height, tuple(renditions))
+    for recipe, told in zip(recipes, answer.renditions, strict=True):
+        if isinstance(told, wire.Refusal):
+            refused.append(Refused(recipe, Rejected(told.code, told.public)))
+            continue
+        data = body[start : start + told.size]
+        start += told.size
+        renditions.append(Rendition(recipe.name, recipe.hash, told.format, told.width, told.height, data))
+    if start != len(body):
+        raise ValueError("the sizes do not add up to the body")
+    return Rendered(answer.format, answer.width, answer.height, tuple(renditions), tuple(refused))

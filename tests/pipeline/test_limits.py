@@ -19,7 +19,7 @@ def refusal_of(limits: dict[str, Any], data: bytes, recipe: dict[str, Any]) -> R
     box = DecoderBox(Limits.model_validate(limits), children=1)
     try:
         with pytest.raises(Rejected) as refusal:
-            box.render(data, [Recipe.model_validate({"name": "x"} | recipe)])
+            box.render(data, [Recipe.model_validate({"name": "x"} | recipe)]).get("x")
     finally:
         box.close()
     return refusal.value

@@ -7,8 +7,10 @@ import pyvips
 from pipeline.pictures import decode, encode, photograph, plain
 from pydantic import ValidationError
 
-from shared_lib.pipeline import DecoderBox, Recipe, Rendition
+from shared_lib.errors import Rejected
+from shared_lib.pipeline import THUMBNAIL, DecoderBox, Recipe, Rendition
 from shared_lib.pipeline.formats import Format, sniff
+from shared_lib.pipeline.recipe import PRESETS
 
 RASTER = ["jpeg", "png", "webp", "avif", "gif", "tiff"]
 
@@ -16,8 +18,7 @@ RASTER = ["jpeg", "png", "webp", "avif", "gif", "tiff"]
 def rendition(box: DecoderBox, image: pyvips.Image | bytes, **output: Any) -> Rendition:  # validated
     recipe = Recipe.model_validate({"name": "x", "output": output})
     data = image if isinstance(image, bytes) else encode(image, "png")
-    (made,) = box.render(data, [recipe]).renditions
-    return made
+    return box.render(data, [recipe]).get("x")
 
 
 def distance(data: bytes, original: pyvips.Image) -> float:
@@ -75,6 +76,16 @@ def test_enough_room_leaves_quality_as_it_was(box: DecoderBox) -> None:
     usual = rendition(box, photograph(), format="jpeg")
 
     assert rendition(box, photograph(), format="jpeg", maxBytes=1_000_000).data == usual.data
+
+
+def test_a_recipe_that_asks_too_much_costs_the_others_nothing(box: DecoderBox) -> None:
+    huge = Recipe.model_validate({"name": "huge", "operations": [{"kind": "resize", "width": 8192, "height": 8192}]})
+
+    rendered = box.render(encode(photograph(), "jpeg"), [THUMBNAIL, huge, PRESETS["small"]])
+
+    assert [each.name for each in rendered.renditions] == ["thumbnail", "small"]
+    with pytest.raises(Rejected, match="8,192 x 8,192"):
+        rendered.get("huge")
 
 
 def test_progressive_and_chroma_are_heeded(box: DecoderBox) -> None:
