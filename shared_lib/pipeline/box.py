@@ -17,12 +17,13 @@ from typing import IO, cast
 from uuid import UUID
 
 from shared_lib.errors import FailureCode, Rejected, ServiceError
-from shared_lib.pipeline import wire
+from shared_lib.pipeline import font, wire
 from shared_lib.pipeline.limits import Limits
 from shared_lib.pipeline.recipe import Recipe
 from shared_lib.pipeline.rendition import Refused, Rendered, Rendition
 
 ENVIRONMENT = {
+    "FONTCONFIG_FILE": str(font.CONFIGURATION),
     "LC_ALL": "C.UTF-8",
     "MALLOC_ARENA_MAX": "2",  # each arena of glibc's reserves 64 MiB of the address space that RLIMIT_AS counts
     # Fixed, because glibc would raise them after the first large image, and hold on to as much from then on. Measured:

@@ -13,10 +13,10 @@ from shared_lib.pipeline.colour import to_srgb
 from shared_lib.pipeline.decode import Source, Way, cheapest_scale, complaints_of, decode, inspect, is_only_untidy
 from shared_lib.pipeline.effects import apply
 from shared_lib.pipeline.effects.geometry import needed_scale
+from shared_lib.pipeline.effects.overlays import Overlays
 from shared_lib.pipeline.encode import encode, format_for
 from shared_lib.pipeline.limits import Limits
 from shared_lib.pipeline.operations import Operation, Resize
-from shared_lib.pipeline.overlays import Overlays
 from shared_lib.pipeline.recipe import Recipe
 from shared_lib.pipeline.rendition import Refused, Rendered, Rendition
 
