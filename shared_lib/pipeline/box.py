@@ -62,8 +62,12 @@ class DecoderBox:
         # Children die with the thread that started them (see `confinement`), so it must be one that stays.
         self._starter = ThreadPoolExecutor(1, thread_name_prefix="decoder-box")
 
-    def render(self, data: bytes, recipes: Sequence[Recipe]) -> Rendered:
-        """Make each recipe's rendition of the image; waits while all children are busy.
+    def render(
+        self, data: bytes, recipes: Sequence[Recipe], *, learn: bool = False, location: bool = False
+    ) -> Rendered:
+        """Make each recipe's rendition of the image, and learn what it tells of itself; waits while all are busy.
+
+        Where it was taken is learnt only if `location` is asked for as well.
 
         Raises Rejected for an image that is refused for good, and DecoderCrashed when its child died.
         """
@@ -73,7 +77,7 @@ class DecoderBox:
         try:
             if child is None or child.is_spent:
                 child = self._replace(child)
-            return child.render(data, recipes)
+            return child.render(data, wire.Task(recipes=tuple(recipes), learn=learn, location=location))
         finally:
             self._idle.put(child)
 
@@ -116,7 +120,7 @@ class _Child:
     def is_spent(self) -> bool:
         return self._leaves or self._images >= self._limits.images_per_child or self._process.poll() is not None
 
-    def render(self, data: bytes, recipes: Sequence[Recipe]) -> Rendered:
+    def render(self, data: bytes, task: wire.Task) -> Rendered:
         self._images += 1
         timed_out = threading.Event()
 
@@ -127,9 +131,9 @@ class _Child:
         timer = threading.Timer(self._limits.wall_seconds, time_out)
         timer.start()
         try:
-            reply, body = self._exchange(data, recipes)
+            reply, body = self._exchange(data, task)
             if isinstance(reply, wire.Answer):
-                return _assemble(reply, body, recipes)
+                return _assemble(reply, body, task)
         except (EOFError, BrokenPipeError) as error:
             raise self._end_of(timed_out=timed_out.is_set()) from error
         except ValueError as error:  # a reply that makes no sense: someone else speaks for the child
@@ -147,8 +151,8 @@ class _Child:
             with contextlib.suppress(BrokenPipeError):  # what was still to be sent is of no interest any more
                 pipe.close()
 
-    def _exchange(self, data: bytes, recipes: Sequence[Recipe]) -> tuple[wire.Answer | wire.Refusal, bytes]:
-        wire.write(self._requests, wire.Task(recipes=tuple(recipes)), [data])
+    def _exchange(self, data: bytes, task: wire.Task) -> tuple[wire.Answer | wire.Refusal, bytes]:
+        wire.write(self._requests, task, [data])
         header, body = wire.read(self._replies, self._limits.max_output_bytes)
         self._words.read()  # nothing that matters, or the child would have died of it
         return wire.Reply.model_validate_json(header).root, body
@@ -177,14 +181,14 @@ def _describe(status: int) -> str:
     return signal.Signals(-status).name if status < 0 else f"exit status {status}"
 
 
-def _assemble(answer: wire.Answer, body: bytes, recipes: Sequence[Recipe]) -> Rendered:
+def _assemble(answer: wire.Answer, body: bytes, task: wire.Task) -> Rendered:
     """Join what the child made with what was asked for: names and hashes are ours, not the child's to choose.
 
     Raises ValueError if the one does not fit the other.
     """
     renditions, refused = [], []
     start = 0
-    for recipe, told in zip(recipes, answer.renditions, strict=True):
+    for recipe, told in zip(task.recipes, answer.renditions, strict=True):
         if isinstance(told, wire.Refusal):
             refused.append(Refused(recipe.name, recipe.hash, Rejected(told.code, told.public)))
             continue
@@ -193,4 +197,7 @@ def _assemble(answer: wire.Answer, body: bytes, recipes: Sequence[Recipe]) -> Re
         renditions.append(Rendition(recipe.name, recipe.hash, told.format, told.width, told.height, data))
     if start != len(body):
         raise ValueError("the sizes do not add up to the body")
-    return Rendered(answer.format, answer.width, answer.height, tuple(renditions), tuple(refused))
+    knowledge = answer.knowledge
+    if task.learn != (knowledge is not None) or (knowledge and knowledge.location and not task.location):
+        raise ValueError("not what was to be learnt")
+    return Rendered(answer.format, answer.width, answer.height, tuple(renditions), tuple(refused), knowledge)

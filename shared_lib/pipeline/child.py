@@ -34,7 +34,7 @@ def main() -> None:
 
 def _carry_out(task: wire.Task, data: bytes, limits: Limits) -> tuple[wire.Answer | wire.Refusal, list[bytes]]:
     try:
-        rendered = render(data, task.recipes, limits)
+        rendered = render(data, task.recipes, limits, learn=task.learn, location=task.location)
     except Rejected as reason:
         return wire.Refusal(code=reason.failure, public=reason.public), []
     except MemoryError:
@@ -45,7 +45,13 @@ def _carry_out(task: wire.Task, data: bytes, limits: Limits) -> tuple[wire.Answe
     }
     told |= {r.name: wire.Refusal(code=r.reason.failure, public=r.reason.public) for r in rendered.refused}
     outcomes = tuple(told[recipe.name] for recipe in task.recipes)
-    answer = wire.Answer(format=rendered.format, width=rendered.width, height=rendered.height, renditions=outcomes)
+    answer = wire.Answer(
+        format=rendered.format,
+        width=rendered.width,
+        height=rendered.height,
+        renditions=outcomes,
+        knowledge=rendered.knowledge,
+    )
     return answer, [r.data for r in rendered.renditions]
 
 

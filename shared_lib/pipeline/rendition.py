@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from shared_lib.errors import Rejected
 from shared_lib.pipeline.formats import Format
+from shared_lib.pipeline.knowledge import Knowledge
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,8 @@ class Rendered:
     height: int
     renditions: tuple[Rendition, ...]
     refused: tuple[Refused, ...] = ()
+    knowledge: Knowledge | None = None
+    """If it was asked for."""
 
     def get(self, name: str) -> Rendition:
         """The rendition of that name. Raises the Rejected that its recipe met."""

@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, RootModel
 
 from shared_lib.errors import FailureCode
 from shared_lib.pipeline.formats import Format
+from shared_lib.pipeline.knowledge import Knowledge
 from shared_lib.pipeline.recipe import Recipe
 
 _LENGTHS = struct.Struct(">IQ")
@@ -19,9 +20,11 @@ _MAX_HEADER = 1 << 20  # bytes; headers are a few hundred
 
 
 class Task(BaseModel):
-    """Parent to child: make these renditions of the body, an encoded image."""
+    """Parent to child: make these renditions of the body, an encoded image, and learn of it what is asked for."""
 
     recipes: tuple[Recipe, ...]
+    learn: bool = False
+    location: bool = False
 
 
 class Refusal(BaseModel):
@@ -47,6 +50,7 @@ class Answer(BaseModel):
     width: int = Field(ge=1)
     height: int = Field(ge=1)
     renditions: tuple[Encoded | Refusal, ...]
+    knowledge: Knowledge | None = None
 
 
 Reply = RootModel[Answer | Refusal]
