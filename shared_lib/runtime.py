@@ -10,7 +10,7 @@ from shared_lib.database import Database
 from shared_lib.errors import Unavailable
 from shared_lib.pipeline import DecoderBox, Limits
 from shared_lib.reconciliation import Reconciliation
-from shared_lib.repositories import Collections, DeadLetters, Drift, Images
+from shared_lib.repositories import Collections, DeadLetters, Drift, Images, Originals
 from shared_lib.settings import Settings
 from shared_lib.storage import Gallery, Inbox, Store
 from shared_lib.workflow import Workflow
@@ -32,7 +32,8 @@ class Runtime:
         self.dead_letters = DeadLetters(self.database)
         self.inbox = Inbox(self.store, told.store.upload_bucket)
         self.gallery = Gallery(self.store, told.store.completed_bucket)
-        self.workflow = Workflow(self.images, self.inbox, self.gallery, self.broker)
+        self.originals = Originals(self.database)
+        self.workflow = Workflow(self.images, self.originals, self.inbox, self.gallery, self.broker)
         self.reconciliation = Reconciliation(Drift(self.database), self.workflow, told.processing)
 
     def check(self) -> None:

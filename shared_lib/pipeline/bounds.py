@@ -5,8 +5,8 @@ from shared_lib.pipeline.limits import Limits
 from shared_lib.pipeline.operations import MAX_SIDE
 
 
-class Excessive(Rejected):
-    """It is a recipe that asks for too much, and not the image that is: others may be made of it."""
+class Unfit(Rejected):
+    """It is a recipe that cannot be carried out, and not the image that is to blame: others may be made of it."""
 
 
 def bound(width: int, height: int, limits: Limits, *, refusal: type[Rejected] = Rejected) -> None:
@@ -20,9 +20,9 @@ def bound(width: int, height: int, limits: Limits, *, refusal: type[Rejected] = 
 
 
 def bound_output(width: int, height: int, limits: Limits) -> None:
-    """Raise Excessive when a rendition of this size, px, may not be made."""
+    """Raise Unfit when a rendition of this size, px, may not be made."""
     if max(width, height) > MAX_SIDE or width * height > limits.max_output_pixels:
-        raise Excessive(
+        raise Unfit(
             FailureCode.TOO_MANY_PIXELS,
             f"The rendition would be {width:,} x {height:,} = {width * height:,} pixels; at most "
             f"{limits.max_output_pixels:,} are allowed, and {MAX_SIDE:,} a side.",
@@ -30,9 +30,9 @@ def bound_output(width: int, height: int, limits: Limits) -> None:
 
 
 def bound_frames(frames: int, width: int, height: int, limits: Limits) -> None:
-    """Raise Excessive when an animation of so many frames of this size, px, may not be decoded."""
+    """Raise Unfit when an animation of so many frames of this size, px, may not be decoded."""
     if frames > limits.max_frames or frames * width * height > limits.max_pixels:
-        raise Excessive(
+        raise Unfit(
             FailureCode.TOO_MANY_PIXELS,
             f"The animation has {frames:,} frames of {width:,} x {height:,} = {frames * width * height:,} pixels; at "
             f"most {limits.max_frames:,} frames are allowed, and {limits.max_pixels:,} pixels together.",
@@ -40,9 +40,9 @@ def bound_frames(frames: int, width: int, height: int, limits: Limits) -> None:
 
 
 def bound_bytes(together: int, limits: Limits) -> None:
-    """Raise Excessive when all renditions of an image have too many bytes together."""
+    """Raise Unfit when all renditions of an image have too many bytes together."""
     if together > limits.max_output_bytes:
-        raise Excessive(
+        raise Unfit(
             FailureCode.FILE_TOO_LARGE,
             f"The renditions have {together:,} bytes together; at most {limits.max_output_bytes:,} are allowed.",
         )

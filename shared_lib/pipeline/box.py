@@ -11,9 +11,10 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO, cast
+from uuid import UUID
 
 from shared_lib.errors import FailureCode, Rejected, ServiceError
 from shared_lib.pipeline import wire
@@ -63,11 +64,20 @@ class DecoderBox:
         self._starter = ThreadPoolExecutor(1, thread_name_prefix="decoder-box")
 
     def render(
-        self, data: bytes, recipes: Sequence[Recipe], *, learn: bool = False, location: bool = False
+        self,
+        data: bytes,
+        recipes: Sequence[Recipe],
+        overlays: Mapping[UUID, bytes] | None = None,
+        *,
+        learn: bool = False,
+        location: bool = False,
     ) -> Rendered:
-        """Make each recipe's rendition of the image, and learn what it tells of itself; waits while all are busy.
+        """Make each recipe's rendition of the image; waits while all children are busy.
 
-        Where it was taken is learnt only if `location` is asked for as well.
+        With `learn` it is told what there is to know of the image, but where it was taken only with `location` as well.
+
+        `overlays` are the encoded images that recipes name in `Recipe.overlays`. One that is not among them, or cannot
+        be used, is a reason to refuse the recipe, and no other.
 
         Raises Rejected for an image that is refused for good, and DecoderCrashed when its child died.
         """
@@ -77,7 +87,10 @@ class DecoderBox:
         try:
             if child is None or child.is_spent:
                 child = self._replace(child)
-            return child.render(data, wire.Task(recipes=tuple(recipes), learn=learn, location=location))
+            fitting = self._that_fit(data, recipes, overlays or {})
+            sizes = {image: len(overlay) for image, overlay in fitting.items()}
+            task = wire.Task(recipes=tuple(recipes), overlays=sizes, learn=learn, location=location)
+            return child.render(task, [data, *fitting.values()])
         finally:
             self._idle.put(child)
 
@@ -89,6 +102,16 @@ class DecoderBox:
             if child is not None:
                 child.end()
         self._idle.put(None)
+
+    def _that_fit(self, data: bytes, recipes: Sequence[Recipe], overlays: Mapping[UUID, bytes]) -> dict[UUID, bytes]:
+        """Those of the overlays that are asked for, as long as they and the image are not larger than one may be."""
+        fitting: dict[UUID, bytes] = {}
+        room = self._limits.max_bytes - len(data)
+        for image in dict.fromkeys(image for recipe in recipes for image in recipe.overlays if image in overlays):
+            if len(overlays[image]) <= room:
+                fitting[image] = overlays[image]
+                room -= len(overlays[image])
+        return fitting
 
     def _replace(self, child: "_Child | None") -> "_Child":
         if child is not None:
@@ -120,7 +143,7 @@ class _Child:
     def is_spent(self) -> bool:
         return self._leaves or self._images >= self._limits.images_per_child or self._process.poll() is not None
 
-    def render(self, data: bytes, task: wire.Task) -> Rendered:
+    def render(self, task: wire.Task, images: list[bytes]) -> Rendered:
         self._images += 1
         timed_out = threading.Event()
 
@@ -131,7 +154,7 @@ class _Child:
         timer = threading.Timer(self._limits.wall_seconds, time_out)
         timer.start()
         try:
-            reply, body = self._exchange(data, task)
+            reply, body = self._exchange(task, images)
             if isinstance(reply, wire.Answer):
                 return _assemble(reply, body, task)
         except (EOFError, BrokenPipeError) as error:
@@ -151,8 +174,8 @@ class _Child:
             with contextlib.suppress(BrokenPipeError):  # what was still to be sent is of no interest any more
                 pipe.close()
 
-    def _exchange(self, data: bytes, task: wire.Task) -> tuple[wire.Answer | wire.Refusal, bytes]:
-        wire.write(self._requests, task, [data])
+    def _exchange(self, task: wire.Task, images: list[bytes]) -> tuple[wire.Answer | wire.Refusal, bytes]:
+        wire.write(self._requests, task, images)
         header, body = wire.read(self._replies, self._limits.max_output_bytes)
         self._words.read()  # nothing that matters, or the child would have died of it
         return wire.Reply.model_validate_json(header).root, body
@@ -190,7 +213,7 @@ def _assemble(answer: wire.Answer, body: bytes, task: wire.Task) -> Rendered:
     start = 0
     for recipe, told in zip(task.recipes, answer.renditions, strict=True):
         if isinstance(told, wire.Refusal):
-            refused.append(Refused(recipe.name, recipe.hash, Rejected(told.code, told.public)))
+            refused.append(Refused(recipe, Rejected(told.code, told.public)))
             continue
         data = body[start : start + told.size]
         start += told.size

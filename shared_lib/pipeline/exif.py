@@ -30,27 +30,26 @@ class Exif:
     location: Location | None = None
 
 
-def read_exif(block: bytes, *, location: bool) -> Exif:
-    """Read a block of EXIF, or a TIFF file, which is one; where it was taken only if that is asked for."""
+def read_exif(block: bytes) -> Exif:
+    """Read a block of EXIF, or a TIFF file, which is one."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's, of every tag that is broken
             main = Image.Exif()
             main.load(block)  # at most as many bytes as there are in the block, however often its tags name them
             details = main.get_ifd(IFD.Exif)
-            place = main.get_ifd(IFD.GPSInfo) if location else {}
             return Exif(
                 captured_at=_time(details),
                 camera_make=_text(main.get(Base.Make)),
                 camera_model=_text(main.get(Base.Model)),
                 lens_model=_text(details.get(Base.LensModel)),
-                location=_location(place),
+                location=_location(main.get_ifd(IFD.GPSInfo)),
             )
     except Exception:  # noqa: BLE001  # whatever the reader makes of it, MemoryError included: EXIF is not worth an image
         return Exif()
 
 
-def _text(value: Any) -> str | None:
+def _text(value: object) -> str | None:
     """Clean a text: ASCII by the standard, UTF-8 by many a phone, Latin-1 as Pillow reads it."""
     if not isinstance(value, str):
         return None

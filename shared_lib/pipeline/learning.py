@@ -28,9 +28,9 @@ _SPACES: dict[str, ColourSpace] = {"b-w": "gray", "grey16": "gray", "cmyk": "cmy
 _Rgb = tuple[int, int, int]
 
 
-def learn(source: Source, image: pyvips.Image, sample: pyvips.Image, *, location: bool) -> Knowledge:
-    """Learn from an image as decoded and from a small sample of it in sRGB; where it was taken only if asked to."""
-    exif = read_exif(_exif_of(source, image), location=location)
+def learn(source: Source, image: pyvips.Image, sample: pyvips.Image) -> Knowledge:
+    """Learn from an image as decoded, and from a small sample of it in sRGB."""
+    exif = read_exif(_exif_of(source, image))
     profile = _profile_of(image)
     seen = pillow.from_vips(sample).convert("RGBA")
     small = seen.copy()

@@ -4,6 +4,7 @@ Described apart from their effect because every HTTP function reads recipes, and
 """
 
 from typing import Annotated, Literal, Self
+from uuid import UUID
 
 from pydantic import BaseModel, Field, StringConstraints, model_validator
 
@@ -256,11 +257,35 @@ class Border(_Described):
     colour: Colour = "#000000"
 
 
+class Watermark(_Described):
+    """Lay another stored image on this one, whole: it is made smaller where there is not enough room.
+
+    It lies at its gravity, `margin` px from the edges, or in tiles `margin` px apart all over.
+    """
+
+    kind: Literal["watermark"] = "watermark"
+    image: UUID
+    """Whose first frame is laid on."""
+    scale: float | None = Field(default=None, gt=0, le=1)
+    """Its width as a share of this image's; left out, it has its own size."""
+    opacity: Share = 1
+    gravity: Compass | Focus | None = None
+    """South-east if it is left out."""
+    tile: bool = False
+    margin: Margin = 0
+
+    @model_validator(mode="after")
+    def _has_one_place(self) -> Self:
+        if self.tile and self.gravity is not None:
+            raise ValueError("a watermark in tiles lies everywhere: leave out tile or gravity")
+        return self
+
+
 # To add an operation: describe it above, name it here, and register its effect in `effects`.
 Operation = Annotated[
     Resize | Crop | CropToRatio | Extend | Pad | Trim | Rotate | Flip | Flop
     | Blur | Sharpen | Median | Pixelate
     | Brightness | Contrast | Saturation | Hue | Gamma | Grayscale | Sepia | Tint | Duotone | Invert
-    | RoundCorners | Circle | Flatten | Border,
+    | RoundCorners | Circle | Flatten | Border | Watermark,
     Field(discriminator="kind"),
 ]  # fmt: skip

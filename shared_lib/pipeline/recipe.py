@@ -3,15 +3,18 @@
 import hashlib
 import json
 from typing import Any, Literal, Self
+from uuid import UUID
 
 from pydantic import BaseModel, Field, model_validator
 from pydantic.alias_generators import to_camel
 
 from shared_lib.pipeline.formats import Format
-from shared_lib.pipeline.operations import Operation, Resize, Trim
+from shared_lib.pipeline.operations import Operation, Resize, Trim, Watermark
 
 _REVISION = 1
 """Raised when the same recipe gives other pixels than before, so that old renditions are not mistaken for new ones."""
+
+_MAX_OVERLAYS = 4
 
 _LOSSY = {Format.JPEG, Format.WEBP, Format.AVIF}
 # What each option needs; a format that is chosen later (`source`, `auto`) takes of them what it can.
@@ -83,6 +86,18 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
                 if isinstance(operation, Trim) or getattr(operation, "gravity", None) == "smart":
                     raise ValueError("trim and smart gravity would cut each frame of an animation elsewhere")
         return self
+
+    @model_validator(mode="after")
+    def _lays_on_few(self) -> Self:
+        if len(self.overlays) > _MAX_OVERLAYS:
+            raise ValueError(f"a recipe lays on at most {_MAX_OVERLAYS} different images")
+        return self
+
+    @property
+    def overlays(self) -> tuple[UUID, ...]:
+        """The stored images that it lays on: whoever renders it must have their bytes."""
+        laid_on = (operation.image for operation in self.operations if isinstance(operation, Watermark))
+        return tuple(dict.fromkeys(laid_on))
 
     @property
     def hash(self) -> str:

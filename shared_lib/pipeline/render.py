@@ -1,14 +1,15 @@
 """Encoded bytes and recipes to renditions: the whole pipeline, in order. Runs only inside the box."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from uuid import UUID
 
 import pyvips
 
 from shared_lib.pipeline import learning
 from shared_lib.pipeline.animation import join, split
-from shared_lib.pipeline.bounds import Excessive, bound, bound_bytes, bound_frames, bound_output
+from shared_lib.pipeline.bounds import Unfit, bound, bound_bytes, bound_frames, bound_output
 from shared_lib.pipeline.colour import to_srgb
 from shared_lib.pipeline.decode import Source, Way, cheapest_scale, complaints_of, decode, inspect, is_only_untidy
 from shared_lib.pipeline.effects import apply
@@ -17,6 +18,7 @@ from shared_lib.pipeline.encode import encode, format_for
 from shared_lib.pipeline.knowledge import Knowledge
 from shared_lib.pipeline.limits import Limits
 from shared_lib.pipeline.operations import Operation, Resize
+from shared_lib.pipeline.overlays import Overlays
 from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
 from shared_lib.pipeline.rendition import Refused, Rendered, Rendition
 
@@ -27,10 +29,14 @@ pyvips.cache_set_max(0)
 
 
 def render(
-    data: bytes, recipes: Sequence[Recipe], limits: Limits, *, learn: bool = False, location: bool = False
+    data: bytes,
+    recipes: Sequence[Recipe],
+    limits: Limits,
+    overlays: Mapping[UUID, bytes] | None = None,
+    *,
+    learn: bool = False,
 ) -> Rendered:
-    """
-    Make all renditions of one image, and learn of it if asked to; a recipe that asks too much is refused for itself.
+    """Make all renditions of one image; a recipe that asks too much, or lays on what is not there, is refused alone.
 
     Raises Rejected for bytes that are refused, MemoryError beyond the limit.
     """
@@ -38,8 +44,8 @@ def render(
 
     def carry_out(source: Source) -> tuple[list[Rendition | Refused], Knowledge | None]:
         pixels = _Pixels(source, [*recipes, *([THUMBNAIL] if learn else [])], limits)
-        outcomes = _render_all(pixels, recipes, limits)
-        return outcomes, _learn(pixels, limits, location=location) if learn else None
+        outcomes = _render_all(pixels, recipes, limits, overlays or {})
+        return outcomes, _learn(pixels, limits) if learn else None
 
     with complaints_of(source.format):
         try:
@@ -63,7 +69,7 @@ class _Pixels:
         self._kept: dict[Way, pyvips.Image | None] = {}
 
     def decode_for(self, recipe: Recipe) -> pyvips.Image:
-        """Raises Excessive for an animation that has too many frames to be kept."""
+        """Raises Unfit for an animation that has too many frames to be kept."""
         way = _way_to_decode(self.source, recipe)
         if way.animated:
             bound_frames(self.source.frames, *self.source.upright_size, self._limits)
@@ -73,25 +79,29 @@ class _Pixels:
         return decode(self.source, way) if image is None else image
 
 
-def _render_all(pixels: _Pixels, recipes: Sequence[Recipe], limits: Limits) -> list[Rendition | Refused]:
+def _render_all(
+    pixels: _Pixels, recipes: Sequence[Recipe], limits: Limits, given: Mapping[UUID, bytes]
+) -> list[Rendition | Refused]:
     outcomes: list[Rendition | Refused] = []
     together = 0
     for recipe in recipes:
         try:
-            made = _render_one(pixels.source, pixels.decode_for(recipe), recipe, limits)
+            overlays = Overlays(recipe, given, pixels.source, limits)
+            made = _render_one(pixels.source, pixels.decode_for(recipe), recipe, limits, overlays)
             together += len(made.data)
             bound_bytes(together, limits)
-        except Excessive as reason:
-            outcomes.append(Refused(recipe.name, recipe.hash, reason))
+        except Unfit as reason:
+            outcomes.append(Refused(recipe, reason))
         else:
             outcomes.append(made)
     return outcomes
 
 
-def _learn(pixels: _Pixels, limits: Limits, *, location: bool) -> Knowledge:
+def _learn(pixels: _Pixels, limits: Limits) -> Knowledge:
     """Learn from the pixels that a thumbnail is made from, because one nearly always is."""
     image = pixels.decode_for(THUMBNAIL)
-    return learning.learn(pixels.source, image, _transform(image, learning.SAMPLE, limits), location=location)
+    sample = _transform(image, learning.SAMPLE, limits, Overlays(learning.SAMPLE, {}, pixels.source, limits))
+    return learning.learn(pixels.source, image, sample)
 
 
 def _way_to_decode(source: Source, recipe: Recipe) -> Way:
@@ -108,8 +118,8 @@ def _decode_to_memory(source: Source, way: Way, limits: Limits) -> pyvips.Image 
     return image.copy_memory() if size < limits.memory_bytes * _SHARE else None
 
 
-def _render_one(source: Source, image: pyvips.Image, recipe: Recipe, limits: Limits) -> Rendition:
-    frames = [_transform(frame, recipe, limits) for frame in split(image)]
+def _render_one(source: Source, image: pyvips.Image, recipe: Recipe, limits: Limits, overlays: Overlays) -> Rendition:
+    frames = [_transform(frame, recipe, limits, overlays) for frame in split(image)]
     width, height = frames[0].width, frames[0].height
     bound_output(width, height * len(frames), limits)
     image = join(frames)
@@ -117,21 +127,21 @@ def _render_one(source: Source, image: pyvips.Image, recipe: Recipe, limits: Lim
     return Rendition(recipe.name, recipe.hash, to, width, height, encode(image, to, recipe.output))
 
 
-def _transform(image: pyvips.Image, recipe: Recipe, limits: Limits) -> pyvips.Image:
+def _transform(image: pyvips.Image, recipe: Recipe, limits: Limits, overlays: Overlays) -> pyvips.Image:
     """Carry out all operations, with colours converted to sRGB where that is cheapest."""
     operations = recipe.operations
     if operations and isinstance(operations[0], Resize) and image.interpretation != "cmyk":
         # Fewer pixels to convert after the first resize. CMYK cannot wait: one of its four would be taken for alpha.
-        image, operations = _apply(operations[0], image, limits), operations[1:]
+        image, operations = _apply(operations[0], image, limits, overlays), operations[1:]
     image = to_srgb(image, keep_profile=recipe.output.profile == "keep")
     if operations:
         image = image.copy_memory()  # decoders read in order, and only once; effects do not
     for operation in operations:
-        image = _apply(operation, image, limits)
+        image = _apply(operation, image, limits, overlays)
     return image
 
 
-def _apply(operation: Operation, image: pyvips.Image, limits: Limits) -> pyvips.Image:
-    image = apply(operation, image)
-    bound(image.width, image.height, limits, refusal=Excessive)  # nothing is computed before it is asked for
+def _apply(operation: Operation, image: pyvips.Image, limits: Limits, overlays: Overlays) -> pyvips.Image:
+    image = apply(operation, image, overlays)
+    bound(image.width, image.height, limits, refusal=Unfit)  # nothing is computed before it is asked for
     return image

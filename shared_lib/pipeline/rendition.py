@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from shared_lib.errors import Rejected
 from shared_lib.pipeline.formats import Format
 from shared_lib.pipeline.knowledge import Knowledge
+from shared_lib.pipeline.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +32,7 @@ class Rendition:
 class Refused:
     """A recipe that this image cannot be made by, although others can."""
 
-    name: str
-    recipe_hash: str
+    recipe: Recipe
     reason: Rejected
 
 
@@ -52,7 +52,7 @@ class Rendered:
     def get(self, name: str) -> Rendition:
         """The rendition of that name. Raises the Rejected that its recipe met."""
         for each in self.refused:
-            if each.name == name:
+            if each.recipe.name == name:
                 raise each.reason
         return next(each for each in self.renditions if each.name == name)
 

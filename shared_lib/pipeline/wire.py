@@ -7,8 +7,9 @@ that a hostile image has taken over can send nothing that the parent would run, 
 import struct
 from collections.abc import Iterable
 from typing import IO
+from uuid import UUID
 
-from pydantic import BaseModel, Field, RootModel
+from pydantic import BaseModel, Field, NonNegativeInt, RootModel
 
 from shared_lib.errors import FailureCode
 from shared_lib.pipeline.formats import Format
@@ -20,11 +21,14 @@ _MAX_HEADER = 1 << 20  # bytes; headers are a few hundred
 
 
 class Task(BaseModel):
-    """Parent to child: make these renditions of the body, an encoded image, and learn of it what is asked for."""
+    """Parent to child: make these renditions of the body, an encoded image and those that are laid on it."""
 
     recipes: tuple[Recipe, ...]
+    overlays: dict[UUID, NonNegativeInt] = {}
+    """How many bytes each has that follows the image in the body, in this order."""
     learn: bool = False
     location: bool = False
+    """Tell where it was taken as well."""
 
 
 class Refusal(BaseModel):

@@ -50,7 +50,7 @@ def _cover(do: op.Resize, image: pyvips.Image, scale: float) -> pyvips.Image:
     waste = size[0] * size[1] / (width * height)
     if do.gravity == "smart" and waste <= _SMART_WASTE:
         return _resample(image, *size).copy_memory().smartcrop(width, height, interesting="attention")
-    left, top = _offset(do.gravity, size, (width, height))
+    left, top = offset_of(do.gravity, size, (width, height))
     if waste > _WASTE:
         return _cover_part(image, scale, (left, top, width, height))
     return _resample(image, *size).crop(left, top, width, height)
@@ -88,13 +88,13 @@ def crop_to_ratio(do: op.CropToRatio, image: pyvips.Image) -> pyvips.Image:
     width, height = max(1, round(do.width * scale)), max(1, round(do.height * scale))
     if do.gravity == "smart":
         return image.smartcrop(width, height, interesting="attention")
-    left, top = _offset(do.gravity, (image.width, image.height), (width, height))
+    left, top = offset_of(do.gravity, (image.width, image.height), (width, height))
     return image.crop(left, top, width, height)
 
 
 def pad(do: op.Pad, image: pyvips.Image) -> pyvips.Image:
     width, height = max(do.width, image.width), max(do.height, image.height)
-    left, top = _offset(do.gravity, (width, height), (image.width, image.height))
+    left, top = offset_of(do.gravity, (width, height), (image.width, image.height))
     return _lay_on(image, (left, top, width, height), do.background)
 
 
@@ -142,7 +142,7 @@ def _lay_on(image: pyvips.Image, box: tuple[int, int, int, int], background: op.
     return image.embed(*box, extend="background", background=ink)
 
 
-def _offset(gravity: op.Gravity, outer: tuple[int, int], inner: tuple[int, int]) -> tuple[int, int]:
+def offset_of(gravity: op.Gravity, outer: tuple[int, int], inner: tuple[int, int]) -> tuple[int, int]:
     """Where the top left corner of the inner box lies in the outer one."""
     if isinstance(gravity, op.Focus):
         centre = (gravity.x * outer[0], gravity.y * outer[1])
