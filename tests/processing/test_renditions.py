@@ -243,7 +243,7 @@ def test_an_image_is_laid_on_another(rt: Runtime, wait_in_inbox: WaitInInbox, pr
 
     found = rt.images.locate(uuid, "signed")
     assert found
-    data = rt.gallery.read(found.key, 10_000_000)
+    data = rt.gallery.read(found.key)
     assert data
     assert Image.open(io.BytesIO(data)).convert("RGB").getpixel((10, 10)) == (255, 0, 0)
     assert [(each.name, each.error.code) for each in rt.images.get(uuid).failed_renditions] == [
