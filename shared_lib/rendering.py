@@ -67,10 +67,9 @@ class Rendering:
 
     def _render(self, original: bytes, recipes: tuple[Recipe, ...], *, learn: bool) -> Rendered:
         keys = self.images.find_originals({image for recipe in recipes for image in recipe.overlays})
-        overlays = {image: self.gallery.read(key, self.limits) for image, key in keys.items()}
-        rendered = self.box.render(
-            original, recipes, {image: data for image, data in overlays.items() if data is not None}
-        )
+        read = {image: self.gallery.read(key, self.limits) for image, key in keys.items()}
+        overlays = {image: data for image, data in read.items() if data is not None}
+        rendered = self.box.render(original, recipes, overlays, learn=learn, location=learn and self.keep_location)
         if learn:
             rendered.get(THUMBNAIL.name)
         return rendered

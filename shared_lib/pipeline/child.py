@@ -36,7 +36,7 @@ def main() -> None:
 def _carry_out(task: wire.Task, body: bytes, limits: Limits) -> tuple[wire.Answer | wire.Refusal, list[bytes]]:
     try:
         data, overlays = _take_apart(body, task.overlays)
-        rendered = render(data, task.recipes, limits, overlays)
+        rendered = render(data, task.recipes, limits, overlays, learn=task.learn)
     except Rejected as reason:
         return _refuse(reason), []
     except MemoryError:
@@ -47,7 +47,16 @@ def _carry_out(task: wire.Task, body: bytes, limits: Limits) -> tuple[wire.Answe
     }
     told |= {r.recipe.name: _refuse(r.reason) for r in rendered.refused}
     outcomes = tuple(told[recipe.name] for recipe in task.recipes)
-    answer = wire.Answer(format=rendered.format, width=rendered.width, height=rendered.height, renditions=outcomes)
+    knowledge = rendered.knowledge
+    if knowledge is not None and not task.location:
+        knowledge = knowledge.model_copy(update={"location": None})
+    answer = wire.Answer(
+        format=rendered.format,
+        width=rendered.width,
+        height=rendered.height,
+        renditions=outcomes,
+        knowledge=knowledge,
+    )
     return answer, [r.data for r in rendered.renditions]
 
 

@@ -1,6 +1,6 @@
 """What is learnt of an image when it arrives, as told by the box: forms, and the bounds within which they are believed.
 
-How it is found out is in `learn`, which only the box's children import.
+How it is found out is in `learning`, which only the box's children import.
 """
 
 from datetime import datetime
@@ -12,8 +12,8 @@ from pydantic.alias_generators import to_camel
 MAX_TEXT = 100
 """Characters of a text that the image's maker chose, such as a camera's name."""
 
-PALETTE = 6
-"""Colours, at most."""
+MAX_SWATCHES = 6
+"""Of a palette."""
 
 
 def clean_text(text: str) -> str | None:
@@ -29,6 +29,7 @@ def _refuse_unprintable(text: str) -> str:
 
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT), AfterValidator(_refuse_unprintable)]
+ColourSpace = Literal["srgb", "display-p3", "rgb", "gray", "cmyk", "lab"]
 CaptureTime = Annotated[
     datetime,
     WithJsonSchema(
@@ -66,7 +67,7 @@ class Knowledge(_Told):
     frames: int = Field(ge=1, le=1_000_000_000)
     """Of an animation; everything seen below is of the first."""
     has_alpha: bool
-    colour_space: Literal["srgb", "display-p3", "rgb", "gray", "cmyk", "lab"]
+    colour_space: ColourSpace
     """As stored, before anything is converted; `rgb` is that of another profile."""
     profile: Text | None = None
     """What the embedded ICC profile calls itself."""
@@ -78,7 +79,7 @@ class Knowledge(_Told):
     lens_model: Text | None = None
     location: Location | None = None
     """Only where it was asked for."""
-    palette: tuple[Swatch, ...] = Field(max_length=PALETTE)
+    palette: tuple[Swatch, ...] = Field(max_length=MAX_SWATCHES)
     """Most common first. What is transparent does not count: an image that shows nothing has no colours."""
     thumb_hash: str = Field(max_length=36, pattern=r"^[A-Za-z0-9+/]{8,36}={0,2}$")
     """ThumbHash (https://evanw.github.io/thumbhash), Base64; knows alpha."""

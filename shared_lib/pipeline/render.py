@@ -8,16 +8,18 @@ from uuid import UUID
 import pyvips
 
 from shared_lib.limits import Limits
+from shared_lib.pipeline import learning
 from shared_lib.pipeline.animation import join, split
 from shared_lib.pipeline.bounds import Unfit, bound, bound_bytes, bound_frames, bound_output
 from shared_lib.pipeline.colour import to_srgb
 from shared_lib.pipeline.decode import Source, Way, cheapest_scale, complaints_of, decode, inspect, is_only_untidy
 from shared_lib.pipeline.effects import apply
 from shared_lib.pipeline.effects.geometry import needed_scale
+from shared_lib.pipeline.effects.overlays import Overlays
 from shared_lib.pipeline.encode import encode, format_for
+from shared_lib.pipeline.knowledge import Knowledge
 from shared_lib.pipeline.operations import Operation, Resize
-from shared_lib.pipeline.overlays import Overlays
-from shared_lib.pipeline.recipe import Recipe
+from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
 from shared_lib.pipeline.rendition import Refused, Rendered, Rendition
 
 _SHARE = 0.25  # of the memory, for pixels that several renditions are made from
@@ -27,45 +29,65 @@ pyvips.cache_set_max(0)
 
 
 def render(
-    data: bytes, recipes: Sequence[Recipe], limits: Limits, overlays: Mapping[UUID, bytes] | None = None
+    data: bytes,
+    recipes: Sequence[Recipe],
+    limits: Limits,
+    overlays: Mapping[UUID, bytes] | None = None,
+    *,
+    learn: bool = False,
 ) -> Rendered:
     """Make all renditions of one image; a recipe that asks too much, or lays on what is not there, is refused alone.
 
     Raises Rejected for bytes that are refused, MemoryError beyond the limit.
     """
     source = inspect(data, limits)
-    width, height = source.upright_size
+
+    def carry_out(source: Source) -> tuple[list[Rendition | Refused], Knowledge | None]:
+        pixels = _Pixels(source, [*recipes, *([THUMBNAIL] if learn else [])], limits)
+        outcomes = _render_all(pixels, recipes, limits, overlays or {})
+        return outcomes, _learn(pixels, limits) if learn else None
+
     with complaints_of(source.format):
         try:
-            outcomes = _render_all(source, recipes, limits, overlays or {})
+            outcomes, knowledge = carry_out(source)
         except pyvips.Error as error:
             if not is_only_untidy(error):
                 raise
-            outcomes = _render_all(replace(source, is_untidy=True), recipes, limits, overlays or {})
+            outcomes, knowledge = carry_out(replace(source, is_untidy=True))
     renditions = tuple(each for each in outcomes if isinstance(each, Rendition))
     refused = tuple(each for each in outcomes if isinstance(each, Refused))
-    return Rendered(source.format, width, height, renditions, refused)
+    return Rendered(source.format, *source.upright_size, renditions, refused, knowledge)
+
+
+class _Pixels:
+    """Pixels of a source, decoded once for all recipes that need the same: none depends on what else is asked for."""
+
+    def __init__(self, source: Source, recipes: Sequence[Recipe], limits: Limits) -> None:
+        self.source = source
+        self._limits = limits
+        self._uses = Counter(_way_to_decode(source, recipe) for recipe in recipes)
+        self._kept: dict[Way, pyvips.Image | None] = {}
+
+    def decode_for(self, recipe: Recipe) -> pyvips.Image:
+        """Raises Unfit for an animation that has too many frames to be kept."""
+        way = _way_to_decode(self.source, recipe)
+        if way.animated:
+            bound_frames(self.source.frames, *self.source.upright_size, self._limits)
+        if self._uses[way] > 1 and way not in self._kept:
+            self._kept[way] = _decode_to_memory(self.source, way, self._limits)
+        image = self._kept.get(way)
+        return decode(self.source, way) if image is None else image
 
 
 def _render_all(
-    source: Source, recipes: Sequence[Recipe], limits: Limits, given: Mapping[UUID, bytes]
+    pixels: _Pixels, recipes: Sequence[Recipe], limits: Limits, given: Mapping[UUID, bytes]
 ) -> list[Rendition | Refused]:
-    """Decode once for all recipes that need the same pixels: none depends on what else is asked for."""
-    ways = Counter(_way_to_decode(source, recipe) for recipe in recipes)
-    shared: dict[Way, pyvips.Image | None] = {}
     outcomes: list[Rendition | Refused] = []
     together = 0
     for recipe in recipes:
-        way = _way_to_decode(source, recipe)
         try:
-            if way.animated:
-                bound_frames(source.frames, *source.upright_size, limits)
-            overlays = Overlays(recipe, given, source, limits)
-            if ways[way] > 1 and way not in shared:
-                shared[way] = _decode_to_memory(source, way, limits)
-            image = shared.get(way)
-            image = decode(source, way) if image is None else image
-            made = _render_one(source, image, recipe, limits, overlays)
+            overlays = Overlays(recipe, given, pixels.source, limits)
+            made = _render_one(pixels.source, pixels.decode_for(recipe), recipe, limits, overlays)
             together += len(made.data)
             bound_bytes(together, limits)
         except Unfit as reason:
@@ -73,6 +95,13 @@ def _render_all(
         else:
             outcomes.append(made)
     return outcomes
+
+
+def _learn(pixels: _Pixels, limits: Limits) -> Knowledge:
+    """Learn from the pixels that a thumbnail is made from, because one nearly always is."""
+    image = pixels.decode_for(THUMBNAIL)
+    sample = _transform(image, learning.SAMPLE, limits, Overlays(learning.SAMPLE, {}, pixels.source, limits))
+    return learning.learn(pixels.source, image, sample)
 
 
 def _way_to_decode(source: Source, recipe: Recipe) -> Way:

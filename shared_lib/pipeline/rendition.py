@@ -47,6 +47,7 @@ class Rendered:
     renditions: tuple[Rendition, ...]
     refused: tuple[Refused, ...] = ()
     knowledge: Knowledge | None = None
+    """If it was asked for."""
 
     def get(self, name: str) -> Rendition:
         """The rendition of that name. Raises the Rejected that its recipe met."""

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field, NonNegativeInt, RootModel
 
 from shared_lib.errors import FailureCode
 from shared_lib.pipeline.formats import Format
+from shared_lib.pipeline.knowledge import Knowledge
 from shared_lib.pipeline.recipe import Recipe
 
 _LENGTHS = struct.Struct(">IQ")
@@ -25,6 +26,9 @@ class Task(BaseModel):
     recipes: tuple[Recipe, ...]
     overlays: dict[UUID, NonNegativeInt] = {}
     """How many bytes each has that follows the image in the body, in this order."""
+    learn: bool = False
+    location: bool = False
+    """Tell where it was taken as well."""
 
 
 class Refusal(BaseModel):
@@ -50,6 +54,7 @@ class Answer(BaseModel):
     width: int = Field(ge=1)
     height: int = Field(ge=1)
     renditions: tuple[Encoded | Refusal, ...]
+    knowledge: Knowledge | None = None
 
 
 Reply = RootModel[Answer | Refusal]

@@ -26,7 +26,7 @@ def function(host: str) -> "WSGIApplication":
 
 
 def door(manifests: Manifests) -> Client:
-    routes = [route for manifest in manifests.routes for route in routes_of(manifest)]
+    routes = routes_of(manifests)
     return Client(FrontDoor(routes, {route.host: function(route.host) for route in routes}))
 
 
