@@ -2,7 +2,7 @@
 
 from shared_lib.errors import FailureCode, Rejected
 from shared_lib.pipeline.limits import Limits
-from shared_lib.pipeline.operations import MAX_SIDE
+from shared_lib.pipeline.parameters import MAX_SIDE
 
 
 class Unfit(Rejected):
