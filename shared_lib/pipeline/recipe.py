@@ -73,13 +73,13 @@ class Output(BaseModel, frozen=True, extra="forbid", alias_generator=to_camel, p
         return set(self.model_dump(exclude_defaults=True))
 
 
-RenditionName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$", examples=["thumbnail"])]
+RenditionName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 
 
 class Recipe(BaseModel, frozen=True, extra="forbid"):
     """A rendition's name, the operations that make it, in order, and how it is encoded."""
 
-    name: RenditionName
+    name: RenditionName = Field(examples=["hero"])
     operations: tuple[Operation, ...] = Field(default=(), max_length=20)
     output: Output = Output()
 

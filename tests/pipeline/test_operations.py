@@ -1,6 +1,7 @@
 """Every operation: what it does is seen in golden images, and what it must not do is said here."""
 
 from typing import Any, get_args
+from uuid import UUID
 
 import pytest
 import pyvips
@@ -17,6 +18,11 @@ from shared_lib.pipeline.formats import Format
 from shared_lib.pipeline.operations import Operation
 from shared_lib.pipeline.recipe import PRESETS, Output
 
+LOGO = "0b54d0c4-6bb1-4a0f-8e46-1d4ac5a3d0c8"
+OVERLAYS = {
+    UUID(LOGO): b'<svg xmlns="http://www.w3.org/2000/svg" width="40" height="24">'
+    b'<ellipse cx="20" cy="12" rx="18" ry="10" fill="#06c" fill-opacity=".8" stroke="#fff" stroke-width="2"/></svg>'
+}
 EXAMPLES: dict[str, dict[str, Any]] = {
     "resize-cover-north-west": {"kind": "resize", "width": 60, "height": 60, "gravity": "north-west"},
     "resize-cover-focus": {"kind": "resize", "width": 40, "height": 60, "gravity": {"x": 0.8, "y": 0.5}},
@@ -54,13 +60,18 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "circle": {"kind": "circle"},
     "flatten": {"kind": "flatten", "background": "#ff0000"},
     "border": {"kind": "border", "width": 3, "colour": "#ffffff"},
+    "watermark": {"kind": "watermark", "image": LOGO, "scale": 0.5, "gravity": "north-east", "margin": 3},
+    "watermark-faint": {"kind": "watermark", "image": LOGO, "opacity": 0.4, "gravity": {"x": 0.2, "y": 0.7}},
+    "watermark-tile": {"kind": "watermark", "image": LOGO, "scale": 0.2, "tile": True, "margin": 2},
+    "text": {"kind": "text", "text": "© مرحبا 42", "size": 12, "margin": 2},
+    "text-tile": {"kind": "text", "text": "שלום", "size": 10, "colour": "#fc08", "tile": True, "margin": 4},
 }
 KINDS = [model.model_fields["kind"].default for model in get_args(get_args(Operation)[0])]
 
 
 def render(box: DecoderBox, image: pyvips.Image, *operations: dict[str, Any], to: Format = Format.PNG) -> pyvips.Image:
     recipe = Recipe.model_validate({"name": "x", "operations": operations, "output": Output(format=to)})
-    rendition = box.render(encode(image, "png"), [recipe]).get("x")
+    rendition = box.render(encode(image, "png"), [recipe], OVERLAYS).get("x")
     return decode(rendition.data)
 
 
@@ -77,7 +88,9 @@ def cut_out() -> pyvips.Image:
 
 
 def test_every_operation_has_an_effect_and_an_example() -> None:
-    assert {model.model_fields["kind"].default for model in EFFECTS} == set(KINDS)
+    laid_on = {"watermark", "text"}  # what takes more than the image that it is done to
+
+    assert {model.model_fields["kind"].default for model in EFFECTS} | laid_on == set(KINDS)
     assert {example["kind"] for example in EXAMPLES.values()} == set(KINDS)
 
 
@@ -214,6 +227,16 @@ def test_a_rendition_too_large_is_refused_and_not_tried(
         ({"kind": "tint", "colour": "reddish"}, ("colour",)),
         ({"kind": "blur", "sigma": 5_000}, ("sigma",)),
         ({"kind": "flip", "twice": True}, ("twice",)),
+        ({"kind": "watermark"}, ("image",)),
+        ({"kind": "watermark", "image": "logo.png"}, ("image",)),
+        ({"kind": "watermark", "image": LOGO, "scale": 0}, ("scale",)),
+        ({"kind": "watermark", "image": LOGO, "opacity": 1.5}, ("opacity",)),
+        ({"kind": "watermark", "image": LOGO, "tile": True, "gravity": "south-east"}, ()),
+        ({"kind": "watermark", "image": LOGO, "gravity": "smart"}, ("gravity", "Focus")),
+        ({"kind": "text", "text": "x", "tile": True, "gravity": "north"}, ()),
+        ({"kind": "text", "text": "x", "size": 2_000}, ("size",)),
+        ({"kind": "text", "text": ""}, ("text",)),
+        ({"kind": "text", "text": "x" * 501}, ("text",)),
     ],
 )
 def test_a_mistake_is_named_with_its_path(operation: dict[str, Any], path: tuple[str, ...]) -> None:

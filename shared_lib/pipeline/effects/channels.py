@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pyvips
 
-from shared_lib.pipeline.operations import Colour
+from shared_lib.pipeline.parameters import Colour
 
 Change = Callable[[pyvips.Image], pyvips.Image]
 

@@ -6,6 +6,7 @@ import pyvips
 
 from shared_lib.pipeline import operations as op
 from shared_lib.pipeline.effects.channels import opaque_or_not, premultiplied
+from shared_lib.pipeline.parameters import Colour, Focus, Gravity
 
 _KERNEL_RADIUS = 3  # px, of Lanczos 3
 _WASTE = 4  # times the area of the result; what a cover may scale in vain before the source is cut first
@@ -134,7 +135,7 @@ def flop(_: op.Flop, image: pyvips.Image) -> pyvips.Image:
     return image.fliphor()
 
 
-def _lay_on(image: pyvips.Image, box: tuple[int, int, int, int], background: op.Colour) -> pyvips.Image:
+def _lay_on(image: pyvips.Image, box: tuple[int, int, int, int], background: Colour) -> pyvips.Image:
     """Put the image at left, top of a canvas of width x height."""
     if box == (0, 0, image.width, image.height):
         return image
@@ -142,9 +143,9 @@ def _lay_on(image: pyvips.Image, box: tuple[int, int, int, int], background: op.
     return image.embed(*box, extend="background", background=ink)
 
 
-def offset_of(gravity: op.Gravity, outer: tuple[int, int], inner: tuple[int, int]) -> tuple[int, int]:
+def offset_of(gravity: Gravity, outer: tuple[int, int], inner: tuple[int, int]) -> tuple[int, int]:
     """Where the top left corner of the inner box lies in the outer one."""
-    if isinstance(gravity, op.Focus):
+    if isinstance(gravity, Focus):
         centre = (gravity.x * outer[0], gravity.y * outer[1])
         wanted = [round(at - size / 2) for at, size in zip(centre, inner, strict=True)]
         return max(0, min(wanted[0], outer[0] - inner[0])), max(0, min(wanted[1], outer[1] - inner[1]))
