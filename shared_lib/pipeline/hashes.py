@@ -76,7 +76,7 @@ def perceptual_hash(side: int, gray: bytes) -> str | None:
     None for one that is the same all over. By discrete cosine transform, from the second frequency on: C. Zauner,
     Implementation and Benchmarking of Perceptual Image Hash Functions (2010), 3.2.1.
     """
-    spectrum = _frequencies(gray, side, 9, 9)
+    spectrum = _frequencies(list(map(float, gray)), side, 9, 9)
     terms = [term for at, term in enumerate(spectrum) if at > 9 and at % 9]
     if max(map(abs, terms)) < _FLAT:
         return None
