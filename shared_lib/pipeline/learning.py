@@ -22,6 +22,8 @@ _MAX_PROFILE = 4 << 20  # bytes; as large as those of printers get
 _CANDIDATES = 32  # colours, to choose a palette from
 _APART = 90  # between two colours of a palette, by `_distance`: about as far as two tones of skin or of sky
 _SPACES: dict[str, ColourSpace] = {"b-w": "gray", "grey16": "gray", "cmyk": "cmyk", "lab": "lab", "labs": "lab"}
+# Parts of what profiles call themselves; the shortest are those of compact ones, which libvips and Facebook embed.
+_PROFILES: dict[ColourSpace, tuple[str, ...]] = {"srgb": ("srgb", "c2ci"), "display-p3": ("display p3", "sp3c")}
 _Rgb = tuple[int, int, int]
 
 
@@ -29,9 +31,7 @@ def learn_from(source: Source, image: pyvips.Image) -> Knowledge:
     """Learn from the first frame as decoded: upright, and of any size from that of a thumbnail on."""
     exif = read_exif(_exif_of(source, image))
     profile = _profile_of(image)
-    seen = _shrink(image)
-    square = _on_white(seen.resize((_SIDE, _SIDE), Image.Resampling.BILINEAR)).convert("L")
-    seen.thumbnail((_SIDE, _SIDE), Image.Resampling.BOX, reducing_gap=None)
+    seen, square = _look_at(image)
     return Knowledge(
         frames=source.frames,
         has_alpha=image.hasalpha(),
@@ -50,12 +50,18 @@ def learn_from(source: Source, image: pyvips.Image) -> Knowledge:
     )
 
 
-def _shrink(image: pyvips.Image) -> Image.Image:
-    """To sRGB with alpha, and a longer side of less than four times what is looked at."""
+def _look_at(image: pyvips.Image) -> tuple[Image.Image, Image.Image]:
+    """Scale down in sRGB: with its proportions and alpha, and to a gray square."""
     if image.interpretation == "cmyk":
         image = to_srgb(image)  # one of its four would be taken for alpha
-    side = max(1, max(image.width, image.height) // (2 * _SIDE))
-    return pillow.as_pillow(to_srgb(average(image, side))).convert("RGBA")
+    width, height = image.width, image.height
+    side = max(1, max(width, height) // (2 * _SIDE))
+    pixels = pillow.as_pillow(to_srgb(average(image, side))).convert("RGBA")
+    box = (0, 0, width / side, height / side)  # without what averaging makes up beyond the edges
+    longer = max(_SIDE, width, height)
+    size = max(1, round(_SIDE * width / longer)), max(1, round(_SIDE * height / longer))
+    square = pixels.resize((_SIDE, _SIDE), Image.Resampling.BILINEAR, box)
+    return pixels.resize(size, Image.Resampling.BOX, box), _on_white(square).convert("L")
 
 
 def _exif_of(source: Source, image: pyvips.Image) -> bytes:
@@ -80,7 +86,7 @@ def _colour_space(image: pyvips.Image, profile: str | None) -> ColourSpace:
     if image.interpretation in _SPACES:
         return _SPACES[image.interpretation]
     called = (profile or "srgb").casefold()
-    return "srgb" if "srgb" in called else "display-p3" if "display p3" in called else "rgb"
+    return next((space for space, names in _PROFILES.items() if any(name in called for name in names)), "rgb")
 
 
 def _depth_of(source: Source, image: pyvips.Image) -> int:
