@@ -79,6 +79,11 @@ def resample(image: pyvips.Image, width: int, height: int) -> pyvips.Image:
     return premultiplied(image, lambda it: it.resize(width / image.width, vscale=height / image.height))
 
 
+def average(image: pyvips.Image, side: int) -> pyvips.Image:
+    """Scale down by a whole number: each pixel becomes the mean of a square of `side` px."""
+    return image if side == 1 else premultiplied(image, lambda it: it.shrink(side, side, ceil=True))
+
+
 def crop(do: op.Crop, image: pyvips.Image) -> pyvips.Image:
     left, top = min(do.left, image.width - 1), min(do.top, image.height - 1)
     return image.crop(left, top, min(do.width, image.width - left), min(do.height, image.height - top))
