@@ -39,6 +39,8 @@ class Resize(Described):
     enlarge: bool = True
     background: Colour = "transparent"
     """Around a contained image."""
+    linear: bool = False
+    """Average light instead of the numbers that stand for it, so that fine detail keeps its brightness; slower."""
 
     @model_validator(mode="after")
     def _has_a_size(self) -> Self:

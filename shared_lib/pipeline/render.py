@@ -131,8 +131,8 @@ def _render_one(source: Source, image: pyvips.Image, recipe: Recipe, limits: Lim
 def _transform(image: pyvips.Image, recipe: Recipe, limits: Limits, overlays: Overlays) -> pyvips.Image:
     """Carry out all operations, with colours converted to sRGB where that is cheapest."""
     operations = recipe.operations
-    if operations and isinstance(operations[0], Resize) and image.interpretation != "cmyk":
-        # Fewer pixels to convert after the first resize. CMYK cannot wait: one of its four would be taken for alpha.
+    if operations and isinstance(operations[0], Resize) and not _cannot_wait(image, operations[0]):
+        # Fewer pixels to convert after the first resize.
         image, operations = _apply(operations[0], image, limits, overlays), operations[1:]
     image = to_srgb(image, keep_profile=recipe.output.profile == "keep")
     if operations:
@@ -140,6 +140,14 @@ def _transform(image: pyvips.Image, recipe: Recipe, limits: Limits, overlays: Ov
     for operation in operations:
         image = _apply(operation, image, limits, overlays)
     return image
+
+
+def _cannot_wait(image: pyvips.Image, first: Resize) -> bool:
+    """Tell whether colours must be converted before the first resize.
+
+    One of CMYK's four would be taken for alpha, and it is sRGB that linear light is computed from.
+    """
+    return image.interpretation == "cmyk" or (first.linear and bool(image.get_typeof("icc-profile-data")))
 
 
 def _apply(operation: Operation, image: pyvips.Image, limits: Limits, overlays: Overlays) -> pyvips.Image:

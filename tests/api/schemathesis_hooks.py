@@ -59,7 +59,8 @@ def before_call(_context: schemathesis.HookContext, case: schemathesis.Case[Any]
         return
     members = case.body.get("data", ()) if case.path.endswith("/relationships/images") else ()
     order = [case.body] if case.path.endswith("/actions/process") else []
-    if isinstance(case.body.get("preset"), str) and len(case.body["preset"]) <= 64:
+    preset = case.body.get("preset")
+    if isinstance(preset, str) and len(preset) <= 64:
         case.body["preset"] = "web"
     for part in [*order, *(members if isinstance(members, list) else ())]:
         if isinstance(part, dict) and isinstance(part.get("uuid"), str) and StoredObject.name_image(part["uuid"]):

@@ -71,7 +71,29 @@ def _tiff(width: int, height: int) -> bytes:
     return b"II*\0" + struct.pack("<I", 8) + directory + bytes(100)
 
 
+def _bmp(width: int, height: int) -> bytes:
+    data = sample("bmp")
+    return data[:18] + struct.pack("<ii", width, height) + data[26:]
+
+
+def _heic(width: int, height: int) -> bytes:
+    data = bytearray(sample("heic"))
+    size = data.index(b"ispe")
+    data[size + 8 : size + 16] = struct.pack(">II", width, height)
+    return bytes(data)
+
+
+def _jxl(width: int, height: int) -> bytes:
+    sides = [(0, 1), (3, 2), (height - 1, 30), (0, 3), (3, 2), (width - 1, 30), (1, 1)]  # values and their bits
+    header = start = 0
+    for value, bits in sides:
+        header |= value << start
+        start += bits
+    return b"\xff\x0a" + header.to_bytes(9, "little") + sample("jxl")[8:]
+
+
 HEADERS = {"png": _png, "jpeg": _jpeg, "gif": _gif, "webp": _webp, "avif": _avif, "tiff": _tiff}
+HEADERS |= {"bmp": _bmp, "heic": _heic, "jxl": _jxl}
 
 
 @pytest.mark.parametrize("name", HEADERS)
@@ -106,6 +128,12 @@ def test_a_header_that_claims_too_much_is_refused_before_anything_is_decoded(
 @pytest.mark.parametrize("name", sorted(HEADERS.keys() - {"gif", "avif"}))
 def test_a_header_that_claims_more_than_there_is_is_corrupt(box: DecoderBox, name: str) -> None:
     assert refusal_of(box, HEADERS[name](9_000, 9_000)).failure is FailureCode.CORRUPT_IMAGE
+
+
+@pytest.mark.parametrize("name", ["bmp", "gif", "heic", "png", "tiff"])
+@pytest.mark.parametrize("size", [(0, 0), (0, 10), (10, 0)])
+def test_an_image_without_any_pixel_is_corrupt(box: DecoderBox, name: str, size: tuple[int, int]) -> None:
+    assert refusal_of(box, HEADERS[name](*size)).failure is FailureCode.CORRUPT_IMAGE
 
 
 def test_a_bomb_of_as_many_pixels_as_are_allowed_is_just_a_large_image(box: DecoderBox) -> None:
@@ -168,7 +196,7 @@ def test_mutants_are_accepted_or_refused_and_nothing_else(box: DecoderBox, name:
 def test_a_file_that_starts_as_one_format_is_never_read_as_another(box: DecoderBox, first: str, second: str) -> None:
     if first == second:
         return
-    polyglot = sample(first)[:16] + sample(second)
+    polyglot = sample(first)[:18] + sample(second)
 
     # Another format's bytes, read as a WebP's size, may be any.
     assert refusal_of(box, polyglot).failure in {

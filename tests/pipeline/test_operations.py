@@ -31,6 +31,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "resize-fill": {"kind": "resize", "width": 40, "height": 80, "fit": "fill"},
     "resize-inside": {"kind": "resize", "width": 60, "height": 60, "fit": "inside"},
     "resize-outside": {"kind": "resize", "width": 60, "height": 60, "fit": "outside"},
+    "resize-linear": {"kind": "resize", "width": 30, "height": 20, "linear": True},
     "crop": {"kind": "crop", "left": 20, "top": 10, "width": 50, "height": 30},
     "crop_to_ratio": {"kind": "crop_to_ratio", "width": 1, "height": 2, "gravity": "east"},
     "crop_to_ratio-smart": {"kind": "crop_to_ratio", "width": 1, "height": 2, "gravity": "smart"},
@@ -180,6 +181,82 @@ def test_smart_gravity_finds_what_is_there(box: DecoderBox) -> None:
     image = render(box, empty, {"kind": "resize", "width": 100, "height": 100, "gravity": "smart"})
 
     assert image.colourspace("b-w").deviate() > 20
+
+
+def _fine_board(bands: int, depth: int) -> pyvips.Image:
+    """Black and white, pixel by pixel; with alpha, half opaque."""
+    at = pyvips.Image.xyz(64, 64)
+    image = ((at[0] + at[1]) % 2 * 255).cast("uchar")
+    image = image.bandjoin([image, image]) if bands > 2 else image
+    image = image.copy(interpretation="srgb" if bands > 2 else "b-w")
+    image = image.bandjoin(128) if bands % 2 == 0 else image
+    if depth == 8:
+        return image
+    return (image.cast("ushort") * 257).cast("ushort").copy(interpretation="rgb16" if bands > 2 else "grey16")
+
+
+HALF_THE_LIGHT, A_QUARTER = 188, 137  # in sRGB
+
+
+@pytest.mark.parametrize("bands", [1, 2, 3, 4])
+@pytest.mark.parametrize("depth", [8, 16])
+@pytest.mark.parametrize("fit", ["cover", "contain", "fill", "inside", "outside"])
+def test_fine_detail_keeps_its_brightness_in_linear_light(box: DecoderBox, bands: int, depth: int, fit: str) -> None:
+    board, small = _fine_board(bands, depth), {"kind": "resize", "width": 8, "height": 8, "fit": fit}
+
+    usual, linear = (render(box, board, {**small, "linear": it}) for it in (False, True))
+
+    *colours, last = colour_at(linear, 4, 4)
+    assert abs(last - (128 if bands % 2 == 0 else HALF_THE_LIGHT)) <= 1
+    assert set(colours) <= {HALF_THE_LIGHT}
+    assert abs(colour_at(usual, 4, 4)[0] - 128) <= 1
+
+
+@pytest.mark.parametrize("name", ["jpeg", "gif", "webp", "avif", "tiff", "bmp", "heic", "jxl"])
+def test_no_decoder_averages_before_linear_light_can(box: DecoderBox, name: str) -> None:
+    """Lines, whose averages survive lossy compression: a decoder that scales would have made them middle gray."""
+    lines = pyvips.Image.xyz(64, 64)[1] % 4 < 2
+    data = encode(lines.bandjoin([lines, lines]).copy(interpretation="srgb"), name)
+    resize = {"kind": "resize", "width": 4, "height": 4, "linear": True}
+
+    (rendition,) = box.render(data, [Recipe.model_validate({"name": "x", "operations": [resize]})]).renditions
+
+    assert abs(colour_at(decode(rendition.data), 2, 2)[0] - HALF_THE_LIGHT) <= 6
+
+
+@pytest.mark.parametrize("profile", ["cmyk", "p3"])
+def test_linear_light_is_that_of_the_colours_meant(box: DecoderBox, profile: str) -> None:
+    board = _fine_board(3, 8).icc_transform(profile, input_profile="srgb", intent="relative")
+    resize = {"kind": "resize", "width": 8, "height": 8, "linear": True}
+
+    (rendition,) = box.render(
+        board.tiffsave_buffer(), [Recipe.model_validate({"name": "x", "operations": [resize]})]
+    ).renditions
+
+    assert all(abs(value - HALF_THE_LIGHT) <= 4 for value in colour_at(decode(rendition.data), 4, 4))
+
+
+def test_linear_light_leaves_no_dark_fringe(box: DecoderBox) -> None:
+    image = plain(400, 400, 0, 0, 0, 0).insert(plain(150, 400, 255, 255, 255, 255), 0, 0)
+
+    small = render(box, image, {"kind": "resize", "width": 100, "height": 100, "linear": True})
+
+    assert (small[0] < 250).ifthenelse(small[3] > 8, 0).max() == 0
+
+
+def test_each_frame_is_resized_in_linear_light(box: DecoderBox) -> None:
+    board = _fine_board(3, 8)
+    columns = pyvips.Image.xyz(64, 64)[0] % 4 < 1
+    tall = board.join(columns.bandjoin([columns, columns]), "vertical").copy(interpretation="srgb")
+    tall.set_type(pyvips.GValue.gint_type, "page-height", 64)
+    resize = {"kind": "resize", "width": 8, "height": 8, "linear": True}
+    recipe = Recipe.model_validate({"name": "x", "operations": [resize], "output": {"animation": "keep"}})
+
+    (rendition,) = box.render(tall.gifsave_buffer(), [recipe]).renditions
+
+    frames = pyvips.Image.new_from_buffer(rendition.data, "", n=-1)
+    assert (frames.height, frames.get("page-height")) == (16, 8)
+    assert [colour_at(frames, 4, y)[0] for y in (4, 12)] == [HALF_THE_LIGHT, A_QUARTER]
 
 
 def test_operations_are_done_in_order(box: DecoderBox) -> None:

@@ -23,6 +23,11 @@ def premultiplied(image: pyvips.Image, change: Change) -> pyvips.Image:
     return change(image.premultiply()).unpremultiply().cast(image.format)
 
 
+def in_linear_light(image: pyvips.Image, change: Change) -> pyvips.Image:
+    """Change the light that the colours stand for, as floating-point numbers, by sRGB's transfer curve."""
+    return change(image.colourspace("scrgb")).colourspace(image.interpretation).cast(image.format)
+
+
 def in_colour(image: pyvips.Image) -> pyvips.Image:
     """Three channels, or four: gray becomes sRGB."""
     return image.colourspace("srgb") if image.interpretation == "b-w" else image
