@@ -277,7 +277,7 @@ def test_a_later_frame_larger_than_the_canvas_is_corrupt(box: DecoderBox, size: 
 
 
 @pytest.mark.parametrize(
-    ("frames", "code"), [(6, "corrupt_image"), (301, "too_many_pixels"), (2**31, "too_many_pixels")]
+    ("frames", "code"), [(6, "corrupt_image"), (301, "too_many_frames"), (2**31, "too_many_frames")]
 )
 def test_a_png_that_claims_more_frames_than_it_has(box: DecoderBox, frames: int, code: str) -> None:
     data = animation(".png")

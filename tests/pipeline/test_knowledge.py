@@ -218,7 +218,7 @@ def test_what_is_transparent_has_no_colour(box: DecoderBox) -> None:
         (photograph(60).icc_transform("p3").jpegsave_buffer(), "display-p3", 8, "sP3C"),
         (photograph(60).icc_transform("srgb").jpegsave_buffer(), "srgb", 8, "sRGB"),
         (photograph(60).icc_transform("cmyk").jpegsave_buffer(), "cmyk", 8, "Chemical proof"),
-        (photograph(60).colourspace("lab").tiffsave_buffer(), "lab", 32, None),
+        (photograph(60).colourspace("labs").tiffsave_buffer(), "lab", 16, None),
     ],
 )
 def test_the_colour_space_is_the_sources_own(
