@@ -3,7 +3,9 @@
 import hashlib
 from dataclasses import dataclass, replace
 
-from shared_lib.errors import Rejected
+from shared_lib.errors import FailureCode, Invalid, NotFound, Rejected
+from shared_lib.images import RenditionOrder
+from shared_lib.limits import Limits
 from shared_lib.pipeline import THUMBNAIL, DecoderBox, Recipe, Refused, Rendered
 from shared_lib.repositories import Claim, Images
 from shared_lib.storage import Gallery, Inbox
@@ -15,16 +17,36 @@ class Rendering:
     inbox: Inbox
     gallery: Gallery
     box: DecoderBox
+    presets: dict[str, Recipe]
     always: tuple[Recipe, ...]
     """What every image gets, the thumbnail first."""
-    max_bytes: int
-    """Of an original."""
+    keep_location: bool
+    limits: Limits
+
+    def choose(self, order: RenditionOrder) -> tuple[Recipe, ...]:
+        """The recipes that are meant. Raises Invalid, or NotFound for images that are to be laid on."""
+        if order.preset is not None:
+            if order.preset not in self.presets:
+                raise _mistake("preset", f"there is no {order.preset!r}, only {', '.join(sorted(self.presets))}")
+            return (self.presets[order.preset],)
+        recipes = order.renditions or ()
+        for at, recipe in enumerate(recipes):
+            if recipe.name == THUMBNAIL.name:
+                raise _mistake(f"renditions.{at}.name", "every image has a thumbnail; choose another name")
+        overlays = {image for recipe in recipes for image in recipe.overlays}
+        if missing := overlays - self.images.find_originals(overlays).keys():
+            named = ", ".join(sorted(map(str, missing)))
+            raise NotFound(f"There is no processed image {named} to lay on another", code="watermark_not_found")
+        return recipes
 
     def read_original(self, claim: Claim) -> bytes | None:
         """The image's bytes, or None if they have not arrived. Raises Rejected when they are too many."""
         if claim.published:
-            return self.gallery.read(claim.published, self.max_bytes)
-        return self.inbox.read(str(claim.uuid), self.max_bytes)
+            original = self.gallery.read(claim.published, self.limits)
+            if original is None:
+                raise Rejected(FailureCode.UPLOAD_MISSING, "The original is not in the store any more")
+            return original
+        return self.inbox.read(str(claim.uuid), self.limits)
 
     def render(self, claim: Claim, original: bytes) -> Rendered:
         """
@@ -32,7 +54,8 @@ class Rendering:
 
         Raises Rejected when the image is refused: not even a thumbnail can be made of it.
         """
-        recipes = claim.orders if claim.published else (*self.always, *claim.orders)
+        wanted = claim.orders if claim.published else (*self.always, *claim.orders)
+        recipes = tuple({recipe.name: recipe for recipe in wanted}.values())
         try:
             return self._render(original, recipes, learn=not claim.published)
         except Rejected as reason:
@@ -43,7 +66,10 @@ class Rendering:
             return replace(rendered, refused=tuple(Refused(recipe, reason) for recipe in recipes[1:]))
 
     def _render(self, original: bytes, recipes: tuple[Recipe, ...], *, learn: bool) -> Rendered:
-        rendered = self.box.render(original, recipes)
+        keys = self.images.find_originals({image for recipe in recipes for image in recipe.overlays})
+        read = {image: self.gallery.read(key, self.limits) for image, key in keys.items()}
+        overlays = {image: data for image, data in read.items() if data is not None}
+        rendered = self.box.render(original, recipes, overlays, learn=learn, location=learn and self.keep_location)
         if learn:
             rendered.get(THUMBNAIL.name)
         return rendered
@@ -67,3 +93,7 @@ class Rendering:
         claim.succeed(rendered, keys)
         if claim.attempt > 1 and not claim.published:  # an earlier attempt may have read other bytes
             self.gallery.clear(claim.uuid, keep=keys.values())
+
+
+def _mistake(parameter: str, message: str) -> Invalid:
+    return Invalid(f"{parameter}: {message}", details=[{"parameter": parameter, "message": message}])

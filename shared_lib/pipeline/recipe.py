@@ -2,10 +2,11 @@
 
 import hashlib
 import json
-from typing import Any, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import AfterValidator, BaseModel, Field, TypeAdapter, model_validator
 from pydantic.alias_generators import to_camel
 
 from shared_lib.pipeline.formats import Format
@@ -72,10 +73,13 @@ class Output(BaseModel, frozen=True, extra="forbid", alias_generator=to_camel, p
         return set(self.model_dump(exclude_defaults=True))
 
 
+RenditionName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$", examples=["thumbnail"])]
+
+
 class Recipe(BaseModel, frozen=True, extra="forbid"):
     """A rendition's name, the operations that make it, in order, and how it is encoded."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
+    name: RenditionName
     operations: tuple[Operation, ...] = Field(default=(), max_length=20)
     output: Output = Output()
 
@@ -114,6 +118,17 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
+def _refuse_homonyms(recipes: tuple[Recipe, ...]) -> tuple[Recipe, ...]:
+    names = [recipe.name for recipe in recipes]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"each rendition needs a name of its own, and {', '.join(twice)} is there twice")
+    return recipes
+
+
+Recipes = Annotated[tuple[Recipe, ...], Field(max_length=20), AfterValidator(_refuse_homonyms)]
+"""What may be asked for at once."""
+
+
 def _chosen(model: BaseModel) -> dict[str, Any]:
     return model.model_dump(mode="json", exclude_defaults=True)
 
@@ -140,3 +155,11 @@ PRESETS = {
     )
 }
 """What may be asked for by name alone."""
+
+
+def read_presets(described: Mapping[str, Mapping[str, Any]]) -> dict[str, Recipe]:
+    """Add an operator's presets to the built-in ones, or put them in their place. Raises ValidationError."""
+    added = TypeAdapter(dict[str, Recipe]).validate_python(
+        {name: {**recipe, "name": name} for name, recipe in described.items()}
+    )
+    return PRESETS | added

@@ -7,18 +7,18 @@ from uuid import UUID
 
 import pyvips
 
+from shared_lib.limits import Limits
 from shared_lib.pipeline.animation import join, split
 from shared_lib.pipeline.bounds import Unfit, bound, bound_bytes, bound_frames, bound_output
 from shared_lib.pipeline.colour import to_srgb
 from shared_lib.pipeline.decode import Source, Way, cheapest_scale, complaints_of, decode, inspect, is_only_untidy
 from shared_lib.pipeline.effects import apply
 from shared_lib.pipeline.effects.geometry import average, needed_scale
+from shared_lib.pipeline.effects.overlays import Overlays
 from shared_lib.pipeline.encode import encode, format_for
 from shared_lib.pipeline.knowledge import Knowledge
 from shared_lib.pipeline.learning import learn_from
-from shared_lib.pipeline.limits import Limits
 from shared_lib.pipeline.operations import Operation, Resize
-from shared_lib.pipeline.overlays import Overlays
 from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
 from shared_lib.pipeline.rendition import Refused, Rendered, Rendition
 
@@ -122,7 +122,7 @@ def _in_memory(image: pyvips.Image, limits: Limits) -> pyvips.Image | None:
 def _render_one(source: Source, image: pyvips.Image, recipe: Recipe, limits: Limits, overlays: Overlays) -> Rendition:
     frames = [_transform(frame, recipe, limits, overlays) for frame in split(image)]
     width, height = frames[0].width, frames[0].height
-    bound_output(width, height * len(frames), limits)
+    bound_output(width, height, len(frames), limits)
     image = join(frames)
     to = format_for(recipe.output, source.format, image)
     return Rendition(recipe.name, recipe.hash, to, width, height, encode(image, to, recipe.output))
@@ -144,5 +144,6 @@ def _transform(image: pyvips.Image, recipe: Recipe, limits: Limits, overlays: Ov
 
 def _apply(operation: Operation, image: pyvips.Image, limits: Limits, overlays: Overlays) -> pyvips.Image:
     image = apply(operation, image, overlays)
-    bound(image.width, image.height, limits, refusal=Unfit)  # nothing is computed before it is asked for
+    # Nothing is computed before it is asked for.
+    bound(image.width, image.height, limits, f"The image after {operation.kind}", refusal=Unfit)
     return image

@@ -28,7 +28,8 @@ _LOCK = """
 """
 # An image that has succeeded stays so, whatever becomes of further renditions.
 _CLAIM = """
-    UPDATE images SET status = CASE status WHEN 'succeeded' THEN status ELSE 'processing' END, attempts = attempts + 1, fence = fence + 1, due_at = NULL,
+    UPDATE images SET status = CASE status WHEN 'succeeded' THEN status ELSE 'processing' END,
+                      attempts = attempts + 1, fence = fence + 1, due_at = NULL,
                       lease_until = now() + make_interval(secs => :lease)
     WHERE uuid = :uuid RETURNING fence, attempts
 """
@@ -57,6 +58,8 @@ _WITHDRAW = _RELEASE.replace("SET", "SET attempts = attempts - 1,")
 _SUCCEED = """
     UPDATE images SET status = 'succeeded', completed_at = now(), lease_until = NULL, announced = false,
                       content_type = :content_type, width = :width, height = :height,
+                      knowledge = coalesce(CAST(:knowledge AS jsonb), knowledge),
+                      perceptual_hash = coalesce(CAST(CAST(:perceptual_hash AS text) AS bit(64)), perceptual_hash),
                       preview = coalesce(:preview, preview), preview_type = coalesce(:preview_type, preview_type)
     WHERE uuid = :uuid AND fence = :fence AND lease_until IS NOT NULL AND deleted_at IS NULL RETURNING uuid
 """
@@ -125,10 +128,13 @@ class Claim:
         Raises Superseded when the claim was lost; what was written is then the caller's to remove.
         """
         preview = next((each for each in rendered.renditions if each.name == THUMBNAIL.name), None)
+        known = rendered.knowledge
         published = {
             "content_type": rendered.content_type,
             "width": rendered.width,
             "height": rendered.height,
+            "knowledge": known and known.model_dump_json(by_alias=True),
+            "perceptual_hash": f"x{known.perceptual_hash}" if known and known.perceptual_hash else None,
             "preview": preview and preview.data,
             "preview_type": preview and preview.content_type,
         }

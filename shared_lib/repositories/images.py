@@ -1,5 +1,6 @@
 """Images in and out of the database."""
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -7,10 +8,11 @@ from uuid import UUID
 
 from shared_lib.database import Database
 from shared_lib.errors import FailureCode, NotFound
-from shared_lib.images import VISIBLE, Image, PageQuery, Status, StoredObject
+from shared_lib.images import VISIBLE, Image, PageQuery, SimilarImage, Status, StoredObject
 from shared_lib.pipeline import Recipe
 from shared_lib.repositories import orders
 from shared_lib.repositories.attempts import Claim, hold, take
+from shared_lib.repositories.likeness import probe
 from shared_lib.repositories.rows import (
     IMAGE_COLUMNS,
     PREVIEW_COLUMNS,
@@ -69,6 +71,15 @@ _ORIGINALS = """
     SELECT uuid, original_key FROM images
     WHERE uuid = ANY(CAST(:uuids AS uuid[])) AND status = 'succeeded' AND deleted_at IS NULL
 """
+_HASH = f"SELECT CAST(i.perceptual_hash AS text) AS hash FROM images i WHERE i.uuid = :uuid AND {VISIBLE_IMAGE}"
+_ALIKE = f"""
+    SELECT {IMAGE_COLUMNS}{PREVIEW_COLUMNS}, bit_count(i.perceptual_hash # CAST(:hash AS bit(64))) AS distance
+    FROM images i
+    WHERE i.deleted_at IS NULL AND i.perceptual_hash IS NOT NULL
+    AND i.perceptual_quarters && CAST(:quarters AS integer[])
+    AND bit_count(i.perceptual_hash # CAST(:hash AS bit(64))) <= :distance AND i.uuid <> :uuid
+    ORDER BY distance, i.created_at DESC, i.uuid LIMIT :limit
+"""
 _LOCATE = f"""
     SELECT r.key, r.content_type FROM renditions r JOIN images i ON i.uuid = r.image_id
     WHERE i.uuid = :uuid AND r.name = :name AND {VISIBLE_IMAGE}
@@ -81,6 +92,11 @@ class StoredRendition:
 
     key: str
     content_type: str
+
+    @property
+    def etag(self) -> str:
+        """Of its bytes: what the key consists of decides them."""
+        return f'"{hashlib.sha256(self.key.encode()).hexdigest()[:32]}"'
 
 
 @dataclass(frozen=True)
@@ -137,13 +153,13 @@ class Images:
         with self._database.transaction() as tx:
             tx.rows("DELETE FROM images WHERE uuid = :uuid AND status = 'pending' AND attempts = 0", uuid=uuid)
 
-    def get(self, uuid: UUID) -> Image:
+    def get(self, uuid: UUID, *, location: bool = False) -> Image:
         """Raises NotFound, also for an image that awaits its upload."""
         with self._database.transaction() as tx:
             row = tx.row(_VISIBLE_ONE, uuid=uuid)
         if row is None:
             raise NotFound(NOT_FOUND, code="image_not_found")
-        return to_image(row)
+        return to_image(row, location=location)
 
     def trace(self, uuid: UUID) -> Trace | None:
         """What is known of an image, hidden and deleted ones included; None when it never was."""
@@ -167,13 +183,25 @@ class Images:
         with self._database.transaction() as tx:
             return {row["uuid"]: row["original_key"] for row in tx.rows(_ORIGINALS, uuids=list(uuids))}
 
-    def locate(self, uuid: UUID, name: str) -> StoredRendition:
-        """Where a rendition lies. Raises NotFound."""
+    def locate(self, uuid: UUID, name: str) -> StoredRendition | None:
+        """Where a rendition lies, if there is one."""
         with self._database.transaction() as tx:
             row = tx.row(_LOCATE, uuid=uuid, name=name)
-        if row is None:
-            raise NotFound(f"The image has no rendition {name}", code="rendition_not_found")
-        return StoredRendition(**row)
+        return StoredRendition(**row) if row else None
+
+    def find_similar(self, uuid: UUID, distance: int, limit: int) -> list[SimilarImage]:
+        """Images whose perceptual hash differs in at most `distance` bits, the likest first. Raises NotFound."""
+        with self._database.transaction() as tx:
+            row = tx.row(_HASH, uuid=uuid)
+            if row is None:
+                raise NotFound(NOT_FOUND, code="image_not_found")
+            perceptual = row["hash"]
+            if perceptual is None:
+                return []
+            rows = tx.rows(
+                _ALIKE, uuid=uuid, hash=perceptual, quarters=probe(perceptual, distance), distance=distance, limit=limit
+            )
+        return [SimilarImage(**dict(to_image(row)), distance=row["distance"]) for row in rows]
 
     def page(
         self,

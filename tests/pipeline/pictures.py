@@ -11,6 +11,13 @@ SVG = (
     b'<svg xmlns="http://www.w3.org/2000/svg" width="60" height="40"><circle cx="30" cy="20" r="18" fill="#c33"/></svg>'
 )
 
+# Spins for minutes: noise of a hundred million octaves.
+ENDLESS = (
+    b'<svg xmlns="http://www.w3.org/2000/svg" width="9000" height="9000"><filter id="f">'
+    b'<feTurbulence numOctaves="100000000" baseFrequency="0.05"/></filter>'
+    b'<rect width="9000" height="9000" filter="url(#f)"/></svg>'
+)
+
 # By the names that Format gives them; lossless where the format can be.
 SUFFIXES = {
     "jpeg": ".jpg[Q=90]",
@@ -23,6 +30,9 @@ SUFFIXES = {
 RASTER_FORMATS = list(SUFFIXES)
 FORMATS = [*RASTER_FORMATS, "svg"]
 
+DELAYS = [50, 100, 150, 200, 40]
+"""Of an animation's frames, ms; from the sixth on again."""
+
 
 def photograph(width: int = 600) -> pyvips.Image:
     """A cup of coffee, at most 600 px wide."""
@@ -33,6 +43,16 @@ def plain(width: int, height: int, *colour: float) -> pyvips.Image:
     """One colour all over: 1 to 4 channels."""
     image = pyvips.Image.black(width, height, bands=len(colour)) + list(colour)
     return image.cast("uchar").copy(interpretation="srgb" if len(colour) > 2 else "b-w")
+
+
+def animation(suffix: str, frames: int = 5, width: int = 60, height: int = 40) -> bytes:
+    """Frames that get redder, each shown for another time, three times over."""
+    tall = pyvips.Image.arrayjoin([plain(width, height, 50 * n, 100, 200) for n in range(frames)], across=1).copy()
+    tall.set_type(pyvips.GValue.gint_type, "page-height", height)
+    tall.set_type(pyvips.GValue.array_int_type, "delay", (DELAYS * frames)[:frames])
+    tall.set_type(pyvips.GValue.gint_type, "loop", 3)
+    data: bytes = tall.write_to_buffer(suffix)
+    return data
 
 
 def encode(image: pyvips.Image, name: str) -> bytes:
