@@ -203,6 +203,12 @@ def refused(
     return made.refused
 
 
+def spoilt(data: bytes) -> bytes:
+    """Whole at both ends, so that only its pixels tell."""
+    middle = len(data) // 2
+    return data[:middle] + bytes(500) + data[middle + 500 :]
+
+
 def test_a_recipe_whose_watermark_is_missing_is_refused_alone(box: DecoderBox) -> None:
     (refusal,) = refused(box, {OTHER: sample("png")}, recipe({}))
 
@@ -219,6 +225,7 @@ def test_a_recipe_whose_watermark_is_missing_is_refused_alone(box: DecoderBox) -
         (sample("png")[:-2_000], FailureCode.CORRUPT_IMAGE),
         (sample("webp")[:-2_000], FailureCode.CORRUPT_IMAGE),
         (sample("tiff")[:-2_000], FailureCode.CORRUPT_IMAGE),
+        (spoilt(sample("png")), FailureCode.CORRUPT_IMAGE),
         (plain(31_000, 1, 0).pngsave_buffer(), FailureCode.SIDE_TOO_LONG),
         (b'<!DOCTYPE svg [<!ENTITY a "a">]><svg xmlns="http://www.w3.org/2000/svg"/>', FailureCode.UNSAFE_SVG),
     ],
