@@ -70,7 +70,10 @@ def encode(image: pyvips.Image, effort: int, quality: int | None, metadata: Mapp
 
 
 def _try_for_memory(data: bytes) -> None:
-    """Raise OSError if it is memory that is short: libjxl fails in the same words, whatever it failed of."""
+    """Raise OSError if it may be memory that was short: libjxl fails in the same words, whatever it failed of.
+
+    So a broken image of more than some 40 MP is said to need more memory, rather than a sound one to be broken.
+    """
     width, height = read_size(data)
     mmap.mmap(-1, width * height * _WORKING_BYTES).close()
 
