@@ -37,6 +37,7 @@ _LARGE_WEBP = 16_000_000  # px; from here on libvips, which says when memory is 
 _OUT_OF_MEMORY = re.compile(
     r"out of memory|insufficient memory|memory allocation(?! error: security limit)|cannot allocate", re.IGNORECASE
 )
+_UNSUPPORTED = re.compile(r"unsupported (bmp|feature)", re.IGNORECASE)  # as Pillow and libheif begin
 _MAX_DRAWN_PIXELS = 16_000_000  # of an SVG; what lies beyond is enlarged like any other image
 _SIDEWAYS = range(5, 9)  # EXIF orientations that swap width and height
 
@@ -148,12 +149,16 @@ def _inspect_drawing(data: bytes, limits: Limits) -> Source:
 
 @contextmanager
 def complaints_of(real: Format) -> Iterator[None]:
-    """Translate what decoders complain of: the image is broken, unless memory was short."""
+    """Translate what decoders complain of: the image is broken, unless memory was short, or it is beyond them."""
     try:
         yield
     except (pyvips.Error, *pillow.COMPLAINTS) as error:
         if _OUT_OF_MEMORY.search(str(error)):
             raise MemoryError from error
+        if _UNSUPPORTED.match(str(error)):
+            raise Rejected(
+                FailureCode.UNSUPPORTED_FORMAT, f"The {real.upper()} image is of a kind that is not read."
+            ) from error
         raise corrupt(real) from error
 
 

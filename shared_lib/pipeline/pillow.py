@@ -20,6 +20,7 @@ Image.MAX_IMAGE_PIXELS = None  # held against our own limits, before a pixel is 
 COMPLAINTS = (OSError, EOFError, RuntimeError, SyntaxError, ValueError)
 """What its decoders raise for what is broken, and those of libheif's and libjxl's bindings."""
 
+_MAX_ROUNDS = 65_535  # GIF and WebP count no further
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 _BANDS = {mode: bands for bands, mode in _MODES.items()}
 _FIELDS = {"icc_profile": "icc-profile-data", "exif": "exif-data", "xmp": "xmp-data"}
@@ -63,7 +64,7 @@ def decode_frames(data: bytes) -> pyvips.Image:
     tall.set_type(pyvips.GValue.gint_type, "page-height", image.height)
     tall.set_type(pyvips.GValue.gint_type, "n-pages", count)
     tall.set_type(pyvips.GValue.array_int_type, "delay", delays)
-    tall.set_type(pyvips.GValue.gint_type, "loop", image.info.get("loop", 0))
+    tall.set_type(pyvips.GValue.gint_type, "loop", min(image.info.get("loop", 0), _MAX_ROUNDS))
     return tall
 
 

@@ -39,7 +39,7 @@ SUFFIXES = {
 # What libvips does not write, by Pillow's names.
 BY_PILLOW: dict[str, tuple[str, dict[str, Any]]] = {
     "bmp": ("BMP", {}),
-    "heic": ("HEIF", {"quality": 95, "chroma": 444}),
+    "heic": ("HEIF", {"quality": 95, "chroma": 444, "enc_params": {"preset": "ultrafast"}}),
     "jxl": ("JXL", {"lossless": True, "effort": 3, "num_threads": 0}),
 }
 RASTER_FORMATS = [*SUFFIXES, *BY_PILLOW]

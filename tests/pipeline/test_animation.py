@@ -1,6 +1,7 @@
 """Animations: kept through every operation, within limits, when asked for; else their first frame."""
 
 import io
+import random
 import re
 import struct
 import zlib
@@ -286,6 +287,46 @@ def test_a_png_that_claims_more_frames_than_it_has(box: DecoderBox, frames: int,
         keep(box, _replace(data, _first(data, b"acTL"), b"acTL", struct.pack(">II", frames, 0)))
 
     assert refusal.value.failure == code
+
+
+@pytest.mark.parametrize(("rounds", "kept"), [(0, 0), (1, 1), (65_535, 65_535), (2**32 - 1, 65_535)])
+@pytest.mark.parametrize("to", ["png", "gif", "webp"])
+def test_rounds_are_counted_as_far_as_every_format_can(box: DecoderBox, rounds: int, kept: int, to: str) -> None:
+    data = animation(".png")
+
+    made = keep(box, _replace(data, _first(data, b"acTL"), b"acTL", struct.pack(">II", 5, rounds)), format=to)
+
+    assert frames_of(made.data).get("loop") == kept
+
+
+def test_mutants_of_an_animated_png_are_accepted_or_refused_and_nothing_else(box: DecoderBox) -> None:
+    """Its checksums are made right again, or nothing but they would be found wrong."""
+    original, chance = animation(".png"), random.Random("png")
+    controls = [at for kind in (b"acTL", b"fcTL", b"fdAT") for at in _places(original, kind)]
+
+    for _ in range(300):
+        mutant = bytearray(original)
+        for _ in range(chance.choice([1, 1, 3])):
+            mutant[chance.choice(controls) + chance.randrange(4, 30)] = chance.choice(
+                [0, 1, 255, chance.randrange(256)]
+            )
+        try:
+            keep(box, _with_right_checksums(mutant))
+        except Rejected as refusal:
+            assert refusal.failure in {FailureCode.CORRUPT_IMAGE, FailureCode.TOO_MANY_PIXELS}, mutant.hex()  # noqa: PT017  # both outcomes are right
+
+
+def _places(data: bytes, kind: bytes) -> list[int]:
+    return [match.start() for match in re.finditer(kind, data)]
+
+
+def _with_right_checksums(data: bytearray) -> bytes:
+    at = 8
+    while at + 12 <= len(data):
+        end = at + 8 + int.from_bytes(data[at : at + 4], "big")
+        data[end : end + 4] = struct.pack(">I", zlib.crc32(data[at + 4 : end]))[: max(0, len(data) - end)]
+        at = end + 4
+    return bytes(data)
 
 
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.9])

@@ -182,3 +182,14 @@ def test_an_old_bitmap_header_is_read_too(box: DecoderBox) -> None:
     (thumbnail,) = box.render(data, [THUMBNAIL]).renditions
 
     assert all(abs(a - b) < 3 for a, b in zip(colour_at(decode(thumbnail.data), 50, 50), [255, 0, 0], strict=True))
+
+
+@pytest.mark.parametrize("compression", [4, 5, 99])  # JPEG and PNG, which only printers know; and nothing
+def test_a_bitmap_of_a_rare_kind_is_not_called_corrupt(box: DecoderBox, compression: int) -> None:
+    data = sample("bmp")
+
+    with pytest.raises(Rejected) as refusal:
+        box.render(data[:30] + struct.pack("<I", compression) + data[34:], [THUMBNAIL])
+
+    assert refusal.value.failure is FailureCode.UNSUPPORTED_FORMAT
+    assert refusal.value.public == "The BMP image is of a kind that is not read."

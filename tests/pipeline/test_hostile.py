@@ -127,7 +127,7 @@ def test_a_header_that_claims_too_much_is_refused_before_anything_is_decoded(
 # A GIF's frames may be smaller than its canvas, and an AVIF's are scaled to it.
 @pytest.mark.parametrize("name", sorted(HEADERS.keys() - {"gif", "avif"}))
 def test_a_header_that_claims_more_than_there_is_is_corrupt(box: DecoderBox, name: str) -> None:
-    assert refusal_of(box, HEADERS[name](9_000, 9_000)).failure is FailureCode.CORRUPT_IMAGE
+    assert refusal_of(box, HEADERS[name](6_000, 6_000)).failure is FailureCode.CORRUPT_IMAGE
 
 
 @pytest.mark.parametrize("name", ["bmp", "gif", "heic", "png", "tiff"])
@@ -203,4 +203,5 @@ def test_a_file_that_starts_as_one_format_is_never_read_as_another(box: DecoderB
         FailureCode.CORRUPT_IMAGE,
         FailureCode.TOO_MANY_PIXELS,
         FailureCode.SIDE_TOO_LONG,
+        FailureCode.UNSUPPORTED_FORMAT,  # a bitmap of a kind that does not exist
     }
