@@ -218,7 +218,7 @@ def test_what_is_transparent_has_no_colour(box: DecoderBox) -> None:
         (photograph(60).icc_transform("p3").jpegsave_buffer(), "display-p3", 8, "sP3C"),
         (photograph(60).icc_transform("srgb").jpegsave_buffer(), "srgb", 8, "sRGB"),
         (photograph(60).icc_transform("cmyk").jpegsave_buffer(), "cmyk", 8, "Chemical proof"),
-        (photograph(60).colourspace("lab").tiffsave_buffer(), "lab", 32, None),
+        (photograph(60).colourspace("labs").tiffsave_buffer(), "lab", 16, None),
     ],
 )
 def test_the_colour_space_is_the_sources_own(
@@ -311,6 +311,13 @@ def test_a_place_that_is_none_is_left_out(box: DecoderBox, wrong: dict[int, Any]
 
     assert knowledge.location is None
     assert knowledge.camera_make == "Leica"
+
+
+def test_the_oldest_and_the_newest_time_reach_the_parent(box: DecoderBox) -> None:
+    for time, offset in (("0001:01:01 00:00:00", "+14:00"), ("9999:12:31 23:59:59", "-12:00")):
+        details = {Base.DateTimeOriginal: time, Base.OffsetTimeOriginal: offset}
+
+        assert learn(box, _photographed(details=details)).captured_at is not None
 
 
 @pytest.mark.parametrize(
