@@ -6,7 +6,7 @@ from itertools import islice
 
 from shared_lib.pipeline.formats import Format
 
-_PIXI = re.compile(rb"pixi\0\0\0\0[\x01-\x04](.)", re.DOTALL)
+_PIXI = re.compile(rb"pixi\0\0\0\0[\x01-\x04]([\x01-\x10])")
 _ISPE = re.compile(rb"ispe\0\0\0\0(.{4})(.{4})", re.DOTALL)
 _META_BYTES = 4096  # where HEIF's properties are, before any pixel
 _MAX_CHUNKS = 1_000  # of a PNG, before its pixels; libpng keeps no more either
@@ -48,7 +48,7 @@ def _heif_size(data: bytes) -> tuple[int, int]:
 def avif_depth(data: bytes) -> int:
     """Bits a channel, by the first pixel information property (ISO/IEC 23008-12, 6.5.6); 8 where there is none."""
     told = _PIXI.search(data, 0, _META_BYTES)
-    return told[1][0] or 8 if told else 8
+    return told[1][0] if told else 8
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:

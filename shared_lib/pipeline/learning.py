@@ -93,7 +93,7 @@ def _depth_of(source: Source, image: pyvips.Image) -> int:
     if source.format is Format.AVIF:
         return avif_depth(source.data)
     if image.get_typeof("bits-per-sample"):
-        return int(image.get("bits-per-sample"))
+        return min(64, max(1, int(image.get("bits-per-sample"))))
     return 16 if image.format == "ushort" else 8
 
 

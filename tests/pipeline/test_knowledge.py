@@ -313,6 +313,13 @@ def test_a_place_that_is_none_is_left_out(box: DecoderBox, wrong: dict[int, Any]
     assert knowledge.camera_make == "Leica"
 
 
+def test_the_oldest_and_the_newest_time_reach_the_parent(box: DecoderBox) -> None:
+    for time, offset in (("0001:01:01 00:00:00", "+14:00"), ("9999:12:31 23:59:59", "-12:00")):
+        details = {Base.DateTimeOriginal: time, Base.OffsetTimeOriginal: offset}
+
+        assert learn(box, _photographed(details=details)).captured_at is not None
+
+
 @pytest.mark.parametrize(
     "time",
     ["0000:00:00 00:00:00", "2026:02:30 10:00:00", "    :  :     :  :  ", "yesterday", "", "2026:03:08 25:00:00"],
