@@ -23,6 +23,8 @@ SUFFIXES = {
 RASTER_FORMATS = list(SUFFIXES)
 FORMATS = [*RASTER_FORMATS, "svg"]
 
+DELAYS = [50, 100, 150, 200, 40]  # of an animation's frames, ms
+
 
 def photograph(width: int = 600) -> pyvips.Image:
     """A cup of coffee, at most 600 px wide."""
@@ -33,6 +35,16 @@ def plain(width: int, height: int, *colour: float) -> pyvips.Image:
     """One colour all over: 1 to 4 channels."""
     image = pyvips.Image.black(width, height, bands=len(colour)) + list(colour)
     return image.cast("uchar").copy(interpretation="srgb" if len(colour) > 2 else "b-w")
+
+
+def animation(suffix: str, frames: int = 5, width: int = 60, height: int = 40) -> bytes:
+    """Frames that get redder, each shown for another time, three times over."""
+    tall = pyvips.Image.arrayjoin([plain(width, height, 50 * n, 100, 200) for n in range(frames)], across=1).copy()
+    tall.set_type(pyvips.GValue.gint_type, "page-height", height)
+    tall.set_type(pyvips.GValue.array_int_type, "delay", (DELAYS * frames)[:frames])
+    tall.set_type(pyvips.GValue.gint_type, "loop", 3)
+    data: bytes = tall.write_to_buffer(suffix)
+    return data
 
 
 def encode(image: pyvips.Image, name: str) -> bytes:

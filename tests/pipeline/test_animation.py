@@ -4,23 +4,11 @@ from typing import Any
 
 import pytest
 import pyvips
-from pipeline.pictures import colour_at, decode, encode, photograph, plain
+from pipeline.pictures import DELAYS, animation, colour_at, decode, encode, photograph
 from pydantic import ValidationError
 
 from shared_lib.errors import FailureCode, Rejected
 from shared_lib.pipeline import THUMBNAIL, DecoderBox, Limits, Recipe, Rendition
-
-DELAYS = [50, 100, 150, 200, 40]
-
-
-def animation(suffix: str, frames: int = 5, width: int = 60, height: int = 40) -> bytes:
-    """Frames that get redder, each shown for another time, three times over."""
-    tall = pyvips.Image.arrayjoin([plain(width, height, 50 * n, 100, 200) for n in range(frames)], across=1).copy()
-    tall.set_type(pyvips.GValue.gint_type, "page-height", height)
-    tall.set_type(pyvips.GValue.array_int_type, "delay", (DELAYS * frames)[:frames])
-    tall.set_type(pyvips.GValue.gint_type, "loop", 3)
-    data: bytes = tall.write_to_buffer(suffix)
-    return data
 
 
 def keep(box: DecoderBox, data: bytes, *operations: dict[str, Any], **output: Any) -> Rendition:

@@ -12,18 +12,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+from hostile.drawings import ENDLESS
 from pipeline.pictures import encode, photograph, plain, sample
 
 from shared_lib.errors import FailureCode, Rejected
 from shared_lib.pipeline import THUMBNAIL, DecoderBox, DecoderCrashed, Limits
 from shared_lib.pipeline.box import ENVIRONMENT
-
-# Spins for minutes: noise of a hundred million octaves.
-ENDLESS = (
-    b'<svg xmlns="http://www.w3.org/2000/svg" width="9000" height="9000"><filter id="f">'
-    b'<feTurbulence numOctaves="100000000" baseFrequency="0.05"/></filter>'
-    b'<rect width="9000" height="9000" filter="url(#f)"/></svg>'
-)
 
 
 @pytest.fixture
