@@ -18,8 +18,7 @@ HEADER = """\
 
 
 def generate() -> str:
-    routes = [route for manifest in Manifests.read(ROUTES).routes for route in routes_of(manifest)]
-    lines = (f"    {_key(route)} {route.host.split('.')[0]};" for route in routes)
+    lines = (f"    {_key(route)} {route.host.split('.')[0]};" for route in routes_of(Manifests.read(ROUTES)))
     return HEADER + 'map "$request_method $path" $function {\n' + "\n".join(lines) + "\n}\n"
 
 

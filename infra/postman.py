@@ -35,6 +35,8 @@ STORY = (
     Step("get_health_ready"),
     Step("upload_image", saves={"image": "data.uuid"}),
     Step("get_image", "image", until_ended=True),
+    Step("get_rendition", "image"),
+    Step("find_similar_images", "image"),
     Step("create_upload_url", saves={"presignedImage": "uuid", "presignedUrl": "presignedUrl"}),
     Step(PUT),
     Step("request_processing", "presignedImage"),
@@ -95,7 +97,7 @@ def _put() -> Json:
 
 
 def _url(path: str, operation: Json, step: Step) -> Json:
-    segments = path.strip("/").replace("{uuid}", f"{{{{{step.uuid}}}}}").split("/")
+    segments = path.strip("/").replace("{uuid}", f"{{{{{step.uuid}}}}}").replace("{name}", "thumbnail").split("/")
     query = [
         {
             "key": parameter["name"],

@@ -17,6 +17,7 @@ class FailureCode(StrEnum):
     CORRUPT_IMAGE = "corrupt_image"
     TOO_MANY_PIXELS = "too_many_pixels"
     UNSAFE_SVG = "unsafe_svg"
+    WATERMARK_MISSING = "watermark_missing"
     DECODER_TIMEOUT = "decoder_timeout"
     DECODER_OUT_OF_MEMORY = "decoder_out_of_memory"
     DECODER_CRASHED = "decoder_crashed"

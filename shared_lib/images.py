@@ -8,7 +8,7 @@ import re
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from pydantic import (
@@ -20,10 +20,12 @@ from pydantic import (
     SerializerFunctionWrapHandler,
     WithJsonSchema,
     model_serializer,
+    model_validator,
 )
 from pydantic.alias_generators import to_camel
 
 from shared_lib.errors import FailureCode, Invalid, Unsupported
+from shared_lib.pipeline import PRESETS, Knowledge, Recipes
 
 Extension = Literal["jpg", "jpeg", "png", "gif", "webp", "svg", "avif", "tiff"]
 EXTENSIONS: tuple[str, ...] = get_args(Extension)
@@ -31,6 +33,9 @@ EXTENSIONS: tuple[str, ...] = get_args(Extension)
 
 MAX_FILENAME = 255
 """Characters."""
+
+MAX_DISTANCE = 11
+"""Bits of a perceptual hash in which images may differ to be called alike; further ones are not indexed."""
 
 _IMAGE_TYPE = re.compile(r"image/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}")  # RFC 6838, in lower case
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -107,8 +112,42 @@ VISIBLE = tuple(status for status in Status if status is not Status.AWAITING_UPL
 """An image that still awaits its upload does not exist for callers."""
 
 
+class RenditionOrder(BaseModel):
+    """What to make of an image besides its thumbnail: by recipes, or by a preset's name."""
+
+    renditions: Recipes | None = Field(
+        default=None,
+        description="At most 20 at once, and 100 of an image. One that is there already is not made again.",
+        examples=[
+            [
+                {
+                    "name": "hero",
+                    "operations": [{"kind": "resize", "width": 1200, "height": 630, "gravity": "smart"}],
+                    "output": {"format": "webp", "quality": 75},
+                }
+            ]
+        ],
+    )
+    preset: str | None = Field(
+        default=None,
+        max_length=64,
+        description=f"{', '.join(PRESETS)}, or one of the operator's own.",
+        examples=["web"],
+    )
+
+    @model_validator(mode="after")
+    def _asks_in_one_way(self) -> Self:
+        if self.renditions is not None and self.preset is not None:
+            raise ValueError("give renditions or a preset, not both")
+        return self
+
+
 class RenditionView(View):
     name: str = Field(examples=["thumbnail"])
+    url: str = Field(
+        description="Where its bytes are, on this host.",
+        examples=["/api/v1/images/0b9c0f3e-6e0e-4f3c-8f55-2f0f3f3a9d11/renditions/thumbnail"],
+    )
     content_type: str = Field(examples=["image/jpeg"])
     width: int = Field(description="px", examples=[100])
     height: int = Field(description="px", examples=[100])
@@ -118,6 +157,11 @@ class RenditionView(View):
 class Failure(View):
     code: FailureCode
     message: str
+
+
+class FailedRendition(View):
+    name: str
+    error: Failure
 
 
 class Image(View):
@@ -136,7 +180,16 @@ class Image(View):
     size_bytes: int | None = Field(description="The original's size.", examples=[174351])
     width: int | None = Field(description="px, upright", examples=[1600])
     height: int | None = Field(description="px, upright", examples=[1200])
+    sha256: str | None = Field(
+        description="Of the original's bytes.",
+        examples=["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"],
+    )
+    details: Knowledge | None = Field(description="What was learnt of the picture when it arrived.")
     renditions: tuple[RenditionView, ...] = ()
+    pending_renditions: tuple[str, ...] = Field(default=(), description="Names of those that are still to be made.")
+    failed_renditions: tuple[FailedRendition, ...] = Field(
+        default=(), description="What cannot be made of this image, and why."
+    )
     error: Failure | None = Field(examples=[None])
     attempts: int = Field(description="How often processing was begun.", examples=[1])
     image_data: str | None = Field(
@@ -152,6 +205,12 @@ class Image(View):
             fields.pop("imageData", None)
             fields.pop("image_data", None)
         return fields
+
+
+class SimilarImage(Image):
+    distance: int = Field(
+        ge=0, le=MAX_DISTANCE, description="Bits in which the perceptual hashes differ.", examples=[2]
+    )
 
 
 class Collection(View):

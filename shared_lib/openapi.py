@@ -164,7 +164,9 @@ def _responses(each: Declaration) -> dict[str, Any]:
         name: {"description": about, "schema": {"type": "string"}} for name, about in each.headers.items()
     }
     success: dict[str, Any] = {"description": each.summary, "headers": headers}
-    if each.returns is not None:
+    if each.returns is bytes:
+        success["content"] = {"image/*": {"schema": {"type": "string", "format": "binary"}}}
+    elif each.returns is not None:
         schema = TypeAdapter(each.returns).json_schema(ref_template=_REF, mode="serialization")
         schema.pop("$defs", None)
         if isinstance(each.returns, type) and issubclass(each.returns, BaseModel):

@@ -16,7 +16,7 @@ from shared_lib import observability
 from shared_lib.errors import FailureCode, NotFound, ServiceError
 from shared_lib.events import ProcessingRequested
 from shared_lib.images import Status, StoredObject
-from shared_lib.repositories import BATCH, Drift, Trace
+from shared_lib.repositories import BATCH, Drift, Overdue, Trace
 from shared_lib.settings import Processing
 from shared_lib.workflow import Workflow
 
@@ -69,12 +69,11 @@ class Reconciliation:
         """Images whose event was lost, or whose worker died: ask again; those whose object never came: fail."""
         patience = timedelta(seconds=self.settings.missing_object_seconds)
 
-        def repair(overdue: tuple[UUID, datetime]) -> Iterator[str]:
-            uuid, created_at = overdue
-            if self.workflow.inbox.look(str(uuid)):
-                yield from self._request(uuid)
-            elif created_at < datetime.now(UTC) - patience and self.workflow.images.fail(
-                uuid, FailureCode.UPLOAD_MISSING, "The image was announced, but its bytes never reached the store"
+        def repair(image: Overdue) -> Iterator[str]:
+            if image.published or self.workflow.inbox.look(str(image.uuid)):
+                yield from self._request(image.uuid)
+            elif image.created_at < datetime.now(UTC) - patience and self.workflow.images.fail(
+                image.uuid, FailureCode.UPLOAD_MISSING, "The image was announced, but its bytes never reached the store"
             ):
                 yield "upload_missing"
 
@@ -155,20 +154,21 @@ class Reconciliation:
         for found in self.workflow.gallery.walk():
             if found.key in known:
                 known.discard(found.key)
-            elif found.modified <= settled and not self._may_come_to_be_named(found.key):
-                self.workflow.gallery.delete(found.key)
+            elif found.modified <= settled and self._remove_orphan(found):
                 yield "orphan_removed"
         for key in known:
-            if self.workflow.gallery.look(key) is None and self.drift.names(key):
+            if self.workflow.gallery.look(key) is None and self.drift.publishes(key):
                 log.error("object_missing", key=key)
                 yield "object_missing"
 
-    def _may_come_to_be_named(self, key: str) -> bool:
-        """Whether a row names the key by now, or a worker that writes the same object again may make one name it."""
-        uuid = StoredObject.name_image(key.partition("/")[0])
-        state = self.workflow.images.trace(uuid) if uuid else None
+    def _remove_orphan(self, found: StoredObject) -> bool:
+        """False if a row names the key by now, or a worker that writes the same object again may make one name it."""
+        uuid = StoredObject.name_image(found.key.partition("/")[0])
+        if uuid is None:
+            return self.workflow.originals.release(found.key, self.workflow.gallery.delete)
+        state = self.workflow.images.trace(uuid)
         under_way = state is not None and not state.deleted and not state.status.ended
-        return under_way or self.drift.names(key)
+        return not (under_way or self.drift.names(found.key)) and self.workflow.gallery.discard(found)
 
 
 def _one_by_one(items: Iterable[Item], repair: Callable[[Item], Iterator[str]]) -> Iterator[str]:

@@ -4,14 +4,17 @@ import threading
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
 
+from pydantic import ValidationError
+
 from shared_lib import observability, settings
 from shared_lib.broker import Broker
 from shared_lib.database import Database
 from shared_lib.errors import Unavailable
-from shared_lib.pipeline import DecoderBox, Limits
+from shared_lib.pipeline import THUMBNAIL, DecoderBox, Limits, Recipe, read_presets
 from shared_lib.reconciliation import Reconciliation
-from shared_lib.repositories import Collections, DeadLetters, Drift, Images
-from shared_lib.settings import Settings
+from shared_lib.rendering import Rendering
+from shared_lib.repositories import Collections, DeadLetters, Drift, Images, Originals
+from shared_lib.settings import InvalidSettings, Processing, Settings
 from shared_lib.storage import Gallery, Inbox, Store
 from shared_lib.workflow import Workflow
 
@@ -32,7 +35,19 @@ class Runtime:
         self.dead_letters = DeadLetters(self.database)
         self.inbox = Inbox(self.store, told.store.upload_bucket)
         self.gallery = Gallery(self.store, told.store.completed_bucket)
-        self.workflow = Workflow(self.images, self.inbox, self.gallery, self.broker)
+        self.originals = Originals(self.database)
+        self.presets = _read_presets(told.processing)
+        self.rendering = Rendering(
+            self.images,
+            self.inbox,
+            self.gallery,
+            self.box,
+            presets=self.presets,
+            always=tuple(self.presets[name] for name in dict.fromkeys((THUMBNAIL.name, *told.processing.always))),
+            keep_location=told.processing.keep_location,
+            max_bytes=told.processing.max_object_bytes,
+        )
+        self.workflow = Workflow(self.images, self.originals, self.inbox, self.gallery, self.broker)
         self.reconciliation = Reconciliation(Drift(self.database), self.workflow, told.processing)
 
     def check(self) -> None:
@@ -46,6 +61,18 @@ class Runtime:
         if failing:
             details = [{"parameter": part, "message": "does not answer"} for part in failing]
             raise Unavailable(f"Out of reach: {', '.join(failing)}", code="out_of_reach", details=details)
+
+
+def _read_presets(told: Processing) -> dict[str, Recipe]:
+    """Raises InvalidSettings."""
+    try:
+        presets = read_presets(told.presets)
+    except ValidationError as error:
+        places = [".".join(map(str, each["loc"])) + ": " + each["msg"] for each in error.errors()]
+        raise InvalidSettings(f"PROCESSING_PRESETS: {'; '.join(places)}") from error
+    if unknown := set(told.always) - presets.keys():
+        raise InvalidSettings(f"PROCESSING_ALWAYS: there is no preset {', '.join(sorted(unknown))}")
+    return presets
 
 
 _making = threading.Lock()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import functions_framework
 
-from shared_lib import settings
+from shared_lib import runtime
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -19,7 +19,7 @@ PROBES = ("/_/health", "/_/ready")  # where OpenFaaS looks; Knative is told to l
 
 
 def create_app() -> "WSGIApplication":
-    settings.load()
+    runtime.current()  # which connects nothing yet
     function: WSGIApplication = functions_framework.create_app()  # type: ignore[no-untyped-call]
 
     def serve(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:

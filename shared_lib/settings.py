@@ -4,8 +4,9 @@ Each field is one environment variable: the branch's prefix and the field's name
 `S3_ENDPOINT_URL`). No secret has a default.
 """
 
+import json
 from functools import cache
-from typing import Annotated, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -16,6 +17,10 @@ Bytes = Annotated[int, Field(gt=0)]
 
 def _split(text: object) -> object:
     return tuple(filter(None, map(str.strip, text.split(",")))) if isinstance(text, str) else text
+
+
+def _read_json(text: object) -> object:
+    return json.loads(text) if isinstance(text, str) else text
 
 
 CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
@@ -115,6 +120,12 @@ class Processing(Branch):
     """Attempts that may end in something transient before the image is failed: more than its event is delivered."""
     max_abnormal_attempts: int = Field(default=3, ge=1)
     """Attempts that may end in a dead decoder or a dead worker before the image is failed."""
+    presets: Annotated[dict[str, dict[str, Any]], NoDecode, BeforeValidator(_read_json)] = {}
+    """Recipes by name, as JSON: `{"banner": {"operations": […], "output": {…}}}`. They join the built-in ones."""
+    always: CommaSeparated = ()
+    """Presets that every image gets, besides its thumbnail."""
+    keep_location: bool = False
+    """Whether to keep where a picture was taken, for those who ask for it."""
     decoders: int = Field(default=2, ge=1)
     """Decoder processes per processor: one per core it may use."""
     pending_grace_seconds: Seconds = 30

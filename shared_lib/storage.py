@@ -1,8 +1,8 @@
 """Objects in and out of the store, and presigned URLs: the only room that knows boto3.
 
 Two buckets with two characters. The Inbox takes what clients put, under any key, and serves nothing. The Gallery
-holds originals and renditions under keys made of the image's uuid, the source's digest and the recipe's hash, so
-that an object is never overwritten with other bytes.
+holds originals under their digest, once for all images that have the same bytes, and renditions under keys made of the
+image's uuid, the original's digest and the recipe's hash: an object is never overwritten with other bytes.
 """
 
 import threading
@@ -167,6 +167,13 @@ class Bucket:
                 batch = [{"Key": key} for key in keys[start : start + _DELETE_AT_ONCE]]
                 self._client.delete_objects(Bucket=self.name, Delete={"Objects": batch, "Quiet": True})  # type: ignore[typeddict-item]
 
+    def discard(self, found: StoredObject) -> bool:
+        """Remove an object, unless another has come in its place since it was found."""
+        unchanged = self.look(found.key) == found  # S3 has no delete-if-unchanged that every store knows
+        if unchanged:
+            self.delete(found.key)
+        return unchanged
+
     def walk(self, prefix: str = "") -> Iterator[StoredObject]:
         """Every object below the prefix, a page of a thousand at a time."""
         with _translating():
@@ -207,16 +214,9 @@ class Inbox(Bucket):
         self.discard(stranger)
         return True
 
-    def discard(self, found: StoredObject) -> bool:
-        """Remove an object, unless another has come in its place since it was found."""
-        unchanged = self.look(found.key) == found  # S3 has no delete-if-unchanged that every store knows
-        if unchanged:
-            self.delete(found.key)
-        return unchanged
-
 
 class Gallery(Bucket):
-    """Originals and renditions, under `<uuid>/<digest of the source>/<what>`: immutable."""
+    """Originals, under `originals/<digest>`, and renditions, under `<uuid>/<digest>/<recipe>`: immutable."""
 
     def clear(self, uuid: UUID, *, keep: Iterable[str] = ()) -> int:
         """Remove an image's objects but those named; answers how many went."""

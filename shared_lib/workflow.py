@@ -4,8 +4,7 @@ The row is the truth. Every event is a hint that says "look at this image now"; 
 something was away, `reconcile_images` does later.
 """
 
-import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from uuid import UUID, uuid4
 
@@ -14,8 +13,8 @@ from shared_lib.broker import Broker
 from shared_lib.errors import NotFound, Unavailable
 from shared_lib.events import Payload, Work, describe_end
 from shared_lib.images import Image, Status, StoredObject
-from shared_lib.pipeline import Rendered
-from shared_lib.repositories import Claim, Images
+from shared_lib.pipeline import Recipe
+from shared_lib.repositories import Images, Originals
 from shared_lib.storage import Gallery, Inbox
 
 log = observability.get_logger()
@@ -24,14 +23,17 @@ log = observability.get_logger()
 @dataclass(frozen=True)
 class Workflow:
     images: Images
+    originals: Originals
     inbox: Inbox
     gallery: Gallery
     broker: Broker
 
-    def receive(self, filename: str, description: str | None, data: bytes, content_type: str) -> UUID:
+    def receive(
+        self, filename: str, description: str | None, data: bytes, content_type: str, recipes: Sequence[Recipe] = ()
+    ) -> UUID:
         """Take in a direct upload: the row first, then the object, whose event does the rest."""
         uuid = uuid4()
-        self.images.create(uuid, filename, description, len(data))
+        self.images.create(uuid, filename, description, len(data), recipes)
         try:
             self.inbox.put(str(uuid), data, content_type)
         except Unavailable:
@@ -71,22 +73,6 @@ class Workflow:
                 return True
         return False
 
-    def publish(self, claim: Claim, original: bytes, rendered: Rendered) -> None:
-        """
-        Write original and renditions under keys of their own, then make them the image's, in one update.
-
-        Raises Superseded when the claim was lost; nothing then points to what was written.
-        """
-        folder = f"{claim.uuid}/{hashlib.sha256(original).hexdigest()[:32]}"
-        original_key = f"{folder}/original.{rendered.extension}"
-        keys = {each.name: f"{folder}/{each.recipe_hash}.{each.extension}" for each in rendered.renditions}
-        self.gallery.put(original_key, original, rendered.content_type)
-        for each in rendered.renditions:
-            self.gallery.put(keys[each.name], each.data, each.content_type)
-        claim.succeed(rendered, len(original), original_key, keys)
-        if claim.attempt > 1:  # an earlier attempt may have read other bytes
-            self.gallery.clear(claim.uuid, keep=[original_key, *keys.values()])
-
     def conclude(self, uuid: UUID, *, function: str) -> None:
         """What follows an image's end: its place in the inbox is cleared if it succeeded, and its end is told."""
         try:
@@ -114,6 +100,9 @@ class Workflow:
         """Remove a deleted image's objects."""
         self.inbox.delete(str(uuid))
         self.gallery.clear(uuid)
+        state = self.images.trace(uuid)
+        if state and state.original_key:
+            self.originals.release(state.original_key, self.gallery.delete)
         self.images.mark_swept(uuid)
 
     def try_to_sweep(self, uuid: UUID) -> None:

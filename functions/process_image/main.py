@@ -9,7 +9,6 @@ import functions_framework
 from shared_lib.consumer import Event, consumer
 from shared_lib.errors import Rejected
 from shared_lib.events import read_work
-from shared_lib.pipeline import THUMBNAIL
 from shared_lib.runtime import Runtime
 
 
@@ -22,13 +21,13 @@ def main(rt: Runtime, event: Event) -> None:
                 rt.workflow.dismiss(uuid)
                 continue
             try:
-                original = rt.inbox.read(str(uuid), rt.settings.processing.max_object_bytes)
+                original = rt.rendering.read_original(claim)
                 if original is None:
                     claim.withdraw()
                     continue
-                rendered = rt.box.render(original, [THUMBNAIL])
+                rendered = rt.rendering.render(claim, original)
             except Rejected as reason:
                 claim.fail(reason)
             else:
-                rt.workflow.publish(claim, original, rendered)
+                rt.rendering.publish(claim, original, rendered)
         rt.workflow.conclude(uuid, function="process_image")

@@ -1,33 +1,34 @@
 """POST /api/v1/images/actions/process: name an uploaded image, and see that it is processed.
 
-Idempotent. The name and description given here win, however this call races with the upload's own event. A failed
-image is tried again.
+Every image gets a thumbnail; `renditions` or `preset` ask for more, now or whenever more is wanted. Idempotent. The
+name and description given here win, however this call races with the upload's own event. A failed image is tried again.
 """
 
 import functions_framework
-from pydantic import BaseModel
 
 from shared_lib.errors import NotFound
 from shared_lib.events import ProcessingRequested
 from shared_lib.http import ProcessingError, endpoint
-from shared_lib.images import Description, Filename, ImageId, Message
+from shared_lib.images import Description, Filename, ImageId, Message, RenditionOrder
 from shared_lib.runtime import Runtime
 
 MISSING = "Image not found in storage, please upload before process"
+REFUSALS = {404: MISSING, 409: "An image has at most 100 renditions"}
 
 
-class ProcessingOrder(BaseModel):
+class ProcessingOrder(RenditionOrder):
     uuid: ImageId
     filename: Filename
     description: Description | None = None
 
 
 @functions_framework.http
-@endpoint("POST", "/api/v1/images/actions/process", returns=Message, errors=ProcessingError, refusals={404: MISSING})
+@endpoint("POST", "/api/v1/images/actions/process", returns=Message, errors=ProcessingError, refusals=REFUSALS)
 def main(rt: Runtime, *, body: ProcessingOrder) -> Message:
     if not rt.workflow.is_stored(body.uuid):
         raise NotFound(MISSING, code="image_not_in_storage")
+    recipes = rt.rendering.choose(body)
     describe = "description" in body.model_fields_set
-    if rt.images.request(body.uuid, body.filename, body.description, describe=describe):
+    if rt.images.request(body.uuid, body.filename, body.description, recipes, describe=describe):
         rt.workflow.hint(ProcessingRequested(uuid=body.uuid), function="request_processing")
     return Message(message="Processing started")

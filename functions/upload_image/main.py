@@ -1,16 +1,21 @@
-"""POST /api/v1/images/actions/upload: upload an image, which is then processed by itself."""
+"""POST /api/v1/images/actions/upload: upload an image, which is then processed by itself.
+
+It gets a thumbnail; `renditions` (recipes, as JSON) or `preset` ask for more.
+"""
 
 import functions_framework
-from pydantic import BaseModel
+from pydantic import BaseModel, Json
 
 from shared_lib.errors import Invalid
 from shared_lib.http import UploadedFile, endpoint
-from shared_lib.images import Description, ImageId, check_upload
+from shared_lib.images import Description, ImageId, RenditionOrder, check_upload
+from shared_lib.pipeline import Recipes
 from shared_lib.runtime import Runtime
 
 
-class UploadForm(BaseModel):
+class UploadForm(RenditionOrder):
     description: Description = ""
+    renditions: Json[Recipes] | None = None
 
 
 class UploadReceipt(BaseModel):
@@ -25,10 +30,16 @@ class Upload(BaseModel):
 
 
 @functions_framework.http
-@endpoint("POST", "/api/v1/images/actions/upload", returns=Upload)
+@endpoint(
+    "POST",
+    "/api/v1/images/actions/upload",
+    returns=Upload,
+    refusals={404: "There is no image to lay on"},
+)
 def main(rt: Runtime, *, file: UploadedFile | None, form: UploadForm) -> Upload:
     if file is None:
         raise Invalid("No file uploaded", code="no_file")
     check_upload(file.filename, file.content_type, len(file.data))
-    uuid = rt.workflow.receive(file.filename, form.description or None, file.data, file.content_type)
+    recipes = rt.rendering.choose(form)
+    uuid = rt.workflow.receive(file.filename, form.description or None, file.data, file.content_type, recipes)
     return Upload(data=UploadReceipt(uuid=uuid, filename=file.filename))

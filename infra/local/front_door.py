@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import functions_framework
 
-from infra.local.manifests import HTTPRoute, Manifests, PathMatch, RouteMatch
+from infra.local.manifests import Manifests, PathMatch, RouteMatch
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -37,10 +37,13 @@ class Route(NamedTuple):
         return kind, -len(path.value), self.match.method is None
 
 
-def routes_of(manifest: HTTPRoute) -> list[Route]:
+def routes_of(manifests: Manifests) -> list[Route]:
     """All matches of all rules, strongest first: the first that fits a request is the one that takes it."""
     routes = [
-        Route(match, rule.filters[0].url_rewrite.hostname) for rule in manifest.spec.rules for match in rule.matches
+        Route(match, rule.filters[0].url_rewrite.hostname)
+        for manifest in manifests.routes
+        for rule in manifest.spec.rules
+        for match in rule.matches
     ]
     return sorted(routes, key=lambda route: route.precedence)
 
@@ -81,7 +84,7 @@ def _path_as_sent(environ: "WSGIEnvironment") -> str:
 def create_app() -> FrontDoor:
     """Load every function that a route leads to; gunicorn calls this in its worker."""
     manifests = Manifests.read(ROOT / "infra/k8s/routes", ROOT / "infra/knative")
-    routes = [route for manifest in manifests.routes for route in routes_of(manifest)]
+    routes = routes_of(manifests)
     folders = {service.name: service.folder for service in manifests.services}
     functions = {
         host: functions_framework.create_app(  # type: ignore[no-untyped-call]

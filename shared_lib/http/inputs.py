@@ -1,6 +1,7 @@
 """What a request holds becomes what a handler's signature asks for, checked, or Invalid says what is wrong."""
 
 import io
+import json
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -9,6 +10,7 @@ from typing import Any
 
 import flask
 from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from shared_lib.errors import Invalid, NotFound, TooLarge, Unsupported
@@ -69,13 +71,39 @@ def _check(adapter: TypeAdapter[Any], value: object, name: str | None = None) ->
     except ValidationError as error:
         details = [
             {
-                "parameter": name or ".".join(map(str, each["loc"])) or "body",
+                "parameter": name or _place(each, value) or "body",
                 "message": each["msg"].removeprefix("Value error, "),
             }
             for each in error.errors(include_url=False, include_input=False, include_context=False)
         ]
         sentence = "; ".join(f"{each['parameter']}: {each['message']}" for each in details[:3])
         raise Invalid(sentence, details=details) from error
+
+
+def _place(mistake: ErrorDetails, given: object) -> str:
+    """
+    The path from what was given to the mistake in it.
+
+    Pydantic's own also names the kinds of thing that it took a value for, which nobody has written.
+    """
+    path = []
+    for step in mistake["loc"]:
+        if isinstance(given, (bytes, str)):
+            given = _parse(given)
+        parts = dict(enumerate(given)) if isinstance(given, list) else given
+        if isinstance(parts, dict) and step in parts:
+            given = parts[step]
+        elif mistake["type"] != "missing" or step != mistake["loc"][-1]:
+            continue
+        path.append(str(step))
+    return ".".join(path)
+
+
+def _parse(text: bytes | str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
 
 
 def _read_query(request: flask.Request, known: type[BaseModel]) -> dict[str, str]:

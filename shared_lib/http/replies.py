@@ -45,7 +45,10 @@ class Content:
 
 def render(request: flask.Request, answer: Any, declaration: Declaration, http: Http) -> flask.Response:  # noqa: ANN401  a reply
     if isinstance(answer, Content):
-        return flask.Response(answer.data, answer.status, dict(answer.headers), mimetype=answer.media_type)
+        response = flask.Response(answer.data, answer.status, dict(answer.headers), mimetype=answer.media_type)
+        if "ETag" in answer.headers:
+            response.make_conditional(request)
+        return response
     reply = answer if isinstance(answer, Reply) else Reply(answer)
     data = TypeAdapter(declaration.returns).dump_json(reply.body, by_alias=True)
     response = flask.Response(data, declaration.status, dict(reply.headers), mimetype="application/json")

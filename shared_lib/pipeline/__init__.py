@@ -5,8 +5,23 @@ processes (`child`, which imports `render`) ever parse an untrusted byte.
 """
 
 from shared_lib.pipeline.box import DecoderBox, DecoderCrashed
+from shared_lib.pipeline.knowledge import Knowledge
 from shared_lib.pipeline.limits import Limits
-from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
-from shared_lib.pipeline.rendition import Rendered, Rendition
+from shared_lib.pipeline.recipe import PRESETS, THUMBNAIL, Recipe, Recipes, RenditionName, read_presets
+from shared_lib.pipeline.rendition import Refused, Rendered, Rendition
 
-__all__ = ["THUMBNAIL", "DecoderBox", "DecoderCrashed", "Limits", "Recipe", "Rendered", "Rendition"]
+__all__ = [
+    "PRESETS",
+    "THUMBNAIL",
+    "DecoderBox",
+    "DecoderCrashed",
+    "Knowledge",
+    "Limits",
+    "Recipe",
+    "Recipes",
+    "Refused",
+    "Rendered",
+    "Rendition",
+    "RenditionName",
+    "read_presets",
+]

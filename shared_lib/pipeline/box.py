@@ -11,17 +11,19 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO, cast
+from uuid import UUID
 
 from shared_lib.errors import FailureCode, Rejected, ServiceError
-from shared_lib.pipeline import wire
+from shared_lib.pipeline import font, wire
 from shared_lib.pipeline.limits import Limits
 from shared_lib.pipeline.recipe import Recipe
-from shared_lib.pipeline.rendition import Rendered, Rendition
+from shared_lib.pipeline.rendition import Refused, Rendered, Rendition
 
 ENVIRONMENT = {
+    "FONTCONFIG_FILE": str(font.CONFIGURATION),
     "LC_ALL": "C.UTF-8",
     "MALLOC_ARENA_MAX": "2",  # each arena of glibc's reserves 64 MiB of the address space that RLIMIT_AS counts
     # Fixed, because glibc would raise them after the first large image, and hold on to as much from then on. Measured:
@@ -62,8 +64,21 @@ class DecoderBox:
         # Children die with the thread that started them (see `confinement`), so it must be one that stays.
         self._starter = ThreadPoolExecutor(1, thread_name_prefix="decoder-box")
 
-    def render(self, data: bytes, recipes: Sequence[Recipe]) -> Rendered:
+    def render(
+        self,
+        data: bytes,
+        recipes: Sequence[Recipe],
+        overlays: Mapping[UUID, bytes] | None = None,
+        *,
+        learn: bool = False,
+        location: bool = False,
+    ) -> Rendered:
         """Make each recipe's rendition of the image; waits while all children are busy.
+
+        With `learn` it is told what there is to know of the image, but where it was taken only with `location` as well.
+
+        `overlays` are the encoded images that recipes name in `Recipe.overlays`. One that is not among them, or cannot
+        be used, is a reason to refuse the recipe, and no other.
 
         Raises Rejected for an image that is refused for good, and DecoderCrashed when its child died.
         """
@@ -73,7 +88,10 @@ class DecoderBox:
         try:
             if child is None or child.is_spent:
                 child = self._replace(child)
-            return child.render(data, recipes)
+            fitting = self._that_fit(data, recipes, overlays or {})
+            sizes = {image: len(overlay) for image, overlay in fitting.items()}
+            task = wire.Task(recipes=tuple(recipes), overlays=sizes, learn=learn, location=location)
+            return child.render(task, [data, *fitting.values()])
         finally:
             self._idle.put(child)
 
@@ -85,6 +103,16 @@ class DecoderBox:
             if child is not None:
                 child.end()
         self._idle.put(None)
+
+    def _that_fit(self, data: bytes, recipes: Sequence[Recipe], overlays: Mapping[UUID, bytes]) -> dict[UUID, bytes]:
+        """Those of the overlays that are asked for, as long as they and the image are not larger than one may be."""
+        fitting: dict[UUID, bytes] = {}
+        room = self._limits.max_bytes - len(data)
+        for image in dict.fromkeys(image for recipe in recipes for image in recipe.overlays if image in overlays):
+            if len(overlays[image]) <= room:
+                fitting[image] = overlays[image]
+                room -= len(overlays[image])
+        return fitting
 
     def _replace(self, child: "_Child | None") -> "_Child":
         if child is not None:
@@ -116,7 +144,7 @@ class _Child:
     def is_spent(self) -> bool:
         return self._leaves or self._images >= self._limits.images_per_child or self._process.poll() is not None
 
-    def render(self, data: bytes, recipes: Sequence[Recipe]) -> Rendered:
+    def render(self, task: wire.Task, images: list[bytes]) -> Rendered:
         self._images += 1
         timed_out = threading.Event()
 
@@ -127,9 +155,9 @@ class _Child:
         timer = threading.Timer(self._limits.wall_seconds, time_out)
         timer.start()
         try:
-            reply, body = self._exchange(data, recipes)
+            reply, body = self._exchange(task, images)
             if isinstance(reply, wire.Answer):
-                return _assemble(reply, body, recipes)
+                return _assemble(reply, body, task)
         except (EOFError, BrokenPipeError) as error:
             raise self._end_of(timed_out=timed_out.is_set()) from error
         except ValueError as error:  # a reply that makes no sense: someone else speaks for the child
@@ -147,8 +175,8 @@ class _Child:
             with contextlib.suppress(BrokenPipeError):  # what was still to be sent is of no interest any more
                 pipe.close()
 
-    def _exchange(self, data: bytes, recipes: Sequence[Recipe]) -> tuple[wire.Answer | wire.Refusal, bytes]:
-        wire.write(self._requests, wire.Task(recipes=tuple(recipes)), [data])
+    def _exchange(self, task: wire.Task, images: list[bytes]) -> tuple[wire.Answer | wire.Refusal, bytes]:
+        wire.write(self._requests, task, images)
         header, body = wire.read(self._replies, self._limits.max_output_bytes)
         self._words.read()  # nothing that matters, or the child would have died of it
         return wire.Reply.model_validate_json(header).root, body
@@ -177,17 +205,23 @@ def _describe(status: int) -> str:
     return signal.Signals(-status).name if status < 0 else f"exit status {status}"
 
 
-def _assemble(answer: wire.Answer, body: bytes, recipes: Sequence[Recipe]) -> Rendered:
+def _assemble(answer: wire.Answer, body: bytes, task: wire.Task) -> Rendered:
     """Join what the child made with what was asked for: names and hashes are ours, not the child's to choose.
 
     Raises ValueError if the one does not fit the other.
     """
-    if sum(encoded.size for encoded in answer.renditions) != len(body):
-        raise ValueError("the sizes do not add up to the body")
-    renditions = []
+    renditions, refused = [], []
     start = 0
-    for recipe, encoded in zip(recipes, answer.renditions, strict=True):
-        data = body[start : start + encoded.size]
-        start += encoded.size
-        renditions.append(Rendition(recipe.name, recipe.hash, encoded.format, encoded.width, encoded.height, data))
-    return Rendered(answer.format, answer.width, answer.height, tuple(renditions))
+    for recipe, told in zip(task.recipes, answer.renditions, strict=True):
+        if isinstance(told, wire.Refusal):
+            refused.append(Refused(recipe, Rejected(told.code, told.public)))
+            continue
+        data = body[start : start + told.size]
+        start += told.size
+        renditions.append(Rendition(recipe.name, recipe.hash, told.format, told.width, told.height, data))
+    if start != len(body):
+        raise ValueError("the sizes do not add up to the body")
+    knowledge = answer.knowledge
+    if task.learn != (knowledge is not None) or (knowledge and knowledge.location and not task.location):
+        raise ValueError("not what was to be learnt")
+    return Rendered(answer.format, answer.width, answer.height, tuple(renditions), tuple(refused), knowledge)

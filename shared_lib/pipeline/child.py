@@ -6,6 +6,7 @@ Started by `box` as `python -I -m shared_lib.pipeline.child LIMITS PARENT`, with
 import os
 import sys
 from typing import IO
+from uuid import UUID
 
 from shared_lib.errors import FailureCode, Rejected
 from shared_lib.pipeline import confinement, wire
@@ -22,28 +23,52 @@ def main() -> None:
         return  # it died before the kernel was told to end us with it
     while True:
         try:
-            header, data = wire.read(requests, limits.max_bytes)
+            header, body = wire.read(requests, limits.max_bytes)
         except EOFError:
             return
         confinement.grant_cpu(limits)
-        reply, body = _carry_out(wire.Task.model_validate_json(header), data, limits)
-        wire.write(replies, reply, body)
+        reply, made = _carry_out(wire.Task.model_validate_json(header), body, limits)
+        wire.write(replies, reply, made)
         if isinstance(reply, wire.Refusal) and reply.code is FailureCode.DECODER_OUT_OF_MEMORY:
             return  # who knows which library is left in which state
 
 
-def _carry_out(task: wire.Task, data: bytes, limits: Limits) -> tuple[wire.Answer | wire.Refusal, list[bytes]]:
+def _carry_out(task: wire.Task, body: bytes, limits: Limits) -> tuple[wire.Answer | wire.Refusal, list[bytes]]:
     try:
-        rendered = render(data, task.recipes, limits)
+        data, overlays = _take_apart(body, task.overlays)
+        rendered = render(data, task.recipes, limits, overlays, learn=task.learn)
     except Rejected as reason:
         return wire.Refusal(code=reason.failure, public=reason.public), []
     except MemoryError:
         return wire.Refusal(code=FailureCode.DECODER_OUT_OF_MEMORY, public=limits.memory_exceeded), []
-    encoded = tuple(
-        wire.Encoded(format=r.format, width=r.width, height=r.height, size=len(r.data)) for r in rendered.renditions
+    told: dict[str, wire.Encoded | wire.Refusal] = {
+        r.name: wire.Encoded(format=r.format, width=r.width, height=r.height, size=len(r.data))
+        for r in rendered.renditions
+    }
+    told |= {r.recipe.name: wire.Refusal(code=r.reason.failure, public=r.reason.public) for r in rendered.refused}
+    outcomes = tuple(told[recipe.name] for recipe in task.recipes)
+    knowledge = rendered.knowledge
+    if knowledge is not None and not task.location:
+        knowledge = knowledge.model_copy(update={"location": None})
+    answer = wire.Answer(
+        format=rendered.format,
+        width=rendered.width,
+        height=rendered.height,
+        renditions=outcomes,
+        knowledge=knowledge,
     )
-    answer = wire.Answer(format=rendered.format, width=rendered.width, height=rendered.height, renditions=encoded)
     return answer, [r.data for r in rendered.renditions]
+
+
+def _take_apart(body: bytes, sizes: dict[UUID, int]) -> tuple[bytes, dict[UUID, bytes]]:
+    """The image, and those that are laid on it."""
+    start = len(body) - sum(sizes.values())
+    data = body[:start]
+    overlays = {}
+    for image, size in sizes.items():
+        overlays[image] = body[start : start + size]
+        start += size
+    return data, overlays
 
 
 def _claim_stdout() -> IO[bytes]:

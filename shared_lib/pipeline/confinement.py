@@ -6,6 +6,7 @@ import signal
 import sys
 from pathlib import Path
 
+from shared_lib.pipeline import font
 from shared_lib.pipeline.landlock import restrict_files
 from shared_lib.pipeline.limits import Limits
 from shared_lib.pipeline.seccomp import deny_system_calls
@@ -13,8 +14,8 @@ from shared_lib.pipeline.seccomp import deny_system_calls
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NO_NEW_PRIVS = 38
 _MAX_OPEN_FILES = 64
-# Python's own modules, some of which are imported late, and the fonts for text in SVG.
-_READABLE = [sys.prefix, sys.base_prefix, "/usr/share/fonts", "/usr/local/share/fonts", "/etc/fonts"]
+# Python's own modules, some of which are imported late, and the fonts for text: in SVG, and ours.
+_READABLE = [sys.prefix, sys.base_prefix, "/usr/share/fonts", "/usr/local/share/fonts", str(font.FOLDER)]
 
 
 def confine(limits: Limits) -> None:

@@ -4,6 +4,7 @@ import re
 
 from shared_lib.pipeline.formats import Format
 
+_PIXI = re.compile(rb"pixi\0\0\0\0[\x01-\x04](.)", re.DOTALL)
 _ISPE = re.compile(rb"ispe\0\0\0\0(.{4})(.{4})", re.DOTALL)
 _META_BYTES = 4096  # where AVIF's properties are, before any pixel
 
@@ -21,6 +22,12 @@ def _avif_size(data: bytes) -> tuple[int, int]:
     """The largest image spatial extents (ISO/IEC 23008-12, 6.5.3): smaller ones are tiles and previews."""
     extents = [(int.from_bytes(w, "big"), int.from_bytes(h, "big")) for w, h in _ISPE.findall(data, 0, _META_BYTES)]
     return max(extents, key=lambda size: size[0] * size[1], default=(0, 0))
+
+
+def avif_depth(data: bytes) -> int:
+    """Bits a channel, by the first pixel information property (ISO/IEC 23008-12, 6.5.6); 8 where there is none."""
+    told = _PIXI.search(data, 0, _META_BYTES)
+    return told[1][0] or 8 if told else 8
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:

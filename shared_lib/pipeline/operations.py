@@ -3,12 +3,19 @@
 Described apart from their effect because every HTTP function reads recipes, and none should load an imaging library.
 """
 
+import unicodedata
 from typing import Annotated, Literal, Self
+from uuid import UUID
 
-from pydantic import BaseModel, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints, model_validator
+
+from shared_lib.pipeline import font
 
 MAX_SIDE = 8_192
 """Of a rendition, px. ImageMagick's web-safe policy: 8 KP."""
+
+_SEPARATING = {"Cc", "Zl", "Zp"}  # control characters, and other ends of lines than the one that there is
+_BLANK = "\u2800\ufffc"  # a Braille cell without dots, and what stands for an object
 
 Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
 Margin = Annotated[int, Field(ge=0, le=MAX_SIDE)]
@@ -20,6 +27,16 @@ Colour = Annotated[
     str, StringConstraints(pattern=r"^(#([0-9a-f]{3,4}|[0-9a-f]{6}|[0-9a-f]{8})|transparent)$", to_lower=True)
 ]
 """As in CSS: #rgb, #rgba, #rrggbb, #rrggbbaa or transparent."""
+
+
+def _can_be_written(text: str) -> str:
+    """Raise ValueError for what would be a box, or nothing, where a letter should be."""
+    for character in text:
+        if character != "\n" and (unicodedata.category(character) in _SEPARATING or not font.has(character)):
+            raise ValueError(f"the font has no character U+{ord(character):04X}")
+    if all(unicodedata.category(character)[0] in "CZ" or character in _BLANK for character in text):
+        raise ValueError("there is nothing in it to be seen")
+    return text
 
 
 class _Described(BaseModel, frozen=True, extra="forbid"):
@@ -256,11 +273,50 @@ class Border(_Described):
     colour: Colour = "#000000"
 
 
+class _LaidOn(_Described):
+    """It lies at its gravity, `margin` px from the edges, or in tiles `margin` px apart all over."""
+
+    opacity: Share = 1
+    gravity: Compass | Focus | None = None
+    """South-east if it is left out."""
+    tile: bool = False
+    margin: Margin = 0
+
+    @model_validator(mode="after")
+    def _has_one_place(self) -> Self:
+        if self.tile and self.gravity is not None:
+            raise ValueError("tiles lie everywhere: leave out tile or gravity")
+        return self
+
+
+class Watermark(_LaidOn):
+    """Lay another stored image on this one, whole: it is made smaller where there is not enough room."""
+
+    kind: Literal["watermark"] = "watermark"
+    image: UUID
+    """Its first frame is laid on."""
+    scale: float | None = Field(default=None, gt=0, le=1)
+    """Its width as a share of this image's; left out, it has its own size."""
+
+
+class TextWatermark(_LaidOn):
+    """Write on the image, in any of the scripts that DejaVu Sans has, from the side that the script begins at.
+
+    Lines that are too long are broken; letters become smaller where there is not enough room for all.
+    """
+
+    kind: Literal["text"] = "text"
+    text: Annotated[str, StringConstraints(min_length=1, max_length=500), AfterValidator(_can_be_written)]
+    size: int = Field(default=24, ge=4, le=1_000)
+    """Of the font, px."""
+    colour: Colour = "#ffffff"
+
+
 # To add an operation: describe it above, name it here, and register its effect in `effects`.
 Operation = Annotated[
     Resize | Crop | CropToRatio | Extend | Pad | Trim | Rotate | Flip | Flop
     | Blur | Sharpen | Median | Pixelate
     | Brightness | Contrast | Saturation | Hue | Gamma | Grayscale | Sepia | Tint | Duotone | Invert
-    | RoundCorners | Circle | Flatten | Border,
+    | RoundCorners | Circle | Flatten | Border | Watermark | TextWatermark,
     Field(discriminator="kind"),
 ]  # fmt: skip

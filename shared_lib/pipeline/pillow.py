@@ -50,10 +50,10 @@ def decode(data: bytes, real: Format, shrink: int, orientation: int) -> pyvips.I
 def encode_webp(image: pyvips.Image, quality: int, method: int, *, lossless: bool) -> bytes:
     """Encode without metadata; `method` is libwebp's effort, 0 to 6."""
     file = io.BytesIO()
-    _pixels(image).save(file, "WEBP", quality=quality, method=method, lossless=lossless)
+    from_vips(image).save(file, "WEBP", quality=quality, method=method, lossless=lossless)
     return file.getvalue()
 
 
-def _pixels(image: pyvips.Image) -> Image.Image:
+def from_vips(image: pyvips.Image) -> Image.Image:
     mode = _MODES[image.bands]
     return Image.frombuffer(mode, (image.width, image.height), image.write_to_memory(), "raw", mode, 0, 1)

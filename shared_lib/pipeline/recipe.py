@@ -2,16 +2,20 @@
 
 import hashlib
 import json
-from typing import Any, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+from uuid import UUID
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import AfterValidator, BaseModel, Field, TypeAdapter, model_validator
 from pydantic.alias_generators import to_camel
 
 from shared_lib.pipeline.formats import Format
-from shared_lib.pipeline.operations import Operation, Resize, Trim
+from shared_lib.pipeline.operations import Operation, Resize, Trim, Watermark
 
 _REVISION = 1
 """Raised when the same recipe gives other pixels than before, so that old renditions are not mistaken for new ones."""
+
+_MAX_OVERLAYS = 4
 
 _LOSSY = {Format.JPEG, Format.WEBP, Format.AVIF}
 # What each option needs; a format that is chosen later (`source`, `auto`) takes of them what it can.
@@ -69,10 +73,13 @@ class Output(BaseModel, frozen=True, extra="forbid", alias_generator=to_camel, p
         return set(self.model_dump(exclude_defaults=True))
 
 
+RenditionName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$", examples=["thumbnail"])]
+
+
 class Recipe(BaseModel, frozen=True, extra="forbid"):
     """A rendition's name, the operations that make it, in order, and how it is encoded."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
+    name: RenditionName
     operations: tuple[Operation, ...] = Field(default=(), max_length=20)
     output: Output = Output()
 
@@ -83,6 +90,18 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
                 if isinstance(operation, Trim) or getattr(operation, "gravity", None) == "smart":
                     raise ValueError("trim and smart gravity would cut each frame of an animation elsewhere")
         return self
+
+    @model_validator(mode="after")
+    def _lays_on_few(self) -> Self:
+        if len(self.overlays) > _MAX_OVERLAYS:
+            raise ValueError(f"a recipe lays on at most {_MAX_OVERLAYS} different images")
+        return self
+
+    @property
+    def overlays(self) -> tuple[UUID, ...]:
+        """The stored images that it lays on: whoever renders it must have their bytes."""
+        laid_on = (operation.image for operation in self.operations if isinstance(operation, Watermark))
+        return tuple(dict.fromkeys(laid_on))
 
     @property
     def hash(self) -> str:
@@ -97,6 +116,17 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
         }
         canonical = json.dumps(described, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def _refuse_homonyms(recipes: tuple[Recipe, ...]) -> tuple[Recipe, ...]:
+    names = [recipe.name for recipe in recipes]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"each rendition needs a name of its own, and {', '.join(twice)} is there twice")
+    return recipes
+
+
+Recipes = Annotated[tuple[Recipe, ...], Field(max_length=20), AfterValidator(_refuse_homonyms)]
+"""What may be asked for at once."""
 
 
 def _chosen(model: BaseModel) -> dict[str, Any]:
@@ -125,3 +155,11 @@ PRESETS = {
     )
 }
 """What may be asked for by name alone."""
+
+
+def read_presets(described: Mapping[str, Mapping[str, Any]]) -> dict[str, Recipe]:
+    """Add an operator's presets to the built-in ones, or put them in their place. Raises ValidationError."""
+    added = TypeAdapter(dict[str, Recipe]).validate_python(
+        {name: {**recipe, "name": name} for name, recipe in described.items()}
+    )
+    return PRESETS | added

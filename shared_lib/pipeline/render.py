@@ -1,22 +1,26 @@
 """Encoded bytes and recipes to renditions: the whole pipeline, in order. Runs only inside the box."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from uuid import UUID
 
 import pyvips
 
+from shared_lib.pipeline import learning
 from shared_lib.pipeline.animation import join, split
-from shared_lib.pipeline.bounds import bound, bound_bytes, bound_frames, bound_output
+from shared_lib.pipeline.bounds import Unfit, bound, bound_bytes, bound_frames, bound_output
 from shared_lib.pipeline.colour import to_srgb
 from shared_lib.pipeline.decode import Source, Way, cheapest_scale, complaints_of, decode, inspect, is_only_untidy
 from shared_lib.pipeline.effects import apply
 from shared_lib.pipeline.effects.geometry import needed_scale
+from shared_lib.pipeline.effects.overlays import Overlays
 from shared_lib.pipeline.encode import encode, format_for
+from shared_lib.pipeline.knowledge import Knowledge
 from shared_lib.pipeline.limits import Limits
 from shared_lib.pipeline.operations import Operation, Resize
-from shared_lib.pipeline.recipe import Recipe
-from shared_lib.pipeline.rendition import Rendered, Rendition
+from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
+from shared_lib.pipeline.rendition import Refused, Rendered, Rendition
 
 _SHARE = 0.25  # of the memory, for pixels that several renditions are made from
 
@@ -24,39 +28,86 @@ _SHARE = 0.25  # of the memory, for pixels that several renditions are made from
 pyvips.cache_set_max(0)
 
 
-def render(data: bytes, recipes: Sequence[Recipe], limits: Limits) -> Rendered:
-    """Make all renditions of one image. Raises Rejected for bytes that are refused, MemoryError beyond the limit."""
+def render(
+    data: bytes,
+    recipes: Sequence[Recipe],
+    limits: Limits,
+    overlays: Mapping[UUID, bytes] | None = None,
+    *,
+    learn: bool = False,
+) -> Rendered:
+    """Make all renditions of one image; a recipe that asks too much, or lays on what is not there, is refused alone.
+
+    Raises Rejected for bytes that are refused, MemoryError beyond the limit.
+    """
     source = inspect(data, limits)
-    width, height = source.upright_size
+
+    def carry_out(source: Source) -> tuple[list[Rendition | Refused], Knowledge | None]:
+        pixels = _Pixels(source, [*recipes, *([THUMBNAIL] if learn else [])], limits)
+        outcomes = _render_all(pixels, recipes, limits, overlays or {})
+        return outcomes, _learn(pixels, limits) if learn else None
+
     with complaints_of(source.format):
         try:
-            renditions = _render_all(source, recipes, limits)
+            outcomes, knowledge = carry_out(source)
         except pyvips.Error as error:
             if not is_only_untidy(error):
                 raise
-            renditions = _render_all(replace(source, is_untidy=True), recipes, limits)
-    bound_bytes(sum(len(rendition.data) for rendition in renditions), limits)
-    return Rendered(source.format, width, height, renditions)
+            outcomes, knowledge = carry_out(replace(source, is_untidy=True))
+    renditions = tuple(each for each in outcomes if isinstance(each, Rendition))
+    refused = tuple(each for each in outcomes if isinstance(each, Refused))
+    return Rendered(source.format, *source.upright_size, renditions, refused, knowledge)
 
 
-def _render_all(source: Source, recipes: Sequence[Recipe], limits: Limits) -> tuple[Rendition, ...]:
-    """Decode once for all recipes that need the same pixels: none depends on what else is asked for."""
-    ways = [_way_to_decode(source, recipe, limits) for recipe in recipes]
-    shared = {way: _decode_to_memory(source, way, limits) for way, uses in Counter(ways).items() if uses > 1}
-    renditions = []
-    for way, recipe in zip(ways, recipes, strict=True):
-        image = shared.get(way)
-        renditions.append(_render_one(source, decode(source, way) if image is None else image, recipe, limits))
-    return tuple(renditions)
+class _Pixels:
+    """Pixels of a source, decoded once for all recipes that need the same: none depends on what else is asked for."""
+
+    def __init__(self, source: Source, recipes: Sequence[Recipe], limits: Limits) -> None:
+        self.source = source
+        self._limits = limits
+        self._uses = Counter(_way_to_decode(source, recipe) for recipe in recipes)
+        self._kept: dict[Way, pyvips.Image | None] = {}
+
+    def decode_for(self, recipe: Recipe) -> pyvips.Image:
+        """Raises Unfit for an animation that has too many frames to be kept."""
+        way = _way_to_decode(self.source, recipe)
+        if way.animated:
+            bound_frames(self.source.frames, *self.source.upright_size, self._limits)
+        if self._uses[way] > 1 and way not in self._kept:
+            self._kept[way] = _decode_to_memory(self.source, way, self._limits)
+        image = self._kept.get(way)
+        return decode(self.source, way) if image is None else image
 
 
-def _way_to_decode(source: Source, recipe: Recipe, limits: Limits) -> Way:
+def _render_all(
+    pixels: _Pixels, recipes: Sequence[Recipe], limits: Limits, given: Mapping[UUID, bytes]
+) -> list[Rendition | Refused]:
+    outcomes: list[Rendition | Refused] = []
+    together = 0
+    for recipe in recipes:
+        try:
+            overlays = Overlays(recipe, given, pixels.source, limits)
+            made = _render_one(pixels.source, pixels.decode_for(recipe), recipe, limits, overlays)
+            together += len(made.data)
+            bound_bytes(together, limits)
+        except Unfit as reason:
+            outcomes.append(Refused(recipe, reason))
+        else:
+            outcomes.append(made)
+    return outcomes
+
+
+def _learn(pixels: _Pixels, limits: Limits) -> Knowledge:
+    """Learn from the pixels that a thumbnail is made from, because one nearly always is."""
+    image = pixels.decode_for(THUMBNAIL)
+    sample = _transform(image, learning.SAMPLE, limits, Overlays(learning.SAMPLE, {}, pixels.source, limits))
+    return learning.learn(pixels.source, image, sample)
+
+
+def _way_to_decode(source: Source, recipe: Recipe) -> Way:
     first = recipe.operations[:1]
     needed = max((needed_scale(operation, source.upright_size) for operation in first), default=1.0)
-    is_animated = recipe.output.animation == "keep" and source.frames > 1
-    if is_animated:
-        bound_frames(source.frames, *source.upright_size, limits)
-    return Way(cheapest_scale(source, needed), is_animated)
+    return Way(cheapest_scale(source, needed), recipe.output.animation == "keep" and source.frames > 1)
 
 
 def _decode_to_memory(source: Source, way: Way, limits: Limits) -> pyvips.Image | None:
@@ -67,8 +118,8 @@ def _decode_to_memory(source: Source, way: Way, limits: Limits) -> pyvips.Image 
     return image.copy_memory() if size < limits.memory_bytes * _SHARE else None
 
 
-def _render_one(source: Source, image: pyvips.Image, recipe: Recipe, limits: Limits) -> Rendition:
-    frames = [_transform(frame, recipe, limits) for frame in split(image)]
+def _render_one(source: Source, image: pyvips.Image, recipe: Recipe, limits: Limits, overlays: Overlays) -> Rendition:
+    frames = [_transform(frame, recipe, limits, overlays) for frame in split(image)]
     width, height = frames[0].width, frames[0].height
     bound_output(width, height * len(frames), limits)
     image = join(frames)
@@ -76,21 +127,21 @@ def _render_one(source: Source, image: pyvips.Image, recipe: Recipe, limits: Lim
     return Rendition(recipe.name, recipe.hash, to, width, height, encode(image, to, recipe.output))
 
 
-def _transform(image: pyvips.Image, recipe: Recipe, limits: Limits) -> pyvips.Image:
+def _transform(image: pyvips.Image, recipe: Recipe, limits: Limits, overlays: Overlays) -> pyvips.Image:
     """Carry out all operations, with colours converted to sRGB where that is cheapest."""
     operations = recipe.operations
     if operations and isinstance(operations[0], Resize) and image.interpretation != "cmyk":
         # Fewer pixels to convert after the first resize. CMYK cannot wait: one of its four would be taken for alpha.
-        image, operations = _apply(operations[0], image, limits), operations[1:]
+        image, operations = _apply(operations[0], image, limits, overlays), operations[1:]
     image = to_srgb(image, keep_profile=recipe.output.profile == "keep")
     if operations:
         image = image.copy_memory()  # decoders read in order, and only once; effects do not
     for operation in operations:
-        image = _apply(operation, image, limits)
+        image = _apply(operation, image, limits, overlays)
     return image
 
 
-def _apply(operation: Operation, image: pyvips.Image, limits: Limits) -> pyvips.Image:
-    image = apply(operation, image)
-    bound(image.width, image.height, limits)  # nothing is computed before it is asked for
+def _apply(operation: Operation, image: pyvips.Image, limits: Limits, overlays: Overlays) -> pyvips.Image:
+    image = apply(operation, image, overlays)
+    bound(image.width, image.height, limits, refusal=Unfit)  # nothing is computed before it is asked for
     return image

@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass
 
+from shared_lib.errors import Rejected
 from shared_lib.pipeline.formats import Format
+from shared_lib.pipeline.knowledge import Knowledge
+from shared_lib.pipeline.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,14 @@ class Rendition:
 
 
 @dataclass(frozen=True, slots=True)
+class Refused:
+    """A recipe that this image cannot be made by, although others can."""
+
+    recipe: Recipe
+    reason: Rejected
+
+
+@dataclass(frozen=True, slots=True)
 class Rendered:
     """A source as it really is, whatever it was called, with its renditions in the recipes' order."""
 
@@ -34,6 +45,16 @@ class Rendered:
     """In px, after orientation."""
     height: int
     renditions: tuple[Rendition, ...]
+    refused: tuple[Refused, ...] = ()
+    knowledge: Knowledge | None = None
+    """If it was asked for."""
+
+    def get(self, name: str) -> Rendition:
+        """The rendition of that name. Raises the Rejected that its recipe met."""
+        for each in self.refused:
+            if each.recipe.name == name:
+                raise each.reason
+        return next(each for each in self.renditions if each.name == name)
 
     @property
     def content_type(self) -> str:

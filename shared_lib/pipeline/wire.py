@@ -7,11 +7,13 @@ that a hostile image has taken over can send nothing that the parent would run, 
 import struct
 from collections.abc import Iterable
 from typing import IO
+from uuid import UUID
 
-from pydantic import BaseModel, Field, RootModel
+from pydantic import BaseModel, Field, NonNegativeInt, RootModel
 
 from shared_lib.errors import FailureCode
 from shared_lib.pipeline.formats import Format
+from shared_lib.pipeline.knowledge import Knowledge
 from shared_lib.pipeline.recipe import Recipe
 
 _LENGTHS = struct.Struct(">IQ")
@@ -19,13 +21,18 @@ _MAX_HEADER = 1 << 20  # bytes; headers are a few hundred
 
 
 class Task(BaseModel):
-    """Parent to child: make these renditions of the body, an encoded image."""
+    """Parent to child: make these renditions of the body, an encoded image and those that are laid on it."""
 
     recipes: tuple[Recipe, ...]
+    overlays: dict[UUID, NonNegativeInt] = {}
+    """How many bytes each has that follows the image in the body, in this order."""
+    learn: bool = False
+    location: bool = False
+    """Tell where it was taken as well."""
 
 
 class Refusal(BaseModel):
-    """Child to parent: why there is nothing to send."""
+    """Child to parent: why there is nothing to send, or nothing for one of the recipes."""
 
     code: FailureCode
     public: str
@@ -41,12 +48,13 @@ class Encoded(BaseModel):
 
 
 class Answer(BaseModel):
-    """Child to parent: what the image really is, and its renditions in the order they were asked for."""
+    """Child to parent: what the image really is, and what became of each recipe, in their order."""
 
     format: Format
     width: int = Field(ge=1)
     height: int = Field(ge=1)
-    renditions: tuple[Encoded, ...]
+    renditions: tuple[Encoded | Refusal, ...]
+    knowledge: Knowledge | None = None
 
 
 Reply = RootModel[Answer | Refusal]

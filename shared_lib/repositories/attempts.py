@@ -16,17 +16,20 @@ from shared_lib.database import Database, Transaction
 from shared_lib.errors import Conflict, FailureCode, Rejected, ServiceError, Unavailable
 from shared_lib.images import Status
 from shared_lib.observability import get_logger
-from shared_lib.pipeline import DecoderCrashed, Rendered
+from shared_lib.pipeline import THUMBNAIL, DecoderCrashed, Recipe, Refused, Rendered
+from shared_lib.repositories import orders, originals
 from shared_lib.settings import Processing
 
 log = get_logger()
 
 _LOCK = """
-    SELECT status, attempts, fence, lease_until > now() AS held FROM images
-    WHERE uuid = :uuid AND deleted_at IS NULL FOR UPDATE
+    SELECT status, attempts, fence, lease_until > now() AS held, lease_until IS NOT NULL AS begun, original_key
+    FROM images WHERE uuid = :uuid AND deleted_at IS NULL FOR UPDATE
 """
+# An image that has succeeded stays so, whatever becomes of further renditions.
 _CLAIM = """
-    UPDATE images SET status = 'processing', attempts = attempts + 1, fence = fence + 1, due_at = NULL,
+    UPDATE images SET status = CASE status WHEN 'succeeded' THEN status ELSE 'processing' END,
+                      attempts = attempts + 1, fence = fence + 1, due_at = NULL,
                       lease_until = now() + make_interval(secs => :lease)
     WHERE uuid = :uuid RETURNING fence, attempts
 """
@@ -43,19 +46,32 @@ _ABNORMAL = """
 """
 _RENEW = """
     UPDATE images SET lease_until = now() + make_interval(secs => :lease)
-    WHERE uuid = :uuid AND fence = :fence AND status = 'processing'
+    WHERE uuid = :uuid AND fence = :fence AND lease_until IS NOT NULL
 """
 _RELEASE = """
-    UPDATE images SET status = 'pending', lease_until = NULL, due_at = now() + make_interval(secs => :wait)
-    WHERE uuid = :uuid AND fence = :fence AND status = 'processing'
+    UPDATE images SET status = CASE status WHEN 'succeeded' THEN status ELSE 'pending' END, lease_until = NULL,
+                      due_at = now() + make_interval(secs => :wait)
+    WHERE uuid = :uuid AND fence = :fence AND lease_until IS NOT NULL
 """
 _WITHDRAW = _RELEASE.replace("SET", "SET attempts = attempts - 1,")
 # The fence decides: deleted, failed by someone else or claimed again, and nothing matches.
 _SUCCEED = """
     UPDATE images SET status = 'succeeded', completed_at = now(), lease_until = NULL, announced = false,
-                      content_type = :content_type, size_bytes = :size, width = :width, height = :height,
-                      original_key = :original_key, preview = :preview, preview_type = :preview_type
-    WHERE uuid = :uuid AND fence = :fence AND status = 'processing' AND deleted_at IS NULL RETURNING uuid
+                      content_type = :content_type, width = :width, height = :height,
+                      knowledge = coalesce(CAST(:knowledge AS jsonb), knowledge),
+                      perceptual_hash = coalesce(CAST(CAST(:perceptual_hash AS text) AS bit(64)), perceptual_hash),
+                      preview = coalesce(:preview, preview), preview_type = coalesce(:preview_type, preview_type)
+    WHERE uuid = :uuid AND fence = :fence AND lease_until IS NOT NULL AND deleted_at IS NULL RETURNING uuid
+"""
+_NAME_ORIGINAL = """
+    UPDATE images SET original_key = :key, sha256 = :sha256, size_bytes = :size
+    WHERE uuid = :uuid AND fence = :fence AND lease_until IS NOT NULL AND deleted_at IS NULL
+    RETURNING EXISTS (SELECT FROM images other WHERE other.original_key = :key AND other.deleted_at IS NULL
+                      AND other.status = 'succeeded') AS stored
+"""
+_LET_BE = """
+    UPDATE images SET lease_until = NULL
+    WHERE uuid = :uuid AND fence = :fence AND lease_until IS NOT NULL AND deleted_at IS NULL RETURNING uuid
 """
 _FAIL = """
     UPDATE images SET status = 'failed', completed_at = now(), lease_until = NULL, announced = false,
@@ -65,7 +81,13 @@ _FAIL = """
 _RENDITION = """
     INSERT INTO renditions (image_id, name, recipe_hash, key, content_type, width, height, size_bytes)
     VALUES (:uuid, :name, :recipe_hash, :key, :content_type, :width, :height, :size)
+    ON CONFLICT (image_id, name) DO UPDATE SET
+        recipe_hash = excluded.recipe_hash, key = excluded.key, content_type = excluded.content_type,
+        width = excluded.width, height = excluded.height, size_bytes = excluded.size_bytes
 """
+
+
+LOST = "The image was deleted or claimed anew while it was processed"
 
 
 class Superseded(Conflict):
@@ -79,28 +101,45 @@ class Claim:
     uuid: UUID
     fence: int
     attempt: int
+    orders: tuple[Recipe, ...]
+    """What was asked for beyond what every image gets."""
+    published: str | None
+    """The original's key, of an image that has succeeded: the orders are all that is to be done."""
     database: Database
     settings: Processing
 
-    def succeed(self, rendered: Rendered, size: int, original_key: str, keys: dict[str, str]) -> None:
+    def name_original(self, key: str, sha256: str, size: int) -> bool:
+        """
+        Note where the original is about to lie, so that nobody removes it any more who finds it unused.
+
+        Answers whether it lies there already, for an equal image. Raises Superseded when the claim was lost.
+        """
+        with self.database.transaction() as tx:
+            originals.lock(tx, key)
+            row = tx.row(_NAME_ORIGINAL, uuid=self.uuid, fence=self.fence, key=key, sha256=sha256, size=size)
+        if row is None:
+            raise Superseded(LOST)
+        return bool(row["stored"])
+
+    def succeed(self, rendered: Rendered, keys: dict[str, str]) -> None:
         """
         Publish, in one conditional update, what lies in the store. `keys` gives each rendition's name its key.
 
         Raises Superseded when the claim was lost; what was written is then the caller's to remove.
         """
-        preview = rendered.renditions[0]
+        preview = next((each for each in rendered.renditions if each.name == THUMBNAIL.name), None)
+        known = rendered.knowledge
         published = {
             "content_type": rendered.content_type,
-            "size": size,
             "width": rendered.width,
             "height": rendered.height,
-            "original_key": original_key,
-            "preview": preview.data,
-            "preview_type": preview.content_type,
+            "knowledge": known and known.model_dump_json(by_alias=True),
+            "perceptual_hash": f"x{known.perceptual_hash}" if known and known.perceptual_hash else None,
+            "preview": preview and preview.data,
+            "preview_type": preview and preview.content_type,
         }
         with self.database.transaction() as tx:
             self._end(tx, _SUCCEED, "succeeded", None, published)
-            tx.rows("DELETE FROM renditions WHERE image_id = :uuid", uuid=self.uuid)
             for each in rendered.renditions:
                 tx.rows(
                     _RENDITION,
@@ -113,15 +152,25 @@ class Claim:
                     height=each.height,
                     size=len(each.data),
                 )
+                orders.fulfil(tx, self.uuid, each.name, each.recipe_hash)
+            orders.refuse(tx, self.uuid, rendered.refused)
 
     def fail(self, reason: Rejected) -> None:
-        """End the image as failed, for a reason that no retry changes. Raises Superseded."""
+        """
+        End what was to be done as failed, for a reason that no retry changes. Raises Superseded.
+
+        That is the image, or the orders alone if it has succeeded before.
+        """
         with self.database.transaction() as tx:
-            self._end(tx, _FAIL, "failed", reason.code, {"code": reason.code, "message": reason.public})
+            if self.published:
+                self._end(tx, _LET_BE, "failed", reason.code, {})
+                orders.refuse(tx, self.uuid, [Refused(recipe, reason) for recipe in self.orders])
+            else:
+                self._end(tx, _FAIL, "failed", reason.code, {"code": reason.code, "message": reason.public})
 
     def _end(self, tx: Transaction, sql: str, outcome: str, reason: str | None, values: dict[str, Any]) -> None:
         if tx.row(sql, uuid=self.uuid, fence=self.fence, **values) is None:
-            raise Superseded("The image was deleted or claimed anew while it was processed")
+            raise Superseded(LOST)
         tx.rows(_END, uuid=self.uuid, fence=self.fence, outcome=outcome, reason=reason)
 
     def withdraw(self) -> None:
@@ -149,23 +198,27 @@ class Claim:
 
 def take(database: Database, uuid: UUID, settings: Processing) -> Claim | None:
     """
-    Claim an image, or answer None if it has ended or is gone.
+    Claim an image, or answer None if it has ended, with nothing more to be made of it, or is gone.
 
     An image that has used up its attempts is failed here, before it can do more harm. Raises Conflict while
     someone else's lease runs: only an ended image is a success, all else has to come back.
     """
     with database.transaction() as tx:
         row = tx.row(_LOCK, uuid=uuid)
-        if row is None or Status(row["status"]).ended:
+        if row is None or row["status"] == Status.FAILED:
+            return None
+        wanted = orders.list_outstanding(tx, uuid)
+        published = row["original_key"] if row["status"] == Status.SUCCEEDED else None
+        if published and not wanted:
             return None
         if row["held"]:
             raise Conflict("The image is being processed by another worker", code="image_held")
-        if row["status"] == Status.PROCESSING:
+        if row["begun"]:
             tx.rows(_END, uuid=uuid, fence=row["fence"], outcome="lost", reason="the lease ran out")
         exhausted = _find_exhaustion(tx, uuid, row["attempts"], settings)
         claimed = tx.rows(_CLAIM, uuid=uuid, lease=settings.lease_seconds)[0]
         tx.rows(_BEGIN, uuid=uuid, fence=claimed["fence"])
-        claim = Claim(uuid, claimed["fence"], claimed["attempts"], database, settings)
+        claim = Claim(uuid, claimed["fence"], claimed["attempts"], wanted, published, database, settings)
     if exhausted:
         claim.fail(exhausted)
         log.warning("image_given_up", reason=exhausted.code, attempts=row["attempts"])

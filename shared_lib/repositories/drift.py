@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from shared_lib.database import Database
@@ -13,10 +14,10 @@ _OVERDUE = """
     UPDATE images SET due_at = now() + make_interval(secs => :grace)
     WHERE uuid IN (
         SELECT uuid FROM images
-        WHERE deleted_at IS NULL AND ((status = 'pending' AND due_at < now())
-              OR (status = 'processing' AND lease_until < now() AND coalesce(due_at, now()) <= now()))
+        WHERE deleted_at IS NULL AND ((status IN ('pending', 'succeeded') AND lease_until IS NULL AND due_at < now())
+              OR (lease_until < now() AND coalesce(due_at, now()) <= now()))
         ORDER BY due_at NULLS FIRST LIMIT :batch FOR UPDATE SKIP LOCKED)
-    RETURNING uuid, created_at
+    RETURNING uuid, created_at, status = 'succeeded' AS published
 """
 _EXPIRED = """
     SELECT uuid FROM images WHERE deleted_at IS NULL AND status = 'awaiting_upload'
@@ -35,19 +36,27 @@ _PURGE = """
     DELETE FROM images WHERE swept_at < now() - make_interval(days => :days) AND deleted_at IS NOT NULL RETURNING uuid
 """
 _KEYS = """
-    SELECT original_key AS key FROM images WHERE deleted_at IS NULL AND status = 'succeeded'
-    UNION ALL SELECT key FROM renditions
+    SELECT original_key AS key, status = 'succeeded' AS published FROM images
+    WHERE deleted_at IS NULL AND original_key IS NOT NULL
+    UNION ALL SELECT key, true FROM renditions
 """
+
+
+class Overdue(NamedTuple):
+    uuid: UUID
+    created_at: datetime
+    published: bool
+    """It is further renditions that it waits for."""
 
 
 class Drift:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def find_overdue(self, grace: float) -> list[tuple[UUID, datetime]]:
-        """Images that should be on their way but are not, with when they were created; each is put off by `grace` s."""
+    def find_overdue(self, grace: float) -> list[Overdue]:
+        """Images that should be on their way but are not; each is put off by `grace` s."""
         with self._database.transaction() as tx:
-            return [(row["uuid"], row["created_at"]) for row in tx.rows(_OVERDUE, grace=grace, batch=BATCH)]
+            return [Overdue(**row) for row in tx.rows(_OVERDUE, grace=grace, batch=BATCH)]
 
     def find_expired_uploads(self, skew: float) -> Iterable[UUID]:
         """Images whose upload URL ran out more than `skew` s ago."""
@@ -75,8 +84,16 @@ class Drift:
 
     def names(self, key: str) -> bool:
         """Whether a row still names that key."""
+        return self._find_key(key, "true")
+
+    def publishes(self, key: str) -> bool:
+        """Whether a row still says that there is an object under that key."""
+        return self._find_key(key, "published")
+
+    def _find_key(self, key: str, condition: str) -> bool:
         with self._database.transaction() as tx:
-            return tx.row(f"SELECT 1 FROM ({_KEYS}) AS named WHERE key = :key", key=key) is not None
+            sql = f"SELECT 1 FROM ({_KEYS}) AS named WHERE key = :key AND {condition}"
+            return tx.row(sql, key=key) is not None
 
     def _find(self, sql: str, **parameters: object) -> list[UUID]:
         with self._database.transaction() as tx:

@@ -1,5 +1,6 @@
 """Images in and out of the database."""
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -7,8 +8,11 @@ from uuid import UUID
 
 from shared_lib.database import Database
 from shared_lib.errors import FailureCode, NotFound
-from shared_lib.images import VISIBLE, Image, PageQuery, Status, StoredObject
+from shared_lib.images import VISIBLE, Image, PageQuery, SimilarImage, Status, StoredObject
+from shared_lib.pipeline import Recipe
+from shared_lib.repositories import orders
 from shared_lib.repositories.attempts import Claim, hold, take
+from shared_lib.repositories.likeness import probe
 from shared_lib.repositories.rows import (
     IMAGE_COLUMNS,
     PREVIEW_COLUMNS,
@@ -25,7 +29,7 @@ NOT_FOUND = "Image not found"
 _INSERT = """
     INSERT INTO images (uuid, filename, description, status, size_bytes, due_at)
     VALUES (:uuid, :filename, :description, :status, :size, now() + make_interval(secs => :wait))
-    ON CONFLICT (uuid) DO NOTHING
+    ON CONFLICT (uuid) DO NOTHING RETURNING uuid
 """
 _VISIBLE_ONE = f"SELECT {IMAGE_COLUMNS}{PREVIEW_COLUMNS} FROM images i WHERE i.uuid = :uuid AND {VISIBLE_IMAGE}"
 _COUNT = "SELECT count(*) AS total FROM images i WHERE "
@@ -39,11 +43,11 @@ _REQUEST = """
     UPDATE images SET
         filename = :filename,
         description = CASE WHEN :describe THEN :description ELSE description END,
-        attempts = CASE WHEN status = 'failed' THEN 0 ELSE attempts END,
+        attempts = CASE WHEN status = 'failed' OR (status = 'succeeded' AND :ordered) THEN 0 ELSE attempts END,
         completed_at = CASE WHEN status = 'failed' THEN NULL ELSE completed_at END,
         announced = announced AND status <> 'failed',
         failure_code = NULL, failure_message = NULL,
-        due_at = CASE WHEN status IN ('awaiting_upload', 'failed')
+        due_at = CASE WHEN status IN ('awaiting_upload', 'failed') OR :ordered
                       THEN now() + make_interval(secs => :wait) ELSE due_at END,
         status = CASE WHEN status IN ('awaiting_upload', 'failed') THEN 'pending' ELSE status END
     WHERE uuid = :uuid AND deleted_at IS NULL RETURNING status
@@ -63,12 +67,45 @@ _FAIL = """
 """
 
 
+_ORIGINALS = """
+    SELECT uuid, original_key FROM images
+    WHERE uuid = ANY(CAST(:uuids AS uuid[])) AND status = 'succeeded' AND deleted_at IS NULL
+"""
+_HASH = f"SELECT CAST(i.perceptual_hash AS text) AS hash FROM images i WHERE i.uuid = :uuid AND {VISIBLE_IMAGE}"
+_ALIKE = f"""
+    SELECT {IMAGE_COLUMNS}{PREVIEW_COLUMNS}, bit_count(i.perceptual_hash # CAST(:hash AS bit(64))) AS distance
+    FROM images i
+    WHERE i.deleted_at IS NULL AND i.perceptual_hash IS NOT NULL
+    AND i.perceptual_quarters && CAST(:quarters AS integer[])
+    AND bit_count(i.perceptual_hash # CAST(:hash AS bit(64))) <= :distance AND i.uuid <> :uuid
+    ORDER BY distance, i.created_at DESC, i.uuid LIMIT :limit
+"""
+_LOCATE = f"""
+    SELECT r.key, r.content_type FROM renditions r JOIN images i ON i.uuid = r.image_id
+    WHERE i.uuid = :uuid AND r.name = :name AND {VISIBLE_IMAGE}
+"""
+
+
+@dataclass(frozen=True)
+class StoredRendition:
+    """Where a rendition lies in the gallery."""
+
+    key: str
+    content_type: str
+
+    @property
+    def etag(self) -> str:
+        """Of its bytes: what the key consists of decides them."""
+        return f'"{hashlib.sha256(self.key.encode()).hexdigest()[:32]}"'
+
+
 @dataclass(frozen=True)
 class Trace:
     """What the database still knows of an image, visible or not."""
 
     status: Status
     deleted: bool
+    original_key: str | None
 
 
 class Images:
@@ -76,9 +113,12 @@ class Images:
         self._database = database
         self._settings = settings
 
-    def create(self, uuid: UUID, filename: str, description: str | None, size: int) -> None:
+    def create(
+        self, uuid: UUID, filename: str, description: str | None, size: int, recipes: Sequence[Recipe] = ()
+    ) -> None:
         """Write the row of an image whose object is about to lie in the inbox; changes nothing if there is one."""
         self._insert(
+            recipes,
             uuid=uuid,
             filename=filename,
             description=description,
@@ -90,6 +130,7 @@ class Images:
     def await_upload(self, uuid: UUID, filename: str) -> None:
         """Write the row of an upload to come, before its URL is given away; hidden until the object is there."""
         self._insert(
+            (),
             uuid=uuid,
             filename=filename,
             description=None,
@@ -102,22 +143,23 @@ class Images:
         """Make sure that an object in the inbox has a row. Changes nothing when it has one, deleted ones included."""
         self.create(found.image, found.filename, None, found.size)
 
-    def _insert(self, **columns: object) -> None:
+    def _insert(self, recipes: Sequence[Recipe], *, uuid: UUID, **columns: object) -> None:
         with self._database.transaction() as tx:
-            tx.rows(_INSERT, **columns)
+            if tx.row(_INSERT, uuid=uuid, **columns):
+                orders.place(tx, uuid, recipes)
 
     def forget(self, uuid: UUID) -> None:
         """Take back the row of an adopted object that was gone before it could be taken over."""
         with self._database.transaction() as tx:
             tx.rows("DELETE FROM images WHERE uuid = :uuid AND status = 'pending' AND attempts = 0", uuid=uuid)
 
-    def get(self, uuid: UUID) -> Image:
+    def get(self, uuid: UUID, *, location: bool = False) -> Image:
         """Raises NotFound, also for an image that awaits its upload."""
         with self._database.transaction() as tx:
             row = tx.row(_VISIBLE_ONE, uuid=uuid)
         if row is None:
             raise NotFound(NOT_FOUND, code="image_not_found")
-        return to_image(row)
+        return to_image(row, location=location)
 
     def trace(self, uuid: UUID) -> Trace | None:
         """What is known of an image, hidden and deleted ones included; None when it never was."""
@@ -127,10 +169,39 @@ class Images:
         """The same of many at once; those that never were are left out."""
         with self._database.transaction() as tx:
             rows = tx.rows(
-                "SELECT uuid, status, deleted_at FROM images WHERE uuid = ANY(CAST(:uuids AS uuid[]))",
+                """SELECT uuid, status, deleted_at, original_key FROM images
+                   WHERE uuid = ANY(CAST(:uuids AS uuid[]))""",
                 uuids=list(uuids),
             )
-        return {row["uuid"]: Trace(Status(row["status"]), deleted=row["deleted_at"] is not None) for row in rows}
+        return {
+            row["uuid"]: Trace(Status(row["status"]), row["deleted_at"] is not None, row["original_key"])
+            for row in rows
+        }
+
+    def find_originals(self, uuids: Iterable[UUID]) -> dict[UUID, str]:
+        """The keys of these images' originals; those that are gone, or not processed, are left out."""
+        with self._database.transaction() as tx:
+            return {row["uuid"]: row["original_key"] for row in tx.rows(_ORIGINALS, uuids=list(uuids))}
+
+    def locate(self, uuid: UUID, name: str) -> StoredRendition | None:
+        """Where a rendition lies, if there is one."""
+        with self._database.transaction() as tx:
+            row = tx.row(_LOCATE, uuid=uuid, name=name)
+        return StoredRendition(**row) if row else None
+
+    def find_similar(self, uuid: UUID, distance: int, limit: int) -> list[SimilarImage]:
+        """Images whose perceptual hash differs in at most `distance` bits, the likest first. Raises NotFound."""
+        with self._database.transaction() as tx:
+            row = tx.row(_HASH, uuid=uuid)
+            if row is None:
+                raise NotFound(NOT_FOUND, code="image_not_found")
+            perceptual = row["hash"]
+            if perceptual is None:
+                return []
+            rows = tx.rows(
+                _ALIKE, uuid=uuid, hash=perceptual, quarters=probe(perceptual, distance), distance=distance, limit=limit
+            )
+        return [SimilarImage(**dict(to_image(row)), distance=row["distance"]) for row in rows]
 
     def page(
         self,
@@ -156,22 +227,28 @@ class Images:
             )
         return [to_image(row) for row in rows], total
 
-    def request(self, uuid: UUID, filename: str, description: str | None, *, describe: bool) -> bool:
+    def request(
+        self, uuid: UUID, filename: str, description: str | None, recipes: Sequence[Recipe] = (), *, describe: bool
+    ) -> bool:
         """
-        Name the image and, if it waited for its upload or had failed, put it on its way (again).
+        Name the image, order renditions and, if it waited for its upload or had failed, put it on its way (again).
 
-        Answers whether it now waits for a processor.
+        Answers whether it now waits for a processor. Raises Conflict when it would have too many renditions.
         """
         with self._database.transaction() as tx:
+            if tx.row("SELECT 1 FROM images WHERE uuid = :uuid AND deleted_at IS NULL FOR UPDATE", uuid=uuid) is None:
+                return False
+            ordered = orders.place(tx, uuid, recipes)
             row = tx.row(
                 _REQUEST,
                 uuid=uuid,
                 filename=filename,
                 description=description,
                 describe=describe,
+                ordered=ordered,
                 wait=self._settings.pending_grace_seconds,
             )
-        return row is not None and row["status"] == Status.PENDING
+        return ordered or (row is not None and row["status"] == Status.PENDING)
 
     def delete(self, uuid: UUID) -> None:
         """Make the image gone for every caller from now on. Raises NotFound."""
@@ -179,6 +256,7 @@ class Images:
             if tx.row(_DELETE, uuid=uuid) is None:
                 raise NotFound(NOT_FOUND, code="image_not_found")
             tx.rows("DELETE FROM renditions WHERE image_id = :uuid", uuid=uuid)
+            tx.rows("DELETE FROM rendition_orders WHERE image_id = :uuid", uuid=uuid)
 
     def mark_swept(self, uuid: UUID) -> None:
         """Note that a deleted image's objects are gone, unless someone may still be writing them."""

@@ -2,7 +2,17 @@
 
 from typing import Any
 
-from shared_lib.images import VISIBLE, Collection, Failure, Image, PageQuery, RenditionView, make_data_url
+from shared_lib.images import (
+    VISIBLE,
+    Collection,
+    FailedRendition,
+    Failure,
+    Image,
+    PageQuery,
+    RenditionView,
+    make_data_url,
+)
+from shared_lib.pipeline import Knowledge
 
 # A deleted image, or one that awaits its upload, does not exist for callers.
 VISIBLE_IMAGE = "i.deleted_at IS NULL AND i.status <> 'awaiting_upload'"
@@ -10,10 +20,14 @@ VISIBLE_STATUSES = [status.value for status in VISIBLE]
 
 IMAGE_COLUMNS = """
     i.uuid, i.filename, i.description, i.status, i.created_at, i.completed_at, i.collection_id,
-    i.content_type, i.size_bytes, i.width, i.height, i.failure_code, i.failure_message, i.attempts,
+    i.content_type, i.size_bytes, i.sha256, i.knowledge, i.width, i.height,
+    i.failure_code, i.failure_message, i.attempts,
     (SELECT json_agg(json_build_object('name', r.name, 'contentType', r.content_type, 'width', r.width,
                                        'height', r.height, 'sizeBytes', r.size_bytes) ORDER BY r.name)
-       FROM renditions r WHERE r.image_id = i.uuid) AS renditions
+       FROM renditions r WHERE r.image_id = i.uuid) AS renditions,
+    (SELECT json_agg(json_build_object('name', o.name, 'code', o.failure_code, 'message', o.failure_message)
+                     ORDER BY o.name)
+       FROM rendition_orders o WHERE o.image_id = i.uuid) AS orders
 """
 PREVIEW_COLUMNS = ", i.preview, i.preview_type"
 
@@ -23,8 +37,9 @@ COLLECTION_COLUMNS = f"""
 """
 
 
-def to_image(row: dict[str, Any]) -> Image:
-    preview = row.get("preview")
+def to_image(row: dict[str, Any], *, location: bool = False) -> Image:
+    """Where it was taken is told only to those who ask for just that."""
+    preview, orders = row.get("preview"), row["orders"] or ()
     return Image(
         uuid=row["uuid"],
         filename=row["filename"],
@@ -37,11 +52,25 @@ def to_image(row: dict[str, Any]) -> Image:
         size_bytes=row["size_bytes"],
         width=row["width"],
         height=row["height"],
-        renditions=tuple(RenditionView.model_validate(each) for each in row["renditions"] or ()),
+        sha256=row["sha256"],
+        details=_to_details(row["knowledge"], location=location),
+        renditions=tuple(
+            RenditionView(**each, url=f"/api/v1/images/{row['uuid']}/renditions/{each['name']}")
+            for each in row["renditions"] or ()
+        ),
+        pending_renditions=tuple(order["name"] for order in orders if not order["code"]),
+        failed_renditions=tuple(FailedRendition(name=order["name"], error=order) for order in orders if order["code"]),
         error=Failure(code=row["failure_code"], message=row["failure_message"]) if row["failure_code"] else None,
         attempts=row["attempts"],
         image_data=make_data_url(row["preview_type"], preview) if preview else None,
     )
+
+
+def _to_details(knowledge: dict[str, Any] | None, *, location: bool) -> Knowledge | None:
+    if knowledge is None:
+        return None
+    details = Knowledge.model_validate(knowledge)
+    return details if location else details.model_copy(update={"location": None})
 
 
 def to_collection(row: dict[str, Any]) -> Collection:

@@ -66,7 +66,8 @@ def test_each_public_function_has_a_route_and_no_other_has() -> None:
         for name, each in services(overlay("production")).items()
         if each["metadata"]["labels"].get("networking.knative.dev/visibility") == "cluster-local"
     }
-    rules = of_kind(overlay("production"), "HTTPRoute")["public-api"]["spec"]["rules"]
+    routes = of_kind(overlay("production"), "HTTPRoute")
+    rules = [rule for name, each in routes.items() if name.startswith("api-") for rule in each["spec"]["rules"]]
     hosts = {rule["filters"][0]["urlRewrite"]["hostname"].split(".")[0] for rule in rules}
 
     assert private == {"process-image", "record-dead-letter", "reconcile-images"}

@@ -26,7 +26,7 @@ def function(host: str) -> "WSGIApplication":
 
 
 def door(manifests: Manifests) -> Client:
-    routes = [route for manifest in manifests.routes for route in routes_of(manifest)]
+    routes = routes_of(manifests)
     return Client(FrontDoor(routes, {route.host: function(route.host) for route in routes}))
 
 
@@ -40,6 +40,8 @@ def taken_by(client: Client, method: str, path: str) -> str:
         ("GET", "/api/v1/images", "list-images"),
         ("GET", f"/api/v1/images/{UUID}", "get-image"),
         ("DELETE", f"/api/v1/images/{UUID}", "delete-image"),
+        ("GET", f"/api/v1/images/{UUID}/renditions/thumbnail", "get-rendition"),
+        ("GET", f"/api/v1/images/{UUID}/similar", "find-similar-images"),
         ("GET", "/api/v1/images/actions/upload-url", "create-upload-url"),
         ("POST", "/api/v1/images/actions/upload", "upload-image"),
         ("POST", "/api/v1/images/actions/process", "request-processing"),

@@ -13,7 +13,7 @@ from shared_lib.pipeline import THUMBNAIL, DecoderBox, Limits, Recipe, Rendition
 
 def keep(box: DecoderBox, data: bytes, *operations: dict[str, Any], **output: Any) -> Rendition:
     recipe = Recipe.model_validate({"name": "x", "operations": operations, "output": {"animation": "keep", **output}})
-    return box.render(data, [recipe]).renditions[0]
+    return box.render(data, [recipe]).get("x")
 
 
 def frames_of(data: bytes) -> pyvips.Image:

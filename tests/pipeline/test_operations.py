@@ -60,7 +60,7 @@ KINDS = [model.model_fields["kind"].default for model in get_args(get_args(Opera
 
 def render(box: DecoderBox, image: pyvips.Image, *operations: dict[str, Any], to: Format = Format.PNG) -> pyvips.Image:
     recipe = Recipe.model_validate({"name": "x", "operations": operations, "output": Output(format=to)})
-    (rendition,) = box.render(encode(image, "png"), [recipe]).renditions
+    rendition = box.render(encode(image, "png"), [recipe]).get("x")
     return decode(rendition.data)
 
 

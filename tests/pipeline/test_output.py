@@ -8,8 +8,9 @@ from pipeline.pictures import decode, encode, photograph, plain
 from pydantic import ValidationError
 
 from shared_lib.errors import FailureCode, Rejected
-from shared_lib.pipeline import DecoderBox, Limits, Recipe, Rendition
+from shared_lib.pipeline import THUMBNAIL, DecoderBox, Limits, Recipe, Rendition
 from shared_lib.pipeline.formats import Format, sniff
+from shared_lib.pipeline.recipe import PRESETS
 
 RASTER = ["jpeg", "png", "webp", "avif", "gif", "tiff"]
 
@@ -17,8 +18,7 @@ RASTER = ["jpeg", "png", "webp", "avif", "gif", "tiff"]
 def rendition(box: DecoderBox, image: pyvips.Image | bytes, **output: Any) -> Rendition:  # validated
     recipe = Recipe.model_validate({"name": "x", "output": output})
     data = image if isinstance(image, bytes) else encode(image, "png")
-    (made,) = box.render(data, [recipe]).renditions
-    return made
+    return box.render(data, [recipe]).get("x")
 
 
 def distance(data: bytes, original: pyvips.Image) -> float:
@@ -86,6 +86,16 @@ def test_renditions_that_are_too_much_together_are_refused_with_the_numbers() ->
     box.close()
 
     assert refusal.value.failure is FailureCode.FILE_TOO_LARGE
+
+
+def test_a_recipe_that_asks_too_much_costs_the_others_nothing(box: DecoderBox) -> None:
+    huge = Recipe.model_validate({"name": "huge", "operations": [{"kind": "resize", "width": 8192, "height": 8192}]})
+
+    rendered = box.render(encode(photograph(), "jpeg"), [THUMBNAIL, huge, PRESETS["small"]])
+
+    assert [each.name for each in rendered.renditions] == ["thumbnail", "small"]
+    with pytest.raises(Rejected, match="8,192 x 8,192"):
+        rendered.get("huge")
 
 
 def test_progressive_and_chroma_are_heeded(box: DecoderBox) -> None:

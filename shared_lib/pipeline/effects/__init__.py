@@ -6,7 +6,8 @@ from typing import Any
 import pyvips
 
 from shared_lib.pipeline import operations as op
-from shared_lib.pipeline.effects import detail, geometry, shape, tone
+from shared_lib.pipeline.effects import detail, geometry, shape, tone, watermark
+from shared_lib.pipeline.effects.overlays import Overlays
 
 Effect = Callable[[Any, pyvips.Image], pyvips.Image]
 """From an operation and an image in sRGB or gray, 8 bits a channel, with or without alpha, to the same."""
@@ -42,5 +43,7 @@ EFFECTS: dict[type[op.Operation], Effect] = {
 }
 
 
-def apply(operation: op.Operation, image: pyvips.Image) -> pyvips.Image:
+def apply(operation: op.Operation, image: pyvips.Image, overlays: Overlays) -> pyvips.Image:
+    if isinstance(operation, op.Watermark | op.TextWatermark):
+        return watermark.lay_on(operation, image, overlays)
     return EFFECTS[type(operation)](operation, image)

@@ -18,7 +18,7 @@ def resize(do: op.Resize, image: pyvips.Image) -> pyvips.Image:
     scale = _scales(do, (image.width, image.height))
     if do.fit == "cover":
         return _cover(do, image, scale[0])
-    scaled = _resample(image, max(1, round(image.width * scale[0])), max(1, round(image.height * scale[1])))
+    scaled = resample(image, max(1, round(image.width * scale[0])), max(1, round(image.height * scale[1])))
     if do.fit == "contain":
         frame = op.Pad(width=do.width, height=do.height, gravity=do.gravity, background=do.background)
         return pad(frame, scaled)
@@ -49,11 +49,11 @@ def _cover(do: op.Resize, image: pyvips.Image, scale: float) -> pyvips.Image:
     size = max(width, round(image.width * scale)), max(height, round(image.height * scale))
     waste = size[0] * size[1] / (width * height)
     if do.gravity == "smart" and waste <= _SMART_WASTE:
-        return _resample(image, *size).copy_memory().smartcrop(width, height, interesting="attention")
-    left, top = _offset(do.gravity, size, (width, height))
+        return resample(image, *size).copy_memory().smartcrop(width, height, interesting="attention")
+    left, top = offset_of(do.gravity, size, (width, height))
     if waste > _WASTE:
         return _cover_part(image, scale, (left, top, width, height))
-    return _resample(image, *size).crop(left, top, width, height)
+    return resample(image, *size).crop(left, top, width, height)
 
 
 def _cover_part(image: pyvips.Image, scale: float, box: tuple[int, int, int, int]) -> pyvips.Image:
@@ -63,7 +63,7 @@ def _cover_part(image: pyvips.Image, scale: float, box: tuple[int, int, int, int
     top, height = _neighbourhood(box[1] / scale, box[3] / scale, margin, image.height)
     across, down = max(0, round(box[0] - left * scale)), max(0, round(box[1] - top * scale))
     size = max(across + box[2], round(width * scale)), max(down + box[3], round(height * scale))
-    return _resample(image.crop(left, top, width, height), *size).crop(across, down, box[2], box[3])
+    return resample(image.crop(left, top, width, height), *size).crop(across, down, box[2], box[3])
 
 
 def _neighbourhood(start: float, length: float, margin: int, end: int) -> tuple[int, int]:
@@ -71,7 +71,7 @@ def _neighbourhood(start: float, length: float, margin: int, end: int) -> tuple[
     return first, min(end, math.ceil(start + length) + margin) - first
 
 
-def _resample(image: pyvips.Image, width: int, height: int) -> pyvips.Image:
+def resample(image: pyvips.Image, width: int, height: int) -> pyvips.Image:
     """Scale to exactly width x height by Lanczos 3."""
     if (width, height) == (image.width, image.height):
         return image
@@ -88,13 +88,13 @@ def crop_to_ratio(do: op.CropToRatio, image: pyvips.Image) -> pyvips.Image:
     width, height = max(1, round(do.width * scale)), max(1, round(do.height * scale))
     if do.gravity == "smart":
         return image.smartcrop(width, height, interesting="attention")
-    left, top = _offset(do.gravity, (image.width, image.height), (width, height))
+    left, top = offset_of(do.gravity, (image.width, image.height), (width, height))
     return image.crop(left, top, width, height)
 
 
 def pad(do: op.Pad, image: pyvips.Image) -> pyvips.Image:
     width, height = max(do.width, image.width), max(do.height, image.height)
-    left, top = _offset(do.gravity, (width, height), (image.width, image.height))
+    left, top = offset_of(do.gravity, (width, height), (image.width, image.height))
     return _lay_on(image, (left, top, width, height), do.background)
 
 
@@ -142,7 +142,7 @@ def _lay_on(image: pyvips.Image, box: tuple[int, int, int, int], background: op.
     return image.embed(*box, extend="background", background=ink)
 
 
-def _offset(gravity: op.Gravity, outer: tuple[int, int], inner: tuple[int, int]) -> tuple[int, int]:
+def offset_of(gravity: op.Gravity, outer: tuple[int, int], inner: tuple[int, int]) -> tuple[int, int]:
     """Where the top left corner of the inner box lies in the outer one."""
     if isinstance(gravity, op.Focus):
         centre = (gravity.x * outer[0], gravity.y * outer[1])

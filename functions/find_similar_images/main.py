@@ -1,0 +1,23 @@
+"""GET /api/v1/images/{uuid}/similar: find images that look alike, the likest first.
+
+`distance` tells how many of the 64 bits of two images' perceptual hashes differ: 0 for the same picture, most often
+below 6 for one that was resized or recompressed, and about 32 for two that have nothing in common.
+"""
+
+import functions_framework
+from pydantic import BaseModel, Field
+
+from shared_lib.http import endpoint
+from shared_lib.images import MAX_DISTANCE, ImageId, SimilarImage
+from shared_lib.runtime import Runtime
+
+
+class Query(BaseModel):
+    distance: int = Field(default=7, ge=0, le=MAX_DISTANCE, description="At most so many bits differ.")
+    limit: int = Field(default=10, ge=1, le=100)
+
+
+@functions_framework.http
+@endpoint("GET", "/api/v1/images/{uuid}/similar", returns=list[SimilarImage], refusals={404: "Image not found"})
+def main(rt: Runtime, *, uuid: ImageId, query: Query) -> list[SimilarImage]:
+    return rt.images.find_similar(uuid, query.distance, query.limit)

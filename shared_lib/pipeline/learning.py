@@ -1,0 +1,127 @@
+"""From a source and its decoded pixels to what there is to know of it, in the forms of `knowledge`."""
+
+import io
+import math
+
+import pyvips
+from PIL import Image, ImageCms
+
+from shared_lib.pipeline import pillow
+from shared_lib.pipeline.decode import Source
+from shared_lib.pipeline.exif import read_exif
+from shared_lib.pipeline.formats import Format
+from shared_lib.pipeline.hashes import blur_hash, perceptual_hash, thumb_hash
+from shared_lib.pipeline.header import avif_depth
+from shared_lib.pipeline.knowledge import MAX_SWATCHES, ColourSpace, Knowledge, Swatch, clean_text
+from shared_lib.pipeline.operations import Resize
+from shared_lib.pipeline.recipe import Recipe
+
+SAMPLE = Recipe(name="sample", operations=(Resize(width=64, height=64, fit="inside", enlarge=False),))
+"""The small image that all is learnt from which can be seen: no hash, nor a palette of six colours, sees more."""
+
+_HASHED_SIDE = 32  # px, as in the paper on perceptual hashes; the others see a quarter of its frequencies at most
+_MAX_EXIF = 1 << 20  # bytes; a JPEG holds 64 KiB
+_MAX_PROFILE = 4 << 20  # bytes; as large as those of printers get
+_CANDIDATES = 64  # colours, to choose a palette from
+_APART = 90  # between two colours of a palette, by `_distance`: about as far as two tones of skin or of sky
+_SPACES: dict[str, ColourSpace] = {"b-w": "gray", "grey16": "gray", "cmyk": "cmyk", "lab": "lab", "labs": "lab"}
+_Rgb = tuple[int, int, int]
+
+
+def learn(source: Source, image: pyvips.Image, sample: pyvips.Image) -> Knowledge:
+    """Learn from an image as decoded, and from a small sample of it in sRGB."""
+    exif = read_exif(_exif_of(source, image))
+    profile = _profile_of(image)
+    seen = pillow.from_vips(sample).convert("RGBA")
+    small = seen.copy()
+    small.thumbnail((_HASHED_SIDE, _HASHED_SIDE), Image.Resampling.BOX, reducing_gap=None)
+    square = _on_white(seen.resize((_HASHED_SIDE, _HASHED_SIDE), Image.Resampling.BILINEAR)).convert("L")
+    return Knowledge(
+        frames=source.frames,
+        has_alpha=image.hasalpha(),
+        colour_space=_colour_space(image, profile),
+        profile=profile,
+        bit_depth=_depth_of(source, image),
+        captured_at=exif.captured_at,
+        camera_make=exif.camera_make,
+        camera_model=exif.camera_model,
+        lens_model=exif.lens_model,
+        location=exif.location,
+        palette=_palette(seen),
+        thumb_hash=thumb_hash(*small.size, small.tobytes()),
+        blur_hash=blur_hash(*small.size, _on_white(small).tobytes()),
+        perceptual_hash=perceptual_hash(_HASHED_SIDE, square.tobytes()),
+    )
+
+
+def _exif_of(source: Source, image: pyvips.Image) -> bytes:
+    if source.format is Format.TIFF:
+        return source.data  # is one itself
+    block: bytes = image.get("exif-data") if image.get_typeof("exif-data") else b""
+    return block if len(block) <= _MAX_EXIF else b""
+
+
+def _profile_of(image: pyvips.Image) -> str | None:
+    """What the ICC profile calls itself."""
+    profile: bytes = image.get("icc-profile-data") if image.get_typeof("icc-profile-data") else b""
+    if not 0 < len(profile) <= _MAX_PROFILE:
+        return None
+    try:
+        return clean_text(ImageCms.ImageCmsProfile(io.BytesIO(profile)).profile.profile_description or "")
+    except OSError:  # not a profile
+        return None
+
+
+def _colour_space(image: pyvips.Image, profile: str | None) -> ColourSpace:
+    if image.interpretation in _SPACES:
+        return _SPACES[image.interpretation]
+    called = (profile or "srgb").casefold()
+    return "srgb" if "srgb" in called else "display-p3" if "display p3" in called else "rgb"
+
+
+def _depth_of(source: Source, image: pyvips.Image) -> int:
+    if source.format is Format.AVIF:
+        return avif_depth(source.data)
+    if image.get_typeof("bits-per-sample"):
+        return int(image.get("bits-per-sample"))
+    return 16 if image.format == "ushort" else 8
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """As an image with transparency looks in JPEG."""
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+
+
+def _palette(image: Image.Image) -> tuple[Swatch, ...]:
+    """Find the most common colours of what is opaque that are not much the same: by median cut, then by distance."""
+    counted = sorted(_count_colours(image), reverse=True)
+    chosen: dict[_Rgb, int] = {}
+    for _, colour in counted:
+        if len(chosen) < MAX_SWATCHES and all(_distance(colour, other) >= _APART for other in chosen):
+            chosen[colour] = 0
+    for count, colour in counted:
+        chosen[min(chosen, key=lambda other: _distance(colour, other))] += count
+    most_common_first = sorted(chosen.items(), key=lambda each: -each[1])
+    total = sum(chosen.values())
+    return tuple(
+        Swatch(colour="#{:02x}{:02x}{:02x}".format(*colour), share=round(count / total, 3))
+        for colour, count in most_common_first
+    )
+
+
+def _count_colours(image: Image.Image) -> list[tuple[int, _Rgb]]:
+    pixels = image.tobytes()
+    opaque = [pixels[at : at + 3] for at in range(0, len(pixels), 4) if pixels[at + 3] > 127]
+    if not opaque:
+        return []
+    reduced = Image.frombytes("RGB", (len(opaque), 1), b"".join(opaque)).quantize(_CANDIDATES, Image.Quantize.MEDIANCUT)
+    levels = reduced.getpalette() or []
+    colours = zip(levels[::3], levels[1::3], levels[2::3], strict=True)
+    return [(count, colour) for count, colour in zip(reduced.histogram(), colours, strict=False) if count]
+
+
+def _distance(one: _Rgb, other: _Rgb) -> float:
+    """How far apart colours look, roughly: Euclidean, weighted by redness (https://www.compuphase.com/cmetric.htm)."""
+    redness = (one[0] + other[0]) / 512
+    red, green, blue = (a - b for a, b in zip(one, other, strict=True))
+    return math.sqrt((2 + redness) * red * red + 4 * green * green + (3 - redness) * blue * blue)

@@ -1,0 +1,99 @@
+"""From an original to what is published of it: what is still to be made is rendered, stored, and made the image's."""
+
+import hashlib
+from dataclasses import dataclass, replace
+
+from shared_lib.errors import FailureCode, Invalid, NotFound, Rejected
+from shared_lib.images import RenditionOrder
+from shared_lib.pipeline import THUMBNAIL, DecoderBox, Recipe, Refused, Rendered
+from shared_lib.repositories import Claim, Images
+from shared_lib.storage import Gallery, Inbox
+
+
+@dataclass(frozen=True)
+class Rendering:
+    images: Images
+    inbox: Inbox
+    gallery: Gallery
+    box: DecoderBox
+    presets: dict[str, Recipe]
+    always: tuple[Recipe, ...]
+    """What every image gets, the thumbnail first."""
+    keep_location: bool
+    max_bytes: int
+    """Of an original."""
+
+    def choose(self, order: RenditionOrder) -> tuple[Recipe, ...]:
+        """The recipes that are meant. Raises Invalid, or NotFound for images that are to be laid on."""
+        if order.preset is not None:
+            if order.preset not in self.presets:
+                raise _mistake("preset", f"there is no {order.preset!r}, only {', '.join(sorted(self.presets))}")
+            return (self.presets[order.preset],)
+        recipes = order.renditions or ()
+        for at, recipe in enumerate(recipes):
+            if recipe.name == THUMBNAIL.name:
+                raise _mistake(f"renditions.{at}.name", "every image has a thumbnail; choose another name")
+        overlays = {image for recipe in recipes for image in recipe.overlays}
+        if missing := overlays - self.images.find_originals(overlays).keys():
+            named = ", ".join(sorted(map(str, missing)))
+            raise NotFound(f"There is no processed image {named} to lay on another", code="watermark_not_found")
+        return recipes
+
+    def read_original(self, claim: Claim) -> bytes | None:
+        """The image's bytes, or None if they have not arrived. Raises Rejected when they are too many."""
+        if claim.published:
+            original = self.gallery.read(claim.published, self.max_bytes)
+            if original is None:
+                raise Rejected(FailureCode.UPLOAD_MISSING, "The original is not in the store any more")
+            return original
+        return self.inbox.read(str(claim.uuid), self.max_bytes)
+
+    def render(self, claim: Claim, original: bytes) -> Rendered:
+        """
+        Make all that is still to be made, by one decode.
+
+        Raises Rejected when the image is refused: not even a thumbnail can be made of it.
+        """
+        wanted = claim.orders if claim.published else (*self.always, *claim.orders)
+        recipes = tuple({recipe.name: recipe for recipe in wanted}.values())
+        try:
+            return self._render(original, recipes, learn=not claim.published)
+        except Rejected as reason:
+            if claim.published or len(recipes) == 1:
+                raise
+            # Whatever spoiled it may lie in what was asked for, and not in the image.
+            rendered = self._render(original, recipes[:1], learn=True)
+            return replace(rendered, refused=tuple(Refused(recipe, reason) for recipe in recipes[1:]))
+
+    def _render(self, original: bytes, recipes: tuple[Recipe, ...], *, learn: bool) -> Rendered:
+        keys = self.images.find_originals({image for recipe in recipes for image in recipe.overlays})
+        read = {image: self.gallery.read(key, self.max_bytes) for image, key in keys.items()}
+        overlays = {image: data for image, data in read.items() if data is not None}
+        rendered = self.box.render(original, recipes, overlays, learn=learn, location=learn and self.keep_location)
+        if learn:
+            rendered.get(THUMBNAIL.name)
+        return rendered
+
+    def publish(self, claim: Claim, original: bytes, rendered: Rendered) -> None:
+        """
+        Write what was made, under keys of its own, then make it the image's, in one update.
+
+        Raises Superseded when the claim was lost; nothing then points to what was written.
+        """
+        digest = hashlib.sha256(original).hexdigest()
+        keys = {
+            each.name: f"{claim.uuid}/{digest[:32]}/{each.recipe_hash}.{each.extension}" for each in rendered.renditions
+        }
+        if not claim.published:
+            key = f"originals/{digest}.{rendered.extension}"
+            if not claim.name_original(key, digest, len(original)):
+                self.gallery.put(key, original, rendered.content_type)
+        for each in rendered.renditions:
+            self.gallery.put(keys[each.name], each.data, each.content_type)
+        claim.succeed(rendered, keys)
+        if claim.attempt > 1 and not claim.published:  # an earlier attempt may have read other bytes
+            self.gallery.clear(claim.uuid, keep=keys.values())
+
+
+def _mistake(parameter: str, message: str) -> Invalid:
+    return Invalid(f"{parameter}: {message}", details=[{"parameter": parameter, "message": message}])

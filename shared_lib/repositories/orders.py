@@ -1,0 +1,85 @@
+"""Renditions that were asked for: written down beside the image, and carried out by whoever claims it."""
+
+from collections.abc import Iterable
+from uuid import UUID
+
+from shared_lib.database import Transaction
+from shared_lib.errors import Conflict
+from shared_lib.pipeline import Recipe, Refused
+
+MAX_RENDITIONS = 100
+"""Of one image, made or ordered."""
+
+_WITHDRAW = "DELETE FROM rendition_orders WHERE image_id = :uuid AND name = :name"
+# What the recipe makes may lie there already, under this name or another.
+_REUSE = """
+    INSERT INTO renditions (image_id, name, recipe_hash, key, content_type, width, height, size_bytes)
+    SELECT image_id, :name, recipe_hash, key, content_type, width, height, size_bytes
+    FROM renditions WHERE image_id = :uuid AND recipe_hash = :hash ORDER BY name = :name DESC LIMIT 1
+    ON CONFLICT (image_id, name) DO UPDATE SET
+        recipe_hash = excluded.recipe_hash, key = excluded.key, content_type = excluded.content_type,
+        width = excluded.width, height = excluded.height, size_bytes = excluded.size_bytes
+    RETURNING name
+"""
+_PLACE = """
+    INSERT INTO rendition_orders (image_id, name, recipe_hash, recipe)
+    VALUES (:uuid, :name, :hash, CAST(:recipe AS jsonb))
+"""
+_OUTSTANDING = """
+    SELECT recipe FROM rendition_orders WHERE image_id = :uuid AND failure_code IS NULL ORDER BY name
+"""
+_COUNT = """
+    SELECT count(*) AS names FROM (SELECT name FROM renditions WHERE image_id = :uuid
+                                   UNION SELECT name FROM rendition_orders WHERE image_id = :uuid) known
+"""
+_REFUSE = """
+    INSERT INTO rendition_orders (image_id, name, recipe_hash, recipe, failure_code, failure_message)
+    VALUES (:uuid, :name, :hash, CAST(:recipe AS jsonb), :code, :message)
+    ON CONFLICT (image_id, name) DO UPDATE
+    SET failure_code = excluded.failure_code, failure_message = excluded.failure_message
+    WHERE rendition_orders.recipe_hash = excluded.recipe_hash
+"""
+
+
+def place(tx: Transaction, uuid: UUID, recipes: Iterable[Recipe]) -> bool:
+    """
+    Order renditions; one of the same name is replaced, once the new one is made. False if all of them are there.
+
+    Raises Conflict when the image would have too many.
+    """
+    outstanding = False
+    for recipe in recipes:
+        tx.rows(_WITHDRAW, uuid=uuid, name=recipe.name)
+        if tx.row(_REUSE, uuid=uuid, name=recipe.name, hash=recipe.hash) is None:
+            tx.rows(_PLACE, uuid=uuid, name=recipe.name, hash=recipe.hash, recipe=_describe(recipe))
+            outstanding = True
+    if outstanding and tx.rows(_COUNT, uuid=uuid)[0]["names"] > MAX_RENDITIONS:
+        raise Conflict(f"An image has at most {MAX_RENDITIONS} renditions", code="too_many_renditions")
+    return outstanding
+
+
+def list_outstanding(tx: Transaction, uuid: UUID) -> tuple[Recipe, ...]:
+    return tuple(Recipe.model_validate(row["recipe"]) for row in tx.rows(_OUTSTANDING, uuid=uuid))
+
+
+def fulfil(tx: Transaction, uuid: UUID, name: str, recipe_hash: str) -> None:
+    """Strike out an order, unless another recipe has been asked for under its name meanwhile."""
+    tx.rows(_WITHDRAW + " AND recipe_hash = :hash", uuid=uuid, name=name, hash=recipe_hash)
+
+
+def refuse(tx: Transaction, uuid: UUID, refused: Iterable[Refused]) -> None:
+    """Write down why renditions cannot be made; asking again for one tries again."""
+    for each in refused:
+        tx.rows(
+            _REFUSE,
+            uuid=uuid,
+            name=each.recipe.name,
+            hash=each.recipe.hash,
+            recipe=_describe(each.recipe),
+            code=each.reason.code,
+            message=each.reason.public,
+        )
+
+
+def _describe(recipe: Recipe) -> str:
+    return recipe.model_dump_json(by_alias=True)
