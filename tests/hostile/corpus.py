@@ -21,8 +21,8 @@ RELEASE = "trixie"
 
 # What lies beside the images: text, programs, fonts; and names without a digit or a dot, as READMEs have.
 _NO_IMAGE = re.compile(
-    r"(^|/)(\.[^/]*|[A-Za-z_-]+|.*\.(am|build|cc?|class|cmake|conf|cpp|css|csv|dat|dtd|ent|go|h|html?|icc|in[ci]?|java|jar|js|json"
-    r"|log|md|otf|parsed|pem|php|phpt|pl|properties|py|rgba|rs|rst|sh|t|tmpl|toml|tt[fx]|txt|woff2?|xml|xmp|xsl|ya?ml))$",
+    r"(^|/)(\.[^/]*|[A-Za-z_-]+|.*\.(am|build|cc?|class|cmake|conf|cpp|css|csv|dat|dtd|ent|go|h|html?|ic[cm]|in[ci]?|java|jar|js|json"
+    r"|log|m[df]|otf|parsed|pem|php|phpt|pl|properties|py|rgba|rs|rst|sh|t|tmpl|toml|tt[fx]|txt|woff2?|xml|xmp|xsl|ya?ml))$",
     re.IGNORECASE,
 )
 

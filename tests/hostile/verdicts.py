@@ -35,14 +35,14 @@ def read_list(path: Path) -> Verdicts:
             top = line[2:]
         elif line:
             verdict, _, name = line.partition(" ")
-            verdicts[f"{top}/{name.lstrip()}"] = verdict
+            verdicts[f"{top}/{name}"] = verdict
     return verdicts
 
 
 def write_list(path: Path, verdicts: Mapping[str, str]) -> None:
     lines = []
     for top, names in groupby(sorted(verdicts), key=lambda name: name.partition("/")[0]):
-        lines += ["", f"# {top}", *(f"{verdicts[name]:<21} {name.partition('/')[2]}" for name in names)]
+        lines += ["", f"# {top}", *(f"{verdicts[name]} {name.partition('/')[2]}" for name in names)]
     path.write_text("\n".join(lines[1:]) + "\n")
 
 
