@@ -10,7 +10,7 @@
 #   migration name=…    begin a migration
 #   reset               undo every migration: all metadata is lost
 #   kafka, minio        Apache Kafka and MinIO themselves, each in a terminal of its own, to run or test against
-#   contracts           write what others read: openapi.json, events' schemas, nginx's routes, Postman's requests
+#   contracts           write what others read: openapi.json, events' schemas, nginx's routes, Postman's requests, limits
 #   clean               all that was built; `.data` stays
 
 SHELL := /bin/sh
@@ -67,6 +67,7 @@ contracts: $(VENV)/ready-to-run
 	$(BIN)/python -m infra.contracts
 	$(BIN)/python -m infra.edge
 	$(BIN)/python -m infra.postman
+	$(BIN)/python -m infra.limits
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from shared_lib.errors import FailureCode, Invalid, NotFound, Rejected
 from shared_lib.images import RenditionOrder
+from shared_lib.limits import Limits
 from shared_lib.pipeline import THUMBNAIL, DecoderBox, Recipe, Refused, Rendered
 from shared_lib.repositories import Claim, Images
 from shared_lib.storage import Gallery, Inbox
@@ -20,8 +21,7 @@ class Rendering:
     always: tuple[Recipe, ...]
     """What every image gets, the thumbnail first."""
     keep_location: bool
-    max_bytes: int
-    """Of an original."""
+    limits: Limits
 
     def choose(self, order: RenditionOrder) -> tuple[Recipe, ...]:
         """The recipes that are meant. Raises Invalid, or NotFound for images that are to be laid on."""
@@ -42,11 +42,11 @@ class Rendering:
     def read_original(self, claim: Claim) -> bytes | None:
         """The image's bytes, or None if they have not arrived. Raises Rejected when they are too many."""
         if claim.published:
-            original = self.gallery.read(claim.published, self.max_bytes)
+            original = self.gallery.read(claim.published, self.limits)
             if original is None:
                 raise Rejected(FailureCode.UPLOAD_MISSING, "The original is not in the store any more")
             return original
-        return self.inbox.read(str(claim.uuid), self.max_bytes)
+        return self.inbox.read(str(claim.uuid), self.limits)
 
     def render(self, claim: Claim, original: bytes) -> Rendered:
         """
@@ -67,7 +67,7 @@ class Rendering:
 
     def _render(self, original: bytes, recipes: tuple[Recipe, ...], *, learn: bool) -> Rendered:
         keys = self.images.find_originals({image for recipe in recipes for image in recipe.overlays})
-        read = {image: self.gallery.read(key, self.max_bytes) for image, key in keys.items()}
+        read = {image: self.gallery.read(key, self.limits) for image, key in keys.items()}
         overlays = {image: data for image, data in read.items() if data is not None}
         rendered = self.box.render(original, recipes, overlays, learn=learn, location=learn and self.keep_location)
         if learn:

@@ -10,7 +10,7 @@ from shared_lib import observability, settings
 from shared_lib.broker import Broker
 from shared_lib.database import Database
 from shared_lib.errors import Unavailable
-from shared_lib.pipeline import THUMBNAIL, DecoderBox, Limits, Recipe, read_presets
+from shared_lib.pipeline import THUMBNAIL, DecoderBox, Recipe, read_presets
 from shared_lib.reconciliation import Reconciliation
 from shared_lib.rendering import Rendering
 from shared_lib.repositories import Collections, DeadLetters, Drift, Images, Originals
@@ -29,7 +29,7 @@ class Runtime:
         self.database = Database(told.database)
         self.store = Store(told.store)
         self.broker = Broker(told.kafka)
-        self.box = DecoderBox(Limits(max_bytes=told.processing.max_object_bytes), children=told.processing.decoders)
+        self.box = DecoderBox(told.limits, children=told.processing.decoders)
         self.images = Images(self.database, told.processing)
         self.collections = Collections(self.database)
         self.dead_letters = DeadLetters(self.database)
@@ -45,7 +45,7 @@ class Runtime:
             presets=self.presets,
             always=tuple(self.presets[name] for name in dict.fromkeys((THUMBNAIL.name, *told.processing.always))),
             keep_location=told.processing.keep_location,
-            max_bytes=told.processing.max_object_bytes,
+            limits=told.limits,
         )
         self.workflow = Workflow(self.images, self.originals, self.inbox, self.gallery, self.broker)
         self.reconciliation = Reconciliation(Drift(self.database), self.workflow, told.processing)

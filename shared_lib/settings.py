@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import BaseModel, BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from shared_lib import limits
+
 Seconds = Annotated[float, Field(gt=0)]
 Bytes = Annotated[int, Field(gt=0)]
 
@@ -109,9 +111,7 @@ class Processing(Branch):
     model_config = SettingsConfigDict(env_prefix="PROCESSING_")
 
     max_upload_bytes: Bytes = 10 * 1024 * 1024
-    """A direct upload's limit; the contract's 10 MB."""
-    max_object_bytes: Bytes = 100 * 1024 * 1024
-    """The limit of what is put straight into the store."""
+    """Of a direct upload; the contract's 10 MB. Of what is put straight into the store it is `LIMITS_MAX_BYTES`."""
     upload_url_seconds: Annotated[int, Field(ge=1, le=7 * 24 * 3600)] = 900
     """How long a presigned URL lives; SigV4 allows a week at most."""
     lease_seconds: Seconds = 20
@@ -143,6 +143,10 @@ class Processing(Branch):
         return days
 
 
+class Limits(limits.Limits, Branch):
+    model_config = SettingsConfigDict(env_prefix="LIMITS_")
+
+
 class Log(Branch):
     model_config = SettingsConfigDict(env_prefix="LOG_")
 
@@ -158,6 +162,7 @@ class Settings(BaseModel, frozen=True):
     kafka: Kafka
     http: Http
     processing: Processing
+    limits: Limits
     log: Log
 
 

@@ -7,7 +7,7 @@ image's uuid, the original's digest and the recipe's hash: an object is never ov
 
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -15,8 +15,9 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
-from shared_lib.errors import FailureCode, Rejected, Unavailable
+from shared_lib.errors import Unavailable
 from shared_lib.images import StoredObject
+from shared_lib.limits import Limits
 from shared_lib.settings import Store as StoreSettings
 
 if TYPE_CHECKING:
@@ -140,18 +141,19 @@ class Bucket:
                 raise
         return _to_object(key, found["ContentLength"], found["ETag"], found["LastModified"])
 
-    def read(self, key: str, limit: int) -> bytes | None:
-        """The whole object, None when there is none. Raises Rejected, before reading, above `limit` bytes."""
+    def read(self, key: str, limits: Limits | None = None) -> bytes | None:
+        """
+        The whole object, None when there is none.
+
+        Give limits for what clients put: raises Rejected, before reading, above `limits.max_bytes`.
+        """
         with _translating():
             try:
                 found = self._client.get_object(Bucket=self.name, Key=key)
-                if found["ContentLength"] > limit:
-                    found["Body"].close()
-                    raise Rejected(
-                        FailureCode.FILE_TOO_LARGE,
-                        f"The file has {found['ContentLength']} bytes; at most {limit} are allowed",
-                    )
-                return found["Body"].read()
+                with closing(found["Body"]) as body:
+                    if limits:
+                        limits.hold_file(found["ContentLength"])
+                    return body.read()
             except ClientError as error:
                 if error.response["Error"]["Code"] in _MISSING:
                     return None

@@ -12,14 +12,13 @@ from shared_lib.pipeline import RenditionName
 from shared_lib.runtime import Runtime
 
 MISSING = "The image has no rendition of that name"
-MAX_BYTES = 1 << 30  # the box lets none become that large
 
 
 @functions_framework.http
 @endpoint("GET", "/api/v1/images/{uuid}/renditions/{name}", returns=bytes, refusals={404: MISSING})
 def main(rt: Runtime, *, uuid: ImageId, name: RenditionName) -> Content:
     found = rt.images.locate(uuid, name)
-    data = rt.gallery.read(found.key, MAX_BYTES) if found else None
+    data = rt.gallery.read(found.key) if found else None
     if found is None or data is None:
         raise NotFound(MISSING, code="rendition_not_found")
     return Content(data, found.content_type, {"ETag": found.etag, "Cache-Control": "no-cache"})

@@ -4,9 +4,9 @@ Importing this package loads no imaging library: the HTTP functions read recipes
 processes (`child`, which imports `render`) ever parse an untrusted byte.
 """
 
+from shared_lib.limits import Limits
 from shared_lib.pipeline.box import DecoderBox, DecoderCrashed
 from shared_lib.pipeline.knowledge import Knowledge
-from shared_lib.pipeline.limits import Limits
 from shared_lib.pipeline.recipe import PRESETS, THUMBNAIL, Recipe, Recipes, RenditionName, read_presets
 from shared_lib.pipeline.rendition import Refused, Rendered, Rendition
 

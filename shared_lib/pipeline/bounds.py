@@ -1,48 +1,59 @@
-"""Sizes held against the limits, before anything of that size is decoded or made."""
+"""What was found or would be made, held against the limits, before anything of that size is decoded or made."""
 
-from shared_lib.errors import FailureCode, Rejected
-from shared_lib.pipeline.limits import Limits
-from shared_lib.pipeline.operations import MAX_SIDE
+import pyvips
+
+from shared_lib.errors import Rejected
+from shared_lib.limits import Limits
+
+_BITS = {"uchar": 8, "char": 8, "ushort": 16, "short": 16, "uint": 32, "int": 32, "float": 32}  # libvips has 64 beyond
+_METADATA = ("exif-data", "xmp-data", "iptc-data", "icc-profile-data", "photoshop-data", "image-description")
+_COMMENTS = ("png-comment-", "gif-comment", "jpeg-comment")
 
 
 class Unfit(Rejected):
     """It is a recipe that cannot be carried out, and not the image that is to blame: others may be made of it."""
 
 
-def bound(width: int, height: int, limits: Limits, *, refusal: type[Rejected] = Rejected) -> None:
+def bound(
+    width: int, height: int, limits: Limits, what: str = "The image", *, refusal: type[Rejected] = Rejected
+) -> None:
     """Raise the refusal when an image of this size, px, may not be decoded, or made on the way to a rendition."""
-    if max(width, height) > limits.max_side or width * height > limits.max_pixels:
-        raise refusal(
-            FailureCode.TOO_MANY_PIXELS,
-            f"The image is {width:,} x {height:,} = {width * height:,} pixels; at most {limits.max_pixels:,} are "
-            f"allowed, and {limits.max_side:,} a side.",
-        )
+    limits.hold("max_side", *_longer(width, height, f"{what} is"), refusal)
+    limits.hold("max_pixels", width * height, f"{what} has {width:,} x {height:,} = {{}} pixels", refusal)
 
 
-def bound_output(width: int, height: int, limits: Limits) -> None:
-    """Raise Unfit when a rendition of this size, px, may not be made."""
-    if max(width, height) > MAX_SIDE or width * height > limits.max_output_pixels:
-        raise Unfit(
-            FailureCode.TOO_MANY_PIXELS,
-            f"The rendition would be {width:,} x {height:,} = {width * height:,} pixels; at most "
-            f"{limits.max_output_pixels:,} are allowed, and {MAX_SIDE:,} a side.",
-        )
+def bound_header(header: pyvips.Image, limits: Limits) -> None:
+    """Raise Rejected when a pixel holds too much, or the file too much else."""
+    limits.hold("max_channels", header.bands, "The image has {} channels")
+    limits.hold("max_bits", _BITS.get(header.format, 64), "The image has {} bits a channel")
+    fields = [name for name in header.get_fields() if name in _METADATA or name.startswith(_COMMENTS)]
+    bound_metadata(sum(len(header.get(name)) for name in fields), limits)
+
+
+def bound_metadata(size: int, limits: Limits) -> None:
+    """Raise Rejected when there are too many bytes of metadata."""
+    limits.hold("max_metadata_bytes", size, "The image carries {} bytes of metadata")
 
 
 def bound_frames(frames: int, width: int, height: int, limits: Limits) -> None:
     """Raise Unfit when an animation of so many frames of this size, px, may not be decoded."""
-    if frames > limits.max_frames or frames * width * height > limits.max_pixels:
-        raise Unfit(
-            FailureCode.TOO_MANY_PIXELS,
-            f"The animation has {frames:,} frames of {width:,} x {height:,} = {frames * width * height:,} pixels; at "
-            f"most {limits.max_frames:,} frames are allowed, and {limits.max_pixels:,} pixels together.",
-        )
+    fact = f"The animation has {frames:,} x {width:,} x {height:,} = {{}} pixels in all frames"
+    limits.hold("max_frames", frames, "The animation has {} frames", Unfit)
+    limits.hold("max_animation_pixels", frames * width * height, fact, Unfit)
+
+
+def bound_output(width: int, height: int, frames: int, limits: Limits) -> None:
+    """Raise Unfit when a rendition of this size, px, and so many frames may not be made."""
+    size = f"{width:,} x {height:,}" + (f" x {frames:,} frames" if frames > 1 else "")
+    limits.hold("max_output_side", *_longer(width, height, "The rendition would be"), Unfit)
+    limits.hold("max_output_pixels", width * height * frames, f"The rendition would have {size} = {{}} pixels", Unfit)
 
 
 def bound_bytes(together: int, limits: Limits) -> None:
     """Raise Unfit when all renditions of an image have too many bytes together."""
-    if together > limits.max_output_bytes:
-        raise Unfit(
-            FailureCode.FILE_TOO_LARGE,
-            f"The renditions have {together:,} bytes together; at most {limits.max_output_bytes:,} are allowed.",
-        )
+    limits.hold("max_output_bytes", together, "The renditions have {} bytes together", Unfit)
+
+
+def _longer(width: int, height: int, begin: str) -> tuple[int, str]:
+    """The longer side, and the fact that it is."""
+    return (width, f"{begin} {{}} px wide") if width >= height else (height, f"{begin} {{}} px high")

@@ -17,8 +17,8 @@ from typing import IO, cast
 from uuid import UUID
 
 from shared_lib.errors import FailureCode, Rejected, ServiceError
+from shared_lib.limits import Limits
 from shared_lib.pipeline import font, wire
-from shared_lib.pipeline.limits import Limits
 from shared_lib.pipeline.recipe import Recipe
 from shared_lib.pipeline.rendition import Refused, Rendered, Rendition
 
@@ -82,8 +82,7 @@ class DecoderBox:
 
         Raises Rejected for an image that is refused for good, and DecoderCrashed when its child died.
         """
-        if len(data) > self._limits.max_bytes:
-            raise Rejected(FailureCode.FILE_TOO_LARGE, self._limits.bytes_exceeded(len(data)))
+        self._limits.hold_file(len(data))
         child = self._idle.get()
         try:
             if child is None or child.is_spent:
@@ -185,10 +184,12 @@ class _Child:
         """Name what ended the child, or what it did to be ended now."""
         status = self._await_end()
         last_words = (self._words.read() or b"").decode(errors="replace")
-        if timed_out or status == -signal.SIGXCPU:
-            return Rejected(FailureCode.DECODER_TIMEOUT, self._limits.time_exceeded)
+        if timed_out:
+            return self._limits.wall_exceeded
+        if status == -signal.SIGXCPU:
+            return self._limits.cpu_exceeded
         if _OUT_OF_MEMORY.search(last_words):
-            return Rejected(FailureCode.DECODER_OUT_OF_MEMORY, self._limits.memory_exceeded)
+            return self._limits.memory_exceeded
         crash = DecoderCrashed(f"The decoder ended abnormally ({_describe(status)}).")
         crash.add_note(last_words[-2_000:])
         return crash

@@ -9,8 +9,8 @@ from typing import IO
 from uuid import UUID
 
 from shared_lib.errors import FailureCode, Rejected
+from shared_lib.limits import Limits
 from shared_lib.pipeline import confinement, wire
-from shared_lib.pipeline.limits import Limits
 from shared_lib.pipeline.render import render
 
 
@@ -38,14 +38,14 @@ def _carry_out(task: wire.Task, body: bytes, limits: Limits) -> tuple[wire.Answe
         data, overlays = _take_apart(body, task.overlays)
         rendered = render(data, task.recipes, limits, overlays, learn=task.learn)
     except Rejected as reason:
-        return wire.Refusal(code=reason.failure, public=reason.public), []
+        return _refuse(reason), []
     except MemoryError:
-        return wire.Refusal(code=FailureCode.DECODER_OUT_OF_MEMORY, public=limits.memory_exceeded), []
+        return _refuse(limits.memory_exceeded), []
     told: dict[str, wire.Encoded | wire.Refusal] = {
         r.name: wire.Encoded(format=r.format, width=r.width, height=r.height, size=len(r.data))
         for r in rendered.renditions
     }
-    told |= {r.recipe.name: wire.Refusal(code=r.reason.failure, public=r.reason.public) for r in rendered.refused}
+    told |= {r.recipe.name: _refuse(r.reason) for r in rendered.refused}
     outcomes = tuple(told[recipe.name] for recipe in task.recipes)
     knowledge = rendered.knowledge
     if knowledge is not None and not task.location:
@@ -58,6 +58,10 @@ def _carry_out(task: wire.Task, body: bytes, limits: Limits) -> tuple[wire.Answe
         knowledge=knowledge,
     )
     return answer, [r.data for r in rendered.renditions]
+
+
+def _refuse(reason: Rejected) -> wire.Refusal:
+    return wire.Refusal(code=reason.failure, public=reason.public)
 
 
 def _take_apart(body: bytes, sizes: dict[UUID, int]) -> tuple[bytes, dict[UUID, bytes]]:

@@ -6,9 +6,9 @@ import signal
 import sys
 from pathlib import Path
 
+from shared_lib.limits import Limits
 from shared_lib.pipeline import font
 from shared_lib.pipeline.landlock import restrict_files
-from shared_lib.pipeline.limits import Limits
 from shared_lib.pipeline.seccomp import deny_system_calls
 
 _PR_SET_PDEATHSIG = 1
@@ -22,11 +22,12 @@ def confine(limits: Limits) -> None:
     """Take from this process, for good, what decoding does not need.
 
     All of it works for an ordinary user as for root. Limits hold everywhere; that no file, network or other process can
-    be reached holds where the kernel is Linux and has Landlock and seccomp, as every current distribution's does.
+    be reached, nor made, holds where the kernel is Linux and has Landlock and seccomp, as every current distribution's
+    does. RLIMIT_NPROC is left alone: it would count threads, which libvips needs, and whatever else the user runs.
     """
     _limit(resource.RLIMIT_AS, limits.memory_bytes)
     _limit(resource.RLIMIT_NOFILE, _MAX_OPEN_FILES)
-    _limit(resource.RLIMIT_FSIZE, 0)  # pipes are not files: nothing is ever written to a disk
+    _limit(resource.RLIMIT_FSIZE, 0)  # pipes are not files: nothing is ever written to a disk, nor to a temporary one
     _limit(resource.RLIMIT_CORE, 0)  # a core would hold someone's picture
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)

@@ -10,12 +10,12 @@ from typing import NamedTuple
 import pyvips
 
 from shared_lib.errors import FailureCode, Rejected
+from shared_lib.limits import Limits
 from shared_lib.pipeline import pillow, svg
 from shared_lib.pipeline.animation import count_frames
-from shared_lib.pipeline.bounds import bound
+from shared_lib.pipeline.bounds import bound, bound_header, bound_metadata
 from shared_lib.pipeline.formats import Format, sniff
 from shared_lib.pipeline.header import claimed_size
-from shared_lib.pipeline.limits import Limits
 from shared_lib.pipeline.truncation import is_truncated
 
 # The loader is named by what we sniffed: libvips never gets to choose one of its many others.
@@ -30,7 +30,6 @@ _ANIMATED = {Format.GIF, Format.WEBP}
 _AVERAGE_ROOM = 2  # times the needed size, px; what a plain average leaves for the resampling that follows
 _SCALED_WEBP = 0.8  # up to here libwebp, scaling while it decodes, is faster than Pillow, which cannot
 _LARGE_WEBP = 16_000_000  # px; from here on libvips, which says when memory is short
-_MAX_BANDS = 5  # CMYK and alpha; sharp's limit
 _OUT_OF_MEMORY = re.compile(r"out of memory|insufficient memory|memory allocation|cannot allocate", re.IGNORECASE)
 _MAX_DRAWN_PIXELS = 16_000_000  # of an SVG; what lies beyond is enlarged like any other image
 _SIDEWAYS = range(5, 9)  # EXIF orientations that swap width and height
@@ -69,12 +68,11 @@ class Way(NamedTuple):
 def inspect(data: bytes, limits: Limits) -> Source:
     """Find out what the bytes are, from their first bytes and their header alone.
 
-    Raises Rejected: empty_file, file_too_large, unsupported_format, corrupt_image, too_many_pixels, unsafe_svg.
+    Raises Rejected: empty_file, unsupported_format, corrupt_image, unsafe_svg, or the code of a limit.
     """
     if not data:
         raise Rejected(FailureCode.EMPTY_FILE, "The file is empty.")
-    if len(data) > limits.max_bytes:
-        raise Rejected(FailureCode.FILE_TOO_LARGE, limits.bytes_exceeded(len(data)))
+    limits.hold_file(len(data))
     real = sniff(data)
     if real is Format.SVG:
         return _inspect_drawing(data, limits)
@@ -98,10 +96,7 @@ def _inspect_raster(data: bytes, real: Format | None, limits: Limits) -> Source:
         header = _load(data, real, **{"scale": 1 / min(claimed)} if claimed and real is Format.WEBP else {})
     width, height = claimed or (header.width, header.height)
     bound(width, height, limits)
-    if header.bands > _MAX_BANDS:
-        raise Rejected(
-            FailureCode.UNSUPPORTED_FORMAT, f"The image has {header.bands} channels; at most {_MAX_BANDS} are allowed."
-        )
+    bound_header(header, limits)
     if is_truncated(data, real):
         raise corrupt(real)
     orientation = header.get("orientation") if header.get_typeof("orientation") else 1
@@ -115,6 +110,7 @@ def _inspect_avif(data: bytes, limits: Limits) -> Source:
         header = pillow.open_header(data, Format.AVIF)
         orientation = pillow.orientation_of(header)
     bound(header.width, header.height, limits)
+    bound_metadata(sum(len(value) for value in header.info.values() if isinstance(value, bytes)), limits)
     return Source(data, Format.AVIF, header.width, header.height, orientation)
 
 

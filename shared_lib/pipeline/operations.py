@@ -9,10 +9,8 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints, model_validator
 
+from shared_lib.limits import MAX_SIDE
 from shared_lib.pipeline import font
-
-MAX_SIDE = 8_192
-"""Of a rendition, px. ImageMagick's web-safe policy: 8 KP."""
 
 _SEPARATING = {"Cc", "Zl", "Zp"}  # control characters, and other ends of lines than the one that there is
 _BLANK = "\u2800\ufffc"  # a Braille cell without dots, and what stands for an object

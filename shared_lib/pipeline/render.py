@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pyvips
 
+from shared_lib.limits import Limits
 from shared_lib.pipeline import learning
 from shared_lib.pipeline.animation import join, split
 from shared_lib.pipeline.bounds import Unfit, bound, bound_bytes, bound_frames, bound_output
@@ -17,7 +18,6 @@ from shared_lib.pipeline.effects.geometry import needed_scale
 from shared_lib.pipeline.effects.overlays import Overlays
 from shared_lib.pipeline.encode import encode, format_for
 from shared_lib.pipeline.knowledge import Knowledge
-from shared_lib.pipeline.limits import Limits
 from shared_lib.pipeline.operations import Operation, Resize
 from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
 from shared_lib.pipeline.rendition import Refused, Rendered, Rendition
@@ -121,7 +121,7 @@ def _decode_to_memory(source: Source, way: Way, limits: Limits) -> pyvips.Image 
 def _render_one(source: Source, image: pyvips.Image, recipe: Recipe, limits: Limits, overlays: Overlays) -> Rendition:
     frames = [_transform(frame, recipe, limits, overlays) for frame in split(image)]
     width, height = frames[0].width, frames[0].height
-    bound_output(width, height * len(frames), limits)
+    bound_output(width, height, len(frames), limits)
     image = join(frames)
     to = format_for(recipe.output, source.format, image)
     return Rendition(recipe.name, recipe.hash, to, width, height, encode(image, to, recipe.output))
@@ -143,5 +143,6 @@ def _transform(image: pyvips.Image, recipe: Recipe, limits: Limits, overlays: Ov
 
 def _apply(operation: Operation, image: pyvips.Image, limits: Limits, overlays: Overlays) -> pyvips.Image:
     image = apply(operation, image, overlays)
-    bound(image.width, image.height, limits, refusal=Unfit)  # nothing is computed before it is asked for
+    # Nothing is computed before it is asked for.
+    bound(image.width, image.height, limits, f"The image after {operation.kind}", refusal=Unfit)
     return image

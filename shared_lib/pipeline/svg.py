@@ -22,7 +22,7 @@ import defusedxml.expatreader
 import resvg_py
 
 from shared_lib.errors import FailureCode, Rejected
-from shared_lib.pipeline.limits import Limits
+from shared_lib.limits import Limits
 
 _DROPPED_ELEMENTS = {"script", "foreignObject", "iframe", "audio", "video", "canvas", "object", "embed"}
 _INLINE_IMAGE = re.compile(r"\s*data:image/(?:png|jpe?g|gif|webp)\s*;\s*base64\s*,", re.IGNORECASE)
@@ -32,6 +32,7 @@ _LENGTH = re.compile(r"\s*\+?(\d*\.?\d+(?:e[+-]?\d+)?)(px|pt|pc|in|cm|mm|q|em|ex
 _PX_PER_UNIT = {"px": 1.0, "pt": 96 / 72, "pc": 16.0, "in": 96.0, "cm": 96 / 2.54, "mm": 96 / 25.4, "q": 96 / 101.6}
 _PX_PER_UNIT |= {"em": 16.0, "ex": 8.0}  # of the initial font size
 _DEFAULT_SIZE = (300.0, 150.0)  # of a replaced element that says nothing of its size (CSS 2.2, 10.3.2)
+_MAX_DRAWN = 1_000_000  # elements, each counted as often as it is used; resvg's own limit
 _LARGEST = 1e9  # px; stands for infinity, and is over every limit
 
 
@@ -48,13 +49,9 @@ def sanitise(data: bytes, limits: Limits, count_pixels: Callable[[bytes], int]) 
     """Read an SVG and write it anew without what secure static mode leaves out.
 
     `count_pixels` reads the header of an embedded raster image; it raises Rejected for one that may not be decoded.
-    Raises Rejected: file_too_large, unsafe_svg, corrupt_image, too_many_pixels, and unsupported_format for other XML.
+    Raises Rejected: unsafe_svg, corrupt_image, unsupported_format for other XML, or the code of a limit.
     """
-    if len(data) > limits.max_svg_bytes:
-        raise Rejected(
-            FailureCode.FILE_TOO_LARGE,
-            f"The SVG has {len(data):,} bytes; at most {limits.max_svg_bytes:,} are allowed.",
-        )
+    limits.hold("max_svg_bytes", len(data), "The SVG has {} bytes")
     cleaner = _Cleaner(limits, count_pixels)
     # A document type is common and harmless: its external subset is never read. Entities are refused where declared.
     parser = defusedxml.expatreader.create_parser(forbid_dtd=False, forbid_entities=True, forbid_external=False)
@@ -82,8 +79,11 @@ def rasterise(markup: str, width: int, height: int) -> bytes:
             monospace_family="DejaVu Sans Mono",
         )
     except ValueError as error:
-        if "limit" in str(error):  # on nodes, which elements that use each other reach quickly
-            raise Rejected(FailureCode.UNSAFE_SVG, "The SVG expands to more elements than can be drawn.") from error
+        if "nodes limit" in str(error):  # elements that use each other reach it quickly
+            raise Rejected(
+                FailureCode.TOO_MANY_ELEMENTS,
+                f"The SVG has more than {_MAX_DRAWN:,} elements when it is drawn; at most {_MAX_DRAWN:,} are allowed.",
+            ) from error
         raise Rejected(FailureCode.CORRUPT_IMAGE, "The SVG cannot be drawn.") from error
     except BaseException as error:
         # How a panic in Rust arrives, by a class that cannot be imported: numbers that resvg had not thought of. It has
@@ -150,12 +150,9 @@ class _Cleaner(XMLGenerator):
         """Drop it: all that one could do is to name a style sheet."""
 
     def _bound_structure(self) -> None:
-        if self._elements > self._limits.max_svg_elements:
-            most = f"{self._limits.max_svg_elements:,}"
-            raise Rejected(FailureCode.UNSAFE_SVG, f"The SVG has more than the {most} elements that are allowed.")
-        if self._depth > self._limits.max_svg_depth:
-            most = f"{self._limits.max_svg_depth:,}"
-            raise Rejected(FailureCode.UNSAFE_SVG, f"The SVG is nested deeper than the {most} levels that are allowed.")
+        """Raise Rejected as soon as there is too much; how much would have followed is not found out."""
+        self._limits.hold("max_svg_elements", self._elements, "The SVG has {} elements or more")
+        self._limits.hold("max_svg_depth", self._depth, "The SVG is nested {} levels deep or more")
 
     def _clean_attribute(self, name: str, value: str) -> str | None:
         """What is left of an attribute's value; None if nothing."""
@@ -178,12 +175,7 @@ class _Cleaner(XMLGenerator):
         except binascii.Error:
             return None
         self._embedded_pixels += self._count_pixels(image)
-        if self._embedded_pixels > self._limits.max_pixels:
-            raise Rejected(
-                FailureCode.TOO_MANY_PIXELS,
-                f"The SVG embeds images of {self._embedded_pixels:,} pixels; at most {self._limits.max_pixels:,} "
-                "are allowed.",
-            )
+        self._limits.hold("max_pixels", self._embedded_pixels, "The SVG embeds images of {} pixels or more")
         return match.group().strip() + base64.b64encode(image).decode()
 
 

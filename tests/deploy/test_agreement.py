@@ -14,9 +14,8 @@ import yaml
 from deploy.cluster import FUNCTIONS, OVERLAYS, ROOT, Object, of_kind, overlay, pods, services
 from pydantic import TypeAdapter
 
-from infra import edge, postman
+from infra import edge, limits, postman
 from shared_lib import events, openapi, settings
-from shared_lib.pipeline import Limits
 
 SCHEMAS = Path(__file__).parent / "schemas"
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
@@ -171,6 +170,10 @@ def test_the_settings_in_the_base_are_the_defaults(monkeypatch: pytest.MonkeyPat
     assert settings.load.__wrapped__() == by_default
 
 
+def test_the_table_of_limits_is_as_the_model_would_write_it() -> None:
+    assert limits.TABLE.read_text() == limits.generate(), "run `make contracts`"
+
+
 # Deliveries
 
 
@@ -180,7 +183,7 @@ def test_timeouts_nest(name: str) -> None:
     functions = services(overlay(name))
     for source in of_kind(overlay(name), "KafkaSource").values():
         patience = DURATION.validate_python(source["spec"]["delivery"]["timeout"]).total_seconds()
-        assert Limits().wall_seconds < patience
+        assert float(environment_of(name)["LIMITS_WALL_SECONDS"]) < patience
         for sink in _sinks(source):
             assert patience < functions[sink["ref"]["name"]]["spec"]["template"]["spec"]["timeoutSeconds"] <= 600
 

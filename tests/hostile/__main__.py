@@ -133,10 +133,8 @@ def main() -> None:
     }
     box.close()
     complaints = [f"missing: {each}" for each in missing]
-    for verdict in UNEXPLAINED & {verdict for part in found.values() for verdict in part.values()}:
-        complaints.append(
-            f"{verdict}: " + ", ".join(n for part in found.values() for n, v in part.items() if v == verdict)
-        )
+    for part in found.values():
+        complaints += [f"{verdict}: {name}" for name, verdict in part.items() if verdict in UNEXPLAINED]
     if not options.no_service:
         complaints += check_service(files | traps, found["corpus"] | found["bombs"])
     complaints += bless(found, missing) if options.bless else compare(found)
@@ -150,10 +148,8 @@ def check_service(files: Mapping[str, bytes], expected: Verdicts) -> list[str]:
     random.Random(4).shuffle(order)
     began = time.monotonic()
     found, seen = processor.process({name: files[name] for name in order})
-    seconds = time.monotonic() - began
-    print(
-        f"Service: {len(found):,} images in {seconds:.0f} s, {len(seen.workers[0])} processes, {seen.health.total()} looks"
-    )
+    looks = f"{seen.health.total()} looks at {len(seen.workers[0])} processes"
+    print(f"Service: {len(found):,} images in {time.monotonic() - began:.0f} s, {looks}")
     for part in ("processor", "decoders"):
         start, end = seen.compare_memory(part)
         print(f"  memory of the {part}: {start:.0f} MiB after warming up, {end:.0f} MiB at the end")

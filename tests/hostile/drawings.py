@@ -4,7 +4,7 @@ import base64
 import gzip
 
 from hostile.bombs import one_bit
-from pipeline.pictures import sample
+from pipeline.pictures import ENDLESS, sample
 
 NAMESPACES = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
 
@@ -17,13 +17,6 @@ def data_uri(data: bytes, media_type: str = "image/png") -> str:
     return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
 
 
-# Spins for minutes: noise of a hundred million octaves.
-ENDLESS = svg(
-    '<filter id="f"><feTurbulence numOctaves="100000000" baseFrequency="0.05"/></filter>'
-    '<rect width="9000" height="9000" filter="url(#f)"/>',
-    'width="9000" height="9000"',
-)
-
 ENTITIES = {
     "entity": '<!DOCTYPE svg [<!ENTITY a "b">]>',
     "entity of a file": '<!DOCTYPE svg [<!ENTITY a SYSTEM "file:///etc/passwd">]>',
@@ -33,12 +26,9 @@ ENTITIES = {
     + '<!ENTITY a "&l12;">]>',
 }
 
-TOO_MANY_ELEMENTS = {
-    "deep": "<g>" * 5_000 + "</g>" * 5_000,
-    "many": "<g/>" * 100_001,
-    "use of use of use": '<g id="a0"><path d="M0 0h1"/></g>'
-    + "".join(f'<g id="a{n + 1}">' + f'<use href="#a{n}"/>' * 10 + "</g>" for n in range(10)),
-}
+USE_OF_USE = '<g id="a0"><path d="M0 0h1"/></g>' + "".join(
+    f'<g id="a{n + 1}">' + f'<use href="#a{n}"/>' * 10 + "</g>" for n in range(10)
+)
 
 
 def _nest(tag: str, refer: str, levels: int, each: int) -> str:
@@ -58,8 +48,10 @@ def make_all() -> dict[str, bytes]:
     filtered = '<rect width="4000" height="4000" filter="url(#f)"/>'
     wide = 'width="4000" height="4000"'
     made = {name: svg("<text>&a;</text>", prologue=prologue) for name, prologue in ENTITIES.items()}
-    made |= {f"elements: {name}": svg(content) for name, content in TOO_MANY_ELEMENTS.items()}
     return made | {
+        "elements in elements": svg("<g>" * 5_000 + "</g>" * 5_000),
+        "elements without end": svg("<g/>" * 100_001),
+        "use of use of use": svg(USE_OF_USE),
         "use of itself": svg('<g id="a"><use href="#a"/></g>'),
         "use of each other": svg('<g id="a"><use href="#b"/></g><g id="b"><use href="#a"/></g><use href="#a"/>'),
         "pattern of patterns": svg(_nest("pattern", "fill", 12, 8)),

@@ -9,11 +9,43 @@ import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Literal
+from typing import Literal, NamedTuple
 
 _PNG = b"\x89PNG\r\n\x1a\n"
+
+
+class _Form(NamedTuple):
+    """How a format is made of pieces, each of which tells its own length."""
+
+    start: int | None
+    """Of the first piece; None where it has to be looked up."""
+    length_at: int
+    """In a piece."""
+    length_size: int
+    order: Literal["big", "little"]
+    beside: int = 0
+    """Bytes of a piece that its length does not count."""
+    starts_with: bytes = b""
+
+    def read_length(self, piece: bytes) -> int:
+        return int.from_bytes(piece[self.length_at : self.length_at + self.length_size], self.order)
+
+
+_FORMS = {
+    rb"\x89PNG\r\n\x1a\n": _Form(8, 0, 4, "big", beside=12),
+    rb"RIFF": _Form(12, 4, 4, "little", beside=8),
+    rb"....ftyp": _Form(0, 0, 4, "big"),
+    # Up to the first scan: after it there are no lengths to follow, so the rest is one piece.
+    rb"\xff\xd8": _Form(2, 2, 2, "big", beside=2, starts_with=b"\xff"),
+    # Of a tag it is the number of values.
+    rb"II\*\0": _Form(None, 4, 4, "little"),
+    rb"MM\0\*": _Form(None, 4, 4, "big"),
+}
+
 _NUMBERS = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 """At which counters overflow or signs change."""
+
+_ORDERS: tuple[Literal["big", "little"], ...] = ("big", "little")
 
 _TEXT_NUMBER = re.compile(rb"-?\d+(\.\d+)?")
 _TEXT_NUMBERS = (b"0", b"-1", b"1e9", b"1e-9", b"1e39", b"NaN", b"99999", b"1%", b"")
@@ -37,15 +69,14 @@ def _flip_bits(data: bytes, chance: random.Random) -> bytes:
 
 
 def _write_number(data: bytes, chance: random.Random) -> bytes:
-    size = chance.choice((1, 2, 4))
+    size, order = chance.choice((1, 2, 4)), chance.choice(_ORDERS)
     at = _somewhere(data, chance)
-    number = chance.choice(_NUMBERS) & (1 << 8 * size) - 1
-    return data[:at] + number.to_bytes(size, chance.choice(("big", "little"))) + data[at + size :]
+    return data[:at] + _pack(chance.choice(_NUMBERS), size, order) + data[at + size :]
 
 
 def _write_text_number(data: bytes, chance: random.Random) -> bytes:
     numbers = list(_TEXT_NUMBER.finditer(data[:100_000]))
-    if not numbers or not data.lstrip()[:1] == b"<":
+    if not numbers or not data.lstrip().startswith(b"<"):
         return _write_number(data, chance)
     number = chance.choice(numbers)
     return data[: number.start()] + chance.choice(_TEXT_NUMBERS) + data[number.end() :]
@@ -88,17 +119,20 @@ def _multiply_piece(data: bytes, chance: random.Random) -> bytes:
 
 def _lie_about_length(data: bytes, chance: random.Random) -> bytes:
     """Change the length that one piece gives of itself, by a little or altogether."""
-    pieces = split(data)
-    form = _form_of(data)
+    form, pieces = _form_of(data), split(data)
     if form is None or len(pieces) < 2:
         return _write_number(data, chance)
-    at, size, order = form
     chosen = chance.randrange(1, len(pieces))
-    piece = pieces[chosen]
-    length = int.from_bytes(piece[at : at + size], order)
-    length = chance.choice((length + 1, length - 1, length * 2, chance.choice(_NUMBERS))) & (1 << 8 * size) - 1
-    pieces[chosen] = piece[:at] + length.to_bytes(size, order) + piece[at + size :]
+    piece, end = pieces[chosen], form.length_at + form.length_size
+    length = form.read_length(piece)
+    length = chance.choice((length + 1, length - 1, length * 2, chance.choice(_NUMBERS)))
+    pieces[chosen] = piece[: form.length_at] + _pack(length, form.length_size, form.order) + piece[end:]
     return b"".join(pieces)
+
+
+def _pack(number: int, size: int, order: Literal["big", "little"]) -> bytes:
+    """A number in so many bytes, whatever is lost of it."""
+    return (number & (1 << 8 * size) - 1).to_bytes(size, order)
 
 
 _CHANGES: tuple[Callable[[bytes, random.Random], bytes], ...] = (
@@ -126,44 +160,29 @@ def split(data: bytes) -> list[bytes]:
 
 
 def _find_joints(data: bytes) -> Iterator[int]:
-    if data.startswith(_PNG):
-        return _walk(data, 8, lambda at: 12 + int.from_bytes(data[at : at + 4], "big"))
-    if data.startswith(b"RIFF"):
-        return _walk(data, 12, lambda at: 8 + (int.from_bytes(data[at + 4 : at + 8], "little") + 1) // 2 * 2)
-    if data[4:8] == b"ftyp":
-        return _walk(data, 0, lambda at: max(8, int.from_bytes(data[at : at + 4], "big")))
-    if data.startswith(b"\xff\xd8"):
-        # Only marker segments: after the first scan there are no lengths to follow, so it ends as one piece.
-        return _walk(data, 2, lambda at: 2 + int.from_bytes(data[at + 2 : at + 4], "big"), while_at=b"\xff")
-    if data.startswith((b"II*\0", b"MM\0*")):
-        order = "<" if data.startswith(b"II") else ">"
-        if len(data) < 8 or (directory := struct.unpack(f"{order}I", data[4:8])[0]) + 2 > len(data):
-            return iter(())
-        (count,) = struct.unpack_from(f"{order}H", data, directory)
-        return iter(range(directory + 2, directory + 3 + 12 * count, 12))
-    if data.lstrip()[:1] == b"<":
-        return (tag.start() for tag in re.finditer(rb"<", data))
-    return iter(())
+    form = _form_of(data)
+    if form is None:
+        return (tag.start() for tag in re.finditer(rb"<", data) if data.lstrip().startswith(b"<"))
+    return _find_tags(data, form) if form.start is None else _walk(data, form, form.start)
 
 
-def _walk(data: bytes, start: int, size_at: Callable[[int], int], while_at: bytes = b"") -> Iterator[int]:
+def _walk(data: bytes, form: _Form, start: int) -> Iterator[int]:
     at = start
-    while at < len(data) and data.startswith(while_at, at):
+    while at < len(data) and data.startswith(form.starts_with, at):
         yield at
-        at += size_at(at)
+        at += max(2, form.beside + form.read_length(data[at:]))
+        at += at % 2 * (form.order == "little")  # RIFF's chunks are padded
 
 
-def _form_of(data: bytes) -> tuple[int, int, Literal["big", "little"]] | None:
-    """Where in a piece its length is: offset and size, bytes, and their order."""
-    if data.startswith(_PNG) or data[4:8] == b"ftyp":
-        return 0, 4, "big"
-    if data.startswith(b"RIFF"):
-        return 4, 4, "little"
-    if data.startswith(b"\xff\xd8"):
-        return 2, 2, "big"
-    if data.startswith((b"II*\0", b"MM\0*")):  # of a tag: how many values it has
-        return 4, 4, "little" if data.startswith(b"II") else "big"
-    return None
+def _find_tags(data: bytes, form: _Form) -> Iterator[int]:
+    """Where the tags of a TIFF's first directory are."""
+    directory = int.from_bytes(data[4:8], form.order)
+    count = int.from_bytes(data[directory : directory + 2], form.order)
+    return iter(range(directory + 2, directory + 3 + 12 * count, 12))
+
+
+def _form_of(data: bytes) -> _Form | None:
+    return next((form for magic, form in _FORMS.items() if re.match(magic, data, re.DOTALL)), None)
 
 
 def _mend_checksums(data: bytes) -> bytes:

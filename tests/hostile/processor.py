@@ -62,6 +62,9 @@ class Watch:
         answer = requests.get(self.platform.url + path, timeout=30)
         return int(answer.headers["X-Total-Count"])
 
+    def await_ended(self, count: int) -> None:
+        wait_for(self.count_ended, lambda ended: ended >= count, _PATIENCE)
+
     def list_complaints(self) -> list[str]:
         """What should not have been seen."""
         complaints = []
@@ -110,7 +113,7 @@ def process(files: Mapping[str, bytes]) -> tuple[Verdicts, Watch]:
         try:
             with watch(platform) as seen:
                 names = _put_all(files, seen)
-                wait_for(seen.count_ended, lambda ended: ended == len(files), _PATIENCE)
+                seen.await_ended(len(files))
             return {names[uuid]: verdict for uuid, verdict in _list_verdicts(platform)}, seen
         finally:
             platform.stop()
@@ -127,14 +130,12 @@ def _put_all(files: Mapping[str, bytes], seen: Watch) -> dict[str, str]:
         session.put(ticket["presignedUrl"], data=files[name], timeout=60).raise_for_status()
         return ticket["uuid"], name
 
-    names: dict[str, str] = {}
-    waiting = list(files)
+    names, uuids = list(files), dict[str, str]()
     with ThreadPoolExecutor(_CLIENTS) as clients:
-        while waiting:
-            some, waiting = waiting[:100], waiting[100:]
-            names |= clients.map(put, some)
-            wait_for(seen.count_ended, lambda ended: ended > len(names) - _AHEAD, _PATIENCE)
-    return names
+        for at in range(0, len(names), 100):
+            seen.await_ended(at - _AHEAD)
+            uuids |= dict(clients.map(put, names[at : at + 100]))
+    return uuids
 
 
 def _list_verdicts(platform: Platform) -> Iterator[tuple[str, str]]:

@@ -20,8 +20,9 @@ Verdicts = dict[str, str]
 
 
 def judge(box: DecoderBox, data: bytes, recipe: Recipe = THUMBNAIL) -> str:
+    """Render as the processor does a new image."""
     try:
-        box.render(data, [recipe])
+        box.render(data, [recipe], learn=True)
     except (Rejected, DecoderCrashed) as error:
         return error.code
     return ACCEPTED

@@ -11,6 +11,13 @@ SVG = (
     b'<svg xmlns="http://www.w3.org/2000/svg" width="60" height="40"><circle cx="30" cy="20" r="18" fill="#c33"/></svg>'
 )
 
+# Spins for minutes: noise of a hundred million octaves.
+ENDLESS = (
+    b'<svg xmlns="http://www.w3.org/2000/svg" width="9000" height="9000"><filter id="f">'
+    b'<feTurbulence numOctaves="100000000" baseFrequency="0.05"/></filter>'
+    b'<rect width="9000" height="9000" filter="url(#f)"/></svg>'
+)
+
 # By the names that Format gives them; lossless where the format can be.
 SUFFIXES = {
     "jpeg": ".jpg[Q=90]",
@@ -23,7 +30,8 @@ SUFFIXES = {
 RASTER_FORMATS = list(SUFFIXES)
 FORMATS = [*RASTER_FORMATS, "svg"]
 
-DELAYS = [50, 100, 150, 200, 40]  # of an animation's frames, ms
+DELAYS = [50, 100, 150, 200, 40]
+"""Of an animation's frames, ms; from the sixth on again."""
 
 
 def photograph(width: int = 600) -> pyvips.Image:

@@ -1,5 +1,7 @@
 """Animations: kept through every operation, within limits, when asked for; else their first frame."""
 
+import re
+import struct
 from typing import Any
 
 import pytest
@@ -7,7 +9,6 @@ import pyvips
 from pipeline.pictures import DELAYS, animation, colour_at, decode, encode, photograph
 from pydantic import ValidationError
 
-from shared_lib.errors import FailureCode, Rejected
 from shared_lib.pipeline import THUMBNAIL, DecoderBox, Limits, Recipe, Rendition
 
 
@@ -70,27 +71,46 @@ def test_pages_are_not_frames(box: DecoderBox) -> None:
     assert decode(keep(box, animation(".tif")).data).height == 40
 
 
-def test_too_many_frames_are_refused_with_the_numbers() -> None:
-    box = DecoderBox(Limits(max_frames=4), children=1)
+def long_gif(frames: int, side: int) -> bytes:
+    """The second and the third frame of an animation, over and over."""
+    data = animation(".gif", frames=3, width=side, height=side)
+    second = frame_starts(data)[1]
+    return data[:second] + data[second:-1] * ((frames - 1) // 2) + data[-1:]
 
-    with pytest.raises(Rejected) as refusal:
-        keep(box, animation(".gif"))
-    box.close()
 
-    assert refusal.value.failure is FailureCode.TOO_MANY_PIXELS
-    assert refusal.value.public == (
-        "The animation has 5 frames of 60 x 40 = 12,000 pixels; at most 4 frames are allowed, and 100,000,000 pixels "
-        "together."
+def frame_starts(gif: bytes | bytearray) -> list[int]:
+    """Where each frame's graphic control extension is, with the image descriptor behind it."""
+    return [at.start() for at in re.finditer(rb"\x21\xf9\x04....\0\x2c", gif, re.DOTALL)]
+
+
+def test_the_frames_of_an_animation_that_is_not_kept_cost_nothing() -> None:
+    """Decoded, they would take 1.2 GB."""
+    data = long_gif(frames=10_001, side=200)
+    assert len(frame_starts(data)) == 10_001
+    box = DecoderBox(
+        Limits(max_frames=4, max_animation_pixels=1_000, memory_bytes=256 << 20, cpu_seconds=2), children=1
     )
 
-
-def test_frames_are_counted_together() -> None:
-    box = DecoderBox(Limits(max_pixels=11_000), children=1)
-
-    assert box.render(animation(".webp"), [THUMBNAIL]).width == 60
-    with pytest.raises(Rejected, match="12,000 pixels"):
-        keep(box, animation(".webp"))
+    assert box.render(data, [THUMBNAIL]).width == 200
     box.close()
+
+
+def test_the_sides_of_a_rendition_are_those_of_a_frame(box: DecoderBox) -> None:
+    made = keep(box, long_gif(frames=101, side=100))
+
+    assert (made.width, made.height) == (100, 100)
+    assert frames_of(made.data).height == 10_100
+
+
+@pytest.mark.parametrize(("left", "width", "height"), [(0, 60_000, 60_000), (0, 100, 90), (50, 60, 40)])
+def test_a_frame_beyond_the_canvas_is_cut_to_it(box: DecoderBox, left: int, width: int, height: int) -> None:
+    data = bytearray(animation(".gif"))
+    second = frame_starts(data)[1]
+    data[second + 9 : second + 17] = struct.pack("<HHHH", left, 0, width, height)
+
+    made = keep(box, bytes(data))
+
+    assert (made.width, made.height, frames_of(made.data).get("n-pages")) == (60, 40, 5)
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import pyvips
 from pipeline.pictures import decode, encode, photograph, plain
 from pydantic import ValidationError
 
-from shared_lib.errors import FailureCode, Rejected
-from shared_lib.pipeline import THUMBNAIL, DecoderBox, Limits, Recipe, Rendition
+from shared_lib.errors import Rejected
+from shared_lib.pipeline import THUMBNAIL, DecoderBox, Recipe, Rendition
 from shared_lib.pipeline.formats import Format, sniff
 from shared_lib.pipeline.recipe import PRESETS
 
@@ -76,16 +76,6 @@ def test_enough_room_leaves_quality_as_it_was(box: DecoderBox) -> None:
     usual = rendition(box, photograph(), format="jpeg")
 
     assert rendition(box, photograph(), format="jpeg", maxBytes=1_000_000).data == usual.data
-
-
-def test_renditions_that_are_too_much_together_are_refused_with_the_numbers() -> None:
-    box = DecoderBox(Limits(max_output_bytes=10_000), children=1)
-
-    with pytest.raises(Rejected, match=r"have [0-9,]+ bytes together; at most 10,000 are allowed") as refusal:
-        rendition(box, photograph(), format="png")
-    box.close()
-
-    assert refusal.value.failure is FailureCode.FILE_TOO_LARGE
 
 
 def test_a_recipe_that_asks_too_much_costs_the_others_nothing(box: DecoderBox) -> None:

@@ -41,7 +41,7 @@ def test_twenty_deliveries_at_once_are_one_processing(
     assert 200 in answers
     assert (rt.images.get(uuid).status, rt.images.get(uuid).attempts) == (Status.SUCCEEDED, 1)
     assert outcomes(uuid) == ["succeeded"]
-    assert len(list(rt.gallery.walk(f"{uuid}/"))) == 2
+    assert len(list(rt.gallery.walk(f"{uuid}/"))) == 1
     assert rt.inbox.look(str(uuid)) is None
 
 
@@ -128,7 +128,7 @@ def test_a_worker_that_outlives_its_lease_changes_nothing(
             assert fresh
             with pytest.raises(Superseded):
                 stale.fail(REFUSAL)
-            rt.workflow.publish(fresh, make_photo(), rt.box.render(make_photo(), [THUMBNAIL]))
+            rt.rendering.publish(fresh, make_photo(), rt.box.render(make_photo(), [THUMBNAIL]))
         with pytest.raises(Superseded):
             stale.fail(REFUSAL)
 
@@ -192,8 +192,8 @@ def test_deleting_while_it_is_processed_leaves_nothing(
         assert claim
         assert api("DELETE", f"/images/{uuid}").status_code == 200
         assert api("GET", f"/images/{uuid}").status_code == 404
-        rt.workflow.publish(claim, make_photo(), rt.box.render(make_photo(), [THUMBNAIL]))
-    assert list(rt.gallery.walk(f"{uuid}/"))
+        rt.gallery.put(f"{uuid}/0/0.jpg", make_photo(), "image/jpeg")
+        rt.rendering.publish(claim, make_photo(), rt.box.render(make_photo(), [THUMBNAIL]))
 
     assert deliver("process_image", REQUESTED, {"uuid": str(uuid)}) == 200
 

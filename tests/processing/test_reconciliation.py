@@ -134,7 +134,7 @@ def test_what_a_deletion_could_not_remove_is_removed(
     uuid = wait_in_inbox(make_photo())
     with rt.images.claim(uuid) as claim:
         assert claim
-        rt.workflow.publish(claim, make_photo(), rt.box.render(make_photo(), [THUMBNAIL]))
+        rt.rendering.publish(claim, make_photo(), rt.box.render(make_photo(), [THUMBNAIL]))
     rt.images.delete(uuid)
     assert list(rt.gallery.walk(f"{uuid}/"))
 
@@ -152,7 +152,7 @@ def test_leftovers_in_the_inbox_go(rt: Runtime, tick: Callable[..., None], wait_
     succeeded, failed = wait_in_inbox(make_photo()), wait_in_inbox(b"broken")
     with rt.images.claim(succeeded) as claim:
         assert claim
-        rt.workflow.publish(claim, make_photo(), rt.box.render(make_photo(), [THUMBNAIL]))
+        rt.rendering.publish(claim, make_photo(), rt.box.render(make_photo(), [THUMBNAIL]))
     rt.images.fail(failed, FailureCode.CORRUPT_IMAGE, "for the test")
 
     tick()
@@ -266,14 +266,16 @@ def test_comparing_everything_reports_what_is_gone(rt: Runtime, wait_in_inbox: W
 def test_comparing_everything_removes_what_no_row_names_nor_will(rt: Runtime, wait_in_inbox: WaitInInbox) -> None:
     ended, under_way = publish(rt, wait_in_inbox), wait_in_inbox()
     named = {each.key for each in rt.gallery.walk(f"{ended}/")}
+    rt.gallery.put(stray := f"originals/{uuid4()}.jpg", make_photo(), "image/jpeg")
     for uuid in (ended, under_way, uuid4()):
-        rt.gallery.put(f"{uuid}/0/original.jpg", make_photo(), "image/jpeg")
+        rt.gallery.put(f"{uuid}/0/0.jpg", make_photo(), "image/jpeg")
 
     assert "orphan_removed" not in rt.reconciliation.run(everything=True), "they may be a running worker's"
-    assert replace(rt.reconciliation, settling=timedelta(0)).run(everything=True)["orphan_removed"] >= 2
+    assert replace(rt.reconciliation, settling=timedelta(0)).run(everything=True)["orphan_removed"] >= 3
 
     assert {each.key for each in rt.gallery.walk(f"{ended}/")} == named
-    assert [each.key for each in rt.gallery.walk(f"{under_way}/")] == [f"{under_way}/0/original.jpg"]
+    assert rt.gallery.look(stray) is None
+    assert [each.key for each in rt.gallery.walk(f"{under_way}/")] == [f"{under_way}/0/0.jpg"]
 
 
 def is_announced(rt: Runtime, uuid: UUID) -> bool:
@@ -285,5 +287,5 @@ def publish(rt: Runtime, wait_in_inbox: WaitInInbox) -> UUID:
     uuid = wait_in_inbox(make_photo())
     with rt.images.claim(uuid) as claim:
         assert claim
-        rt.workflow.publish(claim, make_photo(), rt.box.render(make_photo(), [THUMBNAIL]))
+        rt.rendering.publish(claim, make_photo(), rt.box.render(make_photo(), [THUMBNAIL]))
     return uuid

@@ -7,13 +7,13 @@ from uuid import UUID
 import pyvips
 
 from shared_lib.errors import FailureCode, Rejected
+from shared_lib.limits import Limits
 from shared_lib.pipeline import operations as op
 from shared_lib.pipeline.bounds import Unfit
 from shared_lib.pipeline.colour import to_srgb
 from shared_lib.pipeline.decode import Source, Way, cheapest_scale, complaints_of, decode, inspect, is_only_untidy
 from shared_lib.pipeline.effects import lettering
 from shared_lib.pipeline.effects.geometry import resample
-from shared_lib.pipeline.limits import Limits
 from shared_lib.pipeline.recipe import Recipe
 
 _Stamped = tuple[op.Watermark | op.TextWatermark, int, tuple[int, int]]
@@ -74,11 +74,7 @@ def _refused(image: UUID, reason: Rejected) -> Unfit:
 
 def _bound_together(sources: list[Source], limits: Limits) -> None:
     pixels = sum(source.width * source.height for source in sources)
-    if pixels > limits.max_pixels:
-        raise Unfit(
-            FailureCode.TOO_MANY_PIXELS,
-            f"The image and its watermarks have {pixels:,} pixels together; at most {limits.max_pixels:,} are allowed.",
-        )
+    limits.hold("max_pixels", pixels, "The image and its watermarks have {} pixels together", Unfit)
 
 
 def _decode(source: Source, size: tuple[int, int]) -> pyvips.Image:

@@ -1,0 +1,169 @@
+"""Each limit, lowered until an ordinary image is beyond it: refused with its own code and with both numbers."""
+
+import struct
+import zlib
+from typing import Any
+
+import pytest
+import pyvips
+from pipeline.pictures import ENDLESS, SVG, animation, encode, photograph, plain
+
+from shared_lib.errors import FailureCode, Rejected
+from shared_lib.pipeline import DecoderBox, Limits, Recipe
+
+MANY_BANDS = pyvips.Image.black(10, 10, bands=9).copy(interpretation="multiband")
+KEPT = {"output": {"animation": "keep"}}
+
+
+def refusal_of(limits: dict[str, Any], data: bytes, recipe: dict[str, Any]) -> Rejected:
+    box = DecoderBox(Limits.model_validate(limits), children=1)
+    try:
+        with pytest.raises(Rejected) as refusal:
+            box.render(data, [Recipe.model_validate({"name": "x"} | recipe)]).get("x")
+    finally:
+        box.close()
+    return refusal.value
+
+
+def with_comments(comment: bytes, times: int) -> bytes:
+    """A PNG with compressed texts (zTXt)."""
+    png: bytes = plain(8, 8, 1, 2, 3).pngsave_buffer(keep="none")
+    chunk = _chunk(b"zTXt", b"Comment\0\0" + zlib.compress(comment, 9))
+    return png[:33] + chunk * times + png[33:]  # after IHDR
+
+
+def _chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+CASES: dict[str, tuple[dict[str, Any], bytes, dict[str, Any], str]] = {
+    "max_bytes": ({"max_bytes": 99}, SVG, {}, "The file has 113 bytes; at most 99 are allowed."),
+    "max_pixels": (
+        {"max_pixels": 2_000},
+        SVG,
+        {},
+        "The image has 60 x 40 = 2,400 pixels; at most 2,000 are allowed.",
+    ),
+    "max_side": (
+        {"max_side": 1_000},
+        encode(plain(20, 1_001, 1), "png"),
+        {},
+        "The image is 1,001 px high; at most 1,000 are allowed.",
+    ),
+    "max_channels": (
+        {},
+        MANY_BANDS.tiffsave_buffer(),
+        {},
+        "The image has 9 channels; at most 5 are allowed.",
+    ),
+    "max_bits": (
+        {},
+        plain(9, 9, 1).cast("float").tiffsave_buffer(),
+        {},
+        "The image has 32 bits a channel; at most 16 are allowed.",
+    ),
+    "max_metadata_bytes": (
+        {"max_metadata_bytes": 5_000},
+        with_comments(b"a" * 1_667, 3),
+        {},
+        "The image carries 5,001 bytes of metadata; at most 5,000 are allowed.",
+    ),
+    "max_frames": ({"max_frames": 4}, animation(".gif"), KEPT, "The animation has 5 frames; at most 4 are allowed."),
+    "max_animation_pixels": (
+        {"max_animation_pixels": 11_000},
+        animation(".webp"),
+        KEPT,
+        "The animation has 5 x 60 x 40 = 12,000 pixels in all frames; at most 11,000 are allowed.",
+    ),
+    "max_svg_bytes": ({"max_svg_bytes": 99}, SVG, {}, "The SVG has 113 bytes; at most 99 are allowed."),
+    "max_svg_elements": (
+        {"max_svg_elements": 3},
+        b"<svg><g/><g/><g/><g/></svg>",
+        {},
+        "The SVG has 4 elements or more; at most 3 are allowed.",
+    ),
+    "max_svg_depth": (
+        {"max_svg_depth": 3},
+        b"<svg><g><g><g><g/></g></g></g></svg>",
+        {},
+        "The SVG is nested 4 levels deep or more; at most 3 are allowed.",
+    ),
+    "max_output_pixels": (
+        {"max_output_pixels": 9_999},
+        SVG,
+        {"operations": [{"kind": "resize", "width": 100, "height": 100}]},
+        "The rendition would have 100 x 100 = 10,000 pixels; at most 9,999 are allowed.",
+    ),
+    "max_output_side": (
+        {"max_output_side": 1_000},
+        SVG,
+        {"operations": [{"kind": "resize", "width": 1_001, "height": 10}]},
+        "The rendition would be 1,001 px wide; at most 1,000 are allowed.",
+    ),
+    "memory_bytes": (
+        {"memory_bytes": 200 << 20},
+        plain(6_000, 6_000, 10, 200, 90).pngsave_buffer(interlace=True),
+        {"operations": [{"kind": "resize", "width": 4_400, "height": 4_400}]},
+        "The image needs more than 200 MiB of memory; at most 200 are allowed.",
+    ),
+    "wall_seconds": (
+        {"wall_seconds": 2, "cpu_seconds": 2},
+        ENDLESS,
+        {},
+        "The image was not done after 2 s; at most 2 are allowed.",
+    ),
+    "cpu_seconds": (
+        {"cpu_seconds": 1},
+        ENDLESS,
+        {},
+        "The image was not done after 1 s of processor time; at most 1 are allowed.",
+    ),
+}
+
+
+@pytest.mark.parametrize("limit", CASES)
+def test_an_image_beyond_a_limit_is_refused_with_its_code_and_both_numbers(limit: str) -> None:
+    limits, data, recipe, sentence = CASES[limit]
+
+    refusal = refusal_of(limits, data, recipe)
+
+    assert refusal.public == sentence
+    assert refusal.failure is Limits.code_of(limit)
+
+
+def test_renditions_beyond_their_bytes_are_refused_with_both_numbers(box: DecoderBox) -> None:
+    recipe = {"output": {"format": "png"}}
+    [made] = box.render(encode(photograph(), "jpeg"), [Recipe.model_validate({"name": "x"} | recipe)]).renditions
+
+    refusal = refusal_of({"max_output_bytes": 10_000}, encode(photograph(), "jpeg"), recipe)
+
+    assert refusal.public == f"The renditions have {len(made.data):,} bytes together; at most 10,000 are allowed."
+    assert refusal.failure is FailureCode.OUTPUT_TOO_MANY_BYTES
+
+
+def test_every_limit_with_a_code_is_tried_here() -> None:
+    assert CASES.keys() | {"max_output_bytes"} == {name for name in Limits.model_fields if Limits.code_of(name)}
+
+
+@pytest.mark.parametrize("name", ["jpeg", "png", "webp", "avif", "tiff"])
+def test_a_colour_profile_counts_as_metadata_in_every_format(box: DecoderBox, name: str) -> None:
+    data = encode(photograph(40).icc_transform("p3", input_profile="srgb"), name)
+
+    assert box.render(data, [Recipe(name="x")]).width == 40
+    assert refusal_of({"max_metadata_bytes": 400}, data, {}).failure is FailureCode.METADATA_TOO_LARGE
+
+
+@pytest.mark.parametrize(
+    ("times", "code"), [(2, FailureCode.METADATA_TOO_LARGE), (500, FailureCode.DECODER_OUT_OF_MEMORY)]
+)
+def test_text_that_unpacks_to_a_bomb_is_refused_and_harms_nobody(
+    box: DecoderBox, times: int, code: FailureCode
+) -> None:
+    """By itself libvips keeps 50 texts of 50 MB each, and skips others without a word."""
+    bomb = with_comments(b"a" * 9_000_000, times)
+
+    with pytest.raises(Rejected) as refusal:
+        box.render(bomb, [Recipe(name="x")])
+
+    assert refusal.value.failure is code
+    assert box.render(SVG, [Recipe(name="x")]).width == 60

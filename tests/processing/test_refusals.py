@@ -1,0 +1,96 @@
+"""Limits as an operator sets them: in the environment of the functions, seen by whoever uploads."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+import requests
+from service import ENVIRONMENT, Api, Platform, make_photo, start_platform
+
+from shared_lib.limits import MAX_SIDE, Limits
+
+COMPLETE = {
+    "DATABASE_URL": "postgresql://user:secret@127.0.0.1:1/db",
+    "S3_ENDPOINT_URL": "http://127.0.0.1:1",
+    "S3_ACCESS_KEY_ID": "key",
+    "S3_SECRET_ACCESS_KEY": "secret",
+    "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1",
+}
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """A service of our own, with little room."""
+    if "API_URL" in ENVIRONMENT:
+        pytest.skip("its limits are someone else's")
+    running = start_platform(
+        tmp_path_factory.mktemp("narrow"), LIMITS_MAX_SIDE="320", LIMITS_MAX_BYTES="200000", LIMITS_WALL_SECONDS="25"
+    )
+    yield running
+    assert running.stop() == 0
+
+
+@pytest.fixture(scope="module")
+def api(platform: Platform) -> Iterator[Api]:
+    with requests.Session() as session:
+        yield Api(f"{platform.url}/api/v1", session)
+
+
+def test_a_limit_from_the_environment_is_what_an_upload_meets(api: Api) -> None:
+    fitting, wide = api.upload(make_photo(320, 20)), api.upload(make_photo(321, 20))
+
+    assert api.await_end(fitting)["status"] == "succeeded"
+    assert api.await_end(wide)["error"] == {
+        "code": "side_too_long",
+        "message": "The image is 321 px wide; at most 320 are allowed.",
+    }
+
+
+def test_an_object_beyond_the_limit_is_refused_before_it_is_read(api: Api) -> None:
+    ended = api.await_end(api.upload(bytes(200_001)))
+
+    assert ended["error"] == {
+        "code": "file_too_large",
+        "message": "The file has 200,001 bytes; at most 200,000 are allowed.",
+    }
+
+
+def load_settings(**environment: str) -> str:
+    """What reading the settings ends with, in a process that is told nothing else."""
+    code = "from shared_lib import settings; print(settings.load().limits.model_dump_json())"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=COMPLETE | environment, capture_output=True, text=True, check=False
+    )
+    return (done.stdout or done.stderr).strip().splitlines()[-1]
+
+
+def test_every_limit_is_read_from_its_variable() -> None:
+    lower = {
+        name: 129 << 20 if name == "memory_bytes" else field.default / 2 if name == "wall_seconds" else 1
+        for name, field in Limits.model_fields.items()
+    }
+
+    told = load_settings(**{f"LIMITS_{name.upper()}": str(value) for name, value in lower.items()})
+
+    assert Limits.model_validate_json(told) == Limits.model_validate(lower)
+    assert Limits.model_validate_json(load_settings()) == Limits()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "complaint"),
+    [
+        ("LIMITS_MAX_PIXELS", "abc", "Input should be a valid integer, unable to parse string as an integer"),
+        ("LIMITS_MAX_FRAMES", "0", "Input should be greater than 0"),
+        ("LIMITS_MAX_OUTPUT_SIDE", str(MAX_SIDE + 1), f"Input should be less than or equal to {MAX_SIDE}"),
+        ("LIMITS_MEMORY_BYTES", "1000000", "Input should be greater than or equal to 134217728"),
+        ("LIMITS_CPU_SECONDS", "31", "must be at most LIMITS_WALL_SECONDS"),
+        ("LIMITS_WALL_SECONDS", "19", "must be at most LIMITS_WALL_SECONDS"),
+    ],
+)
+def test_a_limit_that_makes_no_sense_is_named(variable: str, value: str, complaint: str) -> None:
+    error = load_settings(**{variable: value})
+
+    named = "LIMITS_CPU_SECONDS" if "SECONDS" in variable else variable
+    assert f"{named}: " in error
+    assert complaint in error

@@ -1,0 +1,273 @@
+"""Renditions that are asked for, each made once, whatever else happens to the image."""
+
+import hashlib
+import io
+from collections.abc import Callable
+from uuid import UUID, uuid4
+
+import pytest
+from PIL import Image
+from service import Api, Deliver, make_photo, wait_for
+
+from shared_lib.errors import Conflict
+from shared_lib.events import ProcessingRequested
+from shared_lib.images import Status
+from shared_lib.pipeline import DecoderCrashed, Recipe
+from shared_lib.runtime import Runtime
+
+WaitInInbox = Callable[..., UUID]
+REQUESTED = ProcessingRequested.type
+SMALL = Recipe.model_validate({"name": "small", "operations": [{"kind": "resize", "width": 50, "height": 50}]})
+HUGE = Recipe.model_validate({"name": "huge", "operations": [{"kind": "resize", "width": 8000, "height": 8000}]})
+
+
+@pytest.fixture
+def process(deliver: Deliver) -> Callable[[UUID], int]:
+    return lambda uuid: deliver("process_image", REQUESTED, {"uuid": str(uuid)})
+
+
+@pytest.fixture
+def succeeded(wait_in_inbox: WaitInInbox, process: Callable[[UUID], int]) -> UUID:
+    uuid = wait_in_inbox(make_photo())
+    assert process(uuid) == 200
+    return uuid
+
+
+def order(rt: Runtime, uuid: UUID, *recipes: Recipe) -> bool:
+    return rt.images.request(uuid, "by-hand.jpg", None, recipes, describe=False)
+
+
+def sign(name: str, mark: UUID) -> Recipe:
+    operations = [{"kind": "watermark", "image": str(mark), "gravity": "north-west"}]
+    return Recipe.model_validate({"name": name, "operations": operations, "output": {"format": "png"}})
+
+
+def names(rt: Runtime, uuid: UUID) -> list[str]:
+    return [each.name for each in rt.images.get(uuid).renditions]
+
+
+def test_what_was_ordered_before_is_made_with_the_thumbnail(
+    rt: Runtime, wait_in_inbox: WaitInInbox, process: Callable[[UUID], int]
+) -> None:
+    uuid = wait_in_inbox(make_photo())
+    assert order(rt, uuid, SMALL)
+    assert rt.images.get(uuid).pending_renditions == ("small",)
+
+    process(uuid)
+
+    image = rt.images.get(uuid)
+    assert (names(rt, uuid), image.pending_renditions, image.attempts) == (["small", "thumbnail"], (), 1)
+
+
+def test_a_succeeded_image_stays_so_while_more_is_made_of_it(
+    rt: Runtime, succeeded: UUID, process: Callable[[UUID], int]
+) -> None:
+    before = rt.images.get(succeeded)
+    assert order(rt, succeeded, SMALL)
+    with rt.images.claim(succeeded) as claim:
+        assert claim
+        assert claim.orders == (SMALL,)
+        assert rt.images.get(succeeded).status is Status.SUCCEEDED
+        with pytest.raises(Conflict), rt.images.claim(succeeded):
+            pytest.fail("two workers hold the same image")
+        claim.withdraw()
+
+    assert process(succeeded) == 200
+
+    after = rt.images.get(succeeded)
+    assert names(rt, succeeded) == ["small", "thumbnail"]
+    assert (after.image_data, after.details, after.sha256) == (before.image_data, before.details, before.sha256)
+
+
+def test_the_same_recipe_is_no_work(rt: Runtime, succeeded: UUID, process: Callable[[UUID], int]) -> None:
+    order(rt, succeeded, SMALL)
+    process(succeeded)
+
+    alias = SMALL.model_copy(update={"name": "alias"})
+    assert not order(rt, succeeded, SMALL)
+    assert not order(rt, succeeded, alias)
+
+    with rt.images.claim(succeeded) as claim:
+        assert claim is None
+    assert names(rt, succeeded) == ["alias", "small", "thumbnail"]
+    assert len(list(rt.gallery.walk(f"{succeeded}/"))) == 2
+
+
+def test_another_recipe_takes_over_a_name_once_it_is_made(
+    rt: Runtime, succeeded: UUID, process: Callable[[UUID], int]
+) -> None:
+    order(rt, succeeded, SMALL)
+    process(succeeded)
+    smaller = Recipe.model_validate({"name": "small", "operations": [{"kind": "resize", "width": 20, "height": 20}]})
+
+    order(rt, succeeded, smaller)
+    assert [each.width for each in rt.images.get(succeeded).renditions] == [50, 100]
+    process(succeeded)
+
+    assert [each.width for each in rt.images.get(succeeded).renditions] == [20, 100]
+
+
+def test_an_order_that_comes_while_the_image_is_worked_on_is_not_lost(
+    rt: Runtime, wait_in_inbox: WaitInInbox, process: Callable[[UUID], int]
+) -> None:
+    uuid = wait_in_inbox(make_photo())
+    with rt.images.claim(uuid) as claim:
+        assert claim
+        original = rt.rendering.read_original(claim)
+        assert original
+        assert order(rt, uuid, SMALL)
+        rt.rendering.publish(claim, original, rt.rendering.render(claim, original))
+    assert names(rt, uuid) == ["thumbnail"]
+
+    overdue = wait_for(lambda: rt.reconciliation.drift.find_overdue(30), lambda found: uuid in {e.uuid for e in found})
+    assert next(each for each in overdue if each.uuid == uuid).published
+    process(uuid)
+
+    assert names(rt, uuid) == ["small", "thumbnail"]
+
+
+def test_what_cannot_be_made_is_said_and_costs_nothing_else(
+    rt: Runtime, wait_in_inbox: WaitInInbox, process: Callable[[UUID], int]
+) -> None:
+    uuid = wait_in_inbox(make_photo())
+    order(rt, uuid, HUGE, SMALL)
+
+    process(uuid)
+
+    image = rt.images.get(uuid)
+    assert (image.status, names(rt, uuid)) == (Status.SUCCEEDED, ["small", "thumbnail"])
+    (failed,) = image.failed_renditions
+    assert failed.name == "huge"
+    assert "8,000" in failed.error.message
+    with rt.images.claim(uuid) as claim:
+        assert claim is None
+
+
+def test_a_further_rendition_that_keeps_killing_its_decoder_is_given_up_alone(rt: Runtime, succeeded: UUID) -> None:
+    order(rt, succeeded, SMALL)
+    for _ in range(rt.settings.processing.max_abnormal_attempts):
+        with pytest.raises(DecoderCrashed), rt.images.claim(succeeded):
+            raise DecoderCrashed("for the test")
+
+    with rt.images.claim(succeeded) as claim:
+        assert claim is None
+
+    image = rt.images.get(succeeded)
+    assert (image.status, image.pending_renditions) == (Status.SUCCEEDED, ())
+    assert [(each.name, each.error.code) for each in image.failed_renditions] == [("small", "decoder_crashed")]
+
+
+def test_a_dead_workers_further_renditions_come_free(
+    rt: Runtime, succeeded: UUID, let_lease_run_out: Callable[[UUID], None], process: Callable[[UUID], int]
+) -> None:
+    order(rt, succeeded, SMALL)
+    with rt.images.claim(succeeded) as stale:
+        assert stale
+        let_lease_run_out(succeeded)
+        assert succeeded in {each.uuid for each in rt.reconciliation.drift.find_overdue(0.01)}
+        assert process(succeeded) == 200
+        with pytest.raises(Conflict):
+            stale.succeed(rt.box.render(make_photo(), [SMALL]), {"small": "nowhere"})
+
+    assert names(rt, succeeded) == ["small", "thumbnail"]
+
+
+def test_deleting_while_more_is_made_leaves_nothing(
+    rt: Runtime, api: Api, wait_in_inbox: WaitInInbox, process: Callable[[UUID], int]
+) -> None:
+    original = make_photo()
+    succeeded = wait_in_inbox(original)
+    process(succeeded)
+    order(rt, succeeded, SMALL)
+    with pytest.raises(Conflict), rt.images.claim(succeeded) as claim:
+        assert claim
+        assert api("DELETE", f"/images/{succeeded}").status_code == 200
+        rt.rendering.publish(claim, original, rt.rendering.render(claim, original))
+
+    process(succeeded)
+
+    assert list(rt.gallery.walk(f"{succeeded}/")) == []
+    assert rt.gallery.look(f"originals/{hashlib.sha256(original).hexdigest()}.jpg") is None
+
+
+def test_equal_images_share_their_original_and_none_takes_it_from_another(
+    rt: Runtime, api: Api, wait_in_inbox: WaitInInbox, process: Callable[[UUID], int]
+) -> None:
+    photo = make_photo()
+    key = f"originals/{hashlib.sha256(photo).hexdigest()}.jpg"
+    first, second = wait_in_inbox(photo), wait_in_inbox(photo)
+    for uuid in (first, second):
+        process(uuid)
+    stored = rt.gallery.look(key)
+
+    assert api("DELETE", f"/images/{first}").status_code == 200
+    assert rt.gallery.look(key) == stored
+    assert order(rt, second, SMALL)
+    process(second)
+    assert names(rt, second) == ["small", "thumbnail"]
+
+    assert api("DELETE", f"/images/{second}").status_code == 200
+    assert rt.gallery.look(key) is None
+
+
+def test_an_original_that_is_about_to_be_written_is_not_removed(
+    rt: Runtime, api: Api, wait_in_inbox: WaitInInbox, process: Callable[[UUID], int]
+) -> None:
+    photo = make_photo()
+    digest = hashlib.sha256(photo).hexdigest()
+    key = f"originals/{digest}.jpg"
+    first, second = wait_in_inbox(photo), wait_in_inbox(photo)
+    process(first)
+    with rt.images.claim(second) as claim:
+        assert claim
+        assert claim.name_original(key, digest, len(photo)), "it lies there already"
+        assert api("DELETE", f"/images/{first}").status_code == 200
+        assert rt.gallery.look(key), "the second is about to rely on it"
+        claim.withdraw()
+
+
+def test_an_image_is_laid_on_another(rt: Runtime, wait_in_inbox: WaitInInbox, process: Callable[[UUID], int]) -> None:
+    with io.BytesIO() as file:
+        Image.new("RGB", (40, 40), (255, 0, 0)).save(file, "PNG")
+        mark = wait_in_inbox(file.getvalue())
+    process(mark)
+    uuid = wait_in_inbox(make_photo())
+    operations = [{"kind": "watermark", "image": str(mark), "gravity": "north-west"}]
+    signed = Recipe.model_validate({"name": "signed", "operations": operations, "output": {"format": "png"}})
+    lost = signed.model_copy(
+        update={"name": "lost", "operations": (signed.operations[0].model_copy(update={"image": uuid4()}),)}
+    )
+
+    order(rt, uuid, signed, lost)
+    process(uuid)
+
+    found = rt.images.locate(uuid, "signed")
+    assert found
+    data = rt.gallery.read(found.key)
+    assert data
+    assert Image.open(io.BytesIO(data)).convert("RGB").getpixel((10, 10)) == (255, 0, 0)
+    assert [(each.name, each.error.code) for each in rt.images.get(uuid).failed_renditions] == [
+        ("lost", "watermark_missing")
+    ]
+
+
+def test_no_image_has_more_renditions_than_it_may(rt: Runtime, succeeded: UUID) -> None:
+    def many(count: int) -> list[Recipe]:
+        return [SMALL.model_copy(update={"name": f"n{number}"}) for number in range(count)]
+
+    assert order(rt, succeeded, *many(99))
+    with pytest.raises(Conflict, match="at most 100 renditions"):
+        order(rt, succeeded, *many(101))
+    assert len(rt.images.get(succeeded).pending_renditions) == 99
+
+
+def test_a_recipe_is_kept_as_it_was_asked_for(rt: Runtime, succeeded: UUID) -> None:
+    operations = [{"kind": "resize", "width": 10, "fit": "inside"}]
+    recipe = Recipe.model_validate({"name": "x", "operations": operations, "output": {"format": "webp"}})
+
+    order(rt, succeeded, recipe)
+
+    with rt.images.claim(succeeded) as claim:
+        assert claim
+        assert (claim.orders, claim.orders[0].hash) == ((recipe,), recipe.hash)
+        claim.withdraw()
