@@ -3,6 +3,7 @@
 #   test                all tests, on real services, in a few minutes
 #   test-by-address     the API's and processing's, on the services that variables name; see `make kafka`
 #   conformance         the API against its description, 2,000 cases an operation
+#   hostile             26,000 hostile files against what is recorded of them; bless=yes records anew
 #   bench               throughput with and without kills, cold starts
 #   check               lint, format, types, floors
 #   migrate             bring the database that DATABASE_URL names up to date
@@ -18,7 +19,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 help:
-	@sed -n '2,14s/^# *//p' Makefile
+	@sed -n '2,15s/^# *//p' Makefile
 
 run: $(VENV)/ready-to-run
 	@exec $(BIN)/python -m infra.local
@@ -33,6 +34,10 @@ test-by-address: $(VENV)/ready-to-test
 
 conformance: $(VENV)/ready-to-test
 	SCHEMATHESIS_EXAMPLES=2000 $(BIN)/python -m pytest tests/api/test_conformance.py
+
+# Apart from the tests: it downloads public packages, and takes a quarter of an hour.
+hostile: $(VENV)/ready-to-test
+	PYTHONPATH=tests $(BIN)/python -m hostile $(if $(bless),--bless)
 
 bench: $(VENV)/ready-to-test
 	$(BIN)/python -m benchmarks.throughput
@@ -90,4 +95,4 @@ $(VENV)/ready-to-test: tests/requirements.txt $(VENV)/ready-to-run
 		{ echo "The browser tests need Chromium: install it (Debian: sudo apt install chromium)." >&2; exit 1; }
 	@touch $@
 
-.PHONY: help run test test-by-address conformance bench check migrate migration reset kafka minio contracts clean
+.PHONY: help run test test-by-address conformance hostile bench check migrate migration reset kafka minio contracts clean

@@ -17,7 +17,7 @@ _MAX_OPEN_FILES = 64
 # Python's own modules, some of which are imported late, the system's libraries that those need, and fonts for text: in
 # SVG, and ours.
 _READABLE = [sys.prefix, sys.base_prefix, "/lib", "/lib64", "/usr/lib", "/usr/lib64"]
-_READABLE += ["/usr/share/fonts", "/usr/local/share/fonts", "/etc/fonts", str(font.FOLDER)]
+_READABLE += ["/usr/share/fonts", "/usr/local/share/fonts", str(font.FOLDER)]
 
 
 def confine(limits: Limits) -> None:

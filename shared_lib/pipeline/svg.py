@@ -85,6 +85,12 @@ def rasterise(markup: str, width: int, height: int) -> bytes:
                 f"The SVG has more than {_MAX_DRAWN:,} elements when it is drawn; at most {_MAX_DRAWN:,} are allowed.",
             ) from error
         raise Rejected(FailureCode.CORRUPT_IMAGE, "The SVG cannot be drawn.") from error
+    except BaseException as error:
+        # How a panic in Rust arrives, by a class that cannot be imported: numbers that resvg had not thought of. It has
+        # kept nothing of the drawing, so this process may go on.
+        if type(error).__name__ != "PanicException":
+            raise
+        raise Rejected(FailureCode.CORRUPT_IMAGE, "The SVG cannot be drawn.") from error
 
 
 class _Cleaner(XMLGenerator):

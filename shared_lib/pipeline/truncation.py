@@ -1,8 +1,11 @@
 """Files that end too early. Most decoders notice; these two may stop reading before the missing part would matter."""
 
+import re
+
 from shared_lib.pipeline.formats import Format
 
-_SOS, _EOI = 0xDA, b"\xff\xd9"
+_SOS, _EOI = b"\xda", b"\xff\xd9"
+_MARKER = re.compile(rb"\xff+([^\0\xff])", re.DOTALL)
 _IEND = b"IEND\xaeB`\x82"  # the chunk's name and its CRC, which never vary
 
 
@@ -17,15 +20,13 @@ def is_truncated(data: bytes, real: Format) -> bool:
 
 
 def _first_scan(data: bytes) -> int | None:
-    """Where a JPEG's first scan starts, past the segments that may hold a preview with an end of its own."""
+    """Where a JPEG's first scan starts, past the segments that may hold a preview with an end of its own.
+
+    What lies between two segments is skipped, as decoders do.
+    """
     at = 2
-    while at + 4 <= len(data):
-        if data[at] != 0xFF:
-            return None
-        if data[at + 1] == 0xFF:  # padding
-            at += 1
-        elif data[at + 1] == _SOS:
-            return at
-        else:
-            at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    while marker := _MARKER.search(data, at):
+        if marker[1] == _SOS:
+            return marker.start(1)
+        at = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], "big")
     return None

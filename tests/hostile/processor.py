@@ -1,0 +1,146 @@
+"""The whole service, given thousands of files: what it says became of each, and how it fared itself.
+
+It is watched from outside, as its operator would: by its processes, their memory, and its health.
+"""
+
+import statistics
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+import requests
+from hostile.verdicts import ACCEPTED, Verdicts
+from service import Platform, start_platform, wait_for
+
+_CLIENTS = 4
+_AHEAD = 300  # files that wait for the processor, at most
+_PATIENCE = 600  # s, for the last of them: some take the 30 s that an image may
+_EVERY = 2  # s, between looks
+_WARM = 2_000  # images, until every part has been used and every buffer has grown
+
+
+class Memory(NamedTuple):
+    """Resident, bytes, when so many images had ended."""
+
+    ended: int
+    processor: int
+    decoders: int
+
+
+@dataclass
+class Watch:
+    """What was seen of a running service."""
+
+    platform: Platform
+    health: Counter[int] = field(default_factory=Counter)
+    memory: list[Memory] = field(default_factory=list)
+    workers: list[set[psutil.Process]] = field(default_factory=list)
+    """The processes that serve functions, at each look. Decoders may die; these may not."""
+
+    def look(self) -> None:
+        self.health[requests.get(f"{self.platform.url}/api/health", timeout=30).status_code] += 1
+        workers, processor, decoders = set(), 0, 0
+        for process in psutil.Process(self.platform.process.pid).children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                if "shared_lib.pipeline.child" in process.cmdline():
+                    decoders += process.memory_info().rss
+                elif function := process.environ().get("K_SERVICE"):
+                    workers.add(process)
+                    processor += process.memory_info().rss * (function == "process-image")
+        self.workers.append(workers)
+        self.memory.append(Memory(self.count_ended(), processor, decoders))
+
+    def count_ended(self) -> int:
+        path = "/api/v1/images?status=succeeded,failed&limit=1&include=none"
+        answer = requests.get(self.platform.url + path, timeout=30)
+        return int(answer.headers["X-Total-Count"])
+
+    def await_ended(self, count: int) -> None:
+        wait_for(self.count_ended, lambda ended: ended >= count, _PATIENCE)
+
+    def list_complaints(self) -> list[str]:
+        """What should not have been seen."""
+        complaints = []
+        if self.health.keys() != {200}:
+            complaints.append(f"health answered {dict(self.health)}")
+        if any(workers != self.workers[0] for workers in self.workers):
+            complaints.append("a process that serves a function died, or another was started")
+        for part in ("processor", "decoders"):
+            start, end = self.compare_memory(part)
+            if end > start * 1.1:
+                complaints.append(f"the memory of the {part} grew from {start:.0f} to {end:.0f} MiB")
+        return complaints
+
+    def compare_memory(self, part: str) -> tuple[float, float]:
+        """Median of the first quarter after warming up, and of the last, MiB."""
+        sizes = [getattr(memory, part) / (1 << 20) for memory in self.memory if memory.ended >= _WARM]
+        quarter = len(sizes) // 4
+        return statistics.median(sizes[:quarter]), statistics.median(sizes[-quarter:])
+
+
+@contextmanager
+def watch(platform: Platform) -> Iterator[Watch]:
+    """Look at it until the block ends."""
+    seen, over = Watch(platform), threading.Event()
+
+    def keep_looking() -> None:
+        while not over.wait(_EVERY):
+            seen.look()
+
+    seen.look()
+    looking = ThreadPoolExecutor(1)
+    looked = looking.submit(keep_looking)
+    try:
+        yield seen
+    finally:
+        over.set()
+        looking.shutdown()
+    looked.result()
+    seen.look()
+
+
+def process(files: Mapping[str, bytes]) -> tuple[Verdicts, Watch]:
+    """Put all into the inbox of a service of our own, and wait until each has ended."""
+    with tempfile.TemporaryDirectory(prefix="hostile-") as folder:
+        platform = start_platform(Path(folder), LOG_LEVEL="error")
+        try:
+            with watch(platform) as seen:
+                names = _put_all(files, seen)
+                seen.await_ended(len(files))
+            return {names[uuid]: verdict for uuid, verdict in _list_verdicts(platform)}, seen
+        finally:
+            platform.stop()
+
+
+def _put_all(files: Mapping[str, bytes], seen: Watch) -> dict[str, str]:
+    """Put each by a presigned URL, as a client does; their names by uuid."""
+    local = threading.local()
+
+    def put(name: str) -> tuple[str, str]:
+        session = local.__dict__.setdefault("session", requests.Session())
+        # What it is called is of no meaning.
+        ticket = session.get(f"{seen.platform.url}/api/v1/images/actions/upload-url?extension=jpg", timeout=30).json()
+        session.put(ticket["presignedUrl"], data=files[name], timeout=60).raise_for_status()
+        return ticket["uuid"], name
+
+    names, uuids = list(files), dict[str, str]()
+    with ThreadPoolExecutor(_CLIENTS) as clients:
+        for at in range(0, len(names), 100):
+            seen.await_ended(at - _AHEAD)
+            uuids |= dict(clients.map(put, names[at : at + 100]))
+    return uuids
+
+
+def _list_verdicts(platform: Platform) -> Iterator[tuple[str, str]]:
+    path, page = "/api/v1/images?status=succeeded,failed&include=none&limit=100", 1
+    while images := requests.get(f"{platform.url}{path}&page={page}", timeout=30).json():
+        for image in images:
+            yield image["uuid"], ACCEPTED if image["status"] == "succeeded" else image["error"]["code"]
+        page += 1
