@@ -31,6 +31,7 @@ _AVERAGE_ROOM = 2  # times the needed size, px; what a plain average leaves for 
 _SCALED_WEBP = 0.8  # up to here libwebp, scaling while it decodes, is faster than Pillow, which cannot
 _LARGE_WEBP = 16_000_000  # px; from here on libvips, which says when memory is short
 _OUT_OF_MEMORY = re.compile(r"out of memory|insufficient memory|memory allocation|cannot allocate", re.IGNORECASE)
+_NOT_READ = re.compile(r"not (configured|supported)|unsupported", re.IGNORECASE)  # as libtiff, libvips and libjpeg say it
 _MAX_DRAWN_PIXELS = 16_000_000  # of an SVG; what lies beyond is enlarged like any other image
 _SIDEWAYS = range(5, 9)  # EXIF orientations that swap width and height
 
@@ -127,12 +128,16 @@ def _inspect_drawing(data: bytes, limits: Limits) -> Source:
 
 @contextmanager
 def complaints_of(real: Format) -> Iterator[None]:
-    """Translate what decoders complain of: the image is broken, unless memory was short."""
+    """Translate what decoders complain of: the image is broken, unless memory was short or they know of no such kind."""
     try:
         yield
     except (pyvips.Error, *pillow.COMPLAINTS) as error:
         if _OUT_OF_MEMORY.search(str(error)):
             raise MemoryError from error
+        if _NOT_READ.search(str(error)):
+            raise Rejected(
+                FailureCode.UNSUPPORTED_FORMAT, f"The {real.upper()} is of a rare kind that is not read."
+            ) from error
         raise corrupt(real) from error
 
 

@@ -1,5 +1,6 @@
 """What becomes of a file, and what was recorded of it: plain text, made to be read as a diff."""
 
+import traceback
 from collections import defaultdict
 from collections.abc import Mapping
 from itertools import groupby
@@ -22,9 +23,12 @@ Verdicts = dict[str, str]
 def judge(box: DecoderBox, data: bytes, recipe: Recipe = THUMBNAIL) -> str:
     """Render as the processor does a new image."""
     try:
-        box.render(data, [recipe], learn=True)
-    except (Rejected, DecoderCrashed) as error:
-        return error.code
+        box.render(data, [recipe], learn=True).get(recipe.name)
+    except Rejected as refusal:
+        return refusal.code
+    except DecoderCrashed as crash:
+        traceback.print_exception(crash)
+        return crash.code
     return ACCEPTED
 
 
