@@ -115,6 +115,15 @@ VISIBLE = tuple(status for status in Status if status is not Status.AWAITING_UPL
 class RenditionOrder(BaseModel):
     """What to make of an image besides its thumbnail: by recipes, or by a preset's name."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "not": {
+                "required": ["renditions", "preset"],
+                "properties": {"renditions": {"not": {"type": "null"}}, "preset": {"not": {"type": "null"}}},
+            }
+        }
+    )
+
     renditions: Recipes | None = Field(
         default=None,
         description="At most 20 at once, and 100 of an image. One that is there already is not made again.",

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pillow_heif.HeifImagePlugin  # noqa: F401  # teaches Pillow HEIC
+import pillow_jxl  # noqa: F401  # teaches Pillow JPEG XL
 import pytest
 import requests
 from PIL import Image

@@ -4,6 +4,7 @@ A plain PUT of the bytes, with any Content-Type, is all it takes: the image is t
 """
 
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 from uuid import UUID, uuid4
 
 import functions_framework
@@ -15,7 +16,8 @@ from shared_lib.runtime import Runtime
 
 
 class Query(BaseModel):
-    extension: Extension = Field(examples=["jpg"])
+    # What is put into the store is told by its bytes alone, so a direct upload's types are not all.
+    extension: Literal[Extension, "bmp", "heic", "jxl"] = Field(examples=["jpg"])
 
 
 class UploadUrl(View):

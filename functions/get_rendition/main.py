@@ -3,7 +3,10 @@
 They may be kept and asked for again by their ETag: they change only when another recipe is given the same name.
 """
 
+from typing import Annotated
+
 import functions_framework
+from pydantic import Field
 
 from shared_lib.errors import NotFound
 from shared_lib.http import Content, endpoint
@@ -16,7 +19,7 @@ MISSING = "The image has no rendition of that name"
 
 @functions_framework.http
 @endpoint("GET", "/api/v1/images/{uuid}/renditions/{name}", returns=bytes, refusals={404: MISSING})
-def main(rt: Runtime, *, uuid: ImageId, name: RenditionName) -> Content:
+def main(rt: Runtime, *, uuid: ImageId, name: Annotated[RenditionName, Field(examples=["thumbnail"])]) -> Content:
     found = rt.images.locate(uuid, name)
     data = rt.gallery.read(found.key) if found else None
     if found is None or data is None:

@@ -4,7 +4,7 @@ It gets a thumbnail; `renditions` (recipes, as JSON) or `preset` ask for more.
 """
 
 import functions_framework
-from pydantic import BaseModel, Json
+from pydantic import BaseModel, ConfigDict, Field, Json
 
 from shared_lib.errors import Invalid
 from shared_lib.http import UploadedFile, endpoint
@@ -12,10 +12,13 @@ from shared_lib.images import Description, ImageId, RenditionOrder, check_upload
 from shared_lib.pipeline import Recipes
 from shared_lib.runtime import Runtime
 
+EXAMPLE = '[{"name": "hero", "operations": [{"kind": "resize", "width": 1200, "height": 630}]}]'
+
 
 class UploadForm(RenditionOrder):
+    model_config = ConfigDict(json_schema_extra={})  # text may stand for nothing, so what excludes what is no schema's
     description: Description = ""
-    renditions: Json[Recipes] | None = None
+    renditions: Json[Recipes | None] = Field(default=None, description="Recipes, as JSON.", examples=[EXAMPLE])
 
 
 class UploadReceipt(BaseModel):
@@ -30,12 +33,7 @@ class Upload(BaseModel):
 
 
 @functions_framework.http
-@endpoint(
-    "POST",
-    "/api/v1/images/actions/upload",
-    returns=Upload,
-    refusals={404: "There is no image to lay on"},
-)
+@endpoint("POST", "/api/v1/images/actions/upload", returns=Upload, refusals={404: "There is no image to lay on"})
 def main(rt: Runtime, *, file: UploadedFile | None, form: UploadForm) -> Upload:
     if file is None:
         raise Invalid("No file uploaded", code="no_file")

@@ -14,8 +14,10 @@ from shared_lib.pipeline.seccomp import deny_system_calls
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NO_NEW_PRIVS = 38
 _MAX_OPEN_FILES = 64
-# Python's own modules, some of which are imported late, and the fonts for text: in SVG, and ours.
-_READABLE = [sys.prefix, sys.base_prefix, "/usr/share/fonts", "/usr/local/share/fonts", str(font.FOLDER)]
+# Python's own modules, some of which are imported late, the system's libraries that those need, and fonts for text: in
+# SVG, and ours.
+_READABLE = [sys.prefix, sys.base_prefix, "/lib", "/lib64", "/usr/lib", "/usr/lib64"]
+_READABLE += ["/usr/share/fonts", "/usr/local/share/fonts", str(font.FOLDER)]
 
 
 def confine(limits: Limits) -> None:

@@ -11,11 +11,11 @@ import pyvips
 
 from shared_lib.errors import FailureCode, Rejected
 from shared_lib.limits import Limits
-from shared_lib.pipeline import pillow, svg
+from shared_lib.pipeline import heif, jxl, pillow, svg
 from shared_lib.pipeline.animation import count_frames
 from shared_lib.pipeline.bounds import bound, bound_header, bound_metadata
 from shared_lib.pipeline.formats import Format, sniff
-from shared_lib.pipeline.header import claimed_size
+from shared_lib.pipeline.header import claimed_size, count_png_frames
 from shared_lib.pipeline.truncation import is_truncated
 
 # The loader is named by what we sniffed: libvips never gets to choose one of its many others.
@@ -27,11 +27,21 @@ _LOADERS = {
     Format.TIFF: "tiffload_source",
 }
 _ANIMATED = {Format.GIF, Format.WEBP}
+_BY_PILLOW = {Format.AVIF, Format.BMP}
+# What their decoders give is upright already.
+_TURNED = {Format.HEIC: heif, Format.JXL: jxl}
 _AVERAGE_ROOM = 2  # times the needed size, px; what a plain average leaves for the resampling that follows
 _SCALED_WEBP = 0.8  # up to here libwebp, scaling while it decodes, is faster than Pillow, which cannot
 _LARGE_WEBP = 16_000_000  # px; from here on libvips, which says when memory is short
-_OUT_OF_MEMORY = re.compile(r"out of memory|insufficient memory|memory allocation|cannot allocate", re.IGNORECASE)
-_NOT_READ = re.compile(r"not (configured|supported)|unsupported", re.IGNORECASE)  # as libtiff, libvips and libjpeg say it
+# libheif also calls it a failed allocation when a file exceeds the limits that it has of its own.
+_OUT_OF_MEMORY = re.compile(
+    r"out of memory|insufficient memory|memory allocation(?! error: security limit)|cannot allocate", re.IGNORECASE
+)
+# As Pillow and libheif begin; and as libtiff, libvips and libjpeg say it somewhere.
+_UNSUPPORTED = re.compile(
+    r"unsupported (bmp|feature)|.*(is not configured|separate planes not supported|unsupported jpeg data precision)",
+    re.IGNORECASE | re.DOTALL,
+)
 _MAX_DRAWN_PIXELS = 16_000_000  # of an SVG; what lies beyond is enlarged like any other image
 _SIDEWAYS = range(5, 9)  # EXIF orientations that swap width and height
 
@@ -48,7 +58,7 @@ class Source:
     orientation: int
     """As EXIF counts them, 1 to 8."""
     frames: int = 1
-    """More than one for an animated GIF or WebP only: pages of a TIFF are not frames."""
+    """More than one for an animated GIF, WebP or PNG only: pages of a TIFF are not frames."""
     is_untidy: bool = False
     """A JPEG that libjpeg warned of for what does no harm; its other warnings are not heeded either then."""
 
@@ -81,11 +91,14 @@ def inspect(data: bytes, limits: Limits) -> Source:
 
 
 def _inspect_raster(data: bytes, real: Format | None, limits: Limits) -> Source:
-    if real is Format.AVIF:
-        return _inspect_avif(data, limits)
+    if real in _BY_PILLOW:
+        return _inspect_by_pillow(data, real, limits)
+    if real in _TURNED:
+        return _inspect_turned(data, real, limits)
     if real not in _LOADERS:
         raise Rejected(
-            FailureCode.UNSUPPORTED_FORMAT, "The file is not a JPEG, PNG, GIF, WebP, AVIF, TIFF or SVG image."
+            FailureCode.UNSUPPORTED_FORMAT,
+            "The file is not a JPEG, PNG, GIF, WebP, AVIF, HEIC, JPEG XL, TIFF, BMP or SVG image.",
         )
     claimed = claimed_size(data, real) if real in _ANIMATED else None
     if claimed is not None:
@@ -101,18 +114,30 @@ def _inspect_raster(data: bytes, real: Format | None, limits: Limits) -> Source:
     if is_truncated(data, real):
         raise corrupt(real)
     orientation = header.get("orientation") if header.get_typeof("orientation") else 1
-    frames = count_frames(header) if real in _ANIMATED else 1
+    frames = count_png_frames(data) if real is Format.PNG else count_frames(header) if real in _ANIMATED else 1
     return Source(data, real, width, height, orientation, frames)
 
 
-def _inspect_avif(data: bytes, limits: Limits) -> Source:
-    bound(*claimed_size(data, Format.AVIF), limits)
-    with complaints_of(Format.AVIF):
-        header = pillow.open_header(data, Format.AVIF)
+def _inspect_by_pillow(data: bytes, real: Format, limits: Limits) -> Source:
+    if real is Format.AVIF:
+        bound(*claimed_size(data, real), limits)
+    with complaints_of(real):
+        header = pillow.open_header(data, real)
         orientation = pillow.orientation_of(header)
     bound(header.width, header.height, limits)
     bound_metadata(sum(len(value) for value in header.info.values() if isinstance(value, bytes)), limits)
-    return Source(data, Format.AVIF, header.width, header.height, orientation)
+    return Source(data, real, header.width, header.height, orientation)
+
+
+def _inspect_turned(data: bytes, real: Format, limits: Limits) -> Source:
+    if real is Format.HEIC:
+        bound(*claimed_size(data, real), limits)
+    with complaints_of(real):
+        width, height = _TURNED[real].read_size(data)
+    bound(width, height, limits)
+    if 0 in (width, height):
+        raise corrupt(real)
+    return Source(data, real, width, height, orientation=1)
 
 
 def _inspect_drawing(data: bytes, limits: Limits) -> Source:
@@ -128,15 +153,15 @@ def _inspect_drawing(data: bytes, limits: Limits) -> Source:
 
 @contextmanager
 def complaints_of(real: Format) -> Iterator[None]:
-    """Translate what decoders complain of: the image is broken, unless memory was short or they know of no such kind."""
+    """Translate what decoders complain of: the image is broken, unless memory was short, or it is beyond them."""
     try:
         yield
     except (pyvips.Error, *pillow.COMPLAINTS) as error:
         if _OUT_OF_MEMORY.search(str(error)):
             raise MemoryError from error
-        if _NOT_READ.search(str(error)):
+        if _UNSUPPORTED.match(str(error)):
             raise Rejected(
-                FailureCode.UNSUPPORTED_FORMAT, f"The {real.upper()} is of a rare kind that is not read."
+                FailureCode.UNSUPPORTED_FORMAT, f"The {real.upper()} image is of a kind that is not read."
             ) from error
         raise corrupt(real) from error
 
@@ -153,15 +178,15 @@ def corrupt(real: Format) -> Rejected:
 def cheapest_scale(source: Source, needed: float) -> float:
     """Find the scale to decode at that takes least work and is not below the needed one.
 
-    JPEG's DCT halves up to three times; libwebp scales while it decodes; AVIF is averaged over squares right after,
-    with room left for the resampling that follows; a drawing has no size of its own.
+    JPEG's DCT halves up to three times; libwebp scales while it decodes; what Pillow decodes is averaged over squares
+    right after, with room left for the resampling that follows; a drawing has no size of its own.
     """
     if source.format is Format.SVG:
         return needed
     if source.format is Format.JPEG:
         # With room for a real filter after it: sharp's rule, and without it SSIM falls from 0.97 to 0.92.
         return next((1 / factor for factor in (8, 4, 2) if needed * (factor + 1) <= 1), 1.0)
-    if source.format is Format.AVIF:
+    if source.format in _BY_PILLOW:
         # Not by 43, say: the last square of a row would be a part of one, and count as much as the others.
         return next((1 / factor for factor in (8, 4, 2) if needed * factor * _AVERAGE_ROOM <= 1), 1.0)
     if source.format is Format.WEBP:
@@ -173,13 +198,24 @@ def decode(source: Source, way: Way) -> pyvips.Image:
     """Decode upright. Pixels are read as they are asked for, in order, so errors may come as late as encoding."""
     if source.format is Format.SVG:
         return _draw(source, way.scale)
-    if source.format is Format.AVIF or _is_small_webp_at_full_size(source, way):
+    if source.format in _TURNED:
+        return _decode_turned(source)
+    if source.format is Format.PNG and way.animated:
+        return pillow.decode_frames(source.data)
+    if source.format in _BY_PILLOW or _is_small_webp_at_full_size(source, way):
         image = pillow.decode(source.data, source.format, round(1 / way.scale), source.orientation)
     else:
         image = _decode_raster(source, way)
     if source.orientation > 1:
         # Turning reads out of order, which a sequential decoder cannot.
         image = image.copy_memory().autorot()
+    return image
+
+
+def _decode_turned(source: Source) -> pyvips.Image:
+    image = _TURNED[source.format].decode(source.data)
+    if (image.width, image.height) != (source.width, source.height):
+        raise corrupt(source.format)
     return image
 
 

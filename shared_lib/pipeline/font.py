@@ -4,6 +4,7 @@ DejaVu Sans 2.37: Latin, Greek, Cyrillic, Arabic, Hebrew and some more scripts, 
 """
 
 import struct
+import unicodedata
 from bisect import bisect_right
 from functools import cache
 from pathlib import Path
@@ -15,6 +16,18 @@ CONFIGURATION = FOLDER / "fonts.conf"
 """Of Fontconfig, by which Pango finds fonts."""
 
 _SEGMENTED_COVERAGE = 12  # a format of subtable that holds all of Unicode
+_SEPARATING = {"Cc", "Zl", "Zp"}  # control characters, and other ends of lines than the one that there is
+_BLANK = "\u2800\ufffc"  # a Braille cell without dots, and what stands for an object
+
+
+def require(text: str) -> str:
+    """Return the text. Raises ValueError for what would be drawn as a box, or as nothing at all."""
+    for character in text:
+        if character != "\n" and (unicodedata.category(character) in _SEPARATING or not has(character)):
+            raise ValueError(f"the font has no character U+{ord(character):04X}")
+    if all(unicodedata.category(character)[0] in "CZ" or character in _BLANK for character in text):
+        raise ValueError("there is nothing in it to be seen")
+    return text
 
 
 def has(character: str) -> bool:

@@ -13,6 +13,9 @@ class Format(StrEnum):
     WEBP = "webp"
     AVIF = "avif"
     TIFF = "tiff"
+    BMP = "bmp"
+    HEIC = "heic"
+    JXL = "jxl"
     SVG = "svg"
 
     @property
@@ -34,8 +37,16 @@ _MAGIC = {
     b"MM\x00*": Format.TIFF,
     b"II+\x00": Format.TIFF,  # BigTIFF
     b"MM\x00+": Format.TIFF,
+    b"\xff\x0a": Format.JXL,  # a bare codestream
+    b"\0\0\0\x0cJXL \r\n\x87\n": Format.JXL,  # one in boxes
 }
 _AVIF_BRANDS = {b"avif", b"avis"}
+_HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
+_ANY_CODEC_BRANDS = {b"mif1", b"msf1"}  # which codec it is, its configuration tells
+_CODECS = {b"hvcC": Format.HEIC, b"av1C": Format.AVIF}
+_META_BYTES = 4096  # where a HEIF file's properties are, before any pixel
+# Two letters alone would be found in much that is no image: each kind of BMP header says how long it is.
+_BMP_HEADERS = {12, 40, 52, 56, 64, 108, 124}
 _XML_START = re.compile(rb"(\xef\xbb\xbf)?\s*<(\?xml|!--|!DOCTYPE|svg[\s>:/]|\w+:svg[\s>])", re.IGNORECASE)
 _UTF16_MARKS = (b"\xff\xfe<\x00", b"\xfe\xff\x00<")
 
@@ -51,9 +62,23 @@ def sniff(data: bytes) -> Format | None:
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return Format.WEBP
     if data[4:8] == b"ftyp":
-        return Format.AVIF if _AVIF_BRANDS & _brands(data) else None
+        return _sniff_heif(data)
+    if data[:2] == b"BM" and int.from_bytes(data[14:18], "little") in _BMP_HEADERS:
+        return Format.BMP
     if _XML_START.match(data) or data.startswith(_UTF16_MARKS):
         return Format.SVG
+    return None
+
+
+def _sniff_heif(data: bytes) -> Format | None:
+    """Tell the codec inside the container that HEIC and AVIF share."""
+    brands = _brands(data)
+    if brands & _AVIF_BRANDS:
+        return Format.AVIF
+    if brands & _HEIC_BRANDS:
+        return Format.HEIC
+    if brands & _ANY_CODEC_BRANDS:
+        return next((real for mark, real in _CODECS.items() if data.find(mark, 0, _META_BYTES) >= 0), None)
     return None
 
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 from operator import mul
 
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz#$%*+,-.:;=?@[]^_{|}~"
-_FLAT = 0.5  # of 255; a frequency below it is noise, such as JPEG leaves in what has one colour
+_FLAT = 0.1  # of 255; ten times what rounding to whole numbers leaves in a frequency
 
 Channel = Sequence[float]
 """One channel of an image, row by row."""
@@ -76,12 +76,13 @@ def perceptual_hash(side: int, gray: bytes) -> str | None:
     None for one that is the same all over. By discrete cosine transform, from the second frequency on: C. Zauner,
     Implementation and Benchmarking of Perceptual Image Hash Functions (2010), 3.2.1.
     """
-    spectrum = _frequencies(gray, side, 9, 9)
+    spectrum = _frequencies(list(map(float, gray)), side, 9, 9)
     terms = [term for at, term in enumerate(spectrum) if at > 9 and at % 9]
     if max(map(abs, terms)) < _FLAT:
         return None
+    # What differs from it by noise alone counts as below it, in every copy of the image.
     median = statistics.median(terms)
-    return f"{sum((term > median) << 63 - at for at, term in enumerate(terms)):016x}"
+    return f"{sum((term > median + _FLAT) << 63 - at for at, term in enumerate(terms)):016x}"
 
 
 @lru_cache(maxsize=512)

@@ -7,35 +7,31 @@ import pyvips
 from PIL import Image, ImageCms
 
 from shared_lib.pipeline import pillow
+from shared_lib.pipeline.colour import to_srgb
 from shared_lib.pipeline.decode import Source
+from shared_lib.pipeline.effects.geometry import average
 from shared_lib.pipeline.exif import read_exif
 from shared_lib.pipeline.formats import Format
 from shared_lib.pipeline.hashes import blur_hash, perceptual_hash, thumb_hash
 from shared_lib.pipeline.header import avif_depth
 from shared_lib.pipeline.knowledge import MAX_SWATCHES, ColourSpace, Knowledge, Swatch, clean_text
-from shared_lib.pipeline.operations import Resize
-from shared_lib.pipeline.recipe import Recipe
 
-SAMPLE = Recipe(name="sample", operations=(Resize(width=64, height=64, fit="inside", enlarge=False),))
-"""The small image that all is learnt from which can be seen: no hash, nor a palette of six colours, sees more."""
-
-_HASHED_SIDE = 32  # px, as in the paper on perceptual hashes; the others see a quarter of its frequencies at most
+_SIDE = 32  # px, of what all is learnt from that is seen: no hash, nor a palette of six colours, sees more
 _MAX_EXIF = 1 << 20  # bytes; a JPEG holds 64 KiB
 _MAX_PROFILE = 4 << 20  # bytes; as large as those of printers get
-_CANDIDATES = 64  # colours, to choose a palette from
+_CANDIDATES = 32  # colours, to choose a palette from
 _APART = 90  # between two colours of a palette, by `_distance`: about as far as two tones of skin or of sky
 _SPACES: dict[str, ColourSpace] = {"b-w": "gray", "grey16": "gray", "cmyk": "cmyk", "lab": "lab", "labs": "lab"}
+# Parts of what profiles call themselves; the shortest are those of compact ones, which libvips and Facebook embed.
+_PROFILES: dict[ColourSpace, tuple[str, ...]] = {"srgb": ("srgb", "c2ci"), "display-p3": ("display p3", "sp3c")}
 _Rgb = tuple[int, int, int]
 
 
-def learn(source: Source, image: pyvips.Image, sample: pyvips.Image) -> Knowledge:
-    """Learn from an image as decoded, and from a small sample of it in sRGB."""
+def learn_from(source: Source, image: pyvips.Image) -> Knowledge:
+    """Learn from the first frame as decoded: upright, and of any size from that of a thumbnail on."""
     exif = read_exif(_exif_of(source, image))
     profile = _profile_of(image)
-    seen = pillow.from_vips(sample).convert("RGBA")
-    small = seen.copy()
-    small.thumbnail((_HASHED_SIDE, _HASHED_SIDE), Image.Resampling.BOX, reducing_gap=None)
-    square = _on_white(seen.resize((_HASHED_SIDE, _HASHED_SIDE), Image.Resampling.BILINEAR)).convert("L")
+    seen, square = _look_at(image)
     return Knowledge(
         frames=source.frames,
         has_alpha=image.hasalpha(),
@@ -48,10 +44,24 @@ def learn(source: Source, image: pyvips.Image, sample: pyvips.Image) -> Knowledg
         lens_model=exif.lens_model,
         location=exif.location,
         palette=_palette(seen),
-        thumb_hash=thumb_hash(*small.size, small.tobytes()),
-        blur_hash=blur_hash(*small.size, _on_white(small).tobytes()),
-        perceptual_hash=perceptual_hash(_HASHED_SIDE, square.tobytes()),
+        thumb_hash=thumb_hash(*seen.size, seen.tobytes()),
+        blur_hash=blur_hash(*seen.size, _on_white(seen).tobytes()),
+        perceptual_hash=perceptual_hash(_SIDE, square.tobytes()),
     )
+
+
+def _look_at(image: pyvips.Image) -> tuple[Image.Image, Image.Image]:
+    """Scale down in sRGB: with its proportions and alpha, and to a gray square."""
+    if image.interpretation == "cmyk":
+        image = to_srgb(image)  # one of its four would be taken for alpha
+    width, height = image.width, image.height
+    side = max(1, max(width, height) // (2 * _SIDE))
+    pixels = pillow.as_pillow(to_srgb(average(image, side))).convert("RGBA")
+    box = (0, 0, width / side, height / side)  # without what averaging makes up beyond the edges
+    longer = max(_SIDE, width, height)
+    size = max(1, round(_SIDE * width / longer)), max(1, round(_SIDE * height / longer))
+    square = pixels.resize((_SIDE, _SIDE), Image.Resampling.BILINEAR, box)
+    return pixels.resize(size, Image.Resampling.BOX, box), _on_white(square).convert("L")
 
 
 def _exif_of(source: Source, image: pyvips.Image) -> bytes:
@@ -76,14 +86,14 @@ def _colour_space(image: pyvips.Image, profile: str | None) -> ColourSpace:
     if image.interpretation in _SPACES:
         return _SPACES[image.interpretation]
     called = (profile or "srgb").casefold()
-    return "srgb" if "srgb" in called else "display-p3" if "display p3" in called else "rgb"
+    return next((space for space, names in _PROFILES.items() if any(name in called for name in names)), "rgb")
 
 
 def _depth_of(source: Source, image: pyvips.Image) -> int:
     if source.format is Format.AVIF:
         return avif_depth(source.data)
     if image.get_typeof("bits-per-sample"):
-        return int(image.get("bits-per-sample"))
+        return min(64, max(1, int(image.get("bits-per-sample"))))
     return 16 if image.format == "ushort" else 8
 
 

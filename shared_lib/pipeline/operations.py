@@ -3,57 +3,28 @@
 Described apart from their effect because every HTTP function reads recipes, and none should load an imaging library.
 """
 
-import unicodedata
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from shared_lib.limits import MAX_SIDE
 from shared_lib.pipeline import font
-
-_SEPARATING = {"Cc", "Zl", "Zp"}  # control characters, and other ends of lines than the one that there is
-_BLANK = "\u2800\ufffc"  # a Braille cell without dots, and what stands for an object
-
-Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
-Margin = Annotated[int, Field(ge=0, le=MAX_SIDE)]
-Factor = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)]
-Angle = Annotated[float, Field(ge=-360, le=360, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-
-Colour = Annotated[
-    str, StringConstraints(pattern=r"^(#([0-9a-f]{3,4}|[0-9a-f]{6}|[0-9a-f]{8})|transparent)$", to_lower=True)
-]
-"""As in CSS: #rgb, #rgba, #rrggbb, #rrggbbaa or transparent."""
+from shared_lib.pipeline.parameters import (
+    Angle,
+    Colour,
+    Compass,
+    Described,
+    Factor,
+    Focus,
+    Gravity,
+    Margin,
+    Share,
+    Side,
+)
 
 
-def _can_be_written(text: str) -> str:
-    """Raise ValueError for what would be a box, or nothing, where a letter should be."""
-    for character in text:
-        if character != "\n" and (unicodedata.category(character) in _SEPARATING or not font.has(character)):
-            raise ValueError(f"the font has no character U+{ord(character):04X}")
-    if all(unicodedata.category(character)[0] in "CZ" or character in _BLANK for character in text):
-        raise ValueError("there is nothing in it to be seen")
-    return text
-
-
-class _Described(BaseModel, frozen=True, extra="forbid"):
-    """An unknown parameter is a mistake, never ignored."""
-
-
-class Focus(_Described):
-    """A point to keep in view, as shares of width and height from the top left corner."""
-
-    x: Share
-    y: Share
-
-
-Compass = Literal["centre", "north", "north-east", "east", "south-east", "south", "south-west", "west", "north-west"]
-Gravity = Compass | Literal["smart"] | Focus
-"""Which part is kept, or where the image lies: a compass point, a focus, or `smart`, where the eye is drawn."""
-
-
-class Resize(_Described):
+class Resize(Described):
     """Scale to a size.
 
     `cover` fills it and crops what is over; `contain` fits into it and fills up with background; `fill` distorts;
@@ -68,6 +39,8 @@ class Resize(_Described):
     enlarge: bool = True
     background: Colour = "transparent"
     """Around a contained image."""
+    linear: bool = False
+    """Average light instead of the numbers that stand for it, so that fine detail keeps its brightness; slower."""
 
     @model_validator(mode="after")
     def _has_a_size(self) -> Self:
@@ -80,7 +53,7 @@ class Resize(_Described):
         return self
 
 
-class Crop(_Described):
+class Crop(Described):
     """Cut out a box, px; what of it lies outside the image is left out."""
 
     kind: Literal["crop"] = "crop"
@@ -90,7 +63,7 @@ class Crop(_Described):
     height: Side
 
 
-class CropToRatio(_Described):
+class CropToRatio(Described):
     """Cut the largest part of an aspect ratio, such as 16:9."""
 
     kind: Literal["crop_to_ratio"] = "crop_to_ratio"
@@ -99,7 +72,7 @@ class CropToRatio(_Described):
     gravity: Gravity = "centre"
 
 
-class Extend(_Described):
+class Extend(Described):
     """Add margins, px."""
 
     kind: Literal["extend"] = "extend"
@@ -110,7 +83,7 @@ class Extend(_Described):
     background: Colour = "transparent"
 
 
-class Pad(_Described):
+class Pad(Described):
     """Add margins until a size is reached; an image that is larger stays as it is."""
 
     kind: Literal["pad"] = "pad"
@@ -120,14 +93,14 @@ class Pad(_Described):
     background: Colour = "transparent"
 
 
-class Trim(_Described):
+class Trim(Described):
     """Cut off borders that look like the top left pixel, within a tolerance of 0 to 255."""
 
     kind: Literal["trim"] = "trim"
     threshold: float = Field(default=10, ge=0, le=255)
 
 
-class Rotate(_Described):
+class Rotate(Described):
     """Turn clockwise by degrees; the corners that open are filled with background."""
 
     kind: Literal["rotate"] = "rotate"
@@ -135,101 +108,101 @@ class Rotate(_Described):
     background: Colour = "transparent"
 
 
-class Flip(_Described):
+class Flip(Described):
     """Mirror upside down."""
 
     kind: Literal["flip"] = "flip"
 
 
-class Flop(_Described):
+class Flop(Described):
     """Mirror left to right."""
 
     kind: Literal["flop"] = "flop"
 
 
-class Blur(_Described):
+class Blur(Described):
     """Gaussian blur, standard deviation in px."""
 
     kind: Literal["blur"] = "blur"
     sigma: float = Field(ge=0.3, le=100)
 
 
-class Sharpen(_Described):
+class Sharpen(Described):
     """Unsharp mask on lightness alone, so that no colours appear."""
 
     kind: Literal["sharpen"] = "sharpen"
     sigma: float = Field(default=0.5, ge=0.3, le=10)
 
 
-class Median(_Described):
+class Median(Described):
     """Take out specks smaller than half a square of `size` px."""
 
     kind: Literal["median"] = "median"
     size: int = Field(default=3, ge=3, le=15)
 
 
-class Pixelate(_Described):
+class Pixelate(Described):
     """Draw in squares of `size` px."""
 
     kind: Literal["pixelate"] = "pixelate"
     size: int = Field(ge=2, le=MAX_SIDE)
 
 
-class Brightness(_Described):
+class Brightness(Described):
     """Multiply lightness; 1 changes nothing."""
 
     kind: Literal["brightness"] = "brightness"
     factor: Factor
 
 
-class Contrast(_Described):
+class Contrast(Described):
     """Multiply each channel's distance from middle gray; 1 changes nothing."""
 
     kind: Literal["contrast"] = "contrast"
     factor: Factor
 
 
-class Saturation(_Described):
+class Saturation(Described):
     """Multiply colourfulness; 0 is gray, 1 changes nothing."""
 
     kind: Literal["saturation"] = "saturation"
     factor: Factor
 
 
-class Hue(_Described):
+class Hue(Described):
     """Turn all hues by degrees."""
 
     kind: Literal["hue"] = "hue"
     angle: Angle
 
 
-class Gamma(_Described):
+class Gamma(Described):
     """Raise each channel to 1/exponent: above 1 brightens the shadows."""
 
     kind: Literal["gamma"] = "gamma"
     exponent: float = Field(ge=0.1, le=10)
 
 
-class Grayscale(_Described):
+class Grayscale(Described):
     """Drop colour."""
 
     kind: Literal["grayscale"] = "grayscale"
 
 
-class Sepia(_Described):
+class Sepia(Described):
     """Brown tones of an old print."""
 
     kind: Literal["sepia"] = "sepia"
 
 
-class Tint(_Described):
+class Tint(Described):
     """Keep lightness, and give everything one colour's hue."""
 
     kind: Literal["tint"] = "tint"
     colour: Colour
 
 
-class Duotone(_Described):
+class Duotone(Described):
     """Two colours: one for the shadows, one for the lights, and all between."""
 
     kind: Literal["duotone"] = "duotone"
@@ -237,33 +210,33 @@ class Duotone(_Described):
     highlight: Colour
 
 
-class Invert(_Described):
+class Invert(Described):
     """The negative."""
 
     kind: Literal["invert"] = "invert"
 
 
-class RoundCorners(_Described):
+class RoundCorners(Described):
     """Make corners transparent, beyond a circle of this radius, px."""
 
     kind: Literal["round_corners"] = "round_corners"
     radius: Side
 
 
-class Circle(_Described):
+class Circle(Described):
     """Make everything transparent outside the largest circle (in a square) or ellipse that fits."""
 
     kind: Literal["circle"] = "circle"
 
 
-class Flatten(_Described):
+class Flatten(Described):
     """Lay on a background; nothing stays transparent."""
 
     kind: Literal["flatten"] = "flatten"
     background: Colour = "#ffffff"
 
 
-class Border(_Described):
+class Border(Described):
     """Draw a frame around the image, px."""
 
     kind: Literal["border"] = "border"
@@ -271,7 +244,7 @@ class Border(_Described):
     colour: Colour = "#000000"
 
 
-class _LaidOn(_Described):
+class _LaidOn(Described):
     """It lies at its gravity, `margin` px from the edges, or in tiles `margin` px apart all over."""
 
     opacity: Share = 1
@@ -304,7 +277,7 @@ class TextWatermark(_LaidOn):
     """
 
     kind: Literal["text"] = "text"
-    text: Annotated[str, StringConstraints(min_length=1, max_length=500), AfterValidator(_can_be_written)]
+    text: Annotated[str, StringConstraints(min_length=1, max_length=500), AfterValidator(font.require)]
     size: int = Field(default=24, ge=4, le=1_000)
     """Of the font, px."""
     colour: Colour = "#ffffff"

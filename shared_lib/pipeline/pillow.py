@@ -1,25 +1,30 @@
-"""Codecs that are faster in Pillow's wheel than in libvips', with the same pixels or bytes in the end.
+"""Codecs that libvips lacks, or that are faster in Pillow's wheel, with the same pixels or bytes in the end.
 
-Measured at 1 MP on one core: AVIF is decoded in a third of the time, by dav1d instead of libaom; WebP in half of it at
-full size, and encoded in nine tenths. JPEG is left to libvips although its decoder, mozjpeg's, takes a tenth longer
-than libjpeg-turbo: Pillow does not say when data is missing in the middle.
+BMP and animated PNG are Pillow's alone. Measured at 1 MP on one core: AVIF is decoded in a third of the time, by dav1d
+instead of libaom; WebP in half of it at full size, and encoded in nine tenths. JPEG is left to libvips although its
+decoder, mozjpeg's, takes a tenth longer than libjpeg-turbo: Pillow does not say when data is missing in the middle.
 """
 
 import io
+from collections.abc import Mapping
+from typing import Any
 
 import pyvips
-from PIL import AvifImagePlugin, ExifTags, Image
+from PIL import AvifImagePlugin, ExifTags, Image, PngImagePlugin
 
 from shared_lib.pipeline.formats import Format
 
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # one core per child
 Image.MAX_IMAGE_PIXELS = None  # held against our own limits, before a pixel is decoded
 
-COMPLAINTS = (OSError, RuntimeError, SyntaxError, ValueError)
-"""What its decoders raise for what is broken."""
+COMPLAINTS = (OSError, EOFError, RuntimeError, SyntaxError, ValueError)
+"""What its decoders raise for what is broken, and those of libheif's and libjxl's bindings."""
 
+_MAX_ROUNDS = 65_535  # GIF and WebP count no further
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
-_FIELDS = {"icc-profile-data": "icc_profile", "exif-data": "exif", "xmp-data": "xmp"}
+_BANDS = {mode: bands for bands, mode in _MODES.items()}
+_FIELDS = {"icc_profile": "icc-profile-data", "exif": "exif-data", "xmp": "xmp-data"}
+_DEEP = {"uchar": ("b-w", "srgb"), "ushort": ("grey16", "rgb16"), "float": ("b-w", "srgb")}
 
 
 def open_header(data: bytes, real: Format) -> Image.Image:
@@ -35,25 +40,110 @@ def decode(data: bytes, real: Format, shrink: int, orientation: int) -> pyvips.I
     """Decode the first frame, averaged over squares of `shrink` px. Raises one of COMPLAINTS, or MemoryError."""
     image = open_header(data, real)
     image.load()
+    if image.mode not in _BANDS:
+        image = image.convert("L" if image.mode == "1" else "RGB")
     if shrink > 1:
         image = image.reduce(shrink)
-    bands = len(image.getbands())
-    pixels = pyvips.Image.new_from_memory(image.tobytes(), image.width, image.height, bands, "uchar")
-    pixels = pixels.copy(interpretation="srgb" if bands > 2 else "b-w")
+    pixels = as_vips(image.tobytes(), image.size, _BANDS[image.mode], image.info)
     pixels.set_type(pyvips.GValue.gint_type, "orientation", orientation)
-    for field, key in _FIELDS.items():
-        if image.info.get(key):
-            pixels.set_type(pyvips.GValue.blob_type, field, image.info[key])
     return pixels
+
+
+def decode_frames(data: bytes) -> pyvips.Image:
+    """Decode an animated PNG, one frame below the other. Raises one of COMPLAINTS, or MemoryError."""
+    image = open_header(data, Format.PNG)
+    # A default image that is no frame is for those who show no animations.
+    first = 1 if image.info.get("default_image") else 0
+    count = getattr(image, "n_frames", 1) - first
+    pixels, delays = bytearray(), []
+    for number in range(first, first + count):
+        image.seek(number)
+        pixels += _load_frame(image).tobytes()
+        delays.append(round(image.info.get("duration", 0)))
+    tall = as_vips(pixels, (image.width, image.height * count), 4, image.info)
+    tall.set_type(pyvips.GValue.gint_type, "page-height", image.height)
+    tall.set_type(pyvips.GValue.gint_type, "n-pages", count)
+    tall.set_type(pyvips.GValue.array_int_type, "delay", delays)
+    tall.set_type(pyvips.GValue.gint_type, "loop", min(image.info.get("loop", 0), _MAX_ROUNDS))
+    return tall
+
+
+def _load_frame(image: Image.Image) -> Image.Image:
+    """What is seen of an animated PNG now, as RGBA."""
+    # Pillow 13 blends a frame into its only copy of what was there before, which may have to be put back.
+    before = getattr(image, "_prev_im", None)
+    kept = before.copy() if before else None
+    image.load()
+    image._prev_im = kept  # type: ignore[attr-defined]  # noqa: SLF001
+    if image.mode == "I;16":  # which Pillow would clip at 255; what it has read is little-endian
+        return Image.frombytes("L", image.size, image.tobytes()[1::2]).convert("RGBA")
+    return image.convert("RGBA")
+
+
+def as_vips(
+    pixels: bytes | bytearray | memoryview,
+    size: tuple[int, int],
+    bands: int,
+    metadata: Mapping[Any, Any],
+    depth: str = "uchar",
+) -> pyvips.Image:
+    """Hand over upright pixels, without copying them, and what Pillow calls `exif`, `xmp` and `icc_profile`."""
+    image = pyvips.Image.new_from_memory(pixels, *size, bands, depth)
+    image = image.copy(interpretation=_DEEP[depth][bands > 2])
+    for key, field in _FIELDS.items():
+        if metadata.get(key):
+            image.set_type(pyvips.GValue.blob_type, field, metadata[key])
+    if metadata.get("exif"):
+        _take_exif_apart(image)
+    image.set_type(pyvips.GValue.gint_type, "orientation", 1)
+    return image
+
+
+def _take_exif_apart(image: pyvips.Image) -> None:
+    """Give an image the fields of its EXIF, so that some may be kept; libvips does so only while it loads a file."""
+    pixel = pyvips.Image.black(1, 1).copy()
+    pixel.set_type(pyvips.GValue.blob_type, "exif-data", image.get("exif-data"))
+    pixel = pyvips.Image.pngload_buffer(pixel.pngsave_buffer(keep="exif"))
+    for field in pixel.get_fields():
+        if field.startswith("exif-ifd") and not field.endswith("-Orientation"):
+            image.set_type(pyvips.GValue.gstr_type, field, pixel.get(field))
 
 
 def encode_webp(image: pyvips.Image, quality: int, method: int, *, lossless: bool) -> bytes:
     """Encode without metadata; `method` is libwebp's effort, 0 to 6."""
     file = io.BytesIO()
-    from_vips(image).save(file, "WEBP", quality=quality, method=method, lossless=lossless)
+    as_pillow(image).save(file, "WEBP", quality=quality, method=method, lossless=lossless)
     return file.getvalue()
 
 
-def from_vips(image: pyvips.Image) -> Image.Image:
+def encode_png_frames(image: pyvips.Image, compression: int, bits: int | None, metadata: Mapping[str, bytes]) -> bytes:
+    """Encode an animated PNG; `compression` is zlib's, 0 to 9. With `bits` all frames share one palette of so many."""
+    if bits is None:
+        tall = as_pillow(image)
+    else:
+        tall = Image.open(io.BytesIO(image.pngsave_buffer(palette=True, bitdepth=bits, compression=1, keep="none")))
+    height = image.get("page-height")
+    first, *others = (tall.crop((0, top, tall.width, top + height)) for top in range(0, tall.height, height))
+    described = PngImagePlugin.PngInfo()
+    if "xmp" in metadata:
+        described.add_itxt("XML:com.adobe.xmp", metadata["xmp"].decode(errors="replace"))
+    file = io.BytesIO()
+    first.save(
+        file,
+        "PNG",
+        save_all=True,
+        append_images=others,
+        duration=image.get("delay"),
+        loop=image.get("loop"),
+        compress_level=compression,
+        pnginfo=described,
+        exif=metadata.get("exif"),
+        icc_profile=metadata.get("icc_profile"),
+    )
+    return file.getvalue()
+
+
+def as_pillow(image: pyvips.Image) -> Image.Image:
+    """Hand over pixels of 8 bits a channel, in gray or in red, green and blue, with or without alpha."""
     mode = _MODES[image.bands]
     return Image.frombuffer(mode, (image.width, image.height), image.write_to_memory(), "raw", mode, 0, 1)

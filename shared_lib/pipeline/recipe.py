@@ -17,16 +17,17 @@ _REVISION = 1
 
 _MAX_OVERLAYS = 4
 
-_LOSSY = {Format.JPEG, Format.WEBP, Format.AVIF}
+_LOSSY = {Format.JPEG, Format.WEBP, Format.AVIF, Format.JXL}
 # What each option needs; a format that is chosen later (`source`, `auto`) takes of them what it can.
 _UNDERSTOOD_BY = {
     "quality": _LOSSY,
-    "lossless": {Format.WEBP, Format.AVIF},
+    "lossless": {Format.WEBP, Format.AVIF, Format.JXL},
     "progressive": {Format.JPEG, Format.PNG},
     "chroma": {Format.JPEG, Format.AVIF},
     "colours": {Format.PNG, Format.GIF},
     "max_bytes": _LOSSY,
-    "animation": {Format.GIF, Format.WEBP},
+    "profile": set(Format) - {Format.JXL},
+    "animation": {Format.GIF, Format.WEBP, Format.PNG},
 }
 
 
@@ -37,9 +38,10 @@ class Output(BaseModel, frozen=True, extra="forbid", alias_generator=to_camel, p
     browser shows, which is WebP: lossless for a drawing, else lossy.
     """
 
-    format: Literal["source", "auto", Format.JPEG, Format.PNG, Format.WEBP, Format.AVIF, Format.GIF, Format.TIFF] = (
-        "source"
-    )
+    format: Literal[
+        "source", "auto",
+        Format.JPEG, Format.PNG, Format.WEBP, Format.AVIF, Format.GIF, Format.TIFF, Format.JXL,
+    ] = "source"  # fmt: skip
     quality: int | None = Field(default=None, ge=1, le=100)
     """Left out: what looks alike to most people, which is another number in each format."""
     lossless: bool = False
@@ -56,7 +58,7 @@ class Output(BaseModel, frozen=True, extra="forbid", alias_generator=to_camel, p
     profile: Literal["srgb", "keep"] = "srgb"
     """`keep`: colours stay in the source's ICC profile, which is embedded."""
     animation: Literal["still", "keep"] = "still"
-    """`still` takes the first frame; `keep` all of them, of a GIF or WebP into either."""
+    """`still` takes the first frame; `keep` all of them, of a GIF, WebP or PNG into any of these."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -73,13 +75,13 @@ class Output(BaseModel, frozen=True, extra="forbid", alias_generator=to_camel, p
         return set(self.model_dump(exclude_defaults=True))
 
 
-RenditionName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$", examples=["thumbnail"])]
+RenditionName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 
 
 class Recipe(BaseModel, frozen=True, extra="forbid"):
     """A rendition's name, the operations that make it, in order, and how it is encoded."""
 
-    name: RenditionName
+    name: RenditionName = Field(examples=["hero"])
     operations: tuple[Operation, ...] = Field(default=(), max_length=20)
     output: Output = Output()
 

@@ -8,20 +8,21 @@ from uuid import UUID
 import pyvips
 
 from shared_lib.limits import Limits
-from shared_lib.pipeline import learning
 from shared_lib.pipeline.animation import join, split
 from shared_lib.pipeline.bounds import Unfit, bound, bound_bytes, bound_frames, bound_output
 from shared_lib.pipeline.colour import to_srgb
 from shared_lib.pipeline.decode import Source, Way, cheapest_scale, complaints_of, decode, inspect, is_only_untidy
 from shared_lib.pipeline.effects import apply
-from shared_lib.pipeline.effects.geometry import needed_scale
+from shared_lib.pipeline.effects.geometry import average, needed_scale
 from shared_lib.pipeline.effects.overlays import Overlays
 from shared_lib.pipeline.encode import encode, format_for
 from shared_lib.pipeline.knowledge import Knowledge
+from shared_lib.pipeline.learning import learn_from
 from shared_lib.pipeline.operations import Operation, Resize
 from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
 from shared_lib.pipeline.rendition import Refused, Rendered, Rendition
 
+_ROOM = 2  # times the needed size, px; what a plain average leaves for the resampling that follows
 _SHARE = 0.25  # of the memory, for pixels that several renditions are made from
 
 # libvips remembers results, to share them between equal operations; here it would only hold on to someone's pixels.
@@ -45,7 +46,8 @@ def render(
     def carry_out(source: Source) -> tuple[list[Rendition | Refused], Knowledge | None]:
         pixels = _Pixels(source, [*recipes, *([THUMBNAIL] if learn else [])], limits)
         outcomes = _render_all(pixels, recipes, limits, overlays or {})
-        return outcomes, _learn(pixels, limits) if learn else None
+        # From the pixels that a thumbnail is made from, because one nearly always is.
+        return outcomes, learn_from(source, pixels.decode_for(THUMBNAIL)) if learn else None
 
     with complaints_of(source.format):
         try:
@@ -65,18 +67,31 @@ class _Pixels:
     def __init__(self, source: Source, recipes: Sequence[Recipe], limits: Limits) -> None:
         self.source = source
         self._limits = limits
-        self._uses = Counter(_way_to_decode(source, recipe) for recipe in recipes)
-        self._kept: dict[Way, pyvips.Image | None] = {}
+        self._uses = Counter(map(self._way_for, recipes))
+        self._kept: dict[tuple[Way, int], pyvips.Image | None] = {}
 
     def decode_for(self, recipe: Recipe) -> pyvips.Image:
         """Raises Unfit for an animation that has too many frames to be kept."""
-        way = _way_to_decode(self.source, recipe)
-        if way.animated:
+        way = self._way_for(recipe)
+        if way[0].animated:
             bound_frames(self.source.frames, *self.source.upright_size, self._limits)
-        if self._uses[way] > 1 and way not in self._kept:
-            self._kept[way] = _decode_to_memory(self.source, way, self._limits)
         image = self._kept.get(way)
-        return decode(self.source, way) if image is None else image
+        if image is None:
+            image = self._decode(*way)
+            if self._uses[way] > 1 and way not in self._kept:
+                self._kept[way] = image = _in_memory(image, self._limits)
+        return self._decode(*way) if image is None else image
+
+    def _way_for(self, recipe: Recipe) -> tuple[Way, int]:
+        """How to decode, and over squares of how many px to average then what has still more than is needed."""
+        first = recipe.operations[:1]
+        needed = max((needed_scale(operation, self.source.upright_size) for operation in first), default=1.0)
+        animated = recipe.output.animation == "keep" and self.source.frames > 1
+        way = Way(cheapest_scale(self.source, needed), animated)
+        return way, 1 if animated else next((side for side in (8, 4, 2) if needed * side * _ROOM <= way.scale), 1)
+
+    def _decode(self, way: Way, side: int) -> pyvips.Image:
+        return average(decode(self.source, way), side)
 
 
 def _render_all(
@@ -97,22 +112,8 @@ def _render_all(
     return outcomes
 
 
-def _learn(pixels: _Pixels, limits: Limits) -> Knowledge:
-    """Learn from the pixels that a thumbnail is made from, because one nearly always is."""
-    image = pixels.decode_for(THUMBNAIL)
-    sample = _transform(image, learning.SAMPLE, limits, Overlays(learning.SAMPLE, {}, pixels.source, limits))
-    return learning.learn(pixels.source, image, sample)
-
-
-def _way_to_decode(source: Source, recipe: Recipe) -> Way:
-    first = recipe.operations[:1]
-    needed = max((needed_scale(operation, source.upright_size) for operation in first), default=1.0)
-    return Way(cheapest_scale(source, needed), recipe.output.animation == "keep" and source.frames > 1)
-
-
-def _decode_to_memory(source: Source, way: Way, limits: Limits) -> pyvips.Image | None:
+def _in_memory(image: pyvips.Image, limits: Limits) -> pyvips.Image | None:
     """All pixels, to be read several times; None if they take so much that decoding again is the lesser evil."""
-    image = decode(source, way)
     bytes_per_channel = 2 if image.format == "ushort" else 1
     size = image.width * image.height * image.bands * bytes_per_channel
     return image.copy_memory() if size < limits.memory_bytes * _SHARE else None
@@ -130,8 +131,8 @@ def _render_one(source: Source, image: pyvips.Image, recipe: Recipe, limits: Lim
 def _transform(image: pyvips.Image, recipe: Recipe, limits: Limits, overlays: Overlays) -> pyvips.Image:
     """Carry out all operations, with colours converted to sRGB where that is cheapest."""
     operations = recipe.operations
-    if operations and isinstance(operations[0], Resize) and image.interpretation != "cmyk":
-        # Fewer pixels to convert after the first resize. CMYK cannot wait: one of its four would be taken for alpha.
+    if operations and isinstance(operations[0], Resize) and not _cannot_wait(image, operations[0]):
+        # Fewer pixels to convert after the first resize.
         image, operations = _apply(operations[0], image, limits, overlays), operations[1:]
     image = to_srgb(image, keep_profile=recipe.output.profile == "keep")
     if operations:
@@ -139,6 +140,14 @@ def _transform(image: pyvips.Image, recipe: Recipe, limits: Limits, overlays: Ov
     for operation in operations:
         image = _apply(operation, image, limits, overlays)
     return image
+
+
+def _cannot_wait(image: pyvips.Image, first: Resize) -> bool:
+    """Tell whether colours must be converted before the first resize.
+
+    One of CMYK's four would be taken for alpha, and it is sRGB that linear light is computed from.
+    """
+    return image.interpretation == "cmyk" or (first.linear and bool(image.get_typeof("icc-profile-data")))
 
 
 def _apply(operation: Operation, image: pyvips.Image, limits: Limits, overlays: Overlays) -> pyvips.Image:

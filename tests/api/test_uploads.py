@@ -54,6 +54,18 @@ def test_a_bare_put_to_a_presigned_url_is_all_it_takes(api: Api, content_type: s
     assert image["filename"] == f"{ticket['uuid']}.png"
 
 
+@pytest.mark.parametrize(("extension", "form"), [("bmp", "BMP"), ("heic", "HEIF"), ("jxl", "JXL")])
+def test_more_formats_may_be_put_into_the_store_than_uploaded_directly(api: Api, extension: str, form: str) -> None:
+    ticket = api("GET", f"/images/actions/upload-url?extension={extension}").json()
+
+    requests.put(ticket["presignedUrl"], make_photo(form=form), timeout=10)
+
+    image = api.await_end(ticket["uuid"])
+    assert (image["status"], image["contentType"]) == ("succeeded", f"image/{extension}")
+    assert image["filename"] == f"{ticket['uuid']}.{extension}"
+    assert image["renditions"][0]["contentType"] == "image/jpeg"
+
+
 def test_a_url_is_refused_for_an_extension_that_is_not_taken(api: Api) -> None:
     response = api("GET", "/images/actions/upload-url?extension=exe")
 

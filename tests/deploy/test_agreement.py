@@ -207,6 +207,16 @@ def test_a_pod_takes_as_many_requests_as_it_has_threads(name: str) -> None:
         assert int(threads) == spec["containerConcurrency"], service["metadata"]["name"]
 
 
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_a_pod_has_room_for_all_its_decoders(name: str) -> None:
+    environment = environment_of(name)
+    [container] = services(overlay(name))["process-image"]["spec"]["template"]["spec"]["containers"]
+    mebibytes = int(container["resources"]["limits"]["memory"].removesuffix("Mi"))
+
+    decoders = int(environment["PROCESSING_DECODERS"]) * int(environment["LIMITS_MEMORY_BYTES"])
+    assert decoders < mebibytes << 20
+
+
 # Versions
 
 

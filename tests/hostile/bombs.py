@@ -61,8 +61,30 @@ def tiff(
     return b"II*\0" + struct.pack("<I", 8) + directory + struct.pack("<I", following) + body
 
 
+def bmp(width: int, height: int) -> bytes:
+    data = sample("bmp")
+    return data[:18] + struct.pack("<ii", width, height) + data[26:]
+
+
+def heic(width: int, height: int) -> bytes:
+    data = bytearray(sample("heic"))
+    size = data.index(b"ispe")
+    data[size + 8 : size + 16] = struct.pack(">II", width, height)
+    return bytes(data)
+
+
+def jxl(width: int, height: int) -> bytes:
+    sides = [(0, 1), (3, 2), (height - 1, 30), (0, 3), (3, 2), (width - 1, 30), (1, 1)]  # values and their bits
+    header = start = 0
+    for value, bits in sides:
+        header |= value << start
+        start += bits
+    return b"\xff\x0a" + header.to_bytes(9, "little") + sample("jxl")[8:]
+
+
 CLAIMS: dict[str, Callable[[int, int], bytes]] = {
     "png": png, "jpeg": jpeg, "gif": gif, "webp": webp, "avif": avif, "tiff": tiff,
+    "bmp": bmp, "heic": heic, "jxl": jxl,
 }  # fmt: skip
 """Files whose headers claim a size that is not theirs, px."""
 

@@ -1,8 +1,17 @@
 """Images made for the tests: every format, from a few photographs and from nothing."""
 
+import io
 from pathlib import Path
+from typing import Any
 
+import pillow_heif
+import pillow_jxl  # noqa: F401  # teaches Pillow JPEG XL
 import pyvips
+from PIL import Image
+
+from shared_lib.pipeline.formats import Format, sniff
+
+pillow_heif.register_heif_opener()
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 PHOTOGRAPHS = sorted((GOLDEN / "photographs").glob("*.jpg"))
@@ -27,7 +36,13 @@ SUFFIXES = {
     "avif": ".avif[Q=70,effort=0]",
     "tiff": ".tif[compression=deflate]",
 }
-RASTER_FORMATS = list(SUFFIXES)
+# What libvips does not write, by Pillow's names.
+BY_PILLOW: dict[str, tuple[str, dict[str, Any]]] = {
+    "bmp": ("BMP", {}),
+    "heic": ("HEIF", {"quality": 95, "chroma": 444, "enc_params": {"preset": "ultrafast"}}),
+    "jxl": ("JXL", {"lossless": True, "effort": 3, "num_threads": 0}),
+}
+RASTER_FORMATS = [*SUFFIXES, *BY_PILLOW]
 FORMATS = [*RASTER_FORMATS, "svg"]
 
 DELAYS = [50, 100, 150, 200, 40]
@@ -47,6 +62,9 @@ def plain(width: int, height: int, *colour: float) -> pyvips.Image:
 
 def animation(suffix: str, frames: int = 5, width: int = 60, height: int = 40) -> bytes:
     """Frames that get redder, each shown for another time, three times over."""
+    if suffix == ".png":
+        first, *others = (to_pillow(plain(width, height, 50 * n, 100, 200)) for n in range(frames))
+        return save(first, "PNG", save_all=True, append_images=others, duration=(DELAYS * frames)[:frames], loop=3)
     tall = pyvips.Image.arrayjoin([plain(width, height, 50 * n, 100, 200) for n in range(frames)], across=1).copy()
     tall.set_type(pyvips.GValue.gint_type, "page-height", height)
     tall.set_type(pyvips.GValue.array_int_type, "delay", (DELAYS * frames)[:frames])
@@ -58,12 +76,34 @@ def animation(suffix: str, frames: int = 5, width: int = 60, height: int = 40) -
 def encode(image: pyvips.Image, name: str) -> bytes:
     if name == "svg":
         return SVG
+    if name in BY_PILLOW:
+        form, options = BY_PILLOW[name]
+        return save(to_pillow(image), form, **options)
     data: bytes = image.write_to_buffer(SUFFIXES[name])
     return data
 
 
 def decode(data: bytes) -> pyvips.Image:
+    if sniff(data) is Format.JXL:
+        return from_pillow(Image.open(io.BytesIO(data)))
     return pyvips.Image.new_from_buffer(data, "").copy_memory()
+
+
+def to_pillow(image: pyvips.Image) -> Image.Image:
+    mode = ("L", "LA", "RGB", "RGBA")[image.bands - 1]
+    return Image.frombytes(mode, (image.width, image.height), image.write_to_memory())
+
+
+def from_pillow(image: Image.Image) -> pyvips.Image:
+    bands = len(image.getbands())
+    pixels = pyvips.Image.new_from_memory(image.tobytes(), image.width, image.height, bands, "uchar")
+    return pixels.copy(interpretation="srgb" if bands > 2 else "b-w")
+
+
+def save(image: Image.Image, form: str, **options: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, form, **options)
+    return file.getvalue()
 
 
 def sample(name: str) -> bytes:
@@ -73,3 +113,10 @@ def sample(name: str) -> bytes:
 
 def colour_at(image: pyvips.Image, x: int, y: int) -> list[int]:
     return [round(value) for value in image.getpoint(x, y)]
+
+
+def pack_jpeg(jpeg: bytes, folder: Path) -> bytes:
+    """A JPEG as JPEG XL, from which it can be had again byte for byte."""
+    (folder / "image.jpg").write_bytes(jpeg)
+    with Image.open(folder / "image.jpg") as image:
+        return save(image, "JXL", lossless_jpeg=True, num_threads=0)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from pipeline.pictures import ENDLESS, encode, photograph, plain, sample
+from pipeline.pictures import ENDLESS, FORMATS, encode, photograph, plain, sample
 
 from shared_lib.errors import FailureCode, Rejected
 from shared_lib.pipeline import THUMBNAIL, DecoderBox, DecoderCrashed, Limits
@@ -113,8 +113,7 @@ def test_processor_time_is_limited_for_each_image_and_not_for_all(make_box: Call
     spent = 0.0
     while spent < 1.5:
         box.render(large, [THUMBNAIL])
-        utime, stime = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
-        spent = (int(utime) + int(stime)) / os.sysconf("SC_CLK_TCK")
+        spent = _seconds(f"/proc/{pid}/stat")
 
     with pytest.raises(Rejected) as refusal:
         box.render(ENDLESS, [THUMBNAIL])
@@ -123,10 +122,11 @@ def test_processor_time_is_limited_for_each_image_and_not_for_all(make_box: Call
     assert refusal.value.public == "The image was not done after 1 s of processor time; at most 1 are allowed."
 
 
-@pytest.mark.parametrize("suffix", [".png[interlace]", ".jpg[interlace]", ".webp", ".gif"])
+@pytest.mark.parametrize("suffix", [".png[interlace]", ".jpg[interlace]", ".webp", ".gif", "bmp", "heic", "jxl"])
 def test_an_image_that_needs_too_much_memory_is_refused(make_box: Callable[..., DecoderBox], suffix: str) -> None:
     box = make_box(memory_bytes=260 << 20)
-    data = plain(6_000, 6_000, 10, 200, 90).write_to_buffer(suffix)
+    image = plain(5_700, 5_700, 10, 200, 90)
+    data = image.write_to_buffer(suffix) if suffix.startswith(".") else encode(image, suffix)
     large = {"operations": [{"kind": "resize", "width": 4_400, "height": 4_400}], "name": "large"}
 
     with pytest.raises(Rejected) as refusal:
@@ -135,6 +135,35 @@ def test_an_image_that_needs_too_much_memory_is_refused(make_box: Callable[..., 
     assert refusal.value.failure is FailureCode.DECODER_OUT_OF_MEMORY
     assert refusal.value.public == "The image needs more than 260 MiB of memory; at most 260 are allowed."
     assert box.render(sample("jpeg"), [THUMBNAIL]).width == 160
+
+
+def test_a_codec_is_loaded_with_the_first_image_that_needs_it(make_box: Callable[..., DecoderBox]) -> None:
+    box = make_box()
+    maps = Path(f"/proc/{decoder_of(box)}/maps")
+
+    for name, library in (("heic", "libheif"), ("jxl", "pillow_jxl")):
+        assert library not in maps.read_text()
+        box.render(sample(name), [THUMBNAIL])
+        assert library in maps.read_text()
+
+
+@pytest.mark.parametrize("name", ["heic", "jxl", "avif"])
+def test_a_child_keeps_one_processor_busy_and_no_more(make_box: Callable[..., DecoderBox], name: str) -> None:
+    box = make_box()
+    pid = decoder_of(box)
+    data = encode(photograph(600).resize(5), name)
+
+    spent, began = _seconds(f"/proc/{pid}/stat"), time.monotonic()
+    for _ in range(3):
+        box.render(data, [THUMBNAIL])
+
+    assert 0.1 < _seconds(f"/proc/{pid}/stat") - spent < 1.1 * (time.monotonic() - began)
+
+
+def _seconds(stat: str) -> float:
+    """Of processor time that a process has spent."""
+    utime, stime = Path(stat).read_text().rpartition(")")[2].split()[11:13]
+    return (int(utime) + int(stime)) / os.sysconf("SC_CLK_TCK")
 
 
 def test_many_threads_share_a_few_children(make_box: Callable[..., DecoderBox]) -> None:
@@ -235,7 +264,7 @@ def test_no_child_survives_a_parent_killed_hard(tmp_path: Path, data: bytes) -> 
 def test_memory_stays_flat_over_a_thousand_images(make_box: Callable[..., DecoderBox]) -> None:
     box = make_box(images_per_child=10_000)
     pid = decoder_of(box)
-    images = [sample(name) for name in ("jpeg", "png", "webp", "gif", "tiff", "svg")] + [sample("jpeg")[:-900]]
+    images = [sample(name) for name in FORMATS] + [sample("jpeg")[:-900]]
 
     def resident(rounds: int) -> int:
         for n in range(rounds):

@@ -1,11 +1,13 @@
 """Colours as they were meant, whatever they were stored in; no dark fringes; nothing said about the photographer."""
 
 import io
+from pathlib import Path
 
+import pillow_heif
 import pytest
 import pyvips
 from PIL import Image
-from pipeline.pictures import decode, encode, photograph, plain
+from pipeline.pictures import decode, encode, pack_jpeg, photograph, plain, save, to_pillow
 
 from shared_lib.pipeline import THUMBNAIL, DecoderBox, Recipe
 from shared_lib.pipeline.formats import Format
@@ -36,6 +38,22 @@ def stored_as(profile: str) -> pyvips.Image:
 @pytest.mark.parametrize("profile", ["p3", "cmyk"])
 def test_an_embedded_profile_is_converted_to_srgb(box: DecoderBox, profile: str) -> None:
     assert near(colour_of(box, stored_as(profile).jpegsave_buffer(Q=100)), CUP)
+
+
+@pytest.mark.parametrize("form", ["AVIF", "HEIF"])
+def test_so_is_that_of_a_newer_format(box: DecoderBox, form: str) -> None:
+    wide = stored_as("p3")
+
+    data = save(to_pillow(wide), form, quality=100, icc_profile=wide.get("icc-profile-data"))
+
+    assert near(colour_of(box, data), CUP)
+
+
+def test_so_is_that_of_jpeg_xl(box: DecoderBox, tmp_path: Path) -> None:
+    jpeg = stored_as("p3").jpegsave_buffer(Q=100)
+
+    for packed in (pack_jpeg(jpeg, tmp_path), pack_jpeg(jpeg, tmp_path).replace(b"jbrd", b"skip")):
+        assert near(colour_of(box, packed), CUP)
 
 
 def test_p3_without_its_profile_would_look_pale(box: DecoderBox) -> None:
@@ -76,7 +94,27 @@ def test_sixteen_bits_of_gray_become_eight(box: DecoderBox) -> None:
     assert near(colour_of(box, image.pngsave_buffer()), [77], 1)
 
 
-@pytest.mark.parametrize("name", ["jpeg", "png", "tiff", "webp"])
+def test_sixteen_bits_of_gray_in_heic_become_eight(box: DecoderBox) -> None:
+    assert near(colour_of(box, save(Image.new("I;16", (120, 120), 77 * 257), "HEIF")), [77], 1)
+
+
+@pytest.mark.parametrize(("mode", "most"), [("I;16", 65_535), ("F", 1)])
+def test_deep_gray_in_jpeg_xl_becomes_eight_bits(box: DecoderBox, mode: str, most: int) -> None:
+    """What the encoder is given of these it takes for light itself, and says so in the profile: 0.3 of it is 149."""
+    image = Image.new(mode, (120, 120), 77 * most / 255 if mode == "F" else 77 * most // 255)
+
+    assert near(colour_of(box, save(image, "JXL", lossless=True)), [149] * 3, 1)
+
+
+def test_ten_bits_of_colour_become_eight(box: DecoderBox) -> None:
+    file = io.BytesIO()
+    pixels = (plain(120, 120, *CUP).cast("ushort") * 257).cast("ushort").write_to_memory()
+    pillow_heif.encode("RGB;16", (120, 120), pixels, file, quality=100, chroma=444)
+
+    assert near(colour_of(box, file.getvalue()), CUP)
+
+
+@pytest.mark.parametrize("name", ["jpeg", "png", "tiff", "webp", "bmp", "heic", "jxl"])
 def test_gray_stays_gray(box: DecoderBox, name: str) -> None:
     colour = colour_of(box, encode(plain(120, 120, 77), name))
 
@@ -92,7 +130,7 @@ def test_a_palette_of_two_colours_is_read_as_colours(box: DecoderBox) -> None:
     assert near(colour_of(box, file.getvalue()), CUP, 0)
 
 
-@pytest.mark.parametrize("name", ["png", "webp", "tiff"])
+@pytest.mark.parametrize("name", ["png", "webp", "tiff", "heic", "jxl"])
 def test_no_dark_fringe_appears_where_opaque_meets_transparent(box: DecoderBox, name: str) -> None:
     """White on transparent black: without premultiplication the edge of the white would turn gray."""
     image = plain(400, 400, 0, 0, 0, 0).insert(plain(150, 400, 255, 255, 255, 255), 0, 0)

@@ -1,9 +1,24 @@
 """The real type decides, whatever the file is called; and each format's thumbnail is one that every browser shows."""
 
+import struct
+from pathlib import Path
+
 import pytest
-import pyvips
 from hostile.bombs import tiff
-from pipeline.pictures import FORMATS, RASTER_FORMATS, encode, photograph, plain, sample
+from pipeline.pictures import (
+    FORMATS,
+    RASTER_FORMATS,
+    colour_at,
+    decode,
+    encode,
+    from_pillow,
+    pack_jpeg,
+    photograph,
+    plain,
+    sample,
+    save,
+    to_pillow,
+)
 
 from shared_lib.errors import FailureCode, Rejected
 from shared_lib.pipeline import THUMBNAIL, DecoderBox, Recipe
@@ -11,7 +26,8 @@ from shared_lib.pipeline.formats import Format, sniff
 from shared_lib.pipeline.recipe import PRESETS, Output
 
 OPAQUE = {"jpeg": "jpeg", "png": "png", "gif": "png", "webp": "webp", "avif": "jpeg", "tiff": "jpeg", "svg": "png"}
-TRANSPARENT = {"png": "png", "gif": "png", "webp": "webp", "avif": "png", "tiff": "png"}
+OPAQUE |= {"bmp": "jpeg", "heic": "jpeg", "jxl": "jpeg"}
+TRANSPARENT = {"png": "png", "gif": "png", "webp": "webp", "avif": "png", "tiff": "png", "heic": "png", "jxl": "png"}
 
 
 @pytest.mark.parametrize(("source", "expected"), OPAQUE.items())
@@ -31,7 +47,7 @@ def test_the_thumbnail_of_a_transparent_image_stays_transparent(box: DecoderBox,
     (thumbnail,) = box.render(data, [THUMBNAIL]).renditions
 
     assert thumbnail.format == expected
-    assert pyvips.Image.new_from_buffer(thumbnail.data, "")[-1].max() == 0
+    assert decode(thumbnail.data)[-1].max() == 0
 
 
 def test_a_transparent_image_asked_for_as_jpeg_turns_white(box: DecoderBox) -> None:
@@ -39,7 +55,7 @@ def test_a_transparent_image_asked_for_as_jpeg_turns_white(box: DecoderBox) -> N
 
     (rendition,) = box.render(encode(plain(120, 120, 200, 30, 30, 0), "png"), [recipe]).renditions
 
-    assert pyvips.Image.new_from_buffer(rendition.data, "").min() >= 254
+    assert decode(rendition.data).min() >= 254
 
 
 def test_media_types_and_extensions_are_the_usual_ones() -> None:
@@ -50,6 +66,9 @@ def test_media_types_and_extensions_are_the_usual_ones() -> None:
         ("image/webp", "webp"),
         ("image/avif", "avif"),
         ("image/tiff", "tiff"),
+        ("image/bmp", "bmp"),
+        ("image/heic", "heic"),
+        ("image/jxl", "jxl"),
         ("image/svg+xml", "svg"),
     ]
 
@@ -83,9 +102,11 @@ def test_no_rendition_depends_on_what_else_is_asked_for(box: DecoderBox, name: s
         b"just text",
         b"%PDF-1.7\n",
         b"BM" + bytes(60),
+        b"BM is how this text begins, which has nothing to do with bitmaps.",
         b"8BPS\0\1" + bytes(60),  # Photoshop
         b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(60),  # JPEG 2000
-        b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(60),
+        b"\0\0\0\x18ftypmif1\0\0\0\0mif1miaf" + bytes(60),  # HEIF of no codec that is read
+        b"\0\0\0\x18ftypisom\0\0\0\0isommp42" + bytes(60),
         b"MATLAB 5.0 MAT-file" + bytes(110),
         b"P6 1 1 255 abc",
         b"push graphic-context\nviewbox 0 0 1 1\nimage over 0,0 0,0 'https://localhost/'",  # ImageMagick's MVG
@@ -120,3 +141,70 @@ def test_rare_kinds_of_a_format_are_unsupported_and_not_called_corrupt(box: Deco
 @pytest.mark.parametrize("name", FORMATS)
 def test_sniffing_needs_no_more_than_the_first_bytes(name: str) -> None:
     assert sniff(sample(name)[:64]) == name
+
+
+@pytest.mark.parametrize(("codec", "real"), [(b"hvcC", "heic"), (b"av1C", "avif"), (b"jpgC", None)])
+def test_what_a_container_of_any_codec_holds_its_configuration_tells(codec: bytes, real: str | None) -> None:
+    assert sniff(b"\0\0\0\x18ftypmif1\0\0\0\0mif1miaf" + bytes(60) + codec) == real
+
+
+def test_jpeg_xl_is_known_with_and_without_its_container(box: DecoderBox) -> None:
+    picture = to_pillow(photograph(60))
+
+    for data in (save(picture, "JXL", use_container=True), save(picture, "JXL", use_container=False)):
+        assert box.render(data, [THUMBNAIL]).format == "jxl"
+
+
+def test_a_jpeg_packed_as_jpeg_xl_is_unpacked(box: DecoderBox, tmp_path: Path) -> None:
+    jpeg = encode(photograph(60), "jpeg")
+
+    packed = pack_jpeg(jpeg, tmp_path)
+
+    assert b"jbrd" in packed
+    assert box.render(packed, [THUMBNAIL]).renditions[0].data == box.render(jpeg, [THUMBNAIL]).renditions[0].data
+
+
+def _bmp_with_alpha(width: int, height: int, *colour: int) -> bytes:
+    """A BITMAPV4HEADER whose masks give the fourth byte a meaning."""
+    red, green, blue, alpha = colour
+    masks = struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    header = struct.pack("<IiiHHIIiiII", 108, width, -height, 1, 32, 3, 0, 2835, 2835, 0, 0) + masks + bytes(52)
+    pixels = bytes([blue, green, red, alpha]) * (width * height)
+    return b"BM" + struct.pack("<IHHI", 14 + len(header) + len(pixels), 0, 0, 14 + len(header)) + header + pixels
+
+
+def test_a_bitmap_may_be_transparent(box: DecoderBox) -> None:
+    (thumbnail,) = box.render(_bmp_with_alpha(120, 120, 200, 30, 30, 128), [THUMBNAIL]).renditions
+
+    assert thumbnail.format == "png"
+    assert colour_at(decode(thumbnail.data), 50, 50) == [200, 30, 30, 128]
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB"])
+def test_bitmaps_of_every_depth_are_read(box: DecoderBox, mode: str) -> None:
+    picture = to_pillow(photograph(60)).convert(mode)
+
+    (rendition,) = box.render(save(picture, "BMP"), [Recipe(name="x", output=Output(format=Format.PNG))]).renditions
+
+    original = from_pillow(picture.convert("RGB"))
+    assert (decode(rendition.data).colourspace("srgb") - original).abs().max() == 0
+
+
+def test_an_old_bitmap_header_is_read_too(box: DecoderBox) -> None:
+    data = b"BM" + struct.pack("<IHHI", 0, 0, 0, 26) + struct.pack("<IHHHH", 12, 2, 2, 1, 24)
+    data += (b"\0\0\xff" * 2 + b"\0\0") * 2
+
+    (thumbnail,) = box.render(data, [THUMBNAIL]).renditions
+
+    assert all(abs(a - b) < 3 for a, b in zip(colour_at(decode(thumbnail.data), 50, 50), [255, 0, 0], strict=True))
+
+
+@pytest.mark.parametrize("compression", [4, 5, 99])  # JPEG and PNG, which only printers know; and nothing
+def test_a_bitmap_of_a_rare_kind_is_not_called_corrupt(box: DecoderBox, compression: int) -> None:
+    data = sample("bmp")
+
+    with pytest.raises(Rejected) as refusal:
+        box.render(data[:30] + struct.pack("<I", compression) + data[34:], [THUMBNAIL])
+
+    assert refusal.value.failure is FailureCode.UNSUPPORTED_FORMAT
+    assert refusal.value.public == "The BMP image is of a kind that is not read."

@@ -1,10 +1,23 @@
 """Cover: exactly the size asked for, nothing distorted, the middle in the middle, and the right way up."""
 
+from pathlib import Path
+
 import pytest
 import pyvips
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pipeline.pictures import RASTER_FORMATS, colour_at, decode, encode, photograph, plain
+from PIL import ExifTags, Image
+from pipeline.pictures import (
+    RASTER_FORMATS,
+    colour_at,
+    decode,
+    encode,
+    pack_jpeg,
+    photograph,
+    plain,
+    save,
+    to_pillow,
+)
 
 from shared_lib.pipeline import THUMBNAIL, DecoderBox, Recipe, Rendered
 from shared_lib.pipeline.operations import Resize
@@ -64,35 +77,61 @@ def test_the_middle_stays_in_the_middle(box: DecoderBox, name: str, *, upright: 
     assert (left, top, width, height) == (25, 25, 50, 50)
 
 
-def _marked(orientation: int) -> bytes:
-    """A JPEG whose pixels are stored as the orientation says, and which, upright, is red top left, green top right."""
+UNDO = {
+    1: lambda i: i,
+    2: lambda i: i.fliphor(),
+    3: lambda i: i.rot180(),
+    4: lambda i: i.flipver(),
+    5: lambda i: i.rot90().fliphor(),
+    6: lambda i: i.rot270(),
+    7: lambda i: i.rot270().fliphor(),
+    8: lambda i: i.rot90(),
+}
+
+
+def _marked(orientation: int, name: str, folder: Path) -> bytes:
+    """Pixels stored as the orientation says, which, upright, are red top left and green top right."""
     upright = plain(120, 80, 128, 128, 128)
     upright = upright.insert(plain(40, 40, 255, 0, 0), 0, 0).insert(plain(40, 40, 0, 255, 0), 80, 0)
-    undo = {
-        1: lambda i: i,
-        2: lambda i: i.fliphor(),
-        3: lambda i: i.rot180(),
-        4: lambda i: i.flipver(),
-        5: lambda i: i.rot90().fliphor(),
-        6: lambda i: i.rot270(),
-        7: lambda i: i.rot270().fliphor(),
-        8: lambda i: i.rot90(),
-    }
-    stored = undo[orientation](upright).copy()
+    stored = UNDO[orientation](upright).copy()
     stored.set_type(pyvips.GValue.gint_type, "orientation", orientation)
-    data: bytes = stored.jpegsave_buffer(Q=95)
-    return data
+    if name in {"jpeg", "png", "tiff", "webp"}:
+        return encode(stored, name)
+    if name == "avif":
+        return save(to_pillow(stored), "AVIF", exif=_exif(orientation))  # written as irot and imir
+    if name == "heic":  # the same, and EXIF says it a second time
+        return save(to_pillow(stored), "HEIF", quality=95, chroma=444, exif=_exif(orientation))
+    packed = pack_jpeg(encode(stored, "jpeg"), folder)  # its orientation is the codestream's too
+    if name == "jxl":
+        packed = packed.replace(b"jbrd", b"skip")  # without it nothing can tell that it was a JPEG
+    return packed
+
+
+def _exif(orientation: int) -> bytes:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    return exif.tobytes()
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_an_image_comes_out_upright_and_says_so_no_more(box: DecoderBox, orientation: int) -> None:
-    recipe = Recipe(name="half", operations=(Resize(width=60, height=40),))
+@pytest.mark.parametrize("name", ["jpeg", "png", "tiff", "webp", "avif", "heic", "jxl", "jxl from jpeg"])
+@pytest.mark.parametrize("metadata", ["strip", "keep"])
+def test_an_image_comes_out_upright_and_says_so_no_more(
+    box: DecoderBox, orientation: int, name: str, metadata: str, tmp_path: Path
+) -> None:
+    recipe = Recipe.model_validate(
+        {
+            "name": "half",
+            "operations": [{"kind": "resize", "width": 60, "height": 40}],
+            "output": {"format": "png", "metadata": metadata},
+        }
+    )
 
-    rendered: Rendered = box.render(_marked(orientation), [recipe])
+    rendered: Rendered = box.render(_marked(orientation, name, tmp_path), [recipe])
 
     image = decode(rendered.renditions[0].data)
     assert (rendered.width, rendered.height) == (120, 80)
-    assert image.get_typeof("orientation") == 0
+    assert image.get_typeof("orientation") == 0 or image.get("orientation") == 1
     corners = [colour_at(image, x, y) for x, y in ((8, 8), (52, 8), (8, 32), (52, 32))]
     expected = [[255, 0, 0], [0, 255, 0], [128, 128, 128], [128, 128, 128]]
     assert all(

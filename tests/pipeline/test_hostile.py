@@ -3,12 +3,12 @@
 import contextlib
 
 import pytest
-from hostile.bombs import CLAIMS, QUICK_BOMBS, one_bit
+from hostile.bombs import CLAIMS, QUICK_BOMBS, one_bit, png
 from hostile.mutants import mutate
 from pipeline.pictures import FORMATS, RASTER_FORMATS, encode, photograph, sample
 
 from shared_lib.errors import FailureCode, Rejected
-from shared_lib.pipeline import THUMBNAIL, DecoderBox
+from shared_lib.pipeline import THUMBNAIL, DecoderBox, Recipe
 
 REFUSALS = {
     FailureCode.EMPTY_FILE,
@@ -63,7 +63,13 @@ def test_a_header_that_claims_too_much_is_refused_before_anything_is_decoded(
 # A GIF's frames may be smaller than its canvas, and an AVIF's are scaled to it.
 @pytest.mark.parametrize("name", sorted(CLAIMS.keys() - {"gif", "avif"}))
 def test_a_header_that_claims_more_than_there_is_is_corrupt(box: DecoderBox, name: str) -> None:
-    assert refusal_of(box, CLAIMS[name](9_000, 9_000)).failure is FailureCode.CORRUPT_IMAGE
+    assert refusal_of(box, CLAIMS[name](6_000, 6_000)).failure is FailureCode.CORRUPT_IMAGE
+
+
+@pytest.mark.parametrize("name", ["bmp", "gif", "heic", "png", "tiff"])
+@pytest.mark.parametrize("size", [(0, 0), (0, 10), (10, 0)])
+def test_an_image_without_any_pixel_is_corrupt(box: DecoderBox, name: str, size: tuple[int, int]) -> None:
+    assert refusal_of(box, CLAIMS[name](*size)).failure is FailureCode.CORRUPT_IMAGE
 
 
 def test_a_bomb_of_as_many_pixels_as_are_allowed_is_just_a_large_image(box: DecoderBox) -> None:
@@ -105,6 +111,15 @@ def test_a_jpeg_that_ends_properly_but_lacks_its_middle_is_corrupt(box: DecoderB
     assert refusal_of(box, data[: len(data) // 2] + data[-2:]).failure is FailureCode.CORRUPT_IMAGE
 
 
+@pytest.mark.parametrize("metadata", ["strip", "copyright", "keep"])
+@pytest.mark.parametrize("keyword", ["Größe".encode("latin-1"), b"\xff  "], ids=["Latin-1", "nothing"])
+def test_a_png_may_call_its_texts_what_it_likes(box: DecoderBox, keyword: bytes, metadata: str) -> None:
+    data = png(10, 10, (b"tEXt", keyword + b"\0three by four"), rows=bytes(310))
+    recipe = Recipe.model_validate({"name": "x", "output": {"metadata": metadata}})
+
+    assert box.render(data, [recipe], learn=True).get("x").width == 10
+
+
 @pytest.mark.parametrize("name", FORMATS)
 def test_mutants_are_accepted_or_refused_and_nothing_else(box: DecoderBox, name: str) -> None:
     original = encode(photograph(60), name)
@@ -131,11 +146,12 @@ def test_bombs_do_no_more_harm_than_mutants(box: DecoderBox, name: str) -> None:
 def test_a_file_that_starts_as_one_format_is_never_read_as_another(box: DecoderBox, first: str, second: str) -> None:
     if first == second:
         return
-    polyglot = sample(first)[:16] + sample(second)
+    polyglot = sample(first)[:18] + sample(second)
 
     # Another format's bytes, read as a WebP's size, may be any.
     assert refusal_of(box, polyglot).failure in {
         FailureCode.CORRUPT_IMAGE,
         FailureCode.TOO_MANY_PIXELS,
         FailureCode.SIDE_TOO_LONG,
+        FailureCode.UNSUPPORTED_FORMAT,  # a bitmap of a kind that does not exist
     }

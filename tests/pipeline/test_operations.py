@@ -1,6 +1,7 @@
 """Every operation: what it does is seen in golden images, and what it must not do is said here."""
 
 from typing import Any, get_args
+from uuid import UUID
 
 import pytest
 import pyvips
@@ -17,6 +18,11 @@ from shared_lib.pipeline.formats import Format
 from shared_lib.pipeline.operations import Operation
 from shared_lib.pipeline.recipe import PRESETS, Output
 
+LOGO = "0b54d0c4-6bb1-4a0f-8e46-1d4ac5a3d0c8"
+OVERLAYS = {
+    UUID(LOGO): b'<svg xmlns="http://www.w3.org/2000/svg" width="40" height="24">'
+    b'<ellipse cx="20" cy="12" rx="18" ry="10" fill="#06c" fill-opacity=".8" stroke="#fff" stroke-width="2"/></svg>'
+}
 EXAMPLES: dict[str, dict[str, Any]] = {
     "resize-cover-north-west": {"kind": "resize", "width": 60, "height": 60, "gravity": "north-west"},
     "resize-cover-focus": {"kind": "resize", "width": 40, "height": 60, "gravity": {"x": 0.8, "y": 0.5}},
@@ -25,6 +31,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "resize-fill": {"kind": "resize", "width": 40, "height": 80, "fit": "fill"},
     "resize-inside": {"kind": "resize", "width": 60, "height": 60, "fit": "inside"},
     "resize-outside": {"kind": "resize", "width": 60, "height": 60, "fit": "outside"},
+    "resize-linear": {"kind": "resize", "width": 30, "height": 20, "linear": True},
     "crop": {"kind": "crop", "left": 20, "top": 10, "width": 50, "height": 30},
     "crop_to_ratio": {"kind": "crop_to_ratio", "width": 1, "height": 2, "gravity": "east"},
     "crop_to_ratio-smart": {"kind": "crop_to_ratio", "width": 1, "height": 2, "gravity": "smart"},
@@ -54,13 +61,18 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "circle": {"kind": "circle"},
     "flatten": {"kind": "flatten", "background": "#ff0000"},
     "border": {"kind": "border", "width": 3, "colour": "#ffffff"},
+    "watermark": {"kind": "watermark", "image": LOGO, "scale": 0.5, "gravity": "north-east", "margin": 3},
+    "watermark-faint": {"kind": "watermark", "image": LOGO, "opacity": 0.4, "gravity": {"x": 0.2, "y": 0.7}},
+    "watermark-tile": {"kind": "watermark", "image": LOGO, "scale": 0.2, "tile": True, "margin": 2},
+    "text": {"kind": "text", "text": "© مرحبا 42", "size": 12, "margin": 2},
+    "text-tile": {"kind": "text", "text": "שלום", "size": 10, "colour": "#fc08", "tile": True, "margin": 4},
 }
 KINDS = [model.model_fields["kind"].default for model in get_args(get_args(Operation)[0])]
 
 
 def render(box: DecoderBox, image: pyvips.Image, *operations: dict[str, Any], to: Format = Format.PNG) -> pyvips.Image:
     recipe = Recipe.model_validate({"name": "x", "operations": operations, "output": Output(format=to)})
-    rendition = box.render(encode(image, "png"), [recipe]).get("x")
+    rendition = box.render(encode(image, "png"), [recipe], OVERLAYS).get("x")
     return decode(rendition.data)
 
 
@@ -77,7 +89,9 @@ def cut_out() -> pyvips.Image:
 
 
 def test_every_operation_has_an_effect_and_an_example() -> None:
-    assert {model.model_fields["kind"].default for model in EFFECTS} == set(KINDS)
+    laid_on = {"watermark", "text"}  # what takes more than the image that it is done to
+
+    assert {model.model_fields["kind"].default for model in EFFECTS} | laid_on == set(KINDS)
     assert {example["kind"] for example in EXAMPLES.values()} == set(KINDS)
 
 
@@ -169,6 +183,82 @@ def test_smart_gravity_finds_what_is_there(box: DecoderBox) -> None:
     assert image.colourspace("b-w").deviate() > 20
 
 
+def _fine_board(bands: int, depth: int) -> pyvips.Image:
+    """Black and white, pixel by pixel; with alpha, half opaque."""
+    at = pyvips.Image.xyz(64, 64)
+    image = ((at[0] + at[1]) % 2 * 255).cast("uchar")
+    image = image.bandjoin([image, image]) if bands > 2 else image
+    image = image.copy(interpretation="srgb" if bands > 2 else "b-w")
+    image = image.bandjoin(128) if bands % 2 == 0 else image
+    if depth == 8:
+        return image
+    return (image.cast("ushort") * 257).cast("ushort").copy(interpretation="rgb16" if bands > 2 else "grey16")
+
+
+HALF_THE_LIGHT, A_QUARTER = 188, 137  # in sRGB
+
+
+@pytest.mark.parametrize("bands", [1, 2, 3, 4])
+@pytest.mark.parametrize("depth", [8, 16])
+@pytest.mark.parametrize("fit", ["cover", "contain", "fill", "inside", "outside"])
+def test_fine_detail_keeps_its_brightness_in_linear_light(box: DecoderBox, bands: int, depth: int, fit: str) -> None:
+    board, small = _fine_board(bands, depth), {"kind": "resize", "width": 8, "height": 8, "fit": fit}
+
+    usual, linear = (render(box, board, {**small, "linear": it}) for it in (False, True))
+
+    *colours, last = colour_at(linear, 4, 4)
+    assert abs(last - (128 if bands % 2 == 0 else HALF_THE_LIGHT)) <= 1
+    assert set(colours) <= {HALF_THE_LIGHT}
+    assert abs(colour_at(usual, 4, 4)[0] - 128) <= 1
+
+
+@pytest.mark.parametrize("name", ["jpeg", "gif", "webp", "avif", "tiff", "bmp", "heic", "jxl"])
+def test_no_decoder_averages_before_linear_light_can(box: DecoderBox, name: str) -> None:
+    """Lines, whose averages survive lossy compression: a decoder that scales would have made them middle gray."""
+    lines = pyvips.Image.xyz(64, 64)[1] % 4 < 2
+    data = encode(lines.bandjoin([lines, lines]).copy(interpretation="srgb"), name)
+    resize = {"kind": "resize", "width": 4, "height": 4, "linear": True}
+
+    (rendition,) = box.render(data, [Recipe.model_validate({"name": "x", "operations": [resize]})]).renditions
+
+    assert abs(colour_at(decode(rendition.data), 2, 2)[0] - HALF_THE_LIGHT) <= 6
+
+
+@pytest.mark.parametrize("profile", ["cmyk", "p3"])
+def test_linear_light_is_that_of_the_colours_meant(box: DecoderBox, profile: str) -> None:
+    board = _fine_board(3, 8).icc_transform(profile, input_profile="srgb", intent="relative")
+    resize = {"kind": "resize", "width": 8, "height": 8, "linear": True}
+
+    (rendition,) = box.render(
+        board.tiffsave_buffer(), [Recipe.model_validate({"name": "x", "operations": [resize]})]
+    ).renditions
+
+    assert all(abs(value - HALF_THE_LIGHT) <= 4 for value in colour_at(decode(rendition.data), 4, 4))
+
+
+def test_linear_light_leaves_no_dark_fringe(box: DecoderBox) -> None:
+    image = plain(400, 400, 0, 0, 0, 0).insert(plain(150, 400, 255, 255, 255, 255), 0, 0)
+
+    small = render(box, image, {"kind": "resize", "width": 100, "height": 100, "linear": True})
+
+    assert (small[0] < 250).ifthenelse(small[3] > 8, 0).max() == 0
+
+
+def test_each_frame_is_resized_in_linear_light(box: DecoderBox) -> None:
+    board = _fine_board(3, 8)
+    columns = pyvips.Image.xyz(64, 64)[0] % 4 < 1
+    tall = board.join(columns.bandjoin([columns, columns]), "vertical").copy(interpretation="srgb")
+    tall.set_type(pyvips.GValue.gint_type, "page-height", 64)
+    resize = {"kind": "resize", "width": 8, "height": 8, "linear": True}
+    recipe = Recipe.model_validate({"name": "x", "operations": [resize], "output": {"animation": "keep"}})
+
+    (rendition,) = box.render(tall.gifsave_buffer(), [recipe]).renditions
+
+    frames = pyvips.Image.new_from_buffer(rendition.data, "", n=-1)
+    assert (frames.height, frames.get("page-height")) == (16, 8)
+    assert [colour_at(frames, 4, y)[0] for y in (4, 12)] == [HALF_THE_LIGHT, A_QUARTER]
+
+
 def test_operations_are_done_in_order(box: DecoderBox) -> None:
     crop = {"kind": "crop", "left": 60, "width": 60, "height": 80}
     flop = {"kind": "flop"}
@@ -214,6 +304,16 @@ def test_a_rendition_too_large_is_refused_and_not_tried(
         ({"kind": "tint", "colour": "reddish"}, ("colour",)),
         ({"kind": "blur", "sigma": 5_000}, ("sigma",)),
         ({"kind": "flip", "twice": True}, ("twice",)),
+        ({"kind": "watermark"}, ("image",)),
+        ({"kind": "watermark", "image": "logo.png"}, ("image",)),
+        ({"kind": "watermark", "image": LOGO, "scale": 0}, ("scale",)),
+        ({"kind": "watermark", "image": LOGO, "opacity": 1.5}, ("opacity",)),
+        ({"kind": "watermark", "image": LOGO, "tile": True, "gravity": "south-east"}, ()),
+        ({"kind": "watermark", "image": LOGO, "gravity": "smart"}, ("gravity", "Focus")),
+        ({"kind": "text", "text": "x", "tile": True, "gravity": "north"}, ()),
+        ({"kind": "text", "text": "x", "size": 2_000}, ("size",)),
+        ({"kind": "text", "text": ""}, ("text",)),
+        ({"kind": "text", "text": "x" * 501}, ("text",)),
     ],
 )
 def test_a_mistake_is_named_with_its_path(operation: dict[str, Any], path: tuple[str, ...]) -> None:

@@ -1,10 +1,12 @@
 """How renditions are encoded: every option where it means something, and a mistake where it does not."""
 
+import io
 from typing import Any
 
 import pytest
 import pyvips
-from pipeline.pictures import decode, encode, photograph, plain
+from PIL import Image
+from pipeline.pictures import decode, encode, photograph, plain, save
 from pydantic import ValidationError
 
 from shared_lib.errors import Rejected
@@ -12,7 +14,7 @@ from shared_lib.pipeline import THUMBNAIL, DecoderBox, Recipe, Rendition
 from shared_lib.pipeline.formats import Format, sniff
 from shared_lib.pipeline.recipe import PRESETS
 
-RASTER = ["jpeg", "png", "webp", "avif", "gif", "tiff"]
+RASTER = ["jpeg", "png", "webp", "avif", "gif", "tiff", "jxl"]
 
 
 def rendition(box: DecoderBox, image: pyvips.Image | bytes, **output: Any) -> Rendition:  # validated
@@ -42,12 +44,12 @@ def test_what_loses_nothing_loses_nothing(box: DecoderBox, name: str) -> None:
     assert distance(rendition(box, photograph(), format=name).data, photograph()) == 0
 
 
-@pytest.mark.parametrize("name", ["webp", "avif"])
+@pytest.mark.parametrize("name", ["webp", "avif", "jxl"])
 def test_lossless_can_be_asked_for(box: DecoderBox, name: str) -> None:
     assert distance(rendition(box, photograph(200), format=name, lossless=True).data, photograph(200)) < 0.01
 
 
-@pytest.mark.parametrize("name", ["jpeg", "webp", "avif"])
+@pytest.mark.parametrize("name", ["jpeg", "webp", "avif", "jxl"])
 def test_quality_trades_bytes_for_likeness(box: DecoderBox, name: str) -> None:
     poor, usual, good = (
         rendition(box, photograph(300), format=name, **q).data for q in ({"quality": 20}, {}, {"quality": 95})
@@ -58,7 +60,7 @@ def test_quality_trades_bytes_for_likeness(box: DecoderBox, name: str) -> None:
     assert distance(usual, photograph(300)) < 2.5
 
 
-@pytest.mark.parametrize("name", ["jpeg", "webp", "avif"])
+@pytest.mark.parametrize("name", ["jpeg", "webp", "avif", "jxl"])
 @pytest.mark.parametrize("most", [4_000, 9_000])
 def test_the_most_bytes_are_used_but_not_exceeded(box: DecoderBox, name: str, most: int) -> None:
     made = rendition(box, photograph(300), format=name, maxBytes=most, quality=98)
@@ -107,7 +109,7 @@ def test_a_palette_has_at_most_as_many_colours_as_asked_for(box: DecoderBox, nam
     assert 2 <= len({tuple(pixels.getpoint(x, y)) for x in range(60) for y in range(pixels.height)}) <= colours
 
 
-@pytest.mark.parametrize("name", ["png", "webp"])
+@pytest.mark.parametrize("name", ["png", "webp", "jxl"])
 def test_effort_saves_bytes(box: DecoderBox, name: str) -> None:
     least, most = (rendition(box, photograph(200), format=name, effort=effort).data for effort in (1, 7))
 
@@ -121,17 +123,38 @@ def test_auto_packs_a_photograph_with_loss_and_a_drawing_without(box: DecoderBox
     assert b"VP8L" in rendition(box, drawing, format="auto").data
 
 
-def _with_metadata() -> bytes:
+def _with_metadata(name: str = "jpeg") -> bytes:
     image = photograph(100)
     for field, text in (("ifd0-Artist", "somebody"), ("ifd0-Copyright", "all mine"), ("ifd0-Make", "camera")):
         image.set_type(pyvips.GValue.gstr_type, f"exif-{field}", f"{text} ({text}, ASCII, {len(text) + 1} components)")
     image.set_type(pyvips.GValue.blob_type, "xmp-data", b"<x:xmpmeta>place</x:xmpmeta>")
     image.set_type(pyvips.GValue.gint_type, "orientation", 6)
     data: bytes = image.jpegsave_buffer()
-    return data
+    if name == "jpeg":
+        return data
+    form, options = {"avif": ("AVIF", {}), "heic": ("HEIF", {}), "jxl": ("JXL", {"num_threads": 0})}[name]
+    with Image.open(io.BytesIO(data)) as jpeg:
+        exif = bytes(4) * (name == "jxl") + jpeg.info["exif"][6 * (name == "jxl") :]
+        return save(jpeg, form, exif=exif, xmp=jpeg.info["xmp"], **options)
 
 
-@pytest.mark.parametrize("name", ["jpeg", "png", "webp", "avif"])
+@pytest.mark.parametrize("source", ["avif", "heic", "jxl"])
+@pytest.mark.parametrize(
+    ("metadata", "said"),
+    [("strip", set()), ("copyright", {"Artist", "Copyright"}), ("keep", {"Artist", "Copyright", "Make"})],
+)
+def test_metadata_of_newer_formats_is_understood_too(
+    box: DecoderBox, source: str, metadata: str, said: set[str]
+) -> None:
+    image = decode(rendition(box, _with_metadata(source), format="jpeg", metadata=metadata).data)
+
+    fields = {field.removeprefix("exif-ifd0-") for field in image.get_fields()}
+    assert fields & {"Artist", "Copyright", "Make"} == said
+    assert bool(image.get_typeof("xmp-data")) == (metadata == "keep")
+    assert image.get_typeof("orientation") == 0 or image.get("orientation") == 1
+
+
+@pytest.mark.parametrize("name", ["jpeg", "png", "webp", "avif", "jxl"])
 @pytest.mark.parametrize(
     ("metadata", "said"),
     [
@@ -183,7 +206,10 @@ def test_a_wide_gamut_can_be_kept(box: DecoderBox, name: str) -> None:
         {"format": "tiff", "maxBytes": 5_000},
         {"format": "webp", "lossless": True, "quality": 50},
         {"format": "webp", "lossless": True, "maxBytes": 5_000},
+        {"format": "jxl", "progressive": True},
+        {"format": "jxl", "profile": "keep"},
         {"format": "svg"},
+        {"format": "heic"},
         {"format": "jpeg", "quality": 0},
         {"effort": 11},
         {"colours": 1},

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pyvips
 
-from shared_lib.pipeline.operations import Colour
+from shared_lib.pipeline.parameters import Colour
 
 Change = Callable[[pyvips.Image], pyvips.Image]
 
@@ -21,6 +21,11 @@ def premultiplied(image: pyvips.Image, change: Change) -> pyvips.Image:
     if not image.hasalpha():
         return change(image)
     return change(image.premultiply()).unpremultiply().cast(image.format)
+
+
+def in_linear_light(image: pyvips.Image, change: Change) -> pyvips.Image:
+    """Change the light that the colours stand for, as floating-point numbers, by sRGB's transfer curve."""
+    return change(image.colourspace("scrgb")).colourspace(image.interpretation).cast(image.format)
 
 
 def in_colour(image: pyvips.Image) -> pyvips.Image:

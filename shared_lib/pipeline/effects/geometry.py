@@ -5,7 +5,8 @@ import math
 import pyvips
 
 from shared_lib.pipeline import operations as op
-from shared_lib.pipeline.effects.channels import opaque_or_not, premultiplied
+from shared_lib.pipeline.effects.channels import in_linear_light, opaque_or_not, premultiplied
+from shared_lib.pipeline.parameters import Colour, Focus, Gravity
 
 _KERNEL_RADIUS = 3  # px, of Lanczos 3
 _WASTE = 4  # times the area of the result; what a cover may scale in vain before the source is cut first
@@ -18,7 +19,8 @@ def resize(do: op.Resize, image: pyvips.Image) -> pyvips.Image:
     scale = _scales(do, (image.width, image.height))
     if do.fit == "cover":
         return _cover(do, image, scale[0])
-    scaled = resample(image, max(1, round(image.width * scale[0])), max(1, round(image.height * scale[1])))
+    size = max(1, round(image.width * scale[0])), max(1, round(image.height * scale[1]))
+    scaled = resample(image, *size, linear=do.linear)
     if do.fit == "contain":
         frame = op.Pad(width=do.width, height=do.height, gravity=do.gravity, background=do.background)
         return pad(frame, scaled)
@@ -27,7 +29,10 @@ def resize(do: op.Resize, image: pyvips.Image) -> pyvips.Image:
 
 def needed_scale(do: op.Operation, size: tuple[int, int]) -> float:
     """At which scale, at least, an image of this size must be decoded so that the operation loses nothing."""
-    return max(_scales(do, size)) if isinstance(do, op.Resize) else 1.0
+    if not isinstance(do, op.Resize):
+        return 1.0
+    scale = max(_scales(do, size))
+    return max(1.0, scale) if do.linear else scale  # decoders that scale average what is stored, which is not light
 
 
 def _scales(do: op.Resize, size: tuple[int, int]) -> tuple[float, float]:
@@ -49,21 +54,22 @@ def _cover(do: op.Resize, image: pyvips.Image, scale: float) -> pyvips.Image:
     size = max(width, round(image.width * scale)), max(height, round(image.height * scale))
     waste = size[0] * size[1] / (width * height)
     if do.gravity == "smart" and waste <= _SMART_WASTE:
-        return resample(image, *size).copy_memory().smartcrop(width, height, interesting="attention")
+        return resample(image, *size, linear=do.linear).copy_memory().smartcrop(width, height, interesting="attention")
     left, top = offset_of(do.gravity, size, (width, height))
     if waste > _WASTE:
-        return _cover_part(image, scale, (left, top, width, height))
-    return resample(image, *size).crop(left, top, width, height)
+        return _cover_part(do, image, scale, (left, top, width, height))
+    return resample(image, *size, linear=do.linear).crop(left, top, width, height)
 
 
-def _cover_part(image: pyvips.Image, scale: float, box: tuple[int, int, int, int]) -> pyvips.Image:
+def _cover_part(do: op.Resize, image: pyvips.Image, scale: float, box: tuple[int, int, int, int]) -> pyvips.Image:
     """Scale only what lies near the box: a 1 x 30,000 image would else become 100 x 3,000,000 first."""
     margin = math.ceil(_KERNEL_RADIUS * max(1.0, 1 / scale)) + 1
     left, width = _neighbourhood(box[0] / scale, box[2] / scale, margin, image.width)
     top, height = _neighbourhood(box[1] / scale, box[3] / scale, margin, image.height)
     across, down = max(0, round(box[0] - left * scale)), max(0, round(box[1] - top * scale))
     size = max(across + box[2], round(width * scale)), max(down + box[3], round(height * scale))
-    return resample(image.crop(left, top, width, height), *size).crop(across, down, box[2], box[3])
+    part = image.crop(left, top, width, height)
+    return resample(part, *size, linear=do.linear).crop(across, down, box[2], box[3])
 
 
 def _neighbourhood(start: float, length: float, margin: int, end: int) -> tuple[int, int]:
@@ -71,11 +77,20 @@ def _neighbourhood(start: float, length: float, margin: int, end: int) -> tuple[
     return first, min(end, math.ceil(start + length) + margin) - first
 
 
-def resample(image: pyvips.Image, width: int, height: int) -> pyvips.Image:
+def resample(image: pyvips.Image, width: int, height: int, *, linear: bool = False) -> pyvips.Image:
     """Scale to exactly width x height by Lanczos 3."""
     if (width, height) == (image.width, image.height):
         return image
-    return premultiplied(image, lambda it: it.resize(width / image.width, vscale=height / image.height))
+
+    def scale(it: pyvips.Image) -> pyvips.Image:
+        return premultiplied(it, lambda colours: colours.resize(width / it.width, vscale=height / it.height))
+
+    return in_linear_light(image, scale) if linear else scale(image)
+
+
+def average(image: pyvips.Image, side: int) -> pyvips.Image:
+    """Scale down by a whole number: each pixel becomes the mean of a square of `side` px."""
+    return image if side == 1 else premultiplied(image, lambda it: it.shrink(side, side, ceil=True))
 
 
 def crop(do: op.Crop, image: pyvips.Image) -> pyvips.Image:
@@ -134,7 +149,7 @@ def flop(_: op.Flop, image: pyvips.Image) -> pyvips.Image:
     return image.fliphor()
 
 
-def _lay_on(image: pyvips.Image, box: tuple[int, int, int, int], background: op.Colour) -> pyvips.Image:
+def _lay_on(image: pyvips.Image, box: tuple[int, int, int, int], background: Colour) -> pyvips.Image:
     """Put the image at left, top of a canvas of width x height."""
     if box == (0, 0, image.width, image.height):
         return image
@@ -142,9 +157,9 @@ def _lay_on(image: pyvips.Image, box: tuple[int, int, int, int], background: op.
     return image.embed(*box, extend="background", background=ink)
 
 
-def offset_of(gravity: op.Gravity, outer: tuple[int, int], inner: tuple[int, int]) -> tuple[int, int]:
+def offset_of(gravity: Gravity, outer: tuple[int, int], inner: tuple[int, int]) -> tuple[int, int]:
     """Where the top left corner of the inner box lies in the outer one."""
-    if isinstance(gravity, op.Focus):
+    if isinstance(gravity, Focus):
         centre = (gravity.x * outer[0], gravity.y * outer[1])
         wanted = [round(at - size / 2) for at, size in zip(centre, inner, strict=True)]
         return max(0, min(wanted[0], outer[0] - inner[0])), max(0, min(wanted[1], outer[1] - inner[1]))

@@ -1,5 +1,6 @@
 """Text as pixels, by Pango: shaped, in each script's own direction, and broken into lines."""
 
+import math
 from xml.sax.saxutils import escape  # writes XML, reads none
 
 import pyvips
@@ -7,43 +8,56 @@ import pyvips
 from shared_lib.pipeline import font
 from shared_lib.pipeline import operations as op
 from shared_lib.pipeline.effects.channels import rgba
+from shared_lib.pipeline.parameters import Colour
 
-_DPI = 72  # at which one point is one pixel
 _LINE = 1.3  # times the size; DejaVu Sans' lines are 1.16 high
+_OVERHANG = 2  # px, by which ink may reach over the line's end
+_STEP = 1.1  # from one size that is tried to the next
 
 
 def write(do: op.TextWatermark, room: tuple[int, int]) -> pyvips.Image:
     """Write in the operation's colour on nothing; in smaller letters where there is not enough room, px, for all."""
-    if _surely_fits(do, room):
-        return _inked(_at_size(do, room[0]), do.colour)
-    # Pango looks for the largest size that fits, which takes it some 40 ms.
-    letters, found = _lay_out(do, width=room[0], height=room[1], autofit_dpi=True)
-    if found["autofit_dpi"] >= _DPI:
-        letters = _at_size(do, room[0])
-    if letters.width > room[0] or letters.height > room[1]:  # no letter is smaller than a pixel
+    size = min(do.size, _size_that_fits(do.text, room))
+    letters = _lay_out(do.text, size, room)
+    while size < do.size:
+        # Upwards, so that nothing is laid out that is much larger than the room.
+        size = min(do.size, size * _STEP)
+        larger = _lay_out(do.text, size, room)
+        if not _fits(larger, room):
+            break
+        letters = larger
+    if not _fits(letters, room):  # there is no smaller font than of a pixel
         letters = letters.thumbnail_image(room[0], height=room[1], size="down")
     return _inked(letters, do.colour)
 
 
-def _surely_fits(do: op.TextWatermark, room: tuple[int, int]) -> bool:
-    """With each letter as wide as high, and every other line ended by a single word that found no place in it."""
-    lines = do.text.count("\n") + 1 + 2 * len(do.text) * do.size / room[0]
-    return 2 * do.size < room[0] and lines * _LINE * do.size < room[1]
+def _size_that_fits(text: str, room: tuple[int, int]) -> float:
+    """A size of which it is sure, px: with each letter as wide as high, and lines that words leave half empty."""
+    width, height = room
+    lines = text.count("\n") + 1
+    # (lines + 2 * letters * size / width) * _LINE * size = height
+    square, linear = 2 * len(text) * _LINE / width, lines * _LINE
+    size = (math.sqrt(linear**2 + 4 * square * height) - linear) / (2 * square)
+    return max(1.0, min(size, width / 2))
 
 
-def _at_size(do: op.TextWatermark, width: int) -> pyvips.Image:
-    return _lay_out(do, width=width, dpi=_DPI)
+def _fits(letters: pyvips.Image, room: tuple[int, int]) -> bool:
+    return bool(letters.width <= room[0] and letters.height <= room[1])
 
 
-def _lay_out(do: op.TextWatermark, **bounds: int) -> pyvips.Image:
+def _lay_out(text: str, size: float, room: tuple[int, int]) -> pyvips.Image:
     """Opacity alone, 0 to 255, cut to what is inked. Lines begin where their script does: left or right."""
-    # Pango reads markup.
     return pyvips.Image.text(
-        escape(do.text), font=f"{font.FAMILY} {do.size}", fontfile=str(font.FILE), wrap="word-char", **bounds
+        escape(text),  # Pango reads markup
+        font=f"{font.FAMILY} {size:.2f}",
+        fontfile=str(font.FILE),
+        dpi=72,  # at which a point is a pixel
+        width=max(1, room[0] - _OVERHANG),
+        wrap="word-char",
     )
 
 
-def _inked(letters: pyvips.Image, colour: op.Colour) -> pyvips.Image:
+def _inked(letters: pyvips.Image, colour: Colour) -> pyvips.Image:
     *ink, alpha = rgba(colour)
     is_gray = len(set(ink)) == 1
     solid = letters.new_from_image(ink[:1] if is_gray else ink).copy(interpretation="b-w" if is_gray else "srgb")

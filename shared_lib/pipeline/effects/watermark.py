@@ -41,5 +41,5 @@ def _tiled(stamp: pyvips.Image, margin: int, width: int, height: int) -> pyvips.
 
 def _over(image: pyvips.Image, stamp: pyvips.Image) -> pyvips.Image:
     """Composite, weighed by opacity, in the channels that the image has: without alpha it stays without."""
-    laid = image.composite2(stamp, "over")
-    return laid if image.hasalpha() else laid[: laid.bands - 1]
+    laid = image.cast("float").composite2(stamp.cast("float"), "over")  # which does not round what it casts
+    return (laid if image.hasalpha() else laid[: laid.bands - 1]).rint().cast("uchar")

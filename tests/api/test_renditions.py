@@ -1,0 +1,187 @@
+"""Renditions as a client asks for them, and gets them."""
+
+import io
+import json
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from PIL import Image
+from service import ROOT, Api, make_photo, wait_for
+
+PHOTOGRAPHS = ROOT / "tests" / "golden" / "photographs"
+RESIZE = {"kind": "resize", "width": 60, "height": 40}
+HERO = {"name": "hero", "operations": [RESIZE], "output": {"format": "webp"}}
+
+
+@pytest.fixture(scope="module")
+def image(api: Api) -> str:
+    """A succeeded image's uuid."""
+    uuid = api.upload(make_photo())
+    assert api.await_end(uuid)["status"] == "succeeded"
+    return uuid
+
+
+def ask(api: Api, uuid: str, **order: Any) -> Any:
+    return api("POST", "/images/actions/process", json={"uuid": uuid, "filename": "photo.jpg", **order})
+
+
+def await_renditions(api: Api, uuid: str) -> dict[str, Any]:
+    """The image, once nothing more is to be made of it."""
+    shown: dict[str, Any] = wait_for(
+        lambda: api("GET", f"/images/{uuid}").json(),
+        lambda it: it.get("status") == "succeeded" and not it["pendingRenditions"],
+    )
+    return shown
+
+
+@pytest.mark.parametrize("order", [{"renditions": json.dumps([HERO])}, {"preset": "web"}])
+def test_an_upload_gets_what_it_asks_for(api: Api, order: dict[str, str]) -> None:
+    uuid = api.upload(make_photo(), **order)
+
+    shown = api.await_end(uuid)
+
+    made = {each["name"]: each["contentType"] for each in shown["renditions"]}
+    assert made == {"hero" if "renditions" in order else "web": "image/webp", "thumbnail": "image/jpeg"}
+    assert shown["imageData"].startswith("data:image/jpeg;")
+
+
+def test_more_is_made_of_an_image_whenever_it_is_asked_for(api: Api, image: str) -> None:
+    assert ask(api, image, renditions=[HERO]).json() == {"message": "Processing started"}
+    hero = next(each for each in await_renditions(api, image)["renditions"] if each["name"] == "hero")
+    assert (hero["width"], hero["height"]) == (60, 40)
+
+    again = ask(api, image, renditions=[HERO])
+    assert again.status_code == 200
+    assert api("GET", f"/images/{image}").json()["pendingRenditions"] == [], "the same recipe is no work"
+
+    assert ask(api, image, preset="small").status_code == 200
+    assert {each["name"] for each in await_renditions(api, image)["renditions"]} >= {"hero", "small", "thumbnail"}
+
+
+def test_a_renditions_bytes_are_where_its_url_says(api: Api, image: str) -> None:
+    (thumbnail,) = [each for each in api("GET", f"/images/{image}").json()["renditions"] if each["name"] == "thumbnail"]
+    host = api.base.removesuffix("/api/v1")
+
+    response = api.session.get(host + thumbnail["url"])
+
+    assert (response.status_code, response.headers["Content-Type"]) == (200, "image/jpeg")
+    assert len(response.content) == thumbnail["sizeBytes"]
+    assert Image.open(io.BytesIO(response.content)).size == (100, 100)
+    unchanged = api.session.get(host + thumbnail["url"], headers={"If-None-Match": response.headers["ETag"]})
+    assert (unchanged.status_code, unchanged.content) == (304, b"")
+
+
+@pytest.mark.parametrize("path", [f"{uuid4()}/renditions/thumbnail", "{image}/renditions/nothing"])
+def test_a_rendition_that_is_not_there_is_missing(api: Api, image: str, path: str) -> None:
+    response = api("GET", f"/images/{path.format(image=image)}")
+
+    assert (response.status_code, response.json()["code"]) == (404, "rendition_not_found")
+
+
+def made_by(*operations: dict[str, Any]) -> dict[str, Any]:
+    return {"renditions": [{"name": "x", "operations": operations}]}
+
+
+@pytest.mark.parametrize(
+    ("order", "place"),
+    [
+        (
+            {"renditions": [{"name": "x", "operations": [RESIZE, {"kind": "resize", "width": 0}]}]},
+            "renditions.0.operations.1.width",
+        ),
+        (
+            {"renditions": [{"name": "x", "operations": [{"kind": "resize", "widht": 5}]}]},
+            "renditions.0.operations.0.widht",
+        ),
+        ({"renditions": [{"name": "x", "operations": [{"kind": "explode"}]}]}, "renditions.0.operations.0"),
+        ({"renditions": [{"name": "x", "output": {"format": "png", "quality": 3}}]}, "renditions.0.output"),
+        ({"renditions": [{"operations": []}]}, "renditions.0.name"),
+        ({"renditions": [{"name": "x"}, {"name": "x"}]}, "renditions"),
+        ({"renditions": [{"name": "thumbnail"}]}, "renditions.0.name"),
+        ({"renditions": [{"name": f"n{n}"} for n in range(21)]}, "renditions"),
+        ({"renditions": "all"}, "renditions"),
+        ({"preset": "nothing-like-it"}, "preset"),
+        ({"preset": "web", "renditions": [{"name": "x"}]}, "body"),
+    ],
+)
+def test_a_mistake_is_named_by_its_place(api: Api, image: str, order: dict[str, Any], place: str) -> None:
+    response = ask(api, image, **order)
+
+    assert response.status_code == 400, response.text
+    assert place in [each["parameter"] for each in response.json()["details"]], response.text
+
+
+@pytest.mark.parametrize(
+    ("field", "place"),
+    [
+        ("[{]", "renditions"),
+        (
+            json.dumps([{"name": "x", "operations": [{"kind": "resize", "width": 0}]}]),
+            "renditions.0.operations.0.width",
+        ),
+    ],
+)
+def test_a_mistake_in_a_form_is_too(api: Api, field: str, place: str) -> None:
+    response = api(
+        "POST",
+        "/images/actions/upload",
+        files={"file": ("a.jpg", make_photo(), "image/jpeg")},
+        data={"renditions": field},
+    )
+
+    assert response.status_code == 400, response.text
+    assert [each["parameter"] for each in response.json()["details"]] == [place]
+
+
+def test_only_a_processed_image_can_be_laid_on_another(api: Api, image: str) -> None:
+    def mark(uuid: str) -> dict[str, Any]:
+        return {"name": "signed", "operations": [{"kind": "watermark", "image": uuid, "gravity": "centre"}]}
+
+    missing = ask(api, image, renditions=[mark(nobody := str(uuid4()))])
+    assert (missing.status_code, missing.json()["code"]) == (404, "watermark_not_found")
+    assert nobody in missing.json()["error"]
+
+    assert ask(api, image, renditions=[mark(image)]).status_code == 200
+    assert "signed" in [each["name"] for each in await_renditions(api, image)["renditions"]]
+
+
+def test_what_is_learnt_of_an_image_is_told(api: Api) -> None:
+    with io.BytesIO() as file:
+        exif = Image.Exif()
+        exif[0x010F], exif[0x0110] = "Acme", "Box 1"
+        exif[0x8825] = {1: "N", 2: (48.0, 12.0, 0.0), 3: "E", 4: (16.0, 22.0, 0.0)}
+        Image.new("RGB", (90, 60), (200, 30, 40)).save(file, "JPEG", exif=exif)
+        uuid = api.upload(file.getvalue())
+
+    shown = api.await_end(uuid)
+    details = shown["details"]
+
+    assert (details["frames"], details["hasAlpha"], details["colourSpace"]) == (1, False, "srgb")
+    assert (details["cameraMake"], details["cameraModel"]) == ("Acme", "Box 1")
+    assert details["dominantColour"].startswith("#c")
+    assert details["thumbHash"]
+    assert details["blurHash"]
+    assert len(shown["sha256"]) == 64
+    located = api("GET", f"/images/{uuid}?include=location").json()
+    assert details["location"] is located["details"]["location"] is None, "the operator does not keep it"
+
+
+def test_alike_images_are_found_the_likest_first(api: Api) -> None:
+    photo, stranger = (PHOTOGRAPHS / "coffee.jpg").read_bytes(), (PHOTOGRAPHS / "rocket.jpg").read_bytes()
+    with Image.open(io.BytesIO(photo)) as picture, io.BytesIO() as file:
+        picture.resize((200, 133)).save(file, "WEBP", quality=60)
+        uuids = [api.upload(photo), api.upload(photo), api.upload(file.getvalue(), "small.webp", "image/webp")]
+    other = api.upload(stranger)
+    for uuid in (*uuids, other):
+        api.await_end(uuid)
+
+    similar = api("GET", f"/images/{uuids[0]}/similar?limit=100").json()
+
+    distances = [each["distance"] for each in similar]
+    assert distances == sorted(distances)
+    assert {each["uuid"] for each in similar} >= set(uuids[1:])
+    assert {uuids[0], other}.isdisjoint(each["uuid"] for each in similar)
+    assert similar[0]["distance"] == 0
+    assert api("GET", f"/images/{uuid4()}/similar").status_code == 404
+    assert api("GET", f"/images/{uuids[0]}/similar?distance=12").status_code == 400

@@ -1,0 +1,439 @@
+"""What is learnt of an image: the same whatever is made beside it, alike for what looks alike, and no one's secret."""
+
+import io
+import random
+import struct
+from datetime import UTC, datetime, timedelta
+from itertools import combinations
+from typing import Any
+
+import pytest
+import pyvips
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import ExifTags, Image
+from PIL.TiffImagePlugin import IFDRational
+from pipeline.pictures import FORMATS, PHOTOGRAPHS, encode, photograph, plain, sample
+from pydantic import ValidationError
+
+from shared_lib.pipeline import THUMBNAIL, DecoderBox, Knowledge, Recipe, wire
+from shared_lib.pipeline.formats import Format
+from shared_lib.pipeline.operations import Resize
+
+Base, Gps = ExifTags.Base, ExifTags.GPS
+
+
+def learn(box: DecoderBox, data: bytes, *, location: bool = False) -> Knowledge:
+    knowledge = box.render(data, [], learn=True, location=location).knowledge
+    assert knowledge is not None
+    return knowledge
+
+
+def distance(one: Knowledge, other: Knowledge) -> int:
+    """In bits, of 64."""
+    assert one.perceptual_hash is not None
+    assert other.perceptual_hash is not None
+    return (int(one.perceptual_hash, 16) ^ int(other.perceptual_hash, 16)).bit_count()
+
+
+# --- whatever is made beside it
+
+
+def test_nothing_is_learnt_unless_it_is_asked_for(box: DecoderBox) -> None:
+    assert box.render(sample("png"), [THUMBNAIL]).knowledge is None
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_it_is_the_same_whatever_is_made_beside_it(box: DecoderBox, name: str) -> None:
+    data = encode(photograph(600), name)
+    wide = Recipe(name="wide", operations=(Resize(width=300, height=20),))
+
+    rendered = box.render(data, [wide, THUMBNAIL, Recipe(name="whole")], learn=True)
+
+    assert rendered.knowledge == learn(box, data)
+    assert rendered.get("thumbnail") == box.render(data, [THUMBNAIL]).get("thumbnail")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_tells_all_there_is_to_tell(box: DecoderBox, name: str) -> None:
+    knowledge = learn(box, sample(name))
+
+    assert (knowledge.frames, knowledge.bit_depth, knowledge.colour_space) == (1, 8, "srgb")
+    assert knowledge.has_alpha == (name == "svg")
+    assert knowledge.dominant_colour == knowledge.palette[0].colour
+    assert knowledge.perceptual_hash is not None
+
+
+# --- hashes
+
+
+def _pixels(width: int, height: int, *, alpha: bool) -> bytes:
+    """Noise, the same on every machine."""
+    state, pixels = 1, bytearray()
+    for at in range(width * height * 4):
+        state = (state * 1_103_515_245 + 12_345) & 0x7FFFFFFF
+        pixels.append(255 if at % 4 == 3 and not alpha else state >> 16 & 255)
+    return bytes(pixels)
+
+
+# By the authors' own: npm's thumbhash 0.1.1, and the C of BlurHash in PyPI's blurhash-python 1.2.2.
+REFERENCE = [
+    (32, 20, False, "HwgCDIKXtH+Fpnxw4o341fNXlQ==", "L5Hxvh{;%X?O.RXcE,J?4rz;97.I"),
+    (15, 30, False, "IAgCDAKcBLeqmaW7hYr8hLVI9w==", "T9Hxvh~W%IK3nmtd+6tPxI?N,:$m"),
+    (24, 24, True, "IBiCBQAHqYxD2Vb2RT7y0ikI/Ga3mChpyA==", "LANm$n^kM#?^?cV?Xzr|I=sEOUnV"),
+    (1, 1, False, "JYlKRyQI9wiIh4hwj3CI+AiIgIAICIgA", "L~M#P6~W~W~W~W~W~W~W~W~W~W~W"),
+    (31, 2, False, "nxgGEYRV+6rGt3aItJDXQ3A=", "LsIOLMnTS0kq~pkWODcDT0cCK5X,"),
+]
+
+
+@pytest.mark.parametrize("case", REFERENCE, ids=lambda case: f"{case[0]} x {case[1]}")
+def test_placeholders_are_those_of_the_reference_implementations(
+    box: DecoderBox, case: tuple[int, int, bool, str, str]
+) -> None:
+    width, height, alpha, thumb_hash, blur_hash = case
+    pixels = _pixels(width, height, alpha=alpha)
+    image = pyvips.Image.new_from_memory(pixels, width, height, 4, "uchar").copy(interpretation="srgb")
+
+    knowledge = learn(box, image.pngsave_buffer())
+
+    assert knowledge.thumb_hash == thumb_hash
+    assert knowledge.blur_hash == blur_hash
+
+
+@pytest.mark.parametrize("orientation", range(2, 9))
+def test_an_image_is_known_the_right_way_up(box: DecoderBox, orientation: int) -> None:
+    upright = photograph(301)
+    stored = upright.copy_memory().copy()
+    turn = {2: "fliphor", 3: "rot180", 4: "flipver", 6: "rot270", 8: "rot90"}
+    if orientation in turn:
+        stored = getattr(stored, turn[orientation])().copy()
+    else:
+        stored = (stored.rot90() if orientation == 5 else stored.rot270()).fliphor().copy()
+    stored.set_type(pyvips.GValue.gint_type, "orientation", orientation)
+
+    turned = learn(box, stored.pngsave_buffer())
+
+    assert turned == learn(box, upright.pngsave_buffer())
+
+
+@pytest.mark.parametrize("file", PHOTOGRAPHS, ids=lambda file: file.stem)
+@pytest.mark.parametrize(
+    "suffix", [".jpg[Q=50]", ".webp[Q=60]", ".avif[Q=50,effort=0]", ".tif", ".png", ".gif"], ids=lambda s: s[1:4]
+)
+@pytest.mark.parametrize("scale", [1, 0.5, 0.3, 1.4])
+def test_a_copy_is_recognised(box: DecoderBox, file: Any, suffix: str, scale: float) -> None:
+    original = pyvips.Image.new_from_file(str(file))
+    copy = original.resize(scale).write_to_buffer(suffix)
+
+    assert distance(learn(box, copy), learn(box, file.read_bytes())) <= 6
+
+
+def test_a_copy_of_another_shape_or_light_is_recognised(box: DecoderBox) -> None:
+    original = photograph()
+    known = learn(box, encode(original, "png"))
+    for altered in (original.resize(0.7, vscale=0.5), (original * 1.1 + 6).cast("uchar"), original.gaussblur(2)):
+        assert distance(learn(box, encode(altered, "jpeg")), known) <= 8
+
+
+def test_different_pictures_are_told_apart(box: DecoderBox) -> None:
+    known = [learn(box, file.read_bytes()) for file in PHOTOGRAPHS]
+    known += [learn(box, encode(photograph().rot90(), "png")), learn(box, encode(photograph().fliphor(), "png"))]
+
+    assert all(distance(one, other) > 16 for one, other in combinations(known, 2))
+
+
+def _clouds(colours: bytes, width: int, height: int) -> pyvips.Image:
+    image = pyvips.Image.new_from_memory(colours, 10, 10, 3, "uchar").copy(interpretation="srgb")
+    return image.resize(width / 10, vscale=height / 10).copy_memory()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    size=st.tuples(st.integers(200, 900), st.integers(200, 900)),
+    quality=st.integers(50, 95),
+    scale=st.floats(0.3, 1.5),
+)
+def test_any_copy_is_recognised_and_no_other_taken_for_it(
+    box: DecoderBox, seed: int, size: tuple[int, int], quality: int, scale: float
+) -> None:
+    dice = random.Random(seed)
+    image, other = (_clouds(dice.randbytes(300), *size) for _ in range(2))
+    known = learn(box, encode(image, "png"))
+
+    assert distance(learn(box, image.resize(scale).jpegsave_buffer(Q=quality)), known) <= 8
+    assert distance(learn(box, encode(other, "png")), known) > 12
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg[Q=50]", ".webp"])
+@pytest.mark.parametrize("colour", [(0,), (255, 255, 255), (90, 30, 200), (10, 20, 30, 128), (255, 0, 0, 0)])
+def test_an_image_without_any_shape_has_no_perceptual_hash(
+    box: DecoderBox, suffix: str, colour: tuple[float, ...]
+) -> None:
+    flat = plain(333, 200, *colour)
+
+    knowledge = learn(box, flat.write_to_buffer(suffix))
+
+    assert knowledge.perceptual_hash is None
+    assert len(knowledge.blur_hash) == 28
+
+
+# --- colours
+
+
+def test_a_palette_is_what_there_is_most_of(box: DecoderBox) -> None:
+    image = plain(512, 512, 255, 0, 0).insert(plain(128, 512, 0, 0, 255), 0, 0)
+
+    knowledge = learn(box, encode(image, "png"))
+
+    assert [(each.colour, each.share) for each in knowledge.palette] == [("#ff0000", 0.75), ("#0000ff", 0.25)]
+    assert knowledge.dominant_colour == "#ff0000"
+
+
+def test_shades_of_one_colour_are_one(box: DecoderBox) -> None:
+    noise = (plain(200, 200, 250, 250, 250) + pyvips.Image.gaussnoise(200, 200, sigma=2)).cast("uchar")
+
+    assert len(learn(box, encode(noise.copy(interpretation="srgb"), "png")).palette) == 1
+
+
+def test_what_is_transparent_has_no_colour(box: DecoderBox) -> None:
+    image = plain(200, 200, 0, 200, 0, 0).insert(plain(80, 200, 200, 0, 0, 255), 0, 0)
+
+    knowledge = learn(box, encode(image, "png"))
+    invisible = learn(box, encode(plain(20, 20, 1, 2, 3, 0), "png"))
+
+    assert knowledge.has_alpha
+    assert [each.colour for each in knowledge.palette] == ["#c80000"]
+    assert invisible.palette == ()
+    assert invisible.dominant_colour is None
+
+
+@pytest.mark.parametrize(
+    ("data", "space", "depth", "profile"),
+    [
+        (plain(9, 9, 7).pngsave_buffer(), "gray", 8, None),
+        (photograph(60).colourspace("rgb16").pngsave_buffer(), "srgb", 16, None),
+        (photograph(60).colourspace("grey16").pngsave_buffer(), "gray", 16, None),
+        (photograph(60).pngsave_buffer(palette=True, bitdepth=2), "srgb", 2, None),
+        (photograph(60).icc_transform("p3").jpegsave_buffer(), "display-p3", 8, "sP3C"),
+        (photograph(60).icc_transform("srgb").jpegsave_buffer(), "srgb", 8, "sRGB"),
+        (photograph(60).icc_transform("cmyk").jpegsave_buffer(), "cmyk", 8, "Chemical proof"),
+        (photograph(60).colourspace("labs").tiffsave_buffer(), "lab", 16, None),
+    ],
+)
+def test_the_colour_space_is_the_sources_own(
+    box: DecoderBox, data: bytes, space: str, depth: int, profile: str | None
+) -> None:
+    knowledge = learn(box, data)
+
+    assert (knowledge.colour_space, knowledge.bit_depth, knowledge.profile) == (space, depth, profile)
+
+
+def test_the_first_frame_of_an_animation_stands_for_all(box: DecoderBox) -> None:
+    first, second = Image.new("RGB", (40, 30), "red"), Image.new("RGB", (40, 30), "blue")
+    file = io.BytesIO()
+    first.save(file, "GIF", save_all=True, append_images=[second, first], duration=100)
+
+    knowledge = learn(box, file.getvalue())
+
+    assert knowledge.frames == 3
+    assert [each.colour for each in knowledge.palette] == ["#ff0000"]
+
+
+# --- EXIF
+
+
+def _photographed(to: str = "JPEG", *, main: Any = (), details: Any = (), place: Any = ()) -> bytes:
+    exif = Image.Exif()
+    exif.update(dict(main))
+    exif.get_ifd(ExifTags.IFD.Exif).update(dict(details))
+    exif.get_ifd(ExifTags.IFD.GPSInfo).update(dict(place))
+    file = io.BytesIO()
+    options: dict[str, Any] = {"exif": exif}
+    if to == "TIFF":  # of whose directories Pillow writes only those that it is given so
+        options = {"tiffinfo": {**dict(main), ExifTags.IFD.Exif: dict(details), ExifTags.IFD.GPSInfo: dict(place)}}
+    Image.new("RGB", (30, 20), "green").save(file, to, **options)
+    return file.getvalue()
+
+
+CAMERA = {Base.Make: "Leica", Base.Model: "M11"}
+TAKEN = {Base.DateTimeOriginal: "2026:03:08 19:02:11", Base.LensModel: "Summilux 1:1.4/35"}
+OSLO = {
+    Gps.GPSLatitudeRef: "N",
+    Gps.GPSLatitude: (IFDRational(59), IFDRational(54), IFDRational(4860, 100)),
+    Gps.GPSLongitudeRef: "E",
+    Gps.GPSLongitude: (IFDRational(10), IFDRational(45), IFDRational(1200, 100)),
+}
+
+
+@pytest.mark.parametrize("to", ["JPEG", "PNG", "WEBP", "AVIF", "TIFF"])
+def test_when_and_with_what_it_was_taken_is_known(box: DecoderBox, to: str) -> None:
+    knowledge = learn(box, _photographed(to, main=CAMERA, details=TAKEN, place=OSLO))
+
+    assert (knowledge.camera_make, knowledge.camera_model) == ("Leica", "M11")
+    assert knowledge.lens_model == "Summilux 1:1.4/35"
+    assert knowledge.captured_at == datetime(2026, 3, 8, 19, 2, 11)  # noqa: DTZ001  # the camera did not say
+    assert '"capturedAt":"2026-03-08T19:02:11"' in knowledge.model_dump_json()
+
+
+def test_a_time_with_its_offset_is_a_moment(box: DecoderBox) -> None:
+    details = {**TAKEN, Base.OffsetTimeOriginal: "+01:30"}
+
+    knowledge = learn(box, _photographed(details=details))
+
+    assert knowledge.captured_at == datetime(2026, 3, 8, 17, 32, 11, tzinfo=UTC)
+    assert knowledge.captured_at.utcoffset() == timedelta(hours=1, minutes=30)
+
+
+@pytest.mark.parametrize("to", ["JPEG", "PNG", "WEBP", "AVIF", "TIFF"])
+def test_where_it_was_taken_is_told_only_if_asked_for(box: DecoderBox, to: str) -> None:
+    data = _photographed(to, main=CAMERA, place=OSLO)
+
+    asked, not_asked = learn(box, data, location=True), learn(box, data)
+
+    assert asked.location is not None
+    assert (asked.location.latitude, asked.location.longitude) == (59.9135, 10.7533333)
+    assert not_asked == asked.model_copy(update={"location": None})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {Gps.GPSLatitudeRef: "X"},
+        {Gps.GPSLatitude: (IFDRational(91), IFDRational(0), IFDRational(0))},
+        {Gps.GPSLatitude: (IFDRational(1, 0), IFDRational(0), IFDRational(0))},
+        {Gps.GPSLongitude: (IFDRational(10), IFDRational(45))},
+        {Gps.GPSLongitude: 10},
+    ],
+)
+def test_a_place_that_is_none_is_left_out(box: DecoderBox, wrong: dict[int, Any]) -> None:
+    knowledge = learn(box, _photographed(main=CAMERA, place={**OSLO, **wrong}), location=True)
+
+    assert knowledge.location is None
+    assert knowledge.camera_make == "Leica"
+
+
+def test_the_oldest_and_the_newest_time_reach_the_parent(box: DecoderBox) -> None:
+    for time, offset in (("0001:01:01 00:00:00", "+14:00"), ("9999:12:31 23:59:59", "-12:00")):
+        details = {Base.DateTimeOriginal: time, Base.OffsetTimeOriginal: offset}
+
+        assert learn(box, _photographed(details=details)).captured_at is not None
+
+
+@pytest.mark.parametrize(
+    "time",
+    ["0000:00:00 00:00:00", "2026:02:30 10:00:00", "    :  :     :  :  ", "yesterday", "", "2026:03:08 25:00:00"],
+)
+def test_a_time_that_is_none_is_left_out(box: DecoderBox, time: str) -> None:
+    knowledge = learn(box, _photographed(main=CAMERA, details={Base.DateTimeOriginal: time}))
+
+    assert knowledge.captured_at is None
+    assert knowledge.camera_make == "Leica"
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("Leica\0\0\0", "Leica"),
+        ("  OLYMPUS  IMAGING\r\n CORP. ", "OLYMPUS IMAGING CORP."),
+        ("x" * 60_000, "x" * 100),
+        ("a\x1b[31mb\x07", "a [31mb"),
+        ("Gerät".encode(), "Gerät"),
+        ("Gerät".encode("latin-1"), "Gerät"),
+        ("\u202eevil".encode(), "evil"),
+        ("\x01\x02", None),
+    ],
+)
+def test_what_is_written_in_it_is_told_in_one_printable_line(
+    box: DecoderBox, written: str | bytes, read: str | None
+) -> None:
+    assert learn(box, _photographed(main={Base.Make: written})).camera_make == read
+
+
+def _with_exif(block: bytes) -> bytes:
+    data = sample("jpeg")
+    segment = b"Exif\0\0" + block
+    return data[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + data[2:]
+
+
+def _directory(*entries: tuple[int, int, int, int], following: int = 0) -> bytes:
+    body = b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    return struct.pack("<H", len(entries)) + body + struct.pack("<I", following)
+
+
+HEADER = b"II*\0\x08\0\0\0"
+HOSTILE = {
+    "nothing": b"",
+    "no header": b"not a TIFF at all",
+    "cut short": HEADER + b"\x03",
+    "endless": HEADER + b"\xff\xff" + bytes(60_000),
+    "itself": HEADER + _directory((0x8769, 4, 1, 8), (0x8825, 4, 1, 8), following=8),
+    "outside": HEADER + _directory((0x010F, 2, 4_000_000_000, 4_000_000_000), (0x8769, 4, 1, 4_294_967_295)),
+    "unknown type": HEADER + _directory((0x010F, 99, 10, 8), (0x8769, 2, 4, 0x30303030)),
+    "each tag all": HEADER + _directory(*((tag, 7, 64_000, 8) for tag in range(0x0100, 0x0100 + 5_000))),
+    "numbers": HEADER + _directory((0x8769, 4, 1, 26)) + _directory((0x9003, 3, 32_000, 8)) + bytes(60_000),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_broken_exif_is_not_the_images_fault(box: DecoderBox, name: str) -> None:
+    clean = learn(box, sample("jpeg"))
+
+    assert learn(box, _with_exif(HOSTILE[name]), location=True) == clean
+
+
+def test_no_exif_fails_an_image(box: DecoderBox) -> None:
+    data = bytearray(_photographed(main=CAMERA, details=TAKEN, place=OSLO))
+    end = data.index(b"\xff\xdb")  # of the EXIF segment: the quantisation tables follow
+    dice = random.Random(4)
+    for _ in range(300):
+        mutant = bytearray(data)
+        for _ in range(dice.randint(1, 8)):
+            mutant[dice.randrange(30, end)] = dice.randrange(256)
+        assert learn(box, bytes(mutant), location=True).palette[0].share == 1
+
+
+# --- what the parent believes
+
+TOLD = Knowledge(
+    frames=1,
+    has_alpha=False,
+    colour_space="srgb",
+    bit_depth=8,
+    palette=(),
+    thumb_hash="AAgCBwAAAAAAAAAA",
+    blur_hash="L" * 28,
+    perceptual_hash="0" * 16,
+)
+
+
+@pytest.mark.parametrize(
+    "untrue",
+    [
+        {"frames": 0},
+        {"frames": 10**12},
+        {"colourSpace": "<b>"},
+        {"cameraMake": "x" * 101},
+        {"cameraMake": "a\nb"},
+        {"cameraModel": "\u202eevil"},
+        {"capturedAt": "DROP TABLE"},
+        {"location": {"latitude": 91, "longitude": 0}},
+        {"location": {"latitude": "NaN", "longitude": 0}},
+        {"palette": [{"colour": "red", "share": 1}]},
+        {"palette": [{"colour": "#ffffff", "share": 1}] * 7},
+        {"palette": [{"colour": "#ffffff", "share": 2}]},
+        {"thumbHash": "A" * 40},
+        {"thumbHash": "<script>"},
+        {"blurHash": "L" * 29},
+        {"perceptualHash": "xyz"},
+    ],
+)
+def test_the_parent_believes_only_forms(untrue: dict[str, Any]) -> None:
+    answer = wire.Answer(format=Format.PNG, width=3, height=2, renditions=(), knowledge=TOLD)
+    told = answer.model_dump(mode="json")
+    assert wire.Reply.model_validate(told).root == answer
+
+    told["knowledge"] |= untrue
+
+    with pytest.raises(ValidationError):
+        wire.Reply.model_validate(told)

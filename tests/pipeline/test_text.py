@@ -1,0 +1,194 @@
+"""Text written on an image: in its script's own shapes and order, and never beyond the image."""
+
+from typing import Any
+
+import pytest
+import pyvips
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import ImageFont
+from pipeline.golden import assert_looks_like_golden
+from pipeline.pictures import decode, encode, photograph, plain
+from pydantic import ValidationError
+
+from shared_lib.pipeline import DecoderBox, Recipe, font
+
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "latin": {"text": "Quay & <Örsted>, “fi” 2026", "gravity": "centre"},
+    "greek-and-cyrillic": {"text": "Ξένος Журнал", "gravity": "north", "colour": "#ffcc00"},
+    "arabic": {"text": "مرحبا بالعالم، لا 2026", "gravity": "centre"},
+    "arabic-vowels": {"text": "مَرْحَبًا", "size": 40, "gravity": "centre"},
+    "hebrew": {"text": "שלום עולם (12:30) abc!", "gravity": "centre"},
+    "hebrew-in-latin": {"text": "Photo: שלום עולם 12, Tel Aviv", "gravity": "centre", "size": 18},
+    "lines": {"text": "One line,\nand a longer one that has to be broken\nסוף", "size": 20, "margin": 8},
+    "tile": {"text": "© مرحبا", "size": 20, "tile": True, "margin": 20, "opacity": 0.5},
+    "much-too-large": {"text": "It fills\nthe image", "size": 1_000, "margin": 10},
+}
+
+
+def recipe(**how: Any) -> Recipe:
+    return Recipe.model_validate({"name": "x", "operations": [{"kind": "text", **how}], "output": {"format": "png"}})
+
+
+def write(box: DecoderBox, image: pyvips.Image, **how: Any) -> pyvips.Image:
+    return decode(box.render(encode(image, "png"), [recipe(**how)]).get("x").data)
+
+
+def ink(box: DecoderBox, text: str, **how: Any) -> pyvips.Image:
+    """White on black, cut to what is inked."""
+    image = write(box, plain(600, 200, 0), text=text, gravity="centre", **how)
+    return image.crop(*image.find_trim(background=0, threshold=1))
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_it_looks_as_it_always_has(box: DecoderBox, name: str) -> None:
+    assert_looks_like_golden(write(box, photograph(300), **EXAMPLES[name]), f"text-{name}")
+
+
+def test_arabic_letters_are_joined(box: DecoderBox) -> None:
+    joined, apart = ink(box, "ببب"), ink(box, "ب\u200cب\u200cب")
+
+    assert joined.width < 0.8 * apart.width
+    assert ink(box, "لا").width < 0.8 * ink(box, "ل\u200cا").width  # lam and alef are one
+
+
+def test_hebrew_runs_to_the_left_and_its_numbers_to_the_right(box: DecoderBox) -> None:
+    vav, whole = ink(box, "ו", size=60), ink(box, "ושם 17", size=60)
+    number = ink(box, "17", size=60)
+
+    def differ(left: int, part: pyvips.Image) -> float:
+        tops = range(whole.height - part.height + 1)
+        return min(float((whole.crop(left, top, part.width, part.height) - part).abs().avg()) for top in tops)
+
+    assert differ(whole.width - vav.width, vav) < 10
+    assert differ(0, number) < 10
+
+
+def test_each_line_begins_at_its_own_side(box: DecoderBox) -> None:
+    image = ink(box, "a long line of Latin\nש", size=30)
+    second = image.crop(0, image.height // 2 + 5, image.width, image.height // 2 - 5)
+
+    left, _, width, _ = second.find_trim(background=0, threshold=1)
+    assert left + width == pytest.approx(image.width, abs=8)
+    assert width < 30
+
+
+def test_size_is_that_of_the_font_in_pixels(box: DecoderBox) -> None:
+    assert ink(box, "H", size=100).height == pytest.approx(73, abs=1)  # DejaVu Sans' capitals: 0.729
+
+
+def test_long_lines_are_broken_between_words_and_long_words_anywhere(box: DecoderBox) -> None:
+    one, three = ink(box, "words", size=60).height, ink(box, "words words words words words words", size=60)
+    word = ink(box, "w" * 40, size=60)
+
+    assert three.height > 2 * one
+    assert word.width <= 600
+    assert word.height > 3 * ink(box, "w", size=60).height
+
+
+def test_what_does_not_fit_is_written_smaller_and_fills_the_room(box: DecoderBox) -> None:
+    fitted = ink(box, "Hello", size=1_000, margin=20)
+
+    assert fitted.width <= 560
+    assert fitted.height <= 160
+    assert fitted.width > 400 or fitted.height > 120
+
+
+COVERED = [chr(code) for code in range(0x20, 0x2_0000) if font.has(chr(code)) and code not in {0x2028, 0x2029}]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    text=st.text(st.sampled_from([*COVERED, "\n", " "]), min_size=1, max_size=60).map(lambda text: f"x{text}"),
+    size=st.integers(4, 1_000),
+    room=st.tuples(st.integers(1, 300), st.integers(1, 300)),
+    margin=st.integers(0, 20),
+)
+def test_nothing_is_ever_written_beyond_the_margins(
+    box: DecoderBox, text: str, size: int, room: tuple[int, int], margin: int
+) -> None:
+    width, height = room[0] + 2 * margin, room[1] + 2 * margin
+
+    image = write(box, plain(width, height, 0), text=text, size=size, margin=margin)
+
+    assert (image.width, image.height) == (width, height)
+    assert image.insert(plain(*room, 0), margin, margin).max() == 0
+
+
+def test_markup_is_written_and_not_obeyed(box: DecoderBox) -> None:
+    assert ink(box, "<b>x</b> &lt;").width > 4 * ink(box, "x").width
+
+
+@pytest.mark.parametrize("how", [{"opacity": 0}, {"colour": "transparent"}, {"colour": "#f000", "tile": True}])
+def test_what_is_transparent_changes_nothing(box: DecoderBox, how: dict[str, Any]) -> None:
+    image = photograph(200)
+
+    assert (write(box, image, text="Hello", **how) - image).abs().max() == 0
+
+
+def test_gray_stays_gray_unless_the_text_is_not(box: DecoderBox) -> None:
+    gray = plain(100, 50, 90)
+
+    assert write(box, gray, text="Hello", colour="#fff").bands == 1
+    assert write(box, gray, text="Hello", colour="#f00").bands == 3
+
+
+def test_it_is_written_on_nothing_too(box: DecoderBox) -> None:
+    image = write(box, plain(100, 50, 9, 9, 9, 0), text="██", size=40, colour="#f008", gravity="centre")
+
+    assert image.getpoint(50, 25) == [255, 0, 0, 136]
+    assert image.getpoint(1, 1)[3] == 0
+
+
+def test_it_is_written_on_every_frame(box: DecoderBox) -> None:
+    frames = pyvips.Image.arrayjoin([plain(80, 60, 0, 0, 60 * n) for n in range(3)], across=1).copy()
+    frames.set_type(pyvips.GValue.gint_type, "page-height", 60)
+    moving = recipe(text="██", size=500).model_copy(
+        update={"output": Recipe.model_validate({"name": "x", "output": {"animation": "keep"}}).output}
+    )
+
+    data = box.render(frames.gifsave_buffer(), [moving]).get("x").data
+
+    image = pyvips.Image.new_from_buffer(data, "", n=-1).flatten().copy_memory()
+    assert [image.crop(0, 60 * n, 80, 60).max() for n in range(3)] == [255] * 3
+
+
+@pytest.mark.parametrize(
+    ("text", "mistake"),
+    [
+        ("Tokyo 東京", "U+6771"),
+        ("a\tb", "U+0009"),
+        ("a\r\nb", "U+000D"),
+        ("a\x00b", "U+0000"),
+        ("a\x1b[31m", "U+001B"),
+        ("a\u2029b", "U+2029"),
+        ("\ud800", "unicode"),
+        ("\U0010ffff", "U+10FFFF"),
+        (" \n ", "nothing"),
+        ("\u200f\u00ad", "nothing"),
+        ("\u2800", "nothing"),
+    ],
+)
+def test_what_cannot_be_written_is_a_mistake_with_its_path(text: str, mistake: str) -> None:
+    with pytest.raises(ValidationError) as raised:
+        recipe(text=text)
+
+    (error,) = raised.value.errors()
+    assert error["loc"] == ("operations", 0, "text", "text")
+    assert mistake in error["msg"]
+
+
+def test_the_characters_that_the_font_is_said_to_have_are_those_that_it_draws() -> None:
+    drawn = ImageFont.truetype(str(font.FILE), 20, layout_engine=ImageFont.Layout.BASIC)
+    box = bytes(drawn.getmask("\U000e0fff"))  # in no font: drawn as a box
+
+    said = {code for code in range(0x21, 0x2_0000) if font.has(chr(code))}
+    shown = {code for code in range(0x21, 0x2_0000) if bytes(drawn.getmask(chr(code))) != box}
+    assert said == shown
+    assert len(said) > 5_000
+
+
+def test_every_character_that_the_font_has_can_be_written(box: DecoderBox) -> None:
+    for start in range(0, len(COVERED), 97):
+        text = f"x{''.join(COVERED[start : start + 97])}"
+        assert write(box, plain(60, 40, 0), text=text, size=10).max() > 0

@@ -1,0 +1,272 @@
+"""Another stored image laid on one: where, how large, how faint, and what becomes of one that cannot be."""
+
+from contextlib import closing
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+import pyvips
+from pipeline.pictures import FORMATS, colour_at, decode, encode, photograph, plain, sample
+from pydantic import ValidationError
+
+from shared_lib.errors import FailureCode
+from shared_lib.pipeline import THUMBNAIL, DecoderBox, Limits, Recipe, Refused
+
+LOGO, OTHER = uuid4(), uuid4()
+RED, BLUE = [200, 0, 0], [0, 0, 250]
+
+
+def recipe(*operations: dict[str, Any], name: str = "x", **output: Any) -> Recipe:
+    whole = [{"image": str(LOGO), "kind": "watermark", **operation} for operation in operations]
+    return Recipe.model_validate({"name": name, "operations": whole, "output": {"format": "png", **output}})
+
+
+def lay(box: DecoderBox, image: pyvips.Image, overlay: pyvips.Image, **how: Any) -> pyvips.Image:
+    made = box.render(encode(image, "png"), [recipe(how)], {LOGO: encode(overlay, "png")})
+    return decode(made.get("x").data)
+
+
+def box_of(image: pyvips.Image, colour: list[int]) -> tuple[int, int, int, int]:
+    """Left, top, width and height of what has about this colour."""
+    near = ((image - colour).abs() < 30).bandand()
+    left, top, width, height = (near.ifthenelse(255, 0)).find_trim(background=0, threshold=100)
+    return left, top, width, height
+
+
+@pytest.mark.parametrize(
+    ("how", "expected"),
+    [
+        ({}, (170, 80, 30, 20)),
+        ({"gravity": "north-west"}, (0, 0, 30, 20)),
+        ({"gravity": "centre"}, (85, 40, 30, 20)),
+        ({"gravity": "north", "margin": 7}, (85, 7, 30, 20)),
+        ({"margin": 7}, (163, 73, 30, 20)),
+        ({"gravity": {"x": 0, "y": 1}, "margin": 5}, (5, 75, 30, 20)),
+        ({"gravity": {"x": 0.25, "y": 0.5}}, (35, 40, 30, 20)),
+        ({"scale": 0.3, "gravity": "west"}, (0, 30, 60, 40)),
+        ({"scale": 0.05}, (190, 93, 10, 7)),
+        ({"scale": 1, "gravity": "east"}, (50, 0, 150, 100)),
+        ({"scale": 1, "margin": 10, "gravity": "west"}, (10, 10, 120, 80)),
+        ({"margin": 45, "gravity": "east"}, (140, 45, 15, 10)),
+    ],
+)
+def test_it_lies_where_it_is_wanted_and_never_over_the_edge(
+    box: DecoderBox, how: dict[str, Any], expected: tuple[int, ...]
+) -> None:
+    image = lay(box, plain(200, 100, *RED), plain(30, 20, *BLUE), **how)
+
+    assert (image.width, image.height, image.bands) == (200, 100, 3)
+    assert box_of(image, BLUE) == pytest.approx(expected, abs=1)
+
+
+def test_one_larger_than_the_image_is_made_smaller(box: DecoderBox) -> None:
+    image = lay(box, plain(200, 100, *RED), plain(3_000, 6_000, *BLUE), gravity="west")
+
+    assert box_of(image, BLUE) == (0, 0, 50, 100)
+
+
+def test_margins_that_leave_no_room_leave_a_pixel(box: DecoderBox) -> None:
+    image = lay(box, plain(200, 100, *RED), plain(30, 20, *BLUE), margin=8_000)
+
+    assert (image[2] > 100).avg() == pytest.approx(255 / (200 * 100))
+
+
+def test_tiles_lie_everywhere_with_margins_between_them(box: DecoderBox) -> None:
+    image = lay(box, plain(200, 100, *RED), plain(30, 20, *BLUE), tile=True, margin=10)
+
+    across = [colour_at(image, x, 15) == BLUE for x in (5, 15, 35, 45, 55, 75, 85, 195)]
+    assert across == [False, True, True, False, True, True, False, True]
+    assert colour_at(image, 199, 79) == BLUE  # cut where the image ends
+    assert colour_at(image, 20, 35) == RED
+
+
+@pytest.mark.parametrize(
+    ("below", "overlay", "expected"),
+    [
+        ([100], [200], [150]),
+        ([100], [200, 128], [125]),
+        ([100], [0, 0, 200], [50, 50, 150]),
+        ([100, 200], [200], [156, 228]),
+        ([100, 100, 200], [200], [150, 150, 200]),
+        ([100, 100, 200], [0, 0, 200, 128], [75, 75, 200]),
+        ([100, 100, 100, 0], [0, 0, 200], [0, 0, 200, 128]),
+    ],
+)
+def test_half_opacity_is_half_of_each(
+    box: DecoderBox, below: list[int], overlay: list[int], expected: list[int]
+) -> None:
+    image = lay(box, plain(40, 40, *below), plain(40, 40, *overlay), opacity=0.5)
+
+    assert colour_at(image, 20, 20) == pytest.approx(expected, abs=1)
+
+
+@pytest.mark.parametrize("how", [{"opacity": 0}, {"opacity": 0, "tile": True}])
+@pytest.mark.parametrize("alpha", [False, True])
+def test_opacity_0_changes_nothing(box: DecoderBox, how: dict[str, Any], alpha: bool) -> None:
+    image = photograph(90)
+    image = image.bandjoin((image[1] / 2 + 100).cast("uchar")) if alpha else image
+
+    assert (lay(box, image, plain(40, 40, *BLUE), **how) - image).abs().max() == 0
+
+
+def test_soft_edges_have_no_dark_fringe(box: DecoderBox) -> None:
+    disc = b'<svg xmlns="http://www.w3.org/2000/svg" width="90" height="90"><circle cx="45" cy="45" r="40"/></svg>'
+    soft = pyvips.Image.svgload_buffer(disc)[3].gaussblur(4)
+    white = plain(90, 90, 255, 255, 255).ifthenelse(255, 0).cast("uchar")
+    hidden = (soft > 0).ifthenelse(white, 0).cast("uchar").copy(interpretation="srgb").bandjoin(soft)  # black outside
+
+    image = lay(box, plain(60, 60, 255, 255, 255), hidden, scale=0.5)
+
+    assert image.min() >= 252
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_any_stored_image_can_be_laid_on(box: DecoderBox, name: str) -> None:
+    made = box.render(encode(plain(200, 200, 9, 9, 9), "png"), [recipe({"scale": 0.5})], {LOGO: sample(name)})
+
+    image = decode(made.get("x").data)
+    assert image.crop(100, 200 - 66, 100, 60).deviate() > 20
+    assert image.crop(0, 0, 95, 200).max() == 9
+
+
+def test_a_drawing_is_drawn_as_large_as_it_is_needed(box: DecoderBox) -> None:
+    halves = b'<svg xmlns="http://www.w3.org/2000/svg" width="10" height="10"><path d="M0 0h5v10H0z"/></svg>'
+
+    made = box.render(encode(plain(1_000, 1_000, 255), "png"), [recipe({"scale": 1})], {LOGO: halves})
+
+    image = decode(made.get("x").data)
+    assert colour_at(image, 497, 500) == [0, 0, 0]
+    assert colour_at(image, 502, 500) == [255, 255, 255]  # enlarged, it would be gray for a hundred px
+
+
+def test_it_lies_upright(box: DecoderBox) -> None:
+    sideways = plain(40, 20, *RED).insert(plain(20, 20, *BLUE), 0, 0).copy()
+    sideways.set_type(pyvips.GValue.gint_type, "orientation", 6)  # turned right to be looked at
+    data = sideways.jpegsave_buffer(Q=100, subsample_mode="off")
+
+    made = box.render(encode(plain(100, 100, 255, 255, 255), "png"), [recipe({"gravity": "north-west"})], {LOGO: data})
+
+    image = decode(made.get("x").data)
+    assert box_of(image, BLUE) == (0, 0, 20, 20)
+    assert box_of(image, RED) == (0, 20, 20, 20)
+
+
+def test_its_colours_are_converted(box: DecoderBox) -> None:
+    cmyk = plain(40, 40, *BLUE).icc_transform("cmyk", input_profile="srgb")
+
+    made = box.render(encode(plain(40, 40, 255, 255, 255), "png"), [recipe({})], {LOGO: cmyk.jpegsave_buffer(Q=100)})
+
+    image = decode(made.get("x").data)
+    red, _, blue = colour_at(image, 20, 20)
+    assert blue > red + 60
+    assert image.bands == 3
+
+
+def test_it_lies_on_every_frame_and_is_its_first_one_itself(box: DecoderBox) -> None:
+    frames = pyvips.Image.arrayjoin([plain(60, 40, 50 * n, 100, 100) for n in range(4)], across=1).copy()
+    frames.set_type(pyvips.GValue.gint_type, "page-height", 40)
+    moving = pyvips.Image.arrayjoin([plain(10, 10, *BLUE), plain(10, 10, *RED)], across=1).copy()
+    moving.set_type(pyvips.GValue.gint_type, "page-height", 10)
+
+    made = box.render(
+        frames.gifsave_buffer(),
+        [recipe({"margin": 2}, format="gif", animation="keep")],
+        {LOGO: moving.gifsave_buffer()},
+    )
+
+    image = pyvips.Image.new_from_buffer(made.get("x").data, "", n=-1).flatten().copy_memory()
+    assert image.get("n-pages") == 4
+    assert [colour_at(image, 52, 40 * n + 32)[2] > 200 for n in range(4)] == [True] * 4
+    assert [colour_at(image, 10, 40 * n + 10)[2] < 150 for n in range(4)] == [True] * 4
+
+
+def test_several_are_laid_one_on_the_other(box: DecoderBox) -> None:
+    both = recipe({"scale": 1, "image": str(OTHER)}, {"scale": 0.5}, {"scale": 0.1, "image": str(OTHER)})
+
+    made = box.render(
+        encode(plain(100, 100, 255), "png"),
+        [both],
+        {LOGO: encode(plain(9, 9, *BLUE), "png"), OTHER: encode(plain(8, 8, *RED), "png")},
+    )
+
+    image = decode(made.get("x").data)
+    assert both.overlays == (OTHER, LOGO)
+    assert [colour_at(image, at, at) for at in (20, 70, 95)] == [RED, BLUE, RED]
+
+
+def refused(
+    box: DecoderBox, overlays: dict[UUID, bytes], *recipes: Recipe, data: bytes | None = None
+) -> tuple[Refused, ...]:
+    """What is refused of these recipes, while a thumbnail is made all the same."""
+    made = box.render(data or sample("jpeg"), [*recipes, THUMBNAIL], overlays)
+    assert [rendition.name for rendition in made.renditions] == ["thumbnail"]
+    return made.refused
+
+
+def spoilt(data: bytes) -> bytes:
+    """Whole at both ends, so that only its pixels tell."""
+    middle = len(data) // 2
+    return data[:middle] + bytes(500) + data[middle + 500 :]
+
+
+def test_a_recipe_whose_watermark_is_missing_is_refused_alone(box: DecoderBox) -> None:
+    (refusal,) = refused(box, {OTHER: sample("png")}, recipe({}))
+
+    assert refusal.reason.failure is FailureCode.WATERMARK_MISSING
+    assert str(LOGO) in refusal.reason.public
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (b"", FailureCode.EMPTY_FILE),
+        (b"nonsense", FailureCode.UNSUPPORTED_FORMAT),
+        (sample("jpeg")[:-2_000], FailureCode.CORRUPT_IMAGE),
+        (sample("png")[:-2_000], FailureCode.CORRUPT_IMAGE),
+        (sample("webp")[:-2_000], FailureCode.CORRUPT_IMAGE),
+        (sample("tiff")[:-2_000], FailureCode.CORRUPT_IMAGE),
+        (spoilt(sample("png")), FailureCode.CORRUPT_IMAGE),
+        (plain(31_000, 1, 0).pngsave_buffer(), FailureCode.SIDE_TOO_LONG),
+        (b'<!DOCTYPE svg [<!ENTITY a "a">]><svg xmlns="http://www.w3.org/2000/svg"/>', FailureCode.UNSAFE_SVG),
+    ],
+)
+def test_a_recipe_whose_watermark_is_refused_is_refused_alone(box: DecoderBox, data: bytes, code: FailureCode) -> None:
+    (refusal,) = refused(box, {LOGO: data}, recipe({}))
+
+    assert refusal.reason.failure is code
+    assert str(LOGO) in refusal.reason.public
+
+
+def test_image_and_watermarks_are_bounded_together() -> None:
+    both = recipe({}, {"image": str(OTHER)})
+    overlays = {LOGO: plain(300, 100, 1).pngsave_buffer(), OTHER: plain(100, 300, 1).pngsave_buffer()}
+    with closing(DecoderBox(Limits(max_pixels=70_000), children=1)) as box:
+        (refusal,) = refused(box, overlays, both, data=plain(100, 101, 1).pngsave_buffer())
+        assert box.render(plain(100, 100, 1).pngsave_buffer(), [both], overlays).refused == ()
+
+    assert refusal.reason.failure is FailureCode.TOO_MANY_PIXELS
+    assert "70,100" in refusal.reason.public
+
+
+def test_bytes_are_bounded_together() -> None:
+    data, logo = sample("jpeg"), sample("png")
+    with closing(DecoderBox(Limits(max_bytes=len(data) + len(logo)), children=1)) as box:
+        assert box.render(data, [recipe({})], {LOGO: logo}).refused == ()
+        (refusal,) = refused(box, {LOGO: logo + b" "}, recipe({}))
+
+    assert refusal.reason.failure is FailureCode.WATERMARK_MISSING
+
+
+def test_what_no_recipe_asks_for_does_not_count() -> None:
+    data = sample("jpeg")
+    with closing(DecoderBox(Limits(max_bytes=len(data)), children=1)) as box:
+        assert box.render(data, [THUMBNAIL], {LOGO: bytes(10 * len(data))}).refused == ()
+
+
+def test_a_recipe_lays_on_few_images() -> None:
+    def laying(number: int) -> Recipe:
+        return recipe(*({"image": str(UUID(int=n))} for n in range(number)), *({"opacity": 0.1} for _ in range(3)))
+
+    assert len(laying(3).overlays) == 4
+    with pytest.raises(ValidationError, match="at most 4"):
+        laying(4)
