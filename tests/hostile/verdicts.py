@@ -36,12 +36,9 @@ def judge(box: DecoderBox, data: bytes, recipe: Recipe = THUMBNAIL) -> str:
 
 
 def keep_choices(recorded: Mapping[str, str], found: Mapping[str, str]) -> Verdicts:
-    """What was found, but where several verdicts are recorded as right, among them this one: these."""
-    choices = {name: verdict for name, verdict in recorded.items() if _OR in verdict}
-    return {
-        name: choices[name] if verdict in choices.get(name, "").split(_OR) else verdict
-        for name, verdict in found.items()
-    }
+    """What was found; or all that is recorded as right, where that is several verdicts, and this is one of them."""
+    choices = {name: verdicts for name, verdicts in recorded.items() if _OR in verdicts}
+    return {**found, **{name: right for name, right in choices.items() if found.get(name) in right.split(_OR)}}
 
 
 def read_list(path: Path) -> Verdicts:
