@@ -4,10 +4,11 @@ import pyvips
 
 from shared_lib.errors import Rejected
 from shared_lib.limits import Limits
+from shared_lib.pipeline.fields import list_fields, measure_field
 
 _BITS = {"uchar": 8, "char": 8, "ushort": 16, "short": 16, "uint": 32, "int": 32, "float": 32}  # libvips has 64 beyond
-_METADATA = ("exif-data", "xmp-data", "iptc-data", "icc-profile-data", "photoshop-data", "image-description")
-_COMMENTS = ("png-comment-", "gif-comment", "jpeg-comment")
+_METADATA = (b"exif-data", b"xmp-data", b"iptc-data", b"icc-profile-data", b"photoshop-data", b"image-description")
+_COMMENTS = (b"png-comment-", b"gif-comment", b"jpeg-comment")
 
 
 class Unfit(Rejected):
@@ -26,8 +27,8 @@ def bound_header(header: pyvips.Image, limits: Limits) -> None:
     """Raise Rejected when a pixel holds too much, or the file too much else."""
     limits.hold("max_channels", header.bands, "The image has {} channels")
     limits.hold("max_bits", _BITS.get(header.format, 64), "The image has {} bits a channel")
-    fields = [name for name in header.get_fields() if name in _METADATA or name.startswith(_COMMENTS)]
-    bound_metadata(sum(len(header.get(name)) for name in fields), limits)
+    fields = [name for name in list_fields(header) if name in _METADATA or name.startswith(_COMMENTS)]
+    bound_metadata(sum(measure_field(header, name) for name in fields), limits)
 
 
 def bound_metadata(size: int, limits: Limits) -> None:

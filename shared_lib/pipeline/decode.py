@@ -37,7 +37,11 @@ _LARGE_WEBP = 16_000_000  # px; from here on libvips, which says when memory is 
 _OUT_OF_MEMORY = re.compile(
     r"out of memory|insufficient memory|memory allocation(?! error: security limit)|cannot allocate", re.IGNORECASE
 )
-_UNSUPPORTED = re.compile(r"unsupported (bmp|feature)", re.IGNORECASE)  # as Pillow and libheif begin
+# As Pillow and libheif begin; and as libtiff, libvips and libjpeg say it somewhere.
+_UNSUPPORTED = re.compile(
+    r"unsupported (bmp|feature)|.*(is not configured|separate planes not supported|unsupported jpeg data precision)",
+    re.IGNORECASE | re.DOTALL,
+)
 _MAX_DRAWN_PIXELS = 16_000_000  # of an SVG; what lies beyond is enlarged like any other image
 _SIDEWAYS = range(5, 9)  # EXIF orientations that swap width and height
 

@@ -6,6 +6,7 @@ import pyvips
 
 from shared_lib.pipeline import jxl, pillow
 from shared_lib.pipeline.animation import is_animated
+from shared_lib.pipeline.fields import list_fields
 from shared_lib.pipeline.formats import Format
 from shared_lib.pipeline.recipe import Output
 
@@ -72,7 +73,7 @@ def _without_private(image: pyvips.Image, output: Output) -> pyvips.Image:
     if output.metadata == "strip":
         return image
     image = image.copy()
-    for field in image.get_fields():
+    for field in (name.decode(errors="replace") for name in list_fields(image)):
         unasked = output.metadata == "copyright" and field.startswith("exif-") and field not in _COPYRIGHT_FIELDS
         if unasked or field == "jpeg-thumbnail-data":  # the preview would show what was cropped
             image.remove(field)

@@ -136,7 +136,8 @@ def main() -> None:
     for part in found.values():
         complaints += [f"{verdict}: {name}" for name, verdict in part.items() if verdict in UNEXPLAINED]
     if not options.no_service:
-        complaints += check_service(files | traps, found["corpus"] | found["bombs"])
+        expected = verdicts.keep_choices(_read("corpus"), found["corpus"] | found["bombs"])
+        complaints += check_service(files | traps, expected)
     complaints += bless(found, missing) if options.bless else compare(found)
     print("\n".join(complaints) or "As recorded.")
     raise SystemExit(bool(complaints))
@@ -151,8 +152,8 @@ def check_service(files: Mapping[str, bytes], expected: Verdicts) -> list[str]:
     looks = f"{seen.health.total()} looks at {len(seen.workers[0])} processes"
     print(f"Service: {len(found):,} images in {time.monotonic() - began:.0f} s, {looks}")
     for part in ("processor", "decoders"):
-        start, end = seen.compare_memory(part)
-        print(f"  memory of the {part}: {start:.0f} MiB after warming up, {end:.0f} MiB at the end")
+        sizes = ", ".join(f"{size:.0f}" for size in seen.summarise_memory(part))
+        print(f"  memory of the {part} after warming up, medians of four stretches: {sizes} MiB")
     return [*seen.list_complaints(), *verdicts.describe_changes(expected, found)]
 
 
@@ -172,7 +173,7 @@ def bless(found: Mapping[str, Verdicts], missing: list[str]) -> list[str]:
     RECORD.mkdir(exist_ok=True)
     for part, now in found.items():
         write = verdicts.write_rows if part == "mutants" else verdicts.write_list
-        write(RECORD / f"{part}.txt", now)
+        write(RECORD / f"{part}.txt", verdicts.keep_choices(_read(part), now))
     return []
 
 

@@ -113,8 +113,9 @@ def _drop_piece(data: bytes, chance: random.Random) -> bytes:
 
 def _multiply_piece(data: bytes, chance: random.Random) -> bytes:
     pieces = split(data)
-    at = chance.randrange(len(pieces)) if pieces else 0
-    return b"".join([*pieces[: at + 1], *pieces[at : at + 1] * chance.choice((1, 5, 200)), *pieces[at + 1 :]])
+    at = chance.randrange(len(pieces))
+    times = chance.choice((2, 6, 200)) if len(pieces[at]) < 10_000 else 2
+    return b"".join([*pieces[:at], *pieces[at : at + 1] * times, *pieces[at + 1 :]])
 
 
 def _lie_about_length(data: bytes, chance: random.Random) -> bytes:

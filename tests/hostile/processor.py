@@ -23,6 +23,7 @@ _CLIENTS = 4
 _AHEAD = 300  # files that wait for the processor, at most
 _PATIENCE = 600  # s, for the last of them: some take the 30 s that an image may
 _EVERY = 2  # s, between looks
+_GROWTH = 1.1  # of memory, from the first stretch to the last
 _WARM = 2_000  # images, until every part has been used and every buffer has grown
 
 
@@ -73,16 +74,16 @@ class Watch:
         if any(workers != self.workers[0] for workers in self.workers):
             complaints.append("a process that serves a function died, or another was started")
         for part in ("processor", "decoders"):
-            start, end = self.compare_memory(part)
-            if end > start * 1.1:
-                complaints.append(f"the memory of the {part} grew from {start:.0f} to {end:.0f} MiB")
+            sizes = self.summarise_memory(part)
+            if sizes[-1] > sizes[0] * _GROWTH:
+                complaints.append(f"the memory of the {part} grew")
         return complaints
 
-    def compare_memory(self, part: str) -> tuple[float, float]:
-        """Median of the first quarter after warming up, and of the last, MiB."""
+    def summarise_memory(self, part: str) -> list[float]:
+        """Medians of four equal stretches of time after warming up, MiB."""
         sizes = [getattr(memory, part) / (1 << 20) for memory in self.memory if memory.ended >= _WARM]
-        quarter = len(sizes) // 4
-        return statistics.median(sizes[:quarter]), statistics.median(sizes[-quarter:])
+        quarter = max(1, len(sizes) // 4)
+        return [statistics.median(sizes[at : at + quarter]) for at in range(0, 4 * quarter, quarter) if sizes[at:]]
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import struct
 from pathlib import Path
 
 import pytest
+from hostile.bombs import tiff
 from pipeline.pictures import (
     FORMATS,
     RASTER_FORMATS,
@@ -117,6 +118,20 @@ def test_no_rendition_depends_on_what_else_is_asked_for(box: DecoderBox, name: s
     ],
 )
 def test_anything_else_is_unsupported(box: DecoderBox, data: bytes) -> None:
+    with pytest.raises(Rejected) as refusal:
+        box.render(data, [THUMBNAIL])
+
+    assert refusal.value.failure is FailureCode.UNSUPPORTED_FORMAT
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        tiff(10, 10, (259, 3, 1, 34_925)),  # compressed by LZMA
+        sample("jpeg").replace(b"\xff\xc0\0\x11\x08", b"\xff\xc0\0\x11\x0c"),  # 12 bits a channel
+    ],
+)
+def test_rare_kinds_of_a_format_are_unsupported_and_not_called_corrupt(box: DecoderBox, data: bytes) -> None:
     with pytest.raises(Rejected) as refusal:
         box.render(data, [THUMBNAIL])
 

@@ -3,12 +3,12 @@
 import contextlib
 
 import pytest
-from hostile.bombs import CLAIMS, QUICK_BOMBS, one_bit
+from hostile.bombs import CLAIMS, QUICK_BOMBS, one_bit, png
 from hostile.mutants import mutate
 from pipeline.pictures import FORMATS, RASTER_FORMATS, encode, photograph, sample
 
 from shared_lib.errors import FailureCode, Rejected
-from shared_lib.pipeline import THUMBNAIL, DecoderBox
+from shared_lib.pipeline import THUMBNAIL, DecoderBox, Recipe
 
 REFUSALS = {
     FailureCode.EMPTY_FILE,
@@ -109,6 +109,15 @@ def test_a_jpeg_that_ends_properly_but_lacks_its_middle_is_corrupt(box: DecoderB
     data = encode(photograph(200), "jpeg")
 
     assert refusal_of(box, data[: len(data) // 2] + data[-2:]).failure is FailureCode.CORRUPT_IMAGE
+
+
+@pytest.mark.parametrize("metadata", ["strip", "copyright", "keep"])
+@pytest.mark.parametrize("keyword", ["Größe".encode("latin-1"), b"\xff  "], ids=["Latin-1", "nothing"])
+def test_a_png_may_call_its_texts_what_it_likes(box: DecoderBox, keyword: bytes, metadata: str) -> None:
+    data = png(10, 10, (b"tEXt", keyword + b"\0three by four"), rows=bytes(310))
+    recipe = Recipe.model_validate({"name": "x", "output": {"metadata": metadata}})
+
+    assert box.render(data, [recipe], learn=True).get("x").width == 10
 
 
 @pytest.mark.parametrize("name", FORMATS)
