@@ -198,6 +198,8 @@ class Images:
             perceptual = row["hash"]
             if perceptual is None:
                 return []
+            # The planner expects each quarter to be frequent, and would rather read the whole table.
+            tx.rows("SET LOCAL enable_seqscan = off")
             rows = tx.rows(
                 _ALIKE, uuid=uuid, hash=perceptual, quarters=probe(perceptual, distance), distance=distance, limit=limit
             )
