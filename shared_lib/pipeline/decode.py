@@ -12,7 +12,7 @@ import pyvips
 from shared_lib.errors import FailureCode, Rejected
 from shared_lib.limits import Limits
 from shared_lib.pipeline import heif, jxl, pillow, svg
-from shared_lib.pipeline.animation import count_frames
+from shared_lib.pipeline.animation import count_frames, join, split
 from shared_lib.pipeline.bounds import bound, bound_header, bound_metadata
 from shared_lib.pipeline.formats import Format, sniff
 from shared_lib.pipeline.header import claimed_size, count_png_frames
@@ -201,14 +201,14 @@ def decode(source: Source, way: Way) -> pyvips.Image:
     if source.format in _TURNED:
         return _decode_turned(source)
     if source.format is Format.PNG and way.animated:
-        return pillow.decode_frames(source.data)
-    if source.format in _BY_PILLOW or _is_small_webp_at_full_size(source, way):
+        image = pillow.decode_frames(source.data, source.orientation)
+    elif source.format in _BY_PILLOW or _is_small_webp_at_full_size(source, way):
         image = pillow.decode(source.data, source.format, round(1 / way.scale), source.orientation)
     else:
         image = _decode_raster(source, way)
     if source.orientation > 1:
         # Turning reads out of order, which a sequential decoder cannot.
-        image = image.copy_memory().autorot()
+        image = join([frame.autorot() for frame in split(image.copy_memory())])
     return image
 
 

@@ -49,7 +49,7 @@ def decode(data: bytes, real: Format, shrink: int, orientation: int) -> pyvips.I
     return pixels
 
 
-def decode_frames(data: bytes) -> pyvips.Image:
+def decode_frames(data: bytes, orientation: int) -> pyvips.Image:
     """Decode an animated PNG, one frame below the other. Raises one of COMPLAINTS, or MemoryError."""
     image = open_header(data, Format.PNG)
     # A default image that is no frame is for those who show no animations.
@@ -61,6 +61,7 @@ def decode_frames(data: bytes) -> pyvips.Image:
         pixels += _load_frame(image).tobytes()
         delays.append(round(image.info.get("duration", 0)))
     tall = as_vips(pixels, (image.width, image.height * count), 4, image.info)
+    tall.set_type(pyvips.GValue.gint_type, "orientation", orientation)
     tall.set_type(pyvips.GValue.gint_type, "page-height", image.height)
     tall.set_type(pyvips.GValue.gint_type, "n-pages", count)
     tall.set_type(pyvips.GValue.array_int_type, "delay", delays)
@@ -87,7 +88,7 @@ def as_vips(
     metadata: Mapping[Any, Any],
     depth: str = "uchar",
 ) -> pyvips.Image:
-    """Hand over upright pixels, without copying them, and what Pillow calls `exif`, `xmp` and `icc_profile`."""
+    """Hand over pixels, which are not copied, as upright; and what Pillow calls `exif`, `xmp` and `icc_profile`."""
     image = pyvips.Image.new_from_memory(pixels, *size, bands, depth)
     image = image.copy(interpretation=_DEEP[depth][bands > 2])
     for key, field in _FIELDS.items():

@@ -38,7 +38,7 @@ def test_swagger_ui_shows_every_operation_and_tries_them_out(
 
     page.goto(f"{platform.url}/api-docs")
     page.locator(".opblock").first.wait_for()
-    assert page.locator(".opblock").count() == 16
+    assert page.locator(".opblock").count() == 18
 
     operation = page.locator("#operations-images-list_images")
     operation.locator(".opblock-summary-control").click()

@@ -29,6 +29,7 @@ def test_an_image_is_the_contracts_object(api: Api, three: list[str]) -> None:
     assert image.keys() == {
         "uuid", "filename", "description", "status", "createdAt", "completedAt", "collectionId", "imageData",
         "contentType", "sizeBytes", "width", "height", "renditions", "error", "attempts",
+        "sha256", "details", "pendingRenditions", "failedRenditions",
     }  # fmt: skip
     assert TIME.fullmatch(image["createdAt"])
     assert TIME.fullmatch(image["completedAt"])
@@ -108,15 +109,16 @@ def test_an_image_id_that_is_none_is_400(api: Api) -> None:
 
 def test_a_deleted_image_leaves_nothing_behind(api: Api, s3: "S3Client") -> None:
     uuid = api.upload(make_photo())
-    api.await_end(uuid)
-    assert s3.list_objects_v2(Bucket="completed-images", Prefix=uuid)["KeyCount"] == 2
+    original = f"originals/{api.await_end(uuid)['sha256']}.jpg"
+    assert s3.list_objects_v2(Bucket="completed-images", Prefix=uuid)["KeyCount"] == 1
 
     response = api("DELETE", f"/images/{uuid}")
 
     assert (response.status_code, response.json()) == (200, {"message": "Image deleted"})
     assert api("GET", f"/images/{uuid}").status_code == 404
     assert api("DELETE", f"/images/{uuid}").status_code == 404
-    assert s3.list_objects_v2(Bucket="completed-images", Prefix=uuid)["KeyCount"] == 0
+    for prefix in (uuid, original):
+        assert s3.list_objects_v2(Bucket="completed-images", Prefix=prefix)["KeyCount"] == 0
 
 
 def test_what_is_in_the_store_is_what_the_image_says(api: Api, s3: "S3Client") -> None:
@@ -125,12 +127,12 @@ def test_what_is_in_the_store_is_what_the_image_says(api: Api, s3: "S3Client") -
 
     stored = {
         each["Key"]: s3.get_object(Bucket="completed-images", Key=each["Key"])
-        for each in s3.list_objects_v2(Bucket="completed-images", Prefix=image["uuid"])["Contents"]
+        for prefix in (f"originals/{image['sha256']}.jpg", image["uuid"])
+        for each in s3.list_objects_v2(Bucket="completed-images", Prefix=prefix)["Contents"]
     }
 
-    bodies = {key: each["Body"].read() for key, each in stored.items()}
-    assert photo in bodies.values()
-    [thumbnail] = [body for body in bodies.values() if body != photo]
+    original, thumbnail = (each["Body"].read() for each in stored.values())
+    assert original == photo
     assert len(thumbnail) == image["renditions"][0]["sizeBytes"]
     assert {each["ContentType"] for each in stored.values()} == {"image/jpeg"}
     assert s3.list_objects_v2(Bucket="upload-images", Prefix=image["uuid"])["KeyCount"] == 0

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import pyvips
-from PIL import Image
+from PIL import ExifTags, Image
 from pipeline.pictures import (
     DELAYS,
     animation,
@@ -287,6 +287,23 @@ def test_a_png_that_claims_more_frames_than_it_has(box: DecoderBox, frames: int,
         keep(box, _replace(data, _first(data, b"acTL"), b"acTL", struct.pack(">II", frames, 0)))
 
     assert refusal.value.failure == code
+
+
+@pytest.mark.parametrize("name", ["png", "webp"])
+def test_every_frame_is_turned_upright(box: DecoderBox, name: str) -> None:
+    """Stored lying on the side, red on the left: upright, red is at the top."""
+    lying = plain(20, 40, 200, 0, 0).join(plain(40, 40, 0, 0, 200), "horizontal")
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    first, *others = (to_pillow(lying.insert(plain(5, 5, n, n, n), 30, 30)) for n in (60, 120, 180))
+    data = save(first, name, save_all=True, append_images=others, duration=50, exif=exif.tobytes())
+
+    made = keep(box, data)
+
+    image = frames_of(made.data)
+    assert (made.width, made.height, image.get("n-pages"), image.get("page-height")) == (40, 60, 3, 60)
+    reds = [[colour_at(image, 20, 60 * n + y)[0] > 100 for y in (5, 55)] for n in range(3)]
+    assert reds == [[True, False]] * 3
 
 
 @pytest.mark.parametrize(("rounds", "kept"), [(0, 0), (1, 1), (65_535, 65_535), (2**32 - 1, 65_535)])
