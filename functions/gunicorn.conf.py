@@ -30,7 +30,7 @@ worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
 control_socket_disable = True
 loglevel = "warning"  # the functions say what happens
 
-# Fixed, because glibc would raise them after the first large object, and keep memory in pieces from then on: mallopt(3).
+# Fixed, for glibc would raise them after the first large object, and keep memory in pieces from then on: mallopt(3).
 # Measured on 2,720 images, 120 of them of up to 40 MB: the processor stays at 121 MiB, where it grew to 235.
 _libc = ctypes.CDLL(None)
 if hasattr(_libc, "mallopt"):
