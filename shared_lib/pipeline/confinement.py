@@ -7,17 +7,16 @@ import sys
 from pathlib import Path
 
 from shared_lib.limits import Limits
-from shared_lib.pipeline import font
 from shared_lib.pipeline.landlock import restrict_files
 from shared_lib.pipeline.seccomp import deny_system_calls
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NO_NEW_PRIVS = 38
 _MAX_OPEN_FILES = 64
-# Python's own modules, some of which are imported late, the system's libraries that those need, and fonts for text: in
-# SVG, and ours.
+# Modules, Python's and ours, some of which are imported late, the system's libraries that those need, and fonts: for
+# text in SVG, and our own, which is beside the modules.
 _READABLE = [sys.prefix, sys.base_prefix, "/lib", "/lib64", "/usr/lib", "/usr/lib64"]
-_READABLE += ["/usr/share/fonts", "/usr/local/share/fonts", str(font.FOLDER)]
+_READABLE += ["/usr/share/fonts", "/usr/local/share/fonts", str(Path(__file__).parent)]
 
 
 def confine(limits: Limits) -> None:

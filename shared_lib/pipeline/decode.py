@@ -11,7 +11,7 @@ import pyvips
 
 from shared_lib.errors import FailureCode, Rejected
 from shared_lib.limits import Limits
-from shared_lib.pipeline import heif, jxl, pillow, svg
+from shared_lib.pipeline import heif, jxl, pillow
 from shared_lib.pipeline.animation import count_frames, join, split
 from shared_lib.pipeline.bounds import bound, bound_header, bound_metadata
 from shared_lib.pipeline.formats import Format, sniff
@@ -141,6 +141,8 @@ def _inspect_turned(data: bytes, real: Format, limits: Limits) -> Source:
 
 
 def _inspect_drawing(data: bytes, limits: Limits) -> Source:
+    from shared_lib.pipeline import svg  # noqa: PLC0415  an XML parser and a renderer that only a drawing needs
+
     def count_pixels(embedded: bytes) -> int:
         image = _inspect_raster(embedded, sniff(embedded), limits)
         return image.width * image.height
@@ -237,6 +239,8 @@ def _decode_raster(source: Source, way: Way) -> pyvips.Image:
 
 def _draw(source: Source, scale: float) -> pyvips.Image:
     """Draw an SVG at the size that is asked for, larger or smaller than its own: no pixel is ever enlarged."""
+    from shared_lib.pipeline import svg  # noqa: PLC0415  (same)
+
     most = math.sqrt(_MAX_DRAWN_PIXELS / (source.width * source.height))
     width, height = (math.ceil(side * min(scale, most)) for side in (source.width, source.height))
     png = svg.rasterise(source.data.decode(), width, height)

@@ -264,7 +264,7 @@ class Watermark(_LaidOn):
     """Lay another stored image on this one, whole: it is made smaller where there is not enough room."""
 
     kind: Literal["watermark"] = "watermark"
-    image: UUID
+    image: UUID = Field(strict=False)
     """Its first frame is laid on."""
     scale: float | None = Field(default=None, gt=0, le=1)
     """Its width as a share of this image's; left out, it has its own size."""

@@ -27,7 +27,7 @@ def _require_kind(schema: dict[str, Any]) -> None:
 class Described(BaseModel):
     """An unknown parameter is a mistake, never ignored."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=_require_kind)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, json_schema_extra=_require_kind)
 
 
 class Focus(Described):

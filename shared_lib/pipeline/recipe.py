@@ -31,7 +31,7 @@ _UNDERSTOOD_BY = {
 }
 
 
-class Output(BaseModel, frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True):
+class Output(BaseModel, frozen=True, extra="forbid", strict=True, alias_generator=to_camel, populate_by_name=True):
     """How a rendition is encoded.
 
     `source` keeps the image's format, or takes the nearest that any browser shows; `auto` takes the smallest that any
@@ -78,11 +78,11 @@ class Output(BaseModel, frozen=True, extra="forbid", alias_generator=to_camel, p
 RenditionName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 
 
-class Recipe(BaseModel, frozen=True, extra="forbid"):
+class Recipe(BaseModel, frozen=True, extra="forbid", strict=True):
     """A rendition's name, the operations that make it, in order, and how it is encoded."""
 
     name: RenditionName = Field(examples=["hero"])
-    operations: tuple[Operation, ...] = Field(default=(), max_length=20)
+    operations: tuple[Operation, ...] = Field(default=(), max_length=20, strict=False)
     output: Output = Output()
 
     @model_validator(mode="after")

@@ -160,7 +160,7 @@ def _gossip(suffix: str) -> bytes:
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif"])
 @pytest.mark.parametrize("to", [Format.JPEG, Format.PNG, Format.WEBP])
 def test_no_metadata_reaches_a_rendition(box: DecoderBox, suffix: str, to: Format) -> None:
-    recipe = Recipe(name="x", operations=(Resize(width=50, height=50),), output=Output(format=to))
+    recipe = Recipe(name="x", operations=(Resize(width=50, height=50),), output=Output.model_validate({"format": to}))
 
     (rendition,) = box.render(_gossip(suffix), [recipe]).renditions
 

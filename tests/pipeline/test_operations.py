@@ -16,7 +16,7 @@ from shared_lib.pipeline import DecoderBox, Recipe
 from shared_lib.pipeline.effects import EFFECTS
 from shared_lib.pipeline.formats import Format
 from shared_lib.pipeline.operations import Operation
-from shared_lib.pipeline.recipe import PRESETS, Output
+from shared_lib.pipeline.recipe import PRESETS
 
 LOGO = "0b54d0c4-6bb1-4a0f-8e46-1d4ac5a3d0c8"
 OVERLAYS = {
@@ -71,7 +71,7 @@ KINDS = [model.model_fields["kind"].default for model in get_args(get_args(Opera
 
 
 def render(box: DecoderBox, image: pyvips.Image, *operations: dict[str, Any], to: Format = Format.PNG) -> pyvips.Image:
-    recipe = Recipe.model_validate({"name": "x", "operations": operations, "output": Output(format=to)})
+    recipe = Recipe.model_validate({"name": "x", "operations": operations, "output": {"format": to}})
     rendition = box.render(encode(image, "png"), [recipe], OVERLAYS).get("x")
     return decode(rendition.data)
 

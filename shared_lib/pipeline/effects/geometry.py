@@ -22,7 +22,7 @@ def resize(do: op.Resize, image: pyvips.Image) -> pyvips.Image:
     size = max(1, round(image.width * scale[0])), max(1, round(image.height * scale[1]))
     scaled = resample(image, *size, linear=do.linear)
     if do.fit == "contain":
-        frame = op.Pad(width=do.width, height=do.height, gravity=do.gravity, background=do.background)
+        frame = op.Pad.model_validate(do.model_dump(include={"width", "height", "gravity", "background"}))
         return pad(frame, scaled)
     return scaled
 

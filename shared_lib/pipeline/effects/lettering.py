@@ -1,7 +1,7 @@
 """Text as pixels, by Pango: shaped, in each script's own direction, and broken into lines."""
 
 import math
-from xml.sax.saxutils import escape  # writes XML, reads none
+from html import escape  # XML's own, without the network that xml.sax imports
 
 import pyvips
 

@@ -5,7 +5,6 @@ import pyvips
 from shared_lib.pipeline import operations as op
 from shared_lib.pipeline.effects import geometry
 from shared_lib.pipeline.effects.channels import in_colour, rgba
-from shared_lib.pipeline.svg import rasterise
 
 
 def round_corners(do: op.RoundCorners, image: pyvips.Image) -> pyvips.Image:
@@ -35,6 +34,8 @@ def border(do: op.Border, image: pyvips.Image) -> pyvips.Image:
 
 def _mask(image: pyvips.Image, drawn: str) -> pyvips.Image:
     """Leave visible what the shape covers, with smooth edges, as far as it was."""
+    from shared_lib.pipeline.svg import rasterise  # noqa: PLC0415  a renderer that only a mask needs
+
     namespace = 'xmlns="http://www.w3.org/2000/svg"'
     size = f'width="{image.width}" height="{image.height}"'
     png = rasterise(f"<svg {namespace} {size}>{drawn}</svg>", image.width, image.height)
