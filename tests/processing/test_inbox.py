@@ -36,13 +36,13 @@ def test_an_object_under_any_key_is_adopted(api: Api, s3: "S3Client", key: str, 
 
 def test_another_object_under_the_same_key_is_another_image(api: Api, s3: "S3Client") -> None:
     for count in (1, 2):
-        s3.put_object(Bucket="upload-images", Key="again.jpg", Body=make_photo(64 * count, 64))
+        s3.put_object(Bucket="upload-images", Key="twice.jpg", Body=make_photo(64 * count, 64))
         wait_for(
-            lambda: [each["status"] for each in find(api, "again.jpg")],
+            lambda: [each["status"] for each in find(api, "twice.jpg")],
             lambda states, count=count: states == ["succeeded"] * count,  # type: ignore[misc]
         )
 
-    assert {image["width"] for image in find(api, "again.jpg")} == {64, 128}
+    assert {image["width"] for image in find(api, "twice.jpg")} == {64, 128}
 
 
 def test_a_multipart_upload_is_one_image(api: Api, s3: "S3Client") -> None:
