@@ -7,9 +7,8 @@ import base64
 import re
 from datetime import UTC, datetime
 from enum import StrEnum
-from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal, Self, get_args
-from uuid import NAMESPACE_URL, UUID, uuid5
+from typing import Annotated, Any, Literal, Self
+from uuid import UUID
 
 from pydantic import (
     AfterValidator,
@@ -24,12 +23,8 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from shared_lib.errors import FailureCode, Invalid, Unsupported
+from shared_lib.errors import FailureCode
 from shared_lib.pipeline import PRESETS, Knowledge, Recipes
-
-Extension = Literal["jpg", "jpeg", "png", "gif", "webp", "svg", "avif", "tiff"]
-EXTENSIONS: tuple[str, ...] = get_args(Extension)
-"""The file types that a caller may announce. What the bytes are is for the pipeline to find out."""
 
 MAX_FILENAME = 255
 """Characters."""
@@ -37,14 +32,13 @@ MAX_FILENAME = 255
 MAX_DISTANCE = 11
 """Bits of a perceptual hash in which images may differ to be called alike; further ones are not indexed."""
 
-_IMAGE_TYPE = re.compile(r"image/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}")  # RFC 6838, in lower case
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NO_CONTROL = {"pattern": r"^[^\u0000-\u001f\u007f]*$"}
 _NO_NUL = {"pattern": r"^[^\u0000]*$"}
 
 
 def _refuse_control_characters(text: str) -> str:
-    if _CONTROL.search(text):
+    if CONTROL.search(text):
         raise ValueError("must not contain control characters")
     return text
 
@@ -237,39 +231,6 @@ def make_data_url(content_type: str, data: bytes) -> str:
     return f"data:{content_type};base64,{base64.b64encode(data).decode()}"
 
 
-class StoredObject(BaseModel, frozen=True):
-    """An object that lies in the inbox, as the store describes it."""
-
-    key: str
-    size: int = Field(description="bytes")
-    etag: str
-    modified: datetime
-
-    @staticmethod
-    def name_image(key: str) -> UUID | None:
-        """The image that a key names, when it is one of the service's own: a lower-case uuid and nothing else."""
-        try:
-            uuid = UUID(key)
-        except ValueError:
-            return None
-        return uuid if str(uuid) == key else None
-
-    @property
-    def named_image(self) -> UUID | None:
-        return self.name_image(self.key)
-
-    @property
-    def image(self) -> UUID:
-        """The image this object becomes. A stranger's object gets the same one however often it is seen."""
-        identity = f"{self.key}\n{self.etag}\n{int(self.modified.timestamp())}"
-        return self.named_image or uuid5(NAMESPACE_URL, identity)
-
-    @property
-    def filename(self) -> str:
-        """The key's last part, made fit to be a filename."""
-        return _CONTROL.sub("_", PurePosixPath(self.key).name)[:MAX_FILENAME] or self.key[:MAX_FILENAME]
-
-
 class PageQuery(BaseModel):
     """Which page of a list, in which order. Parameter names are the contract's."""
 
@@ -320,18 +281,3 @@ class ImageReferences(View):
     @property
     def uuids(self) -> list[UUID]:
         return [each.uuid for each in self.data]
-
-
-def check_upload(filename: str, content_type: str, size: int) -> None:
-    """The contract's rules for a direct upload, besides its size. Raises Invalid or Unsupported in its words."""
-    if size == 0:
-        raise Invalid("File is empty", code="empty_file")
-    if len(filename) > MAX_FILENAME:
-        raise Unsupported(f"Filename is too long (max {MAX_FILENAME} characters)", code="filename_too_long")
-    if filename.rpartition(".")[2].lower() not in EXTENSIONS or "." not in filename:
-        allowed = ", ".join(f".{extension}" for extension in EXTENSIONS)
-        raise Unsupported(f"Only these file types are allowed: {allowed}", code="extension_not_allowed")
-    if not _IMAGE_TYPE.fullmatch(content_type):
-        raise Unsupported("Only image files are allowed", code="not_an_image")
-    if _CONTROL.search(filename):
-        raise Invalid("filename: must not contain control characters")

@@ -15,9 +15,10 @@ from uuid import UUID
 from shared_lib import observability
 from shared_lib.errors import FailureCode, NotFound, ServiceError
 from shared_lib.events import ProcessingRequested
-from shared_lib.images import Status, StoredObject
+from shared_lib.images import Status
 from shared_lib.repositories import BATCH, Drift, Overdue, Trace
 from shared_lib.settings import Processing
+from shared_lib.uploads import StoredObject
 from shared_lib.workflow import Workflow
 
 log = observability.get_logger()

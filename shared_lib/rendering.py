@@ -7,13 +7,13 @@ from shared_lib.errors import FailureCode, Invalid, NotFound, Rejected
 from shared_lib.images import RenditionOrder
 from shared_lib.limits import Limits
 from shared_lib.pipeline import THUMBNAIL, DecoderBox, Recipe, Refused, Rendered
-from shared_lib.repositories import Claim, Images
+from shared_lib.repositories import Claim, Originals
 from shared_lib.storage import Gallery, Inbox
 
 
 @dataclass(frozen=True)
 class Rendering:
-    images: Images
+    originals: Originals
     inbox: Inbox
     gallery: Gallery
     box: DecoderBox
@@ -34,7 +34,7 @@ class Rendering:
             if recipe.name == THUMBNAIL.name:
                 raise _mistake(f"renditions.{at}.name", "every image has a thumbnail; choose another name")
         overlays = {image for recipe in recipes for image in recipe.overlays}
-        if missing := overlays - self.images.find_originals(overlays).keys():
+        if missing := overlays - self.originals.find(overlays).keys():
             named = ", ".join(sorted(map(str, missing)))
             raise NotFound(f"There is no processed image {named} to lay on another", code="watermark_not_found")
         return recipes
@@ -66,7 +66,7 @@ class Rendering:
             return replace(rendered, refused=tuple(Refused(recipe, reason) for recipe in recipes[1:]))
 
     def _render(self, original: bytes, recipes: tuple[Recipe, ...], *, learn: bool) -> Rendered:
-        keys = self.images.find_originals({image for recipe in recipes for image in recipe.overlays})
+        keys = self.originals.find({image for recipe in recipes for image in recipe.overlays})
         read = {image: self.gallery.read(key, self.limits) for image, key in keys.items()}
         overlays = {image: data for image, data in read.items() if data is not None}
         rendered = self.box.render(original, recipes, overlays, learn=learn, location=learn and self.keep_location)

@@ -32,13 +32,13 @@ class Runtime:
         self.box = DecoderBox(told.limits, children=told.processing.decoders)
         self.images = Images(self.database, told.processing)
         self.collections = Collections(self.database)
+        self.originals = Originals(self.database)
         self.dead_letters = DeadLetters(self.database)
         self.inbox = Inbox(self.store, told.store.upload_bucket)
         self.gallery = Gallery(self.store, told.store.completed_bucket)
-        self.originals = Originals(self.database)
         self.presets = _read_presets(told.processing)
         self.rendering = Rendering(
-            self.images,
+            self.originals,
             self.inbox,
             self.gallery,
             self.box,

@@ -16,9 +16,9 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
 from shared_lib.errors import Unavailable
-from shared_lib.images import StoredObject
 from shared_lib.limits import Limits
 from shared_lib.settings import Store as StoreSettings
+from shared_lib.uploads import StoredObject
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -11,8 +11,9 @@ import functions_framework
 from pydantic import BaseModel, Field
 
 from shared_lib.http import endpoint
-from shared_lib.images import Extension, Time, View
+from shared_lib.images import Time, View
 from shared_lib.runtime import Runtime
+from shared_lib.uploads import Extension
 
 
 class Query(BaseModel):

@@ -1,24 +1,20 @@
-"""POST /api/v1/images/actions/upload: upload an image, which is then processed by itself.
-
-It gets a thumbnail; `renditions` (recipes, as JSON) or `preset` ask for more.
-"""
+"""POST /api/v1/images/actions/upload: upload an image, which is then processed by itself."""
 
 import functions_framework
 from pydantic import BaseModel, ConfigDict, Field, Json
 
 from shared_lib.errors import Invalid
 from shared_lib.http import UploadedFile, endpoint
-from shared_lib.images import Description, ImageId, RenditionOrder, check_upload
+from shared_lib.images import Description, ImageId, RenditionOrder
 from shared_lib.pipeline import Recipes
 from shared_lib.runtime import Runtime
-
-EXAMPLE = '[{"name": "hero", "operations": [{"kind": "resize", "width": 1200, "height": 630}]}]'
+from shared_lib.uploads import check_upload
 
 
 class UploadForm(RenditionOrder):
     model_config = ConfigDict(json_schema_extra={})  # text may stand for nothing, so what excludes what is no schema's
     description: Description = ""
-    renditions: Json[Recipes | None] = Field(default=None, description="Recipes, as JSON.", examples=[EXAMPLE])
+    renditions: Json[Recipes | None] = Field(default=None, description="As JSON.", examples=['[{"name": "hero"}]'])
 
 
 class UploadReceipt(BaseModel):

@@ -8,11 +8,11 @@ from uuid import UUID
 
 from shared_lib.database import Database
 from shared_lib.errors import FailureCode, NotFound
-from shared_lib.images import VISIBLE, Image, PageQuery, SimilarImage, Status, StoredObject
+from shared_lib.images import VISIBLE, Image, PageQuery, SimilarImage, Status
 from shared_lib.pipeline import Recipe
 from shared_lib.repositories import orders
 from shared_lib.repositories.attempts import Claim, hold, take
-from shared_lib.repositories.likeness import probe
+from shared_lib.repositories.likeness import find_alike
 from shared_lib.repositories.rows import (
     IMAGE_COLUMNS,
     PREVIEW_COLUMNS,
@@ -23,6 +23,7 @@ from shared_lib.repositories.rows import (
     to_image,
 )
 from shared_lib.settings import Processing
+from shared_lib.uploads import StoredObject
 
 NOT_FOUND = "Image not found"
 
@@ -67,19 +68,6 @@ _FAIL = """
 """
 
 
-_ORIGINALS = """
-    SELECT uuid, original_key FROM images
-    WHERE uuid = ANY(CAST(:uuids AS uuid[])) AND status = 'succeeded' AND deleted_at IS NULL
-"""
-_HASH = f"SELECT CAST(i.perceptual_hash AS text) AS hash FROM images i WHERE i.uuid = :uuid AND {VISIBLE_IMAGE}"
-_ALIKE = f"""
-    SELECT {IMAGE_COLUMNS}{PREVIEW_COLUMNS}, bit_count(i.perceptual_hash # CAST(:hash AS bit(64))) AS distance
-    FROM images i
-    WHERE i.deleted_at IS NULL AND i.perceptual_hash IS NOT NULL
-    AND i.perceptual_quarters && CAST(:quarters AS integer[])
-    AND bit_count(i.perceptual_hash # CAST(:hash AS bit(64))) <= :distance AND i.uuid <> :uuid
-    ORDER BY distance, i.created_at DESC, i.uuid LIMIT :limit
-"""
 _LOCATE = f"""
     SELECT r.key, r.content_type FROM renditions r JOIN images i ON i.uuid = r.image_id
     WHERE i.uuid = :uuid AND r.name = :name AND {VISIBLE_IMAGE}
@@ -178,11 +166,6 @@ class Images:
             for row in rows
         }
 
-    def find_originals(self, uuids: Iterable[UUID]) -> dict[UUID, str]:
-        """The keys of these images' originals; those that are gone, or not processed, are left out."""
-        with self._database.transaction() as tx:
-            return {row["uuid"]: row["original_key"] for row in tx.rows(_ORIGINALS, uuids=list(uuids))}
-
     def locate(self, uuid: UUID, name: str) -> StoredRendition | None:
         """Where a rendition lies, if there is one."""
         with self._database.transaction() as tx:
@@ -192,17 +175,9 @@ class Images:
     def find_similar(self, uuid: UUID, distance: int, limit: int) -> list[SimilarImage]:
         """Images whose perceptual hash differs in at most `distance` bits, the likest first. Raises NotFound."""
         with self._database.transaction() as tx:
-            row = tx.row(_HASH, uuid=uuid)
-            if row is None:
-                raise NotFound(NOT_FOUND, code="image_not_found")
-            perceptual = row["hash"]
-            if perceptual is None:
-                return []
-            # The planner expects each quarter to be frequent, and would rather read the whole table.
-            tx.rows("SET LOCAL enable_seqscan = off")
-            rows = tx.rows(
-                _ALIKE, uuid=uuid, hash=perceptual, quarters=probe(perceptual, distance), distance=distance, limit=limit
-            )
+            rows = find_alike(tx, uuid, distance, limit)
+        if rows is None:
+            raise NotFound(NOT_FOUND, code="image_not_found")
         return [SimilarImage(**dict(to_image(row)), distance=row["distance"]) for row in rows]
 
     def page(

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 from service import Api, make_photo
 
-from shared_lib.images import StoredObject
 from shared_lib.openapi import UPLOAD_TYPES
 from shared_lib.pipeline import Recipes
+from shared_lib.uploads import StoredObject
 
 RECIPES: TypeAdapter[Recipes | None] = TypeAdapter(Recipes | None)
 API = Api(os.environ["SERVICE_URL"] + "/api/v1", requests.Session())

@@ -1,0 +1,66 @@
+"""What clients bring: the names and types that they may announce, and what lies in the inbox of it: pure."""
+
+import re
+from datetime import datetime
+from pathlib import PurePosixPath
+from typing import Literal, get_args
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+from pydantic import BaseModel, Field
+
+from shared_lib.errors import Invalid, Unsupported
+from shared_lib.images import CONTROL, MAX_FILENAME
+
+Extension = Literal["jpg", "jpeg", "png", "gif", "webp", "svg", "avif", "tiff"]
+EXTENSIONS: tuple[str, ...] = get_args(Extension)
+"""The file types that a caller may announce. What the bytes are is for the pipeline to find out."""
+
+_IMAGE_TYPE = re.compile(r"image/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}")  # RFC 6838, in lower case
+
+
+class StoredObject(BaseModel, frozen=True):
+    """An object that lies in the inbox, as the store describes it."""
+
+    key: str
+    size: int = Field(description="bytes")
+    etag: str
+    modified: datetime
+
+    @staticmethod
+    def name_image(key: str) -> UUID | None:
+        """The image that a key names, when it is one of the service's own: a lower-case uuid and nothing else."""
+        try:
+            uuid = UUID(key)
+        except ValueError:
+            return None
+        return uuid if str(uuid) == key else None
+
+    @property
+    def named_image(self) -> UUID | None:
+        return self.name_image(self.key)
+
+    @property
+    def image(self) -> UUID:
+        """The image this object becomes. A stranger's object gets the same one however often it is seen."""
+        identity = f"{self.key}\n{self.etag}\n{int(self.modified.timestamp())}"
+        return self.named_image or uuid5(NAMESPACE_URL, identity)
+
+    @property
+    def filename(self) -> str:
+        """The key's last part, made fit to be a filename."""
+        return CONTROL.sub("_", PurePosixPath(self.key).name)[:MAX_FILENAME] or self.key[:MAX_FILENAME]
+
+
+def check_upload(filename: str, content_type: str, size: int) -> None:
+    """The contract's rules for a direct upload, besides its size. Raises Invalid or Unsupported in its words."""
+    if size == 0:
+        raise Invalid("File is empty", code="empty_file")
+    if len(filename) > MAX_FILENAME:
+        raise Unsupported(f"Filename is too long (max {MAX_FILENAME} characters)", code="filename_too_long")
+    if filename.rpartition(".")[2].lower() not in EXTENSIONS or "." not in filename:
+        allowed = ", ".join(f".{extension}" for extension in EXTENSIONS)
+        raise Unsupported(f"Only these file types are allowed: {allowed}", code="extension_not_allowed")
+    if not _IMAGE_TYPE.fullmatch(content_type):
+        raise Unsupported("Only image files are allowed", code="not_an_image")
+    if CONTROL.search(filename):
+        raise Invalid("filename: must not contain control characters")
