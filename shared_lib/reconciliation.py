@@ -168,7 +168,7 @@ class Reconciliation:
         if uuid is None:
             return self.workflow.originals.release(found.key, self.workflow.gallery.delete)
         state = self.workflow.images.trace(uuid)
-        under_way = state is not None and not state.deleted and not state.status.ended
+        under_way = state is not None and not state.deleted and (state.held or not state.status.ended)
         return not (under_way or self.drift.names(found.key)) and self.workflow.gallery.discard(found)
 
 

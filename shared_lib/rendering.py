@@ -2,11 +2,12 @@
 
 import hashlib
 from dataclasses import dataclass, replace
+from uuid import UUID
 
 from shared_lib.errors import FailureCode, Invalid, NotFound, Rejected
 from shared_lib.images import RenditionOrder
 from shared_lib.limits import Limits
-from shared_lib.pipeline import THUMBNAIL, DecoderBox, Recipe, Refused, Rendered
+from shared_lib.pipeline import THUMBNAIL, DecoderBox, DecoderCrashed, Recipe, Refused, Rendered
 from shared_lib.repositories import Claim, Originals
 from shared_lib.storage import Gallery, Inbox
 
@@ -58,21 +59,35 @@ class Rendering:
         recipes = tuple({recipe.name: recipe for recipe in wanted}.values())
         try:
             return self._render(original, recipes, learn=not claim.published)
-        except Rejected as reason:
+        except Rejected as refusal:
             if claim.published or len(recipes) == 1:
                 raise
-            # Whatever spoiled it may lie in what was asked for, and not in the image.
-            rendered = self._render(original, recipes[:1], learn=True)
-            return replace(rendered, refused=tuple(Refused(recipe, reason) for recipe in recipes[1:]))
+            reason = refusal
+        except DecoderCrashed as crash:
+            if claim.published or len(recipes) == 1 or not claim.is_last:
+                raise
+            reason = Rejected(FailureCode.DECODER_CRASHED, crash.public)
+        # Whatever spoiled it may lie in what was asked for, and not in the image.
+        rendered = self._render(original, recipes[:1], learn=True)
+        return replace(rendered, refused=tuple(Refused(recipe, reason) for recipe in recipes[1:]))
 
     def _render(self, original: bytes, recipes: tuple[Recipe, ...], *, learn: bool) -> Rendered:
-        keys = self.originals.find({image for recipe in recipes for image in recipe.overlays})
-        read = {image: self.gallery.read(key, self.limits) for image, key in keys.items()}
-        overlays = {image: data for image, data in read.items() if data is not None}
+        overlays = self._read_overlays(recipes, self.limits.max_bytes - len(original))
         rendered = self.box.render(original, recipes, overlays, learn=learn, location=learn and self.keep_location)
         if learn:
             rendered.get(THUMBNAIL.name)
         return rendered
+
+    def _read_overlays(self, recipes: tuple[Recipe, ...], room: int) -> dict[UUID, bytes]:
+        """As many as have room in one task, bytes; a recipe whose overlay is left out is refused alone."""
+        keys = self.originals.find({image for recipe in recipes for image in recipe.overlays})
+        overlays = {}
+        for image, key in keys.items():
+            found = self.gallery.look(key)
+            if found and found.size <= room and (data := self.gallery.read(key)) is not None:
+                overlays[image] = data
+                room -= len(data)
+        return overlays
 
     def publish(self, claim: Claim, original: bytes, rendered: Rendered) -> None:
         """
@@ -81,18 +96,18 @@ class Rendering:
         Raises Superseded when the claim was lost; nothing then points to what was written.
         """
         digest = hashlib.sha256(original).hexdigest()
-        keys = {
-            each.name: f"{claim.uuid}/{digest[:32]}/{each.recipe_hash}.{each.extension}" for each in rendered.renditions
-        }
+        folder = f"{claim.uuid}/{digest[:32]}/"
+        keys = {each.name: f"{folder}{each.recipe_hash}.{each.extension}" for each in rendered.renditions}
         if not claim.published:
             key = f"originals/{digest}.{rendered.extension}"
-            if not claim.name_original(key, digest, len(original)):
+            claim.name_original(key, digest, len(original))
+            if self.gallery.look(key) is None:  # an equal image's may be there
                 self.gallery.put(key, original, rendered.content_type)
         for each in rendered.renditions:
             self.gallery.put(keys[each.name], each.data, each.content_type)
         claim.succeed(rendered, keys)
         if claim.attempt > 1 and not claim.published:  # an earlier attempt may have read other bytes
-            self.gallery.clear(claim.uuid, keep=keys.values())
+            self.gallery.clear(claim.uuid, keep=folder)
 
 
 def _mistake(parameter: str, message: str) -> Invalid:

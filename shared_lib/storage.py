@@ -6,7 +6,7 @@ image's uuid, the original's digest and the recipe's hash: an object is never ov
 """
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -220,10 +220,9 @@ class Inbox(Bucket):
 class Gallery(Bucket):
     """Originals, under `originals/<digest>`, and renditions, under `<uuid>/<digest>/<recipe>`: immutable."""
 
-    def clear(self, uuid: UUID, *, keep: Iterable[str] = ()) -> int:
-        """Remove an image's objects but those named; answers how many went."""
-        kept = set(keep)
-        keys = [each.key for each in self.walk(f"{uuid}/") if each.key not in kept]
+    def clear(self, uuid: UUID, *, keep: str | None = None) -> int:
+        """Remove an image's renditions, but those below the prefix `keep`; answers how many went."""
+        keys = [each.key for each in self.walk(f"{uuid}/") if keep is None or not each.key.startswith(keep)]
         if keys:
             self.delete(*keys)
         return len(keys)

@@ -103,8 +103,8 @@ def _render_all(
         try:
             overlays = Overlays(recipe, given, pixels.source, limits)
             made = _render_one(pixels.source, pixels.decode_for(recipe), recipe, limits, overlays)
+            bound_bytes(together + len(made.data), limits)
             together += len(made.data)
-            bound_bytes(together, limits)
         except Unfit as reason:
             outcomes.append(Refused(recipe, reason))
         else:

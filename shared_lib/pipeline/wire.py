@@ -17,7 +17,7 @@ from shared_lib.pipeline.knowledge import Knowledge
 from shared_lib.pipeline.recipe import Recipe
 
 _LENGTHS = struct.Struct(">IQ")
-_MAX_HEADER = 1 << 20  # bytes; headers are a few hundred
+_MAX_HEADER = 8 << 20  # bytes; a hundred recipes of twenty texts, the most that are asked for, take 5 million
 
 
 class Task(BaseModel):

@@ -48,6 +48,11 @@ _RENEW = """
     UPDATE images SET lease_until = now() + make_interval(secs => :lease)
     WHERE uuid = :uuid AND fence = :fence AND lease_until IS NOT NULL
 """
+# Its orders were withdrawn, or fulfilled by an earlier worker.
+_REST = """
+    UPDATE images SET due_at = NULL, lease_until = CASE WHEN lease_until > now() THEN lease_until END
+    WHERE uuid = :uuid AND (due_at IS NOT NULL OR lease_until < now())
+"""
 _RELEASE = """
     UPDATE images SET status = CASE status WHEN 'succeeded' THEN status ELSE 'pending' END, lease_until = NULL,
                       due_at = now() + make_interval(secs => :wait)
@@ -65,9 +70,7 @@ _SUCCEED = """
 """
 _NAME_ORIGINAL = """
     UPDATE images SET original_key = :key, sha256 = :sha256, size_bytes = :size
-    WHERE uuid = :uuid AND fence = :fence AND lease_until IS NOT NULL AND deleted_at IS NULL
-    RETURNING EXISTS (SELECT FROM images other WHERE other.original_key = :key AND other.deleted_at IS NULL
-                      AND other.status = 'succeeded') AS stored
+    WHERE uuid = :uuid AND fence = :fence AND lease_until IS NOT NULL AND deleted_at IS NULL RETURNING uuid
 """
 _LET_BE = """
     UPDATE images SET lease_until = NULL
@@ -108,18 +111,22 @@ class Claim:
     database: Database
     settings: Processing
 
-    def name_original(self, key: str, sha256: str, size: int) -> bool:
-        """
-        Note where the original is about to lie, so that nobody removes it any more who finds it unused.
+    @property
+    def is_last(self) -> bool:
+        """Whether an image that kills its decoder once more will be given up."""
+        return self.attempt >= self.settings.max_abnormal_attempts
 
-        Answers whether it lies there already, for an equal image. Raises Superseded when the claim was lost.
+    def name_original(self, key: str, sha256: str, size: int) -> None:
+        """
+        Note where the original is to lie: from now on nobody removes what is there, or will be.
+
+        Raises Superseded when the claim was lost.
         """
         with self.database.transaction() as tx:
             originals.lock(tx, key)
             row = tx.row(_NAME_ORIGINAL, uuid=self.uuid, fence=self.fence, key=key, sha256=sha256, size=size)
         if row is None:
             raise Superseded(LOST)
-        return bool(row["stored"])
 
     def succeed(self, rendered: Rendered, keys: dict[str, str]) -> None:
         """
@@ -141,6 +148,9 @@ class Claim:
         with self.database.transaction() as tx:
             self._end(tx, _SUCCEED, "succeeded", None, published)
             for each in rendered.renditions:
+                still_wanted = orders.fulfil(tx, self.uuid, each.name, each.recipe_hash)
+                if self.published and not still_wanted:
+                    continue  # something else has been asked for under that name meanwhile
                 tx.rows(
                     _RENDITION,
                     uuid=self.uuid,
@@ -152,8 +162,7 @@ class Claim:
                     height=each.height,
                     size=len(each.data),
                 )
-                orders.fulfil(tx, self.uuid, each.name, each.recipe_hash)
-            orders.refuse(tx, self.uuid, rendered.refused)
+            orders.refuse(tx, self.uuid, rendered.refused, unasked=not self.published)
 
     def fail(self, reason: Rejected) -> None:
         """
@@ -164,7 +173,7 @@ class Claim:
         with self.database.transaction() as tx:
             if self.published:
                 self._end(tx, _LET_BE, "failed", reason.code, {})
-                orders.refuse(tx, self.uuid, [Refused(recipe, reason) for recipe in self.orders])
+                orders.refuse(tx, self.uuid, [Refused(recipe, reason) for recipe in self.orders], unasked=False)
             else:
                 self._end(tx, _FAIL, "failed", reason.code, {"code": reason.code, "message": reason.public})
 
@@ -209,12 +218,13 @@ def take(database: Database, uuid: UUID, settings: Processing) -> Claim | None:
             return None
         wanted = orders.list_outstanding(tx, uuid)
         published = row["original_key"] if row["status"] == Status.SUCCEEDED else None
+        if row["begun"] and not row["held"]:
+            tx.rows(_END, uuid=uuid, fence=row["fence"], outcome="lost", reason="the lease ran out")
         if published and not wanted:
+            tx.rows(_REST, uuid=uuid)
             return None
         if row["held"]:
             raise Conflict("The image is being processed by another worker", code="image_held")
-        if row["begun"]:
-            tx.rows(_END, uuid=uuid, fence=row["fence"], outcome="lost", reason="the lease ran out")
         exhausted = _find_exhaustion(tx, uuid, row["attempts"], settings)
         claimed = tx.rows(_CLAIM, uuid=uuid, lease=settings.lease_seconds)[0]
         tx.rows(_BEGIN, uuid=uuid, fence=claimed["fence"])

@@ -94,6 +94,8 @@ class Trace:
     status: Status
     deleted: bool
     original_key: str | None
+    held: bool
+    """A worker is making something of it."""
 
 
 class Images:
@@ -157,12 +159,12 @@ class Images:
         """The same of many at once; those that never were are left out."""
         with self._database.transaction() as tx:
             rows = tx.rows(
-                """SELECT uuid, status, deleted_at, original_key FROM images
-                   WHERE uuid = ANY(CAST(:uuids AS uuid[]))""",
+                """SELECT uuid, status, deleted_at, original_key, coalesce(lease_until > now(), false) AS held
+                   FROM images WHERE uuid = ANY(CAST(:uuids AS uuid[]))""",
                 uuids=list(uuids),
             )
         return {
-            row["uuid"]: Trace(Status(row["status"]), row["deleted_at"] is not None, row["original_key"])
+            row["uuid"]: Trace(Status(row["status"]), row["deleted_at"] is not None, row["original_key"], row["held"])
             for row in rows
         }
 

@@ -1,6 +1,6 @@
 """Renditions that were asked for: written down beside the image, and carried out by whoever claims it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from shared_lib.database import Transaction
@@ -33,15 +33,12 @@ _COUNT = """
                                    UNION SELECT name FROM rendition_orders WHERE image_id = :uuid) known
 """
 _REFUSE = """
-    INSERT INTO rendition_orders (image_id, name, recipe_hash, recipe, failure_code, failure_message)
-    VALUES (:uuid, :name, :hash, CAST(:recipe AS jsonb), :code, :message)
-    ON CONFLICT (image_id, name) DO UPDATE
-    SET failure_code = excluded.failure_code, failure_message = excluded.failure_message
-    WHERE rendition_orders.recipe_hash = excluded.recipe_hash
+    UPDATE rendition_orders SET failure_code = :code, failure_message = :message
+    WHERE image_id = :uuid AND name = :name AND recipe_hash = :hash
 """
 
 
-def place(tx: Transaction, uuid: UUID, recipes: Iterable[Recipe]) -> bool:
+def place(tx: Transaction, uuid: UUID, recipes: Sequence[Recipe]) -> bool:
     """
     Order renditions; one of the same name is replaced, once the new one is made. False if all of them are there.
 
@@ -51,9 +48,9 @@ def place(tx: Transaction, uuid: UUID, recipes: Iterable[Recipe]) -> bool:
     for recipe in recipes:
         tx.rows(_WITHDRAW, uuid=uuid, name=recipe.name)
         if tx.row(_REUSE, uuid=uuid, name=recipe.name, hash=recipe.hash) is None:
-            tx.rows(_PLACE, uuid=uuid, name=recipe.name, hash=recipe.hash, recipe=_describe(recipe))
+            tx.rows(_PLACE, **_columns(uuid, recipe))
             outstanding = True
-    if outstanding and tx.rows(_COUNT, uuid=uuid)[0]["names"] > MAX_RENDITIONS:
+    if recipes and tx.rows(_COUNT, uuid=uuid)[0]["names"] > MAX_RENDITIONS:
         raise Conflict(f"An image has at most {MAX_RENDITIONS} renditions", code="too_many_renditions")
     return outstanding
 
@@ -62,24 +59,31 @@ def list_outstanding(tx: Transaction, uuid: UUID) -> tuple[Recipe, ...]:
     return tuple(Recipe.model_validate(row["recipe"]) for row in tx.rows(_OUTSTANDING, uuid=uuid))
 
 
-def fulfil(tx: Transaction, uuid: UUID, name: str, recipe_hash: str) -> None:
-    """Strike out an order, unless another recipe has been asked for under its name meanwhile."""
-    tx.rows(_WITHDRAW + " AND recipe_hash = :hash", uuid=uuid, name=name, hash=recipe_hash)
+def fulfil(tx: Transaction, uuid: UUID, name: str, recipe_hash: str) -> bool:
+    """Strike out an order. False if there is none any more, or another recipe has been asked for under its name."""
+    sql = _WITHDRAW + " AND recipe_hash = :hash RETURNING name"
+    return tx.row(sql, uuid=uuid, name=name, hash=recipe_hash) is not None
 
 
-def refuse(tx: Transaction, uuid: UUID, refused: Iterable[Refused]) -> None:
-    """Write down why renditions cannot be made; asking again for one tries again."""
+def refuse(tx: Transaction, uuid: UUID, refused: Iterable[Refused], *, unasked: bool) -> None:
+    """
+    Write down why renditions cannot be made; asking again for one tries again.
+
+    With `unasked` also of those that nobody ordered, because every image gets them.
+    """
     for each in refused:
+        if unasked:
+            tx.rows(_PLACE + " ON CONFLICT DO NOTHING", **_columns(uuid, each.recipe))
         tx.rows(
             _REFUSE,
             uuid=uuid,
             name=each.recipe.name,
             hash=each.recipe.hash,
-            recipe=_describe(each.recipe),
             code=each.reason.code,
             message=each.reason.public,
         )
 
 
-def _describe(recipe: Recipe) -> str:
-    return recipe.model_dump_json(by_alias=True)
+def _columns(uuid: UUID, recipe: Recipe) -> dict[str, object]:
+    described = recipe.model_dump_json(by_alias=True)
+    return {"uuid": uuid, "name": recipe.name, "hash": recipe.hash, "recipe": described}
