@@ -3,6 +3,7 @@
 import hashlib
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from uuid import UUID, uuid4
 
 import pytest
@@ -12,7 +13,8 @@ from service import Api, Deliver, make_photo, wait_for
 from shared_lib.errors import Conflict
 from shared_lib.events import ProcessingRequested
 from shared_lib.images import Status
-from shared_lib.pipeline import DecoderCrashed, Recipe
+from shared_lib.limits import Limits
+from shared_lib.pipeline import DecoderBox, DecoderCrashed, Recipe
 from shared_lib.runtime import Runtime
 
 WaitInInbox = Callable[..., UUID]
@@ -321,3 +323,22 @@ def test_an_original_that_was_lost_is_stored_again_with_its_like(
     process(wait_in_inbox(photo))
 
     assert rt.gallery.look(key)
+
+
+def test_an_order_that_takes_all_memory_does_not_take_the_image(rt: Runtime, wait_in_inbox: WaitInInbox) -> None:
+    operations = [{"kind": "resize", "width": 4400, "height": 4400}, {"kind": "blur", "sigma": 50}, {"kind": "circle"}]
+    greedy = Recipe.model_validate({"name": "greedy", "operations": operations, "output": {"format": "png"}})
+    small_box = DecoderBox(Limits(memory_bytes=200 << 20), children=1)
+    uuid = wait_in_inbox(make_photo())
+    order(rt, uuid, greedy)
+
+    with rt.images.claim(uuid) as claim:
+        assert claim
+        original = rt.rendering.read_original(claim)
+        assert original
+        rt.rendering.publish(claim, original, replace(rt.rendering, box=small_box).render(claim, original))
+    small_box.close()
+
+    image = rt.images.get(uuid)
+    assert (image.status, names(rt, uuid)) == (Status.SUCCEEDED, ["thumbnail"])
+    assert [(each.name, each.error.code) for each in image.failed_renditions] == [("greedy", "decoder_out_of_memory")]
