@@ -3,7 +3,7 @@
 #   test                all tests, on real services, in a few minutes
 #   test-by-address     the API's and processing's, on the services that variables name; see `make kafka`
 #   conformance         the API against its description, 2,000 cases an operation
-#   hostile             26,000 hostile files against what is recorded of them; bless=yes records anew
+#   hostile             24,000 hostile files against what is recorded of them; bless=yes records anew
 #   bench               throughput with and without kills, cold starts
 #   check               lint, format, types, floors
 #   migrate             bring the database that DATABASE_URL names up to date
