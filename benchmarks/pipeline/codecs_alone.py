@@ -1,4 +1,7 @@
-"""The least that each cell can take: decode at the nearest scale, encode the finished rendition, nothing between."""
+"""The least that each cell can take: decode at the nearest scale, encode the finished rendition, nothing between.
+
+It is encoded as we do it; decoded by the same libraries, at the largest scale that is not below the rendition's.
+"""
 
 import io
 import math
@@ -6,6 +9,10 @@ import math
 import pyvips
 from cells import QUALITY, measure
 from PIL import AvifImagePlugin, Image
+
+from shared_lib.pipeline.encode import encode
+from shared_lib.pipeline.formats import Format
+from shared_lib.pipeline.recipe import Output
 
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 pyvips.cache_set_max(0)
@@ -34,8 +41,7 @@ def render(data: bytes, side: int, fit: str, to: str) -> bytes:
     image = finished[side, fit]
     header = pyvips.Image.new_from_buffer(data, "", access="sequential")
     decode(data, (max if fit == "cover" else min)(side / header.width, side / header.height))
-    made: bytes = image.write_to_buffer(f".{to}", Q=QUALITY[to], keep="none")
-    return made
+    return encode(image, Format(to), Output(quality=QUALITY[to]))
 
 
 measure(render)

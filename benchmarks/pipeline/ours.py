@@ -9,11 +9,14 @@ from shared_lib.pipeline.render import render
 
 
 @cache
-def recipe(side: int, fit: str, to: str) -> Recipe:
+def recipe(side: int, fit: str, to: str, quality: int) -> Recipe:
     resize = {"kind": "resize", "width": side, "height": side, "fit": fit, "enlarge": fit == "cover"}
-    return Recipe.model_validate(
-        {"name": "x", "operations": [resize], "output": {"format": to, "quality": QUALITY[to]}}
-    )
+    return Recipe.model_validate({"name": "x", "operations": [resize], "output": {"format": to, "quality": quality}})
 
 
-measure(lambda data, side, fit, to: render(data, [recipe(side, fit, to)], Limits()).renditions[0].data)
+def make(data: bytes, side: int, fit: str, to: str, quality: int | None = None) -> bytes:
+    return render(data, [recipe(side, fit, to, quality or QUALITY[to])], Limits()).renditions[0].data
+
+
+if __name__ == "__main__":
+    measure(make)

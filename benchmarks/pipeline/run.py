@@ -2,8 +2,8 @@
 
     python benchmarks/pipeline/run.py [SECONDS_PER_CELL]
 
-Run in the project's environment, with node and npm on the path. Everything runs on one core, one contestant after the
-other for each file. Peers and photographs are kept in .data/benchmarks.
+Run in the project's environment, with node and npm on the path. Everything runs on one core, the contestants in turns
+for each file, and of each the best round counts. Peers and photographs are kept in .data/benchmarks.
 """
 
 import json
@@ -14,8 +14,10 @@ import venv
 from pathlib import Path
 from typing import Any
 
+import ours
 import pyvips
 import sources
+from cells import QUALITY
 from likeness import reference, ssim
 
 from shared_lib.pipeline.box import ENVIRONMENT
@@ -24,6 +26,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 DATA = ROOT / ".data" / "benchmarks"
 REPORT = ROOT / "docs" / "performance.md"
+ROUNDS = 3
 ENOUGH, WON = 1.05, 0.9  # times the faster peer
 
 WHY = [
@@ -61,44 +64,59 @@ def ask(name: str, command: list[str | Path], file: Path, seconds: str) -> Cells
     return {answer["cell"]: answer for answer in map(json.loads, done.stdout.splitlines())}
 
 
+def ask_in_turns(contestants: dict[str, list[str | Path]], file: Path, seconds: str) -> dict[str, Cells]:
+    """Each one's least time and memory: what else the machine does seldom lasts for all rounds."""
+    answers: dict[str, Cells] = {name: {} for name in contestants}
+    for _ in range(ROUNDS):
+        for name, command in contestants.items():
+            for cell, answer in ask(name, command, file, seconds).items():
+                best = answers[name].setdefault(cell, answer)
+                best |= {measured: min(best[measured], answer[measured]) for measured in ("ms", "mib")}
+    return answers
+
+
 def compare(seconds: str) -> list[dict[str, Any]]:
-    thumbor = DATA / "thumbor" / "bin" / "python"
-    as_in_the_box = [f"{name}={value}" for name, value in ENVIRONMENT.items()]
+    ourselves: list[str | Path] = ["env", *(f"{name}={value}" for name, value in ENVIRONMENT.items()), sys.executable]
+    contestants = {
+        "ours": [*ourselves, "ours.py"],
+        "sharp": ["node", DATA / "sharp.mjs"],
+        "thumbor": [DATA / "thumbor" / "bin" / "python", "thumbor_engine.py"],
+        "alone": [*ourselves, "codecs_alone.py"],
+    }
     rows = []
     for (name, megapixels), file in sources.make(DATA / "photographs").items():
-        ours = ask("ours", ["env", *as_in_the_box, sys.executable, "ours.py"], file, seconds)
-        sharp = ask("sharp", ["node", DATA / "sharp.mjs"], file, seconds)
-        peers = [sharp, ask("thumbor", [thumbor, "thumbor_engine.py"], file, seconds)]
-        alone = ask("alone", ["env", *as_in_the_box, sys.executable, "codecs_alone.py"], file, seconds)
-        for cell, our in ours.items():
-            theirs = [peer[cell] for peer in peers if cell in peer]
+        answers = ask_in_turns(contestants, file, seconds)
+        for cell, our in answers["ours"].items():
+            peers = [answers[peer].get(cell) for peer in ("sharp", "thumbor")]
+            theirs = [peer for peer in peers if peer]
+            sharp = answers["sharp"][cell]
             row = {
                 "source": f"{name} {megapixels} MP",
                 "cell": cell,
                 "ours": our,
-                "peers": [peer.get(cell) for peer in peers],
+                "peers": peers,
                 "ratio": our["ms"] / min(their["ms"] for their in theirs),
                 "memory": our["mib"] / min(their["mib"] for their in theirs),
-                "sharp": our["ms"] / sharp[cell]["ms"],
-                "alone": our["ms"] / alone[cell]["ms"],
-                "likeness": likeness(file, cell),
+                "sharp": our["ms"] / sharp["ms"],
+                "alone": our["ms"] / answers["alone"][cell]["ms"],
+                "likeness": likeness(file, cell, sharp["bytes"]),
             }
             rows.append(row)
             print(f"{row['source']:12} {cell:20} {row['ratio']:.2f} of the faster, {row['memory']:.2f} of the smaller")
     return rows
 
 
-def likeness(file: Path, cell: str) -> list[float]:
-    """SSIM of what each of us made, against a resize without shortcuts; 0 where there is nothing."""
+def likeness(file: Path, cell: str, most: int) -> list[float]:
+    """SSIM of what each of us made, against a resize without shortcuts; ours is held to no more bytes than sharp's."""
     side, fit, to = cell.split()
+    qualities = range(QUALITY[to], 0, -1)
+    made = (ours.make(file.read_bytes(), int(side), fit, to, quality) for quality in qualities)
+    renditions = [next(data for data in made if len(data) <= most)]
+    renditions += [(DATA / "made" / name / f"{side}-{fit}.{to}").read_bytes() for name in ("sharp", "thumbor")]
     values = []
-    for name in ("ours", "sharp", "thumbor"):
-        made = DATA / "made" / name / f"{side}-{fit}.{to}"
-        if made.exists():
-            image = pyvips.Image.new_from_file(str(made))
-            values.append(ssim(image, reference(file, image.width, image.height, fit)))
-        else:
-            values.append(0.0)
+    for data in renditions:
+        image = pyvips.Image.new_from_buffer(data, "")
+        values.append(ssim(image, reference(file, image.width, image.height, fit)))
     return values
 
 
@@ -115,12 +133,13 @@ def report(rows: list[dict[str, Any]], added: list[dict[str, Any]]) -> str:
     def result(answer: dict[str, Any] | None, alike: float) -> str:
         return f"{answer['ms']:.1f} / {answer['mib']:.0f} / {alike:.3f}" if answer else "-"
 
-    alike = sum(row["likeness"][0] > row["likeness"][1] - 0.003 for row in rows)
+    as_good = sum(row["likeness"][0] > row["likeness"][1] - 0.003 for row in rows)
     lines = [
         "# Performance of the pipeline",
         "",
         "Written by `python benchmarks/pipeline/run.py`; do not edit. Processor time per image, the best of many runs,",
-        "on one core, and peak resident memory of the whole process. JPEG at quality 82, WebP at 80, for all alike.",
+        "on one core, and peak resident memory of the whole process. JPEG at quality 82, WebP at 80, for all alike;",
+        "for SSIM (of lightness, with a resize without shortcuts) ours is lowered to have no more bytes than sharp's.",
         "",
         "| | cells |",
         "|---|---|",
@@ -129,7 +148,7 @@ def report(rows: list[dict[str, Any]], added: list[dict[str, Any]]) -> str:
         f"| below {WON} times the faster of the two | {count('ratio', WON)} |",
         f"| memory at most 1.1 times the smaller of the two | {count('memory', 1.1)} |",
         f"| at most 1.3 times decoding and encoding alone | {count('alone', 1.3)} |",
-        f"| as like a resize without shortcuts as sharp's (SSIM, to 0.003) | {alike} of {len(rows)} |",
+        f"| SSIM no less than sharp's, to 0.003, at no more bytes | {as_good} of {len(rows)} |",
         "",
         "The decoder box adds "
         + ", ".join(f"{one['added']:.2f} ms to {one['file']}" for one in added)

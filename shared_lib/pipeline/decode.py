@@ -30,7 +30,10 @@ _ANIMATED = {Format.GIF, Format.WEBP}
 _BY_PILLOW = {Format.AVIF, Format.BMP}
 # What their decoders give is upright already.
 _TURNED = {Format.HEIC: heif, Format.JXL: jxl}
-_AVERAGE_ROOM = 2  # times the needed size, px; what a plain average leaves for the resampling that follows
+# Sides of the squares that are averaged, px, by how much smaller the image becomes at least: the larger they are, the
+# more is left to the resampling that follows, or SSIM would fall. Not 43, say: the last square of a row would be a part
+# of one, and count as much as the others.
+_SQUARES = {24: 8, 12: 4, 4: 2}
 _SCALED_WEBP = 0.8  # up to here libwebp, scaling while it decodes, is faster than Pillow, which cannot
 _LARGE_WEBP = 16_000_000  # px; from here on libvips, which says when memory is short
 # libheif also calls it a failed allocation when a file exceeds the limits that it has of its own.
@@ -189,8 +192,7 @@ def cheapest_scale(source: Source, needed: float) -> float:
         # With room for a real filter after it: sharp's rule, and without it SSIM falls from 0.97 to 0.92.
         return next((1 / factor for factor in (8, 4, 2) if needed * (factor + 1) <= 1), 1.0)
     if source.format in _BY_PILLOW:
-        # Not by 43, say: the last square of a row would be a part of one, and count as much as the others.
-        return next((1 / factor for factor in (8, 4, 2) if needed * factor * _AVERAGE_ROOM <= 1), 1.0)
+        return next((1 / side for smaller, side in _SQUARES.items() if needed * smaller <= 1), 1.0)
     if source.format is Format.WEBP:
         return min(1.0, needed)
     return 1.0
