@@ -8,8 +8,9 @@ from typing import Any
 
 import pyvips
 
-from shared_lib.pipeline.pillow import as_vips
+from shared_lib.pipeline.pillow import as_vips, require_memory
 
+_WORKING_BYTES = 6  # per pixel: three channels of 16 bits, while libde265 works on them
 _BANDS = {"L": 1, "I;16": 1, "LA": 2, "La": 2, "LA;16": 2, "La;16": 2, "RGB": 3, "RGBA": 4, "RGBa": 4}
 _PREMULTIPLIED = ("La", "La;16", "RGBa")
 
@@ -26,8 +27,13 @@ def read_size(data: bytes) -> tuple[int, int]:
 def decode(data: bytes) -> pyvips.Image:
     """Decode the primary image, upright. Raises as pillow.COMPLAINTS lists."""
     primary = _open(data)
+    try:
+        pixels = primary.data
+    except (RuntimeError, ValueError):
+        require_memory(primary.size[0] * primary.size[1] * _WORKING_BYTES)
+        raise
     image = as_vips(
-        primary.data,
+        pixels,
         primary.size,
         _BANDS[primary.mode],
         primary.info,

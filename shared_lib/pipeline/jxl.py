@@ -5,14 +5,13 @@ The binding is imported with the first JPEG XL image, so that others pay neither
 
 import importlib
 import io
-import mmap
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from types import ModuleType
 
 import pyvips
 
-from shared_lib.pipeline.pillow import as_pillow, as_vips
+from shared_lib.pipeline.pillow import as_pillow, as_vips, require_memory
 
 _WORKING_BYTES = 20  # per pixel, at most: four channels, of 32 bits while they are worked on, and of 8 in the end
 _HEADER_BYTES = 16  # more than size and orientation take
@@ -48,7 +47,8 @@ def decode(data: bytes) -> pyvips.Image:
     try:
         is_jpeg, info, pixels, profile, boxes = _binding().Decoder(num_threads=0)(data)
     except RuntimeError:
-        _try_for_memory(data)
+        width, height = read_size(data)
+        require_memory(width * height * _WORKING_BYTES)
         raise
     if is_jpeg:  # a JPEG packed without loss comes out as it went in
         return pyvips.Image.jpegload_buffer(pixels, fail_on="error").copy_memory().autorot()
@@ -67,15 +67,6 @@ def encode(image: pyvips.Image, effort: int, quality: int | None, metadata: Mapp
     file = io.BytesIO()
     as_pillow(image).save(file, "JXL", effort=effort, num_threads=0, exif=exif, xmp=metadata.get("xmp"), **how)
     return file.getvalue()
-
-
-def _try_for_memory(data: bytes) -> None:
-    """Raise OSError if it may be memory that was short: libjxl fails in the same words, whatever it failed of.
-
-    So a broken image of more than some 40 MP is said to need more memory, rather than a sound one to be broken.
-    """
-    width, height = read_size(data)
-    mmap.mmap(-1, width * height * _WORKING_BYTES).close()
 
 
 def _binding() -> ModuleType:

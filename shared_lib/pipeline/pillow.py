@@ -6,6 +6,7 @@ decoder, mozjpeg's, takes a tenth longer than libjpeg-turbo: Pillow does not say
 """
 
 import io
+import mmap
 from collections.abc import Mapping
 from typing import Any
 
@@ -108,6 +109,14 @@ def _take_exif_apart(image: pyvips.Image) -> None:
     for field in pixel.get_fields():
         if field.startswith("exif-ifd") and not field.endswith("-Orientation"):
             image.set_type(pyvips.GValue.gstr_type, field, pixel.get(field))
+
+
+def require_memory(size: int) -> None:
+    """Raise OSError if there are not so many bytes to be had: for libraries that fail in the same words without them.
+
+    So a broken image that would need as much is said to need more memory, rather than a sound one to be broken.
+    """
+    mmap.mmap(-1, size).close()
 
 
 def encode_webp(image: pyvips.Image, quality: int, method: int, *, lossless: bool) -> bytes:
