@@ -4,7 +4,8 @@ from functools import cache
 
 from cells import QUALITY, measure
 
-from shared_lib.pipeline import Limits, Recipe
+from shared_lib.limits import Limits
+from shared_lib.pipeline.recipe import Recipe
 from shared_lib.pipeline.render import render
 
 

@@ -23,7 +23,9 @@ from hostile.mutants import mutate
 from hostile.verdicts import UNEXPLAINED, Verdicts, judge
 from pipeline.pictures import FORMATS, PHOTOGRAPHS, sample
 
-from shared_lib.pipeline import DecoderBox, Limits, Recipe
+from shared_lib.limits import Limits
+from shared_lib.pipeline.box import DecoderBox
+from shared_lib.pipeline.recipe import Recipe
 
 CACHE = Path("build/hostile")
 RECORD = Path(__file__).parent / "recorded"

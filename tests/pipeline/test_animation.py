@@ -25,7 +25,10 @@ from pipeline.pictures import (
 from pydantic import ValidationError
 
 from shared_lib.errors import FailureCode, Rejected
-from shared_lib.pipeline import THUMBNAIL, DecoderBox, Limits, Recipe, Rendition
+from shared_lib.limits import Limits
+from shared_lib.pipeline.box import DecoderBox
+from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
+from shared_lib.pipeline.rendition import Rendition
 
 
 def keep(box: DecoderBox, data: bytes, *operations: dict[str, Any], **output: Any) -> Rendition:

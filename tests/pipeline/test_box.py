@@ -15,8 +15,9 @@ import pytest
 from pipeline.pictures import ENDLESS, FORMATS, encode, photograph, plain, sample
 
 from shared_lib.errors import FailureCode, Rejected
-from shared_lib.pipeline import THUMBNAIL, DecoderBox, DecoderCrashed, Limits
-from shared_lib.pipeline.box import ENVIRONMENT
+from shared_lib.limits import Limits
+from shared_lib.pipeline.box import ENVIRONMENT, DecoderBox, DecoderCrashed
+from shared_lib.pipeline.recipe import THUMBNAIL
 
 
 @pytest.fixture

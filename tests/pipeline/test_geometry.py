@@ -19,8 +19,9 @@ from pipeline.pictures import (
     to_pillow,
 )
 
-from shared_lib.pipeline import THUMBNAIL, DecoderBox, Recipe, Rendered
+from shared_lib.pipeline.box import DecoderBox
 from shared_lib.pipeline.operations import Resize
+from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
 
 SIDES = st.one_of(st.integers(1, 12), st.integers(90, 110), st.integers(1, 700))
 
@@ -127,7 +128,7 @@ def test_an_image_comes_out_upright_and_says_so_no_more(
         }
     )
 
-    rendered: Rendered = box.render(_marked(orientation, name, tmp_path), [recipe])
+    rendered = box.render(_marked(orientation, name, tmp_path), [recipe])
 
     image = decode(rendered.renditions[0].data)
     assert (rendered.width, rendered.height) == (120, 80)

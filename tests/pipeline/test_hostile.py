@@ -8,7 +8,8 @@ from hostile.mutants import mutate
 from pipeline.pictures import FORMATS, RASTER_FORMATS, encode, photograph, sample
 
 from shared_lib.errors import FailureCode, Rejected
-from shared_lib.pipeline import THUMBNAIL, DecoderBox, Recipe
+from shared_lib.pipeline.box import DecoderBox
+from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
 
 REFUSALS = {
     FailureCode.EMPTY_FILE,

@@ -16,9 +16,12 @@ from PIL.TiffImagePlugin import IFDRational
 from pipeline.pictures import FORMATS, PHOTOGRAPHS, encode, photograph, plain, sample
 from pydantic import ValidationError
 
-from shared_lib.pipeline import THUMBNAIL, DecoderBox, Knowledge, Recipe, wire
+from shared_lib.pipeline import wire
+from shared_lib.pipeline.box import DecoderBox
 from shared_lib.pipeline.formats import Format
+from shared_lib.pipeline.knowledge import Knowledge
 from shared_lib.pipeline.operations import Resize
+from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
 
 Base, Gps = ExifTags.Base, ExifTags.GPS
 

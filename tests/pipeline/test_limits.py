@@ -9,7 +9,9 @@ import pyvips
 from pipeline.pictures import ENDLESS, SVG, animation, encode, photograph, plain
 
 from shared_lib.errors import FailureCode, Rejected
-from shared_lib.pipeline import DecoderBox, Limits, Recipe
+from shared_lib.limits import Limits
+from shared_lib.pipeline.box import DecoderBox
+from shared_lib.pipeline.recipe import Recipe
 
 MANY_BANDS = pyvips.Image.black(10, 10, bands=9).copy(interpretation="multiband")
 KEPT = {"output": {"animation": "keep"}}

@@ -10,9 +10,10 @@ from pipeline.pictures import decode, encode, photograph, plain, save
 from pydantic import ValidationError
 
 from shared_lib.errors import Rejected
-from shared_lib.pipeline import THUMBNAIL, DecoderBox, Recipe, Rendition
+from shared_lib.pipeline.box import DecoderBox
 from shared_lib.pipeline.formats import Format, sniff
-from shared_lib.pipeline.recipe import PRESETS
+from shared_lib.pipeline.recipe import PRESETS, THUMBNAIL, Recipe
+from shared_lib.pipeline.rendition import Rendition
 
 RASTER = ["jpeg", "png", "webp", "avif", "gif", "tiff", "jxl"]
 

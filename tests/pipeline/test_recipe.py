@@ -6,9 +6,8 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from shared_lib.pipeline import THUMBNAIL, Recipe
 from shared_lib.pipeline.operations import Resize
-from shared_lib.pipeline.recipe import Output
+from shared_lib.pipeline.recipe import THUMBNAIL, Output, Recipe
 
 
 def test_the_hash_of_a_recipe_never_changes_by_itself() -> None:

@@ -11,7 +11,9 @@ from pipeline.golden import assert_looks_like_golden
 from pipeline.pictures import decode, encode, photograph, plain
 from pydantic import ValidationError
 
-from shared_lib.pipeline import DecoderBox, Recipe, font
+from shared_lib.pipeline import font
+from shared_lib.pipeline.box import DecoderBox
+from shared_lib.pipeline.recipe import Recipe
 
 EXAMPLES: dict[str, dict[str, Any]] = {
     "latin": {"text": "Quay & <Örsted>, “fi” 2026", "gravity": "centre"},

@@ -10,7 +10,10 @@ from pipeline.pictures import FORMATS, colour_at, decode, encode, photograph, pl
 from pydantic import ValidationError
 
 from shared_lib.errors import FailureCode
-from shared_lib.pipeline import THUMBNAIL, DecoderBox, Limits, Recipe, Refused
+from shared_lib.limits import Limits
+from shared_lib.pipeline.box import DecoderBox
+from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
+from shared_lib.pipeline.rendition import Refused
 
 LOGO, OTHER = uuid4(), uuid4()
 RED, BLUE = [200, 0, 0], [0, 0, 250]

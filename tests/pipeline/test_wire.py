@@ -6,8 +6,9 @@ import pytest
 from pydantic import ValidationError
 
 from shared_lib.errors import FailureCode
-from shared_lib.pipeline import THUMBNAIL, wire
+from shared_lib.pipeline import wire
 from shared_lib.pipeline.formats import Format
+from shared_lib.pipeline.recipe import THUMBNAIL
 
 ENCODED = wire.Encoded(format=Format.PNG, width=3, height=2, size=5)
 ANSWER = wire.Answer(format=Format.GIF, width=30, height=20, renditions=(ENCODED,))

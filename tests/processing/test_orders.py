@@ -14,7 +14,8 @@ from shared_lib.errors import Conflict
 from shared_lib.events import ProcessingRequested
 from shared_lib.images import Status
 from shared_lib.limits import Limits
-from shared_lib.pipeline import DecoderBox, DecoderCrashed, Recipe
+from shared_lib.pipeline.box import DecoderBox, DecoderCrashed
+from shared_lib.pipeline.recipe import Recipe
 from shared_lib.runtime import Runtime
 
 WaitInInbox = Callable[..., UUID]
