@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
 
@@ -27,8 +28,8 @@ with one that makes no sense.
 def generate() -> str:
     described = _describe()
     rows = []
-    for name, field in Limits.model_fields.items():
-        code = Limits.code_of(name)
+    for field in fields(Limits):
+        name, code = field.name, Limits.code_of(field.name)
         default = f"{field.default:g}" if isinstance(field.default, float) else str(field.default)
         rows.append(f"| `{PREFIX}{name.upper()}` | {default} | {f'`{code}`' if code else ''} | {described[name]} |\n")
     return HEAD + "".join(rows)

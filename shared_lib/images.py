@@ -5,6 +5,7 @@ An Image is immutable and serialises, by alias, to exactly the image object of t
 
 import base64
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
@@ -18,13 +19,16 @@ from pydantic import (
     PlainSerializer,
     SerializerFunctionWrapHandler,
     WithJsonSchema,
+    computed_field,
     model_serializer,
     model_validator,
 )
 from pydantic.alias_generators import to_camel
 
 from shared_lib.errors import FailureCode
-from shared_lib.pipeline import PRESETS, Knowledge, Recipes
+from shared_lib.pipeline import knowledge
+from shared_lib.pipeline.notation import Recipes
+from shared_lib.pipeline.recipe import PRESETS
 
 MAX_FILENAME = 255
 """Characters."""
@@ -143,6 +147,16 @@ class RenditionOrder(BaseModel):
         if self.renditions is not None and self.preset is not None:
             raise ValueError("give renditions or a preset, not both")
         return self
+
+
+@dataclass(frozen=True, kw_only=True)
+class Knowledge(knowledge.Knowledge):
+    """All that is learnt of an image but its format and size. None where the image does not say, or says nonsense."""
+
+    @computed_field(examples=["#b5651d"])  # type: ignore[prop-decorator]  # mypy knows no decorated properties
+    @property
+    def dominant_colour(self) -> str | None:
+        return self.palette[0].colour if self.palette else None
 
 
 class RenditionView(View):

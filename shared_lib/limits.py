@@ -4,94 +4,90 @@
 the decoder's child is handed it and has none; `settings` reads it.
 """
 
-from typing import Annotated
-
-from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, ValidationInfo, field_validator
+from dataclasses import dataclass, fields
+from typing import Annotated, get_args
 
 from shared_lib.errors import FailureCode, Rejected
+from shared_lib.plain import Holds
 
 MIB = 1 << 20
 
 MAX_SIDE = 8_192
 """The most that `max_output_side` may be, px: the API's description says it of every side that a recipe names."""
 
+_POSITIVE = Holds(gt=0)
 _LEAST_MEMORY = 128 * MIB  # measured: below it a child dies before it has read any kind of image
 
 
-class Limits(BaseModel, frozen=True):
+@dataclass(frozen=True, kw_only=True)
+class Limits:
     """What one image is granted. Beyond any of these it is refused, with the limit's own code and the numbers.
 
     The code stands beside the type; a limit without one is kept quietly.
     """
 
-    max_bytes: Annotated[PositiveInt, FailureCode.FILE_TOO_LARGE] = 100 * MIB
+    max_bytes: Annotated[int, _POSITIVE, FailureCode.FILE_TOO_LARGE] = 100 * MIB
     """Of the encoded file. Cloudflare Images takes 100 MB; a 100 MP photograph needs about half of it."""
 
-    max_pixels: Annotated[PositiveInt, FailureCode.TOO_MANY_PIXELS] = 100_000_000
+    max_pixels: Annotated[int, _POSITIVE, FailureCode.TOO_MANY_PIXELS] = 100_000_000
     """Width x height of one frame, px; also of what an operation makes of it, and of all images inside an SVG together.
     Cloudflare Images: 100 MP; imgproxy and imageflow: 50 MP."""
 
-    max_side: Annotated[PositiveInt, FailureCode.SIDE_TOO_LONG] = 30_000
+    max_side: Annotated[int, _POSITIVE, FailureCode.SIDE_TOO_LONG] = 30_000
     """Width or height, px. Holds panoramas; below JPEG's own 65,535, so that one row always fits in memory."""
 
-    max_channels: Annotated[PositiveInt, FailureCode.TOO_MANY_CHANNELS] = 5
+    max_channels: Annotated[int, _POSITIVE, FailureCode.TOO_MANY_CHANNELS] = 5
     """Of a pixel: CMYK and alpha. sharp's limit."""
 
-    max_bits: Annotated[PositiveInt, FailureCode.TOO_MANY_BITS] = 16
+    max_bits: Annotated[int, _POSITIVE, FailureCode.TOO_MANY_BITS] = 16
     """Of a channel. What has more was measured, not photographed."""
 
-    max_metadata_bytes: Annotated[PositiveInt, FailureCode.METADATA_TOO_LARGE] = 10 * MIB
+    max_metadata_bytes: Annotated[int, _POSITIVE, FailureCode.METADATA_TOO_LARGE] = 10 * MIB
     """Of EXIF, XMP, IPTC, ICC profile and comments together, unpacked. EXIF in a JPEG ends at 64 KiB; ICC profiles for
     printing may have a few MB."""
 
-    max_frames: Annotated[PositiveInt, FailureCode.TOO_MANY_FRAMES] = 300
+    max_frames: Annotated[int, _POSITIVE, FailureCode.TOO_MANY_FRAMES] = 300
     """Of an animation that is kept. Of one that is not, only the first frame is ever decoded, so any number is fine."""
 
-    max_animation_pixels: Annotated[PositiveInt, FailureCode.ANIMATION_TOO_LARGE] = 100_000_000
+    max_animation_pixels: Annotated[int, _POSITIVE, FailureCode.ANIMATION_TOO_LARGE] = 100_000_000
     """All frames of an animation that is kept, together, px. imgproxy and Cloudflare Images count so, too."""
 
-    max_svg_bytes: Annotated[PositiveInt, FailureCode.SVG_TOO_LARGE] = 10 * MIB
+    max_svg_bytes: Annotated[int, _POSITIVE, FailureCode.SVG_TOO_LARGE] = 10 * MIB
     """Of an SVG, whose every byte may become a shape to draw. imgproxy: 10 MB."""
 
-    max_svg_elements: Annotated[PositiveInt, FailureCode.TOO_MANY_ELEMENTS] = 100_000
+    max_svg_elements: Annotated[int, _POSITIVE, FailureCode.TOO_MANY_ELEMENTS] = 100_000
     """Detailed maps have some ten thousands."""
 
-    max_svg_depth: Annotated[PositiveInt, FailureCode.NESTED_TOO_DEEPLY] = 200
+    max_svg_depth: Annotated[int, _POSITIVE, FailureCode.NESTED_TOO_DEEPLY] = 200
     """Elements within elements. Drawing programs stay below 50; the renderer recurses, and its stack is finite."""
 
-    max_output_pixels: Annotated[PositiveInt, FailureCode.OUTPUT_TOO_LARGE] = 20_000_000
+    max_output_pixels: Annotated[int, _POSITIVE, FailureCode.OUTPUT_TOO_LARGE] = 20_000_000
     """Width x height of a rendition, all frames together, px. imageflow encodes at most 20 MP."""
 
-    max_output_side: Annotated[int, Field(ge=1, le=MAX_SIDE), FailureCode.OUTPUT_SIDE_TOO_LONG] = MAX_SIDE
+    max_output_side: Annotated[int, Holds(ge=1, le=MAX_SIDE), FailureCode.OUTPUT_SIDE_TOO_LONG] = MAX_SIDE
     """Of a rendition, px; 8,192 is the most that may be set. ImageMagick's web-safe policy: 8 KP."""
 
-    max_output_bytes: Annotated[PositiveInt, FailureCode.OUTPUT_TOO_MANY_BYTES] = 64 * MIB
+    max_output_bytes: Annotated[int, _POSITIVE, FailureCode.OUTPUT_TOO_MANY_BYTES] = 64 * MIB
     """All renditions of one image together. A child that would send more is not believed."""
 
-    memory_bytes: Annotated[int, Field(ge=_LEAST_MEMORY), FailureCode.DECODER_OUT_OF_MEMORY] = 1024 * MIB
+    memory_bytes: Annotated[int, Holds(ge=_LEAST_MEMORY), FailureCode.DECODER_OUT_OF_MEMORY] = 1024 * MIB
     """Address space of one child (RLIMIT_AS); it takes 128 MiB to start at all. ImageMagick's web-safe policy maps at
     most 1 GiB."""
 
-    wall_seconds: Annotated[PositiveFloat, FailureCode.DECODER_TIMEOUT] = 30.0
+    wall_seconds: Annotated[float, _POSITIVE, FailureCode.DECODER_TIMEOUT] = 30.0
     """From sending an image to its last rendition, s; the child is then killed. ImageMagick's web-safe policy: 30 s."""
 
-    cpu_seconds: Annotated[PositiveInt, FailureCode.DECODER_TIMEOUT] = 20
+    cpu_seconds: Annotated[int, _POSITIVE, FailureCode.DECODER_TIMEOUT] = 20
     """Processor time of one image, s (RLIMIT_CPU). At most LIMITS_WALL_SECONDS, which a decoder may also just wait."""
 
-    images_per_child: PositiveInt = 500
+    images_per_child: Annotated[int, _POSITIVE] = 500
     """A child is replaced after so many images, before a leak in a native library can matter."""
-
-    @field_validator("cpu_seconds")
-    @classmethod
-    def _spins_no_longer_than_it_may_take(cls, seconds: int, others: ValidationInfo) -> int:
-        if seconds > others.data.get("wall_seconds", seconds):
-            raise ValueError("must be at most LIMITS_WALL_SECONDS")
-        return seconds
 
     @classmethod
     def code_of(cls, limit: str) -> FailureCode | None:
         """What an image is failed with beyond this limit."""
-        return next((each for each in cls.model_fields[limit].metadata if isinstance(each, FailureCode)), None)
+        _, *said = next(get_args(field.type) for field in fields(cls) if field.name == limit)
+        return next((each for each in said if isinstance(each, FailureCode)), None)
 
     def hold(self, limit: str, actual: int, fact: str, refusal: type[Rejected] = Rejected) -> None:
         """Raise the refusal if more was found than the limit named grants.

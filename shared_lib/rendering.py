@@ -7,7 +7,9 @@ from uuid import UUID
 from shared_lib.errors import FailureCode, Invalid, NotFound, Rejected
 from shared_lib.images import RenditionOrder
 from shared_lib.limits import Limits
-from shared_lib.pipeline import THUMBNAIL, DecoderBox, DecoderCrashed, Recipe, Refused, Rendered
+from shared_lib.pipeline.box import DecoderBox, DecoderCrashed
+from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
+from shared_lib.pipeline.rendition import Refused, Rendered
 from shared_lib.repositories import Claim, Originals
 from shared_lib.storage import Gallery, Inbox
 
@@ -97,7 +99,7 @@ class Rendering:
         """
         digest = hashlib.sha256(original).hexdigest()
         folder = f"{claim.uuid}/{digest[:32]}/"
-        keys = {each.name: f"{folder}{each.recipe_hash}.{each.extension}" for each in rendered.renditions}
+        keys = {each.name: f"{folder}{each.recipe.hash}.{each.extension}" for each in rendered.renditions}
         if not claim.published:
             key = f"originals/{digest}.{rendered.extension}"
             claim.name_original(key, digest, len(original))

@@ -10,7 +10,9 @@ from shared_lib import observability, settings
 from shared_lib.broker import Broker
 from shared_lib.database import Database
 from shared_lib.errors import Unavailable
-from shared_lib.pipeline import THUMBNAIL, DecoderBox, Recipe, read_presets
+from shared_lib.pipeline.box import DecoderBox
+from shared_lib.pipeline.notation import read_presets
+from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
 from shared_lib.reconciliation import Reconciliation
 from shared_lib.rendering import Rendering
 from shared_lib.repositories import Collections, DeadLetters, Drift, Images, Originals

@@ -143,8 +143,17 @@ class Processing(Branch):
         return days
 
 
-class Limits(limits.Limits, Branch):
+class Limits(Branch, limits.Limits):
+    """The plain dataclass' fields, read and checked like any other branch's."""
+
     model_config = SettingsConfigDict(env_prefix="LIMITS_")
+
+    @field_validator("cpu_seconds")
+    @classmethod
+    def spins_no_longer_than_it_may_take(cls, seconds: int, others: ValidationInfo) -> int:
+        if seconds > others.data.get("wall_seconds", seconds):
+            raise ValueError("must be at most LIMITS_WALL_SECONDS")
+        return seconds
 
 
 class Log(Branch):

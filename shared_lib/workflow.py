@@ -13,7 +13,7 @@ from shared_lib.broker import Broker
 from shared_lib.errors import NotFound, Unavailable
 from shared_lib.events import Payload, Work, describe_end
 from shared_lib.images import Image, Status
-from shared_lib.pipeline import Recipe
+from shared_lib.pipeline.recipe import Recipe
 from shared_lib.repositories import Images, Originals
 from shared_lib.storage import Gallery, Inbox
 from shared_lib.uploads import StoredObject

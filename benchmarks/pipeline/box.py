@@ -6,7 +6,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from shared_lib.pipeline import THUMBNAIL, DecoderBox, Limits
+from shared_lib.limits import Limits
+from shared_lib.pipeline.box import DecoderBox
+from shared_lib.pipeline.recipe import THUMBNAIL
 from shared_lib.pipeline.render import render
 
 limits = Limits()

@@ -4,14 +4,17 @@ from functools import cache
 
 from cells import QUALITY, measure
 
-from shared_lib.pipeline import Limits, Recipe
+from shared_lib.limits import Limits
+from shared_lib.pipeline.formats import Format
+from shared_lib.pipeline.operations import Resize
+from shared_lib.pipeline.recipe import Output, Recipe
 from shared_lib.pipeline.render import render
 
 
 @cache
 def recipe(side: int, fit: str, to: str, quality: int) -> Recipe:
-    resize = {"kind": "resize", "width": side, "height": side, "fit": fit, "enlarge": fit == "cover"}
-    return Recipe.model_validate({"name": "x", "operations": [resize], "output": {"format": to, "quality": quality}})
+    resize = Resize(width=side, height=side, fit=fit, enlarge=fit == "cover")
+    return Recipe(name="x", operations=(resize,), output=Output(format=Format(to), quality=quality))
 
 
 def make(data: bytes, side: int, fit: str, to: str, quality: int | None = None) -> bytes:

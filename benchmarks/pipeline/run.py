@@ -26,6 +26,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 DATA = ROOT / ".data" / "benchmarks"
 REPORT = ROOT / "docs" / "performance.md"
+PEERS = ("sharp", "thumbor")
 ROUNDS = 3
 ENOUGH, WON = 1.05, 0.9  # times the faster peer
 
@@ -87,7 +88,7 @@ def compare(seconds: str) -> list[dict[str, Any]]:
     for (name, megapixels), file in sources.make(DATA / "photographs").items():
         answers = ask_in_turns(contestants, file, seconds)
         for cell, our in answers["ours"].items():
-            peers = [answers[peer].get(cell) for peer in ("sharp", "thumbor")]
+            peers = [answers[peer].get(cell) for peer in PEERS]
             theirs = [peer for peer in peers if peer]
             sharp = answers["sharp"][cell]
             row = {
@@ -106,18 +107,25 @@ def compare(seconds: str) -> list[dict[str, Any]]:
     return rows
 
 
-def likeness(file: Path, cell: str, most: int) -> list[float]:
-    """SSIM of what each of us made, against a resize without shortcuts; ours is held to no more bytes than sharp's."""
+def likeness(file: Path, cell: str, sharps_bytes: int) -> list[float]:
+    """SSIM of what each of us made with a resize without shortcuts; of ours at as many bytes as sharp's."""
     side, fit, to = cell.split()
-    qualities = range(QUALITY[to], 0, -1)
-    made = (ours.make(file.read_bytes(), int(side), fit, to, quality) for quality in qualities)
-    renditions = [next(data for data in made if len(data) <= most)]
-    renditions += [(DATA / "made" / name / f"{side}-{fit}.{to}").read_bytes() for name in ("sharp", "thumbor")]
-    values = []
-    for data in renditions:
+
+    def compare_with_best(data: bytes) -> float:
         image = pyvips.Image.new_from_buffer(data, "")
-        values.append(ssim(image, reference(file, image.width, image.height, fit)))
-    return values
+        return ssim(image, reference(file, image.width, image.height, fit))
+
+    more: tuple[int, float] | None = None
+    for quality in range(QUALITY[to], 0, -1):
+        made = ours.make(file.read_bytes(), int(side), fit, to, quality)
+        fewer = len(made), compare_with_best(made)
+        if len(made) <= sharps_bytes:
+            break
+        more = fewer
+    # Between the two qualities whose bytes are nearest; more than sharp's are asked for at none.
+    at = (sharps_bytes - fewer[0]) / (more[0] - fewer[0]) if more else 0.0
+    our = fewer[1] + at * (more[1] - fewer[1] if more else 0)
+    return [our, *(compare_with_best((DATA / "made" / name / f"{side}-{fit}.{to}").read_bytes()) for name in PEERS)]
 
 
 def measure_box() -> list[dict[str, Any]]:

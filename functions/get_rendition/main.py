@@ -11,7 +11,7 @@ from pydantic import Field
 from shared_lib.errors import NotFound
 from shared_lib.http import Content, endpoint
 from shared_lib.images import ImageId
-from shared_lib.pipeline import RenditionName
+from shared_lib.pipeline.recipe import RenditionName
 from shared_lib.runtime import Runtime
 
 MISSING = "The image has no rendition of that name"

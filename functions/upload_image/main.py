@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, Json
 from shared_lib.errors import Invalid
 from shared_lib.http import UploadedFile, endpoint
 from shared_lib.images import Description, ImageId, RenditionOrder
-from shared_lib.pipeline import Recipes
+from shared_lib.pipeline.notation import Recipes
 from shared_lib.runtime import Runtime
 from shared_lib.uploads import check_upload
 

@@ -23,6 +23,8 @@ MULTIPART_OVERHEAD = 64 * 1024  # bytes around the file: boundaries, headers and
 FORM_MEMORY = 256 * 1024
 MAX_DRAINED = 64 * 1024 * 1024  # bytes read and thrown away so that a refused client gets to read why
 
+_WORDS = {"unexpected_keyword_argument": "Extra inputs are not permitted"}  # of a dataclass as of a model
+
 
 @dataclass(frozen=True)
 class UploadedFile:
@@ -72,7 +74,7 @@ def _check(adapter: TypeAdapter[Any], value: object, name: str | None = None) ->
         details = [
             {
                 "parameter": name or _place(each, value) or "body",
-                "message": each["msg"].removeprefix("Value error, "),
+                "message": _WORDS.get(each["type"], each["msg"].removeprefix("Value error, ")),
             }
             for each in error.errors(include_url=False, include_input=False, include_context=False)
         ]

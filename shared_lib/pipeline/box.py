@@ -4,6 +4,7 @@ The parent's side. It loads no imaging library, and believes nothing that comes 
 """
 
 import contextlib
+import json
 import os
 import queue
 import re
@@ -13,8 +14,11 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from typing import IO, cast
 from uuid import UUID
+
+from pydantic import TypeAdapter
 
 from shared_lib.errors import FailureCode, Rejected, ServiceError
 from shared_lib.limits import Limits
@@ -80,19 +84,19 @@ class DecoderBox:
         With `learn` it is told what there is to know of the image, but where it was taken only with `location` as well.
 
         `overlays` are the encoded images that recipes name in `Recipe.overlays`. One that is not among them, or cannot
-        be used, is a reason to refuse the recipe, and no other.
+        be used, is a reason to refuse the recipe, and no other; all together have no more bytes than one image may.
 
         Raises Rejected for an image that is refused for good, and DecoderCrashed when its child died.
         """
-        self._limits.hold_file(len(data))
+        overlays = overlays or {}
+        self._limits.hold_file(len(data) + sum(map(len, overlays.values())))
         child = self._idle.get()
         try:
             if child is None or child.is_spent:
                 child = self._replace(child)
-            fitting = self._that_fit(data, recipes, overlays or {})
-            sizes = {image: len(overlay) for image, overlay in fitting.items()}
+            sizes = {image: len(overlay) for image, overlay in overlays.items()}
             task = wire.Task(recipes=tuple(recipes), overlays=sizes, learn=learn, location=location)
-            return child.render(task, [data, *fitting.values()])
+            return child.render(task, [data, *overlays.values()])
         finally:
             self._idle.put(child)
 
@@ -104,16 +108,6 @@ class DecoderBox:
             if child is not None:
                 child.end()
         self._idle.put(None)
-
-    def _that_fit(self, data: bytes, recipes: Sequence[Recipe], overlays: Mapping[UUID, bytes]) -> dict[UUID, bytes]:
-        """Those of the overlays that are asked for, as long as they and the image are not larger than one may be."""
-        fitting: dict[UUID, bytes] = {}
-        room = self._limits.max_bytes - len(data)
-        for image in dict.fromkeys(image for recipe in recipes for image in recipe.overlays if image in overlays):
-            if len(overlays[image]) <= room:
-                fitting[image] = overlays[image]
-                room -= len(overlays[image])
-        return fitting
 
     def _replace(self, child: "_Child | None") -> "_Child":
         if child is not None:
@@ -129,7 +123,7 @@ class _Child:
         self._images = 0
         self._leaves = False  # it told us that it ends, but may still be there
         self._process = subprocess.Popen(  # noqa: S603  # our own module, by our own interpreter
-            [sys.executable, "-I", "-m", "shared_lib.pipeline.child", limits.model_dump_json(), str(os.getpid())],
+            [sys.executable, "-I", "-m", "shared_lib.pipeline.child", json.dumps(asdict(limits)), str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -177,10 +171,10 @@ class _Child:
                 pipe.close()
 
     def _exchange(self, task: wire.Task, images: list[bytes]) -> tuple[wire.Answer | wire.Refusal, bytes]:
-        wire.write(self._requests, task, images)
+        wire.write(self._requests, task.write(), images)
         header, body = wire.read(self._replies, self._limits.max_output_bytes)
         self._words.read()  # nothing that matters, or the child would have died of it
-        return wire.Reply.model_validate_json(header).root, body
+        return read_reply(header), body
 
     def _end_of(self, *, timed_out: bool) -> ServiceError:
         """Name what ended the child, or what it did to be ended now."""
@@ -204,12 +198,20 @@ class _Child:
         return self._process.wait()
 
 
+_reply: TypeAdapter[wire.Answer | wire.Refusal] = TypeAdapter(wire.Answer | wire.Refusal)
+
+
+def read_reply(header: bytes) -> wire.Answer | wire.Refusal:
+    """Raises ValidationError, a ValueError, for what no child of ours would say."""
+    return _reply.validate_json(header)
+
+
 def _describe(status: int) -> str:
     return signal.Signals(-status).name if status < 0 else f"exit status {status}"
 
 
 def _assemble(answer: wire.Answer, body: bytes, task: wire.Task) -> Rendered:
-    """Join what the child made with what was asked for: names and hashes are ours, not the child's to choose.
+    """Join what the child made with what was asked for: recipes are ours, not the child's to choose.
 
     Raises ValueError if the one does not fit the other.
     """
@@ -221,7 +223,7 @@ def _assemble(answer: wire.Answer, body: bytes, task: wire.Task) -> Rendered:
             continue
         data = body[start : start + told.size]
         start += told.size
-        renditions.append(Rendition(recipe.name, recipe.hash, told.format, told.width, told.height, data))
+        renditions.append(Rendition(recipe, told.format, told.width, told.height, data))
     if start != len(body):
         raise ValueError("the sizes do not add up to the body")
     knowledge = answer.knowledge

@@ -3,8 +3,10 @@
 Started by `box` as `python -I -m shared_lib.pipeline.child LIMITS PARENT`, with no environment to speak of.
 """
 
+import json
 import os
 import sys
+from dataclasses import replace
 from typing import IO
 from uuid import UUID
 
@@ -15,7 +17,7 @@ from shared_lib.pipeline.render import render
 
 
 def main() -> None:
-    limits, parent = Limits.model_validate_json(sys.argv[1]), int(sys.argv[2])
+    limits, parent = Limits(**json.loads(sys.argv[1])), int(sys.argv[2])
     requests, replies = sys.stdin.buffer, _claim_stdout()
     os.set_blocking(2, False)  # last words are for the parent, but chatter must not stop the work
     confinement.confine(limits)
@@ -27,8 +29,8 @@ def main() -> None:
         except EOFError:
             return
         confinement.grant_cpu(limits)
-        reply, made = _carry_out(wire.Task.model_validate_json(header), body, limits)
-        wire.write(replies, reply, made)
+        reply, made = _carry_out(wire.Task.read(header), body, limits)
+        wire.write(replies, wire.write_reply(reply), made)
         if isinstance(reply, wire.Refusal) and reply.code is FailureCode.DECODER_OUT_OF_MEMORY:
             return  # who knows which library is left in which state
 
@@ -49,7 +51,7 @@ def _carry_out(task: wire.Task, body: bytes, limits: Limits) -> tuple[wire.Answe
     outcomes = tuple(told[recipe.name] for recipe in task.recipes)
     knowledge = rendered.knowledge
     if knowledge is not None and not task.location:
-        knowledge = knowledge.model_copy(update={"location": None})
+        knowledge = replace(knowledge, location=None)
     answer = wire.Answer(
         format=rendered.format,
         width=rendered.width,

@@ -1,6 +1,7 @@
 """Pixels to encoded bytes."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pyvips
 
@@ -40,7 +41,7 @@ def encode(image: pyvips.Image, to: Format, output: Output) -> bytes:
     image = _without_private(image, output)
     if output.format == "auto":
         image = image.copy_memory()
-        output = output.model_copy(update={"lossless": _is_drawing(image)})
+        output = replace(output, lossless=_is_drawing(image))
     if output.max_bytes is None or to not in _QUALITY or output.lossless:
         return _ENCODERS[to](image, output)
     return _smallest_loss(image.copy_memory(), to, output, output.max_bytes)
@@ -49,13 +50,13 @@ def encode(image: pyvips.Image, to: Format, output: Output) -> bytes:
 def _smallest_loss(image: pyvips.Image, to: Format, output: Output, most: int) -> bytes:
     """Find the highest quality that stays within so many bytes, by halving: seven encodings at most."""
     low, high = 1, output.quality or _QUALITY[to]
-    best = _ENCODERS[to](image, output.model_copy(update={"quality": high}))
+    best = _ENCODERS[to](image, replace(output, quality=high))
     if len(best) <= most:
         return best
-    best = _ENCODERS[to](image, output.model_copy(update={"quality": low}))
+    best = _ENCODERS[to](image, replace(output, quality=low))
     while high - low > 1:
         middle = (low + high) // 2
-        data = _ENCODERS[to](image, output.model_copy(update={"quality": middle}))
+        data = _ENCODERS[to](image, replace(output, quality=middle))
         if len(data) <= most:
             low, best = middle, data
         else:

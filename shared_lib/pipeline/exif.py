@@ -72,12 +72,12 @@ def _time(details: Mapping[int, Any]) -> datetime | None:
 
 def _location(place: Mapping[int, Any]) -> Location | None:
     try:
-        return Location(
-            latitude=_degrees(place[GPS.GPSLatitude], {"N": 1, "S": -1}[place[GPS.GPSLatitudeRef].strip("\0 ")]),
-            longitude=_degrees(place[GPS.GPSLongitude], {"E": 1, "W": -1}[place[GPS.GPSLongitudeRef].strip("\0 ")]),
-        )
+        latitude = _degrees(place[GPS.GPSLatitude], {"N": 1, "S": -1}[place[GPS.GPSLatitudeRef].strip("\0 ")])
+        longitude = _degrees(place[GPS.GPSLongitude], {"E": 1, "W": -1}[place[GPS.GPSLongitudeRef].strip("\0 ")])
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
         return None
+    on_earth = abs(latitude) <= 90 and abs(longitude) <= 180  # which no NaN is
+    return Location(latitude=latitude, longitude=longitude) if on_earth else None
 
 
 def _degrees(angle: tuple[float, float, float], sign: int) -> float:

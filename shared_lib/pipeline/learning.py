@@ -4,7 +4,7 @@ import io
 import math
 
 import pyvips
-from PIL import Image, ImageCms
+from PIL import Image
 
 from shared_lib.pipeline import pillow
 from shared_lib.pipeline.colour import to_srgb
@@ -76,6 +76,8 @@ def _profile_of(image: pyvips.Image) -> str | None:
     profile: bytes = image.get("icc-profile-data") if image.get_typeof("icc-profile-data") else b""
     if not 0 < len(profile) <= _MAX_PROFILE:
         return None
+    from PIL import ImageCms  # noqa: PLC0415  a library that most images do not need
+
     try:
         return clean_text(ImageCms.ImageCmsProfile(io.BytesIO(profile)).profile.profile_description or "")
     except OSError:  # not a profile

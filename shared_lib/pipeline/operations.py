@@ -3,10 +3,9 @@
 Described apart from their effect because every HTTP function reads recipes, and none should load an imaging library.
 """
 
-from typing import Annotated, Literal, Self
+from dataclasses import dataclass
+from typing import Annotated, Literal
 from uuid import UUID
-
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from shared_lib.limits import MAX_SIDE
 from shared_lib.pipeline import font
@@ -22,8 +21,10 @@ from shared_lib.pipeline.parameters import (
     Share,
     Side,
 )
+from shared_lib.plain import Check, Holds, ToldApart
 
 
+@dataclass(frozen=True, kw_only=True)
 class Resize(Described):
     """Scale to a size.
 
@@ -42,17 +43,16 @@ class Resize(Described):
     linear: bool = False
     """Average light instead of the numbers that stand for it, so that fine detail keeps its brightness; slower."""
 
-    @model_validator(mode="after")
-    def _has_a_size(self) -> Self:
+    def __post_init__(self) -> None:
         if self.width is None and self.height is None:
             raise ValueError("width, height or both are needed")
         if self.fit in {"cover", "contain", "fill"} and None in {self.width, self.height}:
             raise ValueError(f"{self.fit} needs both width and height")
         if self.gravity == "smart" and self.fit != "cover":
             raise ValueError("smart gravity chooses what cover crops; it has no meaning otherwise")
-        return self
 
 
+@dataclass(frozen=True, kw_only=True)
 class Crop(Described):
     """Cut out a box, px; what of it lies outside the image is left out."""
 
@@ -63,6 +63,7 @@ class Crop(Described):
     height: Side
 
 
+@dataclass(frozen=True, kw_only=True)
 class CropToRatio(Described):
     """Cut the largest part of an aspect ratio, such as 16:9."""
 
@@ -72,6 +73,7 @@ class CropToRatio(Described):
     gravity: Gravity = "centre"
 
 
+@dataclass(frozen=True, kw_only=True)
 class Extend(Described):
     """Add margins, px."""
 
@@ -83,6 +85,7 @@ class Extend(Described):
     background: Colour = "transparent"
 
 
+@dataclass(frozen=True, kw_only=True)
 class Pad(Described):
     """Add margins until a size is reached; an image that is larger stays as it is."""
 
@@ -93,13 +96,15 @@ class Pad(Described):
     background: Colour = "transparent"
 
 
+@dataclass(frozen=True, kw_only=True)
 class Trim(Described):
     """Cut off borders that look like the top left pixel, within a tolerance of 0 to 255."""
 
     kind: Literal["trim"] = "trim"
-    threshold: float = Field(default=10, ge=0, le=255)
+    threshold: Annotated[float, Holds(ge=0, le=255)] = 10
 
 
+@dataclass(frozen=True, kw_only=True)
 class Rotate(Described):
     """Turn clockwise by degrees; the corners that open are filled with background."""
 
@@ -108,46 +113,53 @@ class Rotate(Described):
     background: Colour = "transparent"
 
 
+@dataclass(frozen=True, kw_only=True)
 class Flip(Described):
     """Mirror upside down."""
 
     kind: Literal["flip"] = "flip"
 
 
+@dataclass(frozen=True, kw_only=True)
 class Flop(Described):
     """Mirror left to right."""
 
     kind: Literal["flop"] = "flop"
 
 
+@dataclass(frozen=True, kw_only=True)
 class Blur(Described):
     """Gaussian blur, standard deviation in px."""
 
     kind: Literal["blur"] = "blur"
-    sigma: float = Field(ge=0.3, le=100)
+    sigma: Annotated[float, Holds(ge=0.3, le=100)]
 
 
+@dataclass(frozen=True, kw_only=True)
 class Sharpen(Described):
     """Unsharp mask on lightness alone, so that no colours appear."""
 
     kind: Literal["sharpen"] = "sharpen"
-    sigma: float = Field(default=0.5, ge=0.3, le=10)
+    sigma: Annotated[float, Holds(ge=0.3, le=10)] = 0.5
 
 
+@dataclass(frozen=True, kw_only=True)
 class Median(Described):
     """Take out specks smaller than half a square of `size` px."""
 
     kind: Literal["median"] = "median"
-    size: int = Field(default=3, ge=3, le=15)
+    size: Annotated[int, Holds(ge=3, le=15)] = 3
 
 
+@dataclass(frozen=True, kw_only=True)
 class Pixelate(Described):
     """Draw in squares of `size` px."""
 
     kind: Literal["pixelate"] = "pixelate"
-    size: int = Field(ge=2, le=MAX_SIDE)
+    size: Annotated[int, Holds(ge=2, le=MAX_SIDE)]
 
 
+@dataclass(frozen=True, kw_only=True)
 class Brightness(Described):
     """Multiply lightness; 1 changes nothing."""
 
@@ -155,6 +167,7 @@ class Brightness(Described):
     factor: Factor
 
 
+@dataclass(frozen=True, kw_only=True)
 class Contrast(Described):
     """Multiply each channel's distance from middle gray; 1 changes nothing."""
 
@@ -162,6 +175,7 @@ class Contrast(Described):
     factor: Factor
 
 
+@dataclass(frozen=True, kw_only=True)
 class Saturation(Described):
     """Multiply colourfulness; 0 is gray, 1 changes nothing."""
 
@@ -169,6 +183,7 @@ class Saturation(Described):
     factor: Factor
 
 
+@dataclass(frozen=True, kw_only=True)
 class Hue(Described):
     """Turn all hues by degrees."""
 
@@ -176,25 +191,29 @@ class Hue(Described):
     angle: Angle
 
 
+@dataclass(frozen=True, kw_only=True)
 class Gamma(Described):
     """Raise each channel to 1/exponent: above 1 brightens the shadows."""
 
     kind: Literal["gamma"] = "gamma"
-    exponent: float = Field(ge=0.1, le=10)
+    exponent: Annotated[float, Holds(ge=0.1, le=10)]
 
 
+@dataclass(frozen=True, kw_only=True)
 class Grayscale(Described):
     """Drop colour."""
 
     kind: Literal["grayscale"] = "grayscale"
 
 
+@dataclass(frozen=True, kw_only=True)
 class Sepia(Described):
     """Brown tones of an old print."""
 
     kind: Literal["sepia"] = "sepia"
 
 
+@dataclass(frozen=True, kw_only=True)
 class Tint(Described):
     """Keep lightness, and give everything one colour's hue."""
 
@@ -202,6 +221,7 @@ class Tint(Described):
     colour: Colour
 
 
+@dataclass(frozen=True, kw_only=True)
 class Duotone(Described):
     """Two colours: one for the shadows, one for the lights, and all between."""
 
@@ -210,12 +230,14 @@ class Duotone(Described):
     highlight: Colour
 
 
+@dataclass(frozen=True, kw_only=True)
 class Invert(Described):
     """The negative."""
 
     kind: Literal["invert"] = "invert"
 
 
+@dataclass(frozen=True, kw_only=True)
 class RoundCorners(Described):
     """Make corners transparent, beyond a circle of this radius, px."""
 
@@ -223,12 +245,14 @@ class RoundCorners(Described):
     radius: Side
 
 
+@dataclass(frozen=True, kw_only=True)
 class Circle(Described):
     """Make everything transparent outside the largest circle (in a square) or ellipse that fits."""
 
     kind: Literal["circle"] = "circle"
 
 
+@dataclass(frozen=True, kw_only=True)
 class Flatten(Described):
     """Lay on a background; nothing stays transparent."""
 
@@ -236,14 +260,16 @@ class Flatten(Described):
     background: Colour = "#ffffff"
 
 
+@dataclass(frozen=True, kw_only=True)
 class Border(Described):
     """Draw a frame around the image, px."""
 
     kind: Literal["border"] = "border"
-    width: int = Field(ge=1, le=1_000)
+    width: Annotated[int, Holds(ge=1, le=1_000)]
     colour: Colour = "#000000"
 
 
+@dataclass(frozen=True, kw_only=True)
 class _LaidOn(Described):
     """It lies at its gravity, `margin` px from the edges, or in tiles `margin` px apart all over."""
 
@@ -253,23 +279,23 @@ class _LaidOn(Described):
     tile: bool = False
     margin: Margin = 0
 
-    @model_validator(mode="after")
-    def _has_one_place(self) -> Self:
+    def __post_init__(self) -> None:
         if self.tile and self.gravity is not None:
             raise ValueError("tiles lie everywhere: leave out tile or gravity")
-        return self
 
 
+@dataclass(frozen=True, kw_only=True)
 class Watermark(_LaidOn):
     """Lay another stored image on this one, whole: it is made smaller where there is not enough room."""
 
     kind: Literal["watermark"] = "watermark"
-    image: UUID = Field(strict=False)
+    image: Annotated[UUID, Holds(strict=False)]
     """Its first frame is laid on."""
-    scale: float | None = Field(default=None, gt=0, le=1)
+    scale: Annotated[float, Holds(gt=0, le=1)] | None = None
     """Its width as a share of this image's; left out, it has its own size."""
 
 
+@dataclass(frozen=True, kw_only=True)
 class TextWatermark(_LaidOn):
     """Write on the image, in any of the scripts that DejaVu Sans has, from the side that the script begins at.
 
@@ -277,8 +303,8 @@ class TextWatermark(_LaidOn):
     """
 
     kind: Literal["text"] = "text"
-    text: Annotated[str, StringConstraints(min_length=1, max_length=500), AfterValidator(font.require)]
-    size: int = Field(default=24, ge=4, le=1_000)
+    text: Annotated[str, Holds(min_length=1, max_length=500), Check(font.require)]
+    size: Annotated[int, Holds(ge=4, le=1_000)] = 24
     """Of the font, px."""
     colour: Colour = "#ffffff"
 
@@ -289,5 +315,5 @@ Operation = Annotated[
     | Blur | Sharpen | Median | Pixelate
     | Brightness | Contrast | Saturation | Hue | Gamma | Grayscale | Sepia | Tint | Duotone | Invert
     | RoundCorners | Circle | Flatten | Border | Watermark | TextWatermark,
-    Field(discriminator="kind"),
+    ToldApart(by="kind"),
 ]  # fmt: skip

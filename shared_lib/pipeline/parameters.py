@@ -1,35 +1,40 @@
 """What operations' parameters are made of: sizes, colours and places, each with its limits."""
 
-from typing import Annotated, Any, Literal
-
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
 
 from shared_lib.limits import MAX_SIDE
+from shared_lib.plain import Holds, Schema
 
-Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
-Margin = Annotated[int, Field(ge=0, le=MAX_SIDE)]
-Factor = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)]
-Angle = Annotated[float, Field(ge=-360, le=360, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Side = Annotated[int, Holds(ge=1, le=MAX_SIDE)]
+Margin = Annotated[int, Holds(ge=0, le=MAX_SIDE)]
+Factor = Annotated[float, Holds(ge=0, le=10, allow_inf_nan=False)]
+Angle = Annotated[float, Holds(ge=-360, le=360, allow_inf_nan=False)]
+Share = Annotated[float, Holds(ge=0, le=1, allow_inf_nan=False)]
 
-Colour = Annotated[
-    str, StringConstraints(pattern=r"^(#([0-9a-f]{3,4}|[0-9a-f]{6}|[0-9a-f]{8})|transparent)$", to_lower=True)
-]
+Colour = Annotated[str, Holds(pattern=r"^(#([0-9a-f]{3,4}|[0-9a-f]{6}|[0-9a-f]{8})|transparent)$", to_lower=True)]
 """As in CSS: #rgb, #rgba, #rrggbb, #rrggbbaa or transparent."""
 
 
-def _require_kind(schema: dict[str, Any]) -> None:
+def _require_kind(schema: Schema) -> None:
     """It has a default in Python only: what comes as JSON is told apart by it."""
     if "kind" in schema["properties"]:
         schema["required"] = ["kind", *schema.get("required", ())]
 
 
-class Described(BaseModel):
-    """An unknown parameter is a mistake, never ignored."""
+class Described:
+    """What callers write. An unknown parameter is a mistake, never ignored, and nothing is taken for another type."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, json_schema_extra=_require_kind)
+    __pydantic_config__: ClassVar[Schema] = {"extra": "forbid", "strict": True, "json_schema_extra": _require_kind}
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: Any) -> Schema:  # noqa: ANN401  pydantic's
+        schema: Schema = handler(source)
+        handler.resolve_ref_schema(schema)["strict"] = False  # by itself it is read from a mapping, not an instance
+        return schema
 
 
+@dataclass(frozen=True, kw_only=True)
 class Focus(Described):
     """A point to keep in view, as shares of width and height from the top left corner."""
 

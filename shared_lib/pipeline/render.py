@@ -126,7 +126,7 @@ def _render_one(source: Source, image: pyvips.Image, recipe: Recipe, limits: Lim
     bound_output(width, height, len(frames), limits)
     image = join(frames)
     to = format_for(recipe.output, source.format, image)
-    return Rendition(recipe.name, recipe.hash, to, width, height, encode(image, to, recipe.output))
+    return Rendition(recipe, to, width, height, encode(image, to, recipe.output))
 
 
 def _transform(image: pyvips.Image, recipe: Recipe, limits: Limits, overlays: Overlays) -> pyvips.Image:

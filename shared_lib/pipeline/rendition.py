@@ -12,12 +12,15 @@ from shared_lib.pipeline.recipe import Recipe
 class Rendition:
     """One encoded image, made by one recipe."""
 
-    name: str
-    recipe_hash: str
+    recipe: Recipe
     format: Format
     width: int
     height: int
     data: bytes
+
+    @property
+    def name(self) -> str:
+        return self.recipe.name
 
     @property
     def content_type(self) -> str:

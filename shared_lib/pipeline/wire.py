@@ -1,70 +1,87 @@
-"""What the box and its children say to each other over their pipes: a JSON header and raw bytes, never pickles.
+"""What the box and its children say to each other over their pipes: messages of a header and raw bytes.
 
 Each message is the header's length (4 bytes, big-endian), the body's length (8 bytes), the header, the body. A child
-that a hostile image has taken over can send nothing that the parent would run, nor more than the parent allows.
+that a hostile image has taken over can send nothing that the parent would run, nor more than the parent allows: what it
+says is JSON, which the box checks. The other way a task is a pickle: a child does what its parent wants in any case, no
+one else can write to it, and reading it takes neither pydantic nor a reader of our own.
 """
 
+import json
+import pickle  # from parent to child alone
 import struct
 from collections.abc import Iterable
-from typing import IO
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import IO, Annotated
 from uuid import UUID
-
-from pydantic import BaseModel, Field, NonNegativeInt, RootModel
 
 from shared_lib.errors import FailureCode
 from shared_lib.pipeline.formats import Format
 from shared_lib.pipeline.knowledge import Knowledge
 from shared_lib.pipeline.recipe import Recipe
+from shared_lib.plain import Holds
 
 _LENGTHS = struct.Struct(">IQ")
 _MAX_HEADER = 8 << 20  # bytes; a hundred recipes of twenty texts, the most that are asked for, take 5 million
 
 
-class Task(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class Task:
     """Parent to child: make these renditions of the body, an encoded image and those that are laid on it."""
 
     recipes: tuple[Recipe, ...]
-    overlays: dict[UUID, NonNegativeInt] = {}
+    overlays: dict[UUID, int] = field(default_factory=dict)
     """How many bytes each has that follows the image in the body, in this order."""
     learn: bool = False
     location: bool = False
     """Tell where it was taken as well."""
 
+    def write(self) -> bytes:
+        return pickle.dumps(self)
 
-class Refusal(BaseModel):
+    @classmethod
+    def read(cls, header: bytes) -> "Task":
+        task: Task = pickle.loads(header)  # noqa: S301  # written by our parent
+        return task
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
     """Child to parent: why there is nothing to send, or nothing for one of the recipes."""
 
     code: FailureCode
     public: str
 
 
-class Encoded(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class Encoded:
     """One rendition; its bytes are the next `size` bytes of the body."""
 
     format: Format
-    width: int = Field(ge=1)
-    height: int = Field(ge=1)
-    size: int = Field(ge=1)
+    width: Annotated[int, Holds(ge=1)]
+    height: Annotated[int, Holds(ge=1)]
+    size: Annotated[int, Holds(ge=1)]
 
 
-class Answer(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class Answer:
     """Child to parent: what the image really is, and what became of each recipe, in their order."""
 
     format: Format
-    width: int = Field(ge=1)
-    height: int = Field(ge=1)
+    width: Annotated[int, Holds(ge=1)]
+    height: Annotated[int, Holds(ge=1)]
     renditions: tuple[Encoded | Refusal, ...]
     knowledge: Knowledge | None = None
 
 
-Reply = RootModel[Answer | Refusal]
+def write_reply(reply: Answer | Refusal) -> bytes:
+    return json.dumps(asdict(reply), default=datetime.isoformat).encode()
 
 
-def write(stream: IO[bytes], header: BaseModel, body: Iterable[bytes]) -> None:
+def write(stream: IO[bytes], header: bytes, body: Iterable[bytes]) -> None:
     """Send one message; `body` may come in parts. Raises BrokenPipeError when no one listens any more."""
     parts = list(body)
-    text = header.model_dump_json().encode()
-    stream.write(_LENGTHS.pack(len(text), sum(map(len, parts))) + text)
+    stream.write(_LENGTHS.pack(len(header), sum(map(len, parts))) + header)
     for part in parts:
         stream.write(part)
     stream.flush()

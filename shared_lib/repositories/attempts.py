@@ -16,7 +16,10 @@ from shared_lib.database import Database, Transaction
 from shared_lib.errors import Conflict, FailureCode, Rejected, ServiceError, Unavailable
 from shared_lib.images import Status
 from shared_lib.observability import get_logger
-from shared_lib.pipeline import THUMBNAIL, DecoderCrashed, Recipe, Refused, Rendered
+from shared_lib.pipeline.box import DecoderCrashed
+from shared_lib.pipeline.notation import write_knowledge
+from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
+from shared_lib.pipeline.rendition import Refused, Rendered
 from shared_lib.repositories import orders, originals
 from shared_lib.settings import Processing
 
@@ -140,7 +143,7 @@ class Claim:
             "content_type": rendered.content_type,
             "width": rendered.width,
             "height": rendered.height,
-            "knowledge": known and known.model_dump_json(by_alias=True),
+            "knowledge": known and write_knowledge(known),
             "perceptual_hash": f"x{known.perceptual_hash}" if known and known.perceptual_hash else None,
             "preview": preview and preview.data,
             "preview_type": preview and preview.content_type,
@@ -148,14 +151,14 @@ class Claim:
         with self.database.transaction() as tx:
             self._end(tx, _SUCCEED, "succeeded", None, published)
             for each in rendered.renditions:
-                still_wanted = orders.fulfil(tx, self.uuid, each.name, each.recipe_hash)
+                still_wanted = orders.fulfil(tx, self.uuid, each.name, each.recipe.hash)
                 if self.published and not still_wanted:
                     continue  # something else has been asked for under that name meanwhile
                 tx.rows(
                     _RENDITION,
                     uuid=self.uuid,
                     name=each.name,
-                    recipe_hash=each.recipe_hash,
+                    recipe_hash=each.recipe.hash,
                     key=keys[each.name],
                     content_type=each.content_type,
                     width=each.width,

@@ -9,7 +9,7 @@ from uuid import UUID
 from shared_lib.database import Database
 from shared_lib.errors import FailureCode, NotFound
 from shared_lib.images import VISIBLE, Image, PageQuery, SimilarImage, Status
-from shared_lib.pipeline import Recipe
+from shared_lib.pipeline.recipe import Recipe
 from shared_lib.repositories import orders
 from shared_lib.repositories.attempts import Claim, hold, take
 from shared_lib.repositories.likeness import find_alike

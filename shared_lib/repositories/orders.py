@@ -5,7 +5,9 @@ from uuid import UUID
 
 from shared_lib.database import Transaction
 from shared_lib.errors import Conflict
-from shared_lib.pipeline import Recipe, Refused
+from shared_lib.pipeline.notation import read_recipe, write_recipe
+from shared_lib.pipeline.recipe import Recipe
+from shared_lib.pipeline.rendition import Refused
 
 MAX_RENDITIONS = 100
 """Of one image, made or ordered."""
@@ -56,7 +58,7 @@ def place(tx: Transaction, uuid: UUID, recipes: Sequence[Recipe]) -> bool:
 
 
 def list_outstanding(tx: Transaction, uuid: UUID) -> tuple[Recipe, ...]:
-    return tuple(Recipe.model_validate(row["recipe"]) for row in tx.rows(_OUTSTANDING, uuid=uuid))
+    return tuple(read_recipe(row["recipe"]) for row in tx.rows(_OUTSTANDING, uuid=uuid))
 
 
 def fulfil(tx: Transaction, uuid: UUID, name: str, recipe_hash: str) -> bool:
@@ -85,5 +87,4 @@ def refuse(tx: Transaction, uuid: UUID, refused: Iterable[Refused], *, unasked: 
 
 
 def _columns(uuid: UUID, recipe: Recipe) -> dict[str, object]:
-    described = recipe.model_dump_json(by_alias=True)
-    return {"uuid": uuid, "name": recipe.name, "hash": recipe.hash, "recipe": described}
+    return {"uuid": uuid, "name": recipe.name, "hash": recipe.hash, "recipe": write_recipe(recipe)}

@@ -1,6 +1,9 @@
 """Rows become what they mean, and a page of them is asked for, the same way for every table."""
 
+from dataclasses import replace
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from shared_lib.images import (
     VISIBLE,
@@ -12,7 +15,7 @@ from shared_lib.images import (
     RenditionView,
     make_data_url,
 )
-from shared_lib.pipeline import Knowledge
+from shared_lib.pipeline.knowledge import Knowledge
 
 # A deleted image, or one that awaits its upload, does not exist for callers.
 VISIBLE_IMAGE = "i.deleted_at IS NULL AND i.status <> 'awaiting_upload'"
@@ -35,6 +38,9 @@ COLLECTION_COLUMNS = f"""
     c.uuid, c.name, c.description, c.created_at, c.updated_at,
     (SELECT count(*) FROM images i WHERE i.collection_id = c.uuid AND {VISIBLE_IMAGE}) AS image_count
 """
+
+
+_knowledge = TypeAdapter(Knowledge)
 
 
 def to_image(row: dict[str, Any], *, location: bool = False) -> Image:
@@ -69,8 +75,8 @@ def to_image(row: dict[str, Any], *, location: bool = False) -> Image:
 def _to_details(knowledge: dict[str, Any] | None, *, location: bool) -> Knowledge | None:
     if knowledge is None:
         return None
-    details = Knowledge.model_validate(knowledge)
-    return details if location else details.model_copy(update={"location": None})
+    details = _knowledge.validate_python(knowledge)
+    return details if location else replace(details, location=None)
 
 
 def to_collection(row: dict[str, Any]) -> Collection:

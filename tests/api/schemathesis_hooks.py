@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from service import Api, make_photo
 
 from shared_lib.openapi import UPLOAD_TYPES
-from shared_lib.pipeline import Recipes
+from shared_lib.pipeline.notation import Recipes
 from shared_lib.uploads import StoredObject
 
 RECIPES: TypeAdapter[Recipes | None] = TypeAdapter(Recipes | None)

@@ -167,6 +167,14 @@ def test_what_is_learnt_of_an_image_is_told(api: Api) -> None:
     assert details["location"] is located["details"]["location"] is None, "the operator does not keep it"
 
 
+def test_an_image_that_shows_nothing_has_no_colours(api: Api) -> None:
+    with io.BytesIO() as file:
+        Image.new("RGBA", (90, 60)).save(file, "PNG")
+        details = api.await_end(api.upload(file.getvalue()))["details"]
+
+    assert (details["palette"], details["dominantColour"]) == ([], None)
+
+
 def test_alike_images_are_found_the_likest_first(api: Api) -> None:
     photo, stranger = (PHOTOGRAPHS / "coffee.jpg").read_bytes(), (PHOTOGRAPHS / "rocket.jpg").read_bytes()
     with Image.open(io.BytesIO(photo)) as picture, io.BytesIO() as file:

@@ -23,7 +23,9 @@ from hostile.mutants import mutate
 from hostile.verdicts import UNEXPLAINED, Verdicts, judge
 from pipeline.pictures import FORMATS, PHOTOGRAPHS, sample
 
-from shared_lib.pipeline import DecoderBox, Limits, Recipe
+from shared_lib.limits import Limits
+from shared_lib.pipeline.box import DecoderBox
+from shared_lib.pipeline.notation import read_recipe
 
 CACHE = Path("build/hostile")
 RECORD = Path(__file__).parent / "recorded"
@@ -47,7 +49,7 @@ MUTANTS_OF_OURS = 100
 SEED_BYTES = 60_000
 _BROKEN = re.compile("afl|fuzz|crash|fail|invalid|bad|trunc")  # by its name: mutants of it would tell little
 
-ALL_FRAMES = Recipe.model_validate(
+ALL_FRAMES = read_recipe(
     {
         "name": "all-frames",
         "operations": [{"kind": "resize", "width": 400, "height": 400, "fit": "inside", "enlarge": False}],

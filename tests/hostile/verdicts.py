@@ -8,7 +8,8 @@ from pathlib import Path
 from string import ascii_letters
 
 from shared_lib.errors import FailureCode, Rejected
-from shared_lib.pipeline import THUMBNAIL, DecoderBox, DecoderCrashed, Recipe
+from shared_lib.pipeline.box import DecoderBox, DecoderCrashed
+from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
 
 ACCEPTED = "ok"
 UNEXPLAINED = {FailureCode.DECODER_CRASHED.value, FailureCode.WORKER_LOST.value, FailureCode.DELIVERY_GIVEN_UP.value}

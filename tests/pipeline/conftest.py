@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from shared_lib.pipeline import DecoderBox, Limits
+from shared_lib.limits import Limits
+from shared_lib.pipeline.box import DecoderBox
 
 
 @pytest.fixture(scope="session")

@@ -25,11 +25,15 @@ from pipeline.pictures import (
 from pydantic import ValidationError
 
 from shared_lib.errors import FailureCode, Rejected
-from shared_lib.pipeline import THUMBNAIL, DecoderBox, Limits, Recipe, Rendition
+from shared_lib.limits import Limits
+from shared_lib.pipeline.box import DecoderBox
+from shared_lib.pipeline.notation import read_recipe
+from shared_lib.pipeline.recipe import THUMBNAIL
+from shared_lib.pipeline.rendition import Rendition
 
 
 def keep(box: DecoderBox, data: bytes, *operations: dict[str, Any], **output: Any) -> Rendition:
-    recipe = Recipe.model_validate({"name": "x", "operations": operations, "output": {"animation": "keep", **output}})
+    recipe = read_recipe({"name": "x", "operations": operations, "output": {"animation": "keep", **output}})
     return box.render(data, [recipe]).get("x")
 
 
@@ -160,7 +164,7 @@ def test_a_frame_beyond_the_canvas_is_cut_to_it(box: DecoderBox, left: int, widt
 )
 def test_what_no_animation_can_be_is_a_mistake(recipe: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
-        Recipe.model_validate({"name": "x", **recipe})
+        read_recipe({"name": "x", **recipe})
 
 
 def _chunk(kind: bytes, body: bytes) -> bytes:

@@ -1,5 +1,6 @@
 """The decoder box: what an image does, it does to one child and to itself, and nothing is left behind."""
 
+import json
 import os
 import signal
 import subprocess
@@ -8,23 +9,27 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 from pipeline.pictures import ENDLESS, FORMATS, encode, photograph, plain, sample
 
 from shared_lib.errors import FailureCode, Rejected
-from shared_lib.pipeline import THUMBNAIL, DecoderBox, DecoderCrashed, Limits
-from shared_lib.pipeline.box import ENVIRONMENT
+from shared_lib.limits import Limits
+from shared_lib.pipeline.box import ENVIRONMENT, DecoderBox, DecoderCrashed
+from shared_lib.pipeline.notation import read_recipe
+from shared_lib.pipeline.recipe import THUMBNAIL
 
 
 @pytest.fixture
 def make_box() -> Iterator[Callable[..., DecoderBox]]:
     boxes: list[DecoderBox] = []
 
-    def make(*, children: int = 1, **limits: float) -> DecoderBox:
-        boxes.append(DecoderBox(Limits.model_validate(limits), children=children))
+    def make(*, children: int = 1, **limits: Any) -> DecoderBox:
+        boxes.append(DecoderBox(Limits(**limits), children=children))
         return boxes[-1]
 
     yield make
@@ -130,7 +135,7 @@ def test_an_image_that_needs_too_much_memory_is_refused(make_box: Callable[..., 
     large = {"operations": [{"kind": "resize", "width": 4_400, "height": 4_400}], "name": "large"}
 
     with pytest.raises(Rejected) as refusal:
-        box.render(data, [THUMBNAIL.model_validate(large)])
+        box.render(data, [read_recipe(large)])
 
     assert refusal.value.failure is FailureCode.DECODER_OUT_OF_MEMORY
     assert refusal.value.public == "The image needs more than 200 MiB of memory; at most 200 are allowed."
@@ -225,7 +230,7 @@ def test_closing_the_box_ends_every_child(make_box: Callable[..., DecoderBox]) -
 
 
 def test_a_child_ends_with_its_stdin() -> None:
-    command = [sys.executable, "-I", "-m", "shared_lib.pipeline.child", Limits().model_dump_json(), str(os.getpid())]
+    command = [sys.executable, "-I", "-m", "shared_lib.pipeline.child", json.dumps(asdict(Limits())), str(os.getpid())]
 
     child = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=20)
 
@@ -234,7 +239,7 @@ def test_a_child_ends_with_its_stdin() -> None:
 
 def test_a_child_whose_parent_died_while_it_started_does_nothing() -> None:
     someone_else = str(os.getppid())
-    command = [sys.executable, "-I", "-m", "shared_lib.pipeline.child", Limits().model_dump_json(), someone_else]
+    command = [sys.executable, "-I", "-m", "shared_lib.pipeline.child", json.dumps(asdict(Limits())), someone_else]
 
     child = subprocess.run(command, input=b"\0" * 12, capture_output=True, check=False, timeout=20)
 
@@ -245,7 +250,9 @@ def test_a_child_whose_parent_died_while_it_started_does_nothing() -> None:
 def test_no_child_survives_a_parent_killed_hard(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "image").write_bytes(data)
     code = (
-        "import pathlib, sys, threading, time; from shared_lib.pipeline import *; box = DecoderBox(Limits());"
+        "import pathlib, sys, threading, time; from shared_lib.limits import Limits;"
+        "from shared_lib.pipeline.box import DecoderBox; from shared_lib.pipeline.recipe import THUMBNAIL;"
+        "box = DecoderBox(Limits());"
         "image = pathlib.Path(sys.argv[1]).read_bytes();"
         # From a thread that ends, as a server's do: the child must not end with it.
         "threading.Thread(target=box.render, args=(image, [THUMBNAIL])).start(); time.sleep(60)"

@@ -9,10 +9,10 @@ import pyvips
 from PIL import Image
 from pipeline.pictures import decode, encode, pack_jpeg, photograph, plain, save, to_pillow
 
-from shared_lib.pipeline import THUMBNAIL, DecoderBox, Recipe
+from shared_lib.pipeline.box import DecoderBox
 from shared_lib.pipeline.formats import Format
 from shared_lib.pipeline.operations import Resize
-from shared_lib.pipeline.recipe import Output
+from shared_lib.pipeline.recipe import THUMBNAIL, Output, Recipe
 
 CUP = [150, 100, 80]  # a colour that sRGB, P3 and printing inks all have
 PNG = Recipe(name="png", operations=THUMBNAIL.operations, output=Output(format=Format.PNG))
@@ -158,9 +158,9 @@ def _gossip(suffix: str) -> bytes:
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif"])
-@pytest.mark.parametrize("to", [Format.JPEG, Format.PNG, Format.WEBP])
-def test_no_metadata_reaches_a_rendition(box: DecoderBox, suffix: str, to: Format) -> None:
-    recipe = Recipe(name="x", operations=(Resize(width=50, height=50),), output=Output.model_validate({"format": to}))
+@pytest.mark.parametrize("output", [Output(format=Format.JPEG), Output(format=Format.PNG), Output(format=Format.WEBP)])
+def test_no_metadata_reaches_a_rendition(box: DecoderBox, suffix: str, output: Output) -> None:
+    recipe = Recipe(name="x", operations=(Resize(width=50, height=50),), output=output)
 
     (rendition,) = box.render(_gossip(suffix), [recipe]).renditions
 

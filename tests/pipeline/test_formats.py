@@ -21,9 +21,10 @@ from pipeline.pictures import (
 )
 
 from shared_lib.errors import FailureCode, Rejected
-from shared_lib.pipeline import THUMBNAIL, DecoderBox, Recipe
+from shared_lib.pipeline.box import DecoderBox
 from shared_lib.pipeline.formats import Format, sniff
-from shared_lib.pipeline.recipe import PRESETS, Output
+from shared_lib.pipeline.operations import Resize
+from shared_lib.pipeline.recipe import PRESETS, THUMBNAIL, Output, Recipe
 
 OPAQUE = {"jpeg": "jpeg", "png": "png", "gif": "png", "webp": "webp", "avif": "jpeg", "tiff": "jpeg", "svg": "png"}
 OPAQUE |= {"bmp": "jpeg", "heic": "jpeg", "jxl": "jpeg"}
@@ -75,14 +76,11 @@ def test_media_types_and_extensions_are_the_usual_ones() -> None:
 
 @pytest.mark.parametrize("name", RASTER_FORMATS)
 def test_several_renditions_come_in_the_order_they_were_asked_for(box: DecoderBox, name: str) -> None:
-    recipes = [
-        Recipe(name=f"w{width}", operations=({"kind": "resize", "width": width, "height": 50},))
-        for width in (300, 20, 100)
-    ]
+    recipes = [Recipe(name=f"w{width}", operations=(Resize(width=width, height=50),)) for width in (300, 20, 100)]
 
     renditions = box.render(encode(photograph(), name), recipes).renditions
 
-    assert [(r.name, r.width, r.height, r.recipe_hash) for r in renditions] == [
+    assert [(r.name, r.width, r.height, r.recipe.hash) for r in renditions] == [
         (recipe.name, width, 50, recipe.hash) for recipe, width in zip(recipes, (300, 20, 100), strict=True)
     ]
 

@@ -19,8 +19,10 @@ from pipeline.pictures import (
     to_pillow,
 )
 
-from shared_lib.pipeline import THUMBNAIL, DecoderBox, Recipe, Rendered
+from shared_lib.pipeline.box import DecoderBox
+from shared_lib.pipeline.notation import read_recipe
 from shared_lib.pipeline.operations import Resize
+from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
 
 SIDES = st.one_of(st.integers(1, 12), st.integers(90, 110), st.integers(1, 700))
 
@@ -52,7 +54,7 @@ def test_any_size_can_be_asked_for(box: DecoderBox, width: int, height: int, to_
 @pytest.mark.parametrize("size", [(1, 30_000), (30_000, 1), (2, 20_001), (29_999, 3)])
 @pytest.mark.parametrize("gravity", ["centre", "smart", "south-east"])
 def test_the_longest_strip_takes_no_longer(box: DecoderBox, size: tuple[int, int], gravity: str) -> None:
-    recipe = Recipe.model_validate(
+    recipe = read_recipe(
         {"name": "x", "operations": [{"kind": "resize", "width": 100, "height": 100, "gravity": gravity}]}
     )
 
@@ -119,7 +121,7 @@ def _exif(orientation: int) -> bytes:
 def test_an_image_comes_out_upright_and_says_so_no_more(
     box: DecoderBox, orientation: int, name: str, metadata: str, tmp_path: Path
 ) -> None:
-    recipe = Recipe.model_validate(
+    recipe = read_recipe(
         {
             "name": "half",
             "operations": [{"kind": "resize", "width": 60, "height": 40}],
@@ -127,7 +129,7 @@ def test_an_image_comes_out_upright_and_says_so_no_more(
         }
     )
 
-    rendered: Rendered = box.render(_marked(orientation, name, tmp_path), [recipe])
+    rendered = box.render(_marked(orientation, name, tmp_path), [recipe])
 
     image = decode(rendered.renditions[0].data)
     assert (rendered.width, rendered.height) == (120, 80)

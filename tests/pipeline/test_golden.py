@@ -6,7 +6,8 @@ import pytest
 from pipeline.golden import assert_looks_like_golden
 from pipeline.pictures import FORMATS, PHOTOGRAPHS, decode, encode, photograph
 
-from shared_lib.pipeline import THUMBNAIL, DecoderBox
+from shared_lib.pipeline.box import DecoderBox
+from shared_lib.pipeline.recipe import THUMBNAIL
 
 
 @pytest.mark.parametrize("file", PHOTOGRAPHS, ids=lambda file: file.stem)

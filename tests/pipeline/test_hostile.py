@@ -8,7 +8,9 @@ from hostile.mutants import mutate
 from pipeline.pictures import FORMATS, RASTER_FORMATS, encode, photograph, sample
 
 from shared_lib.errors import FailureCode, Rejected
-from shared_lib.pipeline import THUMBNAIL, DecoderBox, Recipe
+from shared_lib.pipeline.box import DecoderBox
+from shared_lib.pipeline.notation import read_recipe
+from shared_lib.pipeline.recipe import THUMBNAIL
 
 REFUSALS = {
     FailureCode.EMPTY_FILE,
@@ -115,7 +117,7 @@ def test_a_jpeg_that_ends_properly_but_lacks_its_middle_is_corrupt(box: DecoderB
 @pytest.mark.parametrize("keyword", ["Größe".encode("latin-1"), b"\xff  "], ids=["Latin-1", "nothing"])
 def test_a_png_may_call_its_texts_what_it_likes(box: DecoderBox, keyword: bytes, metadata: str) -> None:
     data = png(10, 10, (b"tEXt", keyword + b"\0three by four"), rows=bytes(310))
-    recipe = Recipe.model_validate({"name": "x", "output": {"metadata": metadata}})
+    recipe = read_recipe({"name": "x", "output": {"metadata": metadata}})
 
     assert box.render(data, [recipe], learn=True).get("x").width == 10
 

@@ -1,8 +1,10 @@
 """What is learnt of an image: the same whatever is made beside it, alike for what looks alike, and no one's secret."""
 
 import io
+import json
 import random
 import struct
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import combinations
 from typing import Any
@@ -16,9 +18,13 @@ from PIL.TiffImagePlugin import IFDRational
 from pipeline.pictures import FORMATS, PHOTOGRAPHS, encode, photograph, plain, sample
 from pydantic import ValidationError
 
-from shared_lib.pipeline import THUMBNAIL, DecoderBox, Knowledge, Recipe, wire
+from shared_lib.pipeline import wire
+from shared_lib.pipeline.box import DecoderBox, read_reply
 from shared_lib.pipeline.formats import Format
+from shared_lib.pipeline.knowledge import Knowledge
+from shared_lib.pipeline.notation import write_knowledge
 from shared_lib.pipeline.operations import Resize
+from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
 
 Base, Gps = ExifTags.Base, ExifTags.GPS
 
@@ -60,7 +66,6 @@ def test_every_format_tells_all_there_is_to_tell(box: DecoderBox, name: str) -> 
 
     assert (knowledge.frames, knowledge.bit_depth, knowledge.colour_space) == (1, 8, "srgb")
     assert knowledge.has_alpha == (name == "svg")
-    assert knowledge.dominant_colour == knowledge.palette[0].colour
     assert knowledge.perceptual_hash is not None
 
 
@@ -187,7 +192,6 @@ def test_a_palette_is_what_there_is_most_of(box: DecoderBox) -> None:
     knowledge = learn(box, encode(image, "png"))
 
     assert [(each.colour, each.share) for each in knowledge.palette] == [("#ff0000", 0.75), ("#0000ff", 0.25)]
-    assert knowledge.dominant_colour == "#ff0000"
 
 
 def test_shades_of_one_colour_are_one(box: DecoderBox) -> None:
@@ -205,7 +209,6 @@ def test_what_is_transparent_has_no_colour(box: DecoderBox) -> None:
     assert knowledge.has_alpha
     assert [each.colour for each in knowledge.palette] == ["#c80000"]
     assert invisible.palette == ()
-    assert invisible.dominant_colour is None
 
 
 @pytest.mark.parametrize(
@@ -273,7 +276,7 @@ def test_when_and_with_what_it_was_taken_is_known(box: DecoderBox, to: str) -> N
     assert (knowledge.camera_make, knowledge.camera_model) == ("Leica", "M11")
     assert knowledge.lens_model == "Summilux 1:1.4/35"
     assert knowledge.captured_at == datetime(2026, 3, 8, 19, 2, 11)  # noqa: DTZ001  # the camera did not say
-    assert '"capturedAt":"2026-03-08T19:02:11"' in knowledge.model_dump_json()
+    assert '"capturedAt":"2026-03-08T19:02:11"' in write_knowledge(knowledge)
 
 
 def test_a_time_with_its_offset_is_a_moment(box: DecoderBox) -> None:
@@ -293,7 +296,7 @@ def test_where_it_was_taken_is_told_only_if_asked_for(box: DecoderBox, to: str) 
 
     assert asked.location is not None
     assert (asked.location.latitude, asked.location.longitude) == (59.9135, 10.7533333)
-    assert not_asked == asked.model_copy(update={"location": None})
+    assert not_asked == replace(asked, location=None)
 
 
 @pytest.mark.parametrize(
@@ -430,10 +433,10 @@ TOLD = Knowledge(
 )
 def test_the_parent_believes_only_forms(untrue: dict[str, Any]) -> None:
     answer = wire.Answer(format=Format.PNG, width=3, height=2, renditions=(), knowledge=TOLD)
-    told = answer.model_dump(mode="json")
-    assert wire.Reply.model_validate(told).root == answer
+    told = json.loads(wire.write_reply(answer))
+    assert read_reply(json.dumps(told).encode()) == answer
 
     told["knowledge"] |= untrue
 
     with pytest.raises(ValidationError):
-        wire.Reply.model_validate(told)
+        read_reply(json.dumps(told).encode())

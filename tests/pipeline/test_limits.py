@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -9,17 +10,20 @@ import pyvips
 from pipeline.pictures import ENDLESS, SVG, animation, encode, photograph, plain
 
 from shared_lib.errors import FailureCode, Rejected
-from shared_lib.pipeline import DecoderBox, Limits, Recipe
+from shared_lib.limits import Limits
+from shared_lib.pipeline.box import DecoderBox
+from shared_lib.pipeline.notation import read_recipe
+from shared_lib.pipeline.recipe import Recipe
 
 MANY_BANDS = pyvips.Image.black(10, 10, bands=9).copy(interpretation="multiband")
 KEPT = {"output": {"animation": "keep"}}
 
 
 def refusal_of(limits: dict[str, Any], data: bytes, recipe: dict[str, Any]) -> Rejected:
-    box = DecoderBox(Limits.model_validate(limits), children=1)
+    box = DecoderBox(Limits(**limits), children=1)
     try:
         with pytest.raises(Rejected) as refusal:
-            box.render(data, [Recipe.model_validate({"name": "x"} | recipe)]).get("x")
+            box.render(data, [read_recipe({"name": "x"} | recipe)]).get("x")
     finally:
         box.close()
     return refusal.value
@@ -133,7 +137,7 @@ def test_an_image_beyond_a_limit_is_refused_with_its_code_and_both_numbers(limit
 
 def test_renditions_beyond_their_bytes_are_refused_with_both_numbers(box: DecoderBox) -> None:
     recipe = {"output": {"format": "png"}}
-    [made] = box.render(encode(photograph(), "jpeg"), [Recipe.model_validate({"name": "x"} | recipe)]).renditions
+    [made] = box.render(encode(photograph(), "jpeg"), [read_recipe({"name": "x"} | recipe)]).renditions
 
     refusal = refusal_of({"max_output_bytes": 10_000}, encode(photograph(), "jpeg"), recipe)
 
@@ -142,7 +146,7 @@ def test_renditions_beyond_their_bytes_are_refused_with_both_numbers(box: Decode
 
 
 def test_every_limit_with_a_code_is_tried_here() -> None:
-    assert CASES.keys() | {"max_output_bytes"} == {name for name in Limits.model_fields if Limits.code_of(name)}
+    assert CASES.keys() | {"max_output_bytes"} == {limit.name for limit in fields(Limits) if Limits.code_of(limit.name)}
 
 
 @pytest.mark.parametrize("name", ["jpeg", "png", "webp", "avif", "tiff"])

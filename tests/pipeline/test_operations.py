@@ -12,11 +12,12 @@ from pipeline.pictures import colour_at, decode, encode, photograph, plain
 from pydantic import TypeAdapter, ValidationError
 
 from shared_lib.errors import FailureCode, Rejected
-from shared_lib.pipeline import DecoderBox, Recipe
+from shared_lib.pipeline.box import DecoderBox
 from shared_lib.pipeline.effects import EFFECTS
 from shared_lib.pipeline.formats import Format
+from shared_lib.pipeline.notation import read_recipe
 from shared_lib.pipeline.operations import Operation
-from shared_lib.pipeline.recipe import PRESETS
+from shared_lib.pipeline.recipe import PRESETS, Recipe
 
 LOGO = "0b54d0c4-6bb1-4a0f-8e46-1d4ac5a3d0c8"
 OVERLAYS = {
@@ -67,11 +68,11 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "text": {"kind": "text", "text": "© مرحبا 42", "size": 12, "margin": 2},
     "text-tile": {"kind": "text", "text": "שלום", "size": 10, "colour": "#fc08", "tile": True, "margin": 4},
 }
-KINDS = [model.model_fields["kind"].default for model in get_args(get_args(Operation)[0])]
+KINDS = [model.kind for model in get_args(get_args(Operation)[0])]
 
 
 def render(box: DecoderBox, image: pyvips.Image, *operations: dict[str, Any], to: Format = Format.PNG) -> pyvips.Image:
-    recipe = Recipe.model_validate({"name": "x", "operations": operations, "output": {"format": to}})
+    recipe = read_recipe({"name": "x", "operations": operations, "output": {"format": to}})
     rendition = box.render(encode(image, "png"), [recipe], OVERLAYS).get("x")
     return decode(rendition.data)
 
@@ -91,7 +92,7 @@ def cut_out() -> pyvips.Image:
 def test_every_operation_has_an_effect_and_an_example() -> None:
     laid_on = {"watermark", "text"}  # what takes more than the image that it is done to
 
-    assert {model.model_fields["kind"].default for model in EFFECTS} | laid_on == set(KINDS)
+    assert {model.kind for model in EFFECTS} | laid_on == set(KINDS)
     assert {example["kind"] for example in EXAMPLES.values()} == set(KINDS)
 
 
@@ -219,7 +220,7 @@ def test_no_decoder_averages_before_linear_light_can(box: DecoderBox, name: str)
     data = encode(lines.bandjoin([lines, lines]).copy(interpretation="srgb"), name)
     resize = {"kind": "resize", "width": 4, "height": 4, "linear": True}
 
-    (rendition,) = box.render(data, [Recipe.model_validate({"name": "x", "operations": [resize]})]).renditions
+    (rendition,) = box.render(data, [read_recipe({"name": "x", "operations": [resize]})]).renditions
 
     assert abs(colour_at(decode(rendition.data), 2, 2)[0] - HALF_THE_LIGHT) <= 6
 
@@ -229,9 +230,7 @@ def test_linear_light_is_that_of_the_colours_meant(box: DecoderBox, profile: str
     board = _fine_board(3, 8).icc_transform(profile, input_profile="srgb", intent="relative")
     resize = {"kind": "resize", "width": 8, "height": 8, "linear": True}
 
-    (rendition,) = box.render(
-        board.tiffsave_buffer(), [Recipe.model_validate({"name": "x", "operations": [resize]})]
-    ).renditions
+    (rendition,) = box.render(board.tiffsave_buffer(), [read_recipe({"name": "x", "operations": [resize]})]).renditions
 
     assert all(abs(value - HALF_THE_LIGHT) <= 4 for value in colour_at(decode(rendition.data), 4, 4))
 
@@ -250,7 +249,7 @@ def test_each_frame_is_resized_in_linear_light(box: DecoderBox) -> None:
     tall = board.join(columns.bandjoin([columns, columns]), "vertical").copy(interpretation="srgb")
     tall.set_type(pyvips.GValue.gint_type, "page-height", 64)
     resize = {"kind": "resize", "width": 8, "height": 8, "linear": True}
-    recipe = Recipe.model_validate({"name": "x", "operations": [resize], "output": {"animation": "keep"}})
+    recipe = read_recipe({"name": "x", "operations": [resize], "output": {"animation": "keep"}})
 
     (rendition,) = box.render(tall.gifsave_buffer(), [recipe]).renditions
 
@@ -318,7 +317,7 @@ def test_a_rendition_too_large_is_refused_and_not_tried(
 )
 def test_a_mistake_is_named_with_its_path(operation: dict[str, Any], path: tuple[str, ...]) -> None:
     with pytest.raises(ValidationError) as mistake:
-        Recipe.model_validate({"name": "x", "operations": [operation]})
+        read_recipe({"name": "x", "operations": [operation]})
 
     assert ("operations", 0, operation["kind"], *path) in [error["loc"] for error in mistake.value.errors()]
 
@@ -333,4 +332,4 @@ def test_presets_are_recipes_that_work(box: DecoderBox, preset: Recipe) -> None:
     (rendition,) = box.render(encode(photograph(), "jpeg"), [preset]).renditions
 
     assert max(rendition.width, rendition.height) <= 1_600
-    assert rendition.recipe_hash == preset.hash
+    assert rendition.recipe is preset

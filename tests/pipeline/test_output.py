@@ -10,15 +10,17 @@ from pipeline.pictures import decode, encode, photograph, plain, save
 from pydantic import ValidationError
 
 from shared_lib.errors import Rejected
-from shared_lib.pipeline import THUMBNAIL, DecoderBox, Recipe, Rendition
+from shared_lib.pipeline.box import DecoderBox
 from shared_lib.pipeline.formats import Format, sniff
-from shared_lib.pipeline.recipe import PRESETS
+from shared_lib.pipeline.notation import read_recipe
+from shared_lib.pipeline.recipe import PRESETS, THUMBNAIL
+from shared_lib.pipeline.rendition import Rendition
 
 RASTER = ["jpeg", "png", "webp", "avif", "gif", "tiff", "jxl"]
 
 
 def rendition(box: DecoderBox, image: pyvips.Image | bytes, **output: Any) -> Rendition:  # validated
-    recipe = Recipe.model_validate({"name": "x", "output": output})
+    recipe = read_recipe({"name": "x", "output": output})
     data = image if isinstance(image, bytes) else encode(image, "png")
     return box.render(data, [recipe]).get("x")
 
@@ -81,7 +83,7 @@ def test_enough_room_leaves_quality_as_it_was(box: DecoderBox) -> None:
 
 
 def test_a_recipe_that_asks_too_much_costs_the_others_nothing(box: DecoderBox) -> None:
-    huge = Recipe.model_validate({"name": "huge", "operations": [{"kind": "resize", "width": 8192, "height": 8192}]})
+    huge = read_recipe({"name": "huge", "operations": [{"kind": "resize", "width": 8192, "height": 8192}]})
 
     rendered = box.render(encode(photograph(), "jpeg"), [THUMBNAIL, huge, PRESETS["small"]])
 
@@ -218,7 +220,7 @@ def test_a_wide_gamut_can_be_kept(box: DecoderBox, name: str) -> None:
 )
 def test_what_makes_no_sense_together_is_a_mistake(output: dict[str, Any]) -> None:
     with pytest.raises(ValidationError) as mistake:
-        Recipe.model_validate({"name": "x", "output": output})
+        read_recipe({"name": "x", "output": output})
 
     assert mistake.value.errors()[0]["loc"][0] == "output"
 

@@ -7,7 +7,10 @@ from hostile.drawings import ENTITIES, USE_OF_USE, data_uri, svg
 from pipeline.pictures import colour_at, decode, encode, plain
 
 from shared_lib.errors import FailureCode, Rejected
-from shared_lib.pipeline import THUMBNAIL, DecoderBox, Limits, Rendered
+from shared_lib.limits import Limits
+from shared_lib.pipeline.box import DecoderBox
+from shared_lib.pipeline.recipe import THUMBNAIL
+from shared_lib.pipeline.rendition import Rendered
 from shared_lib.pipeline.svg import sanitise
 
 BLUE = '<rect width="100%" height="100%" fill="#00f"/>'

@@ -1,5 +1,6 @@
 """Text written on an image: in its script's own shapes and order, and never beyond the image."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,10 @@ from pipeline.golden import assert_looks_like_golden
 from pipeline.pictures import decode, encode, photograph, plain
 from pydantic import ValidationError
 
-from shared_lib.pipeline import DecoderBox, Recipe, font
+from shared_lib.pipeline import font
+from shared_lib.pipeline.box import DecoderBox
+from shared_lib.pipeline.notation import read_recipe
+from shared_lib.pipeline.recipe import Output, Recipe
 
 EXAMPLES: dict[str, dict[str, Any]] = {
     "latin": {"text": "Quay & <Örsted>, “fi” 2026", "gravity": "centre"},
@@ -27,7 +31,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
 
 
 def recipe(**how: Any) -> Recipe:
-    return Recipe.model_validate({"name": "x", "operations": [{"kind": "text", **how}], "output": {"format": "png"}})
+    return read_recipe({"name": "x", "operations": [{"kind": "text", **how}], "output": {"format": "png"}})
 
 
 def write(box: DecoderBox, image: pyvips.Image, **how: Any) -> pyvips.Image:
@@ -143,9 +147,7 @@ def test_it_is_written_on_nothing_too(box: DecoderBox) -> None:
 def test_it_is_written_on_every_frame(box: DecoderBox) -> None:
     frames = pyvips.Image.arrayjoin([plain(80, 60, 0, 0, 60 * n) for n in range(3)], across=1).copy()
     frames.set_type(pyvips.GValue.gint_type, "page-height", 60)
-    moving = recipe(text="██", size=500).model_copy(
-        update={"output": Recipe.model_validate({"name": "x", "output": {"animation": "keep"}}).output}
-    )
+    moving = replace(recipe(text="██", size=500), output=Output(animation="keep"))
 
     data = box.render(frames.gifsave_buffer(), [moving]).get("x").data
 

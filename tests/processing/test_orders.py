@@ -10,17 +10,20 @@ import pytest
 from PIL import Image
 from service import Api, Deliver, make_photo, wait_for
 
-from shared_lib.errors import Conflict
+from shared_lib.errors import Conflict, FailureCode
 from shared_lib.events import ProcessingRequested
 from shared_lib.images import Status
 from shared_lib.limits import Limits
-from shared_lib.pipeline import DecoderBox, DecoderCrashed, Recipe
+from shared_lib.pipeline.box import DecoderBox, DecoderCrashed
+from shared_lib.pipeline.notation import read_recipe
+from shared_lib.pipeline.operations import Watermark
+from shared_lib.pipeline.recipe import Recipe
 from shared_lib.runtime import Runtime
 
 WaitInInbox = Callable[..., UUID]
 REQUESTED = ProcessingRequested.type
-SMALL = Recipe.model_validate({"name": "small", "operations": [{"kind": "resize", "width": 50, "height": 50}]})
-HUGE = Recipe.model_validate({"name": "huge", "operations": [{"kind": "resize", "width": 8000, "height": 8000}]})
+SMALL = read_recipe({"name": "small", "operations": [{"kind": "resize", "width": 50, "height": 50}]})
+HUGE = read_recipe({"name": "huge", "operations": [{"kind": "resize", "width": 8000, "height": 8000}]})
 
 
 @pytest.fixture
@@ -41,7 +44,7 @@ def order(rt: Runtime, uuid: UUID, *recipes: Recipe) -> bool:
 
 def sign(name: str, mark: UUID) -> Recipe:
     operations = [{"kind": "watermark", "image": str(mark), "gravity": "north-west"}]
-    return Recipe.model_validate({"name": name, "operations": operations, "output": {"format": "png"}})
+    return read_recipe({"name": name, "operations": operations, "output": {"format": "png"}})
 
 
 def names(rt: Runtime, uuid: UUID) -> list[str]:
@@ -85,7 +88,7 @@ def test_the_same_recipe_is_no_work(rt: Runtime, succeeded: UUID, process: Calla
     order(rt, succeeded, SMALL)
     process(succeeded)
 
-    alias = SMALL.model_copy(update={"name": "alias"})
+    alias = replace(SMALL, name="alias")
     assert not order(rt, succeeded, SMALL)
     assert not order(rt, succeeded, alias)
 
@@ -100,7 +103,7 @@ def test_another_recipe_takes_over_a_name_once_it_is_made(
 ) -> None:
     order(rt, succeeded, SMALL)
     process(succeeded)
-    smaller = Recipe.model_validate({"name": "small", "operations": [{"kind": "resize", "width": 20, "height": 20}]})
+    smaller = read_recipe({"name": "small", "operations": [{"kind": "resize", "width": 20, "height": 20}]})
 
     order(rt, succeeded, smaller)
     assert [each.width for each in rt.images.get(succeeded).renditions] == [50, 100]
@@ -235,10 +238,8 @@ def test_an_image_is_laid_on_another(rt: Runtime, wait_in_inbox: WaitInInbox, pr
     process(mark)
     uuid = wait_in_inbox(make_photo())
     operations = [{"kind": "watermark", "image": str(mark), "gravity": "north-west"}]
-    signed = Recipe.model_validate({"name": "signed", "operations": operations, "output": {"format": "png"}})
-    lost = signed.model_copy(
-        update={"name": "lost", "operations": (signed.operations[0].model_copy(update={"image": uuid4()}),)}
-    )
+    signed = read_recipe({"name": "signed", "operations": operations, "output": {"format": "png"}})
+    lost = replace(signed, name="lost", operations=(Watermark(image=uuid4()),))
 
     order(rt, uuid, signed, lost)
     process(uuid)
@@ -253,9 +254,26 @@ def test_an_image_is_laid_on_another(rt: Runtime, wait_in_inbox: WaitInInbox, pr
     ]
 
 
+def test_a_watermark_that_leaves_no_room_is_refused_alone(
+    rt: Runtime, succeeded: UUID, wait_in_inbox: WaitInInbox
+) -> None:
+    photo = make_photo()
+    uuid = wait_in_inbox(photo)
+    order(rt, uuid, sign("signed", succeeded))
+    narrow = replace(rt.rendering, limits=Limits(max_bytes=2 * len(photo) - 1))
+
+    with rt.images.claim(uuid) as claim:
+        assert claim
+        rendered = narrow.render(claim, photo)
+        claim.withdraw()
+
+    assert [each.name for each in rendered.renditions] == ["thumbnail"]
+    assert [each.reason.failure for each in rendered.refused] == [FailureCode.WATERMARK_MISSING]
+
+
 def test_no_image_has_more_renditions_than_it_may(rt: Runtime, succeeded: UUID) -> None:
     def many(count: int) -> list[Recipe]:
-        return [SMALL.model_copy(update={"name": f"n{number}"}) for number in range(count)]
+        return [replace(SMALL, name=f"n{number}") for number in range(count)]
 
     assert order(rt, succeeded, *many(99))
     with pytest.raises(Conflict, match="at most 100 renditions"):
@@ -265,7 +283,7 @@ def test_no_image_has_more_renditions_than_it_may(rt: Runtime, succeeded: UUID) 
 
 def test_a_recipe_is_kept_as_it_was_asked_for(rt: Runtime, succeeded: UUID) -> None:
     operations = [{"kind": "resize", "width": 10, "fit": "inside"}]
-    recipe = Recipe.model_validate({"name": "x", "operations": operations, "output": {"format": "webp"}})
+    recipe = read_recipe({"name": "x", "operations": operations, "output": {"format": "webp"}})
 
     order(rt, succeeded, recipe)
 
@@ -292,7 +310,7 @@ def test_an_order_that_was_fulfilled_meanwhile_is_not_overdue(
 
 
 def test_what_was_asked_for_last_wins(rt: Runtime, succeeded: UUID, process: Callable[[UUID], int]) -> None:
-    smaller = Recipe.model_validate({"name": "small", "operations": [{"kind": "resize", "width": 20, "height": 20}]})
+    smaller = read_recipe({"name": "small", "operations": [{"kind": "resize", "width": 20, "height": 20}]})
     order(rt, succeeded, SMALL)
     process(succeeded)
     order(rt, succeeded, smaller)
@@ -309,7 +327,7 @@ def test_what_was_asked_for_last_wins(rt: Runtime, succeeded: UUID, process: Cal
 def test_names_for_what_is_there_are_counted_too(rt: Runtime, succeeded: UUID) -> None:
     thumbnail = rt.presets["thumbnail"]
     with pytest.raises(Conflict, match="at most 100 renditions"):
-        order(rt, succeeded, *(thumbnail.model_copy(update={"name": f"n{number}"}) for number in range(100)))
+        order(rt, succeeded, *(replace(thumbnail, name=f"n{number}") for number in range(100)))
 
 
 def test_an_original_that_was_lost_is_stored_again_with_its_like(
@@ -327,7 +345,7 @@ def test_an_original_that_was_lost_is_stored_again_with_its_like(
 
 def test_an_order_that_takes_all_memory_does_not_take_the_image(rt: Runtime, wait_in_inbox: WaitInInbox) -> None:
     operations = [{"kind": "resize", "width": 4400, "height": 4400}, {"kind": "blur", "sigma": 50}, {"kind": "circle"}]
-    greedy = Recipe.model_validate({"name": "greedy", "operations": operations, "output": {"format": "png"}})
+    greedy = read_recipe({"name": "greedy", "operations": operations, "output": {"format": "png"}})
     small_box = DecoderBox(Limits(memory_bytes=200 << 20), children=1)
     uuid = wait_in_inbox(make_photo())
     order(rt, uuid, greedy)

@@ -15,7 +15,8 @@ from service import Api, Deliver, make_photo, wait_for
 from shared_lib.errors import Conflict, FailureCode, NotFound, Rejected, Unavailable
 from shared_lib.events import KAFKA_RECORD, ProcessingRequested
 from shared_lib.images import Status
-from shared_lib.pipeline import THUMBNAIL, DecoderCrashed
+from shared_lib.pipeline.box import DecoderCrashed
+from shared_lib.pipeline.recipe import THUMBNAIL
 from shared_lib.repositories import Images, Superseded
 from shared_lib.runtime import Runtime
 from shared_lib.storage import Inbox, Store

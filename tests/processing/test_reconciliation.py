@@ -16,7 +16,7 @@ from shared_lib.broker import Broker
 from shared_lib.errors import FailureCode, NotFound, Unavailable
 from shared_lib.events import ProcessingRequested
 from shared_lib.images import Status
-from shared_lib.pipeline import THUMBNAIL
+from shared_lib.pipeline.recipe import THUMBNAIL
 from shared_lib.runtime import Runtime
 
 if TYPE_CHECKING:

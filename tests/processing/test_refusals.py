@@ -1,8 +1,10 @@
 """Limits as an operator sets them: in the environment of the functions, seen by whoever uploads."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 
 import pytest
 import requests
@@ -67,14 +69,14 @@ def load_settings(**environment: str) -> str:
 
 def test_every_limit_is_read_from_its_variable() -> None:
     lower = {
-        name: 129 << 20 if name == "memory_bytes" else field.default / 2 if name == "wall_seconds" else 1
-        for name, field in Limits.model_fields.items()
+        name: 129 << 20 if name == "memory_bytes" else default / 2 if name == "wall_seconds" else 1
+        for name, default in asdict(Limits()).items()
     }
 
     told = load_settings(**{f"LIMITS_{name.upper()}": str(value) for name, value in lower.items()})
 
-    assert Limits.model_validate_json(told) == Limits.model_validate(lower)
-    assert Limits.model_validate_json(load_settings()) == Limits()
+    assert json.loads(told) == lower
+    assert json.loads(load_settings()) == asdict(Limits())
 
 
 @pytest.mark.parametrize(

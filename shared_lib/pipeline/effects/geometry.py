@@ -22,8 +22,7 @@ def resize(do: op.Resize, image: pyvips.Image) -> pyvips.Image:
     size = max(1, round(image.width * scale[0])), max(1, round(image.height * scale[1]))
     scaled = resample(image, *size, linear=do.linear)
     if do.fit == "contain":
-        frame = op.Pad.model_validate(do.model_dump(include={"width", "height", "gravity", "background"}))
-        return pad(frame, scaled)
+        return _pad(scaled, (do.width or 1, do.height or 1), do.gravity, do.background)
     return scaled
 
 
@@ -108,9 +107,13 @@ def crop_to_ratio(do: op.CropToRatio, image: pyvips.Image) -> pyvips.Image:
 
 
 def pad(do: op.Pad, image: pyvips.Image) -> pyvips.Image:
-    width, height = max(do.width, image.width), max(do.height, image.height)
-    left, top = offset_of(do.gravity, (width, height), (image.width, image.height))
-    return _lay_on(image, (left, top, width, height), do.background)
+    return _pad(image, (do.width, do.height), do.gravity, do.background)
+
+
+def _pad(image: pyvips.Image, size: tuple[int, int], gravity: Gravity, background: Colour) -> pyvips.Image:
+    width, height = max(size[0], image.width), max(size[1], image.height)
+    left, top = offset_of(gravity, (width, height), (image.width, image.height))
+    return _lay_on(image, (left, top, width, height), background)
 
 
 def extend(do: op.Extend, image: pyvips.Image) -> pyvips.Image:

@@ -1,7 +1,6 @@
 """Text as pixels, by Pango: shaped, in each script's own direction, and broken into lines."""
 
 import math
-from html import escape  # XML's own, without the network that xml.sax imports
 
 import pyvips
 
@@ -10,6 +9,7 @@ from shared_lib.pipeline import operations as op
 from shared_lib.pipeline.effects.channels import rgba
 from shared_lib.pipeline.parameters import Colour
 
+_ESCAPED = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})  # Pango reads markup
 _LINE = 1.3  # times the size; DejaVu Sans' lines are 1.16 high
 _OVERHANG = 2  # px, by which ink may reach over the line's end
 _STEP = 1.1  # from one size that is tried to the next
@@ -48,7 +48,7 @@ def _fits(letters: pyvips.Image, room: tuple[int, int]) -> bool:
 def _lay_out(text: str, size: float, room: tuple[int, int]) -> pyvips.Image:
     """Opacity alone, 0 to 255, cut to what is inked. Lines begin where their script does: left or right."""
     return pyvips.Image.text(
-        escape(text),  # Pango reads markup
+        text.translate(_ESCAPED),
         font=f"{font.FAMILY} {size:.2f}",
         fontfile=str(font.FILE),
         dpi=72,  # at which a point is a pixel

@@ -1,0 +1,51 @@
+"""Recipes and what is learnt of an image, as they are written: in JSON, by callers and operators, and by ourselves.
+
+The only room of the pipeline that checks what it reads, by pydantic, besides the box, which reads what a child tells.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, TypeAdapter
+
+from shared_lib.pipeline.knowledge import Knowledge
+from shared_lib.pipeline.recipe import PRESETS, Recipe
+
+
+def _refuse_homonyms(recipes: tuple[Recipe, ...]) -> tuple[Recipe, ...]:
+    names = [recipe.name for recipe in recipes]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"each rendition needs a name of its own, and {', '.join(twice)} is there twice")
+    return recipes
+
+
+Recipes = Annotated[tuple[Recipe, ...], Field(max_length=20), AfterValidator(_refuse_homonyms)]
+"""What may be asked for at once."""
+
+# Made when first needed: most functions never read a recipe by itself.
+_recipe = cache(lambda: TypeAdapter(Recipe))
+_presets = cache(lambda: TypeAdapter(dict[str, Recipe]))
+_knowledge = cache(lambda: TypeAdapter(Knowledge))
+
+
+def read_recipe(described: Mapping[str, Any]) -> Recipe:
+    """Raises ValidationError."""
+    return _recipe().validate_python(described)
+
+
+def write_recipe(recipe: Recipe) -> str:
+    """As JSON that `read_recipe` understands."""
+    return _recipe().dump_json(recipe).decode()
+
+
+def read_presets(described: Mapping[str, Mapping[str, Any]]) -> dict[str, Recipe]:
+    """Add an operator's presets to the built-in ones, or put them in their place. Raises ValidationError."""
+    if not described:
+        return PRESETS
+    return PRESETS | _presets().validate_python({name: {**recipe, "name": name} for name, recipe in described.items()})
+
+
+def write_knowledge(knowledge: Knowledge) -> str:
+    """As JSON."""
+    return _knowledge().dump_json(knowledge).decode()

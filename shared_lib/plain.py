@@ -1,0 +1,67 @@
+"""How plain dataclasses tell pydantic what they hold, without importing it.
+
+Their fields' `Annotated[…]` carry what is below; pydantic asks it when someone reads such a class from the outside, by
+a model that has one or a TypeAdapter. The decoder's children are handed what was read already, and never load pydantic:
+it would take as much of their memory as libvips does. Who makes an object in code is trusted, and not checked.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, get_args
+
+Schema = dict[str, Any]
+Handler = Callable[[Any], Schema]
+"""Pydantic's: gives the schema of what is annotated."""
+
+
+class Holds:
+    """Bounds of a value, as pydantic's core calls them: `ge`, `max_length`, `pattern` and so on."""
+
+    def __init__(self, **bounds: object) -> None:
+        self._bounds = bounds
+
+    def __get_pydantic_core_schema__(self, source: object, handler: Handler) -> Schema:
+        return handler(source) | self._bounds
+
+
+@dataclass(frozen=True)
+class Check:
+    """What returns a value that was read, or raises ValueError with what is wrong with it."""
+
+    check: Callable[[Any], Any]
+
+    def __get_pydantic_core_schema__(self, source: object, handler: Handler) -> Schema:
+        return {
+            "type": "function-after",
+            "function": {"type": "no-info", "function": self.check},
+            "schema": handler(source),
+        }
+
+
+@dataclass(frozen=True)
+class ToldApart:
+    """By which field, with a default of its own in each, the classes of a union are told apart."""
+
+    by: str
+
+    def __get_pydantic_core_schema__(self, source: object, handler: Handler) -> Schema:
+        names = [getattr(each, self.by) for each in get_args(source)]
+        choices = dict(zip(names, handler(source)["choices"], strict=True))
+        return {"type": "tagged-union", "discriminator": self.by, "choices": choices}
+
+
+class Shown:
+    """What a JSON schema says in addition, such as `examples`; None for what it shall not say."""
+
+    def __init__(self, **said: object) -> None:
+        self._said = said
+
+    def __get_pydantic_json_schema__(self, schema: Schema, handler: Handler) -> Schema:
+        shown = handler(schema) | self._said
+        return {name: value for name, value in shown.items() if value is not None}
+
+
+def to_camel(name: str) -> str:
+    """As JSON has it: `max_bytes` is `maxBytes`."""
+    first, *others = name.split("_")
+    return first + "".join(map(str.capitalize, others))
