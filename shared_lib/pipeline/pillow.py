@@ -121,8 +121,10 @@ def require_memory(size: int) -> None:
 
 def encode_webp(image: pyvips.Image, quality: int, method: int, *, lossless: bool) -> bytes:
     """Encode without metadata; `method` is libwebp's effort, 0 to 6."""
+    # With four bytes a pixel, which is how Pillow keeps RGB as well, so that it takes them without a copy.
+    still = as_pillow(image.bandjoin(255), "RGBX") if image.bands == 3 else as_pillow(image)
     file = io.BytesIO()
-    as_pillow(image).save(file, "WEBP", quality=quality, method=method, lossless=lossless)
+    still.save(file, "WEBP", quality=quality, method=method, lossless=lossless)
     return file.getvalue()
 
 
@@ -153,7 +155,7 @@ def encode_png_frames(image: pyvips.Image, compression: int, bits: int | None, m
     return file.getvalue()
 
 
-def as_pillow(image: pyvips.Image) -> Image.Image:
+def as_pillow(image: pyvips.Image, mode: str | None = None) -> Image.Image:
     """Hand over pixels of 8 bits a channel, in gray or in red, green and blue, with or without alpha."""
-    mode = _MODES[image.bands]
+    mode = mode or _MODES[image.bands]
     return Image.frombuffer(mode, (image.width, image.height), image.write_to_memory(), "raw", mode, 0, 1)
