@@ -69,7 +69,7 @@ _FAIL = """
 
 
 _LOCATE = f"""
-    SELECT r.key, r.content_type FROM renditions r JOIN images i ON i.uuid = r.image_id
+    SELECT r.key, r.content_type, r.size_bytes AS size FROM renditions r JOIN images i ON i.uuid = r.image_id
     WHERE i.uuid = :uuid AND r.name = :name AND {VISIBLE_IMAGE}
 """
 
@@ -80,6 +80,7 @@ class StoredRendition:
 
     key: str
     content_type: str
+    size: int
 
     @property
     def etag(self) -> str:
