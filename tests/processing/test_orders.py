@@ -2,15 +2,19 @@
 
 import hashlib
 import io
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from typing import Any
 from uuid import UUID, uuid4
 
+import psutil
 import pytest
 from PIL import Image
 from service import Api, Deliver, make_photo, wait_for
 
-from shared_lib.errors import Conflict
+from shared_lib.errors import Conflict, Rejected
 from shared_lib.events import ProcessingRequested
 from shared_lib.images import Status
 from shared_lib.limits import Limits
@@ -21,6 +25,18 @@ WaitInInbox = Callable[..., UUID]
 REQUESTED = ProcessingRequested.type
 SMALL = Recipe.model_validate({"name": "small", "operations": [{"kind": "resize", "width": 50, "height": 50}]})
 HUGE = Recipe.model_validate({"name": "huge", "operations": [{"kind": "resize", "width": 8000, "height": 8000}]})
+
+GREEDY = Recipe.model_validate(
+    {
+        "name": "greedy",
+        "operations": [
+            {"kind": "resize", "width": 4400, "height": 4400},
+            {"kind": "blur", "sigma": 50},
+            {"kind": "circle"},
+        ],
+        "output": {"format": "png"},
+    }
+)
 
 
 @pytest.fixture
@@ -35,8 +51,25 @@ def succeeded(wait_in_inbox: WaitInInbox, process: Callable[[UUID], int]) -> UUI
     return uuid
 
 
+@pytest.fixture(scope="module")
+def small_box() -> Iterator[DecoderBox]:
+    """A box in which GREEDY dies, and with it whatever is made by the same task."""
+    box = DecoderBox(Limits(memory_bytes=200 << 20), children=1)
+    yield box
+    box.close()
+
+
 def order(rt: Runtime, uuid: UUID, *recipes: Recipe) -> bool:
     return rt.images.request(uuid, "by-hand.jpg", None, recipes, describe=False)
+
+
+def carry_out(rt: Runtime, uuid: UUID, **changes: Any) -> None:
+    """What the processor does with an image, by a rendering that differs in something from its own."""
+    with rt.images.claim(uuid) as claim:
+        assert claim
+        original = rt.rendering.read_original(claim)
+        assert original
+        rt.rendering.publish(claim, original, replace(rt.rendering, **changes).render(claim, original))
 
 
 def sign(name: str, mark: UUID) -> Recipe:
@@ -46,6 +79,31 @@ def sign(name: str, mark: UUID) -> Recipe:
 
 def names(rt: Runtime, uuid: UUID) -> list[str]:
     return [each.name for each in rt.images.get(uuid).renditions]
+
+
+def codes(rt: Runtime, uuid: UUID) -> dict[str, str]:
+    return {each.name: each.error.code for each in rt.images.get(uuid).failed_renditions}
+
+
+@contextmanager
+def kill_decoders_beyond(size: int) -> Iterator[None]:
+    """End every decoder of this process that takes more bytes than that, as a fault of its own would."""
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(0.01):
+            for child in psutil.Process().children():
+                with suppress(psutil.NoSuchProcess):
+                    if child.memory_info().rss > size:
+                        child.kill()
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()
 
 
 def test_what_was_ordered_before_is_made_with_the_thumbnail(
@@ -325,20 +383,63 @@ def test_an_original_that_was_lost_is_stored_again_with_its_like(
     assert rt.gallery.look(key)
 
 
-def test_an_order_that_takes_all_memory_does_not_take_the_image(rt: Runtime, wait_in_inbox: WaitInInbox) -> None:
-    operations = [{"kind": "resize", "width": 4400, "height": 4400}, {"kind": "blur", "sigma": 50}, {"kind": "circle"}]
-    greedy = Recipe.model_validate({"name": "greedy", "operations": operations, "output": {"format": "png"}})
-    small_box = DecoderBox(Limits(memory_bytes=200 << 20), children=1)
+@pytest.mark.parametrize("published", [False, True])
+def test_an_order_that_takes_all_memory_takes_it_from_no_other(
+    rt: Runtime, wait_in_inbox: WaitInInbox, small_box: DecoderBox, *, published: bool
+) -> None:
     uuid = wait_in_inbox(make_photo())
-    order(rt, uuid, greedy)
+    if published:
+        carry_out(rt, uuid)
+    order(rt, uuid, GREEDY, SMALL)
 
-    with rt.images.claim(uuid) as claim:
-        assert claim
-        original = rt.rendering.read_original(claim)
-        assert original
-        rt.rendering.publish(claim, original, replace(rt.rendering, box=small_box).render(claim, original))
-    small_box.close()
+    carry_out(rt, uuid, box=small_box)
 
-    image = rt.images.get(uuid)
-    assert (image.status, names(rt, uuid)) == (Status.SUCCEEDED, ["thumbnail"])
-    assert [(each.name, each.error.code) for each in image.failed_renditions] == [("greedy", "decoder_out_of_memory")]
+    assert (rt.images.get(uuid).status, names(rt, uuid)) == (Status.SUCCEEDED, ["small", "thumbnail"])
+    assert codes(rt, uuid) == {"greedy": "decoder_out_of_memory"}
+
+
+def test_orders_that_would_take_too_long_one_by_one_are_refused_together(
+    rt: Runtime, wait_in_inbox: WaitInInbox, small_box: DecoderBox
+) -> None:
+    uuid = wait_in_inbox(make_photo())
+    order(rt, uuid, GREEDY, SMALL)
+
+    carry_out(rt, uuid, box=small_box, limits=rt.rendering.limits.model_copy(update={"wall_seconds": 0.01}))
+
+    assert names(rt, uuid) == ["thumbnail"]
+    assert codes(rt, uuid) == dict.fromkeys(("greedy", "small"), "decoder_out_of_memory")
+
+
+def test_orders_that_are_made_one_by_one_have_no_more_room_than_together(
+    rt: Runtime, wait_in_inbox: WaitInInbox, small_box: DecoderBox
+) -> None:
+    uuid = wait_in_inbox(make_photo())
+    order(rt, uuid, GREEDY, SMALL, SMALL.model_copy(update={"name": "tiny", "operations": ()}))
+
+    carry_out(rt, uuid, box=small_box, limits=rt.rendering.limits.model_copy(update={"max_output_bytes": 6000}))
+
+    assert names(rt, uuid) == ["small", "thumbnail"]
+    assert codes(rt, uuid) == {"greedy": "decoder_out_of_memory", "tiny": "output_too_many_bytes"}
+
+
+def test_an_image_without_as_much_as_a_thumbnail_is_refused_for_it(
+    rt: Runtime, wait_in_inbox: WaitInInbox, small_box: DecoderBox
+) -> None:
+    uuid = wait_in_inbox(make_photo(6000, 6000, progressive=True, subsampling=0))
+    order(rt, uuid, SMALL)
+
+    with pytest.raises(Rejected, match="MiB of memory"):
+        carry_out(rt, uuid, box=small_box)
+
+
+def test_at_the_last_attempt_only_what_kills_the_decoder_is_given_up(rt: Runtime, succeeded: UUID) -> None:
+    order(rt, succeeded, GREEDY, SMALL)
+    for _ in range(rt.settings.processing.max_abnormal_attempts - 1):
+        with pytest.raises(DecoderCrashed), kill_decoders_beyond(250 << 20):
+            carry_out(rt, succeeded)
+
+    with kill_decoders_beyond(250 << 20):
+        carry_out(rt, succeeded)
+
+    assert names(rt, succeeded) == ["small", "thumbnail"]
+    assert codes(rt, succeeded) == {"greedy": "decoder_crashed"}
