@@ -73,7 +73,7 @@ _NAME_ORIGINAL = """
     WHERE uuid = :uuid AND fence = :fence AND lease_until IS NOT NULL AND deleted_at IS NULL RETURNING uuid
 """
 _LET_BE = """
-    UPDATE images SET lease_until = NULL
+    UPDATE images SET completed_at = now(), lease_until = NULL, announced = false
     WHERE uuid = :uuid AND fence = :fence AND lease_until IS NOT NULL AND deleted_at IS NULL RETURNING uuid
 """
 _FAIL = """

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from service import Api, Deliver, make_photo, wait_for
 
-from shared_lib.errors import Conflict, Rejected
+from shared_lib.errors import Conflict, FailureCode, Rejected
 from shared_lib.events import ProcessingRequested
 from shared_lib.images import Status
 from shared_lib.limits import Limits
@@ -201,6 +201,18 @@ def test_what_cannot_be_made_is_said_and_costs_nothing_else(
     assert "8,000" in failed.error.message
     with rt.images.claim(uuid) as claim:
         assert claim is None
+
+
+def test_that_further_renditions_were_refused_is_told_however_late(rt: Runtime, succeeded: UUID) -> None:
+    order(rt, succeeded, SMALL)
+    with rt.images.claim(succeeded) as claim:
+        assert claim
+        claim.fail(Rejected(FailureCode.DECODER_TIMEOUT, "for the test"))  # its worker dies before it can tell
+
+    assert succeeded in rt.reconciliation.drift.find_unannounced(0)
+
+    assert rt.workflow.announce(rt.images.get(succeeded), function="test")
+    assert succeeded not in rt.reconciliation.drift.find_unannounced(0)
 
 
 def test_a_further_rendition_that_keeps_killing_its_decoder_is_given_up_alone(rt: Runtime, succeeded: UUID) -> None:
