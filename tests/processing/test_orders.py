@@ -211,7 +211,7 @@ def test_that_further_renditions_were_refused_is_told_however_late(rt: Runtime, 
 
     assert succeeded in rt.reconciliation.drift.find_unannounced(0)
 
-    assert rt.workflow.announce(rt.images.get(succeeded), function="test")
+    assert rt.workflow.announce(succeeded, function="test")
     assert succeeded not in rt.reconciliation.drift.find_unannounced(0)
 
 

@@ -213,7 +213,7 @@ def test_an_image_that_was_asked_for_again_meanwhile_has_not_ended(rt: Runtime, 
     failed = rt.images.get(uuid)
     rt.images.request(uuid, "again.jpg", None, describe=False)
 
-    assert not rt.workflow.announce(rt.images.get(uuid), function="test")
+    assert not rt.workflow.announce(uuid, function="test")
 
     rt.images.fail(uuid, FailureCode.CORRUPT_IMAGE, "once more")
     rt.images.mark_announced(failed)
