@@ -93,6 +93,7 @@ def test_whoever_needs_no_bytes_is_answered_without_the_object(api: Api, s3: "S3
         assert head.headers[name] == whole.headers[name]
     assert (unchanged.status_code, unchanged.headers["ETag"]) == (304, whole.headers["ETag"])
     assert (api("GET", path).status_code, api("GET", path).json()["code"]) == (404, "rendition_not_found")
+    api("DELETE", f"/images/{shown['uuid']}")  # or others would find its object missing
 
 
 @pytest.fixture(scope="module")
