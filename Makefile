@@ -9,6 +9,7 @@
 #   migrate             bring the database that DATABASE_URL names up to date
 #   migration name=…    begin a migration
 #   reset               undo every migration: all metadata is lost
+#   redrive             try again what was given up for no fault of its own; codes="…" says what instead
 #   kafka, minio        Apache Kafka and MinIO themselves, each in a terminal of its own, to run or test against
 #   contracts           write what others read: openapi.json, events' schemas, nginx's routes, Postman's requests, limits
 #   clean               all that was built; `.data` stays
@@ -19,7 +20,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 help:
-	@sed -n '2,15s/^# *//p' Makefile
+	@sed -n '2,16s/^# *//p' Makefile
 
 run: $(VENV)/ready-to-run
 	@exec $(BIN)/python -m infra.local
@@ -60,6 +61,9 @@ migration: $(VENV)/ready-to-run
 reset: $(VENV)/ready-to-run
 	$(BIN)/python -m shared_lib.bootstrap reset
 
+redrive: $(VENV)/ready-to-run
+	$(BIN)/python -m shared_lib.redrive $(codes)
+
 kafka minio:
 	@exec infra/services/$@
 
@@ -95,4 +99,4 @@ $(VENV)/ready-to-test: tests/requirements.txt $(VENV)/ready-to-run
 		{ echo "The browser tests need Chromium: install it (Debian: sudo apt install chromium)." >&2; exit 1; }
 	@touch $@
 
-.PHONY: help run test test-by-address conformance hostile bench check migrate migration reset kafka minio contracts clean
+.PHONY: help run test test-by-address conformance hostile bench check migrate migration reset redrive kafka minio contracts clean

@@ -189,7 +189,7 @@ class Image(View):
     description: str | None = Field(examples=["The harbour at dawn"])
     status: Status = Field(examples=[Status.SUCCEEDED])
     created_at: Time
-    completed_at: Time | None = Field(description="When the last thing that was asked for was made.")
+    completed_at: Time | None = Field(description="When the last thing that was asked for was made or refused.")
     collection_id: UUID | None
     content_type: str | None = Field(
         description="The real type of the original, sniffed from its bytes.", examples=["image/jpeg"]

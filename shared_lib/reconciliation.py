@@ -13,7 +13,7 @@ from typing import TypeVar
 from uuid import UUID
 
 from shared_lib import observability
-from shared_lib.errors import FailureCode, NotFound, ServiceError
+from shared_lib.errors import FailureCode, ServiceError
 from shared_lib.events import ProcessingRequested
 from shared_lib.images import Status
 from shared_lib.repositories import BATCH, Drift, Overdue, Trace
@@ -125,11 +125,7 @@ class Reconciliation:
         """Images whose end Kafka has not heard of."""
 
         def repair(uuid: UUID) -> Iterator[str]:
-            try:
-                image = self.workflow.images.get(uuid)
-            except NotFound:
-                return
-            if self.workflow.announce(image, function=FUNCTION):
+            if self.workflow.announce(uuid, function=FUNCTION):
                 yield "announced"
 
         return _one_by_one(self.drift.find_unannounced(self.settings.pending_grace_seconds), repair)

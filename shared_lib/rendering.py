@@ -1,6 +1,7 @@
 """From an original to what is published of it: what is still to be made is rendered, stored, and made the image's."""
 
 import hashlib
+import time
 from dataclasses import dataclass, replace
 from uuid import UUID
 
@@ -9,7 +10,7 @@ from shared_lib.images import RenditionOrder
 from shared_lib.limits import Limits
 from shared_lib.pipeline.box import DecoderBox, DecoderCrashed
 from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
-from shared_lib.pipeline.rendition import Refused, Rendered
+from shared_lib.pipeline.rendition import Refused, Rendered, Rendition
 from shared_lib.repositories import Claim, Originals
 from shared_lib.storage import Gallery, Inbox
 
@@ -53,25 +54,52 @@ class Rendering:
 
     def render(self, claim: Claim, original: bytes) -> Rendered:
         """
-        Make all that is still to be made, by one decode.
+        Make all that is still to be made, by one decode; by one for each, if together they are refused.
 
-        Raises Rejected when the image is refused: not even a thumbnail can be made of it.
+        Raises Rejected when nothing can be made, or no thumbnail of an image that has none; and DecoderCrashed, unless
+        it is the last attempt and something can be made all the same.
         """
         wanted = claim.orders if claim.published else (*self.always, *claim.orders)
         recipes = tuple({recipe.name: recipe for recipe in wanted}.values())
+        learn = not claim.published
         try:
-            return self._render(original, recipes, learn=not claim.published)
-        except Rejected as refusal:
-            if claim.published or len(recipes) == 1:
+            return self._render(original, recipes, learn=learn)
+        except (Rejected, DecoderCrashed) as error:
+            if len(recipes) == 1 or (isinstance(error, DecoderCrashed) and not claim.is_last):
                 raise
-            reason = refusal
-        except DecoderCrashed as crash:
-            if claim.published or len(recipes) == 1 or not claim.is_last:
-                raise
-            reason = Rejected(FailureCode.DECODER_CRASHED, crash.public)
-        # Whatever spoiled it may lie in what was asked for, and not in the image.
-        rendered = self._render(original, recipes[:1], learn=True)
-        return replace(rendered, refused=tuple(Refused(recipe, reason) for recipe in recipes[1:]))
+            reason = _to_refusal(error)
+        return self._render_apart(original, recipes, reason, learn=learn)
+
+    def _render_apart(self, original: bytes, recipes: tuple[Recipe, ...], reason: Rejected, *, learn: bool) -> Rendered:
+        """
+        Make each by a task of its own: what spoiled them together may lie in one, and not in the image.
+
+        After two tasks' time none begins, so that with the one before and the last it is four at most, as long as the
+        event's source waits. What is left is refused for what they met together.
+        """
+        until = time.monotonic() + 2 * self.limits.wall_seconds
+        first: Rendered | None = None
+        made: list[Rendition] = []
+        refused: list[Refused] = []
+        for recipe in recipes:
+            if time.monotonic() > until:
+                refused.append(Refused(recipe, reason))
+                continue
+            try:
+                task = self._render(original, (recipe,), learn=learn and first is None)
+                size = sum(len(each.data) for each in (*made, *task.renditions))
+                self.limits.hold("max_output_bytes", size, "The renditions have {} bytes together")
+            except (Rejected, DecoderCrashed) as error:
+                if learn and first is None:
+                    raise  # not even a thumbnail
+                refused.append(Refused(recipe, _to_refusal(error)))
+            else:
+                first = first or task
+                made += task.renditions
+                refused += task.refused
+        if first is None:
+            raise reason
+        return replace(first, renditions=tuple(made), refused=tuple(refused))
 
     def _render(self, original: bytes, recipes: tuple[Recipe, ...], *, learn: bool) -> Rendered:
         overlays = self._read_overlays(recipes, self.limits.max_bytes - len(original))
@@ -110,6 +138,10 @@ class Rendering:
         claim.succeed(rendered, keys)
         if claim.attempt > 1 and not claim.published:  # an earlier attempt may have read other bytes
             self.gallery.clear(claim.uuid, keep=folder)
+
+
+def _to_refusal(error: Rejected | DecoderCrashed) -> Rejected:
+    return error if isinstance(error, Rejected) else Rejected(FailureCode.DECODER_CRASHED, error.public)
 
 
 def _mistake(parameter: str, message: str) -> Invalid:

@@ -21,8 +21,9 @@ from shared_lib.settings import Store as StoreSettings
 from shared_lib.uploads import StoredObject
 
 if TYPE_CHECKING:
+    from botocore.response import StreamingBody
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import LifecycleRuleTypeDef
+    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef, LifecycleRuleTypeDef
 
 _MISSING = ("404", "NoSuchKey", "NotFound", "PreconditionFailed", "412")
 _EXISTS = ("BucketAlreadyOwnedByYou", "BucketAlreadyExists")
@@ -33,6 +34,7 @@ _ABORT_UNFINISHED: "LifecycleRuleTypeDef" = {
     "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1},
 }
 _DELETE_AT_ONCE = 1000  # keys; the most that S3's DeleteObjects takes
+_PIECE = 64 * 1024  # bytes
 
 
 @contextmanager
@@ -117,6 +119,21 @@ class Store:
             )
 
 
+class Download:
+    """An object on its way out of the store, in pieces. To be closed, whether it was read to its end or not."""
+
+    def __init__(self, body: "StreamingBody") -> None:
+        self._body = body
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Raises Unavailable when the store breaks off."""
+        with _translating():
+            yield from self._body.iter_chunks(_PIECE)
+
+    def close(self) -> None:
+        self._body.close()
+
+
 class Bucket:
     def __init__(self, store: Store, name: str) -> None:
         self._store = store
@@ -148,16 +165,27 @@ class Bucket:
         Give limits for what clients put: raises Rejected, before reading, above `limits.max_bytes`.
         """
         with _translating():
-            try:
-                found = self._client.get_object(Bucket=self.name, Key=key)
-                with closing(found["Body"]) as body:
-                    if limits:
-                        limits.hold_file(found["ContentLength"])
-                    return body.read()
-            except ClientError as error:
-                if error.response["Error"]["Code"] in _MISSING:
-                    return None
-                raise
+            found = self._get(key)
+            if found is None:
+                return None
+            with closing(found["Body"]) as body:
+                if limits:
+                    limits.hold_file(found["ContentLength"])
+                return body.read()
+
+    def open(self, key: str) -> Download | None:
+        """The object, to be read as it comes; None when there is none."""
+        with _translating():
+            found = self._get(key)
+        return found and Download(found["Body"])
+
+    def _get(self, key: str) -> "GetObjectOutputTypeDef | None":
+        try:
+            return self._client.get_object(Bucket=self.name, Key=key)
+        except ClientError as error:
+            if error.response["Error"]["Code"] in _MISSING:
+                return None
+            raise
 
     def delete(self, *keys: str) -> None:
         """Remove objects; a missing one is no error."""

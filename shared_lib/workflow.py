@@ -12,7 +12,7 @@ from shared_lib import observability
 from shared_lib.broker import Broker
 from shared_lib.errors import NotFound, Unavailable
 from shared_lib.events import Payload, Work, describe_end
-from shared_lib.images import Image, Status
+from shared_lib.images import Status
 from shared_lib.pipeline.recipe import Recipe
 from shared_lib.repositories import Images, Originals
 from shared_lib.storage import Gallery, Inbox
@@ -75,27 +75,21 @@ class Workflow:
         return False
 
     def conclude(self, uuid: UUID, *, function: str) -> None:
-        """What follows an image's end: its place in the inbox is cleared if it succeeded, and its end is told."""
-        try:
-            image = self.images.get(uuid)
-        except NotFound:
-            self.try_to_sweep(uuid)
-            return
-        if image.status is Status.SUCCEEDED:
-            self.inbox.delete(str(uuid))
-        self.announce(image, function=function)
-
-    def dismiss(self, uuid: UUID) -> None:
         """
-        Clear up after a late or repeated upload, or a worker that a deletion overtook.
+        What follows an image's end: its place in the inbox is cleared, and its end told, if nobody has told it.
 
-        A failed image's upload stays: it may be tried again.
+        A failed image's upload stays: it may be tried again. A deleted image's objects go.
         """
         state = self.images.trace(uuid)
-        if state and state.deleted:
+        if state is None:
+            return
+        if state.deleted:
             self.try_to_sweep(uuid)
-        elif state and state.status is Status.SUCCEEDED:
+            return
+        if state.status is Status.SUCCEEDED:
             self.inbox.delete(str(uuid))
+        if not state.announced:
+            self.announce(uuid, function=function)
 
     def sweep(self, uuid: UUID) -> None:
         """Remove a deleted image's objects."""
@@ -122,8 +116,12 @@ class Workflow:
             return False
         return True
 
-    def announce(self, image: Image, *, function: str) -> bool:
-        """Tell how an image ended. False if Kafka is away, or the image has been asked for again meanwhile."""
+    def announce(self, uuid: UUID, *, function: str) -> bool:
+        """Tell how an image ended. False if Kafka is away, or it is gone or has been asked for again meanwhile."""
+        try:
+            image = self.images.get(uuid)
+        except NotFound:
+            return False
         if not image.status.ended or not self.hint(describe_end(image), function=function):
             return False
         self.images.mark_announced(image)

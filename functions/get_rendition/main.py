@@ -3,6 +3,7 @@
 They may be kept and asked for again by their ETag: they change only when another recipe is given the same name.
 """
 
+from collections.abc import Iterable
 from typing import Annotated
 
 import functions_framework
@@ -20,8 +21,16 @@ MISSING = "The image has no rendition of that name"
 @functions_framework.http
 @endpoint("GET", "/api/v1/images/{uuid}/renditions/{name}", returns=bytes, refusals={404: MISSING})
 def main(rt: Runtime, *, uuid: ImageId, name: Annotated[RenditionName, Field(examples=["thumbnail"])]) -> Content:
+    missing = NotFound(MISSING, code="rendition_not_found")
     found = rt.images.locate(uuid, name)
-    data = rt.gallery.read(found.key) if found else None
-    if found is None or data is None:
-        raise NotFound(MISSING, code="rendition_not_found")
-    return Content(data, found.content_type, {"ETag": found.etag, "Cache-Control": "no-cache"})
+    if found is None:
+        raise missing
+
+    def send() -> Iterable[bytes]:
+        download = rt.gallery.open(found.key)
+        if download is None:
+            raise missing
+        return download
+
+    headers = {"ETag": found.etag, "Content-Length": f"{found.size}", "Cache-Control": "no-cache"}
+    return Content(send, found.content_type, headers)

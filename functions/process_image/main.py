@@ -17,17 +17,15 @@ from shared_lib.runtime import Runtime
 def main(rt: Runtime, event: Event) -> None:
     for uuid in rt.workflow.admit(read_work(event["type"], event.data, rt.inbox.name)):
         with rt.images.claim(uuid) as claim:
-            if claim is None:
-                rt.workflow.dismiss(uuid)
-                continue
-            try:
-                original = rt.rendering.read_original(claim)
-                if original is None:
-                    claim.withdraw()
-                    continue
-                rendered = rt.rendering.render(claim, original)
-            except Rejected as reason:
-                claim.fail(reason)
-            else:
-                rt.rendering.publish(claim, original, rendered)
+            if claim:
+                try:
+                    original = rt.rendering.read_original(claim)
+                    if original is None:
+                        claim.withdraw()
+                        continue
+                    rendered = rt.rendering.render(claim, original)
+                except Rejected as reason:
+                    claim.fail(reason)
+                else:
+                    rt.rendering.publish(claim, original, rendered)
         rt.workflow.conclude(uuid, function="process_image")

@@ -1,6 +1,6 @@
 """What a handler answers becomes a response: JSON by the declared model, pages with links, headers on everything."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
@@ -37,7 +37,8 @@ class Reply:
 class Content:
     """An answer that is no JSON."""
 
-    data: bytes
+    data: bytes | Callable[[], Iterable[bytes]]
+    """A function is called only if its bytes are to be sent: not for HEAD, nor for a caller that has them already."""
     media_type: str
     headers: Mapping[str, str] = field(default_factory=dict)
     status: int = 200
@@ -45,16 +46,23 @@ class Content:
 
 def render(request: flask.Request, answer: Any, declaration: Declaration, http: Http) -> flask.Response:  # noqa: ANN401  a reply
     if isinstance(answer, Content):
-        response = flask.Response(answer.data, answer.status, dict(answer.headers), mimetype=answer.media_type)
-        if "ETag" in answer.headers:
-            response.make_conditional(request)
-        return response
+        return _send(request, answer)
     reply = answer if isinstance(answer, Reply) else Reply(answer)
     data = TypeAdapter(declaration.returns).dump_json(reply.body, by_alias=True)
     response = flask.Response(data, declaration.status, dict(reply.headers), mimetype="application/json")
     if reply.query is not None and reply.total is not None:
         response.headers["X-Total-Count"] = str(reply.total)
         response.headers["Link"] = _link(request, reply.query, reply.total, http)
+    return response
+
+
+def _send(request: flask.Request, content: Content) -> flask.Response:
+    at_hand = content.data if isinstance(content.data, bytes) else None
+    response = flask.Response(at_hand, content.status, dict(content.headers), mimetype=content.media_type)
+    if "ETag" in content.headers:
+        response.make_conditional(request)
+    if callable(content.data) and request.method != "HEAD" and response.status_code == content.status:
+        response.response = content.data()
     return response
 
 

@@ -76,20 +76,13 @@ _NAME_ORIGINAL = """
     WHERE uuid = :uuid AND fence = :fence AND lease_until IS NOT NULL AND deleted_at IS NULL RETURNING uuid
 """
 _LET_BE = """
-    UPDATE images SET lease_until = NULL
+    UPDATE images SET completed_at = now(), lease_until = NULL, announced = false
     WHERE uuid = :uuid AND fence = :fence AND lease_until IS NOT NULL AND deleted_at IS NULL RETURNING uuid
 """
 _FAIL = """
     UPDATE images SET status = 'failed', completed_at = now(), lease_until = NULL, announced = false,
                       failure_code = :code, failure_message = :message
     WHERE uuid = :uuid AND fence = :fence AND status = 'processing' AND deleted_at IS NULL RETURNING uuid
-"""
-_RENDITION = """
-    INSERT INTO renditions (image_id, name, recipe_hash, key, content_type, width, height, size_bytes)
-    VALUES (:uuid, :name, :recipe_hash, :key, :content_type, :width, :height, :size)
-    ON CONFLICT (image_id, name) DO UPDATE SET
-        recipe_hash = excluded.recipe_hash, key = excluded.key, content_type = excluded.content_type,
-        width = excluded.width, height = excluded.height, size_bytes = excluded.size_bytes
 """
 
 
@@ -151,20 +144,7 @@ class Claim:
         with self.database.transaction() as tx:
             self._end(tx, _SUCCEED, "succeeded", None, published)
             for each in rendered.renditions:
-                still_wanted = orders.fulfil(tx, self.uuid, each.name, each.recipe.hash)
-                if self.published and not still_wanted:
-                    continue  # something else has been asked for under that name meanwhile
-                tx.rows(
-                    _RENDITION,
-                    uuid=self.uuid,
-                    name=each.name,
-                    recipe_hash=each.recipe.hash,
-                    key=keys[each.name],
-                    content_type=each.content_type,
-                    width=each.width,
-                    height=each.height,
-                    size=len(each.data),
-                )
+                orders.fulfil(tx, self.uuid, each, keys[each.name], unasked=not self.published)
             orders.refuse(tx, self.uuid, rendered.refused, unasked=not self.published)
 
     def fail(self, reason: Rejected) -> None:

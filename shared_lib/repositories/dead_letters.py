@@ -1,15 +1,29 @@
-"""What the event sources gave up on, kept with its reason."""
+"""What was given up: events that a source could not deliver, kept with their reason, and images to be tried again."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
 from shared_lib.database import Database
+from shared_lib.errors import FailureCode
 
 _INSERT = """
     INSERT INTO dead_letters (event_source, event_id, event_type, image_id, code, reason, destination, data)
     VALUES (:source, :id, :type, :image, :code, :reason, :destination, :data)
     ON CONFLICT (event_source, event_id) DO UPDATE SET code = EXCLUDED.code, reason = EXCLUDED.reason,
         received_at = now()
+"""
+# A failed image's upload is kept for some days. Its attempts are counted anew.
+_RETRY = """
+    UPDATE images SET status = 'pending', attempts = 0, completed_at = NULL, announced = false,
+                      failure_code = NULL, failure_message = NULL, due_at = now()
+    WHERE status = 'failed' AND failure_code = ANY(CAST(:codes AS text[])) AND deleted_at IS NULL
+    AND created_at > now() - make_interval(days => :days) RETURNING uuid
+"""
+_RETRY_ORDERS = """
+    WITH ordered AS (UPDATE rendition_orders SET failure_code = NULL, failure_message = NULL
+                     WHERE failure_code = ANY(CAST(:codes AS text[])) RETURNING image_id)
+    UPDATE images SET attempts = 0, due_at = now() WHERE uuid IN (SELECT image_id FROM ordered) RETURNING uuid
 """
 
 
@@ -45,3 +59,13 @@ class DeadLetters:
                 destination=letter.destination,
                 data=letter.data,
             )
+
+    def redrive(self, codes: Iterable[FailureCode], days: int) -> int:
+        """
+        Have all tried again that was refused with these codes: images of the last `days`, and further renditions.
+
+        Answers of how many images something is to be made.
+        """
+        refused = [code.value for code in codes]
+        with self._database.transaction() as tx:
+            return len(tx.rows(_RETRY, codes=refused, days=days)) + len(tx.rows(_RETRY_ORDERS, codes=refused))

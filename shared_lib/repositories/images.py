@@ -69,7 +69,7 @@ _FAIL = """
 
 
 _LOCATE = f"""
-    SELECT r.key, r.content_type FROM renditions r JOIN images i ON i.uuid = r.image_id
+    SELECT r.key, r.content_type, r.size_bytes AS size FROM renditions r JOIN images i ON i.uuid = r.image_id
     WHERE i.uuid = :uuid AND r.name = :name AND {VISIBLE_IMAGE}
 """
 
@@ -80,6 +80,7 @@ class StoredRendition:
 
     key: str
     content_type: str
+    size: int
 
     @property
     def etag(self) -> str:
@@ -96,6 +97,8 @@ class Trace:
     original_key: str | None
     held: bool
     """A worker is making something of it."""
+    announced: bool
+    """How it ended last has been told."""
 
 
 class Images:
@@ -159,14 +162,12 @@ class Images:
         """The same of many at once; those that never were are left out."""
         with self._database.transaction() as tx:
             rows = tx.rows(
-                """SELECT uuid, status, deleted_at, original_key, coalesce(lease_until > now(), false) AS held
+                """SELECT uuid, status, deleted_at IS NOT NULL AS deleted, original_key, announced,
+                          coalesce(lease_until > now(), false) AS held
                    FROM images WHERE uuid = ANY(CAST(:uuids AS uuid[]))""",
                 uuids=list(uuids),
             )
-        return {
-            row["uuid"]: Trace(Status(row["status"]), row["deleted_at"] is not None, row["original_key"], row["held"])
-            for row in rows
-        }
+        return {row.pop("uuid"): Trace(**row | {"status": Status(row["status"])}) for row in rows}
 
     def locate(self, uuid: UUID, name: str) -> StoredRendition | None:
         """Where a rendition lies, if there is one."""

@@ -7,22 +7,26 @@ from shared_lib.database import Transaction
 from shared_lib.errors import Conflict
 from shared_lib.pipeline.notation import read_recipe, write_recipe
 from shared_lib.pipeline.recipe import Recipe
-from shared_lib.pipeline.rendition import Refused
+from shared_lib.pipeline.rendition import Refused, Rendition
 
 MAX_RENDITIONS = 100
 """Of one image, made or ordered."""
 
 _WITHDRAW = "DELETE FROM rendition_orders WHERE image_id = :uuid AND name = :name"
-# What the recipe makes may lie there already, under this name or another.
-_REUSE = """
+_WRITE = """
     INSERT INTO renditions (image_id, name, recipe_hash, key, content_type, width, height, size_bytes)
-    SELECT image_id, :name, recipe_hash, key, content_type, width, height, size_bytes
-    FROM renditions WHERE image_id = :uuid AND recipe_hash = :hash ORDER BY name = :name DESC LIMIT 1
+    {rendition}
     ON CONFLICT (image_id, name) DO UPDATE SET
         recipe_hash = excluded.recipe_hash, key = excluded.key, content_type = excluded.content_type,
         width = excluded.width, height = excluded.height, size_bytes = excluded.size_bytes
     RETURNING name
 """
+_KEEP = _WRITE.format(rendition="VALUES (:uuid, :name, :hash, :key, :content_type, :width, :height, :size)")
+# What the recipe makes may lie there already, under this name or another.
+_REUSE = _WRITE.format(
+    rendition="""SELECT image_id, :name, recipe_hash, key, content_type, width, height, size_bytes
+    FROM renditions WHERE image_id = :uuid AND recipe_hash = :hash ORDER BY name = :name DESC LIMIT 1"""
+)
 _PLACE = """
     INSERT INTO rendition_orders (image_id, name, recipe_hash, recipe)
     VALUES (:uuid, :name, :hash, CAST(:recipe AS jsonb))
@@ -61,10 +65,26 @@ def list_outstanding(tx: Transaction, uuid: UUID) -> tuple[Recipe, ...]:
     return tuple(read_recipe(row["recipe"]) for row in tx.rows(_OUTSTANDING, uuid=uuid))
 
 
-def fulfil(tx: Transaction, uuid: UUID, name: str, recipe_hash: str) -> bool:
-    """Strike out an order. False if there is none any more, or another recipe has been asked for under its name."""
+def fulfil(tx: Transaction, uuid: UUID, made: Rendition, key: str, *, unasked: bool) -> None:
+    """
+    Strike out an order, and write down what was made of it, unless another recipe has been asked for under its name.
+
+    With `unasked` also what nobody ordered, because every image gets it.
+    """
     sql = _WITHDRAW + " AND recipe_hash = :hash RETURNING name"
-    return tx.row(sql, uuid=uuid, name=name, hash=recipe_hash) is not None
+    if tx.row(sql, uuid=uuid, name=made.name, hash=made.recipe.hash) is None and not unasked:
+        return
+    tx.rows(
+        _KEEP,
+        uuid=uuid,
+        name=made.name,
+        hash=made.recipe.hash,
+        key=key,
+        content_type=made.content_type,
+        width=made.width,
+        height=made.height,
+        size=len(made.data),
+    )
 
 
 def refuse(tx: Transaction, uuid: UUID, refused: Iterable[Refused], *, unasked: bool) -> None:

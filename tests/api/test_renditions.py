@@ -2,12 +2,19 @@
 
 import io
 import json
-from typing import Any
+import tracemalloc
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
+import psutil
 import pytest
+from flask.testing import FlaskClient
 from PIL import Image
 from service import ROOT, Api, make_photo, wait_for
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 PHOTOGRAPHS = ROOT / "tests" / "golden" / "photographs"
 RESIZE = {"kind": "resize", "width": 60, "height": 40}
@@ -70,6 +77,61 @@ def test_a_renditions_bytes_are_where_its_url_says(api: Api, image: str) -> None
     assert Image.open(io.BytesIO(response.content)).size == (100, 100)
     unchanged = api.session.get(host + thumbnail["url"], headers={"If-None-Match": response.headers["ETag"]})
     assert (unchanged.status_code, unchanged.content) == (304, b"")
+
+
+def test_whoever_needs_no_bytes_is_answered_without_the_object(api: Api, s3: "S3Client") -> None:
+    shown = api.await_end(api.upload(make_photo()))
+    path = f"/images/{shown['uuid']}/renditions/thumbnail"
+    whole = api("GET", path)
+    [stored] = s3.list_objects_v2(Bucket="completed-images", Prefix=f"{shown['uuid']}/")["Contents"]
+    s3.delete_object(Bucket="completed-images", Key=stored["Key"])
+
+    head, unchanged = api("HEAD", path), api("GET", path, headers={"If-None-Match": whole.headers["ETag"]})
+
+    assert (head.status_code, head.content) == (200, b"")
+    for name in ("Content-Type", "Content-Length", "ETag", "Cache-Control"):
+        assert head.headers[name] == whole.headers[name]
+    assert (unchanged.status_code, unchanged.headers["ETag"]) == (304, whole.headers["ETag"])
+    assert (api("GET", path).status_code, api("GET", path).json()["code"]) == (404, "rendition_not_found")
+    api("DELETE", f"/images/{shown['uuid']}")  # or others would find its object missing
+
+
+@pytest.fixture(scope="module")
+def large(api: Api) -> dict[str, Any]:
+    """A rendition of 30 MiB, as its image shows it."""
+    uuid = api.upload(make_photo(3600, 3600), renditions=json.dumps([{"name": "large", "output": {"format": "png"}}]))
+    made: dict[str, dict[str, Any]] = {each["name"]: each for each in api.await_end(uuid)["renditions"]}
+    return made["large"]
+
+
+def test_a_large_rendition_is_passed_on_in_pieces(load: Callable[[str], FlaskClient], large: dict[str, Any]) -> None:
+    client = load("get_rendition")
+    client.get(large["url"], buffered=False).close()  # what is loaded once
+    tracemalloc.start()
+    try:
+        response = client.get(large["url"], buffered=False)
+        size = sum(map(len, response.iter_encoded()))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert size == response.content_length == large["sizeBytes"] > 20 * 2**20
+    assert peak < 2 * 2**20
+
+
+def test_a_caller_that_goes_away_takes_its_connection_to_the_store_along(
+    load: Callable[[str], FlaskClient], s3: "S3Client", large: dict[str, Any]
+) -> None:
+    client, store = load("get_rendition"), int(s3.meta.endpoint_url.rpartition(":")[2])
+
+    def connections() -> int:
+        return sum(each.raddr[1:] == (store,) for each in psutil.Process().net_connections() if each.raddr)
+
+    with client.get(large["url"], buffered=False) as response:
+        assert next(response.iter_encoded())
+        while_read = connections()
+
+    assert connections() == while_read - 1
 
 
 @pytest.mark.parametrize("path", [f"{UUID(int=0)}/renditions/thumbnail", "{image}/renditions/nothing"])

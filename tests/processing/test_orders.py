@@ -2,28 +2,44 @@
 
 import hashlib
 import io
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from typing import Any
 from uuid import UUID, uuid4
 
+import psutil
 import pytest
 from PIL import Image
 from service import Api, Deliver, make_photo, wait_for
 
-from shared_lib.errors import Conflict, FailureCode
+from shared_lib.errors import Conflict, FailureCode, Rejected
 from shared_lib.events import ProcessingRequested
 from shared_lib.images import Status
 from shared_lib.limits import Limits
 from shared_lib.pipeline.box import DecoderBox, DecoderCrashed
 from shared_lib.pipeline.notation import read_recipe
-from shared_lib.pipeline.operations import Watermark
 from shared_lib.pipeline.recipe import Recipe
 from shared_lib.runtime import Runtime
 
 WaitInInbox = Callable[..., UUID]
 REQUESTED = ProcessingRequested.type
 SMALL = read_recipe({"name": "small", "operations": [{"kind": "resize", "width": 50, "height": 50}]})
+SMALLER = read_recipe({"name": "small", "operations": [{"kind": "resize", "width": 20, "height": 20}]})
 HUGE = read_recipe({"name": "huge", "operations": [{"kind": "resize", "width": 8000, "height": 8000}]})
+
+GREEDY = read_recipe(
+    {
+        "name": "greedy",
+        "operations": [
+            {"kind": "resize", "width": 4400, "height": 4400},
+            {"kind": "blur", "sigma": 50},
+            {"kind": "circle"},
+        ],
+        "output": {"format": "png"},
+    }
+)
 
 
 @pytest.fixture
@@ -38,8 +54,34 @@ def succeeded(wait_in_inbox: WaitInInbox, process: Callable[[UUID], int]) -> UUI
     return uuid
 
 
+@pytest.fixture
+def with_small(rt: Runtime, succeeded: UUID, process: Callable[[UUID], int]) -> UUID:
+    """A succeeded image of which SMALL was made, too."""
+    order(rt, succeeded, SMALL)
+    process(succeeded)
+    return succeeded
+
+
+@pytest.fixture(scope="module")
+def small_box() -> Iterator[DecoderBox]:
+    """A box in which GREEDY dies, and with it whatever is made by the same task."""
+    box = DecoderBox(Limits(memory_bytes=200 << 20), children=1)
+    yield box
+    box.close()
+
+
 def order(rt: Runtime, uuid: UUID, *recipes: Recipe) -> bool:
     return rt.images.request(uuid, "by-hand.jpg", None, recipes, describe=False)
+
+
+def carry_out(rt: Runtime, uuid: UUID, *, meanwhile: Callable[[], object] = lambda: None, **changes: Any) -> None:
+    """What the processor does with an image, by a rendering that differs in something from its own."""
+    with rt.images.claim(uuid) as claim:
+        assert claim
+        original = rt.rendering.read_original(claim)
+        assert original
+        meanwhile()
+        rt.rendering.publish(claim, original, replace(rt.rendering, **changes).render(claim, original))
 
 
 def sign(name: str, mark: UUID) -> Recipe:
@@ -49,6 +91,35 @@ def sign(name: str, mark: UUID) -> Recipe:
 
 def names(rt: Runtime, uuid: UUID) -> list[str]:
     return [each.name for each in rt.images.get(uuid).renditions]
+
+
+def widths(rt: Runtime, uuid: UUID) -> list[int]:
+    return [each.width for each in rt.images.get(uuid).renditions]
+
+
+def codes(rt: Runtime, uuid: UUID) -> dict[str, str]:
+    return {each.name: each.error.code for each in rt.images.get(uuid).failed_renditions}
+
+
+@contextmanager
+def kill_decoders_beyond(size: int) -> Iterator[None]:
+    """End every decoder of this process that takes more bytes than that, as a fault of its own would."""
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(0.01):
+            for child in psutil.Process().children():
+                with suppress(psutil.NoSuchProcess):
+                    if child.memory_info().rss > size:
+                        child.kill()
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()
 
 
 def test_what_was_ordered_before_is_made_with_the_thumbnail(
@@ -84,44 +155,32 @@ def test_a_succeeded_image_stays_so_while_more_is_made_of_it(
     assert (after.image_data, after.details, after.sha256) == (before.image_data, before.details, before.sha256)
 
 
-def test_the_same_recipe_is_no_work(rt: Runtime, succeeded: UUID, process: Callable[[UUID], int]) -> None:
-    order(rt, succeeded, SMALL)
-    process(succeeded)
-
+def test_the_same_recipe_is_no_work(rt: Runtime, with_small: UUID) -> None:
     alias = replace(SMALL, name="alias")
-    assert not order(rt, succeeded, SMALL)
-    assert not order(rt, succeeded, alias)
+    assert not order(rt, with_small, SMALL)
+    assert not order(rt, with_small, alias)
 
-    with rt.images.claim(succeeded) as claim:
+    with rt.images.claim(with_small) as claim:
         assert claim is None
-    assert names(rt, succeeded) == ["alias", "small", "thumbnail"]
-    assert len(list(rt.gallery.walk(f"{succeeded}/"))) == 2
+    assert names(rt, with_small) == ["alias", "small", "thumbnail"]
+    assert len(list(rt.gallery.walk(f"{with_small}/"))) == 2
 
 
 def test_another_recipe_takes_over_a_name_once_it_is_made(
-    rt: Runtime, succeeded: UUID, process: Callable[[UUID], int]
+    rt: Runtime, with_small: UUID, process: Callable[[UUID], int]
 ) -> None:
-    order(rt, succeeded, SMALL)
-    process(succeeded)
-    smaller = read_recipe({"name": "small", "operations": [{"kind": "resize", "width": 20, "height": 20}]})
+    order(rt, with_small, SMALLER)
+    assert widths(rt, with_small) == [50, 100]
+    process(with_small)
 
-    order(rt, succeeded, smaller)
-    assert [each.width for each in rt.images.get(succeeded).renditions] == [50, 100]
-    process(succeeded)
-
-    assert [each.width for each in rt.images.get(succeeded).renditions] == [20, 100]
+    assert widths(rt, with_small) == [20, 100]
 
 
 def test_an_order_that_comes_while_the_image_is_worked_on_is_not_lost(
     rt: Runtime, wait_in_inbox: WaitInInbox, process: Callable[[UUID], int]
 ) -> None:
     uuid = wait_in_inbox(make_photo())
-    with rt.images.claim(uuid) as claim:
-        assert claim
-        original = rt.rendering.read_original(claim)
-        assert original
-        assert order(rt, uuid, SMALL)
-        rt.rendering.publish(claim, original, rt.rendering.render(claim, original))
+    carry_out(rt, uuid, meanwhile=lambda: order(rt, uuid, SMALL))
     assert names(rt, uuid) == ["thumbnail"]
 
     overdue = wait_for(lambda: rt.reconciliation.drift.find_overdue(30), lambda found: uuid in {e.uuid for e in found})
@@ -148,6 +207,18 @@ def test_what_cannot_be_made_is_said_and_costs_nothing_else(
         assert claim is None
 
 
+def test_that_further_renditions_were_refused_is_told_however_late(rt: Runtime, succeeded: UUID) -> None:
+    order(rt, succeeded, SMALL)
+    with rt.images.claim(succeeded) as claim:
+        assert claim
+        claim.fail(Rejected(FailureCode.DECODER_TIMEOUT, "for the test"))  # its worker dies before it can tell
+
+    assert succeeded in rt.reconciliation.drift.find_unannounced(0)
+
+    assert rt.workflow.announce(succeeded, function="test")
+    assert succeeded not in rt.reconciliation.drift.find_unannounced(0)
+
+
 def test_a_further_rendition_that_keeps_killing_its_decoder_is_given_up_alone(rt: Runtime, succeeded: UUID) -> None:
     order(rt, succeeded, SMALL)
     for _ in range(rt.settings.processing.max_abnormal_attempts):
@@ -159,7 +230,7 @@ def test_a_further_rendition_that_keeps_killing_its_decoder_is_given_up_alone(rt
 
     image = rt.images.get(succeeded)
     assert (image.status, image.pending_renditions) == (Status.SUCCEEDED, ())
-    assert [(each.name, each.error.code) for each in image.failed_renditions] == [("small", "decoder_crashed")]
+    assert codes(rt, succeeded) == {"small": "decoder_crashed"}
 
 
 def test_a_dead_workers_further_renditions_come_free(
@@ -237,11 +308,8 @@ def test_an_image_is_laid_on_another(rt: Runtime, wait_in_inbox: WaitInInbox, pr
         mark = wait_in_inbox(file.getvalue())
     process(mark)
     uuid = wait_in_inbox(make_photo())
-    operations = [{"kind": "watermark", "image": str(mark), "gravity": "north-west"}]
-    signed = read_recipe({"name": "signed", "operations": operations, "output": {"format": "png"}})
-    lost = replace(signed, name="lost", operations=(Watermark(image=uuid4()),))
 
-    order(rt, uuid, signed, lost)
+    order(rt, uuid, sign("signed", mark), sign("lost", uuid4()))
     process(uuid)
 
     found = rt.images.locate(uuid, "signed")
@@ -249,9 +317,7 @@ def test_an_image_is_laid_on_another(rt: Runtime, wait_in_inbox: WaitInInbox, pr
     data = rt.gallery.read(found.key)
     assert data
     assert Image.open(io.BytesIO(data)).convert("RGB").getpixel((10, 10)) == (255, 0, 0)
-    assert [(each.name, each.error.code) for each in rt.images.get(uuid).failed_renditions] == [
-        ("lost", "watermark_missing")
-    ]
+    assert codes(rt, uuid) == {"lost": "watermark_missing"}
 
 
 def test_a_watermark_that_leaves_no_room_is_refused_alone(
@@ -297,31 +363,19 @@ def test_an_order_that_was_fulfilled_meanwhile_is_not_overdue(
     rt: Runtime, succeeded: UUID, process: Callable[[UUID], int]
 ) -> None:
     order(rt, succeeded, SMALL)
-    with rt.images.claim(succeeded) as claim:
-        assert claim
-        original = rt.rendering.read_original(claim)
-        assert original
-        assert order(rt, succeeded, SMALL)
-        rt.rendering.publish(claim, original, rt.rendering.render(claim, original))
+    carry_out(rt, succeeded, meanwhile=lambda: order(rt, succeeded, SMALL))
 
     process(succeeded)
 
     assert succeeded not in {each.uuid for each in rt.reconciliation.drift.find_overdue(0.01)}
 
 
-def test_what_was_asked_for_last_wins(rt: Runtime, succeeded: UUID, process: Callable[[UUID], int]) -> None:
-    smaller = read_recipe({"name": "small", "operations": [{"kind": "resize", "width": 20, "height": 20}]})
-    order(rt, succeeded, SMALL)
-    process(succeeded)
-    order(rt, succeeded, smaller)
-    with rt.images.claim(succeeded) as claim:
-        assert claim
-        original = rt.rendering.read_original(claim)
-        assert original
-        assert not order(rt, succeeded, SMALL), "it is there"
-        rt.rendering.publish(claim, original, rt.rendering.render(claim, original))
+def test_what_was_asked_for_last_wins(rt: Runtime, with_small: UUID) -> None:
+    order(rt, with_small, SMALLER)
 
-    assert [each.width for each in rt.images.get(succeeded).renditions] == [50, 100]
+    carry_out(rt, with_small, meanwhile=lambda: order(rt, with_small, SMALL))
+
+    assert widths(rt, with_small) == [50, 100]
 
 
 def test_names_for_what_is_there_are_counted_too(rt: Runtime, succeeded: UUID) -> None:
@@ -343,20 +397,63 @@ def test_an_original_that_was_lost_is_stored_again_with_its_like(
     assert rt.gallery.look(key)
 
 
-def test_an_order_that_takes_all_memory_does_not_take_the_image(rt: Runtime, wait_in_inbox: WaitInInbox) -> None:
-    operations = [{"kind": "resize", "width": 4400, "height": 4400}, {"kind": "blur", "sigma": 50}, {"kind": "circle"}]
-    greedy = read_recipe({"name": "greedy", "operations": operations, "output": {"format": "png"}})
-    small_box = DecoderBox(Limits(memory_bytes=200 << 20), children=1)
+@pytest.mark.parametrize("published", [False, True])
+def test_an_order_that_takes_all_memory_takes_it_from_no_other(
+    rt: Runtime, wait_in_inbox: WaitInInbox, small_box: DecoderBox, *, published: bool
+) -> None:
     uuid = wait_in_inbox(make_photo())
-    order(rt, uuid, greedy)
+    if published:
+        carry_out(rt, uuid)
+    order(rt, uuid, GREEDY, SMALL)
 
-    with rt.images.claim(uuid) as claim:
-        assert claim
-        original = rt.rendering.read_original(claim)
-        assert original
-        rt.rendering.publish(claim, original, replace(rt.rendering, box=small_box).render(claim, original))
-    small_box.close()
+    carry_out(rt, uuid, box=small_box)
 
-    image = rt.images.get(uuid)
-    assert (image.status, names(rt, uuid)) == (Status.SUCCEEDED, ["thumbnail"])
-    assert [(each.name, each.error.code) for each in image.failed_renditions] == [("greedy", "decoder_out_of_memory")]
+    assert (rt.images.get(uuid).status, names(rt, uuid)) == (Status.SUCCEEDED, ["small", "thumbnail"])
+    assert codes(rt, uuid) == {"greedy": "decoder_out_of_memory"}
+
+
+def test_orders_that_would_take_too_long_one_by_one_are_refused_together(
+    rt: Runtime, wait_in_inbox: WaitInInbox, small_box: DecoderBox
+) -> None:
+    uuid = wait_in_inbox(make_photo())
+    order(rt, uuid, GREEDY, SMALL)
+
+    carry_out(rt, uuid, box=small_box, limits=replace(rt.rendering.limits, wall_seconds=0.01))
+
+    assert names(rt, uuid) == ["thumbnail"]
+    assert codes(rt, uuid) == dict.fromkeys(("greedy", "small"), "decoder_out_of_memory")
+
+
+def test_orders_that_are_made_one_by_one_have_no_more_room_than_together(
+    rt: Runtime, wait_in_inbox: WaitInInbox, small_box: DecoderBox
+) -> None:
+    uuid = wait_in_inbox(make_photo())
+    order(rt, uuid, GREEDY, SMALL, replace(SMALL, name="tiny", operations=()))
+
+    carry_out(rt, uuid, box=small_box, limits=replace(rt.rendering.limits, max_output_bytes=6000))
+
+    assert names(rt, uuid) == ["small", "thumbnail"]
+    assert codes(rt, uuid) == {"greedy": "decoder_out_of_memory", "tiny": "output_too_many_bytes"}
+
+
+def test_an_image_without_as_much_as_a_thumbnail_is_refused_for_it(
+    rt: Runtime, wait_in_inbox: WaitInInbox, small_box: DecoderBox
+) -> None:
+    uuid = wait_in_inbox(make_photo(6000, 6000, progressive=True, subsampling=0))
+    order(rt, uuid, SMALL)
+
+    with pytest.raises(Rejected, match="MiB of memory"):
+        carry_out(rt, uuid, box=small_box)
+
+
+def test_at_the_last_attempt_only_what_kills_the_decoder_is_given_up(rt: Runtime, succeeded: UUID) -> None:
+    order(rt, succeeded, GREEDY, SMALL)
+    for _ in range(rt.settings.processing.max_abnormal_attempts - 1):
+        with pytest.raises(DecoderCrashed), kill_decoders_beyond(250 << 20):
+            carry_out(rt, succeeded)
+
+    with kill_decoders_beyond(250 << 20):
+        carry_out(rt, succeeded)
+
+    assert names(rt, succeeded) == ["small", "thumbnail"]
+    assert codes(rt, succeeded) == {"greedy": "decoder_crashed"}

@@ -151,6 +151,7 @@ def test_an_image_that_keeps_killing_its_worker_is_failed(
     image = rt.images.get(uuid)
     assert image.error
     assert (image.status, image.error.code) == (Status.FAILED, FailureCode.WORKER_LOST)
+    assert uuid not in rt.reconciliation.drift.find_unannounced(0), "it is told at once"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """`reconcile_images` makes what should be true, true, whatever events did not come."""
 
 import gc
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -13,7 +15,7 @@ from botocore.exceptions import ClientError
 from service import Deliver, make_photo, wait_for
 
 from shared_lib.broker import Broker
-from shared_lib.errors import FailureCode, NotFound, Unavailable
+from shared_lib.errors import FailureCode, NotFound, Rejected, Unavailable
 from shared_lib.events import ProcessingRequested
 from shared_lib.images import Status
 from shared_lib.pipeline.recipe import THUMBNAIL
@@ -213,7 +215,7 @@ def test_an_image_that_was_asked_for_again_meanwhile_has_not_ended(rt: Runtime, 
     failed = rt.images.get(uuid)
     rt.images.request(uuid, "again.jpg", None, describe=False)
 
-    assert not rt.workflow.announce(rt.images.get(uuid), function="test")
+    assert not rt.workflow.announce(uuid, function="test")
 
     rt.images.fail(uuid, FailureCode.CORRUPT_IMAGE, "once more")
     rt.images.mark_announced(failed)
@@ -276,6 +278,42 @@ def test_comparing_everything_removes_what_no_row_names_nor_will(rt: Runtime, wa
     assert {each.key for each in rt.gallery.walk(f"{ended}/")} == named
     assert rt.gallery.look(stray) is None
     assert [each.key for each in rt.gallery.walk(f"{under_way}/")] == [f"{under_way}/0/0.jpg"]
+
+
+def redrive(*codes: str) -> str:
+    """What an operator's command answers."""
+    command = [sys.executable, "-m", "shared_lib.redrive", *codes]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return (done.stdout + done.stderr).strip()
+
+
+def test_what_was_given_up_in_an_outage_is_tried_again_by_one_command(
+    rt: Runtime, deliver: Deliver, wait_in_inbox: WaitInInbox
+) -> None:
+    given_up, refused, forgotten = wait_in_inbox(make_photo()), wait_in_inbox(make_photo()), wait_in_inbox()
+    for uuid in (given_up, forgotten):
+        rt.images.fail(uuid, FailureCode.DELIVERY_GIVEN_UP, "for the test")
+    rt.images.fail(refused, FailureCode.CORRUPT_IMAGE, "for the test")
+    age(rt, forgotten, "created_at", 8 * 24 * 3600)
+    waiting = publish(rt, wait_in_inbox)
+    rt.images.request(waiting, "more.jpg", None, [rt.presets["small"]], describe=False)
+    with rt.images.claim(waiting) as claim:
+        assert claim
+        claim.fail(Rejected(FailureCode.WORKER_LOST, "for the test"))
+
+    assert redrive().endswith(" images will be tried again")
+
+    assert rt.reconciliation.run(everything=False)["requested"] >= 2
+    for uuid in (given_up, waiting):
+        process(deliver, uuid)
+    assert (rt.images.get(given_up).status, rt.images.get(given_up).attempts) == (Status.SUCCEEDED, 1)
+    assert "small" in [each.name for each in rt.images.get(waiting).renditions]
+    assert [rt.images.get(uuid).status for uuid in (refused, forgotten)] == [Status.FAILED] * 2
+    assert redrive() == "0 images will be tried again"
+
+    assert redrive("corrupt_image") != "0 images will be tried again"
+    assert rt.images.get(refused).status is Status.PENDING
+    assert redrive("bad_luck") == "redrive: 'bad_luck' is not a valid FailureCode"
 
 
 def is_announced(rt: Runtime, uuid: UUID) -> bool:

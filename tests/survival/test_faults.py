@@ -123,6 +123,23 @@ def test_health_names_the_part_that_is_out_of_reach(machine: Platform, client: A
         store.send_signal(signal.SIGCONT)
 
 
+def test_a_rendition_that_the_store_breaks_off_does_not_look_whole(machine: Platform, client: Api) -> None:
+    uuid = client.upload(make_photo(3600, 3600), renditions='[{"name": "large", "output": {"format": "png"}}]')
+    assert client.await_end(uuid)["status"] == "succeeded"
+    stores = find_processes(machine, name="weed")
+    with client.session.get(f"{client.base}/images/{uuid}/renditions/large", stream=True, timeout=30) as response:
+        pieces = response.iter_content(64 * 1024)
+        next(pieces)
+        for store in stores:
+            store.send_signal(signal.SIGSTOP)
+        try:
+            with pytest.raises(requests.exceptions.ChunkedEncodingError, match="IncompleteRead"):
+                list(pieces)
+        finally:
+            for store in stores:
+                store.send_signal(signal.SIGCONT)
+
+
 def test_a_second_start_finds_everything(tmp_path: Path) -> None:
     first = start_platform(tmp_path)
     client = Api(f"{first.url}/api/v1", requests.Session())
