@@ -11,11 +11,11 @@ from shared_lib.images import (
     FailedRendition,
     Failure,
     Image,
+    Knowledge,
     PageQuery,
     RenditionView,
     make_data_url,
 )
-from shared_lib.pipeline.knowledge import Knowledge
 
 # A deleted image, or one that awaits its upload, does not exist for callers.
 VISIBLE_IMAGE = "i.deleted_at IS NULL AND i.status <> 'awaiting_upload'"
