@@ -260,7 +260,7 @@ def test_a_watermark_that_leaves_no_room_is_refused_alone(
     photo = make_photo()
     uuid = wait_in_inbox(photo)
     order(rt, uuid, sign("signed", succeeded))
-    narrow = replace(rt.rendering, limits=Limits(max_bytes=2 * len(photo) - 1))
+    narrow = replace(rt.rendering, limits=Limits(max_bytes=len(photo)))
 
     with rt.images.claim(uuid) as claim:
         assert claim
