@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 from uuid import UUID
 
 from pydantic import (
@@ -17,10 +17,8 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainSerializer,
-    SerializerFunctionWrapHandler,
     WithJsonSchema,
     computed_field,
-    model_serializer,
     model_validator,
 )
 from pydantic.alias_generators import to_camel
@@ -211,17 +209,10 @@ class Image(View):
     attempts: int = Field(description="How often processing was begun.", examples=[1])
     image_data: str | None = Field(
         default=None,
+        exclude_if=lambda data: data is None,
         description="The thumbnail as a data URL; only when succeeded and asked for.",
         examples=["data:image/jpeg;base64,/9j/4AAQSkZJRgABAQ=="],
     )
-
-    @model_serializer(mode="wrap")
-    def _leave_out_absent_image_data(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        fields: dict[str, Any] = serialize(self)
-        if self.image_data is None:
-            fields.pop("imageData", None)
-            fields.pop("image_data", None)
-        return fields
 
 
 class SimilarImage(Image):

@@ -24,6 +24,21 @@ class Holds:
         return handler(source) | self._bounds
 
 
+class Whole(Holds):
+    """Bounds of a whole number, which JSON may write as 3.0 as well as 3 (JSON Schema: `integer`)."""
+
+    def __get_pydantic_core_schema__(self, source: object, handler: Handler) -> Schema:
+        return {
+            "type": "function-before",
+            "function": {"type": "no-info", "function": _without_point},
+            "schema": super().__get_pydantic_core_schema__(source, handler),
+        }
+
+
+def _without_point(value: object) -> object:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 @dataclass(frozen=True)
 class Check:
     """What returns a value that was read, or raises ValueError with what is wrong with it."""

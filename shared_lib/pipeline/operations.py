@@ -21,7 +21,7 @@ from shared_lib.pipeline.parameters import (
     Share,
     Side,
 )
-from shared_lib.plain import Check, Holds, ToldApart
+from shared_lib.plain import Check, Holds, ToldApart, Whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +148,7 @@ class Median(Described):
     """Take out specks smaller than half a square of `size` px."""
 
     kind: Literal["median"] = "median"
-    size: Annotated[int, Holds(ge=3, le=15)] = 3
+    size: Annotated[int, Whole(ge=3, le=15)] = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +156,7 @@ class Pixelate(Described):
     """Draw in squares of `size` px."""
 
     kind: Literal["pixelate"] = "pixelate"
-    size: Annotated[int, Holds(ge=2, le=MAX_SIDE)]
+    size: Annotated[int, Whole(ge=2, le=MAX_SIDE)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -265,7 +265,7 @@ class Border(Described):
     """Draw a frame around the image, px."""
 
     kind: Literal["border"] = "border"
-    width: Annotated[int, Holds(ge=1, le=1_000)]
+    width: Annotated[int, Whole(ge=1, le=1_000)]
     colour: Colour = "#000000"
 
 
@@ -304,7 +304,7 @@ class TextWatermark(_LaidOn):
 
     kind: Literal["text"] = "text"
     text: Annotated[str, Holds(min_length=1, max_length=500), Check(font.require)]
-    size: Annotated[int, Holds(ge=4, le=1_000)] = 24
+    size: Annotated[int, Whole(ge=4, le=1_000)] = 24
     """Of the font, px."""
     colour: Colour = "#ffffff"
 

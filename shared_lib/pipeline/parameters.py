@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 from shared_lib.limits import MAX_SIDE
-from shared_lib.plain import Holds, Schema
+from shared_lib.plain import Holds, Schema, Whole
 
-Side = Annotated[int, Holds(ge=1, le=MAX_SIDE)]
-Margin = Annotated[int, Holds(ge=0, le=MAX_SIDE)]
+Side = Annotated[int, Whole(ge=1, le=MAX_SIDE)]
+Margin = Annotated[int, Whole(ge=0, le=MAX_SIDE)]
 Factor = Annotated[float, Holds(ge=0, le=10, allow_inf_nan=False)]
 Angle = Annotated[float, Holds(ge=-360, le=360, allow_inf_nan=False)]
 Share = Annotated[float, Holds(ge=0, le=1, allow_inf_nan=False)]

@@ -8,7 +8,7 @@ from uuid import UUID
 from shared_lib.pipeline.formats import Format
 from shared_lib.pipeline.operations import Operation, Resize, Trim, Watermark
 from shared_lib.pipeline.parameters import Described, Focus
-from shared_lib.plain import Check, Holds, Schema, Shown, to_camel
+from shared_lib.plain import Check, Holds, Schema, Shown, Whole, to_camel
 
 _REVISION = 1
 """Raised when the same recipe gives other pixels than before, so that old renditions are not mistaken for new ones."""
@@ -47,17 +47,17 @@ class Output(Described):
         "source", "auto",
         Format.JPEG, Format.PNG, Format.WEBP, Format.AVIF, Format.GIF, Format.TIFF, Format.JXL,
     ] = "source"  # fmt: skip
-    quality: Annotated[int, Holds(ge=1, le=100)] | None = None
+    quality: Annotated[int, Whole(ge=1, le=100)] | None = None
     """Left out: what looks alike to most people, which is another number in each format."""
     lossless: bool = False
     progressive: bool = False
     chroma: Literal["4:2:0", "4:4:4"] = "4:2:0"
     """4:4:4 keeps thin coloured lines sharp, and takes more bytes."""
-    effort: Annotated[int, Holds(ge=1, le=10)] | None = None
+    effort: Annotated[int, Whole(ge=1, le=10)] | None = None
     """Processor time to spend on fewer bytes: 1 least, 10 most."""
-    colours: Literal[2, 4, 16, 256] | None = None
+    colours: Annotated[Literal[2, 4, 16, 256], Whole()] | None = None
     """At most so many, in a palette of 1, 2, 4 or 8 bits, which are the ones that PNG has."""
-    max_bytes: Annotated[int, Holds(ge=1_000, le=10_000_000)] | None = None
+    max_bytes: Annotated[int, Whole(ge=1_000, le=10_000_000)] | None = None
     """The highest quality up to `quality` is found that stays below; 1 if none does."""
     metadata: Literal["strip", "keep", "copyright"] = "strip"
     profile: Literal["srgb", "keep"] = "srgb"
@@ -80,9 +80,16 @@ def _fit_together(output: Output) -> Output:
 RenditionName = Annotated[str, Holds(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 
 
+def _shorten_default(schema: Schema) -> None:
+    """Pydantic would spell it out, under names that are not the callers'."""
+    schema["properties"]["output"]["default"] = {}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Recipe(Described):
     """A rendition's name, the operations that make it, in order, and how it is encoded."""
+
+    __pydantic_config__: ClassVar[Schema] = Described.__pydantic_config__ | {"json_schema_extra": _shorten_default}
 
     name: Annotated[RenditionName, Shown(examples=["hero"])]
     operations: Annotated[tuple[Operation, ...], Holds(max_length=20, strict=False)] = ()

@@ -57,12 +57,19 @@ def test_a_recipe_survives_json() -> None:
     assert read_recipe(json.loads(write_recipe(THUMBNAIL))) == THUMBNAIL
 
 
+def test_a_whole_number_may_be_written_with_a_point() -> None:
+    described = [{"kind": "resize", "width": 100.0, "height": 100.0}]
+
+    assert read_recipe({"name": "thumbnail", "operations": described}) == THUMBNAIL
+
+
 @pytest.mark.parametrize(
     "mistake",
     [
         {"name": "../x"},
         {"operations": [{"kind": "teleport"}]},
         {"operations": [{"kind": "resize", "width": 0, "height": 1}]},
+        {"operations": [{"kind": "resize", "width": 1.5, "height": 1}]},
         {"operations": [{"kind": "resize", "width": 100, "height": 100, "wdith": 1}]},
         {"output": {"format": "bmp"}},
         {"output": {"quality": 101}},
