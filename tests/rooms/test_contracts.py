@@ -18,6 +18,13 @@ def test_every_contract_is_as_the_code_would_write_it() -> None:
         assert json.loads(path.read_text()) == json.loads(json.dumps(contract)), f"run `make contracts`: {path.name}"
 
 
+def test_the_api_describes_every_object_by_its_fields() -> None:
+    schemas = json.loads((ROOT / "shared_lib" / "openapi.json").read_text())["components"]["schemas"]
+
+    objects = {name: schema for name, schema in schemas.items() if schema["type"] == "object"}
+    assert [name for name, schema in objects.items() if not schema.get("properties")] == []
+
+
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_every_example_keeps_its_schema(path: Path) -> None:
     example = json.loads(path.read_text())
