@@ -1,10 +1,10 @@
 """What operations' parameters are made of: sizes, colours and places, each with its limits."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from shared_lib.limits import MAX_SIDE
-from shared_lib.plain import Holds, Schema
+from shared_lib.plain import Handler, Holds, Schema
 
 Side = Annotated[int, Holds(ge=1, le=MAX_SIDE)]
 Margin = Annotated[int, Holds(ge=0, le=MAX_SIDE)]
@@ -28,9 +28,9 @@ class Described:
     __pydantic_config__: ClassVar[Schema] = {"extra": "forbid", "strict": True, "json_schema_extra": _require_kind}
 
     @classmethod
-    def __get_pydantic_core_schema__(cls, source: object, handler: Any) -> Schema:  # noqa: ANN401  pydantic's
-        schema: Schema = handler(source)
-        handler.resolve_ref_schema(schema)["strict"] = False  # by itself it is read from a mapping, not an instance
+    def __get_pydantic_core_schema__(cls, source: object, handler: Handler) -> Schema:
+        schema = handler(source)
+        handler.resolve_ref_schema(schema)["strict"] = False  # a mapping will do in the place of an instance
         return schema
 
 
