@@ -151,6 +151,7 @@ class RenditionOrder(BaseModel):
 class Knowledge(knowledge.Knowledge):
     """All that is learnt of an image but its format and size. None where the image does not say, or says nonsense."""
 
+    # What callers could find out themselves, so that nobody keeps it.
     @computed_field(examples=["#b5651d"])  # type: ignore[prop-decorator]  # mypy knows no decorated properties
     @property
     def dominant_colour(self) -> str | None:

@@ -1,7 +1,7 @@
 """How much one image may cost: checked from its header before a pixel is decoded, and enforced by the kernel after.
 
-`docs/limits.md` is written from this model by `make contracts`. The model is plain, and knows no environment, because
-the decoder's child is handed it and has none; `settings` reads it.
+`docs/limits.md` is written from this model by `make contracts`. It is plain, and knows no environment, because the
+decoder's child is handed it and has none; `settings` reads it.
 """
 
 from dataclasses import dataclass, fields
@@ -16,7 +16,7 @@ MAX_SIDE = 8_192
 """The most that `max_output_side` may be, px: the API's description says it of every side that a recipe names."""
 
 _POSITIVE = Holds(gt=0)
-_LEAST_MEMORY = 128 * MIB  # measured: below it a child dies before it has read any kind of image
+_LEAST_MEMORY = 128 * MIB  # measured: below 112 a child reads no image of some kinds, however small
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +71,8 @@ class Limits:
     """All renditions of one image together. A child that would send more is not believed."""
 
     memory_bytes: Annotated[int, Holds(ge=_LEAST_MEMORY), FailureCode.DECODER_OUT_OF_MEMORY] = 1024 * MIB
-    """Address space of one child (RLIMIT_AS); it takes 128 MiB to start at all. ImageMagick's web-safe policy maps at
-    most 1 GiB."""
+    """Address space of one child (RLIMIT_AS); in less than 128 MiB not every kind of image could be read. ImageMagick's
+    web-safe policy maps at most 1 GiB."""
 
     wall_seconds: Annotated[float, _POSITIVE, FailureCode.DECODER_TIMEOUT] = 30.0
     """From sending an image to its last rendition, s; the child is then killed. ImageMagick's web-safe policy: 30 s."""

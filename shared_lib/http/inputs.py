@@ -23,7 +23,8 @@ MULTIPART_OVERHEAD = 64 * 1024  # bytes around the file: boundaries, headers and
 FORM_MEMORY = 256 * 1024
 MAX_DRAINED = 64 * 1024 * 1024  # bytes read and thrown away so that a refused client gets to read why
 
-_WORDS = {"unexpected_keyword_argument": "Extra inputs are not permitted"}  # of a dataclass as of a model
+# Pydantic speaks of a dataclass' fields as of a call's arguments, which to callers they are not.
+_WORDS = {"unexpected_keyword_argument": "Extra inputs are not permitted"}
 
 
 @dataclass(frozen=True)

@@ -198,12 +198,12 @@ class _Child:
         return self._process.wait()
 
 
-_reply: TypeAdapter[wire.Answer | wire.Refusal] = TypeAdapter(wire.Answer | wire.Refusal)
+_REPLY: TypeAdapter[wire.Answer | wire.Refusal] = TypeAdapter(wire.Answer | wire.Refusal)
 
 
 def read_reply(header: bytes) -> wire.Answer | wire.Refusal:
     """Raises ValidationError, a ValueError, for what no child of ours would say."""
-    return _reply.validate_json(header)
+    return _REPLY.validate_json(header)
 
 
 def _describe(status: int) -> str:

@@ -1,10 +1,10 @@
 """What operations' parameters are made of: sizes, colours and places, each with its limits."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from shared_lib.limits import MAX_SIDE
-from shared_lib.plain import Holds, Schema, Whole
+from shared_lib.plain import Handler, Holds, Schema, Whole
 
 Side = Annotated[int, Whole(ge=1, le=MAX_SIDE)]
 Margin = Annotated[int, Whole(ge=0, le=MAX_SIDE)]
@@ -12,7 +12,9 @@ Factor = Annotated[float, Holds(ge=0, le=10, allow_inf_nan=False)]
 Angle = Annotated[float, Holds(ge=-360, le=360, allow_inf_nan=False)]
 Share = Annotated[float, Holds(ge=0, le=1, allow_inf_nan=False)]
 
-Colour = Annotated[str, Holds(pattern=r"^(#([0-9a-f]{3,4}|[0-9a-f]{6}|[0-9a-f]{8})|transparent)$", to_lower=True)]
+Colour = Annotated[
+    str, Holds(pattern=r"^(#([0-9a-fA-F]{3,4}|[0-9a-fA-F]{6}|[0-9a-fA-F]{8})|transparent)$", to_lower=True)
+]
 """As in CSS: #rgb, #rgba, #rrggbb, #rrggbbaa or transparent."""
 
 
@@ -28,9 +30,9 @@ class Described:
     __pydantic_config__: ClassVar[Schema] = {"extra": "forbid", "strict": True, "json_schema_extra": _require_kind}
 
     @classmethod
-    def __get_pydantic_core_schema__(cls, source: object, handler: Any) -> Schema:  # noqa: ANN401  pydantic's
-        schema: Schema = handler(source)
-        handler.resolve_ref_schema(schema)["strict"] = False  # by itself it is read from a mapping, not an instance
+    def __get_pydantic_core_schema__(cls, source: object, handler: Handler) -> Schema:
+        schema = handler(source)
+        handler.resolve_ref_schema(schema)["strict"] = False  # a mapping will do in the place of an instance
         return schema
 
 

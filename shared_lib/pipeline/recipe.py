@@ -1,7 +1,7 @@
 """Recipes: what a rendition is made by. Pure description, read by `notation`, carried out by `render`."""
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
@@ -77,23 +77,19 @@ def _fit_together(output: Output) -> Output:
     return output
 
 
+# By itself pydantic would show the names that Python knows.
+_SHOWN_DEFAULT = {"json_schema_extra": {"default": {to_camel(each.name): each.default for each in fields(Output)}}}
+
 RenditionName = Annotated[str, Holds(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
-
-
-def _shorten_default(schema: Schema) -> None:
-    """Pydantic would spell it out, under names that are not the callers'."""
-    schema["properties"]["output"]["default"] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe(Described):
     """A rendition's name, the operations that make it, in order, and how it is encoded."""
 
-    __pydantic_config__: ClassVar[Schema] = Described.__pydantic_config__ | {"json_schema_extra": _shorten_default}
-
     name: Annotated[RenditionName, Shown(examples=["hero"])]
     operations: Annotated[tuple[Operation, ...], Holds(max_length=20, strict=False)] = ()
-    output: Annotated[Output, Check(_fit_together)] = Output()
+    output: Annotated[Output, Check(_fit_together)] = field(default=Output(), metadata=_SHOWN_DEFAULT)
 
     def __post_init__(self) -> None:
         if self.output.animation == "keep":
@@ -113,7 +109,8 @@ class Recipe(Described):
     def hash(self) -> str:
         """What the rendition's pixels depend on, as 16 hex digits: equal recipes are equal whatever they are called.
 
-        What has its default value is left out, so that a parameter added later does not orphan what was made before.
+        What has its default value is left out, so that a parameter added later does not orphan what was made before. In
+        code a float must be written as one, as pydantic reads it.
         """
         import hashlib  # noqa: PLC0415  it brings OpenSSL, and a decoder names nothing
 
@@ -128,8 +125,8 @@ class Recipe(Described):
 
 def _chosen(described: Operation | Output) -> dict[str, Any]:
     """What is not left at its default."""
-    values = ((field, getattr(described, field.name)) for field in fields(described))
-    return {field.name: value for field, value in values if value != field.default}
+    values = ((each, getattr(described, each.name)) for each in fields(described))
+    return {each.name: value for each, value in values if value != each.default}
 
 
 def _in_json(value: Focus | UUID) -> object:

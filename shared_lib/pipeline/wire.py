@@ -1,13 +1,13 @@
 """What the box and its children say to each other over their pipes: messages of a header and raw bytes.
 
 Each message is the header's length (4 bytes, big-endian), the body's length (8 bytes), the header, the body. A child
-that a hostile image has taken over can send nothing that the parent would run, nor more than the parent allows: what it
-says is JSON, which the box checks. The other way a task is a pickle: a child does what its parent wants in any case, no
-one else can write to it, and reading it takes neither pydantic nor a reader of our own.
+that a hostile image has taken over can send nothing that the parent would run, nor more than the parent allows: its
+replies are JSON, which the box checks. A task is a pickle, because only the parent can write to a child, which does as
+it is told in any case; to read it takes neither pydantic nor a reader of our own.
 """
 
 import json
-import pickle  # from parent to child alone
+import pickle
 import struct
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
@@ -75,6 +75,7 @@ class Answer:
 
 
 def write_reply(reply: Answer | Refusal) -> bytes:
+    """As JSON, which `box.read_reply` checks."""
     return json.dumps(asdict(reply), default=datetime.isoformat).encode()
 
 

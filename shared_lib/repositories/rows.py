@@ -40,7 +40,7 @@ COLLECTION_COLUMNS = f"""
 """
 
 
-_knowledge = TypeAdapter(Knowledge)
+_KNOWLEDGE = TypeAdapter(Knowledge)
 
 
 def to_image(row: dict[str, Any], *, location: bool = False) -> Image:
@@ -75,7 +75,7 @@ def to_image(row: dict[str, Any], *, location: bool = False) -> Image:
 def _to_details(knowledge: dict[str, Any] | None, *, location: bool) -> Knowledge | None:
     if knowledge is None:
         return None
-    details = _knowledge.validate_python(knowledge)
+    details = _KNOWLEDGE.validate_python(knowledge)
     return details if location else replace(details, location=None)
 
 

@@ -9,8 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from shared_lib.pipeline.notation import read_recipe, write_recipe
-from shared_lib.pipeline.operations import Resize
-from shared_lib.pipeline.recipe import THUMBNAIL, Output, Recipe
+from shared_lib.pipeline.operations import Flatten, Resize
+from shared_lib.pipeline.recipe import PRESETS, THUMBNAIL, Output, Recipe
 
 LOGO = "0b54d0c4-6bb1-4a0f-8e46-1d4ac5a3d0c8"
 
@@ -53,8 +53,19 @@ def test_the_hash_depends_on_what_is_made_and_not_on_its_name() -> None:
     assert len({THUMBNAIL.hash, smaller.hash, poorer.hash}) == 3
 
 
-def test_a_recipe_survives_json() -> None:
-    assert read_recipe(json.loads(write_recipe(THUMBNAIL))) == THUMBNAIL
+@pytest.mark.parametrize("recipe", PRESETS.values(), ids=PRESETS)
+def test_a_recipe_survives_json(recipe: Recipe) -> None:
+    kept = read_recipe(json.loads(write_recipe(recipe)))
+
+    assert (kept, kept.hash) == (recipe, recipe.hash)
+
+
+def test_a_colour_may_be_written_in_capitals() -> None:
+    flatten = [{"kind": "flatten", "background": "#FFAA00"}]
+
+    (described,) = read_recipe({"name": "x", "operations": flatten}).operations
+
+    assert described == Flatten(background="#ffaa00")
 
 
 def test_a_whole_number_may_be_written_with_a_point() -> None:

@@ -1,4 +1,4 @@
-"""What crosses the pipes: data, never anything that would run, and never more than agreed."""
+"""What crosses the pipes: from a child nothing that would run, and never more than agreed."""
 
 import io
 from dataclasses import replace
