@@ -26,6 +26,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 DATA = ROOT / ".data" / "benchmarks"
 REPORT = ROOT / "docs" / "performance.md"
+AS_IN_THE_BOX: list[str | Path] = ["env", *(f"{name}={value}" for name, value in ENVIRONMENT.items()), sys.executable]
 PEERS = ("sharp", "thumbor")
 ROUNDS = 3
 ENOUGH, WON = 1.05, 0.9  # times the faster peer
@@ -77,12 +78,11 @@ def ask_in_turns(contestants: dict[str, list[str | Path]], file: Path, seconds: 
 
 
 def compare(seconds: str) -> list[dict[str, Any]]:
-    ourselves: list[str | Path] = ["env", *(f"{name}={value}" for name, value in ENVIRONMENT.items()), sys.executable]
     contestants = {
-        "ours": [*ourselves, "ours.py"],
+        "ours": [*AS_IN_THE_BOX, "ours.py"],
         "sharp": ["node", DATA / "sharp.mjs"],
         "thumbor": [DATA / "thumbor" / "bin" / "python", "thumbor_engine.py"],
-        "alone": [*ourselves, "codecs_alone.py"],
+        "alone": [*AS_IN_THE_BOX, "codecs_alone.py"],
     }
     rows = []
     for (name, megapixels), file in sources.make(DATA / "photographs").items():
@@ -130,7 +130,7 @@ def likeness(file: Path, cell: str, sharps_bytes: int) -> list[float]:
 
 def measure_box() -> list[dict[str, Any]]:
     files = [str(DATA / "photographs" / f"1mp.{suffix}") for suffix in ("jpg", "png", "webp", "avif")]
-    done = subprocess.run([sys.executable, "box.py", *files], capture_output=True, text=True, check=True, cwd=HERE)
+    done = subprocess.run([*AS_IN_THE_BOX, "box.py", *files], capture_output=True, text=True, check=True, cwd=HERE)
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 

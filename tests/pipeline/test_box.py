@@ -129,7 +129,7 @@ def test_processor_time_is_limited_for_each_image_and_not_for_all(make_box: Call
 
 @pytest.mark.parametrize("suffix", [".png[interlace]", ".jpg[interlace]", ".webp", ".gif", "bmp", "heic", "jxl"])
 def test_an_image_that_needs_too_much_memory_is_refused(make_box: Callable[..., DecoderBox], suffix: str) -> None:
-    box = make_box(memory_bytes=200 << 20)
+    box = make_box(memory_bytes=165 << 20)
     image = plain(5_700, 5_700, 10, 200, 90)
     data = image.write_to_buffer(suffix) if suffix.startswith(".") else encode(image, suffix)
     large = {"operations": [{"kind": "resize", "width": 4_400, "height": 4_400}], "name": "large"}
@@ -138,7 +138,7 @@ def test_an_image_that_needs_too_much_memory_is_refused(make_box: Callable[..., 
         box.render(data, [read_recipe(large)])
 
     assert refusal.value.failure is FailureCode.DECODER_OUT_OF_MEMORY
-    assert refusal.value.public == "The image needs more than 200 MiB of memory; at most 200 are allowed."
+    assert refusal.value.public == "The image needs more than 165 MiB of memory; at most 165 are allowed."
     assert box.render(sample("jpeg"), [THUMBNAIL]).width == 160
 
 
