@@ -10,6 +10,7 @@ import mmap
 from collections.abc import Mapping
 from typing import Any
 
+import PIL.WebPImagePlugin  # noqa: F401  registered by this: to find it, Pillow would load all its plugins, 4 MiB
 import pyvips
 from PIL import AvifImagePlugin, ExifTags, Image, PngImagePlugin
 
