@@ -59,25 +59,28 @@ class Rendering:
         Raises Rejected when nothing can be made, or no thumbnail of an image that has none; and DecoderCrashed, unless
         it is the last attempt and something can be made all the same.
         """
+        # With the last that begins by then it is three tasks' time at most; the event's source waits for four.
+        until = time.monotonic() + 2 * self.limits.wall_seconds
         wanted = claim.orders if claim.published else (*self.always, *claim.orders)
         recipes = tuple({recipe.name: recipe for recipe in wanted}.values())
         learn = not claim.published
         try:
             return self._render(original, recipes, learn=learn)
         except (Rejected, DecoderCrashed) as error:
-            if len(recipes) == 1 or (isinstance(error, DecoderCrashed) and not claim.is_last):
+            if len(recipes) == 1 or _may_pass(error, claim):
                 raise
             reason = _to_refusal(error)
-        return self._render_apart(original, recipes, reason, learn=learn)
+        return self._render_apart(claim, original, recipes, reason, until)
 
-    def _render_apart(self, original: bytes, recipes: tuple[Recipe, ...], reason: Rejected, *, learn: bool) -> Rendered:
+    def _render_apart(
+        self, claim: Claim, original: bytes, recipes: tuple[Recipe, ...], reason: Rejected, until: float
+    ) -> Rendered:
         """
         Make each by a task of its own: what spoiled them together may lie in one, and not in the image.
 
-        After two tasks' time none begins, so that with the one before and the last it is four at most, as long as the
-        event's source waits. What is left is refused for what they met together.
+        None begins after `until`, of the monotonic clock: what is left is refused for what they met together.
         """
-        until = time.monotonic() + 2 * self.limits.wall_seconds
+        learn = not claim.published
         first: Rendered | None = None
         made: list[Rendition] = []
         refused: list[Refused] = []
@@ -90,8 +93,8 @@ class Rendering:
                 size = sum(len(each.data) for each in (*made, *task.renditions))
                 self.limits.hold("max_output_bytes", size, "The renditions have {} bytes together")
             except (Rejected, DecoderCrashed) as error:
-                if learn and first is None:
-                    raise  # not even a thumbnail
+                if _may_pass(error, claim) or (learn and first is None):  # not even a thumbnail
+                    raise
                 refused.append(Refused(recipe, _to_refusal(error)))
             else:
                 first = first or task
@@ -138,6 +141,11 @@ class Rendering:
         claim.succeed(rendered, keys)
         if claim.attempt > 1 and not claim.published:  # an earlier attempt may have read other bytes
             self.gallery.clear(claim.uuid, keep=folder)
+
+
+def _may_pass(error: Exception, claim: Claim) -> bool:
+    """Whether another attempt may end otherwise: a decoder that died may have done so by itself."""
+    return isinstance(error, DecoderCrashed) and not claim.is_last
 
 
 def _to_refusal(error: Rejected | DecoderCrashed) -> Rejected:

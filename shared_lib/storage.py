@@ -17,6 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
 from shared_lib.errors import Unavailable
 from shared_lib.limits import Limits
+from shared_lib.observability import get_logger
 from shared_lib.settings import Store as StoreSettings
 from shared_lib.uploads import StoredObject
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from botocore.response import StreamingBody
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef, LifecycleRuleTypeDef
+
+log = get_logger()
 
 _MISSING = ("404", "NoSuchKey", "NotFound", "PreconditionFailed", "412")
 _EXISTS = ("BucketAlreadyOwnedByYou", "BucketAlreadyExists")
@@ -122,13 +125,19 @@ class Store:
 class Download:
     """An object on its way out of the store, in pieces. To be closed, whether it was read to its end or not."""
 
-    def __init__(self, body: "StreamingBody") -> None:
+    def __init__(self, key: str, size: int, body: "StreamingBody") -> None:
+        self._key = key
+        self.size = size
         self._body = body
 
     def __iter__(self) -> Iterator[bytes]:
         """Raises Unavailable when the store breaks off."""
-        with _translating():
-            yield from self._body.iter_chunks(_PIECE)
+        try:
+            with _translating():
+                yield from self._body.iter_chunks(_PIECE)
+        except Unavailable:
+            log.warning("download_broke_off", key=self._key)  # the request has been logged as answered by now
+            raise
 
     def close(self) -> None:
         self._body.close()
@@ -177,7 +186,7 @@ class Bucket:
         """The object, to be read as it comes; None when there is none."""
         with _translating():
             found = self._get(key)
-        return found and Download(found["Body"])
+        return found and Download(key, found["ContentLength"], found["Body"])
 
     def _get(self, key: str) -> "GetObjectOutputTypeDef | None":
         try:

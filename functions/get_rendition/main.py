@@ -3,7 +3,6 @@
 They may be kept and asked for again by their ETag: they change only when another recipe is given the same name.
 """
 
-from collections.abc import Iterable
 from typing import Annotated
 
 import functions_framework
@@ -14,6 +13,7 @@ from shared_lib.http import Content, endpoint
 from shared_lib.images import ImageId
 from shared_lib.pipeline.recipe import RenditionName
 from shared_lib.runtime import Runtime
+from shared_lib.storage import Download
 
 MISSING = "The image has no rendition of that name"
 
@@ -26,7 +26,7 @@ def main(rt: Runtime, *, uuid: ImageId, name: Annotated[RenditionName, Field(exa
     if found is None:
         raise missing
 
-    def send() -> Iterable[bytes]:
+    def send() -> Download:
         download = rt.gallery.open(found.key)
         if download is None:
             raise missing

@@ -1,16 +1,18 @@
 """What a handler answers becomes a response: JSON by the declared model, pages with links, headers on everything."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
 import flask
 from pydantic import TypeAdapter
+from werkzeug.exceptions import PreconditionFailed
 
 from shared_lib.images import PageQuery
 from shared_lib.openapi import Declaration
 from shared_lib.settings import Http
+from shared_lib.storage import Download
 
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -37,7 +39,7 @@ class Reply:
 class Content:
     """An answer that is no JSON."""
 
-    data: bytes | Callable[[], Iterable[bytes]]
+    data: bytes | Callable[[], Download]
     """A function is called only if its bytes are to be sent: not for HEAD, nor for a caller that has them already."""
     media_type: str
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -61,8 +63,12 @@ def _send(request: flask.Request, content: Content) -> flask.Response:
     response = flask.Response(at_hand, content.status, dict(content.headers), mimetype=content.media_type)
     if "ETag" in content.headers:
         response.make_conditional(request)
+    if response.status_code == PreconditionFailed.code:
+        raise PreconditionFailed("It is not the one that If-Match asks for")
     if callable(content.data) and request.method != "HEAD" and response.status_code == content.status:
-        response.response = content.data()
+        download = content.data()
+        response.response = download
+        response.content_length = download.size
     return response
 
 

@@ -100,6 +100,8 @@ class Claim:
     uuid: UUID
     fence: int
     attempt: int
+    abnormal: int
+    """Attempts before that a dead decoder or worker ended."""
     orders: tuple[Recipe, ...]
     """What was asked for beyond what every image gets."""
     published: str | None
@@ -110,7 +112,7 @@ class Claim:
     @property
     def is_last(self) -> bool:
         """Whether an image that kills its decoder once more will be given up."""
-        return self.attempt >= self.settings.max_abnormal_attempts
+        return self.abnormal + 1 >= self.settings.max_abnormal_attempts
 
     def name_original(self, key: str, sha256: str, size: int) -> None:
         """
@@ -208,10 +210,13 @@ def take(database: Database, uuid: UUID, settings: Processing) -> Claim | None:
             return None
         if row["held"]:
             raise Conflict("The image is being processed by another worker", code="image_held")
-        exhausted = _find_exhaustion(tx, uuid, row["attempts"], settings)
+        past = tx.rows(_ABNORMAL, uuid=uuid, attempts=row["attempts"])[0]
+        exhausted = _find_exhaustion(past, row["attempts"], settings)
         claimed = tx.rows(_CLAIM, uuid=uuid, lease=settings.lease_seconds)[0]
         tx.rows(_BEGIN, uuid=uuid, fence=claimed["fence"])
-        claim = Claim(uuid, claimed["fence"], claimed["attempts"], wanted, published, database, settings)
+        claim = Claim(
+            uuid, claimed["fence"], claimed["attempts"], past["abnormal"], wanted, published, database, settings
+        )
     if exhausted:
         claim.fail(exhausted)
         log.warning("image_given_up", reason=exhausted.code, attempts=row["attempts"])
@@ -219,10 +224,7 @@ def take(database: Database, uuid: UUID, settings: Processing) -> Claim | None:
     return claim
 
 
-def _find_exhaustion(tx: Transaction, uuid: UUID, attempts: int, settings: Processing) -> Rejected | None:
-    if not attempts:
-        return None
-    past = tx.rows(_ABNORMAL, uuid=uuid, attempts=attempts)[0]
+def _find_exhaustion(past: dict[str, Any], attempts: int, settings: Processing) -> Rejected | None:
     if past["abnormal"] >= settings.max_abnormal_attempts:
         code = FailureCode.DECODER_CRASHED if past["last"] == "crashed" else FailureCode.WORKER_LOST
         return Rejected(code, f"Processing broke off abnormally {past['abnormal']} times")

@@ -15,15 +15,25 @@ _INSERT = """
 """
 # A failed image's upload is kept for some days. Its attempts are counted anew.
 _RETRY = """
-    UPDATE images SET status = 'pending', attempts = 0, completed_at = NULL, announced = false,
-                      failure_code = NULL, failure_message = NULL, due_at = now()
-    WHERE status = 'failed' AND failure_code = ANY(CAST(:codes AS text[])) AND deleted_at IS NULL
-    AND created_at > now() - make_interval(days => :days) RETURNING uuid
+    WITH retried AS (
+        UPDATE images SET status = 'pending', attempts = 0, completed_at = NULL, announced = false,
+                          failure_code = NULL, failure_message = NULL, due_at = now()
+        WHERE status = 'failed' AND failure_code = ANY(CAST(:codes AS text[])) AND deleted_at IS NULL
+        AND created_at > now() - make_interval(days => :days) RETURNING uuid
+    ) SELECT count(*) AS images FROM retried
 """
+# An image is locked before its orders, as by everyone who changes both.
 _RETRY_ORDERS = """
-    WITH ordered AS (UPDATE rendition_orders SET failure_code = NULL, failure_message = NULL
-                     WHERE failure_code = ANY(CAST(:codes AS text[])) RETURNING image_id)
-    UPDATE images SET attempts = 0, due_at = now() WHERE uuid IN (SELECT image_id FROM ordered) RETURNING uuid
+    WITH held AS (
+        SELECT uuid FROM images WHERE uuid IN (
+            SELECT image_id FROM rendition_orders WHERE failure_code = ANY(CAST(:codes AS text[]))
+        ) ORDER BY uuid FOR UPDATE
+    ), ordered AS (
+        UPDATE rendition_orders SET failure_code = NULL, failure_message = NULL
+        WHERE image_id IN (SELECT uuid FROM held) AND failure_code = ANY(CAST(:codes AS text[])) RETURNING image_id
+    ), retried AS (
+        UPDATE images SET attempts = 0, due_at = now() WHERE uuid IN (SELECT image_id FROM ordered) RETURNING uuid
+    ) SELECT count(*) AS images FROM retried
 """
 
 
@@ -68,4 +78,6 @@ class DeadLetters:
         """
         refused = [code.value for code in codes]
         with self._database.transaction() as tx:
-            return len(tx.rows(_RETRY, codes=refused, days=days)) + len(tx.rows(_RETRY_ORDERS, codes=refused))
+            images: int = tx.rows(_RETRY, codes=refused, days=days)[0]["images"]
+            with_orders: int = tx.rows(_RETRY_ORDERS, codes=refused)[0]["images"]
+        return images + with_orders

@@ -77,6 +77,8 @@ def test_a_renditions_bytes_are_where_its_url_says(api: Api, image: str) -> None
     assert Image.open(io.BytesIO(response.content)).size == (100, 100)
     unchanged = api.session.get(host + thumbnail["url"], headers={"If-None-Match": response.headers["ETag"]})
     assert (unchanged.status_code, unchanged.content) == (304, b"")
+    another = api.session.get(host + thumbnail["url"], headers={"If-Match": '"another"'})
+    assert (another.status_code, another.json()["code"]) == (412, "precondition_failed")
 
 
 def test_whoever_needs_no_bytes_is_answered_without_the_object(api: Api, s3: "S3Client") -> None:

@@ -179,11 +179,11 @@ def test_the_table_of_limits_is_as_the_model_would_write_it() -> None:
 
 @pytest.mark.parametrize("name", OVERLAYS)
 def test_timeouts_nest(name: str) -> None:
-    """Decoders give up first, four for one image at most, then the source, then the Revision: each learns why."""
+    """Decoders give up first, three for one image at most, then the source, then the Revision: each learns why."""
     functions = services(overlay(name))
     for source in of_kind(overlay(name), "KafkaSource").values():
         patience = DURATION.validate_python(source["spec"]["delivery"]["timeout"]).total_seconds()
-        assert 4 * float(environment_of(name)["LIMITS_WALL_SECONDS"]) <= patience
+        assert 3 * float(environment_of(name)["LIMITS_WALL_SECONDS"]) < patience
         for sink in _sinks(source):
             assert patience < functions[sink["ref"]["name"]]["spec"]["template"]["spec"]["timeoutSeconds"] <= 600
 

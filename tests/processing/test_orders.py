@@ -101,16 +101,21 @@ def codes(rt: Runtime, uuid: UUID) -> dict[str, str]:
     return {each.name: each.error.code for each in rt.images.get(uuid).failed_renditions}
 
 
+def takes_much(child: psutil.Process) -> bool:
+    """As it does for GREEDY alone."""
+    return bool(child.memory_info().rss > 150 << 20)
+
+
 @contextmanager
-def kill_decoders_beyond(size: int) -> Iterator[None]:
-    """End every decoder of this process that takes more bytes than that, as a fault of its own would."""
+def kill_decoders(is_doomed: Callable[[psutil.Process], bool] = takes_much) -> Iterator[None]:
+    """End such decoders of this process, as a fault of their own would."""
     ended = threading.Event()
 
     def watch() -> None:
         while not ended.wait(0.01):
             for child in psutil.Process().children():
                 with suppress(psutil.NoSuchProcess):
-                    if child.memory_info().rss > size:
+                    if is_doomed(child):
                         child.kill()
 
     watcher = threading.Thread(target=watch)
@@ -449,11 +454,29 @@ def test_an_image_without_as_much_as_a_thumbnail_is_refused_for_it(
 def test_at_the_last_attempt_only_what_kills_the_decoder_is_given_up(rt: Runtime, succeeded: UUID) -> None:
     order(rt, succeeded, GREEDY, SMALL)
     for _ in range(rt.settings.processing.max_abnormal_attempts - 1):
-        with pytest.raises(DecoderCrashed), kill_decoders_beyond(150 << 20):
+        with pytest.raises(DecoderCrashed), kill_decoders():
             carry_out(rt, succeeded)
 
-    with kill_decoders_beyond(150 << 20):
+    with kill_decoders():
         carry_out(rt, succeeded)
 
     assert names(rt, succeeded) == ["small", "thumbnail"]
     assert codes(rt, succeeded) == {"greedy": "decoder_crashed"}
+
+
+def test_a_decoder_that_dies_of_one_alone_is_tried_again(rt: Runtime, succeeded: UUID) -> None:
+    order(rt, succeeded, GREEDY, SMALL)
+    box = DecoderBox(Limits(memory_bytes=200 << 20), children=1)
+    known = {child.pid for child in psutil.Process().children()}
+
+    def is_another(child: psutil.Process) -> bool:
+        if len(known) == before and child.pid not in known:
+            known.add(child.pid)  # the one that runs out of memory when it makes both
+        return child.pid not in known
+
+    before = len(known)
+    with pytest.raises(DecoderCrashed), kill_decoders(is_another):
+        carry_out(rt, succeeded, box=box)
+    box.close()
+
+    assert rt.images.get(succeeded).pending_renditions == ("greedy", "small")
