@@ -16,7 +16,7 @@ MAX_SIDE = 8_192
 """The most that `max_output_side` may be, px: the API's description says it of every side that a recipe names."""
 
 _POSITIVE = Holds(gt=0)
-_LEAST_MEMORY = 128 * MIB  # measured: below 112 a child reads no image of some kinds, however small
+_LEAST_MEMORY = 128 * MIB  # measured: in 112 a child reads every kind of image, if it is small
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,11 +71,12 @@ class Limits:
     """All renditions of one image together. A child that would send more is not believed."""
 
     memory_bytes: Annotated[int, Holds(ge=_LEAST_MEMORY), FailureCode.DECODER_OUT_OF_MEMORY] = 1024 * MIB
-    """Address space of one child (RLIMIT_AS); in less than 128 MiB not every kind of image could be read. ImageMagick's
-    web-safe policy maps at most 1 GiB."""
+    """Address space of one child (RLIMIT_AS); 128 MiB, the least that may be set, holds small images of every kind.
+    ImageMagick's web-safe policy maps at most 1 GiB."""
 
-    wall_seconds: Annotated[float, _POSITIVE, FailureCode.DECODER_TIMEOUT] = 30.0
-    """From sending an image to its last rendition, s; the child is then killed. ImageMagick's web-safe policy: 30 s."""
+    wall_seconds: Annotated[float, Holds(gt=0, allow_inf_nan=False), FailureCode.DECODER_TIMEOUT] = 30.0
+    """From sending an image to its last rendition, s; the child is then killed. Three times as long must be less
+    than the event's source waits, which is 120 s. ImageMagick's web-safe policy: 30 s."""
 
     cpu_seconds: Annotated[int, _POSITIVE, FailureCode.DECODER_TIMEOUT] = 20
     """Processor time of one image, s (RLIMIT_CPU). At most LIMITS_WALL_SECONDS, which a decoder may also just wait."""

@@ -11,6 +11,8 @@ from typing import Any, Protocol, get_args
 
 Schema = dict[str, Any]
 
+_PLAIN = ("int", "float", "str", "uuid", "literal", "tuple")
+
 
 class Handler(Protocol):
     """Pydantic's, of the schema as it is so far."""
@@ -20,14 +22,25 @@ class Handler(Protocol):
     def resolve_ref_schema(self, maybe_ref: Schema, /) -> Schema: ...
 
 
+@dataclass(frozen=True, kw_only=True)
 class Holds:
-    """Bounds of a value, as pydantic's core calls them: `ge`, `max_length`, `pattern` and so on."""
+    """Bounds of a value, as pydantic's core calls them; of what is no plain value they would bound nothing."""
 
-    def __init__(self, **bounds: object) -> None:
-        self._bounds = bounds
+    ge: float | None = None
+    gt: float | None = None
+    le: float | None = None
+    min_length: int | None = None
+    max_length: int | None = None
+    pattern: str | None = None
+    to_lower: bool | None = None
+    allow_inf_nan: bool | None = None
+    strict: bool | None = None
 
     def __get_pydantic_core_schema__(self, source: object, handler: Handler) -> Schema:
-        return handler(source) | self._bounds
+        schema = handler(source)
+        if schema["type"] not in _PLAIN:
+            raise TypeError(f"bounds of {schema['type']}, which pydantic would pass over")
+        return schema | {name: bound for name, bound in vars(self).items() if bound is not None}
 
 
 class Whole(Holds):

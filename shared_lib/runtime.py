@@ -11,7 +11,7 @@ from shared_lib.broker import Broker
 from shared_lib.database import Database
 from shared_lib.errors import Unavailable
 from shared_lib.pipeline.box import DecoderBox
-from shared_lib.pipeline.notation import read_presets
+from shared_lib.pipeline.notation import describe_mistake, read_presets
 from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
 from shared_lib.reconciliation import Reconciliation
 from shared_lib.rendering import Rendering
@@ -70,7 +70,7 @@ def _read_presets(told: Processing) -> dict[str, Recipe]:
     try:
         presets = read_presets(told.presets)
     except ValidationError as error:
-        places = [".".join(map(str, each["loc"])) + ": " + each["msg"] for each in error.errors()]
+        places = [".".join(map(str, each["loc"])) + ": " + describe_mistake(each) for each in error.errors()]
         raise InvalidSettings(f"PROCESSING_PRESETS: {'; '.join(places)}") from error
     if unknown := set(told.always) - presets.keys():
         raise InvalidSettings(f"PROCESSING_ALWAYS: there is no preset {', '.join(sorted(unknown))}")

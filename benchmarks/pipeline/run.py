@@ -122,6 +122,8 @@ def likeness(file: Path, cell: str, sharps_bytes: int) -> list[float]:
         if len(made) <= sharps_bytes:
             break
         more = fewer
+    else:
+        raise RuntimeError(f"no quality makes {cell} of {file.name} as small as sharp's")
     # Between the two qualities whose bytes are nearest; more than sharp's are asked for at none.
     at = (sharps_bytes - fewer[0]) / (more[0] - fewer[0]) if more else 0.0
     our = fewer[1] + at * (more[1] - fewer[1] if more else 0)

@@ -15,6 +15,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from shared_lib.errors import Invalid, NotFound, TooLarge, Unsupported
 from shared_lib.openapi import MAX_FORM_PARTS, Declaration
+from shared_lib.pipeline.notation import describe_mistake
 
 MAX_JSON = 1024 * 1024  # bytes
 MULTIPART_OVERHEAD = 64 * 1024  # bytes around the file: boundaries, headers and the small fields
@@ -22,9 +23,6 @@ MULTIPART_OVERHEAD = 64 * 1024  # bytes around the file: boundaries, headers and
 # here it refuses every file that is larger.
 FORM_MEMORY = 256 * 1024
 MAX_DRAINED = 64 * 1024 * 1024  # bytes read and thrown away so that a refused client gets to read why
-
-# Pydantic speaks of a dataclass' fields as of a call's arguments, which to callers they are not.
-_WORDS = {"unexpected_keyword_argument": "Extra inputs are not permitted"}
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ def _check(adapter: TypeAdapter[Any], value: object, name: str | None = None) ->
         details = [
             {
                 "parameter": name or _place(each, value) or "body",
-                "message": _WORDS.get(each["type"], each["msg"].removeprefix("Value error, ")),
+                "message": describe_mistake(each),
             }
             for each in error.errors(include_url=False, include_input=False, include_context=False)
         ]

@@ -1,5 +1,7 @@
 """What was found or would be made, held against the limits, before anything of that size is decoded or made."""
 
+import mmap
+
 import pyvips
 
 from shared_lib.errors import Rejected
@@ -53,6 +55,14 @@ def bound_output(width: int, height: int, frames: int, limits: Limits) -> None:
 def bound_bytes(together: int, limits: Limits) -> None:
     """Raise Unfit when all renditions of an image have too many bytes together."""
     limits.hold("max_output_bytes", together, "The renditions have {} bytes together", Unfit)
+
+
+def bound_memory(size: int) -> None:
+    """Raise OSError if there are not so many bytes to be had: for libraries that fail in the same words without them.
+
+    So a broken image that would need as much is said to need more memory, rather than a sound one to be broken.
+    """
+    mmap.mmap(-1, size).close()
 
 
 def _longer(width: int, height: int, begin: str) -> tuple[int, str]:

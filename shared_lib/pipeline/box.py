@@ -49,9 +49,8 @@ ENVIRONMENT = {
 # How Rust, GLib, glibc, C++ and Python word it before they end a process that they cannot give any more.
 _OUT_OF_MEMORY = re.compile(r"memory allocation of|(failed to|cannot) allocate|bad_alloc|MemoryError")
 
-_PIPE_BYTES = (
-    1 << 20
-)  # the most that Linux gives an ordinary user's pipe; a PNG of 1.7 MB goes through in 0.3 ms, not 1.2
+# The most that Linux gives an ordinary user's pipe: a PNG of 1.7 MB goes through in 0.3 ms, not 1.2.
+_PIPE_BYTES = 1 << 20
 _DYING_SECONDS = 5  # between closing its pipes and being gone
 
 
@@ -130,6 +129,7 @@ class _Child:
         self._leaves = False  # it told us that it ends, but may still be there
         self._due = math.inf  # when the image that it has must be done
         self._is_late = False
+        self._verdict = threading.Lock()  # an image is either late or done
         self._ended = threading.Event()
         self._process = subprocess.Popen(  # noqa: S603  # our own module, by our own interpreter
             [sys.executable, "-I", "-m", "shared_lib.pipeline.child", json.dumps(asdict(limits)), str(os.getpid())],
@@ -150,7 +150,12 @@ class _Child:
 
     @property
     def is_spent(self) -> bool:
-        return self._leaves or self._images >= self._limits.images_per_child or self._process.poll() is not None
+        return (
+            self._leaves
+            or self._is_late
+            or self._images >= self._limits.images_per_child
+            or self._process.poll() is not None
+        )
 
     def render(self, task: wire.Task, images: list[bytes]) -> Rendered:
         self._images += 1
@@ -165,7 +170,8 @@ class _Child:
             self._process.kill()
             raise self._end_of() from error
         finally:
-            self._due = math.inf
+            with self._verdict:
+                self._due = math.inf
         self._leaves = reply.code is FailureCode.DECODER_OUT_OF_MEMORY
         raise Rejected(reply.code, reply.public)
 
@@ -190,13 +196,15 @@ class _Child:
         may take, and so before any that has begun meanwhile is due.
         """
         while not self._ended.wait(min(self._due - time.monotonic(), self._limits.wall_seconds)):
-            if time.monotonic() >= self._due:
-                self._is_late = True
+            with self._verdict:
+                self._is_late = time.monotonic() >= self._due
+            if self._is_late:
                 self._process.kill()
                 return
 
     def _end_of(self) -> ServiceError:
         """Name what ended the child, or what it did to be ended now."""
+        self._ended.set()
         status = self._await_end()
         last_words = (self._words.read() or b"").decode(errors="replace")
         if self._is_late:

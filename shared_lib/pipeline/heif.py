@@ -8,7 +8,8 @@ from typing import Any
 
 import pyvips
 
-from shared_lib.pipeline.pillow import as_vips, require_memory
+from shared_lib.pipeline.bounds import bound_memory
+from shared_lib.pipeline.pillow import as_vips
 
 _WORKING_BYTES = 6  # per pixel: three channels of 16 bits, while libde265 works on them
 _BANDS = {"L": 1, "I;16": 1, "LA": 2, "La": 2, "LA;16": 2, "La;16": 2, "RGB": 3, "RGBA": 4, "RGBa": 4}
@@ -30,7 +31,7 @@ def decode(data: bytes) -> pyvips.Image:
     try:
         pixels = primary.data
     except (RuntimeError, ValueError):
-        require_memory(primary.size[0] * primary.size[1] * _WORKING_BYTES)
+        bound_memory(primary.size[0] * primary.size[1] * _WORKING_BYTES)
         raise
     image = as_vips(
         pixels,

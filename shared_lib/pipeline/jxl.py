@@ -11,7 +11,8 @@ from types import ModuleType
 
 import pyvips
 
-from shared_lib.pipeline.pillow import as_pillow, as_vips, require_memory
+from shared_lib.pipeline.bounds import bound_memory
+from shared_lib.pipeline.pillow import as_pillow, as_vips
 
 _WORKING_BYTES = 20  # per pixel, at most: four channels, of 32 bits while they are worked on, and of 8 in the end
 _HEADER_BYTES = 16  # more than size and orientation take
@@ -48,7 +49,7 @@ def decode(data: bytes) -> pyvips.Image:
         is_jpeg, info, pixels, profile, boxes = _binding().Decoder(num_threads=0)(data)
     except RuntimeError:
         width, height = read_size(data)
-        require_memory(width * height * _WORKING_BYTES)
+        bound_memory(width * height * _WORKING_BYTES)
         raise
     if is_jpeg:  # a JPEG packed without loss comes out as it went in
         return pyvips.Image.jpegload_buffer(pixels, fail_on="error").copy_memory().autorot()

@@ -15,6 +15,9 @@ MAX_TEXT = 100
 MAX_SWATCHES = 6
 """Of a palette."""
 
+MAX_FRAMES = 1_000_000_000
+"""More than any file has room for."""
+
 
 def clean_text(text: str) -> str | None:
     """What of a text can be told in one line, of at most MAX_TEXT characters; None if nothing."""
@@ -71,7 +74,7 @@ class Swatch(_Told):
 class Knowledge(_Told):
     """All that is learnt of an image but its format and size. None where the image does not say, or says nonsense."""
 
-    frames: Annotated[int, Holds(ge=1, le=1_000_000_000)]
+    frames: Annotated[int, Holds(ge=1, le=MAX_FRAMES)]
     """Of an animation; everything seen below is of the first."""
     has_alpha: bool
     colour_space: ColourSpace

@@ -8,13 +8,13 @@ from PIL import Image
 
 from shared_lib.pipeline import pillow
 from shared_lib.pipeline.colour import to_srgb
-from shared_lib.pipeline.decode import Source
+from shared_lib.pipeline.decode import Source, corrupt
 from shared_lib.pipeline.effects.geometry import average
 from shared_lib.pipeline.exif import read_exif
 from shared_lib.pipeline.formats import Format
 from shared_lib.pipeline.hashes import blur_hash, perceptual_hash, thumb_hash
 from shared_lib.pipeline.header import avif_depth
-from shared_lib.pipeline.knowledge import MAX_SWATCHES, ColourSpace, Knowledge, Swatch, clean_text
+from shared_lib.pipeline.knowledge import MAX_FRAMES, MAX_SWATCHES, ColourSpace, Knowledge, Swatch, clean_text
 
 _SIDE = 32  # px, of what all is learnt from that is seen: no hash, nor a palette of six colours, sees more
 _MAX_EXIF = 1 << 20  # bytes; a JPEG holds 64 KiB
@@ -28,7 +28,12 @@ _Rgb = tuple[int, int, int]
 
 
 def learn_from(source: Source, image: pyvips.Image) -> Knowledge:
-    """Learn from the first frame as decoded: upright, and of any size from that of a thumbnail on."""
+    """Learn from the first frame as decoded: upright, and of any size from that of a thumbnail on.
+
+    Raises Rejected for what no parent would believe.
+    """
+    if source.frames > MAX_FRAMES:
+        raise corrupt(source.format)
     exif = read_exif(_exif_of(source, image))
     profile = _profile_of(image)
     seen, square = _look_at(image)

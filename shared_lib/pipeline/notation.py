@@ -8,6 +8,7 @@ from functools import cache
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, TypeAdapter
+from pydantic_core import ErrorDetails
 
 from shared_lib.pipeline.knowledge import Knowledge
 from shared_lib.pipeline.recipe import PRESETS, Recipe
@@ -27,6 +28,18 @@ Recipes = Annotated[tuple[Recipe, ...], Field(max_length=20), AfterValidator(_re
 _recipe = cache(lambda: TypeAdapter(Recipe))
 _presets = cache(lambda: TypeAdapter(dict[str, Recipe]))
 _knowledge = cache(lambda: TypeAdapter(Knowledge))
+
+
+# Pydantic calls a dataclass' fields arguments, which to callers they are not.
+_WORDS = {
+    "unexpected_keyword_argument": "Extra inputs are not permitted",
+    "dataclass_type": "Input should be an object",
+}
+
+
+def describe_mistake(mistake: ErrorDetails) -> str:
+    """What is wrong, as whoever wrote it can understand."""
+    return _WORDS.get(mistake["type"], mistake["msg"].removeprefix("Value error, "))
 
 
 def read_recipe(described: Mapping[str, Any]) -> Recipe:

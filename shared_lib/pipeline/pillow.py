@@ -6,7 +6,6 @@ decoder, mozjpeg's, takes a tenth longer than libjpeg-turbo: Pillow does not say
 """
 
 import io
-import mmap
 from collections.abc import Mapping
 from typing import Any
 
@@ -112,14 +111,6 @@ def _take_exif_apart(image: pyvips.Image) -> None:
             image.set_type(pyvips.GValue.gstr_type, field, pixel.get(field))
 
 
-def require_memory(size: int) -> None:
-    """Raise OSError if there are not so many bytes to be had: for libraries that fail in the same words without them.
-
-    So a broken image that would need as much is said to need more memory, rather than a sound one to be broken.
-    """
-    mmap.mmap(-1, size).close()
-
-
 def encode_webp(image: pyvips.Image, quality: int, method: int, *, lossless: bool) -> bytes:
     """Encode without metadata; `method` is libwebp's effort, 0 to 6."""
     # With four bytes a pixel, which is how Pillow keeps RGB as well, so that it takes them without a copy.
@@ -157,6 +148,9 @@ def encode_png_frames(image: pyvips.Image, compression: int, bits: int | None, m
 
 
 def as_pillow(image: pyvips.Image, mode: str | None = None) -> Image.Image:
-    """Hand over pixels of 8 bits a channel, in gray or in red, green and blue, with or without alpha."""
+    """Hand over pixels of 8 bits a channel, in gray or in red, green and blue, with or without alpha.
+
+    By `mode` a fourth channel may be named as unused: RGBX.
+    """
     mode = mode or _MODES[image.bands]
     return Image.frombuffer(mode, (image.width, image.height), image.write_to_memory(), "raw", mode, 0, 1)

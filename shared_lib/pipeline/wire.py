@@ -22,7 +22,7 @@ from shared_lib.pipeline.recipe import Recipe
 from shared_lib.plain import Holds
 
 _LENGTHS = struct.Struct(">IQ")
-_MAX_HEADER = 8 << 20  # bytes; a hundred recipes of twenty texts, the most that are asked for, take 5 million
+_MAX_HEADER = 8 << 20  # bytes; a hundred recipes of twenty texts, the most that are asked for, take 4 million
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ import io
 import json
 import random
 import struct
+import zlib
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import combinations
@@ -15,9 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import IFDRational
-from pipeline.pictures import FORMATS, PHOTOGRAPHS, encode, photograph, plain, sample
+from pipeline.pictures import FORMATS, PHOTOGRAPHS, animation, encode, photograph, plain, sample
 from pydantic import ValidationError
 
+from shared_lib.errors import FailureCode, Rejected
 from shared_lib.pipeline import wire
 from shared_lib.pipeline.box import DecoderBox, read_reply
 from shared_lib.pipeline.formats import Format
@@ -40,6 +42,17 @@ def distance(one: Knowledge, other: Knowledge) -> int:
     assert one.perceptual_hash is not None
     assert other.perceptual_hash is not None
     return (int(one.perceptual_hash, 16) ^ int(other.perceptual_hash, 16)).bit_count()
+
+
+def test_what_claims_more_frames_than_a_file_can_hold_is_corrupt(box: DecoderBox) -> None:
+    moving = animation(".png")
+    at = moving.index(b"acTL")
+    control = b"acTL" + struct.pack(">II", 2**31 - 1, 0)
+
+    with pytest.raises(Rejected) as refusal:
+        learn(box, moving[:at] + control + struct.pack(">I", zlib.crc32(control)) + moving[at + 16 :])
+
+    assert refusal.value.failure is FailureCode.CORRUPT_IMAGE
 
 
 # --- whatever is made beside it

@@ -111,9 +111,27 @@ def test_a_palette_has_at_most_as_many_colours_as_asked_for(box: DecoderBox, nam
     assert 2 <= len({tuple(pixels.getpoint(x, y)) for x in range(60) for y in range(pixels.height)}) <= colours
 
 
-@pytest.mark.parametrize("name", ["png", "webp", "jxl"])
+def test_a_large_jpeg_wastes_nothing_on_what_is_empty(box: DecoderBox) -> None:
+    on_white = photograph(600).embed(300, 200, 1200, 900, extend="background", background=[255, 255, 255])
+
+    usual, thorough = (rendition(box, on_white, format="jpeg", effort=effort).data for effort in (5, 7))
+
+    assert usual == thorough
+
+
+def test_a_large_jpeg_is_as_good_as_the_most_bytes_allow(box: DecoderBox) -> None:
+    large = photograph(600).resize(2)
+
+    made = rendition(box, large, format="jpeg", maxBytes=20_000).data
+
+    assert 17_000 < len(made) <= 20_000
+    assert len(made) == len(rendition(box, large, format="jpeg", maxBytes=20_000, effort=7).data)
+
+
+@pytest.mark.parametrize("name", ["jpeg", "png", "webp", "jxl"])
 def test_effort_saves_bytes(box: DecoderBox, name: str) -> None:
-    least, most = (rendition(box, photograph(200), format=name, effort=effort).data for effort in (1, 7))
+    image = photograph(600).resize(1.5)
+    least, most = (rendition(box, image, format=name, effort=effort).data for effort in (1, 7))
 
     assert len(most) < len(least)
 
