@@ -78,14 +78,15 @@ class Rendering:
         """
         Make each by a task of its own: what spoiled them together may lie in one, and not in the image.
 
-        None begins after `until`, of the monotonic clock: what is left is refused for what they met together.
+        But the first none begins after `until`, of the monotonic clock: what is left is refused for what they met
+        together.
         """
         learn = not claim.published
         first: Rendered | None = None
         made: list[Rendition] = []
         refused: list[Refused] = []
-        for recipe in recipes:
-            if time.monotonic() > until:
+        for at, recipe in enumerate(recipes):
+            if at and time.monotonic() > until:
                 refused.append(Refused(recipe, reason))
                 continue
             try:
