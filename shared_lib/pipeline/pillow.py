@@ -37,14 +37,17 @@ def orientation_of(header: Image.Image) -> int:
     return int(header.getexif().get(ExifTags.Base.Orientation, 1))
 
 
-def decode(data: bytes, real: Format, shrink: int, orientation: int) -> pyvips.Image:
-    """Decode the first frame, averaged over squares of `shrink` px. Raises one of COMPLAINTS, or MemoryError."""
+def decode(data: bytes, real: Format, side: int, area: tuple[int, int], orientation: int) -> pyvips.Image:
+    """Decode the first frame, averaged over squares of `side` px in an area, px, at the top left.
+
+    Raises one of COMPLAINTS, or MemoryError.
+    """
     image = open_header(data, real)
     image.load()
     if image.mode not in _BANDS:
         image = image.convert("L" if image.mode == "1" else "RGB")
-    if shrink > 1:
-        image = image.reduce(shrink)
+    if side > 1:
+        image = image.reduce(side, box=(0, 0, *area))
     pixels = as_vips(image.tobytes(), image.size, _BANDS[image.mode], image.info)
     pixels.set_type(pyvips.GValue.gint_type, "orientation", orientation)
     return pixels

@@ -11,7 +11,16 @@ from shared_lib.limits import Limits
 from shared_lib.pipeline.animation import join, split
 from shared_lib.pipeline.bounds import Unfit, bound, bound_bytes, bound_frames, bound_output
 from shared_lib.pipeline.colour import to_srgb
-from shared_lib.pipeline.decode import Source, Way, cheapest_scale, complaints_of, decode, inspect, is_only_untidy
+from shared_lib.pipeline.decode import (
+    Source,
+    Way,
+    cheapest_scale,
+    complaints_of,
+    decode,
+    inspect,
+    is_only_untidy,
+    whole_squares,
+)
 from shared_lib.pipeline.effects import apply
 from shared_lib.pipeline.effects.geometry import average, needed_scale
 from shared_lib.pipeline.effects.overlays import Overlays
@@ -92,7 +101,9 @@ class _Pixels:
         return way, _SQUARE if not animated and needed * _SQUARE * _ROOM <= way.scale else 1
 
     def _decode(self, way: Way, side: int) -> pyvips.Image:
-        return average(decode(self.source, way), side)
+        image = decode(self.source, way)
+        area = whole_squares(image.width, side), whole_squares(image.height, side)
+        return average(image if area == (image.width, image.height) else image.crop(0, 0, *area), side)
 
 
 def _render_all(
