@@ -34,11 +34,11 @@ ENOUGH, WON = 1.05, 0.9  # times the faster peer
 WHY = [
     "Where it is not reached, and why:",
     "",
-    "* JPEG of 1 MP to 100 px: thumbor lets JPEG's DCT do nearly all of the scaling, which its SSIM shows, and the",
-    "  libjpeg-turbo in Pillow decodes a tenth faster than the mozjpeg in libvips' wheel, but keeps to itself when data",
-    "  is missing in the middle, and such an image is to be refused.",
-    "* To the codecs: resampling 1 MP to 800 px takes 2 ms, decoding and encoding JPEG no more than 6. At 12 MP half the",
-    "  size would be enough to decode for 1600 px, but would leave the resampling too little: SSIM.",
+    "* JPEG of 1 MP to 100 px: thumbor lets the DCT do nearly all of the scaling, which its SSIM shows, and Pillow's",
+    "  libjpeg-turbo decodes a tenth faster than mozjpeg in libvips' wheel, but keeps to itself when data is missing in",
+    "  the middle, and such an image is to be refused.",
+    "* To the codecs: resampling 1 MP to 800 px takes 2 ms, decoding and encoding JPEG no more than 6. At 12 MP half",
+    "  the size would be enough to decode for 1600 px, but would leave the resampling too little: SSIM.",
     "* SSIM of a 1 MP JPEG that is encoded again at its size: standard Huffman tables take 4 % more bytes here, and",
     "  1 to 3 % elsewhere, for less than half of the encoder's time; `effort` above 5 has tables of its own made.",
 ]
