@@ -34,7 +34,7 @@ ENOUGH, WON = 1.05, 0.9  # times the faster peer
 WHY = [
     "Where it is not reached, and why:",
     "",
-    "* JPEG of 1 MP to 100 px: thumbor lets the DCT do nearly all of the scaling, which its SSIM shows, and Pillow's",
+    "* JPEG of 1 MP to 100 px: thumbor lets the DCT do nearly all of the scaling, as its SSIM shows, and Pillow's",
     "  libjpeg-turbo decodes a tenth faster than mozjpeg in libvips' wheel, but keeps to itself when data is missing in",
     "  the middle, and such an image is to be refused.",
     "* To the codecs: resampling 1 MP to 800 px takes 2 ms, decoding and encoding JPEG no more than 6. At 12 MP half",
