@@ -35,7 +35,7 @@ WHY = [
     "Where it is not reached, and why:",
     "",
     "* JPEG of 1 MP to 100 px: thumbor lets the DCT do nearly all of the scaling, as its SSIM shows, and Pillow's",
-    "  libjpeg-turbo decodes a tenth faster than mozjpeg in libvips' wheel, but keeps to itself when data is missing in",
+    "  libjpeg-turbo decodes a tenth faster than libvips' mozjpeg, but keeps to itself when data is missing in",
     "  the middle, and such an image is to be refused.",
     "* To the codecs: resampling 1 MP to 800 px takes 2 ms, decoding and encoding JPEG no more than 6. At 12 MP half",
     "  the size would be enough to decode for 1600 px, but would leave the resampling too little: SSIM.",
