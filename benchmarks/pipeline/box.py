@@ -24,7 +24,7 @@ def timed(work: Callable[[], object]) -> float:
 for file in map(Path, sys.argv[1:]):
     data = file.read_bytes()
     here, there = [], []
-    for _ in range(100):
+    for _ in range(300):
         here.append(timed(lambda data=data: render(data, [THUMBNAIL], limits)))
         there.append(timed(lambda data=data: box.render(data, [THUMBNAIL])))
     print(json.dumps({"file": file.name, "here": min(here), "there": min(there), "added": min(there) - min(here)}))

@@ -163,7 +163,7 @@ def report(rows: list[dict[str, Any]], added: list[dict[str, Any]]) -> str:
         "",
         "The decoder box adds "
         + ", ".join(f"{one['added']:.2f} ms to {one['file']}" for one in added)
-        + " (by the clock, best of 100 each).",
+        + " (by the clock, best of 300 each).",
         "",
         *WHY,
         "",
