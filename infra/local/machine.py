@@ -34,6 +34,7 @@ def start(settings: Settings, supervisor: Supervisor) -> None:
     began = time.monotonic()
     manifests = _manifests()
     terminal.say(f"Starting, with data in {settings.data_dir}")
+    ports.reserve(settings.port)
     [webhook_port] = ports.free_ports(1)
     environ = {
         "LOG_FORMAT": "console",

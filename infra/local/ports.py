@@ -6,6 +6,14 @@ from contextlib import ExitStack
 
 LOOPBACK = "127.0.0.1"
 
+_reserved: set[int] = set()
+"""Ports that this process has chosen, whose servers may yet have to start."""
+
+
+def reserve(port: int) -> None:
+    """Let `free_ports` never give this one."""
+    _reserved.add(port)
+
 
 def try_binding(port: int, host: str) -> None:
     """Raise OSError if a server could not listen there."""
@@ -24,12 +32,17 @@ def is_free(port: int) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """So many different ones, held together while they are chosen."""
-    with ExitStack() as held:
-        candidates = [held.enter_context(socket.socket()) for _ in range(count)]
-        for candidate in candidates:
+    """So many different ones, and none that was given before."""
+    chosen: list[int] = []
+    with ExitStack() as held:  # together, or the system might offer one twice
+        while len(chosen) < count:
+            candidate = held.enter_context(socket.socket())
             candidate.bind((LOOPBACK, 0))
-        return [candidate.getsockname()[1] for candidate in candidates]
+            port: int = candidate.getsockname()[1]
+            if port not in _reserved:
+                chosen.append(port)
+    _reserved.update(chosen)
+    return chosen
 
 
 def accepts(port: int) -> bool:
