@@ -104,6 +104,10 @@ class Limits:
         """Raise Rejected if an encoded file has more bytes than are taken."""
         self.hold("max_bytes", size, "The file has {} bytes")
 
+    def hold_output(self, size: int, refusal: type[Rejected] = Rejected) -> None:
+        """Raise the refusal if all renditions of an image have too many bytes together."""
+        self.hold("max_output_bytes", size, "The renditions have {} bytes together", refusal)
+
     @property
     def memory_exceeded(self) -> Rejected:
         most = f"{self.memory_bytes / MIB:,.0f}"

@@ -92,7 +92,7 @@ class Rendering:
             try:
                 task = self._render(original, (recipe,), learn=learn and first is None)
                 size = sum(len(each.data) for each in (*made, *task.renditions))
-                self.limits.hold("max_output_bytes", size, "The renditions have {} bytes together")
+                self.limits.hold_output(size)
             except (Rejected, DecoderCrashed) as error:
                 if _may_pass(error, claim) or (learn and first is None):  # not even a thumbnail
                     raise

@@ -126,8 +126,9 @@ def likeness(file: Path, cell: str, sharps_bytes: int) -> list[float]:
     else:
         raise RuntimeError(f"no quality makes {cell} of {file.name} as small as sharp's")
     # Between the two qualities whose bytes are nearest; more than sharp's are asked for at none.
-    at = (sharps_bytes - fewer[0]) / (more[0] - fewer[0]) if more else 0.0
-    our = fewer[1] + at * (more[1] - fewer[1] if more else 0)
+    our = fewer[1]
+    if more:
+        our += (more[1] - our) * (sharps_bytes - fewer[0]) / (more[0] - fewer[0])
     return [our, *(compare_with_best((DATA / "made" / name / f"{side}-{fit}.{to}").read_bytes()) for name in PEERS)]
 
 

@@ -52,11 +52,6 @@ def bound_output(width: int, height: int, frames: int, limits: Limits) -> None:
     limits.hold("max_output_pixels", width * height * frames, f"The rendition would have {size} = {{}} pixels", Unfit)
 
 
-def bound_bytes(together: int, limits: Limits) -> None:
-    """Raise Unfit when all renditions of an image have too many bytes together."""
-    limits.hold("max_output_bytes", together, "The renditions have {} bytes together", Unfit)
-
-
 def bound_memory(size: int) -> None:
     """Raise OSError if there are not so many bytes to be had: for libraries that fail in the same words without them.
 

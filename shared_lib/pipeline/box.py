@@ -18,6 +18,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from functools import cache
 from typing import IO, cast
 from uuid import UUID
 
@@ -225,12 +226,15 @@ class _Child:
         return self._process.wait()
 
 
-_REPLY: TypeAdapter[wire.Answer | wire.Refusal] = TypeAdapter(wire.Answer | wire.Refusal)
+@cache
+def _reply() -> TypeAdapter[wire.Answer | wire.Refusal]:
+    """Made when first needed: every function imports this room, and only the processor hears from a child."""
+    return TypeAdapter(wire.Answer | wire.Refusal)
 
 
 def read_reply(header: bytes) -> wire.Answer | wire.Refusal:
     """Raises ValidationError, a ValueError, for what no child of ours would say."""
-    return _REPLY.validate_json(header)
+    return _reply().validate_json(header)
 
 
 def _describe(status: int) -> str:

@@ -116,7 +116,8 @@ def _bits(colours: int) -> int:
 
 def _jpeg(image: pyvips.Image, output: Output) -> bytes:
     effort, pixels = output.effort or _EFFORT[Format.JPEG], image.width * image.height
-    if effort > 5 or output.max_bytes is not None or pixels <= _SMALL_JPEG:
+    # libjpeg gives a progressive one tables of its own in any case.
+    if effort > 5 or output.progressive or output.max_bytes is not None or pixels <= _SMALL_JPEG:
         return _encode_jpeg(image, output, effort, own_tables=True)
     image = image.copy_memory()
     data = _encode_jpeg(image, output, effort, own_tables=False)

@@ -69,8 +69,9 @@ class Output(Described):
 def _fit_together(output: Output) -> Output:
     """Asked of what is read alone: an encoder tries what nobody could ask for."""
     if isinstance(output.format, Format):
+        chosen = _chosen(output)
         for option, formats in _UNDERSTOOD_BY.items():
-            if option in _chosen(output) and output.format not in formats:
+            if option in chosen and output.format not in formats:
                 raise ValueError(f"{output.format} has no option {to_camel(option)}")
     if output.lossless and (output.quality is not None or output.max_bytes is not None):
         raise ValueError("lossless leaves neither quality nor maxBytes to choose")

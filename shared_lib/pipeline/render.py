@@ -9,7 +9,7 @@ import pyvips
 
 from shared_lib.limits import Limits
 from shared_lib.pipeline.animation import join, split
-from shared_lib.pipeline.bounds import Unfit, bound, bound_bytes, bound_frames, bound_output
+from shared_lib.pipeline.bounds import Unfit, bound, bound_frames, bound_output
 from shared_lib.pipeline.colour import to_srgb
 from shared_lib.pipeline.decode import (
     Source,
@@ -115,7 +115,7 @@ def _render_all(
         try:
             overlays = Overlays(recipe, given, pixels.source, limits)
             made = _render_one(pixels.source, pixels.decode_for(recipe), recipe, limits, overlays)
-            bound_bytes(together + len(made.data), limits)
+            limits.hold_output(together + len(made.data), Unfit)
             together += len(made.data)
         except Unfit as reason:
             outcomes.append(Refused(recipe, reason))

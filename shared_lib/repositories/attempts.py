@@ -47,6 +47,7 @@ _ABNORMAL = """
     FROM (SELECT outcome, fence FROM processing_attempts WHERE image_id = :uuid
           ORDER BY fence DESC LIMIT :attempts) recent
 """
+_NO_PAST: dict[str, Any] = {"abnormal": 0, "last": None}
 _RENEW = """
     UPDATE images SET lease_until = now() + make_interval(secs => :lease)
     WHERE uuid = :uuid AND fence = :fence AND lease_until IS NOT NULL
@@ -210,7 +211,7 @@ def take(database: Database, uuid: UUID, settings: Processing) -> Claim | None:
             return None
         if row["held"]:
             raise Conflict("The image is being processed by another worker", code="image_held")
-        past = tx.rows(_ABNORMAL, uuid=uuid, attempts=row["attempts"])[0]
+        past = tx.rows(_ABNORMAL, uuid=uuid, attempts=row["attempts"])[0] if row["attempts"] else _NO_PAST
         exhausted = _find_exhaustion(past, row["attempts"], settings)
         claimed = tx.rows(_CLAIM, uuid=uuid, lease=settings.lease_seconds)[0]
         tx.rows(_BEGIN, uuid=uuid, fence=claimed["fence"])

@@ -74,14 +74,19 @@ def order(rt: Runtime, uuid: UUID, *recipes: Recipe) -> bool:
     return rt.images.request(uuid, "by-hand.jpg", None, recipes, describe=False)
 
 
-def carry_out(rt: Runtime, uuid: UUID, *, meanwhile: Callable[[], object] = lambda: None, **changes: Any) -> None:
-    """What the processor does with an image, by a rendering that differs in something from its own."""
+def carry_out(rt: Runtime, uuid: UUID, *, meanwhile: Callable[[], bool] = lambda: False, **changes: Any) -> bool:
+    """
+    What the processor does with an image, by a rendering that differs in something from its own.
+
+    Answers what was answered meanwhile.
+    """
     with rt.images.claim(uuid) as claim:
         assert claim
         original = rt.rendering.read_original(claim)
         assert original
-        meanwhile()
+        answer = meanwhile()
         rt.rendering.publish(claim, original, replace(rt.rendering, **changes).render(claim, original))
+    return answer
 
 
 def sign(name: str, mark: UUID) -> Recipe:
@@ -368,7 +373,7 @@ def test_an_order_that_was_fulfilled_meanwhile_is_not_overdue(
     rt: Runtime, succeeded: UUID, process: Callable[[UUID], int]
 ) -> None:
     order(rt, succeeded, SMALL)
-    carry_out(rt, succeeded, meanwhile=lambda: order(rt, succeeded, SMALL))
+    assert carry_out(rt, succeeded, meanwhile=lambda: order(rt, succeeded, SMALL))
 
     process(succeeded)
 
@@ -378,7 +383,7 @@ def test_an_order_that_was_fulfilled_meanwhile_is_not_overdue(
 def test_what_was_asked_for_last_wins(rt: Runtime, with_small: UUID) -> None:
     order(rt, with_small, SMALLER)
 
-    carry_out(rt, with_small, meanwhile=lambda: order(rt, with_small, SMALL))
+    assert not carry_out(rt, with_small, meanwhile=lambda: order(rt, with_small, SMALL)), "it is there"
 
     assert widths(rt, with_small) == [50, 100]
 
