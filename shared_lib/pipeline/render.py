@@ -1,5 +1,6 @@
 """Encoded bytes and recipes to renditions: the whole pipeline, in order. Runs only inside the box."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -102,8 +103,12 @@ class _Pixels:
 
     def _decode(self, way: Way, side: int) -> pyvips.Image:
         image = decode(self.source, way)
-        area = whole_squares(image.width, side), whole_squares(image.height, side)
-        return average(image if area == (image.width, image.height) else image.crop(0, 0, *area), side)
+        averaged = average(image, side)
+        width, height = (math.ceil(whole_squares(length, side) / side) for length in (image.width, image.height))
+        if (width, height) == (averaged.width, averaged.height):
+            return averaged
+        # All is read before some is left out: whether damage there is seen must not depend on how far a thread has got.
+        return averaged.copy_memory().crop(0, 0, width, height)
 
 
 def _render_all(
