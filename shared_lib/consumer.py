@@ -29,6 +29,9 @@ from shared_lib.errors import (
 
 log = observability.get_logger()
 
+MAX_EVENT = 1 << 20
+"""Bytes of an event's data: as many as a Kafka record has at most, unless a broker is told otherwise."""
+
 DEAD_LETTER, AGAIN_HELD, AGAIN_LATER = 422, 409, 503
 STATUS: dict[type[ServiceError], int] = {
     Invalid: 400,  # dead-letter: no redelivery can mend the event
@@ -87,6 +90,10 @@ def consumer(handler: Callable[[runtime.Runtime, Event], None]) -> Callable[[Clo
                 log.exception("event_failed")
                 raise _answer(AGAIN_LATER, "Something went wrong on our side") from error
 
+    if flask.has_app_context():
+        # functions-framework runs the module inside its app's context, and reads whatever it is sent. Beyond this it
+        # answers 413, which a KafkaSource does not deliver again.
+        flask.current_app.config["MAX_CONTENT_LENGTH"] = MAX_EVENT
     return edge
 
 

@@ -25,6 +25,11 @@ TOPICS = (TASKS, COMPLETED, BUCKET_EVENTS)
 KAFKA_RECORD = "dev.knative.kafka.event"
 """The type that a KafkaSource gives to a record that is no CloudEvent."""
 
+MAX_RECORDS = 100
+"""Of one notification. MinIO, RustFS and AWS send one."""
+MAX_REASON = 500
+"""Characters of a refused delivery's answer that are kept."""
+
 # Other ObjectCreated events (PutTagging, PutRetention, PutLegalHold) tell of no new bytes.
 _CREATIONS = ("Put", "Post", "CompleteMultipartUpload", "Copy")
 
@@ -121,7 +126,8 @@ class BucketNotification(BaseModel):
     Neither size nor ETag is believed: the event only says where to look.
     """
 
-    records: tuple[_Record, ...] = Field(alias="Records", min_length=1)
+    # A store puts one record into a message. More is not what a store wrote.
+    records: tuple[_Record, ...] = Field(alias="Records", min_length=1, max_length=MAX_RECORDS)
 
     def created_keys(self, bucket: str) -> list[str]:
         """The keys, decoded, of the objects that came into being in that bucket."""
@@ -162,10 +168,14 @@ def read_work(event_type: str, data: Any, bucket: str) -> Work:  # noqa: ANN401 
 
 
 def read_reason(data: str | None) -> str:
-    """The sentence that a refused delivery left behind: the extension `knativeerrordata` is Base64 of the answer."""
+    """What a refused delivery answered, as plain text: the extension `knativeerrordata` is its Base64."""
     try:
         answer = base64.b64decode(data or "", validate=True)
     except ValueError:
         return "the answer could not be read"
-    # It may have been cut off anywhere, and a NUL is one thing that PostgreSQL does not take.
-    return answer.decode(errors="replace").replace("\0", "") or "the function could not be reached"
+    return clean_text(answer.decode(errors="replace"), MAX_REASON) or "the function could not be reached"
+
+
+def clean_text(text: str, most: int) -> str:
+    """At most so many characters of a text that anyone may have written, with a space for what is not printable."""
+    return "".join(letter if letter.isprintable() else " " for letter in text[:most]).strip()

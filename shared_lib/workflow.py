@@ -43,15 +43,17 @@ class Workflow:
         return uuid
 
     def admit(self, work: Work) -> Iterator[UUID]:
-        """The images that an event is about. An object without a row is adopted on the way."""
+        """
+        The images that an event is about. An object without a row is adopted on the way.
+
+        An upload that is still awaited stays hidden, whatever the event says, until its object is there.
+        """
         for name in work.names:
-            if work.kind == "images":
-                yield UUID(name)
-                continue
             uuid = StoredObject.name_image(name)
-            if uuid and self.images.trace(uuid):
-                yield uuid
-            elif (found := self.inbox.look(name)) and self.adopt(found):
+            if uuid and (state := self.images.trace(uuid)):
+                if state.status is not Status.AWAITING_UPLOAD or state.deleted or self.inbox.look(name):
+                    yield uuid
+            elif work.kind == "objects" and (found := self.inbox.look(name)) and self.adopt(found):
                 yield found.image
 
     def adopt(self, found: StoredObject) -> bool:

@@ -1,9 +1,13 @@
-"""On an event that a source gave up on: write it down with its reason, and fail the image that it was about."""
+"""On an event that a source gave up on: write it down with its reason.
+
+It ends nothing: whoever sent it may have made it up, and an outage that caused it may be over by now. The image's row
+still says what is to be done, so `reconcile_images` asks for it again, and its counted attempts decide when to stop.
+"""
 
 import functions_framework
 
 from shared_lib.consumer import Event, consumer
-from shared_lib.errors import FailureCode, Invalid
+from shared_lib.errors import Invalid
 from shared_lib.events import read_reason, read_work
 from shared_lib.repositories import DeadLetter
 from shared_lib.runtime import Runtime
@@ -16,19 +20,16 @@ def main(rt: Runtime, event: Event) -> None:
         images = read_work(event["type"], event.data, rt.inbox.name).images
     except Invalid:
         images = []
-    code, reason = event.get("knativeerrorcode"), read_reason(event.get("knativeerrordata"))
+    code = event.get("knativeerrorcode") or ""
     rt.dead_letters.record(
         DeadLetter(
             source=event["source"],
             id=event["id"],
             type=event["type"],
             image=images[0] if images else None,
-            code=int(code) if code and code.isdecimal() else None,
-            reason=reason,
+            code=int(code) if code.isdecimal() and len(code) == 3 else None,
+            reason=read_reason(event.get("knativeerrordata")),
             destination=event.get("knativeerrordest"),
             data=event.raw,
         )
     )
-    for image in images:
-        if rt.images.fail(image, FailureCode.DELIVERY_GIVEN_UP, f"Processing was given up: {reason}"):
-            rt.workflow.conclude(image, function="record_dead_letter")

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from shared_lib.database import Database
 from shared_lib.errors import FailureCode
+from shared_lib.events import clean_text
 
 _INSERT = """
     INSERT INTO dead_letters (event_source, event_id, event_type, image_id, code, reason, destination, data)
@@ -37,6 +38,10 @@ _RETRY_ORDERS = """
 """
 
 
+_MOST_DATA = 64 * 1024  # bytes of an event's data that are kept: a store's notification has about one thousand
+_MOST_TEXT = 500  # characters of an attribute that are kept
+
+
 @dataclass(frozen=True)
 class DeadLetter:
     """An event that was not accepted: `code` is the last HTTP status, None when there was no answer at all."""
@@ -56,18 +61,18 @@ class DeadLetters:
         self._database = database
 
     def record(self, letter: DeadLetter) -> None:
-        """Write it down once, however often it is delivered."""
+        """Write it down once, however often it is delivered, and no more of it than an operator reads."""
         with self._database.transaction() as tx:
             tx.rows(
                 _INSERT,
-                source=letter.source,
-                id=letter.id,
-                type=letter.type,
+                source=clean_text(letter.source, _MOST_TEXT),
+                id=clean_text(letter.id, _MOST_TEXT),
+                type=clean_text(letter.type, _MOST_TEXT),
                 image=letter.image,
                 code=letter.code,
-                reason=letter.reason,
-                destination=letter.destination,
-                data=letter.data,
+                reason=clean_text(letter.reason, _MOST_TEXT),
+                destination=letter.destination and clean_text(letter.destination, _MOST_TEXT),
+                data=letter.data[:_MOST_DATA],
             )
 
     def redrive(self, codes: Iterable[FailureCode], days: int) -> int:

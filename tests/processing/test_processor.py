@@ -1,6 +1,7 @@
 """The functions that consume events, each event delivered by hand."""
 
 import base64
+import io
 import json
 import time
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from flask.testing import FlaskClient
 from service import Api, Deliver, make_photo, wait_for
 
 from shared_lib.errors import Conflict, FailureCode, NotFound, Rejected, Unavailable
@@ -231,7 +233,7 @@ def test_a_strangers_object_that_changed_before_it_was_taken_over_leaves_no_row(
     rt.inbox.delete("hasty.jpg")
 
 
-def test_what_a_source_gave_up_on_is_written_down_and_fails_its_image(
+def test_a_dead_letter_is_written_down_and_ends_nothing(
     rt: Runtime, deliver: Deliver, wait_in_inbox: WaitInInbox
 ) -> None:
     uuid = wait_in_inbox(make_photo())
@@ -246,27 +248,59 @@ def test_what_a_source_gave_up_on_is_written_down_and_fails_its_image(
         assert deliver("record_dead_letter", REQUESTED, {"uuid": str(uuid)}, **told) == 200
 
     image = rt.images.get(uuid)
-    assert image.error
-    assert (image.status, image.error.code) == (Status.FAILED, FailureCode.DELIVERY_GIVEN_UP)
-    assert "The object store is out of reach" in image.error.message
+    assert (image.status, image.error) == (Status.PENDING, None), "nothing in the service has failed it"
     with rt.database.transaction() as tx:
         [letter] = tx.rows("SELECT * FROM dead_letters WHERE image_id = :uuid", uuid=uuid)
     assert (letter["code"], letter["reason"]) == (503, "The object store is out of reach")
     assert json.loads(letter["data"]) == {"uuid": str(uuid)}
     assert deliver("process_image", REQUESTED, {"uuid": str(uuid)}) == 200
-    assert rt.inbox.look(str(uuid)), "a failed image keeps its original, to be tried again"
+    assert rt.images.get(uuid).status is Status.SUCCEEDED, "whenever it is asked for again, it is processed"
 
 
-def test_a_dead_letter_leaves_an_image_to_whoever_is_working_on_it(
-    rt: Runtime, deliver: Deliver, wait_in_inbox: WaitInInbox
-) -> None:
-    uuid = wait_in_inbox(make_photo())
-    with rt.images.claim(uuid) as claim:
-        assert claim
-        told = {"id": str(uuid4()), "knativeerrorcode": "409"}
-        assert deliver("record_dead_letter", REQUESTED, {"uuid": str(uuid)}, **told) == 200
-        assert rt.images.get(uuid).status is Status.PROCESSING
-        claim.fail(REFUSAL)
+def test_a_made_up_dead_letter_is_kept_only_as_far_as_an_operator_reads_it(rt: Runtime, deliver: Deliver) -> None:
+    event = str(uuid4())
+    shouted = base64.b64encode(b"line\r\n\x1b[31mbreak " + b"x" * 3000).decode()
+    told = {"id": event + "i" * 3000, "knativeerrorcode": "9" * 30, "knativeerrordest": "d" * 3000}
+
+    assert deliver("record_dead_letter", "t" * 3000, b"y" * 200_000, knativeerrordata=shouted, **told) == 200
+
+    with rt.database.transaction() as tx:
+        [letter] = tx.rows("SELECT * FROM dead_letters WHERE event_id LIKE :event", event=f"{event}%")
+    assert letter["code"] is None
+    assert letter["reason"].startswith("line   [31mbreak xxx")
+    assert {len(letter[name]) for name in ("event_id", "event_type", "destination")} == {500}
+    assert len(letter["reason"]) <= 500
+    assert len(letter["data"]) == 64 * 1024
+
+
+def test_an_event_larger_than_a_kafka_record_is_refused_for_good(load: Callable[[str], FlaskClient]) -> None:
+    headers = {"ce-specversion": "1.0", "ce-id": "large", "ce-source": "/test", "ce-type": REQUESTED}
+    for function in ("process_image", "record_dead_letter", "reconcile_images"):
+        client = load(function)
+        assert client.post("/", data=b"x" * (2 << 20), headers=headers).status_code == 413
+        endless = {"input_stream": io.BytesIO(b"x" * (2 << 20)), "environ_overrides": {"wsgi.input_terminated": True}}
+        assert client.post("/", headers=headers, **endless).status_code == 413  # of chunks
+
+
+def test_a_notification_with_more_records_than_a_store_sends_is_for_the_dead_letters(deliver: Deliver) -> None:
+    records = [record(str(uuid4()))["Records"][0]] * 101
+
+    assert deliver("process_image", KAFKA_RECORD, {"Records": records}) == 400
+
+
+def test_no_event_shows_an_upload_before_its_object_is_there(rt: Runtime, deliver: Deliver) -> None:
+    uuid = uuid4()
+    rt.images.await_upload(uuid, "awaited.jpg")
+
+    assert deliver("process_image", REQUESTED, {"uuid": str(uuid)}) == 200
+    assert deliver("process_image", KAFKA_RECORD, record(str(uuid))) == 200
+
+    state = rt.images.trace(uuid)
+    assert state
+    assert state.status is Status.AWAITING_UPLOAD
+    rt.inbox.put(str(uuid), make_photo(), "image/jpeg")
+    assert deliver("process_image", REQUESTED, {"uuid": str(uuid)}) == 200
+    assert rt.images.get(uuid).status is Status.SUCCEEDED
 
 
 def test_a_dead_letter_that_nobody_can_read_is_kept_all_the_same(rt: Runtime, deliver: Deliver) -> None:
@@ -278,7 +312,7 @@ def test_a_dead_letter_that_nobody_can_read_is_kept_all_the_same(rt: Runtime, de
         assert len(tx.rows("SELECT 1 FROM dead_letters WHERE event_id = :event", event=event)) == 1
 
 
-@pytest.mark.parametrize("answer", [b"cut off in the middle of an \xc3", b"with a NUL \0"])
+@pytest.mark.parametrize("answer", [b"cut off in the middle of an \xc3", b"with a NUL \0 inside"])
 def test_a_reason_that_is_no_proper_text_is_kept_as_far_as_it_can_be_read(
     rt: Runtime, deliver: Deliver, answer: bytes
 ) -> None:
