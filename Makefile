@@ -7,8 +7,9 @@
 #   bench               throughput with and without kills, cold starts
 #   check               lint, format, types, floors
 #   migrate             bring the database that DATABASE_URL names up to date
-#   migration name=…    begin a migration
-#   reset               undo every migration: all metadata is lost
+#   migration name="…"  begin a migration; the name is required
+#   reset confirm=yes   drop all tables of the database that DATABASE_URL names: all metadata is lost. While it holds
+#                       images, force=yes is asked for as well
 #   redrive             try again what was given up for no fault of its own; codes="…" says what instead
 #   kafka, minio        Apache Kafka and MinIO themselves, each in a terminal of its own, to run or test against
 #   contracts           write what others read: openapi.json, events' schemas, nginx's routes, Postman's requests, limits
@@ -20,7 +21,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 help:
-	@sed -n '2,16s/^# *//p' Makefile
+	@sed '/^#   /!d; s/^#   //' Makefile
 
 run: $(VENV)/ready-to-run
 	@exec $(BIN)/python -m infra.local
@@ -56,10 +57,12 @@ migrate: $(VENV)/ready-to-run
 	$(BIN)/python -m shared_lib.bootstrap
 
 migration: $(VENV)/ready-to-run
-	$(BIN)/python -m shared_lib.bootstrap new $(name)
+	@[ -n "$$name" ] || { echo 'Say what it does: make migration name="add a column"' >&2; exit 1; }
+	@$(BIN)/python -m shared_lib.bootstrap new "$$name"
 
 reset: $(VENV)/ready-to-run
-	$(BIN)/python -m shared_lib.bootstrap reset
+	@$(BIN)/python -m shared_lib.bootstrap reset \
+		$(if $(filter yes,$(confirm)),--confirm) $(if $(filter yes,$(force)),--force)
 
 redrive: $(VENV)/ready-to-run
 	$(BIN)/python -m shared_lib.redrive $(codes)
@@ -69,9 +72,6 @@ kafka minio:
 
 contracts: $(VENV)/ready-to-run
 	$(BIN)/python -m infra.contracts
-	$(BIN)/python -m infra.edge
-	$(BIN)/python -m infra.postman
-	$(BIN)/python -m infra.limits
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,14 +1,17 @@
-"""Write the contracts that others read from the code that keeps them. Run by `make contracts`; a test compares.
+"""Write what others read from the code that keeps it. Run by `make contracts`; a test compares.
 
-`shared_lib/openapi.json` comes from what each function declares, `events/*.schema.json` from the payloads' models.
+`shared_lib/openapi.json` comes from what each function declares, `events/*.schema.json` from the payloads' models, and
+nginx's routes, the Postman collection and the table of limits from the modules beside this one.
 """
 
+import argparse
 import json
 from pathlib import Path
 from typing import Any
 
 from functions_framework import _function_registry
 
+from infra import edge, limits, postman
 from shared_lib import openapi
 from shared_lib.events import BucketNotification, Payload, ProcessingFailed, ProcessingRequested, ProcessingSucceeded
 
@@ -42,6 +45,15 @@ def _declarations() -> list[openapi.Declaration]:
     return found
 
 
-if __name__ == "__main__":
+def main() -> None:
+    argparse.ArgumentParser(prog="python -m infra.contracts", description=__doc__).parse_args()
     for path, contract in generate().items():
         path.write_text(json.dumps(contract, indent=2) + "\n")
+    # These read what has just been written.
+    edge.TABLE.write_text(edge.generate())
+    postman.COLLECTION.write_text(postman.generate())
+    limits.TABLE.write_text(limits.generate())
+
+
+if __name__ == "__main__":
+    main()

@@ -35,7 +35,3 @@ def _key(route: Route) -> str:
 
 def _escape(path: str) -> str:
     return re.escape(path).replace(r"\-", "-")
-
-
-if __name__ == "__main__":
-    TABLE.write_text(generate())

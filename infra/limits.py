@@ -45,7 +45,3 @@ def _describe() -> dict[str, str]:
         if isinstance(limit, ast.AnnAssign) and isinstance(limit.target, ast.Name)
         if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
     }
-
-
-if __name__ == "__main__":
-    TABLE.write_text(generate())

@@ -52,7 +52,7 @@ STORY = (
 )
 
 
-def generate() -> Json:
+def generate() -> str:
     description = openapi.load()
     operations = {
         operation["operationId"]: (method.upper(), path, operation)
@@ -60,7 +60,7 @@ def generate() -> Json:
         for method, operation in methods.items()
     }
     schemas = description["components"]["schemas"]
-    return {
+    collection = {
         "info": {
             "name": description["info"]["title"],
             "description": description["info"]["description"],
@@ -71,6 +71,7 @@ def generate() -> Json:
             _put() if step.operation == PUT else _item(step, *operations[step.operation], schemas) for step in STORY
         ],
     }
+    return json.dumps(collection, indent=2) + "\n"
 
 
 def _item(step: Step, method: str, path: str, operation: Json, schemas: Json) -> Json:
@@ -162,7 +163,3 @@ def _check(status: int, step: Step) -> Json:
             "else setTimeout(() => pm.execution.setNextRequest(pm.info.requestName), 500);",
         ]
     return {"listen": "test", "script": {"type": "text/javascript", "exec": lines}}
-
-
-if __name__ == "__main__":
-    COLLECTION.write_text(json.dumps(generate(), indent=2) + "\n")

@@ -1,10 +1,9 @@
 """What must exist before the first function runs: tables, buckets, notifications, topics. Idempotent, same everywhere.
 
-python -m shared_lib.bootstrap            bring everything up to date
-python -m shared_lib.bootstrap reset      first undo every migration: all metadata is lost
-python -m shared_lib.bootstrap new NAME   begin a migration
+`python -m shared_lib.bootstrap --help` lists its commands.
 """
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -13,9 +12,10 @@ from alembic.config import Config
 
 from shared_lib import observability, settings
 from shared_lib.broker import Broker
-from shared_lib.database import open_for_migrations, translating
-from shared_lib.errors import ServiceError
+from shared_lib.database import Database, describe_url, open_for_migrations, translating
+from shared_lib.errors import Conflict, ServiceError
 from shared_lib.events import TOPICS
+from shared_lib.repositories import Images
 from shared_lib.settings import InvalidSettings, Settings
 from shared_lib.storage import Store
 
@@ -33,14 +33,29 @@ def alembic_config(told: Settings | None = None) -> Config:
     return config
 
 
-def migrate(told: Settings, *, reset: bool = False) -> None:
+def migrate(told: Settings) -> None:
     """Bring the database to the newest version. Raises Unavailable when it cannot be reached."""
-    config = alembic_config(told)
     with translating():
-        if reset:
-            command.downgrade(config, "base")
-        command.upgrade(config, "head")
+        command.upgrade(alembic_config(told), "head")
     log.info("database_migrated")
+
+
+def reset(told: Settings, *, confirmed: bool, forced: bool) -> None:
+    """Undo every migration, if that is confirmed, and forced where images exist; else raises Conflict."""
+    database = Database(told.database)
+    name, images = describe_url(told.database.url.get_secret_value()), Images(database, told.processing).count_all()
+    database.disconnect()
+    holds = f"{name} holds {images} image{'' if images == 1 else 's'}"
+    if not confirmed:
+        raise Conflict(f"{holds}. To drop all its tables, say `make reset confirm=yes`")
+    if images and not forced:
+        raise Conflict(
+            f"{holds}. Without their rows, the nightly comparison removes their files too. To lose them, say "
+            "`make reset confirm=yes force=yes`"
+        )
+    with translating():
+        command.downgrade(alembic_config(told), "base")
+    log.info("database_reset", database=name, images=images)
 
 
 def create_buckets(told: Settings) -> None:
@@ -57,22 +72,44 @@ def create_topics(told: Settings) -> None:
     log.info("topics_ready", topics=TOPICS)
 
 
+def begin_migration(name: str) -> None:
+    number = len(list((MIGRATIONS / "versions").glob("*.py"))) + 1
+    command.revision(alembic_config(), message=name, rev_id=f"{number:04}")
+
+
 def main(*words: str) -> int:
     """Answers the exit status; what went wrong is a sentence on standard error."""
-    if words[:1] == ("new",):
-        number = len(list((MIGRATIONS / "versions").glob("*.py"))) + 1
-        command.revision(alembic_config(), message=" ".join(words[1:]), rev_id=f"{number:04}")
+    asked = _parser().parse_args(words)
+    if asked.command == "new":
+        begin_migration(" ".join(asked.name))
         return 0
     try:
         told = settings.load()
         observability.configure(told.log.level, told.log.format)
-        migrate(told, reset="reset" in words)
+        if asked.command == "reset":
+            reset(told, confirmed=asked.confirm, forced=asked.force)
+        migrate(told)
         create_buckets(told)
         create_topics(told)
     except (InvalidSettings, ServiceError) as error:
         print(f"bootstrap: {error}", file=sys.stderr)  # noqa: T201  the answer of a command
         return 1
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m shared_lib.bootstrap",
+        description="Create or update tables, buckets, notifications and topics, as the environment's variables say.",
+        allow_abbrev=False,
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    resetting = commands.add_parser("reset", help="drop all tables first: all metadata is lost", allow_abbrev=False)
+    resetting.add_argument("--confirm", action="store_true", help="without it, nothing is changed")
+    resetting.add_argument("--force", action="store_true", help="also when the database holds images")
+    beginning = commands.add_parser("new", help="begin a migration", allow_abbrev=False)
+    beginning.add_argument("name", nargs="+", metavar="NAME", help="what it does, as `add a column`")
+    return parser
 
 
 if __name__ == "__main__":

@@ -54,6 +54,12 @@ def parse_url(url: str) -> dict[str, Any]:
     }
 
 
+def describe_url(url: str) -> str:
+    """Which database it is, without its credentials."""
+    found = parse_url(url)
+    return f"the database {found['database']} on {found.get('host') or found['unix_sock']}:{found['port']}"
+
+
 def _encryption(mode: str, authorities: str | None) -> ssl.SSLContext | bool | None:
     """What libpq's sslmode is to the driver; None is its own way to prefer."""
     if mode in ("verify-ca", "verify-full"):

@@ -1,11 +1,9 @@
 """Try again what was given up for no fault of its own, once what was to blame is mended.
 
-python -m shared_lib.redrive          what broke off or never got through, as in an outage
-python -m shared_lib.redrive CODE …   what was refused with these codes, as after a release that mends a decoder
-
 It only makes the rows say so: `reconcile_images` then asks for them, some hundreds a minute. Once more does no harm.
 """
 
+import argparse
 import sys
 
 from shared_lib import settings
@@ -19,15 +17,39 @@ NOT_ITS_OWN_FAULT = (FailureCode.DELIVERY_GIVEN_UP, FailureCode.WORKER_LOST, Fai
 
 def main(*words: str) -> int:
     """Answers the exit status; what went wrong is a sentence on standard error."""
+    codes = _parser().parse_args(words).codes or NOT_ITS_OWN_FAULT
     try:
-        codes = [FailureCode(word) for word in words] or NOT_ITS_OWN_FAULT
         told = settings.load()
         images = DeadLetters(Database(told.database)).redrive(codes, told.processing.retention_days)
-    except (ValueError, InvalidSettings, ServiceError) as error:
+    except (InvalidSettings, ServiceError) as error:
         print(f"redrive: {error}", file=sys.stderr)  # noqa: T201  the answer of a command
         return 1
     print(f"{images} images will be tried again")  # noqa: T201  (same)
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m shared_lib.redrive",
+        description="Try again what was given up for no fault of its own, once what was to blame is mended.",
+        epilog=f"The codes are: {', '.join(FailureCode)}.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "codes",
+        nargs="*",
+        metavar="CODE",
+        type=_read_code,
+        help=f"what images or renditions failed with (default: {', '.join(NOT_ITS_OWN_FAULT)})",
+    )
+    return parser
+
+
+def _read_code(word: str) -> FailureCode:
+    try:
+        return FailureCode(word)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{word!r} is no failure code; these are: {', '.join(FailureCode)}") from None
 
 
 if __name__ == "__main__":

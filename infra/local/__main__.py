@@ -1,5 +1,6 @@
 """`python -m infra.local`: the whole service on one machine, from the manifests that a cluster runs."""
 
+import argparse
 import errno
 import fcntl
 import os
@@ -24,6 +25,12 @@ LOCK_PATIENCE_SECONDS = 20.0  # the guard of a killed run may still be ending wh
 
 def main() -> int:
     """Start, serve until asked to stop, and stop; the exit code says whether it went well."""
+    argparse.ArgumentParser(
+        prog="python -m infra.local",
+        description="Run the whole service on this machine, until Ctrl-C.",
+        epilog="It takes no arguments. Its settings are variables: PORT (5000), HOST (127.0.0.1) and DATA_DIR (.data), "
+        "and those in the README's table; one that names a service of yours is used instead of an embedded one.",
+    ).parse_args()
     try:
         settings = Settings.from_environment()
         with _data_dir(settings.data_dir) as lock:

@@ -106,6 +106,14 @@ class Images:
         self._database = database
         self._settings = settings
 
+    def count_all(self) -> int:
+        """How many images callers can see; none where there is no table yet."""
+        with self._database.transaction() as tx:
+            if tx.rows("SELECT to_regclass('images') AS name")[0]["name"] is None:
+                return 0
+            total: int = tx.rows(_COUNT + VISIBLE_IMAGE)[0]["total"]
+        return total
+
     def create(
         self, uuid: UUID, filename: str, description: str | None, size: int, recipes: Sequence[Recipe] = ()
     ) -> None:
