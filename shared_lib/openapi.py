@@ -16,6 +16,7 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import models_json_schema
 
 from shared_lib.errors import ServiceError
+from shared_lib.pipeline.formats import Format
 
 VERSION = "1.0.0"
 _REF = "#/components/schemas/{model}"
@@ -25,7 +26,7 @@ as it arrives. Collections group images; an image is in at most one."""
 MAX_FORM_PARTS = 10
 """A form's file and fields, unknown ones included."""
 
-UPLOAD_TYPES = tuple(f"image/{name}" for name in ("jpeg", "png", "gif", "webp", "svg+xml", "avif", "tiff"))
+UPLOAD_TYPES = tuple(each.content_type for each in Format)
 """What the part of a form that holds an image may say it is; any other `image/…` is taken too."""
 
 RETRY_AFTER = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}

@@ -3,7 +3,7 @@
 import re
 from datetime import datetime
 from pathlib import PurePosixPath
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from pydantic import BaseModel, Field
@@ -11,9 +11,14 @@ from pydantic import BaseModel, Field
 from shared_lib.errors import Invalid, Unsupported
 from shared_lib.images import CONTROL, MAX_FILENAME
 
-Extension = Literal["jpg", "jpeg", "png", "gif", "webp", "svg", "avif", "tiff"]
+Extension = Literal[
+    "jpg", "jpeg", "png", "gif", "webp", "svg", "avif", "tiff", "tif", "jfif", "bmp", "heic", "heif", "jxl"
+]
 EXTENSIONS: tuple[str, ...] = get_args(Extension)
 """The file types that a caller may announce. What the bytes are is for the pipeline to find out."""
+
+UNKNOWN_TYPE = "application/octet-stream"
+"""What clients send for a type that they do not know, as curl does for WebP."""
 
 _IMAGE_TYPE = re.compile(r"image/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}")  # RFC 6838, in lower case
 
@@ -57,10 +62,27 @@ def check_upload(filename: str, content_type: str, size: int) -> None:
         raise Invalid("File is empty", code="empty_file")
     if len(filename) > MAX_FILENAME:
         raise Unsupported(f"Filename is too long (max {MAX_FILENAME} characters)", code="filename_too_long")
-    if filename.rpartition(".")[2].lower() not in EXTENSIONS or "." not in filename:
-        allowed = ", ".join(f".{extension}" for extension in EXTENSIONS)
-        raise Unsupported(f"Only these file types are allowed: {allowed}", code="extension_not_allowed")
-    if not _IMAGE_TYPE.fullmatch(content_type):
-        raise Unsupported("Only image files are allowed", code="not_an_image")
+    extension = filename.rpartition(".")[2].lower() if "." in filename else ""
+    if extension not in EXTENSIONS:
+        allowed = ", ".join(f".{each}" for each in EXTENSIONS)
+        ending = f"ends in .{extension}" if extension else "has no extension"
+        raise Unsupported(
+            f"Only these file types are allowed: {allowed}",
+            code="extension_not_allowed",
+            details=_about_file(f"The filename {ending}. If it is one of these types, name it so"),
+        )
+    if content_type != UNKNOWN_TYPE and not _IMAGE_TYPE.fullmatch(content_type):
+        raise Unsupported(
+            "Only image files are allowed",
+            code="not_an_image",
+            details=_about_file(
+                f"The file's Content-Type is {content_type!r}. If it is an image, send its own type (with curl: "
+                f"-F 'file=@photo.webp;type=image/webp'), or {UNKNOWN_TYPE}, or none"
+            ),
+        )
     if CONTROL.search(filename):
         raise Invalid("filename: must not contain control characters")
+
+
+def _about_file(message: str) -> list[dict[str, Any]]:
+    return [{"parameter": "file", "message": message}]

@@ -16,6 +16,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from shared_lib.errors import Invalid, NotFound, TooLarge, Unsupported
 from shared_lib.openapi import MAX_FORM_PARTS, Declaration
 from shared_lib.pipeline.notation import describe_mistake
+from shared_lib.uploads import UNKNOWN_TYPE
 
 MAX_JSON = 1024 * 1024  # bytes
 MULTIPART_OVERHEAD = 64 * 1024  # bytes around the file: boundaries, headers and the small fields
@@ -154,7 +155,7 @@ def _read_form(request: flask.Request, limit: int) -> tuple[dict[str, str], Uplo
     if len(data) > limit:
         raise too_large
     name = (part.filename or "").replace("\\", "/").rpartition("/")[2]
-    return fields, UploadedFile(filename=name, content_type=part.mimetype, data=data)
+    return fields, UploadedFile(filename=name, content_type=part.mimetype or UNKNOWN_TYPE, data=data)
 
 
 def drain(request: flask.Request) -> None:

@@ -1,12 +1,19 @@
 """Both ways in: a direct upload, and a bare PUT to a presigned URL."""
 
+import json
+import subprocess
 import uuid
+from pathlib import Path
 
 import pytest
 import requests
 from service import Api, Platform, make_photo, wait_for
 
 LIMIT = 10 * 1024 * 1024
+ALLOWED = (
+    "Only these file types are allowed: .jpg, .jpeg, .png, .gif, .webp, .svg, .avif, .tiff, .tif, .jfif, .bmp, .heic, "
+    ".heif, .jxl"
+)
 
 
 def test_a_direct_upload_ends_as_a_succeeded_image_with_a_thumbnail(api: Api) -> None:
@@ -113,14 +120,9 @@ def test_processing_what_was_never_uploaded_is_the_contracts_404(api: Api) -> No
         ("a.jpg", "image/jpeg", b"", 400, "File is empty"),
         ("a.jpg", "image/jpeg", b"x" * (LIMIT + 1), 413, "File too large. Maximum size is 10MB"),
         ("a.jpg", "image/jpeg", b"x" * (LIMIT + 200_000), 413, "File too large. Maximum size is 10MB"),
-        (
-            "a.bmp",
-            "image/bmp",
-            b"x",
-            415,
-            "Only these file types are allowed: .jpg, .jpeg, .png, .gif, .webp, .svg, .avif, .tiff",
-        ),
-        ("jpg", "image/jpeg", b"x", 415, None),
+        ("a.pdf", "image/jpeg", b"x", 415, ALLOWED),
+        ("a.exe", "application/octet-stream", b"x", 415, ALLOWED),
+        ("jpg", "image/jpeg", b"x", 415, ALLOWED),
         ("a.jpg", "application/pdf", b"x", 415, "Only image files are allowed"),
         ("a.jpg", "image/", b"x", 415, "Only image files are allowed"),
         ("a.jpg", "image/a\x01b", b"x", 415, "Only image files are allowed"),
@@ -129,13 +131,31 @@ def test_processing_what_was_never_uploaded_is_the_contracts_404(api: Api) -> No
     ],
 )
 def test_a_direct_upload_is_refused_in_the_contracts_words(  # noqa: PLR0913, PLR0917  the table's columns
-    api: Api, filename: str, kind: str, data: bytes, status: int, sentence: str | None
+    api: Api, filename: str, kind: str, data: bytes, status: int, sentence: str
 ) -> None:
     response = api("POST", "/images/actions/upload", files={"file": (filename, data, kind)})
 
     assert response.status_code == status
-    if sentence:
-        assert response.json()["error"] == sentence
+    assert response.json()["error"] == sentence
+
+
+@pytest.mark.parametrize(
+    ("filename", "kind", "found", "remedy"),
+    [
+        ("a.webp", "application/pdf", "'application/pdf'", "type=image/webp"),
+        ("a.pdf", "image/png", "ends in .pdf", "name it so"),
+        ("photo", "image/png", "no extension", "name it so"),
+    ],
+)
+def test_a_refusal_names_the_type_that_was_found_and_the_remedy(
+    api: Api, filename: str, kind: str, found: str, remedy: str
+) -> None:
+    response = api("POST", "/images/actions/upload", files={"file": (filename, b"x", kind)})
+
+    [detail] = response.json()["details"]
+    assert detail["parameter"] == "file"
+    assert found in detail["message"]
+    assert remedy in detail["message"]
 
 
 def test_a_form_without_a_file_is_refused(api: Api) -> None:
@@ -150,6 +170,38 @@ def test_a_file_of_just_the_allowed_size_is_taken(api: Api) -> None:
     image = api.await_end(api.upload(photo + b"\0" * (LIMIT - len(photo)), "padded.jpg"))
 
     assert image["sizeBytes"] == LIMIT
+
+
+@pytest.mark.parametrize(
+    ("form", "extension", "real"),
+    [
+        ("JPEG", "jfif", "image/jpeg"),
+        ("WEBP", "webp", "image/webp"),
+        ("AVIF", "avif", "image/avif"),
+        ("TIFF", "tif", "image/tiff"),
+        ("BMP", "bmp", "image/bmp"),
+        ("HEIF", "heic", "image/heic"),
+        ("HEIF", "HEIF", "image/heic"),
+        ("JXL", "jxl", "image/jxl"),
+    ],
+)
+def test_curl_uploads_every_format_by_its_name_alone(
+    api: Api, tmp_path: Path, form: str, extension: str, real: str
+) -> None:
+    photo = tmp_path / f"photo.{extension}"
+    photo.write_bytes(make_photo(form=form))
+
+    address = f"{api.base}/images/actions/upload"
+    asked = subprocess.run(["curl", "-sS", "-F", f"file=@{photo}", address], capture_output=True, check=True)
+
+    image = api.await_end(json.loads(asked.stdout)["data"]["uuid"])
+    assert (image["status"], image["contentType"], image["filename"]) == ("succeeded", real, photo.name)
+
+
+def test_the_bytes_decide_where_no_type_is_given(api: Api) -> None:
+    response = api("POST", "/images/actions/upload", files={"file": ("photo.png", make_photo(form="PNG"))})
+
+    assert api.await_end(response.json()["data"]["uuid"])["contentType"] == "image/png"
 
 
 @pytest.mark.parametrize(
