@@ -97,6 +97,9 @@ $(VENV)/ready-to-test: tests/requirements.txt $(VENV)/ready-to-run
 	@{ command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null || \
 		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; } >/dev/null || \
 		{ echo "The browser tests need Chromium: install it (Debian: sudo apt install chromium)." >&2; exit 1; }
+	@PATH="$$PATH:/usr/sbin"; command -v nginx >/dev/null || \
+		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends nginx-light; } >/dev/null || \
+		{ echo "The edge's tests need nginx: install it (Debian: sudo apt install nginx-light)." >&2; exit 1; }
 	@touch $@
 
 .PHONY: help run test test-by-address conformance hostile bench check migrate migration reset redrive kafka minio contracts clean

@@ -1,0 +1,65 @@
+"""The nginx edge on this machine: nginx itself, with the configuration of a cluster, Compose or OpenFaaS."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from service import ROOT, find_free_port, wait_for
+
+from infra.local import ports
+
+EDGE = ROOT / "infra/k8s/components/nginx-edge"
+BACKENDS = {
+    "cluster": EDGE / "backend.conf",
+    "compose": ROOT / "infra/compose/backend.conf",
+    "openfaas": ROOT / "infra/openfaas/backend.conf",
+}
+
+
+@contextmanager
+def run_edge(folder: Path, backend: Path, *, backend_port: int, dns_port: int) -> Iterator[str]:
+    """
+    Run nginx with the edge's configuration and this backend.conf; its base URL.
+
+    Changed are only its number of workers, where it listens and writes, whom it asks for names, and the backend's port.
+    """
+    port = find_free_port()
+    folder.mkdir()
+    _copy(EDGE / "functions.conf", folder / "functions.conf", {})
+    changes = {
+        r"resolver \S+": f"resolver 127.0.0.1:{dns_port}",
+        r"proxy_pass http://([^:/;]+)(:\d+)?": rf"proxy_pass http://\1:{backend_port}",
+    }
+    _copy(backend, folder / "backend.conf", changes)
+    changes = {
+        "worker_processes auto": "worker_processes 1",  # each would remember names of its own
+        "listen 8080": f"listen 127.0.0.1:{port}",
+        "/tmp/": f"{folder}/",  # noqa: S108  # what it replaces
+    }
+    _copy(EDGE / "nginx.conf", folder / "nginx.conf", changes)
+    process = subprocess.Popen([_find_nginx(), "-c", folder / "nginx.conf", "-g", "daemon off;"])
+    try:
+        wait_for(lambda: ports.answers_http(port, path="/_/ready"), bool)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(timeout=10)
+
+
+def _copy(source: Path, target: Path, changes: dict[str, str]) -> None:
+    text = source.read_text()
+    for expression, replacement in changes.items():
+        text, count = re.subn(expression, replacement, text)
+        assert count, f"{source} has no {expression}"
+    target.write_text(text)
+
+
+def _find_nginx() -> str:
+    # Debian keeps it where only root's PATH looks.
+    found = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
+    assert found, "The edge's tests need nginx: install it (Debian: sudo apt install nginx-light)."
+    return found
