@@ -33,6 +33,7 @@ class FailureCode(StrEnum):
     DECODER_TIMEOUT = "decoder_timeout"
     DECODER_OUT_OF_MEMORY = "decoder_out_of_memory"
     DECODER_CRASHED = "decoder_crashed"
+    INTERNAL_ERROR = "internal_error"
     UPLOAD_MISSING = "upload_missing"
     WORKER_LOST = "worker_lost"
     DELIVERY_GIVEN_UP = "delivery_given_up"

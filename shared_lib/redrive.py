@@ -12,7 +12,12 @@ from shared_lib.errors import FailureCode, ServiceError
 from shared_lib.repositories import DeadLetters
 from shared_lib.settings import InvalidSettings
 
-NOT_ITS_OWN_FAULT = (FailureCode.DELIVERY_GIVEN_UP, FailureCode.WORKER_LOST, FailureCode.DECODER_CRASHED)
+NOT_ITS_OWN_FAULT = (
+    FailureCode.DELIVERY_GIVEN_UP,
+    FailureCode.WORKER_LOST,
+    FailureCode.DECODER_CRASHED,
+    FailureCode.INTERNAL_ERROR,
+)
 
 
 def main(*words: str) -> int:
