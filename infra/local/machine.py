@@ -57,10 +57,12 @@ def _manifests() -> Manifests:
     for service in manifests.services:
         if not _source(service).exists():
             raise CannotStart(f"infra/knative has {service.name}, but there is no {_source(service)}.")
-    private = {service.name for service in manifests.services if not service.is_public}
+    consumers = {service.name for service in manifests.services if service.takes_events}
     for sink in manifests.sinks:
-        if sink.ref.name not in private:
-            raise CannotStart(f"infra/knative has a source whose sink {sink.ref.name} is no cluster-local Service.")
+        if sink.ref.name not in consumers:
+            raise CannotStart(
+                f"infra/knative has a source whose sink {sink.ref.name} is no Service of the component `events`."
+            )
     return manifests
 
 
@@ -110,7 +112,7 @@ def _start_functions(
     settings: Settings, supervisor: Supervisor, manifests: Manifests, environ: dict[str, str], webhook_port: int
 ) -> None:
     """One process for the public ones, one for each of the others, and one for what calls those."""
-    private = [service for service in manifests.services if not service.is_public]
+    private = [service for service in manifests.services if service.takes_events]
     own_ports = dict(zip((service.name for service in private), ports.free_ports(len(private)), strict=True))
     plan = Plan(
         manifests=FUNCTIONS,

@@ -73,8 +73,9 @@ class Service(Manifest):
         return self.name.replace("-", "_")
 
     @property
-    def is_public(self) -> bool:
-        return self.metadata.labels.get("networking.knative.dev/visibility") != "cluster-local"
+    def takes_events(self) -> bool:
+        """Whether sources call it, and no route does."""
+        return self.metadata.labels.get("app.kubernetes.io/component") == "events"
 
     @property
     def environ(self) -> dict[str, str]:

@@ -63,7 +63,7 @@ def test_each_public_function_has_a_route_and_no_other_has() -> None:
     private = {
         name
         for name, each in services(overlay("production")).items()
-        if each["metadata"]["labels"].get("networking.knative.dev/visibility") == "cluster-local"
+        if each["metadata"]["labels"]["app.kubernetes.io/component"] == "events"
     }
     routes = of_kind(overlay("production"), "HTTPRoute")
     rules = [rule for name, each in routes.items() if name.startswith("api-") for rule in each["spec"]["rules"]]
@@ -71,6 +71,19 @@ def test_each_public_function_has_a_route_and_no_other_has() -> None:
 
     assert private == {"process-image", "record-dead-letter", "reconcile-images"}
     assert hosts == dashed(FUNCTIONS) - private
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_no_function_has_an_address_outside_of_the_cluster(name: str) -> None:
+    for service in services(overlay(name)).values():
+        assert service["metadata"]["labels"]["networking.knative.dev/visibility"] == "cluster-local"
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_applying_the_manifests_sends_all_traffic_to_the_latest_revision(name: str) -> None:
+    """A rollback names a Revision in a field that an apply leaves alone unless the manifests set it."""
+    for service in services(overlay(name)).values():
+        assert service["spec"]["traffic"] == [{"latestRevision": True, "percent": 100}]
 
 
 def test_the_nginx_edge_has_the_same_routes() -> None:
