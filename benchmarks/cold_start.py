@@ -2,8 +2,8 @@
 
     python -m benchmarks.cold_start [--runs 5]
 
-Starts the service for its parts, then each function by itself under gunicorn with `functions/gunicorn.conf.py`, and
-asks it until it answers: a GET of a page or of an image that is not there, an event about an image that never was.
+Starts the service for its parts, then each function by itself as its container does, and asks it until it answers: a
+GET of a page or of an image that is not there, an event about an image that never was.
 Python's bytecode is compiled beforehand, as it is in the image.
 """
 
@@ -54,13 +54,11 @@ def measure(function: str, environ: dict[str, str]) -> tuple[float, int]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     method, path = REQUESTS[function]
-    command = [
-        *(sys.executable, "-m", "gunicorn", "--config", str(ROOT / "functions" / "gunicorn.conf.py")),
-        *("--bind", f"127.0.0.1:{port}", "functions_framework:create_app()"),
-    ]
+    serving = {"HOST": "127.0.0.1", "PORT": f"{port}", "FUNCTION_TARGET": "main"}
     source = str(ROOT / "functions" / function / "main.py")
     began = time.perf_counter()
-    process = subprocess.Popen(command, env=environ | {"FUNCTION_TARGET": "main", "FUNCTION_SOURCE": source})
+    command = [sys.executable, "-m", "shared_lib.server"]
+    process = subprocess.Popen(command, env=environ | serving | {"FUNCTION_SOURCE": source})
     try:
         while True:
             try:

@@ -1,6 +1,6 @@
 """Publish an event to Kafka: the only room that knows kafka-python.
 
-The producer is made on first use, because functions-framework imports a function before gunicorn forks. It is
+The producer is made on first use, because a function that publishes nothing should not wait for it. It is
 idempotent and waits for all in-sync replicas; a caller waits for a bounded time and no longer.
 """
 

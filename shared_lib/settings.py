@@ -15,6 +15,7 @@ from shared_lib import limits
 
 Seconds = Annotated[float, Field(gt=0)]
 Bytes = Annotated[int, Field(gt=0)]
+FORM_OVERHEAD = 64 * 1024  # bytes of a form around its file: boundaries, headers and the small fields
 
 
 def _split(text: object) -> object:
@@ -161,6 +162,20 @@ class Log(Branch):
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["json", "console"] = "json"
+
+
+class Serving(Branch):
+    """How a process serves its function: what its platform sets, and nobody else. No part of `Settings`."""
+
+    host: str = "0.0.0.0"  # noqa: S104  a container's, for Knative reaches it from the pod's own queue-proxy
+    port: int = Field(default=8080, ge=0, le=65535)
+    threads: int = Field(default=16, ge=1)
+    """How many requests are worked on at a time: the Service's containerConcurrency."""
+    graceful_seconds: int = Field(default=600, ge=0)
+    """
+    How long requests may take to end when the process is asked to stop. The platform's own patience counts too: a pod
+    has its termination grace period, which Knative makes as long as the Service's timeoutSeconds.
+    """
 
 
 class Settings(BaseModel, frozen=True):

@@ -151,7 +151,7 @@ def _is_running(process: int) -> bool:
 
 
 def _check_port(settings: Settings) -> None:
-    """Better now, and in words, than by gunicorn in a quarter of a minute."""
+    """Better now, and in words, than by the server in a quarter of a minute."""
     try:
         ports.try_binding(settings.port, settings.host)
     except OSError as error:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import functions_framework
 
 from infra.local.manifests import Manifests, PathMatch, RouteMatch
+from shared_lib import server
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -82,7 +83,7 @@ def _path_as_sent(environ: "WSGIEnvironment") -> str:
 
 
 def create_app() -> FrontDoor:
-    """Load every function that a route leads to; gunicorn calls this in its worker."""
+    """Load every function that a route leads to."""
     manifests = Manifests.read(ROOT / "infra/k8s/routes", ROOT / "infra/knative")
     routes = routes_of(manifests)
     folders = {service.name: service.folder for service in manifests.services}
@@ -93,3 +94,7 @@ def create_app() -> FrontDoor:
         for host in {route.host for route in routes}
     }
     return FrontDoor(routes, functions)
+
+
+if __name__ == "__main__":
+    server.run(create_app())

@@ -136,20 +136,19 @@ def _start_functions(
         list(pool.map(supervisor.start, programs))
 
 
-def _gunicorn(application: str, address: str) -> list[str]:
-    """As the functions' image runs it, but for the address and the time to stop in."""
-    config = ["--config", f"{ROOT / 'functions/gunicorn.conf.py'}", "--bind", address]
-    return [sys.executable, "-m", "gunicorn", *config, "--graceful-timeout", f"{GRACEFUL_SECONDS}", application]
+def _serving(host: str, port: int, threads: int) -> dict[str, str]:
+    """How a process serves, as its container is told; but it has less time to stop in."""
+    return {"HOST": host, "PORT": f"{port}", "THREADS": f"{threads}", "GRACEFUL_SECONDS": f"{GRACEFUL_SECONDS}"}
 
 
 def _private(service: Service, port: int, environ: dict[str, str]) -> Program:
     return Program(
         name=service.name,
         tier=Tier.FUNCTION,
-        argv=_gunicorn("shared_lib.server:create_app()", f"{ports.LOOPBACK}:{port}"),
+        argv=[sys.executable, "-m", "shared_lib.server"],
         environ={
             **environ,
-            "THREADS": f"{service.spec.template.spec.container_concurrency}",
+            **_serving(ports.LOOPBACK, port, service.spec.template.spec.container_concurrency),
             **service.environ,
             "FUNCTION_TARGET": "main",
             "FUNCTION_SOURCE": f"{_source(service)}",
@@ -164,8 +163,8 @@ def _front_door(settings: Settings, environ: dict[str, str]) -> Program:
     return Program(
         name="api",
         tier=Tier.FRONT_DOOR,
-        argv=_gunicorn("infra.local.front_door:create_app()", f"{settings.host}:{settings.port}"),
-        environ={**environ, "THREADS": f"{FRONT_DOOR_THREADS}"},
+        argv=[sys.executable, "-m", "infra.local.front_door"],
+        environ={**environ, **_serving(settings.host, settings.port, FRONT_DOOR_THREADS)},
         is_ready=lambda _pid: ports.answers_http(settings.port, settings.host, "/api/health/live"),
         cwd=ROOT,
     )

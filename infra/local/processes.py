@@ -202,7 +202,7 @@ class _Running(threading.Thread):
 
     def _see_end(self, process: subprocess.Popen[bytes]) -> int:
         code = process.wait()
-        _kill_group(process.pid)  # what it left: a killed gunicorn leaves its workers
+        _kill_group(process.pid)  # what it left: a killed PostgreSQL leaves its workers
         for path in self.program.leaves:
             path.unlink(missing_ok=True)
         with suppress(BrokenPipeError):  # the guard is gone too, and the platform about to stop

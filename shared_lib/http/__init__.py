@@ -6,6 +6,7 @@ own, and `query`, `body`, `form` as models, `file` as the uploaded part.
 
 import functools
 import inspect
+import io
 import re
 import time
 import uuid
@@ -18,7 +19,7 @@ from werkzeug.exceptions import HTTPException
 
 from shared_lib import observability, openapi, runtime
 from shared_lib.errors import ServiceError, look_up
-from shared_lib.http.inputs import UploadedFile, drain, match, read_inputs
+from shared_lib.http.inputs import UploadedFile, match, read_inputs
 from shared_lib.http.refusals import (
     STATUS,
     CollectionErrors,
@@ -124,7 +125,7 @@ def _serve(
     fields = {"request": request_id, "function": declaration.name}
     with observability.context(traceparent=request.headers.get("traceparent"), **fields):
         response = answer(rt)
-        drain(request)
+        request.stream = io.BytesIO()  # functions-framework reads what is left of a body into memory
         log.info(
             "request",
             method=request.method,

@@ -1,10 +1,8 @@
 """What a request holds becomes what a handler's signature asks for, checked, or Invalid says what is wrong."""
 
-import io
 import json
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,14 +14,13 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from shared_lib.errors import Invalid, NotFound, TooLarge, Unsupported
 from shared_lib.openapi import MAX_FORM_PARTS, Declaration
 from shared_lib.pipeline.notation import describe_mistake
+from shared_lib.settings import FORM_OVERHEAD
 from shared_lib.uploads import UNKNOWN_TYPE
 
 MAX_JSON = 1024 * 1024  # bytes
-MULTIPART_OVERHEAD = 64 * 1024  # bytes around the file: boundaries, headers and the small fields
 # Bytes that a form's parser may hold. Werkzeug counts the piece it has just read too, of 64 KiB: with as much or less
 # here it refuses every file that is larger.
 FORM_MEMORY = 256 * 1024
-MAX_DRAINED = 64 * 1024 * 1024  # bytes read and thrown away so that a refused client gets to read why
 
 
 @dataclass(frozen=True)
@@ -135,7 +132,7 @@ def _read_json(request: flask.Request) -> bytes:
 def _read_form(request: flask.Request, limit: int) -> tuple[dict[str, str], UploadedFile | None]:
     """The fields of a form and its part `file`, of at most `limit` bytes."""
     too_large = TooLarge(f"File too large. Maximum size is {limit // (1024 * 1024)}MB", code="file_too_large")
-    request.max_content_length = limit + MULTIPART_OVERHEAD
+    request.max_content_length = limit + FORM_OVERHEAD
     request.max_form_memory_size = FORM_MEMORY
     request.max_form_parts = MAX_FORM_PARTS
     if (request.content_length or 0) > request.max_content_length:
@@ -156,19 +153,3 @@ def _read_form(request: flask.Request, limit: int) -> tuple[dict[str, str], Uplo
         raise too_large
     name = (part.filename or "").replace("\\", "/").rpartition("/")[2]
     return fields, UploadedFile(filename=name, content_type=part.mimetype or UNKNOWN_TYPE, data=data)
-
-
-def drain(request: flask.Request) -> None:
-    """
-    Read what is left of a body to its end, within reason, and keep nothing of it.
-
-    A client that is still sending would not see the answer, and functions-framework, after every request, reads
-    into memory whatever is left, however much it is.
-    """
-    stream, left = request.environ["wsgi.input"], MAX_DRAINED
-    if not request.environ.get("wsgi.input_terminated"):
-        left = min(left, request.content_length or 0)
-    with suppress(OSError):  # the client has gone, or its chunks make no sense
-        while left > 0 and (piece := stream.read(min(left, 256 * 1024))):
-            left -= len(piece)
-    request.stream = io.BytesIO()

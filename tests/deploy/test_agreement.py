@@ -26,7 +26,7 @@ VARIABLES = {
 }
 SECRETS = {name for name, field in VARIABLES.items() if "SecretStr" in str(field.annotation)}
 REQUIRED = {name for name, field in VARIABLES.items() if field.is_required()}
-NOT_SETTINGS = {"THREADS"}  # gunicorn's
+NOT_SETTINGS = {"THREADS"}  # of the process, not of what it does
 
 SKAFFOLD = yaml.safe_load((ROOT / "skaffold.yaml").read_text())
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())

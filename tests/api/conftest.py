@@ -1,0 +1,46 @@
+"""Where requests can be sent byte by byte: to the whole API, and to one function as its container serves it."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+from service import ENVIRONMENT, ROOT, Platform, find_free_port, wait_for
+
+Address = tuple[str, int]
+
+
+@pytest.fixture(scope="session")
+def front_door(platform: Platform) -> Address:
+    url = urlsplit(platform.url)
+    return url.hostname or "", url.port or 80
+
+
+@pytest.fixture(scope="session")
+def bare_function(platform: Platform) -> Iterator[Address]:
+    """`list_images` with nothing in front of it."""
+    port = find_free_port()
+    environ = ENVIRONMENT | platform.environment | {"HOST": "127.0.0.1", "PORT": f"{port}", "FUNCTION_TARGET": "main"}
+    source = f"{ROOT / 'functions/list_images/main.py'}"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "shared_lib.server"], env=environ | {"FUNCTION_SOURCE": source}, cwd=ROOT
+    )
+
+    def is_ready() -> bool:
+        try:
+            return requests.get(f"http://127.0.0.1:{port}/_/ready", timeout=10).status_code == 204
+        except requests.ConnectionError:
+            return False
+
+    wait_for(is_ready, bool, 60)
+    yield "127.0.0.1", port
+    process.terminate()
+    assert process.wait(30) == 0
+
+
+@pytest.fixture(params=["front_door", "bare_function"])
+def address(request: pytest.FixtureRequest) -> Address:
+    found: Address = request.getfixturevalue(request.param)
+    return found

@@ -1,0 +1,97 @@
+"""What is not HTTP, or hardly is, gets an answer in JSON that says so, from the API and from a function alone."""
+
+import pytest
+from raw_http import exchange
+
+CHUNKED = b"Transfer-Encoding: chunked\r\nContent-Type: application/json\r\n"
+LINES = {
+    "a write": b"POST /api/v1/collections HTTP/1.1\r\nHost: localhost\r\n",
+    "a read": b"GET /api/v1/images HTTP/1.1\r\nHost: localhost\r\n",
+    "an unknown path": b"POST /nothing HTTP/1.1\r\nHost: localhost\r\n",
+}
+MALFORMED = {
+    "chunk size that is no number": CHUNKED + b"\r\nZZ\r\n",
+    "negative chunk size": CHUNKED + b"\r\n-1\r\n",
+    "chunk size beyond any number": CHUNKED + b"\r\nFFFFFFFFFFFFFFFFFFFFFFFF\r\nabc",
+    "chunk extension of 1 MB": CHUNKED + b"\r\n1;" + b"a" * 1_000_000 + b"\r\nx\r\n0\r\n\r\n",
+    "chunk that is longer than its size": CHUNKED + b"\r\n2\r\n{}XX0\r\n\r\n",
+    "trailer of 1 MB": CHUNKED + b"\r\n2\r\n{}\r\n0\r\nX: " + b"a" * 1_000_000 + b"\r\n\r\n",
+    "trailer that is no header": CHUNKED + b"\r\n2\r\n{}\r\n0\r\nno colon\r\n\r\n",
+    "two lengths at once": CHUNKED + b"Content-Length: 2\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+    "Transfer-Encoding twice": CHUNKED + CHUNKED + b"\r\n0\r\n\r\n",
+    "Transfer-Encoding that is unknown": b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    "Content-Length that is no number": b"Content-Length: abc\r\n\r\n",
+    "Content-Length below zero": b"Content-Length: -1\r\n\r\n",
+    "Content-Length with a sign": b"Content-Length: +2\r\n\r\n{}",
+    "Content-Length that contradicts itself": b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
+    "Content-Length beyond any number": b"Content-Length: 99999999999999999999999999\r\n\r\n",
+    "header of 40 kB": b"X-Large: " + b"a" * 40_000 + b"\r\n\r\n",
+    "5,000 headers": b"".join(b"X-%d: a\r\n" % number for number in range(5_000)) + b"\r\n",
+    "space before a header's colon": b"X : a\r\n\r\n",
+    "header without a name": b": a\r\n\r\n",
+    "NUL in a header": b"X: a\x00b\r\n\r\n",
+    "carriage return in a header": b"X: a\rb\r\n\r\n",
+    "second Host": b"Host: localhost\r\n\r\n",
+}
+MALFORMED_LINES = {
+    "no request": b"NONSENSE\r\n\r\n",
+    "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+    "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "HTTP/9.9": b"GET /api/v1/images HTTP/9.9\r\nHost: localhost\r\n\r\n",
+    "HTTP/0.9": b"GET /\r\n\r\n",
+    "method in small letters": b"get /api/v1/images HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "method that is no token": b"G@T / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "unknown method": b"BREW /api/v1/images HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "TRACE": b"TRACE /api/v1/images HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "CONNECT": b"CONNECT localhost:80 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "tabs for spaces": b"GET\t/\tHTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "no Host": b"GET /api/v1/images HTTP/1.1\r\n\r\n",
+    "Host that is none": b"GET /api/v1/images HTTP/1.1\r\nHost: a b/c@d\r\n\r\n",
+    "line break in the path": b"GET /api/v1/images/%0d%0aX:a HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "line break in an unknown path": b"GET /a%0ab HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "NUL in the path": b"GET /%00 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "bytes that are no ASCII in the path": b"GET /\xff\xfe HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "path of 10 kB": b"GET /" + b"a" * 10_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "path of 100 kB": b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "query of 10 kB": b"GET /api/v1/images?search=" + b"a" * 10_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "favicon": b"GET /favicon.ico HTTP/1.1\r\nHost: localhost\r\n\r\n",
+}
+# These are odd, and change nothing.
+ODD = {
+    "SCRIPT_NAME": b"SCRIPT_NAME: /zzz\r\n\r\n",
+    "Script-Name": b"Script-Name: /zzz\r\n\r\n",
+    "PATH_INFO": b"PATH_INFO: /zzz\r\n\r\n",
+    "Content_Length": b"Content_Length: 5\r\n\r\n",
+    "chunk extension": CHUNKED + b"\r\n2;a=b\r\n{}\r\n0\r\n\r\n",
+    "trailer": CHUNKED + b"\r\n2\r\n{}\r\n0\r\nX-Trailer: 1\r\n\r\n",
+    "h2c": b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQCAAAA\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("line", LINES.values(), ids=LINES)
+@pytest.mark.parametrize("rest", MALFORMED.values(), ids=MALFORMED)
+def test_a_malformed_request_is_refused_in_json(address: tuple[str, int], line: bytes, rest: bytes) -> None:
+    _expect_refusal(address, line + rest)
+
+
+@pytest.mark.parametrize("raw", MALFORMED_LINES.values(), ids=MALFORMED_LINES)
+def test_an_odd_request_line_or_host_is_refused_in_json(address: tuple[str, int], raw: bytes) -> None:
+    _expect_refusal(address, raw)
+
+
+def _expect_refusal(address: tuple[str, int], raw: bytes) -> None:
+    answer = exchange(address, raw)
+
+    assert 400 <= answer.status < 500
+    assert answer.headers["content-type"] == "application/json"
+    body = answer.json()
+    assert body.keys() & {"error", "errors"}
+    assert "Traceback" not in f"{body}"
+
+
+@pytest.mark.parametrize("rest", ODD.values(), ids=ODD)
+def test_an_odd_header_changes_nothing(address: tuple[str, int], rest: bytes) -> None:
+    answer = exchange(address, LINES["a read"] + rest)
+
+    assert answer.status == 200
+    assert isinstance(answer.json(), list)

@@ -1,0 +1,47 @@
+"""HTTP by hand, for what no client library would send."""
+
+import json
+import socket
+from dataclasses import dataclass
+from email.parser import BytesParser
+from typing import Any
+
+
+@dataclass
+class Answer:
+    """Empty, with status 0, if the connection closed without one."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+def connect(address: tuple[str, int], raw: bytes = b"", *, receive_buffer: int | None = None) -> socket.socket:
+    """A connection on which so much has been sent."""
+    connection = socket.socket()
+    if receive_buffer:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    connection.settimeout(60)
+    connection.connect(address)
+    connection.sendall(raw)
+    return connection
+
+
+def read_answer(connection: socket.socket) -> Answer:
+    with connection.makefile("rb") as stream:
+        line = stream.readline()
+        if not line:
+            return Answer(0, {}, b"")
+        head = b""
+        while (header := stream.readline()).strip():
+            head += header
+        headers = {name.lower(): value for name, value in BytesParser().parsebytes(head).items()}
+        return Answer(int(line.split()[1]), headers, stream.read(int(headers.get("content-length", 0))))
+
+
+def exchange(address: tuple[str, int], raw: bytes) -> Answer:
+    with connect(address, raw) as connection:
+        return read_answer(connection)
