@@ -84,7 +84,7 @@ class Kafka(Branch):
     publish_timeout_seconds: Seconds = 5
     """The longest that a request waits for Kafka; past it the row alone carries the news."""
     partitions: int = Field(default=12, ge=1)
-    """How many partitions bootstrap gives a topic: the ceiling for consumers in one group."""
+    """How many partitions bootstrap gives a topic: the ceiling for Kafka consumers in one group."""
     replication_factor: int = Field(default=1, ge=1)
 
     @field_validator("security_protocol")

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 REQUIRED = {"specversion", "id", "source", "type"}
+CONTROL = re.compile(r"[^\t -\x7e\x80-\U0010ffff]")
+BEYOND_16_BITS = re.compile(r"[\U00010000-\U0010ffff]")
 
 
 class Record(Protocol):
@@ -36,11 +38,20 @@ class CloudEvent:
         return replace(self, attributes={**self.attributes, **attributes})
 
     def http_headers(self) -> dict[str, bytes]:
-        """Binary mode; values in raw UTF-8, as Knative's dispatcher sends them."""
-        headers = {f"ce-{name}": value.encode() for name, value in self.attributes.items() if name != "datacontenttype"}
+        """Binary mode. Raises ValueError for an attribute with a control character: such an event is never sent."""
+        headers = {
+            f"ce-{name}": _header_value(value) for name, value in self.attributes.items() if name != "datacontenttype"
+        }
         if content_type := self.attributes.get("datacontenttype"):
-            headers["content-type"] = content_type.encode()
+            headers["content-type"] = _header_value(content_type)
         return headers
+
+
+def _header_value(value: str) -> bytes:
+    """As Knative's dispatcher encodes it: Latin-1, and a question mark for each 16 bits that are not in it."""
+    if CONTROL.search(value):
+        raise ValueError(f"a header cannot carry {value!r}")
+    return BEYOND_16_BITS.sub("??", value).encode("latin-1", "replace")
 
 
 def from_record(record: Record, source: str) -> CloudEvent:

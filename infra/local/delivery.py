@@ -128,7 +128,7 @@ class Dispatcher:
                 "POST",
                 sink,
                 body=event.data,
-                headers=event.http_headers(),  # type: ignore[arg-type] # bytes are http.client's way to raw UTF-8
+                headers=event.http_headers(),  # type: ignore[arg-type] # bytes are how http.client sends a value as it is
                 timeout=self._policy.timeout_seconds,
                 redirect=False,
             )

@@ -5,6 +5,7 @@ that after a crash a few are delivered again and none is lost.
 """
 
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -21,8 +22,9 @@ from infra.local.manifests import KafkaSource
 
 log = logging.getLogger(__name__)
 
-IN_FLIGHT = 50  # records that a consumer holds: Knative's max.poll.records
-CONNECTIONS = 100  # to sinks: Knative's maxPoolSize
+POLL_RECORDS = 50  # Knative's max.poll.records: so many at a time, and only while fewer are in flight
+CONNECTIONS = 100  # to sinks, of each Kafka consumer: Knative's maxPoolSize
+VIRTUAL_REPLICAS = 20  # of a source's `consumers`, in one Kafka consumer: Knative's POD_CAPACITY
 COMMIT_SECONDS = 1.0  # Knative's is 5; a shorter one delivers less twice
 SESSION_MS = 6_000  # how long a killed consumer keeps its partitions: kafka-python's 45 s is a long wait at a desk
 POLL_MS = 100
@@ -48,8 +50,9 @@ class Consumption:
         self.commit_seconds = commit_seconds
         self.stopping = threading.Event()
         self.delivered = threading.Event()  # while stopping: what was being sent has been answered
-        self.dispatcher = Dispatcher(Policy.of_kafka_source(source.spec.delivery), CONNECTIONS)
-        self.consumers = [Consumer(self, number) for number in range(source.spec.consumers)]
+        count = math.ceil(source.spec.consumers / VIRTUAL_REPLICAS)
+        self.dispatcher = Dispatcher(Policy.of_kafka_source(source.spec.delivery), max(count, 1) * CONNECTIONS)
+        self.consumers = [Consumer(self, number) for number in range(count)]
 
     def start(self) -> None:
         for consumer in self.consumers:
@@ -150,11 +153,11 @@ class Consumer(threading.Thread, AsyncConsumerRebalanceListener):  # type: ignor
 
     def _poll(self) -> None:
         with self._lock:
-            room = IN_FLIGHT - self._in_flight
+            may_take = self._in_flight < POLL_RECORDS
         # A full consumer still polls, with its partitions paused: polling is how it stays in the group.
         assigned = self._kafka.assignment()
-        (self._kafka.resume if room > 0 else self._kafka.pause)(*assigned)
-        for place, records in self._kafka.poll(POLL_MS, max_records=max(room, 1)).items():
+        (self._kafka.resume if may_take else self._kafka.pause)(*assigned)
+        for place, records in self._kafka.poll(POLL_MS, max_records=POLL_RECORDS).items():
             if partition := self._partitions.get(place):  # or it has just gone to another, who reads the same
                 for record in records:
                     self._accept(partition, record)

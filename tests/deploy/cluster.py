@@ -16,7 +16,7 @@ FUNCTIONS = {path.parent.name for path in ROOT.glob("functions/*/main.py")}
 KUBECTL = Path(sys.executable).with_name("kubectl")
 DEPENDENCIES = ("postgres", "kafka", "minio")
 EDGES = ("gateway-api", "nginx-edge")
-FOR_SOME = ("keda", "registry")
+FOR_SOME = ("registry",)
 
 Object = dict[str, Any]
 

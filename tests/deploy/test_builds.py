@@ -30,8 +30,6 @@ def test_any_combination_of_components_builds(components: tuple[str, ...], tmp_p
         pod["containers"][0]["image"].rpartition("/")[0] for pod in pods(list(services(objects).values())).values()
     }
     assert images == {"registry.example.com/image-processing" if "registry" in components else "image-processing"}
-    annotations = of_kind(objects, "KafkaSource")["image-work"]["metadata"].get("annotations", {})
-    assert bool(annotations) == ("keda" in components)
 
 
 def test_all_components_together_are_valid_and_restricted(tmp_path: Path) -> None:

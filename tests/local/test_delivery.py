@@ -10,7 +10,7 @@ from infra.local.cloud_event import CloudEvent
 from infra.local.delivery import Dispatcher, Errand, Policy
 from infra.local.manifests import Delivery
 
-EVENT = CloudEvent({"specversion": "1.0", "id": "1", "source": "/tests", "type": "test", "subject": "Ä"}, b"{}")
+EVENT = CloudEvent({"specversion": "1.0", "id": "1", "source": "/tests", "type": "test", "subject": "Ä 漢🎉"}, b"{}")
 
 
 def kafka_policy(retry: int, policy: str = "exponential", delay: str = "PT0.02S", timeout: str = "PT1S") -> Policy:
@@ -18,11 +18,13 @@ def kafka_policy(retry: int, policy: str = "exponential", delay: str = "PT0.02S"
     return Policy.of_kafka_source(Delivery.model_validate(written))
 
 
-def deliver(policy: Policy, sink: str, dead_letter_sink: str | None = None, seconds: float = 10) -> None:
+def deliver(
+    policy: Policy, sink: str, dead_letter_sink: str | None = None, seconds: float = 10, event: CloudEvent = EVENT
+) -> None:
     """Send one event, and return when it was accepted or given up on."""
     done = threading.Event()
     dispatcher = Dispatcher(policy, concurrency=4)
-    dispatcher.send(Errand(EVENT, sink, dead_letter_sink, done.set))
+    dispatcher.send(Errand(event, sink, dead_letter_sink, done.set))
     assert done.wait(seconds)
     dispatcher.close(1)
 
@@ -109,7 +111,16 @@ def test_events_that_wait_do_not_hold_up_others(make_sink: Callable[..., Sink]) 
     dispatcher.close(1)
 
 
-def test_attributes_travel_as_utf_8(make_sink: Callable[..., Sink]) -> None:
+def test_attributes_travel_as_latin_1_as_far_as_it_goes(make_sink: Callable[..., Sink]) -> None:
     sink = make_sink()
     deliver(kafka_policy(retry=0), sink.url)
-    assert sink.requests[0].headers["ce-subject"].encode("latin-1", "surrogateescape").decode() == "Ä"
+    assert sink.requests[0].headers["ce-subject"] == "Ä ???"
+
+
+@pytest.mark.parametrize("character", ["\r", "\n", "\0", "\x1b", "\x7f"])
+def test_an_event_with_a_control_character_in_an_attribute_is_never_sent(
+    make_sink: Callable[..., Sink], character: str
+) -> None:
+    sink, dead = make_sink(), make_sink()
+    deliver(kafka_policy(retry=1), sink.url, dead.url, event=EVENT.extended(key=f"upload-images/a{character}b"))
+    assert (sink.requests, dead.requests) == ([], [])

@@ -183,7 +183,7 @@ def test_consumers_of_one_group_share_the_partitions(
     consume: Callable[..., Consumption],
 ) -> None:
     topic, sink = make_topic(6), make_sink()
-    consumption = consume(source_of(topic, consumers=3), sink)
+    consumption = consume(source_of(topic, consumers=24), sink)
     for partition in range(6):
         produce(producer, topic, f"{partition}".encode(), partition=partition)
     sink.await_requests(6)
@@ -192,7 +192,14 @@ def test_consumers_of_one_group_share_the_partitions(
     assert len(partitions_of(consumption)) == 6
 
 
-def test_a_consumer_holds_no_more_than_fifty_records(
+@pytest.mark.parametrize(("virtual", "real"), [(0, 0), (1, 1), (20, 1), (21, 2), (40, 2)])
+def test_twenty_consumers_of_a_source_are_one_kafka_consumer(virtual: int, real: int) -> None:
+    consumption = Consumption(source_of("nothing", consumers=virtual), "nowhere:1", "http://nowhere", None)
+
+    assert len(consumption.consumers) == real
+
+
+def test_a_consumer_takes_no_more_while_fifty_records_are_in_flight(
     make_topic: Callable[[int], str],
     make_sink: Callable[..., Sink],
     producer: KafkaProducer,
@@ -200,15 +207,15 @@ def test_a_consumer_holds_no_more_than_fifty_records(
 ) -> None:
     topic, release = make_topic(1), threading.Event()
     sink = make_sink(lambda _request: 200 if release.wait(20) else 500)
-    for number in range(120):
+    for number in range(240):
         producer.send(topic, f"{number}".encode(), partition=0)
     producer.flush()
     consume(source_of(topic, ordering="unordered"), sink)
     sink.await_requests(50)
     time.sleep(0.5)
-    assert len(sink.requests) == 50
+    assert len(sink.requests) < 100  # the poll at 49 in flight brings up to 50
     release.set()
-    sink.await_requests(120)
+    sink.await_requests(240)
 
 
 WRITTEN = """

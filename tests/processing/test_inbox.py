@@ -21,6 +21,7 @@ def find(api: Api, filename: str) -> list[dict[str, Any]]:
     [
         ("photos/2026/my cat+dog.jpg", "my cat+dog.jpg"),
         ("täst%41 & ümlaut.jpg", "täst%41 & ümlaut.jpg"),
+        ("漢字 🎉.jpg", "漢字 🎉.jpg"),
         ("no-extension-at-all", "no-extension-at-all"),
     ],
 )
