@@ -5,14 +5,18 @@
 
 import argparse
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from sqlalchemy.exc import DBAPIError
 
 from shared_lib import observability, settings
+from shared_lib.addresses import read_database_url
 from shared_lib.broker import Broker
-from shared_lib.database import Database, describe_url, open_for_migrations, translating
+from shared_lib.database import Database, open_for_migrations, translating
 from shared_lib.errors import Conflict, ServiceError
 from shared_lib.events import TOPICS
 from shared_lib.repositories import Images
@@ -35,7 +39,7 @@ def alembic_config(told: Settings | None = None) -> Config:
 
 def migrate(told: Settings) -> None:
     """Bring the database to the newest version. Raises Unavailable when it cannot be reached."""
-    with translating():
+    with translating(), _unwrapping():
         command.upgrade(alembic_config(told), "head")
     log.info("database_migrated")
 
@@ -43,7 +47,8 @@ def migrate(told: Settings) -> None:
 def reset(told: Settings, *, confirmed: bool, forced: bool) -> None:
     """Undo every migration, if that is confirmed, and forced where images exist; else raises Conflict."""
     database = Database(told.database)
-    name, images = describe_url(told.database.url.get_secret_value()), Images(database, told.processing).count_all()
+    name = read_database_url(told.database.url.get_secret_value())
+    images = Images(database, told.processing).count_all()
     database.disconnect()
     holds = f"{name} holds {images} image{'' if images == 1 else 's'}"
     if not confirmed:
@@ -53,9 +58,18 @@ def reset(told: Settings, *, confirmed: bool, forced: bool) -> None:
             f"{holds}. Without their rows, the nightly comparison removes their files too. To lose them, say "
             "`make reset confirm=yes force=yes`"
         )
-    with translating():
+    with translating(), _unwrapping():
         command.downgrade(alembic_config(told), "base")
-    log.info("database_reset", database=name, images=images)
+    log.info("database_reset", database=str(name), images=images)
+
+
+@contextmanager
+def _unwrapping() -> Iterator[None]:
+    """SQLAlchemy wraps the driver's errors in its own."""
+    try:
+        yield
+    except DBAPIError as error:
+        raise error.orig or error from None
 
 
 def create_buckets(told: Settings) -> None:
@@ -91,8 +105,12 @@ def main(*words: str) -> int:
         migrate(told)
         create_buckets(told)
         create_topics(told)
-    except (InvalidSettings, ServiceError) as error:
+    except InvalidSettings as error:
         print(f"bootstrap: {error}", file=sys.stderr)  # noqa: T201  the answer of a command
+        return 1
+    except ServiceError as error:
+        observability.log_failure(log, "bootstrap_failed", error)
+        print(f"bootstrap: {error}", file=sys.stderr)  # noqa: T201  (same)
         return 1
     return 0
 

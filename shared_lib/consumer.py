@@ -84,7 +84,7 @@ def consumer(handler: Callable[[runtime.Runtime, Event], None]) -> Callable[[Clo
                 handler(rt, event)
             except ServiceError as error:
                 status = look_up(STATUS, error, AGAIN_LATER)
-                log.info("event_not_accepted", status=status, reason=error.public)
+                observability.log_failure(log, "event_not_accepted", error, status=status)
                 raise _answer(status, error.public) from error
             except Exception as error:
                 log.exception("event_failed")

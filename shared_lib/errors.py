@@ -4,6 +4,7 @@ An error carries a kind (its class) and never a status: the two edges, `http` an
 from kind to answer, because a status means different things to a caller and to a KafkaSource.
 """
 
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import Any
 
@@ -37,6 +38,15 @@ class FailureCode(StrEnum):
     UPLOAD_MISSING = "upload_missing"
     WORKER_LOST = "worker_lost"
     DELIVERY_GIVEN_UP = "delivery_given_up"
+
+
+NOT_ITS_OWN_FAULT = (
+    FailureCode.DELIVERY_GIVEN_UP,
+    FailureCode.WORKER_LOST,
+    FailureCode.DECODER_CRASHED,
+    FailureCode.INTERNAL_ERROR,
+)
+"""Codes that say nothing of the image itself: once the cause is mended, it may well succeed."""
 
 
 class ServiceError(Exception):
@@ -90,11 +100,38 @@ class Rejected(ServiceError):
 
 
 class Unavailable(ServiceError):
-    """Something we stand on is out of reach, or someone else holds the image: try again later."""
+    """A service that we depend on is out of reach, or busy: try again later."""
 
     code = "unavailable"
+
+
+class Misconfigured(Unavailable):
+    """A service that we depend on answers, but our settings or permissions are wrong: an operator has to act."""
+
+    code = "misconfigured"
+
+    def __init__(self, part: str) -> None:
+        super().__init__(f"{part} refuses the service's own settings; its operators find the reason in the logs")
+
+
+class RequestRefused(Unavailable):
+    """A service that we depend on answered, and refused this one request: no outage, and waiting may not help."""
+
+    code = "request_refused"
 
 
 def look_up(table: dict[type[ServiceError], int], error: ServiceError, otherwise: int) -> int:
     """What an edge's table says of an error, or of the nearest kind that it is one of."""
     return next((table[kind] for kind in type(error).__mro__ if kind in table), otherwise)
+
+
+def describe_cause(error: BaseException) -> str | None:
+    """What an error was raised from, one `Type: message` for each step; None when it was raised by itself."""
+    return " < ".join(f"{type(each).__name__}: {each}".rstrip(": ") for each in _causes(error)) or None
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    cause = error.__cause__
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__

@@ -14,17 +14,22 @@ from contextvars import ContextVar
 
 import structlog
 
+from shared_lib.errors import Misconfigured, ServiceError, Unavailable, describe_cause
+
 TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+
+# C0, DEL and C1: a terminal would obey them. Line breaks too, or one line could pose as two.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 _traceparent: ContextVar[str] = ContextVar("traceparent")
 
 
 def configure(level: str, form: str) -> None:
     """Send log lines to standard error, as JSON for machines (`json`) or aligned for eyes (`console`)."""
-    renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer()
+    renderers: list[structlog.typing.Processor] = (
+        [structlog.processors.JSONRenderer()]
         if form == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        else [_escape_controls, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
     )
     structlog.configure(
         processors=[
@@ -32,7 +37,7 @@ def configure(level: str, form: str) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
-            renderer,
+            *renderers,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
@@ -43,6 +48,28 @@ def configure(level: str, form: str) -> None:
 def get_logger() -> structlog.typing.FilteringBoundLogger:
     logger: structlog.typing.FilteringBoundLogger = structlog.get_logger()
     return logger
+
+
+def _escape_controls(_logger: object, _method: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Show what a terminal would obey. A traceback keeps its line breaks: the renderer writes it below the line."""
+    for name, value in line.items():
+        if isinstance(value, str):
+            lines = value.split("\n") if name == "exception" else [value]
+            line[name] = "\n".join(_CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", each) for each in lines)
+    return line
+
+
+def log_failure(log: structlog.typing.FilteringBoundLogger, event: str, error: ServiceError, **fields: object) -> None:
+    """Log an error where it is handled, once, with what it was raised from: as loud as its kind deserves."""
+    if isinstance(error, Misconfigured):
+        write = log.error
+    elif isinstance(error, Unavailable):
+        write = log.warning
+    else:
+        write = log.info
+    if cause := describe_cause(error):
+        fields["cause"] = cause
+    write(event, reason=error.public, **fields)
 
 
 @contextmanager

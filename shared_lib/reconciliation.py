@@ -59,7 +59,7 @@ class Reconciliation:
             try:
                 repairs.update(step())
             except ServiceError as error:
-                log.warning("reconciliation_step_failed", step=step.__name__.strip("_"), reason=error.public)
+                observability.log_failure(log, "reconciliation_step_failed", error, step=step.__name__.strip("_"))
                 failures.append(error)
         (log.info if repairs else log.debug)("reconciled", **repairs)
         if failures:
@@ -175,7 +175,7 @@ def _one_by_one(items: Iterable[Item], repair: Callable[[Item], Iterator[str]]) 
         try:
             yield from repair(item)
         except ServiceError as error:
-            log.warning("not_repaired", item=str(item), reason=error.public)
+            observability.log_failure(log, "not_repaired", error, item=str(item))
             failures.append(error)
             if len(failures) == TOLERATED_FAILURES:
                 break

@@ -8,16 +8,9 @@ import sys
 
 from shared_lib import settings
 from shared_lib.database import Database
-from shared_lib.errors import FailureCode, ServiceError
+from shared_lib.errors import NOT_ITS_OWN_FAULT, FailureCode, ServiceError
 from shared_lib.repositories import DeadLetters
 from shared_lib.settings import InvalidSettings
-
-NOT_ITS_OWN_FAULT = (
-    FailureCode.DELIVERY_GIVEN_UP,
-    FailureCode.WORKER_LOST,
-    FailureCode.DECODER_CRASHED,
-    FailureCode.INTERNAL_ERROR,
-)
 
 
 def main(*words: str) -> int:

@@ -8,10 +8,20 @@ import json
 from functools import cache
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared_lib import limits
+from shared_lib.addresses import check_certificates, check_http_url, check_servers, read_database_url
 
 Seconds = Annotated[float, Field(gt=0)]
 Bytes = Annotated[int, Field(gt=0)]
@@ -26,6 +36,13 @@ def _read_json(text: object) -> object:
     return json.loads(text) if isinstance(text, str) else text
 
 
+def _check_database_url(url: SecretStr) -> SecretStr:
+    read_database_url(url.get_secret_value())
+    return url
+
+
+HttpUrl = Annotated[str, AfterValidator(check_http_url)]
+CertificateFile = Annotated[str, AfterValidator(check_certificates)]
 CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
 
@@ -42,13 +59,16 @@ class Database(Branch):
 
     model_config = SettingsConfigDict(env_prefix="DATABASE_")
 
-    url: SecretStr
+    url: Annotated[SecretStr, AfterValidator(_check_database_url)]
     """
     `postgresql://user:password@host:port/name`; a Unix socket's directory goes in `?host=`. `?sslmode=` is libpq's:
     `disable`, `prefer` (default), `require`, `verify-ca`, `verify-full`, with `&sslrootcert=FILE` or the system's.
     """
     connect_timeout_seconds: Seconds = 5
-    """Of connecting, and also the longest that a statement may keep us waiting: then the database is out of reach."""
+    statement_timeout_seconds: Seconds = 5
+    """After this long the server itself cancels a statement; a second later the database counts as out of reach."""
+    pool_size: int = Field(default=4, ge=1)
+    """Connections of one process at most. Requests beyond them wait for one as long as a statement may take."""
 
 
 class Store(Branch):
@@ -56,8 +76,8 @@ class Store(Branch):
 
     model_config = SettingsConfigDict(env_prefix="S3_")
 
-    endpoint_url: str
-    public_endpoint_url: str | None = None
+    endpoint_url: HttpUrl
+    public_endpoint_url: HttpUrl | None = None
     """What presigned URLs name, where clients reach the store under another address than the functions do."""
     access_key_id: SecretStr
     secret_access_key: SecretStr
@@ -74,12 +94,12 @@ class Kafka(Branch):
 
     model_config = SettingsConfigDict(env_prefix="KAFKA_")
 
-    bootstrap_servers: str
+    bootstrap_servers: Annotated[str, AfterValidator(check_servers)]
     sasl_username: SecretStr | None = None
     sasl_password: SecretStr | None = None
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    ca_file: str | None = None
+    ca_file: CertificateFile | None = None
     """Whose word makes a broker's certificate good, as a PEM file. Unset: the system's authorities."""
     publish_timeout_seconds: Seconds = 5
     """The longest that a request waits for Kafka; past it the row alone carries the news."""
@@ -100,7 +120,7 @@ class Http(Branch):
 
     model_config = SettingsConfigDict(env_prefix="HTTP_")
 
-    public_base_url: str | None = None
+    public_base_url: HttpUrl | None = None
     """Scheme and host of absolute links, for where a gateway rewrites `Host`. Unset: the request's own."""
     cors_allow_origins: CommaSeparated = ("*",)
     """Comma-separated origins, or `*`."""
@@ -118,7 +138,7 @@ class Processing(Branch):
     lease_seconds: Seconds = 20
     """A worker that has been silent for this long has lost its image. It renews at a third of it."""
     max_attempts: int = Field(default=8, ge=1)
-    """Attempts that may end in something transient before the image is failed: more than its event is delivered."""
+    """Attempts that may break off before the image is failed. Those that an outage broke off do not count."""
     max_abnormal_attempts: int = Field(default=3, ge=1)
     """Attempts that may end in a dead decoder or a dead worker before the image is failed."""
     presets: Annotated[dict[str, dict[str, Any]], NoDecode, BeforeValidator(_read_json)] = {}

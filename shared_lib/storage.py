@@ -13,9 +13,9 @@ from uuid import UUID
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, ParamValidationError, SSLError
 
-from shared_lib.errors import Unavailable
+from shared_lib.errors import Misconfigured, RequestRefused, Unavailable
 from shared_lib.limits import Limits
 from shared_lib.observability import get_logger
 from shared_lib.settings import Store as StoreSettings
@@ -28,8 +28,12 @@ if TYPE_CHECKING:
 
 log = get_logger()
 
+STORE = "The object store"
+
 _MISSING = ("404", "NoSuchKey", "NotFound", "PreconditionFailed", "412")
 _EXISTS = ("BucketAlreadyOwnedByYou", "BucketAlreadyExists")
+_TRY_AGAIN = ("RequestTimeout", "SlowDown")  # that S3 answers with 400 or 403, though they are about the moment
+_WRONG_SETTINGS = ("AuthorizationHeaderMalformed", "InvalidBucketName", "IllegalLocationConstraintException")
 _ABORT_UNFINISHED: "LifecycleRuleTypeDef" = {
     "ID": "unfinished-uploads",
     "Status": "Enabled",
@@ -42,10 +46,29 @@ _PIECE = 64 * 1024  # bytes
 
 @contextmanager
 def _translating() -> Iterator[None]:
+    """boto3's errors become ours."""
     try:
         yield
-    except (BotoCoreError, ClientError, HTTPClientError) as error:
-        raise Unavailable("The object store is out of reach") from error
+    except ClientError as error:
+        raise _translate(error) from error
+    except SSLError as error:
+        raise Misconfigured(STORE) from error
+    except ParamValidationError as error:
+        raise RequestRefused("The object store cannot be asked for this") from error
+    except (BotoCoreError, HTTPClientError) as error:
+        raise Unavailable(f"{STORE} is out of reach") from error
+
+
+def _translate(error: ClientError) -> Unavailable:
+    """Tell what the store says of itself, of our settings, and of this one request."""
+    code = error.response["Error"]["Code"]
+    status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+    if status >= 500 or status == 429 or code in _TRY_AGAIN:
+        return Unavailable(f"{STORE} cannot answer now")
+    # 301 and 307: the bucket is elsewhere. 404: there is no bucket, for an object's absence is an answer.
+    if status in (301, 307, 401, 403, 404) or code in _WRONG_SETTINGS:
+        return Misconfigured(STORE)
+    return RequestRefused(f"{STORE} refused a request")
 
 
 class Store:

@@ -106,15 +106,15 @@ class Workflow:
         """The same, for callers who need not know: what cannot be removed now is left for reconciliation."""
         try:
             self.sweep(uuid)
-        except Unavailable:
-            log.warning("objects_not_removed", image=str(uuid))
+        except Unavailable as error:
+            observability.log_failure(log, "objects_not_removed", error, image=str(uuid))
 
     def hint(self, event: Payload, *, function: str) -> bool:
         """Publish an event that nothing depends on, because the row already says it. False if Kafka is away."""
         try:
             self.broker.publish(event, function=function)
-        except Unavailable:
-            log.warning("event_not_published", type=event.type, image=str(event.uuid))
+        except Unavailable as error:
+            observability.log_failure(log, "event_not_published", error, type=event.type, image=str(event.uuid))
             return False
         return True
 

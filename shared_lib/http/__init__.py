@@ -18,7 +18,7 @@ import flask
 from werkzeug.exceptions import HTTPException
 
 from shared_lib import observability, openapi, runtime
-from shared_lib.errors import ServiceError, look_up
+from shared_lib.errors import ServiceError, Unavailable, look_up
 from shared_lib.http.inputs import UploadedFile, match, read_inputs
 from shared_lib.http.refusals import (
     STATUS,
@@ -148,6 +148,8 @@ def _answer(
         inputs = read_inputs(request, declaration, arguments, rt.settings.processing.max_upload_bytes)
         return render(request, handler(rt, **inputs), declaration, rt.settings.http)
     except ServiceError as error:
+        if isinstance(error, Unavailable):
+            observability.log_failure(log, "request_not_served", error)
         return refuse(look_up(STATUS, error, 500), error, declaration.errors)
     except HTTPException as error:
         return _refuse_http(error, declaration)

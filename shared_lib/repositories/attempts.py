@@ -6,16 +6,25 @@ its worker cannot do so for ever.
 """
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
 from shared_lib.database import Database, Transaction
-from shared_lib.errors import Conflict, FailureCode, Rejected, ServiceError, Unavailable
+from shared_lib.errors import (
+    NOT_ITS_OWN_FAULT,
+    Conflict,
+    FailureCode,
+    Rejected,
+    RequestRefused,
+    ServiceError,
+    Unavailable,
+)
 from shared_lib.images import Status
-from shared_lib.observability import get_logger
+from shared_lib.observability import get_logger, log_failure
 from shared_lib.pipeline.box import DecoderCrashed
 from shared_lib.pipeline.notation import write_knowledge
 from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
@@ -87,6 +96,8 @@ _FAIL = """
 """
 
 
+_RELEASE_TRIES = 100  # a third of a lease apart: ten minutes and more
+
 LOST = "The image was deleted or claimed anew while it was processed"
 
 
@@ -109,6 +120,7 @@ class Claim:
     """The original's key, of an image that has succeeded: the orders are all that is to be done."""
     database: Database
     settings: Processing
+    began: float = field(default_factory=time.monotonic)
 
     @property
     def is_last(self) -> bool:
@@ -149,6 +161,9 @@ class Claim:
             for each in rendered.renditions:
                 orders.fulfil(tx, self.uuid, each, keys[each.name], unasked=not self.published)
             orders.refuse(tx, self.uuid, rendered.refused, unasked=not self.published)
+        refused = {each.recipe.name: each.reason.code for each in rendered.refused}
+        event = "renditions_made" if self.published else "image_succeeded"
+        self._log_end(log.info, event, renditions=len(rendered.renditions), refused=refused)
 
     def fail(self, reason: Rejected) -> None:
         """
@@ -162,6 +177,13 @@ class Claim:
                 orders.refuse(tx, self.uuid, [Refused(recipe, reason) for recipe in self.orders], unasked=False)
             else:
                 self._end(tx, _FAIL, "failed", reason.code, {"code": reason.code, "message": reason.public})
+        write = log.warning if reason.failure in NOT_ITS_OWN_FAULT else log.info
+        event = "renditions_failed" if self.published else "image_failed"
+        self._log_end(write, event, code=reason.code, reason=reason.public)
+
+    def _log_end(self, write: Callable[..., None], event: str, **fields: object) -> None:
+        ms = round((time.monotonic() - self.began) * 1000)
+        write(event, image=str(self.uuid), attempts=self.attempt, ms=ms, **fields)
 
     def _end(self, tx: Transaction, sql: str, outcome: str, reason: str | None, values: dict[str, Any]) -> None:
         if tx.row(sql, uuid=self.uuid, fence=self.fence, **values) is None:
@@ -169,11 +191,11 @@ class Claim:
         tx.rows(_END, uuid=self.uuid, fence=self.fence, outcome=outcome, reason=reason)
 
     def withdraw(self) -> None:
-        """Undo the claim, attempt included: there was nothing to work on yet."""
+        """Undo the claim, attempt included: there was nothing to work on, or nothing to work with."""
         with self.database.transaction() as tx:
             tx.rows(_WITHDRAW, uuid=self.uuid, fence=self.fence, wait=self.settings.pending_grace_seconds)
             tx.rows(
-                "DELETE FROM processing_attempts WHERE image_id = :uuid AND fence = :fence",
+                "DELETE FROM processing_attempts WHERE image_id = :uuid AND fence = :fence AND outcome IS NULL",
                 uuid=self.uuid,
                 fence=self.fence,
             )
@@ -183,7 +205,16 @@ class Claim:
             tx.rows(_RENEW, uuid=self.uuid, fence=self.fence, lease=self.settings.lease_seconds)
 
     def release(self, error: BaseException) -> None:
-        """Let go of an image whose attempt broke off, so that the next delivery may try at once."""
+        """
+        Let go of an image whose attempt broke off, so that the next delivery may try at once.
+
+        An attempt that an outage broke off does not count: however long the outage lasts, it fails no image.
+        """
+        outage = isinstance(error, Unavailable) and not isinstance(error, RequestRefused)
+        self._log_end(log.warning, "attempt_broke_off", error=type(error).__name__, counted=not outage)
+        if outage:
+            self.withdraw()
+            return
         outcome = "crashed" if isinstance(error, DecoderCrashed) else "released"
         reason = error.public if isinstance(error, ServiceError) else type(error).__name__
         with self.database.transaction() as tx:
@@ -220,7 +251,6 @@ def take(database: Database, uuid: UUID, settings: Processing) -> Claim | None:
         )
     if exhausted:
         claim.fail(exhausted)
-        log.warning("image_given_up", reason=exhausted.code, attempts=row["attempts"])
         return None
     return claim
 
@@ -245,17 +275,31 @@ def hold(claim: Claim) -> Iterator[None]:
     except Superseded:
         raise
     except BaseException as error:
-        with suppress(Unavailable):  # the lease then runs out by itself
-            claim.release(error)
+        _release(claim, error)
         raise
     finally:
         ended.set()
+
+
+def _release(claim: Claim, error: BaseException) -> None:
+    try:
+        claim.release(error)
+    except Unavailable:
+        # Or the lease would run out, and what an outage of the database did would look like a worker that died.
+        threading.Thread(target=_release_later, args=(claim, error), daemon=True, name="release").start()
+
+
+def _release_later(claim: Claim, error: BaseException) -> None:
+    for _ in range(_RELEASE_TRIES):
+        time.sleep(claim.settings.lease_seconds / 3)
+        with suppress(Unavailable):
+            claim.release(error)
+            return
 
 
 def _renew_until(claim: Claim, ended: threading.Event) -> None:
     while not ended.wait(claim.settings.lease_seconds / 3):
         try:
             claim.renew()
-        except Unavailable:
-            log.warning("lease_not_renewed")
-    claim.database.disconnect()
+        except Unavailable as error:
+            log_failure(log, "lease_not_renewed", error, image=str(claim.uuid))

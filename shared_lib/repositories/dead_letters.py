@@ -7,6 +7,9 @@ from uuid import UUID
 from shared_lib.database import Database
 from shared_lib.errors import FailureCode
 from shared_lib.events import clean_text
+from shared_lib.observability import get_logger
+
+log = get_logger()
 
 _INSERT = """
     INSERT INTO dead_letters (event_source, event_id, event_type, image_id, code, reason, destination, data)
@@ -74,6 +77,12 @@ class DeadLetters:
                 destination=letter.destination and clean_text(letter.destination, _MOST_TEXT),
                 data=letter.data[:_MOST_DATA],
             )
+        log.warning(
+            "dead_letter_recorded",
+            image=letter.image and str(letter.image),
+            code=letter.code,
+            reason=clean_text(letter.reason, _MOST_TEXT),
+        )
 
     def redrive(self, codes: Iterable[FailureCode], days: int) -> int:
         """

@@ -9,6 +9,7 @@ from uuid import UUID
 from shared_lib.database import Database
 from shared_lib.errors import FailureCode, NotFound
 from shared_lib.images import VISIBLE, Image, PageQuery, SimilarImage, Status
+from shared_lib.observability import get_logger
 from shared_lib.pipeline.recipe import Recipe
 from shared_lib.repositories import orders
 from shared_lib.repositories.attempts import Claim, hold, take
@@ -24,6 +25,8 @@ from shared_lib.repositories.rows import (
 )
 from shared_lib.settings import Processing
 from shared_lib.uploads import StoredObject
+
+log = get_logger()
 
 NOT_FOUND = "Image not found"
 
@@ -258,7 +261,10 @@ class Images:
     def fail(self, uuid: UUID, code: FailureCode, message: str) -> bool:
         """End an image that has not ended and that nobody is working on. False when there was nothing to end."""
         with self._database.transaction() as tx:
-            return tx.row(_FAIL, uuid=uuid, code=code.value, message=message) is not None
+            row = tx.row(_FAIL, uuid=uuid, code=code.value, message=message)
+        if row:
+            log.warning("image_failed", image=str(uuid), code=code.value, reason=message)
+        return row is not None
 
     def mark_announced(self, image: Image) -> None:
         """Note that this end of the image was told; one that it came to meanwhile was not."""

@@ -14,7 +14,7 @@ import pytest
 from flask.testing import FlaskClient
 from service import Api, Deliver, make_photo, wait_for
 
-from shared_lib.errors import Conflict, FailureCode, NotFound, Rejected, Unavailable
+from shared_lib.errors import Conflict, FailureCode, Misconfigured, NotFound, Rejected, RequestRefused, Unavailable
 from shared_lib.events import KAFKA_RECORD, ProcessingRequested
 from shared_lib.images import Status
 from shared_lib.pipeline.box import DecoderCrashed
@@ -160,7 +160,7 @@ def test_an_image_that_keeps_killing_its_worker_is_failed(
     ("error", "outcome", "tries", "code"),
     [
         (DecoderCrashed("for the test"), "crashed", 3, FailureCode.DECODER_CRASHED),
-        (Unavailable("for the test"), "released", 8, FailureCode.DELIVERY_GIVEN_UP),
+        (RequestRefused("for the test"), "released", 8, FailureCode.DELIVERY_GIVEN_UP),
         (KeyError("for the test"), "released", 8, FailureCode.DELIVERY_GIVEN_UP),
     ],
 )
@@ -186,6 +186,22 @@ def test_attempts_that_break_off_are_limited(  # noqa: PLR0913, PLR0917  the tab
     assert rt.images.get(uuid).error is not None
     assert rt.images.get(uuid).error.code is code  # type: ignore[union-attr]
     assert outcomes(uuid) == [outcome] * tries + ["failed"]
+
+
+@pytest.mark.parametrize("error", [Unavailable("for the test"), Misconfigured("The store")])
+def test_however_long_an_outage_lasts_it_fails_no_image(
+    rt: Runtime, deliver: Deliver, wait_in_inbox: WaitInInbox, outcomes: Outcomes, error: Unavailable
+) -> None:
+    uuid = wait_in_inbox(make_photo())
+    for _ in range(rt.settings.processing.max_attempts + 1):
+        with pytest.raises(Unavailable), rt.images.claim(uuid) as claim:
+            assert claim
+            raise error
+        assert (rt.images.get(uuid).status, rt.images.get(uuid).attempts) == (Status.PENDING, 0)
+
+    assert deliver("process_image", REQUESTED, {"uuid": str(uuid)}) == 200
+
+    assert (rt.images.get(uuid).status, outcomes(uuid)) == (Status.SUCCEEDED, ["succeeded"])
 
 
 def test_deleting_while_it_is_processed_leaves_nothing(

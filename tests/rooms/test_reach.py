@@ -1,13 +1,15 @@
 """What it takes to reach services that are managed elsewhere: encryption and credentials."""
 
+import re
 import ssl
 from typing import Any
 
 import pytest
 
 from shared_lib import settings
-from shared_lib.database import parse_url
-from shared_lib.errors import Unavailable
+from shared_lib.addresses import read_database_url
+from shared_lib.database import choose_encryption
+from shared_lib.settings import InvalidSettings
 
 URL = "postgresql://us%40r:p%2Fw@db.example.com:6432/images"
 
@@ -17,26 +19,57 @@ URL = "postgresql://us%40r:p%2Fw@db.example.com:6432/images"
     [("", None), ("?sslmode=prefer", None), ("?sslmode=require", True), ("?sslmode=disable", False)],
 )
 def test_sslmode_means_what_it_means_to_libpq(mode: str, expected: object) -> None:
-    assert parse_url(URL + mode) == {
-        "user": "us@r",
-        "password": "p/w",
-        "database": "images",
-        "host": "db.example.com",
-        "port": 6432,
-        "ssl_context": expected,
-    }
+    address = read_database_url(URL + mode)
+
+    assert (address.user, address.password, address.database) == ("us@r", "p/w", "images")
+    assert (address.host, address.port) == ("db.example.com", 6432)
+    assert choose_encryption(address) == expected
 
 
 @pytest.mark.parametrize(("mode", "checks_the_name"), [("verify-ca", False), ("verify-full", True)])
 def test_a_verified_database_shows_a_certificate(mode: str, *, checks_the_name: bool) -> None:
-    context = parse_url(f"{URL}?sslmode={mode}")["ssl_context"]
+    context = choose_encryption(read_database_url(f"{URL}?sslmode={mode}"))
 
+    assert isinstance(context, ssl.SSLContext)
     assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, checks_the_name)
 
 
-def test_an_unknown_sslmode_is_not_taken_for_none() -> None:
-    with pytest.raises(Unavailable, match="sslmode is one of"):
-        parse_url(f"{URL}?sslmode=yes")
+@pytest.mark.parametrize(
+    ("variable", "value", "complaint"),
+    [
+        ("DATABASE_URL", "mysql://u:secret@db/images", "must look like postgresql://"),
+        ("DATABASE_URL", "postgresql://u:secret@db:port/images", "must look like postgresql://"),
+        ("DATABASE_URL", "postgresql://u:secret@db", "must look like postgresql://"),
+        ("DATABASE_URL", "postgresql://u:secret@db/images?sslmode=yes", "sslmode must be one of disable, prefer"),
+        ("DATABASE_URL", "postgresql://u:secret@db/images?sslmode=verify-full&sslrootcert=/none", "no such file"),
+        ("DATABASE_URL", f"postgresql://u:secret@db/images?sslrootcert={__file__}", "must name a PEM file"),
+        ("S3_ENDPOINT_URL", "minio:9000", "must look like https://host"),
+        ("S3_ENDPOINT_URL", "http://key:secret@minio:9000", "without credentials"),
+        ("S3_PUBLIC_ENDPOINT_URL", "https://", "must look like https://host"),
+        ("KAFKA_BOOTSTRAP_SERVERS", "kafka:9092,", "must look like host:9092"),
+        ("KAFKA_BOOTSTRAP_SERVERS", "kafka://kafka:9092", "must look like host:9092"),
+        ("KAFKA_CA_FILE", "/none", "no such file"),
+        ("HTTP_PUBLIC_BASE_URL", "images.example.com", "must look like https://host"),
+    ],
+)
+def test_an_address_that_cannot_be_right_is_refused_at_the_start(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, complaint: str
+) -> None:
+    complete = {
+        "DATABASE_URL": "postgresql://us:secret@db/images",
+        "S3_ENDPOINT_URL": "http://minio:9000",
+        "S3_ACCESS_KEY_ID": "key",
+        "S3_SECRET_ACCESS_KEY": "secret",
+        "KAFKA_BOOTSTRAP_SERVERS": "kafka:9092,other",
+    }
+    for name, given in (complete | {variable: value}).items():
+        monkeypatch.setenv(name, given)
+
+    with pytest.raises(InvalidSettings, match=re.escape(complaint)) as refused:
+        settings.load.__wrapped__()
+
+    assert f"{variable}: " in str(refused.value)
+    assert "secret" not in str(refused.value)
 
 
 @pytest.mark.parametrize("given", [{}, {"sasl_username": "app"}, {"sasl_password": "secret"}])

@@ -1,0 +1,202 @@
+"""Wrong settings are told from outages, causes are named, and nobody waits for the database without end."""
+
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from service import ENVIRONMENT, Platform
+
+from shared_lib.database import Database
+from shared_lib.errors import Misconfigured, RequestRefused, ServiceError, Unavailable, describe_cause
+from shared_lib.runtime import Runtime
+from shared_lib.storage import Bucket, Store
+
+NOWHERE = "127.0.0.1:1"
+
+
+@contextmanager
+def answering(reply: bytes) -> Iterator[int]:
+    """A server that says the same to everyone, and hangs up; its port."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            while True:
+                try:
+                    client, _ = server.accept()
+                except OSError:
+                    return
+                with client:
+                    client.recv(1024)
+                    client.sendall(reply)
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield server.getsockname()[1]
+        server.shutdown(socket.SHUT_RDWR)
+
+
+def database_at(rt: Runtime, url: str, **more: Any) -> Database:
+    return Database(rt.settings.database.model_copy(update={"url": SecretStr(url), **more}))
+
+
+def store_with(rt: Runtime, **changed: Any) -> Store:
+    return Store(rt.settings.store.model_copy(update={"timeout_seconds": 2, **changed}))
+
+
+@pytest.mark.parametrize(
+    ("change", "sqlstate"),
+    [
+        (lambda url: url.replace("/images", "/none"), "3D000"),
+        (lambda url: url.replace("postgres@", "nobody@"), "28000"),
+    ],
+)
+def test_a_database_that_refuses_our_settings_is_not_out_of_reach(
+    rt: Runtime, change: Callable[[str], str], sqlstate: str
+) -> None:
+    with pytest.raises(Misconfigured) as refused:
+        database_at(rt, change(rt.settings.database.url.get_secret_value())).ping()
+
+    assert f"PostgresError: {sqlstate}" in str(describe_cause(refused.value))
+    assert sqlstate not in refused.value.public
+
+
+def test_tables_that_are_missing_are_a_matter_of_setting_up(rt: Runtime) -> None:
+    with pytest.raises(Misconfigured) as refused, rt.database.transaction() as tx:
+        tx.rows("SELECT 1 FROM no_such_table")
+
+    assert "42P01" in str(describe_cause(refused.value))
+
+
+def test_a_database_that_refuses_encryption_is_not_out_of_reach(rt: Runtime) -> None:
+    with answering(b"N") as port, pytest.raises(Misconfigured):
+        database_at(rt, f"postgresql://us@127.0.0.1:{port}/images?sslmode=require").ping()
+
+
+@pytest.mark.parametrize("reply", [None, b""])
+def test_a_database_that_does_not_answer_is_out_of_reach(rt: Runtime, reply: bytes | None) -> None:
+    with answering(reply or b"") as port, pytest.raises(Unavailable) as away:
+        place = NOWHERE if reply is None else f"127.0.0.1:{port}"
+        database_at(rt, f"postgresql://us@{place}/images?sslmode=disable").ping()
+
+    assert not isinstance(away.value, Misconfigured)
+    assert describe_cause(away.value)
+
+
+def test_bootstrap_ends_in_a_sentence_when_the_database_hangs_up(rt: Runtime, platform: Platform) -> None:
+    with answering(b"") as port:
+        url = f"postgresql://us:secret@127.0.0.1:{port}/images?sslmode=disable"
+        ended = subprocess.run(
+            [sys.executable, "-m", "shared_lib.bootstrap"],
+            env=ENVIRONMENT | platform.environment | {"DATABASE_URL": url},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    assert ended.returncode == 1
+    assert ended.stderr.endswith("bootstrap: The database is out of reach\n")
+    assert "InterfaceError" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert "secret" not in ended.stderr
+
+
+def test_a_statement_that_takes_too_long_is_ended_by_the_server_itself(rt: Runtime) -> None:
+    url = rt.settings.database.url.get_secret_value()
+    database = database_at(rt, url, statement_timeout_seconds=0.3)
+    with pytest.raises(Unavailable, match="took too long") as slow, database.transaction() as tx:
+        tx.rows("SELECT pg_sleep(20), 'too slow'")
+
+    database.disconnect()
+    assert "57014" in str(describe_cause(slow.value))
+    with rt.database.transaction() as tx:
+        running = "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%too slow%' AND pid <> pg_backend_pid()"
+        assert not tx.rows(f"{running} AND state = 'active'")
+
+
+def test_a_process_has_no_more_connections_than_it_may(rt: Runtime) -> None:
+    database = database_at(rt, rt.settings.database.url.get_secret_value(), pool_size=2)
+
+    def ask(_: int) -> int:
+        with database.transaction() as tx:
+            return int(tx.rows("SELECT pg_backend_pid() AS pid, pg_sleep(0.05)")[0]["pid"])
+
+    with ThreadPoolExecutor(12) as pool:
+        assert 1 <= len(set(pool.map(ask, range(24)))) <= 2
+    database.disconnect()
+
+
+def test_whoever_waits_in_vain_for_a_connection_is_told_so(rt: Runtime) -> None:
+    url = rt.settings.database.url.get_secret_value()
+    database = database_at(rt, url, pool_size=1, statement_timeout_seconds=0.5)
+    with database.transaction(), ThreadPoolExecutor(1) as other:
+        began = time.monotonic()
+        with pytest.raises(Unavailable, match="connections"):
+            other.submit(database.ping).result()
+        assert time.monotonic() - began < 5
+    database.ping()
+    database.disconnect()
+
+
+def test_connections_that_broke_while_idle_are_replaced_unseen(rt: Runtime) -> None:
+    database = database_at(rt, rt.settings.database.url.get_secret_value(), pool_size=2)
+    with database.transaction() as one, database.transaction() as other:
+        pids = [tx.rows("SELECT pg_backend_pid() AS pid")[0]["pid"] for tx in (one, other)]
+    with rt.database.transaction() as tx:
+        tx.rows("SELECT pg_terminate_backend(pid) FROM unnest(CAST(:pids AS int[])) AS pid", pids=pids)
+
+    database.ping()
+    database.ping()
+    database.disconnect()
+
+
+@pytest.mark.parametrize(
+    ("changed", "code"),
+    [
+        ({"secret_access_key": SecretStr("wrong")}, "SignatureDoesNotMatch"),
+        ({"access_key_id": SecretStr("nobody")}, "InvalidAccessKeyId"),
+        ({"upload_bucket": "no-such-bucket"}, "NoSuchBucket"),
+    ],
+)
+def test_a_store_that_refuses_our_settings_is_not_out_of_reach(rt: Runtime, changed: dict[str, Any], code: str) -> None:
+    store = store_with(rt, **changed)
+    with pytest.raises(Misconfigured) as refused:
+        list(Bucket(store, changed.get("upload_bucket", rt.settings.store.upload_bucket)).walk())
+    with pytest.raises(Misconfigured):
+        store.ping()
+
+    cause = str(describe_cause(refused.value))
+    assert "ListObjectsV2" in cause
+    assert code in cause
+    assert code not in refused.value.public
+    assert rt.settings.store.secret_access_key.get_secret_value() not in cause
+
+
+def test_a_store_that_does_not_speak_tls_is_not_out_of_reach(rt: Runtime) -> None:
+    encrypted = rt.settings.store.endpoint_url.replace("http://", "https://")
+    with pytest.raises(Misconfigured) as refused:
+        store_with(rt, endpoint_url=encrypted).ping()
+
+    assert "SSL" in str(describe_cause(refused.value))
+
+
+def test_a_store_that_does_not_answer_is_out_of_reach(rt: Runtime) -> None:
+    with pytest.raises(Unavailable) as away:
+        store_with(rt, endpoint_url=f"http://{NOWHERE}").ping()
+
+    assert not isinstance(away.value, Misconfigured)
+    assert "EndpointConnectionError" in str(describe_cause(away.value))
+
+
+def test_a_request_that_the_store_refuses_is_neither_outage_nor_wrong_settings(rt: Runtime) -> None:
+    with pytest.raises(RequestRefused) as refused:
+        rt.gallery.put("x" * 2000, b"", "text/plain")
+
+    assert isinstance(refused.value, ServiceError)
+    assert "KeyTooLong" in str(describe_cause(refused.value))
