@@ -5,6 +5,7 @@
 #   conformance         the API against its description, 2,000 cases an operation
 #   hostile             24,000 hostile files against what is recorded of them; bless=yes records anew
 #   bench               throughput with and without kills, cold starts
+#   bench-rows          how long lists and searches take with a million images
 #   check               lint, format, types, floors
 #   migrate             bring the database that DATABASE_URL names up to date
 #   migration name="…"  begin a migration; the name is required
@@ -45,6 +46,9 @@ bench: $(VENV)/ready-to-test
 	$(BIN)/python -m benchmarks.throughput
 	$(BIN)/python -m benchmarks.throughput --kill
 	$(BIN)/python -m benchmarks.cold_start
+
+bench-rows: $(VENV)/ready-to-test
+	$(BIN)/python -m benchmarks.million_rows
 
 check: $(VENV)/ready-to-test
 	$(BIN)/ruff check .
@@ -102,4 +106,4 @@ $(VENV)/ready-to-test: tests/requirements.txt $(VENV)/ready-to-run
 		{ echo "The edge's tests need nginx: install it (Debian: sudo apt install nginx-light)." >&2; exit 1; }
 	@touch $@
 
-.PHONY: help run test test-by-address conformance hostile bench check migrate migration reset redrive kafka minio contracts clean
+.PHONY: help run test test-by-address conformance hostile bench bench-rows check migrate migration reset redrive kafka minio contracts clean

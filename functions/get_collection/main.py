@@ -27,8 +27,7 @@ class CollectionPage(View):
 @functions_framework.http
 @endpoint("GET", "/api/v1/collections/{uuid}", returns=CollectionPage, refusals={404: "Collection not found"})
 def main(rt: Runtime, *, uuid: CollectionId, query: Query) -> CollectionPage:
-    collection = rt.collections.get(uuid)
-    images, total = rt.images.page(query, sort_by=COLUMNS[query.sort_by], collection=uuid)
+    collection, images, total = rt.collections.show(uuid, query, sort_by=COLUMNS[query.sort_by])
     return CollectionPage(
         data=CollectionWithImages(**dict(collection), images=images, pagination=query.place_in(total))
     )

@@ -29,7 +29,10 @@ class Query(PageQuery):
     "GET",
     "/api/v1/images",
     returns=list[Image],
-    headers={"X-Total-Count": "How many match in all.", "Link": "The pages first, prev, next and last."},
+    headers={
+        "X-Total-Count": "How many match in all; a search counts 10,000 at most, and shows no more.",
+        "Link": "The pages first, prev, next and last.",
+    },
 )
 def main(rt: Runtime, *, query: Query) -> Reply:
     statuses = VISIBLE if query.status == "all" else [Status(name) for name in query.status.split(",")]

@@ -5,12 +5,13 @@ from uuid import UUID
 
 from shared_lib.database import STILL_REFERENCED, ConstraintViolated, Database, Transaction
 from shared_lib.errors import Conflict, NotFound
-from shared_lib.images import Collection, PageQuery
-from shared_lib.repositories.rows import COLLECTION_COLUMNS, VISIBLE_IMAGE, order, pattern, to_collection
+from shared_lib.images import Collection, Image, PageQuery
+from shared_lib.repositories.pages import begin_snapshot, cut_out, read_page, search
+from shared_lib.repositories.rows import COLLECTION_COLUMNS, VISIBLE_IMAGE, to_collection, to_image
 
 _ONE = f"SELECT {COLLECTION_COLUMNS} FROM collections c WHERE c.uuid = :uuid"
-_COUNT = "SELECT count(*) AS total FROM collections c WHERE c.name ILIKE :search ESCAPE '\\'"
-_PAGE = f"SELECT {COLLECTION_COLUMNS} FROM collections c WHERE c.name ILIKE :search ESCAPE '\\'"
+_EVERY = "SELECT uuid, created_at, updated_at FROM collections"
+_SHOW = f"SELECT {COLLECTION_COLUMNS} FROM collections c WHERE c.uuid = ANY(CAST(:uuids AS uuid[]))"
 _INSERT = f"""
     INSERT INTO collections AS c (uuid, name, description) VALUES (:uuid, :name, :description)
     RETURNING {COLLECTION_COLUMNS}
@@ -38,17 +39,33 @@ class Collections:
         with self._database.transaction() as tx:
             return to_collection(tx.rows(_INSERT, uuid=uuid, name=name, description=description)[0])
 
-    def get(self, uuid: UUID) -> Collection:
-        """Raises NotFound."""
+    def show(self, uuid: UUID, query: PageQuery, *, sort_by: str) -> tuple[Collection, list[Image], int]:
+        """
+        A collection, a page of its images that match, and how many match in all. `sort_by` is a column's name.
+
+        Raises NotFound, and Invalid for too deep a page.
+        """
         with self._database.transaction() as tx:
-            return to_collection(_found(tx.row(_ONE, uuid=uuid)))
+            begin_snapshot(tx)
+            collection = to_collection(_found(tx.row(_ONE, uuid=uuid)))
+            rows, total = read_page(tx, query, uuid, sort_by=sort_by)
+        return collection, [to_image(row) for row in rows], total
 
     def page(self, query: PageQuery, *, sort_by: str) -> tuple[list[Collection], int]:
-        """One page of the collections whose name matches, and how many match in all. `sort_by` is a column's name."""
+        """
+        One page of the collections whose name matches, and how many match in all. `sort_by` is a column's name.
+
+        Raises Invalid for too deep a page.
+        """
         with self._database.transaction() as tx:
-            total = tx.rows(_COUNT, search=pattern(query))[0]["total"]
-            rows = tx.rows(_PAGE + order(query, f"c.{sort_by}", "c.uuid"), search=pattern(query))
-        return [to_collection(row) for row in rows], total
+            begin_snapshot(tx)
+            if query.search:
+                uuids, total = search(tx, [f"{_EVERY} WHERE name ILIKE :search"], query, sort_by)
+            else:
+                total = tx.rows("SELECT count(*) AS total FROM collections")[0]["total"]
+                uuids = cut_out(tx, _EVERY, query, sort_by, total)
+            rows = tx.rows(_SHOW, uuids=uuids)
+        return [to_collection(row) for row in sorted(rows, key=lambda row: uuids.index(row["uuid"]))], total
 
     def update(self, uuid: UUID, changes: dict[str, str | None]) -> Collection:
         """Change what `changes` names (`name`, `description`) and nothing else. Raises NotFound."""
@@ -68,6 +85,7 @@ class Collections:
         try:
             with self._database.transaction() as tx:
                 _found(tx.row("DELETE FROM collections WHERE uuid = :uuid RETURNING uuid", uuid=uuid))
+                tx.rows("DELETE FROM image_counts WHERE collection_id = :uuid", uuid=uuid)
         except ConstraintViolated as error:
             if error.sqlstate not in STILL_REFERENCED:
                 raise

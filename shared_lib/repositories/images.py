@@ -14,13 +14,11 @@ from shared_lib.pipeline.recipe import Recipe
 from shared_lib.repositories import orders
 from shared_lib.repositories.attempts import Claim, hold, take
 from shared_lib.repositories.likeness import find_alike
+from shared_lib.repositories.pages import begin_snapshot, read_page
 from shared_lib.repositories.rows import (
     IMAGE_COLUMNS,
     PREVIEW_COLUMNS,
     VISIBLE_IMAGE,
-    VISIBLE_STATUSES,
-    order,
-    pattern,
     to_image,
 )
 from shared_lib.settings import Processing
@@ -36,12 +34,6 @@ _INSERT = """
     ON CONFLICT (uuid) DO NOTHING RETURNING uuid
 """
 _VISIBLE_ONE = f"SELECT {IMAGE_COLUMNS}{PREVIEW_COLUMNS} FROM images i WHERE i.uuid = :uuid AND {VISIBLE_IMAGE}"
-_COUNT = "SELECT count(*) AS total FROM images i WHERE "
-_MATCHES = """
-    i.deleted_at IS NULL AND i.status = ANY(CAST(:statuses AS text[]))
-    AND (CAST(:collection AS uuid) IS NULL OR i.collection_id = :collection)
-    AND (:search = '%%' OR i.filename ILIKE :search ESCAPE '\\' OR i.description ILIKE :search ESCAPE '\\')
-"""
 # A replay starts its count of attempts anew; an image that is on its way or has succeeded stays as it is.
 _REQUEST = """
     UPDATE images SET
@@ -114,7 +106,7 @@ class Images:
         with self._database.transaction() as tx:
             if tx.rows("SELECT to_regclass('images') AS name")[0]["name"] is None:
                 return 0
-            total: int = tx.rows(_COUNT + VISIBLE_IMAGE)[0]["total"]
+            total: int = tx.rows(f"SELECT count(*) AS total FROM images i WHERE {VISIBLE_IMAGE}")[0]["total"]
         return total
 
     def create(
@@ -195,27 +187,12 @@ class Images:
         return [SimilarImage(**dict(to_image(row)), distance=row["distance"]) for row in rows]
 
     def page(
-        self,
-        query: PageQuery,
-        *,
-        sort_by: str = "created_at",
-        statuses: Iterable[Status] = VISIBLE,
-        collection: UUID | None = None,
-        previews: bool = True,
+        self, query: PageQuery, *, statuses: Iterable[Status] = VISIBLE, previews: bool = True
     ) -> tuple[list[Image], int]:
-        """One page of the visible images that match, and how many match in all. `sort_by` is a column's name."""
-        wanted = {
-            "statuses": [status.value for status in statuses if status.value in VISIBLE_STATUSES],
-            "collection": collection,
-            "search": pattern(query),
-        }
-        columns = IMAGE_COLUMNS + (PREVIEW_COLUMNS if previews else "")
+        """One page of the visible images that match, and how many match in all. Raises Invalid for too deep a page."""
         with self._database.transaction() as tx:
-            total = tx.rows(_COUNT + _MATCHES, **wanted)[0]["total"]
-            rows = tx.rows(
-                f"SELECT {columns} FROM images i WHERE {_MATCHES}{order(query, f'i.{sort_by}', 'i.uuid')}",
-                **wanted,
-            )
+            begin_snapshot(tx)
+            rows, total = read_page(tx, query, tuple(statuses), previews=previews)
         return [to_image(row) for row in rows], total
 
     def request(

@@ -1,4 +1,4 @@
-"""Rows become what they mean, and a page of them is asked for, the same way for every table."""
+"""Rows become what they mean, the same way for every table."""
 
 from dataclasses import replace
 from typing import Any
@@ -6,20 +6,17 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from shared_lib.images import (
-    VISIBLE,
     Collection,
     FailedRendition,
     Failure,
     Image,
     Knowledge,
-    PageQuery,
     RenditionView,
     make_data_url,
 )
 
 # A deleted image, or one that awaits its upload, does not exist for callers.
 VISIBLE_IMAGE = "i.deleted_at IS NULL AND i.status <> 'awaiting_upload'"
-VISIBLE_STATUSES = [status.value for status in VISIBLE]
 
 IMAGE_COLUMNS = """
     i.uuid, i.filename, i.description, i.status, i.created_at, i.completed_at, i.collection_id,
@@ -34,9 +31,10 @@ IMAGE_COLUMNS = """
 """
 PREVIEW_COLUMNS = ", i.preview, i.preview_type"
 
-COLLECTION_COLUMNS = f"""
+COLLECTION_COLUMNS = """
     c.uuid, c.name, c.description, c.created_at, c.updated_at,
-    (SELECT count(*) FROM images i WHERE i.collection_id = c.uuid AND {VISIBLE_IMAGE}) AS image_count
+    (SELECT CAST(coalesce(sum(n.change), 0) AS bigint) FROM image_counts n WHERE n.collection_id = c.uuid)
+        AS image_count
 """
 
 
@@ -81,14 +79,3 @@ def _to_details(knowledge: dict[str, Any] | None, *, location: bool) -> Knowledg
 
 def to_collection(row: dict[str, Any]) -> Collection:
     return Collection.model_validate(row)
-
-
-def pattern(query: PageQuery) -> str:
-    r"""What `ILIKE … ESCAPE '\'` needs to find the search text anywhere, its `%` and `_` literal."""
-    escaped = query.search.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    return f"%{escaped}%"
-
-
-def order(query: PageQuery, column: str, unique: str) -> str:
-    """The end of a page's statement. `column` and `unique` come from code, never from a caller."""
-    return f" ORDER BY {column} {query.sort}, {unique} {query.sort} LIMIT {query.limit} OFFSET {query.offset}"

@@ -1,0 +1,214 @@
+"""Lists and collections: every image once, in order, with a total of the same moment, however many there are."""
+
+import random
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from uuid import UUID, uuid4
+
+import pytest
+from service import Api, wait_for
+
+from shared_lib.errors import Invalid, NotFound
+from shared_lib.images import VISIBLE, PageQuery, Status
+from shared_lib.repositories.pages import ALL, MAX_FOUND
+from shared_lib.runtime import Runtime
+
+FILL = """
+    INSERT INTO images (uuid, filename, description, status, created_at, completed_at, collection_id, failure_code,
+                        failure_message, announced)
+    SELECT gen_random_uuid(), :name || '-' || n || '.jpg', CASE n % 2 WHEN 0 THEN :name || ' described' END, status,
+           now() - (n % 7) * interval '1 s', now(), CAST(:collection AS uuid),
+           CASE status WHEN 'failed' THEN 'corrupt_image' END,
+           CASE status WHEN 'failed' THEN 'for the test' END, true
+    FROM (SELECT n, CASE n % 3 WHEN 0 THEN 'failed' ELSE 'succeeded' END AS status
+          FROM generate_series(1, CAST(:images AS integer)) AS n) AS numbers
+"""
+INDEX = "images_by_text"
+TRUTH = """
+    SELECT status, count(*) AS images FROM images WHERE deleted_at IS NULL AND status <> 'awaiting_upload'
+    AND (CAST(:uuid AS uuid) = '00000000-0000-0000-0000-000000000000' OR collection_id = :uuid) GROUP BY status
+"""
+COUNTED = """
+    SELECT CAST(sum(change) AS bigint) AS images, status FROM image_counts WHERE collection_id = :uuid
+    GROUP BY status HAVING sum(change) <> 0
+"""
+
+
+def fill(rt: Runtime, name: str, images: int, collection: UUID | None = None) -> None:
+    """Images by SQL, many of which came at the same instant. They have no objects."""
+    with rt.database.transaction() as tx:
+        tx.rows(FILL, name=name, images=images, collection=collection)
+
+
+@pytest.fixture
+def marker(rt: Runtime) -> Iterator[str]:
+    """A word that is in the filename of no image but the test's own, which go with it."""
+    name = f"m{uuid4().hex}"
+    yield name
+    with rt.database.transaction() as tx:
+        tx.rows("DELETE FROM images WHERE filename LIKE :name", name=f"{name}%")
+
+
+@pytest.fixture
+def collection(rt: Runtime, marker: str) -> UUID:
+    uuid = uuid4()
+    rt.collections.create(uuid, f"collection {marker}", None)
+    return uuid
+
+
+def find_truth(rt: Runtime, uuid: UUID) -> Counter[str]:
+    """What a count of the rows themselves gives."""
+    with rt.database.transaction() as tx:
+        return Counter({row["status"]: row["images"] for row in tx.rows(TRUTH, uuid=uuid)})
+
+
+def find_kept(rt: Runtime, uuid: UUID) -> Counter[str]:
+    with rt.database.transaction() as tx:
+        return Counter({row["status"]: row["images"] for row in tx.rows(COUNTED, uuid=uuid)})
+
+
+@pytest.mark.parametrize("sort", ["asc", "desc"])
+@pytest.mark.parametrize("statuses", [(Status.FAILED,), (Status.SUCCEEDED, Status.FAILED), VISIBLE])
+def test_all_pages_together_are_the_whole_list_in_order(
+    rt: Runtime, marker: str, sort: str, statuses: tuple[Status, ...]
+) -> None:
+    fill(rt, marker, 40)
+    seen = []
+    for page in count(1):
+        images, total = rt.images.page(PageQuery(page=page, limit=7, sort=sort), statuses=statuses)
+        seen += [(image.created_at, image.uuid) for image in images]
+        if page * 7 >= total:
+            break
+
+    assert len(seen) == total
+    assert seen == sorted(set(seen), reverse=sort == "desc")
+    assert rt.images.page(PageQuery(page=1_000_000, limit=100), statuses=statuses) == ([], total)
+
+
+@pytest.mark.parametrize("sort_by", ["created_at", "filename", "status"])
+def test_all_pages_of_a_collection_are_its_images_in_order(
+    rt: Runtime, marker: str, collection: UUID, sort_by: str
+) -> None:
+    fill(rt, marker, 30, collection)
+    for search, expected in (("", 30), ("DESCRIBED", 15)):
+        seen = []
+        for page in range(1, 6):
+            query = PageQuery(page=page, limit=7, sort="asc", search=search)
+            shown, images, total = rt.collections.show(collection, query, sort_by=sort_by)
+            assert (shown.image_count, total) == (30, expected)
+            seen += [(getattr(image, sort_by), image.uuid) for image in images]
+        assert len(seen) == expected
+        assert seen == sorted(set(seen))
+
+
+def test_a_search_shows_no_more_than_can_be_paged_through(rt: Runtime, api: Api, marker: str) -> None:
+    fill(rt, marker, (MAX_FOUND * 3) // 2 + 10)  # two thirds have succeeded
+
+    first = api("GET", f"/images?search={marker}&limit=100&include=none")
+    last = api.session.get(first.links["last"]["url"], timeout=30)
+    beyond = api("GET", f"/images?search={marker}&limit=100&page={MAX_FOUND // 100 + 1}")
+
+    assert first.headers["X-Total-Count"] == f"{MAX_FOUND}"
+    assert (last.status_code, len(last.json()), "next" in last.links) == (200, 100, False)
+    assert (beyond.status_code, beyond.json()["details"][0]["parameter"]) == (400, "page")
+    assert "10,000" in beyond.json()["error"]
+
+
+def test_where_the_last_link_of_a_list_points_there_is_a_page(api: Api, rt: Runtime, marker: str) -> None:
+    fill(rt, marker, 250)
+
+    for query in ("limit=100", "limit=7&status=all", "limit=10&sort=asc&status=failed,succeeded"):
+        first = api("GET", f"/images?include=none&{query}")
+        last = api.session.get(first.links["last"]["url"], timeout=30)
+        assert last.status_code == 200
+        assert last.json()
+        assert "next" not in last.links
+
+
+def test_a_search_can_be_answered_from_the_trigrams(rt: Runtime, marker: str) -> None:
+    fill(rt, marker, 6000)
+    with rt.database.transaction() as tx:  # so few rows are read one by one, if they may be
+        tx.rows("ANALYZE images")
+        tx.rows("SELECT gin_clean_pending_list(CAST(:name AS regclass))", name=INDEX)
+        tx.rows("SET enable_seqscan = off")
+        tx.rows("SET enable_indexscan = off")
+        tx.rows("SET enable_indexonlyscan = off")
+
+    def search() -> int:
+        assert rt.images.page(PageQuery(search="-5999."), statuses=VISIBLE)[1] == 1
+        with rt.database.transaction() as tx:
+            tx.rows("SELECT pg_stat_force_next_flush()")
+            return int(
+                tx.rows("SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname = :name", name=INDEX)[0][
+                    "idx_scan"
+                ]
+            )
+
+    before = search()
+    wait_for(search, lambda after: after > before)
+    rt.database.disconnect()
+
+
+def test_a_collections_images_and_their_number_are_of_one_moment(rt: Runtime, marker: str, collection: UUID) -> None:
+    fill(rt, marker, 20)
+    images = [image.uuid for image in rt.images.page(PageQuery(limit=100, search=marker), statuses=VISIBLE)[0]]
+    ended = threading.Event()
+
+    def move_all() -> None:
+        while not ended.is_set():
+            rt.collections.add_images(collection, images)
+            rt.collections.remove_images(collection, images)
+        rt.database.disconnect()
+
+    with ThreadPoolExecutor(1) as pool:
+        mover = pool.submit(move_all)
+        try:
+            answers = [rt.collections.show(collection, PageQuery(limit=100), sort_by="created_at") for _ in range(200)]
+        finally:
+            ended.set()
+        mover.result()
+
+    assert {(shown.image_count, len(found), total) for shown, found, total in answers} <= {(0, 0, 0), (20, 20, 20)}
+
+
+def test_counts_stay_exact_whatever_happens_at_once(rt: Runtime, marker: str, collection: UUID) -> None:
+    def change(seed: int) -> None:
+        chance = random.Random(seed)
+        mine: list[UUID] = []
+        for number in range(60):
+            uuid = uuid4()
+            (rt.images.await_upload if number % 5 == 0 else create)(uuid, f"{marker}-{seed}-{number}")
+            mine.append(uuid)
+            one = chance.choice(mine)
+            try:
+                if number % 4 == 0:
+                    rt.images.delete(one)
+                elif number % 3 == 0:
+                    rt.collections.add_images(collection, [one])
+                elif number % 7 == 0:
+                    rt.collections.remove_images(collection, mine)
+                else:
+                    rt.images.request(one, f"{marker}-named", None, describe=False)
+            except NotFound:
+                pass
+        rt.database.disconnect()
+
+    def create(uuid: UUID, filename: str) -> None:
+        rt.images.create(uuid, filename, None, 0)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(change, range(4)))
+
+    assert find_kept(rt, collection) == find_truth(rt, collection)
+    wait_for(lambda: (find_kept(rt, ALL), find_truth(rt, ALL)), lambda both: both[0] == both[1])
+    with rt.database.transaction() as tx:
+        rows = tx.rows("SELECT count(*) AS changes FROM image_counts")[0]["changes"]
+    assert rows < 3000, "they are added up now and then"
+
+
+def test_a_page_that_no_search_reaches_is_refused_before_anything_is_read(rt: Runtime) -> None:
+    with pytest.raises(Invalid, match="10,000"):
+        rt.images.page(PageQuery(search="a", page=101, limit=100))
