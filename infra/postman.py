@@ -4,6 +4,7 @@ What each request looks like comes from shared_lib/openapi.json. What it does no
 requests tell a story, and what one hands to the next. Run as a whole, it is a test of a running service.
 """
 
+import copy
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -80,7 +81,7 @@ def _item(step: Step, method: str, path: str, operation: Json, schemas: Json) ->
     if about := operation.get("description"):
         request["description"] = about
     for media_type, content in operation.get("requestBody", {}).get("content", {}).items():
-        request |= _body(media_type, content["schema"], schemas, step)
+        request |= _form(content["schema"], schemas) if media_type == "multipart/form-data" else _body(content, step)
     return {"name": operation["summary"], "event": [_check(int(success), step)], "request": request}
 
 
@@ -102,7 +103,7 @@ def _url(path: str, operation: Json, step: Step) -> Json:
     query = [
         {
             "key": parameter["name"],
-            "value": str(_example(parameter["schema"], {})),
+            "value": _value(parameter),
             "disabled": not parameter.get("required", False),
         }
         for parameter in operation.get("parameters", [])
@@ -118,16 +119,22 @@ def _url(path: str, operation: Json, step: Step) -> Json:
     }
 
 
-def _body(media_type: str, schema: Json, schemas: Json, step: Step) -> Json:
-    example = _example(schema, schemas)
-    if media_type == "multipart/form-data":
-        fields = [
-            {"key": name, "type": "file", "src": PHOTOGRAPH}
-            if name == "file"
-            else {"key": name, "type": "text", "value": value}
-            for name, value in example.items()
-        ]
-        return {"body": {"mode": "formdata", "formdata": fields}}
+def _value(parameter: Json) -> str:
+    schema = parameter["schema"]
+    return str(parameter.get("example") or schema.get("default") or schema.get("anyOf", [schema])[0].get("const", ""))
+
+
+def _form(schema: Json, schemas: Json) -> Json:
+    """The photograph, and the fields that have an example."""
+    fields = schemas[schema["$ref"].rpartition("/")[2]]["properties"]
+    texts = {name: field["examples"][0] for name, field in fields.items() if "examples" in field}
+    parts = [{"key": "file", "type": "file", "src": PHOTOGRAPH}]
+    parts += [{"key": name, "type": "text", "value": value} for name, value in texts.items()]
+    return {"body": {"mode": "formdata", "formdata": parts}}
+
+
+def _body(content: Json, step: Step) -> Json:
+    example = copy.deepcopy(content["example"])
     if "uuid" in example:
         example["uuid"] = f"{{{{{step.uuid}}}}}"
     for each in example.get("data", []):
@@ -136,21 +143,6 @@ def _body(media_type: str, schema: Json, schemas: Json, step: Step) -> Json:
         "header": [{"key": "Content-Type", "value": "application/json"}],
         "body": {"mode": "raw", "raw": json.dumps(example, indent=2), "options": {"raw": {"language": "json"}}},
     }
-
-
-def _example(schema: Json, schemas: Json) -> Any:  # noqa: ANN401 - any JSON
-    """A value that the schema's own examples make."""
-    if "$ref" in schema:
-        return _example(schemas[schema["$ref"].rpartition("/")[2]], schemas)
-    if "examples" in schema:
-        return schema["examples"][0]
-    if "anyOf" in schema:
-        return _example(schema["anyOf"][0], schemas)
-    if "properties" in schema:
-        return {name: _example(each, schemas) for name, each in schema["properties"].items()}
-    if "items" in schema:
-        return [_example(schema["items"], schemas)]
-    return schema.get("const", schema.get("default", ""))
 
 
 def _check(status: int, step: Step) -> Json:

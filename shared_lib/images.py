@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import (
@@ -19,14 +19,11 @@ from pydantic import (
     PlainSerializer,
     WithJsonSchema,
     computed_field,
-    model_validator,
 )
 from pydantic.alias_generators import to_camel
 
 from shared_lib.errors import FailureCode
 from shared_lib.pipeline import knowledge
-from shared_lib.pipeline.notation import Recipes
-from shared_lib.pipeline.recipe import PRESETS
 
 MAX_FILENAME = 255
 """Characters."""
@@ -80,6 +77,7 @@ Time = Annotated[
     PlainSerializer(format_time, return_type=str, when_used="json"),
     WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-03-08T19:02:11.614Z"]}),
 ]
+# The page at /api-docs/ puts the newest image and collection in their place.
 ImageId = Annotated[UUID, Field(examples=["0b9c0f3e-6e0e-4f3c-8f55-2f0f3f3a9d11"])]
 CollectionId = Annotated[UUID, Field(examples=["7d1f6a0e-3c61-4f0e-9b57-0a4c8a1f6f2b"])]
 
@@ -108,45 +106,6 @@ VISIBLE = tuple(status for status in Status if status is not Status.AWAITING_UPL
 """An image that still awaits its upload does not exist for callers."""
 
 
-class RenditionOrder(BaseModel):
-    """What to make of an image besides its thumbnail: by recipes, or by a preset's name."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "not": {
-                "required": ["renditions", "preset"],
-                "properties": {"renditions": {"not": {"type": "null"}}, "preset": {"not": {"type": "null"}}},
-            }
-        }
-    )
-
-    renditions: Recipes | None = Field(
-        default=None,
-        description="At most 20 at once, and 100 of an image. One that is there already is not made again.",
-        examples=[
-            [
-                {
-                    "name": "hero",
-                    "operations": [{"kind": "resize", "width": 1200, "height": 630, "gravity": "smart"}],
-                    "output": {"format": "webp", "quality": 75},
-                }
-            ]
-        ],
-    )
-    preset: str | None = Field(
-        default=None,
-        max_length=64,
-        description=f"{', '.join(PRESETS)}, or one of the operator's own.",
-        examples=["web"],
-    )
-
-    @model_validator(mode="after")
-    def _asks_in_one_way(self) -> Self:
-        if self.renditions is not None and self.preset is not None:
-            raise ValueError("give renditions or a preset, not both")
-        return self
-
-
 @dataclass(frozen=True, kw_only=True)
 class Knowledge(knowledge.Knowledge):
     """All that is learnt of an image but its format and size. None where the image does not say, or says nonsense."""
@@ -171,13 +130,32 @@ class RenditionView(View):
 
 
 class Failure(View):
-    code: FailureCode
-    message: str
+    code: FailureCode = Field(examples=[FailureCode.CORRUPT_IMAGE])
+    message: str = Field(examples=["The JPEG file is damaged or incomplete."])
 
 
 class FailedRendition(View):
-    name: str
+    name: str = Field(examples=["hero"])
     error: Failure
+
+
+_EXAMPLE_DETAILS = {
+    "frames": 1,
+    "hasAlpha": False,
+    "colourSpace": "srgb",
+    "profile": "sRGB IEC61966-2.1",
+    "bitDepth": 8,
+    "capturedAt": "2026-03-08T19:02:11+01:00",
+    "cameraMake": "Canon",
+    "cameraModel": "EOS R6",
+    "lensModel": "RF24-105mm F4 L IS USM",
+    "location": None,
+    "palette": [{"colour": "#b5651d", "share": 0.42}],
+    "thumbHash": "1QcSHQRnh493V4dIh4eXh1h4kJUI",
+    "blurHash": "LEHV6nWB2yk8pyo0adR*.7kCMdnj",
+    "perceptualHash": "c3d4e1b0a5f69278",
+    "dominantColour": "#b5651d",
+}
 
 
 class Image(View):
@@ -189,7 +167,7 @@ class Image(View):
     status: Status = Field(examples=[Status.SUCCEEDED])
     created_at: Time
     completed_at: Time | None = Field(description="When the last thing that was asked for was made or refused.")
-    collection_id: UUID | None
+    collection_id: UUID | None = Field(examples=[None])
     content_type: str | None = Field(
         description="The real type of the original, sniffed from its bytes.", examples=["image/jpeg"]
     )
@@ -200,11 +178,15 @@ class Image(View):
         description="Of the original's bytes.",
         examples=["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"],
     )
-    details: Knowledge | None = Field(description="What was learnt of the picture when it arrived.")
+    details: Knowledge | None = Field(
+        description="What was learnt of the picture when it arrived.", examples=[_EXAMPLE_DETAILS]
+    )
     renditions: tuple[RenditionView, ...] = ()
-    pending_renditions: tuple[str, ...] = Field(default=(), description="Names of those that are still to be made.")
+    pending_renditions: tuple[str, ...] = Field(
+        default=(), description="Names of those that are still to be made.", examples=[[]]
+    )
     failed_renditions: tuple[FailedRendition, ...] = Field(
-        default=(), description="What cannot be made of this image, and why."
+        default=(), description="What cannot be made of this image, and why.", examples=[[]]
     )
     error: Failure | None = Field(examples=[None])
     attempts: int = Field(description="How often processing was begun.", examples=[1])
@@ -227,7 +209,7 @@ class Collection(View):
 
     uuid: CollectionId
     name: str = Field(examples=["Holidays"])
-    description: str | None
+    description: str | None = Field(examples=["The summer of 2026"])
     created_at: Time
     updated_at: Time
     image_count: int = Field(examples=[12])
@@ -256,10 +238,10 @@ class PageQuery(BaseModel):
 
 
 class Pagination(View):
-    page: int
-    limit: int
-    total_items: int
-    total_pages: int
+    page: int = Field(examples=[1])
+    limit: int = Field(examples=[10])
+    total_items: int = Field(examples=[12])
+    total_pages: int = Field(examples=[2])
 
 
 class Message(View):

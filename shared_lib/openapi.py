@@ -6,9 +6,9 @@ function runs alone, and yet every one of them knows which methods a path has, a
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 from typing import Any, Self
 
@@ -19,15 +19,30 @@ from shared_lib.errors import ServiceError
 from shared_lib.pipeline.formats import Format
 
 VERSION = "1.0.0"
+Schema = dict[str, Any]
 _REF = "#/components/schemas/{model}"
 _INFO = """Upload images directly, or straight to the object store with a presigned URL; each is processed as soon
-as it arrives. Collections group images; an image is in at most one."""
+as it arrives. Collections group images; an image is in at most one.
+
+Errors have a sentence and a `code`. Images answer `{"error", "code", "details"?}`, `actions/process` also `status` and
+`message`; collections answer `{"errors": [{"title", "detail"?, "code", "source"?}]}`, in the manner of JSON:API. A list
+of images is an array, with `X-Total-Count` and `Link`; a list of collections is `{"data", "meta"}`. 503 comes with
+`Retry-After`: try again. HEIC and JPEG XL take codecs that a deployment may lack; it says so.
+"""
+_TAGS = {
+    "images": "Upload, find, show and delete images, and have renditions made of them.",
+    "collections": "Groups of images.",
+    "service": "Whether it runs.",
+}
 
 MAX_FORM_PARTS = 10
 """A form's file and fields, unknown ones included."""
 
 UPLOAD_TYPES = tuple(each.content_type for each in Format)
 """What the part of a form that holds an image may say it is; any other `image/…` is taken too."""
+
+RENDITION_TYPES = tuple(each.content_type for each in Format if each not in (Format.BMP, Format.HEIC, Format.SVG))
+"""What a rendition may be encoded as."""
 
 RETRY_AFTER = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
 REQUEST_ID = {"X-Request-Id": {"description": "Names this request in the logs.", "schema": {"type": "string"}}}
@@ -54,8 +69,10 @@ class Declaration:
     status: int
     returns: Any
     errors: type[ErrorBody]
-    refusals: dict[int, str]
-    """Status → an example sentence."""
+    refusals: dict[int, ServiceError]
+    """Status → an example."""
+    example: Any = None
+    """Of the success; None leaves it to the examples of the fields that `returns` has."""
     path_parameters: dict[str, Any] = field(default_factory=dict)
     query: type[BaseModel] | None = None
     body: type[BaseModel] | None = None
@@ -67,7 +84,7 @@ class Declaration:
     """Whether the handler asks which of its paths it was called by."""
 
 
-def build(declarations: Iterable[Declaration]) -> dict[str, Any]:
+def build(declarations: Iterable[Declaration]) -> Schema:
     """The whole document. Order of paths and keys depends on nothing but the declarations."""
     declared = sorted((each for each in declarations if each.documented), key=lambda each: (each.paths, each.method))
     models: dict[type[BaseModel], None] = {}
@@ -79,30 +96,26 @@ def build(declarations: Iterable[Declaration]) -> dict[str, Any]:
         [(model, "validation" if _is_input(model, declared) else "serialization") for model in models],
         ref_template=_REF,
     )
-    for each in declared:
-        if each.form is not None:
-            schema = schemas["$defs"][each.form.__name__]
-            schema["properties"] = {"file": {"type": "string", "format": "binary"}} | schema["properties"]
-            schema["required"] = ["file", *schema.get("required", ())]
-            schema |= {"additionalProperties": {"type": "string"}, "maxProperties": MAX_FORM_PARTS}
-    paths: dict[str, dict[str, Any]] = {}
+    for form in {each.form for each in declared if each.form is not None}:
+        _describe_form(schemas["$defs"][form.__name__])
+    paths: dict[str, Schema] = {}
     for each in declared:
         for path in each.paths:
-            paths.setdefault(path, {})[each.method.lower()] = _operation(each, path)
+            paths.setdefault(path, {})[each.method.lower()] = _operation(each, path, schemas["$defs"])
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Image processing", "version": VERSION, "description": _INFO.replace("\n", " ")},
+        "info": {"title": "Image processing", "version": VERSION, "description": _INFO},
         "servers": [{"url": "/"}],
-        "tags": [{"name": tag} for tag in ("images", "collections", "service")],
+        "tags": [{"name": name, "description": about} for name, about in _TAGS.items()],
         "paths": paths,
         "components": {"schemas": schemas["$defs"]},
     }
 
 
 @cache
-def load() -> dict[str, Any]:
+def load() -> Schema:
     """The document as it was last written."""
-    document: dict[str, Any] = json.loads((files("shared_lib") / "openapi.json").read_text())
+    document: Schema = json.loads((files("shared_lib") / "openapi.json").read_text())
     return document
 
 
@@ -121,63 +134,121 @@ def _models_in(returns: Any) -> list[type[BaseModel]]:  # noqa: ANN401  any type
     return [each for each in arguments if isinstance(each, type) and issubclass(each, BaseModel)]
 
 
-def _operation(each: Declaration, path: str) -> dict[str, Any]:
-    operation: dict[str, Any] = {
+def _describe_form(schema: Schema) -> None:
+    """A form holds a file and texts: no null, and where a text is empty, nothing."""
+    texts = {name: _without_null(field) for name, field in schema["properties"].items()}
+    schema["properties"] = {"file": {"type": "string", "format": "binary"}} | texts
+    schema["required"] = ["file", *schema.get("required", ())]
+    schema |= {"additionalProperties": {"type": "string"}, "maxProperties": MAX_FORM_PARTS}
+
+
+def _without_null(schema: Schema) -> Schema:
+    plain = {name: value for name, value in schema.items() if name not in ("anyOf", "default")}
+    return next((each for each in schema.get("anyOf", ()) if each.get("type") != "null"), {}) | plain
+
+
+def _make_example(schema: Schema, schemas: Mapping[str, Schema], *, whole: bool) -> Any:  # noqa: ANN401  any JSON
+    """What the examples of a schema's fields make together; unless `whole`, without optional fields that have none."""
+    make = partial(_make_example, schemas=schemas, whole=whole)
+    if "examples" in schema:
+        return schema["examples"][0]
+    if "$ref" in schema:
+        return make(schemas[schema["$ref"].rpartition("/")[2]])
+    if "anyOf" in schema:
+        return make(schema["anyOf"][0])
+    if "properties" in schema:
+        asked = {name for name, field in schema["properties"].items() if whole or "examples" in _without_null(field)}
+        asked.update(schema.get("required", ()))
+        return {name: make(field) for name, field in schema["properties"].items() if name in asked}
+    if "items" in schema:
+        return [make(schema["items"])]
+    return schema.get("const", schema.get("default", ""))
+
+
+def _operation(each: Declaration, path: str, schemas: Mapping[str, Schema]) -> Schema:
+    operation: Schema = {
         "operationId": each.name + path.removeprefix(each.paths[0]).replace("/", "_"),
         "summary": each.summary,
         "tags": [each.tag],
         "parameters": _parameters(each, path),
-        "responses": _responses(each),
+        "responses": _responses(each, schemas),
     }
     if each.description:
         operation["description"] = each.description
     if each.body is not None:
-        operation["requestBody"] = _content("application/json", each.body) | {"required": True}
+        reference = _reference(each.body)
+        operation["requestBody"] = _json(reference, _make_example(reference, schemas, whole=False)) | {"required": True}
     if each.form is not None:
-        operation["requestBody"] = _content("multipart/form-data", each.form) | {"required": True}
-        operation["requestBody"]["content"]["multipart/form-data"]["encoding"] = {
-            "file": {"contentType": ", ".join(UPLOAD_TYPES)}
+        content = {
+            "schema": _reference(each.form),
+            "encoding": {"file": {"contentType": ", ".join(UPLOAD_TYPES)}},
         }
+        operation["requestBody"] = {"content": {"multipart/form-data": content}, "required": True}
     return operation
 
 
-def _content(media_type: str, model: type[BaseModel]) -> dict[str, Any]:
-    return {"content": {media_type: {"schema": {"$ref": _REF.format(model=model.__name__)}}}}
+def _reference(model: type[BaseModel]) -> Schema:
+    return {"$ref": _REF.format(model=model.__name__)}
 
 
-def _parameters(each: Declaration, path: str) -> list[dict[str, Any]]:
+def _json(schema: Schema, example: object) -> Schema:
+    return {"content": {"application/json": {"schema": schema, "example": example}}}
+
+
+def _parameters(each: Declaration, path: str) -> list[Schema]:
     found = [
-        {"name": name, "in": "path", "required": True, "schema": TypeAdapter(kind).json_schema()}
+        _parameter(name, "path", TypeAdapter(kind).json_schema(), required=True)
         for name, kind in each.path_parameters.items()
         if f"{{{name}}}" in path
     ]
     if each.query is not None:
         schema = each.query.model_json_schema(by_alias=True)
-        for name, about in schema["properties"].items():
-            description = about.pop("description", None)
-            parameter = {"name": name, "in": "query", "required": name in schema.get("required", ()), "schema": about}
-            found.append(parameter | ({"description": description} if description else {}))
+        required = schema.get("required", ())
+        found += [
+            _parameter(name, "query", about, required=name in required) for name, about in schema["properties"].items()
+        ]
     return found
 
 
-def _responses(each: Declaration) -> dict[str, Any]:
+def _parameter(name: str, place: str, schema: Schema, *, required: bool) -> Schema:
+    description, examples = schema.pop("description", None), schema.get("examples")
+    return {
+        "name": name,
+        "in": place,
+        "required": required,
+        "schema": schema,
+        **({"description": description} if description else {}),
+        **({"example": examples[0]} if examples else {}),
+    }
+
+
+def _responses(each: Declaration, schemas: Mapping[str, Schema]) -> Schema:
     headers = REQUEST_ID | {
         name: {"description": about, "schema": {"type": "string"}} for name, about in each.headers.items()
     }
-    success: dict[str, Any] = {"description": each.summary, "headers": headers}
+    success: Schema = {"description": each.summary, "headers": headers}
     if each.returns is bytes:
-        success["content"] = {"image/*": {"schema": {"type": "string", "format": "binary"}}}
+        success["content"] = {name: {"schema": {"type": "string", "format": "binary"}} for name in RENDITION_TYPES}
     elif each.returns is not None:
-        schema = TypeAdapter(each.returns).json_schema(ref_template=_REF, mode="serialization")
-        schema.pop("$defs", None)
-        if isinstance(each.returns, type) and issubclass(each.returns, BaseModel):
-            schema = {"$ref": _REF.format(model=each.returns.__name__)}
-        success["content"] = {"application/json": {"schema": schema}}
+        schema = _schema_of(each.returns)
+        success |= _json(schema, _dump(each.example) or _make_example(schema, schemas, whole=True))
     responses = {str(each.status): success}
-    for status, sentence in sorted(each.refusals.items()):
+    for status, refusal in sorted(each.refusals.items()):
         responses[str(status)] = {
-            "description": sentence,
+            "description": refusal.public,
             "headers": REQUEST_ID | (RETRY_AFTER if status == 503 else {}),
-            **_content("application/json", each.errors),
+            **_json(_reference(each.errors), _dump(each.errors.of(refusal))),
         }
     return responses
+
+
+def _schema_of(returns: Any) -> Schema:  # noqa: ANN401  any type annotation
+    if isinstance(returns, type) and issubclass(returns, BaseModel):
+        return _reference(returns)
+    schema = TypeAdapter(returns).json_schema(ref_template=_REF, mode="serialization")
+    schema.pop("$defs", None)
+    return schema
+
+
+def _dump(example: BaseModel | None) -> Any:  # noqa: ANN401  any JSON
+    return example and example.model_dump(mode="json", exclude_none=True)

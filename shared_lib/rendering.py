@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 from uuid import UUID
 
 from shared_lib.errors import FailureCode, Invalid, NotFound, Rejected
-from shared_lib.images import RenditionOrder
 from shared_lib.limits import Limits
 from shared_lib.pipeline.box import DecoderBox, DecoderCrashed
 from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
 from shared_lib.pipeline.rendition import Refused, Rendered, Rendition
 from shared_lib.repositories import Claim, Originals
 from shared_lib.storage import Gallery, Inbox
+from shared_lib.uploads import RenditionOrder
 
 
 @dataclass(frozen=True)

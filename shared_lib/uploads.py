@@ -1,15 +1,17 @@
-"""What clients bring: the names and types that they may announce, and what lies in the inbox of it: pure."""
+"""What clients bring: the names and types that they may announce, what they may order, what lies in the inbox: pure."""
 
 import re
 from datetime import datetime
 from pathlib import PurePosixPath
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field, Json, WithJsonSchema, model_validator
 
 from shared_lib.errors import Invalid, Unsupported
-from shared_lib.images import CONTROL, MAX_FILENAME
+from shared_lib.images import CONTROL, MAX_FILENAME, Description
+from shared_lib.pipeline.notation import Recipes
+from shared_lib.pipeline.recipe import PRESETS
 
 Extension = Literal[
     "jpg", "jpeg", "png", "gif", "webp", "svg", "avif", "tiff", "tif", "jfif", "bmp", "heic", "heif", "jxl"
@@ -20,7 +22,58 @@ EXTENSIONS: tuple[str, ...] = get_args(Extension)
 UNKNOWN_TYPE = "application/octet-stream"
 """What clients send for a type that they do not know, as curl does for WebP."""
 
+# As Swagger UI would draw a field with a media type of its own, it would be a file.
+_RECIPES_AS_TEXT = {
+    "type": "string",
+    "examples": [""],
+    "description": "As JSON: an array of Recipe. It or `preset`, not both.",
+}
+
 _IMAGE_TYPE = re.compile(r"image/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}")  # RFC 6838, in lower case
+
+
+PresetName = Annotated[str, Field(max_length=64, description=f"{', '.join(PRESETS)}, or one of the operator's own.")]
+
+
+class RenditionOrder(BaseModel):
+    """What to make of an image besides its thumbnail: by recipes, or by a preset's name."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "not": {
+                "required": ["renditions", "preset"],
+                "properties": {"renditions": {"not": {"type": "null"}}, "preset": {"not": {"type": "null"}}},
+            }
+        }
+    )
+
+    renditions: Recipes | None = Field(
+        default=None,
+        description="At most 20 at once, and 100 of an image. One that is there already is not made again.",
+        examples=[
+            [
+                {
+                    "name": "hero",
+                    "operations": [{"kind": "resize", "width": 1200, "height": 630, "gravity": "smart"}],
+                    "output": {"format": "webp", "quality": 75},
+                }
+            ]
+        ],
+    )
+    preset: PresetName | None = None
+
+    @model_validator(mode="after")
+    def _asks_in_one_way(self) -> Self:
+        if self.renditions is not None and self.preset is not None:
+            raise ValueError("give renditions or a preset, not both")
+        return self
+
+
+class UploadForm(RenditionOrder):
+    model_config = ConfigDict(json_schema_extra={})  # what excludes what is for the fields' descriptions to say
+    description: Description = ""
+    renditions: Annotated[Json[Recipes] | None, WithJsonSchema(_RECIPES_AS_TEXT)] = None
+    preset: Annotated[PresetName | None, Field(examples=["web"])] = None
 
 
 class StoredObject(BaseModel, frozen=True):

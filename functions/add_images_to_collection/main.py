@@ -5,7 +5,7 @@ All of them or none. An image that is in another collection moves.
 
 import functions_framework
 
-from shared_lib.http import endpoint
+from shared_lib.http import NO_COLLECTION, endpoint
 from shared_lib.images import CollectionId, ImageReferences, Message, MetaMessage
 from shared_lib.runtime import Runtime
 
@@ -15,7 +15,8 @@ from shared_lib.runtime import Runtime
     "POST",
     "/api/v1/collections/{uuid}/relationships/images",
     returns=MetaMessage,
-    refusals={404: "Collection or image not found"},
+    refusals=[NO_COLLECTION],
+    example=MetaMessage(meta=Message(message="Images added to collection")),
 )
 def main(rt: Runtime, *, uuid: CollectionId, body: ImageReferences) -> MetaMessage:
     rt.collections.add_images(uuid, body.uuids)

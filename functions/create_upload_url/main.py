@@ -4,13 +4,13 @@ A plain PUT of the bytes, with any Content-Type, is all it takes: the image is t
 """
 
 from datetime import UTC, datetime, timedelta
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import functions_framework
 from pydantic import BaseModel, Field
 
 from shared_lib.http import endpoint
-from shared_lib.images import Time, View
+from shared_lib.images import ImageId, Time, View
 from shared_lib.runtime import Runtime
 from shared_lib.uploads import Extension
 
@@ -20,8 +20,10 @@ class Query(BaseModel):
 
 
 class UploadUrl(View):
-    uuid: UUID
-    presigned_url: str
+    uuid: ImageId
+    presigned_url: str = Field(
+        examples=["http://localhost:9000/upload-images/0b9c0f3e-6e0e-4f3c-8f55-2f0f3f3a9d11?X-Amz-Signature=…"]
+    )
     expires_at: Time
 
 

@@ -2,9 +2,14 @@
 
 import functions_framework
 
-from shared_lib.http import endpoint
+from shared_lib.errors import Conflict
+from shared_lib.http import NO_COLLECTION, endpoint
 from shared_lib.images import CollectionId, Message, MetaMessage
 from shared_lib.runtime import Runtime
+
+# As the repository says it.
+TITLE = "Cannot delete non-empty collection"
+DETAIL = "Remove all images from the collection before deleting it"
 
 
 @functions_framework.http
@@ -12,7 +17,8 @@ from shared_lib.runtime import Runtime
     "DELETE",
     "/api/v1/collections/{uuid}",
     returns=MetaMessage,
-    refusals={404: "Collection not found", 409: "Cannot delete non-empty collection"},
+    refusals=[NO_COLLECTION, Conflict(TITLE, code="collection_not_empty", details=[{"message": DETAIL}])],
+    example=MetaMessage(meta=Message(message="Collection deleted successfully")),
 )
 def main(rt: Runtime, *, uuid: CollectionId) -> MetaMessage:
     rt.collections.delete(uuid)

@@ -5,13 +5,19 @@ It is gone for every caller at once. What the store cannot remove now, `reconcil
 
 import functions_framework
 
-from shared_lib.http import endpoint
+from shared_lib.http import NO_IMAGE, endpoint
 from shared_lib.images import ImageId, Message
 from shared_lib.runtime import Runtime
 
 
 @functions_framework.http
-@endpoint("DELETE", "/api/v1/images/{uuid}", returns=Message, refusals={404: "Image not found"})
+@endpoint(
+    "DELETE",
+    "/api/v1/images/{uuid}",
+    returns=Message,
+    example=Message(message="Image deleted"),
+    refusals=[NO_IMAGE],
+)
 def main(rt: Runtime, *, uuid: ImageId) -> Message:
     rt.images.delete(uuid)
     rt.workflow.try_to_sweep(uuid)

@@ -7,7 +7,7 @@ below 6 for one that was resized or recompressed, and about 32 for two that have
 import functions_framework
 from pydantic import BaseModel, Field
 
-from shared_lib.http import endpoint
+from shared_lib.http import NO_IMAGE, endpoint
 from shared_lib.images import MAX_DISTANCE, ImageId, SimilarImage
 from shared_lib.runtime import Runtime
 
@@ -18,6 +18,11 @@ class Query(BaseModel):
 
 
 @functions_framework.http
-@endpoint("GET", "/api/v1/images/{uuid}/similar", returns=list[SimilarImage], refusals={404: "Image not found"})
+@endpoint(
+    "GET",
+    "/api/v1/images/{uuid}/similar",
+    returns=list[SimilarImage],
+    refusals=[NO_IMAGE],
+)
 def main(rt: Runtime, *, uuid: ImageId, query: Query) -> list[SimilarImage]:
     return rt.images.find_similar(uuid, query.distance, query.limit)

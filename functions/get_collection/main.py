@@ -4,7 +4,7 @@ from typing import Literal
 
 import functions_framework
 
-from shared_lib.http import endpoint
+from shared_lib.http import NO_COLLECTION, endpoint
 from shared_lib.images import Collection, CollectionId, Image, PageQuery, Pagination, View
 from shared_lib.runtime import Runtime
 
@@ -25,7 +25,12 @@ class CollectionPage(View):
 
 
 @functions_framework.http
-@endpoint("GET", "/api/v1/collections/{uuid}", returns=CollectionPage, refusals={404: "Collection not found"})
+@endpoint(
+    "GET",
+    "/api/v1/collections/{uuid}",
+    returns=CollectionPage,
+    refusals=[NO_COLLECTION],
+)
 def main(rt: Runtime, *, uuid: CollectionId, query: Query) -> CollectionPage:
     collection, images, total = rt.collections.show(uuid, query, sort_by=COLUMNS[query.sort_by])
     return CollectionPage(

@@ -8,10 +8,15 @@ from typing import Literal
 import functions_framework
 from pydantic import BaseModel
 
+from shared_lib.errors import Unavailable
 from shared_lib.http import endpoint
 from shared_lib.runtime import Runtime
 
 LIVE = "/api/health/live"
+# For example, as the runtime says it.
+KAFKA_IS_AWAY = Unavailable(
+    "Out of reach: kafka", code="out_of_reach", details=[{"parameter": "kafka", "message": "does not answer"}]
+)
 
 
 class Health(BaseModel):
@@ -19,7 +24,7 @@ class Health(BaseModel):
 
 
 @functions_framework.http
-@endpoint("GET", "/api/health", "/api/health/ready", LIVE, returns=Health)
+@endpoint("GET", "/api/health", "/api/health/ready", LIVE, returns=Health, refusals=[KAFKA_IS_AWAY])
 def main(rt: Runtime, *, path: str) -> Health:
     if path != LIVE:
         rt.check()

@@ -5,7 +5,7 @@ from typing import Literal
 import functions_framework
 from pydantic import BaseModel, Field
 
-from shared_lib.http import endpoint
+from shared_lib.http import NO_IMAGE, endpoint
 from shared_lib.images import Image, ImageId
 from shared_lib.runtime import Runtime
 
@@ -17,6 +17,11 @@ class Query(BaseModel):
 
 
 @functions_framework.http
-@endpoint("GET", "/api/v1/images/{uuid}", returns=Image, refusals={404: "Image not found"})
+@endpoint(
+    "GET",
+    "/api/v1/images/{uuid}",
+    returns=Image,
+    refusals=[NO_IMAGE],
+)
 def main(rt: Runtime, *, uuid: ImageId, query: Query) -> Image:
     return rt.images.get(uuid, location=query.include == "location")

@@ -19,7 +19,12 @@ MISSING = "The image has no rendition of that name"
 
 
 @functions_framework.http
-@endpoint("GET", "/api/v1/images/{uuid}/renditions/{name}", returns=bytes, refusals={404: MISSING})
+@endpoint(
+    "GET",
+    "/api/v1/images/{uuid}/renditions/{name}",
+    returns=bytes,
+    refusals=[NotFound(MISSING, code="rendition_not_found")],
+)
 def main(rt: Runtime, *, uuid: ImageId, name: Annotated[RenditionName, Field(examples=["thumbnail"])]) -> Content:
     missing = NotFound(MISSING, code="rendition_not_found")
     found = rt.images.locate(uuid, name)

@@ -14,13 +14,15 @@ from shared_lib.runtime import Runtime
 
 Statuses = Annotated[
     str,
-    Field(pattern=f"^(all|({'|'.join(VISIBLE)})(,({'|'.join(VISIBLE)}))*)$", examples=["pending,processing"]),
+    Field(pattern=f"^(all|({'|'.join(VISIBLE)})(,({'|'.join(VISIBLE)}))*)$"),
 ]
 
 
 class Query(PageQuery):
     sort_by: Literal["createdAt"] = "createdAt"
-    status: Statuses = Field(default=Status.SUCCEEDED.value, description="One, several by comma, or `all`.")
+    status: Statuses = Field(
+        default=Status.SUCCEEDED.value, description="One, several by comma (`pending,failed`), or `all`."
+    )
     include: Literal["imageData", "none"] = "imageData"
 
 

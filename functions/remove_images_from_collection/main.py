@@ -5,7 +5,7 @@ Images that are not in this collection stay where they are.
 
 import functions_framework
 
-from shared_lib.http import endpoint
+from shared_lib.http import NO_COLLECTION, endpoint
 from shared_lib.images import CollectionId, ImageReferences, Message, MetaMessage
 from shared_lib.runtime import Runtime
 
@@ -15,7 +15,8 @@ from shared_lib.runtime import Runtime
     "DELETE",
     "/api/v1/collections/{uuid}/relationships/images",
     returns=MetaMessage,
-    refusals={404: "Collection not found"},
+    refusals=[NO_COLLECTION],
+    example=MetaMessage(meta=Message(message="Image removed from collection")),
 )
 def main(rt: Runtime, *, uuid: CollectionId, body: ImageReferences) -> MetaMessage:
     rt.collections.remove_images(uuid, body.uuids)

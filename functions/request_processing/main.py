@@ -6,14 +6,16 @@ name and description given here win, however this call races with the upload's o
 
 import functions_framework
 
-from shared_lib.errors import NotFound
+from shared_lib.errors import Conflict, NotFound
 from shared_lib.events import ProcessingRequested
 from shared_lib.http import ProcessingError, endpoint
-from shared_lib.images import Description, Filename, ImageId, Message, RenditionOrder
+from shared_lib.images import Description, Filename, ImageId, Message
 from shared_lib.runtime import Runtime
+from shared_lib.uploads import RenditionOrder
 
 MISSING = "Image not found in storage, please upload before process"
-REFUSALS = {404: MISSING, 409: "An image has at most 100 renditions"}
+TOO_MANY = Conflict("An image has at most 100 renditions", code="too_many_renditions")
+STARTED = Message(message="Processing started")
 
 
 class ProcessingOrder(RenditionOrder):
@@ -23,7 +25,14 @@ class ProcessingOrder(RenditionOrder):
 
 
 @functions_framework.http
-@endpoint("POST", "/api/v1/images/actions/process", returns=Message, errors=ProcessingError, refusals=REFUSALS)
+@endpoint(
+    "POST",
+    "/api/v1/images/actions/process",
+    returns=Message,
+    example=STARTED,
+    errors=ProcessingError,
+    refusals=[NotFound(MISSING, code="image_not_in_storage"), TOO_MANY],
+)
 def main(rt: Runtime, *, body: ProcessingOrder) -> Message:
     if not rt.workflow.is_stored(body.uuid):
         raise NotFound(MISSING, code="image_not_in_storage")
@@ -31,4 +40,4 @@ def main(rt: Runtime, *, body: ProcessingOrder) -> Message:
     describe = "description" in body.model_fields_set
     if rt.images.request(body.uuid, body.filename, body.description, recipes, describe=describe):
         rt.workflow.hint(ProcessingRequested(uuid=body.uuid), function="request_processing")
-    return Message(message="Processing started")
+    return STARTED

@@ -6,7 +6,7 @@ An absent field is left as it is; `"description": null` clears it.
 import functions_framework
 from pydantic import BaseModel
 
-from shared_lib.http import endpoint
+from shared_lib.http import NO_COLLECTION, endpoint
 from shared_lib.images import CollectionEnvelope, CollectionId, CollectionName, Description
 from shared_lib.runtime import Runtime
 
@@ -21,7 +21,7 @@ class CollectionChanges(BaseModel):
     "PATCH",
     "/api/v1/collections/{uuid}",
     returns=CollectionEnvelope,
-    refusals={404: "Collection not found"},
+    refusals=[NO_COLLECTION],
 )
 def main(rt: Runtime, *, uuid: CollectionId, body: CollectionChanges) -> CollectionEnvelope:
     return CollectionEnvelope(data=rt.collections.update(uuid, body.model_dump(exclude_unset=True)))

@@ -10,7 +10,7 @@ import io
 import re
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -18,9 +18,18 @@ import flask
 from werkzeug.exceptions import HTTPException
 
 from shared_lib import observability, openapi, runtime
-from shared_lib.errors import ServiceError, Unavailable, look_up
-from shared_lib.http.inputs import UploadedFile, match, read_inputs
+from shared_lib.errors import Invalid, ServiceError, Unavailable, Unsupported, look_up
+from shared_lib.http.inputs import (
+    UploadedFile,
+    body_too_large,
+    file_too_large,
+    match,
+    not_json,
+    read_inputs,
+)
 from shared_lib.http.refusals import (
+    NO_COLLECTION,
+    NO_IMAGE,
     STATUS,
     CollectionErrors,
     ImageError,
@@ -29,8 +38,9 @@ from shared_lib.http.refusals import (
 )
 from shared_lib.http.replies import Content, Reply, dress, render
 from shared_lib.openapi import Declaration, ErrorBody
+from shared_lib.settings import Processing
 
-__all__ = ["Content", "ProcessingError", "Reply", "UploadedFile", "endpoint"]
+__all__ = ["NO_COLLECTION", "NO_IMAGE", "Content", "ProcessingError", "Reply", "UploadedFile", "endpoint"]
 
 log = observability.get_logger()
 
@@ -42,7 +52,8 @@ def endpoint(  # noqa: PLR0913  each is one thing that OpenAPI needs to be told
     *paths: str,
     returns: Any = None,  # noqa: ANN401  any type annotation
     status: int = 200,
-    refusals: Mapping[int, str] | None = None,
+    example: Any = None,  # noqa: ANN401  any JSON
+    refusals: Iterable[ServiceError] = (),
     errors: type[ErrorBody] | None = None,
     headers: Mapping[str, str] | None = None,
     documented: bool = True,
@@ -50,8 +61,9 @@ def endpoint(  # noqa: PLR0913  each is one thing that OpenAPI needs to be told
     """
     Make `handler(rt, **inputs)` callable by functions-framework, and declare it for OpenAPI.
 
-    `refusals` names the statuses the handler itself may answer, with an example sentence each; what follows from
-    its inputs and from the service's own state is added here.
+    `example` is a success, where the examples of the fields that it returns do not make a true one. `refusals` are
+    what the handler itself may answer, one of each status; what follows from its inputs and from the service's own
+    state is added here.
     """
 
     def decorate(handler: Callable[..., Any]) -> Callable[[flask.Request], flask.Response]:
@@ -61,8 +73,9 @@ def endpoint(  # noqa: PLR0913  each is one thing that OpenAPI needs to be told
             **declared,
             status=status,
             returns=returns,
+            example=example,
             errors=shape,
-            refusals=_implied(declared) | dict(refusals or {}),
+            refusals=_implied(declared) | {look_up(STATUS, each, 500): each for each in refusals},
             headers=dict(headers or {}),
             documented=documented,
         )
@@ -95,7 +108,7 @@ def _declare(handler: Callable[..., Any], method: str, paths: tuple[str, ...]) -
         "name": Path(inspect.getfile(handler)).parent.name,
         "method": method,
         "paths": paths,
-        "summary": first.partition(": ")[2].rstrip(".").capitalize(),
+        "summary": _begin_with_capital(first.partition(": ")[2].rstrip(".")),
         "description": rest.strip(),
         "tag": place if place in ("images", "collections") else "service",
         "path_parameters": {name: hints[name] for name in names if f"{{{name}}}" in "".join(paths)},
@@ -104,15 +117,38 @@ def _declare(handler: Callable[..., Any], method: str, paths: tuple[str, ...]) -
     }
 
 
-def _implied(declared: dict[str, Any]) -> dict[int, str]:
-    implied = {503: "Something the service stands on is out of reach"}
-    if declared["path_parameters"] or {"query", "body", "form"} & declared.keys():
-        implied[400] = "The input is not valid"
+def _begin_with_capital(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]
+
+
+def _implied(declared: dict[str, Any]) -> dict[int, ServiceError]:
+    implied: dict[int, ServiceError] = {503: Unavailable("The database is out of reach")}
+    taken = declared.get("query") or declared.get("body")
+    if "uuid" in declared["path_parameters"]:
+        implied[400] = _invalid("uuid", "Input should be a valid UUID, invalid character: found `x` at 0")
+    elif taken is not None:
+        required = [field.alias or name for name, field in taken.model_fields.items() if field.is_required()]
+        implied[400] = (
+            _invalid(required[0], "Field required")
+            if required
+            else _invalid("page", "Input should be greater than or equal to 1")
+        )
     if "query" in declared:
-        implied[414] = "The query is too long"
-    if {"body", "form"} & declared.keys():
-        implied |= {413: "The body is too large", 415: "The body is of another type"}
+        implied[414] = ServiceError(  # as the server says it
+            "Path and query together are too long (max 8192 bytes)", code="uri_too_long"
+        )
+    if "body" in declared:
+        implied |= {413: body_too_large(), 415: not_json()}
+    if "form" in declared:
+        implied |= {
+            413: file_too_large(Processing.model_fields["max_upload_bytes"].default),
+            415: Unsupported("Only image files are allowed", code="not_an_image"),
+        }
     return implied
+
+
+def _invalid(parameter: str, message: str) -> Invalid:
+    return Invalid(f"{parameter}: {message}", details=[{"parameter": parameter, "message": message}])
 
 
 def _serve(

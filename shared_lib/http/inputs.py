@@ -116,40 +116,51 @@ def _read_query(request: flask.Request, known: type[BaseModel]) -> dict[str, str
 
 
 def _read_json(request: flask.Request) -> bytes:
-    too_large = TooLarge(f"The body is too large. Maximum size is {MAX_JSON // 1024} KB")
     request.max_content_length = MAX_JSON + 1
     try:
         data = request.get_data()
     except RequestEntityTooLarge as error:
-        raise too_large from error
+        raise body_too_large() from error
     if len(data) > MAX_JSON:  # Werkzeug just cuts off what comes in chunks
-        raise too_large
+        raise body_too_large()
     if not request.is_json:
-        raise Unsupported("Send JSON, with Content-Type: application/json")
+        raise not_json()
     return data
 
 
+def body_too_large() -> TooLarge:
+    return TooLarge(f"The body is too large. Maximum size is {MAX_JSON // 1024} KB")
+
+
+def not_json() -> Unsupported:
+    return Unsupported("Send JSON, with Content-Type: application/json")
+
+
+def file_too_large(limit: int) -> TooLarge:
+    return TooLarge(f"File too large. Maximum size is {limit // (1024 * 1024)}MB", code="file_too_large")
+
+
 def _read_form(request: flask.Request, limit: int) -> tuple[dict[str, str], UploadedFile | None]:
-    """The fields of a form and its part `file`, of at most `limit` bytes."""
-    too_large = TooLarge(f"File too large. Maximum size is {limit // (1024 * 1024)}MB", code="file_too_large")
+    """The fields of a form that hold something, and its part `file`, of at most `limit` bytes."""
     request.max_content_length = limit + FORM_OVERHEAD
     request.max_form_memory_size = FORM_MEMORY
     request.max_form_parts = MAX_FORM_PARTS
     if (request.content_length or 0) > request.max_content_length:
-        raise too_large
+        raise file_too_large(limit)
     if request.mimetype != "multipart/form-data":
         raise Unsupported("Send a form, with Content-Type: multipart/form-data")
     try:
         part = request.files.get("file")
-        fields = request.form.to_dict()
+        # A page sends a field that was left empty, too.
+        fields = {name: text for name, text in request.form.items() if text}
     except RequestEntityTooLarge as error:
         if request.stream.tell() >= request.max_content_length:  # a body in chunks does not tell its length before
-            raise too_large from error
+            raise file_too_large(limit) from error
         raise Invalid("The form has a field that is too large, or too many fields") from error
     if part is None:
         return fields, None
     data = part.stream.read(limit + 1)
     if len(data) > limit:
-        raise too_large
+        raise file_too_large(limit)
     name = (part.filename or "").replace("\\", "/").rpartition("/")[2]
     return fields, UploadedFile(filename=name, content_type=part.mimetype or UNKNOWN_TYPE, data=data)

@@ -3,7 +3,7 @@
 from typing import Self
 
 import flask
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from shared_lib.errors import (
     Conflict,
@@ -28,6 +28,10 @@ STATUS: dict[type[ServiceError], int] = {
 }
 RETRY_SECONDS = 5
 
+# As the repositories say it.
+NO_IMAGE = NotFound("Image not found", code="image_not_found")
+NO_COLLECTION = NotFound("Collection not found", code="collection_not_found")
+
 
 class Detail(BaseModel):
     parameter: str | None = None
@@ -36,8 +40,6 @@ class Detail(BaseModel):
 
 class ImageError(ErrorBody):
     """How everything but the collections says no."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"error": "Image not found", "code": "image_not_found"}]})
 
     error: str
     code: str

@@ -164,6 +164,13 @@ def test_a_form_without_a_file_is_refused(api: Api) -> None:
         assert (response.status_code, response.json()["error"]) == (400, "No file uploaded")
 
 
+def test_a_field_that_is_left_empty_counts_as_absent(api: Api) -> None:
+    image = api.await_end(api.upload(make_photo(), description="", renditions="", preset=""))
+
+    assert (image["status"], image["description"]) == ("succeeded", None)
+    assert [each["name"] for each in image["renditions"]] == ["thumbnail"]
+
+
 def test_a_file_of_just_the_allowed_size_is_taken(api: Api) -> None:
     photo = make_photo()
 

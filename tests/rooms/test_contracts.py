@@ -1,13 +1,16 @@
 """The contracts that others read say what the code does."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
 from service import ROOT
 
-from infra.contracts import EVENTS, generate
+from infra.contracts import DIALECT, EVENTS, generate
+from shared_lib import openapi
 from shared_lib.events import KAFKA_RECORD, Payload, ProcessingRequested, read_work
 
 EXAMPLES = sorted((ROOT / "events").glob("*.example.json"))
@@ -23,6 +26,39 @@ def test_the_api_describes_every_object_by_its_fields() -> None:
 
     objects = {name: schema for name, schema in schemas.items() if schema["type"] == "object"}
     assert [name for name, schema in objects.items() if not schema.get("properties")] == []
+
+
+def _examples() -> Iterator[tuple[str, Any, Any]]:
+    """Each example in the API's description: where it stands, its schema, and itself."""
+    for path, methods in openapi.load()["paths"].items():
+        for method, operation in methods.items():
+            parts = {"request": operation.get("requestBody", {})} | operation["responses"]
+            for name, part in parts.items():
+                for content in part.get("content", {}).values():
+                    yield f"{method} {path} {name}", content["schema"], content.get("example")
+            for parameter in operation["parameters"]:
+                yield f"{method} {path} {parameter['name']}", parameter["schema"], parameter.get("example")
+
+
+@pytest.mark.parametrize(("schema", "example"), [pytest.param(*each, id=where) for where, *each in _examples()])
+def test_every_example_of_the_api_keeps_its_schema(schema: dict[str, Any], example: object) -> None:
+    whole = schema | {"$schema": DIALECT, "components": openapi.load()["components"]}
+    if example is not None:
+        jsonschema.validate(example, whole, format_checker=jsonschema.FormatChecker())
+
+
+def test_every_answer_in_json_has_an_example_without_placeholders() -> None:
+    for path, methods in openapi.load()["paths"].items():
+        for operation in methods.values():
+            for status, response in operation["responses"].items():
+                if content := response["content"].get("application/json"):
+                    told = json.dumps(content["example"])
+                    assert '"string"' not in told, (path, status)
+                    assert '""' not in told, (path, status)
+
+
+def test_summaries_keep_their_capitals() -> None:
+    assert openapi.load()["paths"]["/api/v1/images/actions/upload-url"]["get"]["summary"].startswith("Get a URL ")
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)

@@ -1,0 +1,79 @@
+"""What the API's description gives as an example of a refusal is what a caller gets."""
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from service import Api, make_photo
+
+from shared_lib import openapi
+
+UNKNOWN = str(uuid4())
+ORDER = {"uuid": UNKNOWN, "filename": "a.jpg"}
+LARGE = b'"' + b"x" * 1024 * 1024 + b'"'
+JSON = {"Content-Type": "application/json"}
+REFUSED: list[tuple[str, int, str, dict[str, Any]]] = [
+    ("get_image", 400, "/images/x", {}),
+    ("get_image", 404, f"/images/{UNKNOWN}", {}),
+    ("delete_image", 404, f"/images/{UNKNOWN}", {}),
+    ("find_similar_images", 404, f"/images/{UNKNOWN}/similar", {}),
+    ("get_rendition", 404, f"/images/{UNKNOWN}/renditions/thumbnail", {}),
+    ("list_images", 400, "/images?page=0", {}),
+    ("list_collections", 400, "/collections?page=0", {}),
+    ("create_upload_url", 400, "/images/actions/upload-url", {}),
+    ("upload_image", 400, "/images/actions/upload", {"files": {"description": (None, "no file")}}),
+    ("upload_image", 413, "/images/actions/upload", {"files": {"file": ("a.jpg", b"x" * 10_485_761, "image/jpeg")}}),
+    ("upload_image", 415, "/images/actions/upload", {"files": {"file": ("a.jpg", b"x", "application/pdf")}}),
+    ("request_processing", 400, "/images/actions/process", {"json": {"filename": "a.jpg"}}),
+    ("request_processing", 404, "/images/actions/process", {"json": ORDER}),
+    ("request_processing", 413, "/images/actions/process", {"data": LARGE, "headers": JSON}),
+    ("request_processing", 415, "/images/actions/process", {"data": "{}"}),
+    ("create_collection", 400, "/collections", {"json": {}}),
+    ("create_collection", 413, "/collections", {"data": LARGE, "headers": JSON}),
+    ("create_collection", 415, "/collections", {"data": "{}"}),
+    ("get_collection", 400, "/collections/x", {}),
+    ("get_collection", 404, f"/collections/{UNKNOWN}", {}),
+    ("update_collection", 404, f"/collections/{UNKNOWN}", {"json": {"name": "Holidays"}}),
+    ("delete_collection", 404, f"/collections/{UNKNOWN}", {}),
+]
+
+
+def described(name: str, status: int) -> tuple[str, Any]:
+    """An operation's method, and its example of a refusal."""
+    for methods in openapi.load()["paths"].values():
+        for method, operation in methods.items():
+            if operation["operationId"] == name:
+                return method.upper(), operation["responses"][str(status)]["content"]["application/json"]["example"]
+    raise AssertionError(name)
+
+
+@pytest.mark.parametrize(("name", "status", "path", "request_"), REFUSED)
+def test_a_refusal_is_as_its_example_says(
+    api: Api, name: str, status: int, path: str, request_: dict[str, Any]
+) -> None:
+    method, example = described(name, status)
+
+    response = api(method, path, **request_)
+
+    assert response.status_code == status
+    given = response.json()
+    for body in (given, example):
+        body.pop("details", None)  # they are of the very input
+    assert given == example
+
+
+def test_a_collection_that_holds_images_is_kept_as_the_example_says(api: Api) -> None:
+    collection = api("POST", "/collections", json={"name": "Holidays"}).json()["data"]["uuid"]
+    members = {"data": [{"type": "images", "uuid": api.upload(make_photo())}]}
+    assert api("POST", f"/collections/{collection}/relationships/images", json=members).status_code == 200
+
+    response = api("DELETE", f"/collections/{collection}")
+
+    assert (response.status_code, response.json()) == (409, described("delete_collection", 409)[1])
+
+
+def test_a_query_that_is_too_long_is_refused_as_the_example_says(api: Api) -> None:
+    response = api("GET", f"/images?search={'x' * 9000}")
+
+    assert response.status_code == 414
+    assert response.json().items() >= described("list_images", 414)[1].items()
