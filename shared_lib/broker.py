@@ -11,13 +11,17 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from kafka import KafkaAdminClient, KafkaProducer
+from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from shared_lib.errors import Unavailable
 from shared_lib.events import Payload
-from shared_lib.observability import traceparent
+from shared_lib.observability import get_logger, traceparent
 from shared_lib.settings import Kafka as KafkaSettings
 
+log = get_logger()
+
+_DAY_MS = 24 * 3600 * 1000
 _REST_SECONDS = 5  # after a failure, further callers are told at once instead of each waiting out the time
 
 
@@ -63,15 +67,23 @@ class Broker:
             admin.list_topics()
 
     def create_topics(self, *names: str) -> None:
-        """Create the topics that are not there yet."""
+        """Create the topics that are not there yet, and have all of them keep events as long as they should."""
+        # What is deleted is a segment, once its youngest event is old enough.
+        configs = {"retention.ms": str(self._settings.retention_days * _DAY_MS), "segment.ms": str(_DAY_MS)}
         wanted = {
             "num_partitions": self._settings.partitions,
             "replication_factor": self._settings.replication_factor,
+            "configs": configs,
         }
-        with self._administer() as admin, suppress(TopicAlreadyExistsError):  # another job may be quicker
-            missing = set(names) - set(admin.list_topics())
-            if missing:
-                admin.create_topics(dict.fromkeys(sorted(missing), wanted))
+        with self._administer() as admin:
+            with suppress(TopicAlreadyExistsError):  # another job may be quicker
+                missing = set(names) - set(admin.list_topics())
+                if missing:
+                    admin.create_topics(dict.fromkeys(sorted(missing), wanted))
+            topics = [ConfigResource(ConfigResourceType.TOPIC, name, configs) for name in names]
+            for name, answer in admin.alter_configs(topics, incremental=True)["topic"].items():
+                if answer != "OK":
+                    log.warning("topic_retention_not_set", topic=name, reason=answer)
 
     @contextmanager
     def _administer(self) -> Iterator[KafkaAdminClient]:

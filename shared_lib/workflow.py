@@ -14,7 +14,7 @@ from shared_lib.errors import NotFound, Unavailable
 from shared_lib.events import Payload, Work, describe_end
 from shared_lib.images import Status
 from shared_lib.pipeline.recipe import Recipe
-from shared_lib.repositories import Images, Originals
+from shared_lib.repositories import BeingRemoved, Images, Originals
 from shared_lib.storage import Gallery, Inbox
 from shared_lib.uploads import StoredObject
 
@@ -101,12 +101,13 @@ class Workflow:
         if state and state.original_key:
             self.originals.release(state.original_key, self.gallery.delete)
         self.images.mark_swept(uuid)
+        log.info("image_erased", image=str(uuid))
 
     def try_to_sweep(self, uuid: UUID) -> None:
         """The same, for callers who need not know: what cannot be removed now is left for reconciliation."""
         try:
             self.sweep(uuid)
-        except Unavailable as error:
+        except (Unavailable, BeingRemoved) as error:
             observability.log_failure(log, "objects_not_removed", error, image=str(uuid))
 
     def hint(self, event: Payload, *, function: str) -> bool:

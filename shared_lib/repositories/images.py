@@ -12,7 +12,8 @@ from shared_lib.images import VISIBLE, Image, PageQuery, SimilarImage, Status
 from shared_lib.observability import get_logger
 from shared_lib.pipeline.recipe import Recipe
 from shared_lib.repositories import orders
-from shared_lib.repositories.attempts import Claim, hold, take
+from shared_lib.repositories.attempts import Claim, take
+from shared_lib.repositories.leases import hold
 from shared_lib.repositories.likeness import find_alike
 from shared_lib.repositories.pages import begin_snapshot, read_page
 from shared_lib.repositories.rows import (
@@ -34,12 +35,13 @@ _INSERT = """
     ON CONFLICT (uuid) DO NOTHING RETURNING uuid
 """
 _VISIBLE_ONE = f"SELECT {IMAGE_COLUMNS}{PREVIEW_COLUMNS} FROM images i WHERE i.uuid = :uuid AND {VISIBLE_IMAGE}"
-# A replay starts its count of attempts anew; an image that is on its way or has succeeded stays as it is.
+# A replay of a failed image starts its count of attempts anew. Of a succeeded one the next claim decides: a worker that
+# holds it now may still die of it.
 _REQUEST = """
     UPDATE images SET
         filename = :filename,
         description = CASE WHEN :describe THEN :description ELSE description END,
-        attempts = CASE WHEN status = 'failed' OR (status = 'succeeded' AND :ordered) THEN 0 ELSE attempts END,
+        attempts = CASE WHEN status = 'failed' THEN 0 ELSE attempts END,
         completed_at = CASE WHEN status = 'failed' THEN NULL ELSE completed_at END,
         announced = announced AND status <> 'failed',
         failure_code = NULL, failure_message = NULL,
@@ -48,15 +50,33 @@ _REQUEST = """
         status = CASE WHEN status IN ('awaiting_upload', 'failed') THEN 'pending' ELSE status END
     WHERE uuid = :uuid AND deleted_at IS NULL RETURNING status
 """
-_DELETE = f"""
-    UPDATE images i SET deleted_at = now(), fence = fence + 1, collection_id = NULL, preview = NULL,
-                        filename = '', description = NULL, swept_at = NULL
-    WHERE i.uuid = :uuid AND {VISIBLE_IMAGE}
-    RETURNING i.uuid
+# What is left is what keeps a late event or upload from bringing the image back, and the original's key until it is
+# swept.
+_DELETE = """
+    UPDATE images SET deleted_at = now(), fence = fence + 1, swept_at = NULL, due_at = NULL, retry_at = NULL,
+                      collection_id = NULL, filename = '', description = NULL, preview = NULL, preview_type = NULL,
+                      content_type = NULL, size_bytes = NULL, width = NULL, height = NULL, sha256 = NULL,
+                      knowledge = NULL, perceptual_hash = NULL, failure_code = NULL, failure_message = NULL
+    WHERE uuid = :uuid AND deleted_at IS NULL RETURNING uuid
+"""
+_ERASE = (
+    "DELETE FROM renditions WHERE image_id = :uuid",
+    "DELETE FROM rendition_orders WHERE image_id = :uuid",
+    "DELETE FROM processing_attempts WHERE image_id = :uuid",
+    "DELETE FROM dead_letters WHERE image_id = :uuid",
+)
+_SWEPT = """
+    UPDATE images SET swept_at = now(), original_key = NULL
+    WHERE uuid = :uuid AND deleted_at IS NOT NULL AND (lease_until IS NULL OR lease_until < now())
+"""
+_ARRIVED = """
+    UPDATE images SET status = 'pending', due_at = created_at WHERE uuid = ANY(ARRAY(
+        SELECT uuid FROM images WHERE uuid = ANY(CAST(:uuids AS uuid[])) AND status = 'awaiting_upload'
+        AND deleted_at IS NULL ORDER BY uuid FOR UPDATE SKIP LOCKED))
 """
 _FAIL = """
     UPDATE images SET status = 'failed', failure_code = :code, failure_message = :message, completed_at = now(),
-                      lease_until = NULL, due_at = NULL, announced = false, fence = fence + 1
+                      lease_until = NULL, due_at = NULL, announced = false, fence = fence + 1, original_key = NULL
     WHERE uuid = :uuid AND deleted_at IS NULL
     AND (status IN ('awaiting_upload', 'pending') OR (status = 'processing' AND lease_until < now()))
     RETURNING uuid
@@ -147,7 +167,11 @@ class Images:
     def forget(self, uuid: UUID) -> None:
         """Take back the row of an adopted object that was gone before it could be taken over."""
         with self._database.transaction() as tx:
-            tx.rows("DELETE FROM images WHERE uuid = :uuid AND status = 'pending' AND attempts = 0", uuid=uuid)
+            tx.rows(
+                """DELETE FROM images WHERE uuid = :uuid AND status = 'pending' AND attempts = 0
+                   AND deleted_at IS NULL""",
+                uuid=uuid,
+            )
 
     def get(self, uuid: UUID, *, location: bool = False) -> Image:
         """Raises NotFound, also for an image that awaits its upload."""
@@ -219,21 +243,26 @@ class Images:
         return ordered or (row is not None and row["status"] == Status.PENDING)
 
     def delete(self, uuid: UUID) -> None:
-        """Make the image gone for every caller from now on. Raises NotFound."""
+        """
+        Make the image gone for every caller from now on, also while it awaits its upload, and erase what it told.
+
+        Raises NotFound.
+        """
         with self._database.transaction() as tx:
             if tx.row(_DELETE, uuid=uuid) is None:
                 raise NotFound(NOT_FOUND, code="image_not_found")
-            tx.rows("DELETE FROM renditions WHERE image_id = :uuid", uuid=uuid)
-            tx.rows("DELETE FROM rendition_orders WHERE image_id = :uuid", uuid=uuid)
+            for statement in _ERASE:
+                tx.rows(statement, uuid=uuid)
 
     def mark_swept(self, uuid: UUID) -> None:
         """Note that a deleted image's objects are gone, unless someone may still be writing them."""
         with self._database.transaction() as tx:
-            tx.rows(
-                """UPDATE images SET swept_at = now() WHERE uuid = :uuid AND deleted_at IS NOT NULL
-                   AND (lease_until IS NULL OR lease_until < now())""",
-                uuid=uuid,
-            )
+            tx.rows(_SWEPT, uuid=uuid)
+
+    def mark_arrived(self, uuids: Iterable[UUID]) -> None:
+        """Put images that awaited their upload on their way: it is there."""
+        with self._database.transaction() as tx:
+            tx.rows(_ARRIVED, uuids=list(uuids))
 
     def fail(self, uuid: UUID, code: FailureCode, message: str) -> bool:
         """End an image that has not ended and that nobody is working on. False when there was nothing to end."""

@@ -3,8 +3,9 @@
 from dataclasses import replace
 from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
+from shared_lib.errors import FailureCode
 from shared_lib.images import (
     Collection,
     FailedRendition,
@@ -14,6 +15,9 @@ from shared_lib.images import (
     RenditionView,
     make_data_url,
 )
+from shared_lib.observability import get_logger
+
+log = get_logger()
 
 # A deleted image, or one that awaits its upload, does not exist for callers.
 VISIBLE_IMAGE = "i.deleted_at IS NULL AND i.status <> 'awaiting_upload'"
@@ -39,6 +43,7 @@ COLLECTION_COLUMNS = """
 
 
 _KNOWLEDGE = TypeAdapter(Knowledge)
+_CODES = {code.value for code in FailureCode}
 
 
 def to_image(row: dict[str, Any], *, location: bool = False) -> Image:
@@ -63,17 +68,30 @@ def to_image(row: dict[str, Any], *, location: bool = False) -> Image:
             for each in row["renditions"] or ()
         ),
         pending_renditions=tuple(order["name"] for order in orders if not order["code"]),
-        failed_renditions=tuple(FailedRendition(name=order["name"], error=order) for order in orders if order["code"]),
-        error=Failure(code=row["failure_code"], message=row["failure_message"]) if row["failure_code"] else None,
+        failed_renditions=tuple(
+            FailedRendition(name=order["name"], error=_to_failure(order["code"], order["message"]))
+            for order in orders
+            if order["code"]
+        ),
+        error=_to_failure(row["failure_code"], row["failure_message"]) if row["failure_code"] else None,
         attempts=row["attempts"],
         image_data=make_data_url(row["preview_type"], preview) if preview else None,
     )
 
 
+def _to_failure(code: str, message: str) -> Failure:
+    """Another release's code must not spoil the page that it is on."""
+    return Failure(code=FailureCode(code) if code in _CODES else FailureCode.OTHER, message=message)
+
+
 def _to_details(knowledge: dict[str, Any] | None, *, location: bool) -> Knowledge | None:
     if knowledge is None:
         return None
-    details = _KNOWLEDGE.validate_python(knowledge)
+    try:
+        details = _KNOWLEDGE.validate_python(knowledge)
+    except ValidationError as error:  # another release wrote it: the image is shown without
+        log.warning("knowledge_not_readable", reason=str(error))
+        return None
     return details if location else replace(details, location=None)
 
 
