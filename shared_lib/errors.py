@@ -38,6 +38,9 @@ class FailureCode(StrEnum):
     UPLOAD_MISSING = "upload_missing"
     WORKER_LOST = "worker_lost"
     DELIVERY_GIVEN_UP = "delivery_given_up"
+    UNSUPPORTED_RECIPE = "unsupported_recipe"
+    OTHER = "other"
+    """A reason that this release has no code for: another one wrote it."""
 
 
 NOT_ITS_OWN_FAULT = (

@@ -86,6 +86,7 @@ class Rendering:
         made: list[Rendition] = []
         refused: list[Refused] = []
         for at, recipe in enumerate(recipes):
+            claim.ensure_held()
             if at and time.monotonic() > until:
                 refused.append(Refused(recipe, reason))
                 continue
@@ -129,6 +130,7 @@ class Rendering:
 
         Raises Superseded when the claim was lost; nothing then points to what was written.
         """
+        claim.ensure_held()
         digest = hashlib.sha256(original).hexdigest()
         folder = f"{claim.uuid}/{digest[:32]}/"
         keys = {each.name: f"{folder}{each.recipe.hash}.{each.extension}" for each in rendered.renditions}

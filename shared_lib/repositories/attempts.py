@@ -7,8 +7,7 @@ its worker cannot do so for ever.
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -24,7 +23,7 @@ from shared_lib.errors import (
     Unavailable,
 )
 from shared_lib.images import Status
-from shared_lib.observability import get_logger, log_failure
+from shared_lib.observability import get_logger
 from shared_lib.pipeline.box import DecoderCrashed
 from shared_lib.pipeline.notation import write_knowledge
 from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
@@ -41,7 +40,7 @@ _LOCK = """
 # An image that has succeeded stays so, whatever becomes of further renditions.
 _CLAIM = """
     UPDATE images SET status = CASE status WHEN 'succeeded' THEN status ELSE 'processing' END,
-                      attempts = attempts + 1, fence = fence + 1, due_at = NULL,
+                      attempts = :attempt, fence = fence + 1, due_at = NULL,
                       lease_until = now() + make_interval(secs => :lease)
     WHERE uuid = :uuid RETURNING fence, attempts
 """
@@ -50,21 +49,24 @@ _END = """
     UPDATE processing_attempts SET ended_at = now(), outcome = :outcome, reason = :reason
     WHERE image_id = :uuid AND fence = :fence AND outcome IS NULL
 """
-_ABNORMAL = """
+_PAST = """
     SELECT count(*) FILTER (WHERE outcome IN ('crashed', 'lost')) AS abnormal,
            (array_agg(outcome ORDER BY fence DESC))[1] AS last
     FROM (SELECT outcome, fence FROM processing_attempts WHERE image_id = :uuid
           ORDER BY fence DESC LIMIT :attempts) recent
 """
+_ENDS = ("succeeded", "failed")  # outcomes of attempts that reached one
 _NO_PAST: dict[str, Any] = {"abnormal": 0, "last": None}
 _RENEW = """
     UPDATE images SET lease_until = now() + make_interval(secs => :lease)
-    WHERE uuid = :uuid AND fence = :fence AND lease_until IS NOT NULL
+    WHERE uuid = :uuid AND fence = :fence AND lease_until IS NOT NULL RETURNING uuid
 """
-# Its orders were withdrawn, or fulfilled by an earlier worker.
+# Its orders were withdrawn, fulfilled by an earlier worker, or refused just now, which is an end to be told.
 _REST = """
-    UPDATE images SET due_at = NULL, lease_until = CASE WHEN lease_until > now() THEN lease_until END
-    WHERE uuid = :uuid AND (due_at IS NOT NULL OR lease_until < now())
+    UPDATE images SET due_at = NULL, lease_until = CASE WHEN lease_until > now() THEN lease_until END,
+                      completed_at = CASE WHEN :refused THEN now() ELSE completed_at END,
+                      announced = announced AND NOT :refused
+    WHERE uuid = :uuid AND (due_at IS NOT NULL OR lease_until < now() OR :refused)
 """
 _RELEASE = """
     UPDATE images SET status = CASE status WHEN 'succeeded' THEN status ELSE 'pending' END, lease_until = NULL,
@@ -91,12 +93,10 @@ _LET_BE = """
 """
 _FAIL = """
     UPDATE images SET status = 'failed', completed_at = now(), lease_until = NULL, announced = false,
-                      failure_code = :code, failure_message = :message
+                      failure_code = :code, failure_message = :message, original_key = NULL
     WHERE uuid = :uuid AND fence = :fence AND status = 'processing' AND deleted_at IS NULL RETURNING uuid
 """
 
-
-_RELEASE_TRIES = 100  # a third of a lease apart: ten minutes and more
 
 LOST = "The image was deleted or claimed anew while it was processed"
 
@@ -121,6 +121,8 @@ class Claim:
     database: Database
     settings: Processing
     began: float = field(default_factory=time.monotonic)
+    lost: threading.Event = field(default_factory=threading.Event, compare=False)
+    """Set when the lease could not be renewed because someone else has the image, or nobody any more."""
 
     @property
     def is_last(self) -> bool:
@@ -131,12 +133,17 @@ class Claim:
         """
         Note where the original is to lie: from now on nobody removes what is there, or will be.
 
-        Raises Superseded when the claim was lost.
+        Raises Superseded when the claim was lost, and BeingRemoved while an equal original is.
         """
-        with self.database.transaction() as tx:
-            originals.lock(tx, key)
-            row = tx.row(_NAME_ORIGINAL, uuid=self.uuid, fence=self.fence, key=key, sha256=sha256, size=size)
+        values = {"uuid": self.uuid, "fence": self.fence, "key": key, "sha256": sha256, "size": size}
+        with originals.naming(self.database, key) as tx:
+            row = tx.row(_NAME_ORIGINAL, **values)
         if row is None:
+            raise Superseded(LOST)
+
+    def ensure_held(self) -> None:
+        """Raises Superseded when the claim is known to be lost: what more is done for it is in vain."""
+        if self.lost.is_set():
             raise Superseded(LOST)
 
     def succeed(self, rendered: Rendered, keys: dict[str, str]) -> None:
@@ -200,9 +207,10 @@ class Claim:
                 fence=self.fence,
             )
 
-    def renew(self) -> None:
+    def renew(self) -> bool:
+        """False when the claim was lost."""
         with self.database.transaction() as tx:
-            tx.rows(_RENEW, uuid=self.uuid, fence=self.fence, lease=self.settings.lease_seconds)
+            return tx.row(_RENEW, uuid=self.uuid, fence=self.fence, lease=self.settings.lease_seconds) is not None
 
     def release(self, error: BaseException) -> None:
         """
@@ -233,18 +241,21 @@ def take(database: Database, uuid: UUID, settings: Processing) -> Claim | None:
         row = tx.row(_LOCK, uuid=uuid)
         if row is None or row["status"] == Status.FAILED:
             return None
-        wanted = orders.list_outstanding(tx, uuid)
+        wanted, refused = orders.list_outstanding(tx, uuid)
         published = row["original_key"] if row["status"] == Status.SUCCEEDED else None
         if row["begun"] and not row["held"]:
             tx.rows(_END, uuid=uuid, fence=row["fence"], outcome="lost", reason="the lease ran out")
         if published and not wanted:
-            tx.rows(_REST, uuid=uuid)
+            tx.rows(_REST, uuid=uuid, refused=refused)
             return None
         if row["held"]:
             raise Conflict("The image is being processed by another worker", code="image_held")
-        past = tx.rows(_ABNORMAL, uuid=uuid, attempts=row["attempts"])[0] if row["attempts"] else _NO_PAST
-        exhausted = _find_exhaustion(past, row["attempts"], settings)
-        claimed = tx.rows(_CLAIM, uuid=uuid, lease=settings.lease_seconds)[0]
+        attempts = row["attempts"]
+        past = tx.rows(_PAST, uuid=uuid, attempts=attempts)[0] if attempts else _NO_PAST
+        if past["last"] in _ENDS:  # more was asked for since: that is tried anew
+            attempts, past = 0, _NO_PAST
+        exhausted = _find_exhaustion(past, attempts, settings)
+        claimed = tx.rows(_CLAIM, uuid=uuid, attempt=attempts + 1, lease=settings.lease_seconds)[0]
         tx.rows(_BEGIN, uuid=uuid, fence=claimed["fence"])
         claim = Claim(
             uuid, claimed["fence"], claimed["attempts"], past["abnormal"], wanted, published, database, settings
@@ -262,44 +273,3 @@ def _find_exhaustion(past: dict[str, Any], attempts: int, settings: Processing) 
     if attempts >= settings.max_attempts:
         return Rejected(FailureCode.DELIVERY_GIVEN_UP, f"Processing was tried {attempts} times without reaching an end")
     return None
-
-
-@contextmanager
-def hold(claim: Claim) -> Iterator[None]:
-    """Renew the claim's lease in the background while the block runs, and let go of it when the block raises."""
-    ended = threading.Event()
-    heartbeat = threading.Thread(target=_renew_until, args=(claim, ended), daemon=True, name="lease")
-    heartbeat.start()
-    try:
-        yield
-    except Superseded:
-        raise
-    except BaseException as error:
-        _release(claim, error)
-        raise
-    finally:
-        ended.set()
-
-
-def _release(claim: Claim, error: BaseException) -> None:
-    try:
-        claim.release(error)
-    except Unavailable:
-        # Or the lease would run out, and what an outage of the database did would look like a worker that died.
-        threading.Thread(target=_release_later, args=(claim, error), daemon=True, name="release").start()
-
-
-def _release_later(claim: Claim, error: BaseException) -> None:
-    for _ in range(_RELEASE_TRIES):
-        time.sleep(claim.settings.lease_seconds / 3)
-        with suppress(Unavailable):
-            claim.release(error)
-            return
-
-
-def _renew_until(claim: Claim, ended: threading.Event) -> None:
-    while not ended.wait(claim.settings.lease_seconds / 3):
-        try:
-            claim.renew()
-        except Unavailable as error:
-            log_failure(log, "lease_not_renewed", error, image=str(claim.uuid))

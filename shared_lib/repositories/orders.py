@@ -3,9 +3,11 @@
 from collections.abc import Iterable, Sequence
 from uuid import UUID
 
+from pydantic import ValidationError
+
 from shared_lib.database import Transaction
-from shared_lib.errors import Conflict
-from shared_lib.pipeline.notation import read_recipe, write_recipe
+from shared_lib.errors import Conflict, FailureCode
+from shared_lib.pipeline.notation import describe_mistake, read_recipe, write_recipe
 from shared_lib.pipeline.recipe import Recipe
 from shared_lib.pipeline.rendition import Refused, Rendition
 
@@ -32,8 +34,10 @@ _PLACE = """
     VALUES (:uuid, :name, :hash, CAST(:recipe AS jsonb))
 """
 _OUTSTANDING = """
-    SELECT recipe FROM rendition_orders WHERE image_id = :uuid AND failure_code IS NULL ORDER BY name
+    SELECT name, recipe_hash, recipe FROM rendition_orders WHERE image_id = :uuid AND failure_code IS NULL ORDER BY name
 """
+# What a recipe's hash is made of may have changed with a release.
+_REHASH = "UPDATE rendition_orders SET recipe_hash = :hash WHERE image_id = :uuid AND name = :name"
 _COUNT = """
     SELECT count(*) AS names FROM (SELECT name FROM renditions WHERE image_id = :uuid
                                    UNION SELECT name FROM rendition_orders WHERE image_id = :uuid) known
@@ -61,8 +65,33 @@ def place(tx: Transaction, uuid: UUID, recipes: Sequence[Recipe]) -> bool:
     return outstanding
 
 
-def list_outstanding(tx: Transaction, uuid: UUID) -> tuple[Recipe, ...]:
-    return tuple(read_recipe(row["recipe"]) for row in tx.rows(_OUTSTANDING, uuid=uuid))
+def list_outstanding(tx: Transaction, uuid: UUID) -> tuple[tuple[Recipe, ...], bool]:
+    """
+    What is still to be made, and whether anything was refused on the way.
+
+    A stored recipe that this release cannot read is refused alone, with what is wrong with it.
+    """
+    recipes, refused = [], False
+    for row in tx.rows(_OUTSTANDING, uuid=uuid):
+        try:
+            recipe = read_recipe(row["recipe"])
+        except ValidationError as error:
+            tx.rows(_REFUSE, uuid=uuid, name=row["name"], hash=row["recipe_hash"], **_describe(error))
+            refused = True
+            continue
+        if recipe.hash != row["recipe_hash"]:
+            tx.rows(_REHASH, uuid=uuid, name=recipe.name, hash=recipe.hash)
+        recipes.append(recipe)
+    return tuple(recipes), refused
+
+
+def _describe(error: ValidationError) -> dict[str, str]:
+    mistake = error.errors()[0]
+    place = ".".join(map(str, mistake["loc"])) or "recipe"
+    return {
+        "code": FailureCode.UNSUPPORTED_RECIPE.value,
+        "message": f"This release cannot carry out the recipe ({place}: {describe_mistake(mistake)}). Ask for it anew.",
+    }
 
 
 def fulfil(tx: Transaction, uuid: UUID, made: Rendition, key: str, *, unasked: bool) -> None:

@@ -2,10 +2,12 @@
 
 import hashlib
 import io
+import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -485,3 +487,110 @@ def test_a_decoder_that_dies_of_one_alone_is_tried_again(rt: Runtime, succeeded:
     box.close()
 
     assert rt.images.get(succeeded).pending_renditions == ("greedy", "small")
+
+
+def write_recipe_by_hand(rt: Runtime, uuid: UUID, name: str, described: dict[str, Any]) -> None:
+    """As another release may have done, whose recipes are not all of this one's."""
+    with rt.database.transaction() as tx:
+        tx.rows(
+            """INSERT INTO rendition_orders (image_id, name, recipe_hash, recipe)
+               VALUES (:uuid, :name, 'of another release', CAST(:recipe AS jsonb))""",
+            uuid=uuid,
+            name=name,
+            recipe=json.dumps({"name": name} | described),
+        )
+        tx.rows("UPDATE images SET due_at = now() WHERE uuid = :uuid", uuid=uuid)
+
+
+@pytest.mark.parametrize("published", [False, True])
+def test_a_stored_recipe_that_this_release_cannot_read_is_refused_alone(
+    rt: Runtime, wait_in_inbox: WaitInInbox, process: Callable[[UUID], int], *, published: bool
+) -> None:
+    uuid = wait_in_inbox(make_photo())
+    if published:
+        process(uuid)
+    order(rt, uuid, SMALL)
+    write_recipe_by_hand(rt, uuid, "strange", {"operations": [{"kind": "resize", "width": 9, "dither": True}]})
+
+    assert process(uuid) == 200
+
+    assert (rt.images.get(uuid).status, names(rt, uuid)) == (Status.SUCCEEDED, ["small", "thumbnail"])
+    assert codes(rt, uuid) == {"strange": "unsupported_recipe"}
+    [failed] = rt.images.get(uuid).failed_renditions
+    assert "dither" in failed.error.message
+
+
+def test_a_stored_recipe_that_this_release_cannot_read_ends_by_itself_and_is_told(
+    rt: Runtime, succeeded: UUID, process: Callable[[UUID], int]
+) -> None:
+    rt.workflow.announce(succeeded, function="test")
+    ended = rt.images.get(succeeded).completed_at
+    write_recipe_by_hand(rt, succeeded, "strange", {"operations": [{"kind": "from_the_future"}]})
+
+    assert process(succeeded) == 200
+
+    image = rt.images.get(succeeded)
+    assert codes(rt, succeeded) == {"strange": "unsupported_recipe"}
+    assert image.completed_at
+    assert ended
+    assert image.completed_at > ended
+    assert succeeded not in {each.uuid for each in rt.reconciliation.drift.find_overdue(0.01)}
+
+
+def test_a_stored_recipe_whose_hash_is_another_releases_is_made(
+    rt: Runtime, succeeded: UUID, process: Callable[[UUID], int]
+) -> None:
+    write_recipe_by_hand(rt, succeeded, "small", {"operations": [{"kind": "resize", "width": 50, "height": 50}]})
+
+    process(succeeded)
+
+    assert (names(rt, succeeded), rt.images.get(succeeded).pending_renditions) == (["small", "thumbnail"], ())
+
+
+def test_asking_for_more_does_not_hide_that_a_worker_dies_of_what_it_has(
+    rt: Runtime, succeeded: UUID, let_lease_run_out: Callable[[UUID], None]
+) -> None:
+    order(rt, succeeded, SMALL)
+    for number in range(rt.settings.processing.max_abnormal_attempts):
+        with rt.images.claim(succeeded) as claim:
+            assert claim
+            order(rt, succeeded, replace(SMALL, name=f"more-{number}"))
+            let_lease_run_out(succeeded)
+
+    with rt.images.claim(succeeded) as claim:
+        assert claim is None
+    assert set(codes(rt, succeeded).values()) == {"worker_lost"}
+
+
+def test_what_is_asked_for_while_a_worker_holds_the_image_is_tried_as_often_as_anything(
+    rt: Runtime, succeeded: UUID
+) -> None:
+    def shrink(width: int) -> bool:
+        operation = {"kind": "resize", "width": width, "height": width}
+        return order(rt, succeeded, read_recipe({"name": "again", "operations": [operation]}))
+
+    shrink(10)
+    for number in range(rt.settings.processing.max_attempts + 1):
+        assert carry_out(rt, succeeded, meanwhile=partial(shrink, 11 + number))
+        assert rt.images.get(succeeded).attempts == 1
+    assert codes(rt, succeeded) == {}
+
+
+def test_a_code_or_knowledge_of_another_release_does_not_spoil_a_page(rt: Runtime, api: Api, succeeded: UUID) -> None:
+    write_recipe_by_hand(rt, succeeded, "strange", {})
+    with rt.database.transaction() as tx:
+        tx.rows(
+            """UPDATE rendition_orders SET failure_code = 'from_the_future', failure_message = 'as it said'
+               WHERE image_id = :uuid""",
+            uuid=succeeded,
+        )
+        tx.rows(
+            """UPDATE images SET knowledge = '{"from": "the future"}', filename = 'another-release.jpg'
+               WHERE uuid = :uuid""",
+            uuid=succeeded,
+        )
+
+    [image] = api("GET", "/images", params={"search": "another-release.jpg"}).json()
+
+    assert image["details"] is None
+    assert image["failedRenditions"] == [{"name": "strange", "error": {"code": "other", "message": "as it said"}}]

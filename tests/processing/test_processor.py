@@ -139,6 +139,20 @@ def test_a_worker_that_outlives_its_lease_changes_nothing(
     assert outcomes(uuid) == ["lost", "succeeded"]
 
 
+def test_a_worker_whose_image_was_deleted_notices_and_begins_nothing_more(
+    rt: Runtime, wait_in_inbox: WaitInInbox
+) -> None:
+    images = Images(rt.database, rt.settings.processing.model_copy(update={"lease_seconds": 0.6}))
+    uuid = wait_in_inbox(make_photo())
+    with pytest.raises(Superseded), images.claim(uuid) as claim:
+        assert claim
+        claim.ensure_held()
+        images.delete(uuid)
+        assert claim.lost.wait(timeout=30)
+        rt.rendering.publish(claim, make_photo(), rt.box.render(make_photo(), [THUMBNAIL]))
+    assert list(rt.gallery.walk(f"{uuid}/")) == []
+
+
 def test_an_image_that_keeps_killing_its_worker_is_failed(
     rt: Runtime, deliver: Deliver, wait_in_inbox: WaitInInbox, let_lease_run_out: Callable[[UUID], None]
 ) -> None:
