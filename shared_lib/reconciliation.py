@@ -1,14 +1,17 @@
 """Make what should be true, true: find what events missed, repair it, and count what was repaired.
 
-Every step may run twice at once and be killed anywhere: it ends in the same state. What the database finds comes in
-batches, and the next tick goes on; the inbox, which is nearly empty when all is well, is looked through as a whole.
+Every step may run twice at once and be killed anywhere: it ends in the same state. A tick has a budget of time and, in
+each step, of rows or objects; what it does not reach, the next tick does. Whatever cannot be handled is put off behind
+all others: rows by a time of their own, objects by the scan's position in their bucket.
 """
 
+import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from functools import partial
+from itertools import islice, repeat
 from typing import TypeVar
 from uuid import UUID
 
@@ -16,8 +19,9 @@ from shared_lib import observability
 from shared_lib.errors import FailureCode, ServiceError
 from shared_lib.events import ProcessingRequested
 from shared_lib.images import Status
-from shared_lib.repositories import BATCH, Drift, Overdue, Trace
+from shared_lib.repositories import BATCH, BULK, DeadLetters, Drift, Overdue, Pair, Trace
 from shared_lib.settings import Processing
+from shared_lib.settings import Reconciliation as BudgetSettings
 from shared_lib.uploads import StoredObject
 from shared_lib.workflow import Workflow
 
@@ -25,48 +29,156 @@ log = observability.get_logger()
 
 FUNCTION = "reconcile_images"
 URL_SKEW_SECONDS = 900  # a PUT that began in time may end this much after its URL (S3 allows 15 min of clock skew)
-TOLERATED_FAILURES = 20  # in one step; as many are no longer single items' faults
+OVERRUN_SECONDS = 240  # no step begins as much later: a tick then ends well within the 600 s that Knative grants
+LOGGED_FAILURES = 20  # in one step; the rest of them is counted
 
 Item = TypeVar("Item")
+
+
+@dataclass
+class Budget:
+    """How many rows or objects a step may still look at, and until when."""
+
+    rows: int
+    before: datetime
+    """When the tick began: what was put off since has been met."""
+    at_once: int
+    until: float = 0
+    """Of the monotonic clock."""
+    failures: int = 0
+
+    def take_share(self, end: float, steps: int) -> None:
+        """
+        Take what is due to one of so many steps of the time until `end`.
+
+        It is enough for one item, however slow the steps before were, unless they took much too long.
+        """
+        now = time.monotonic()
+        if now > end + OVERRUN_SECONDS:
+            self.rows = 0
+        self.until = now + max(1, (end - now) / steps)
+
+    @property
+    def is_over(self) -> bool:
+        return time.monotonic() >= self.until
+
+    @property
+    def batch(self) -> int:
+        """How many to find next; 0 when nothing is left to spend."""
+        return 0 if self.is_over else min(self.at_once, self.rows)
+
+    def meter(self, items: Iterable[Item]) -> Iterator[Item]:
+        """As many of the items as there is budget for."""
+        for item in items:
+            if not self.batch:
+                return
+            self.rows -= 1
+            yield item
+
+    def attempt(self, repair: Callable[[Item], Iterator[str]], item: Item) -> Iterator[str]:
+        """Repair one. If that fails, for whatever reason, the others have their turn all the same."""
+        try:
+            yield from repair(item)
+        except Exception as error:  # noqa: BLE001  a mistake of ours must not stop everything else either
+            self.failures += 1
+            if self.failures <= LOGGED_FAILURES:
+                _log_failure("not_repaired", error, item=str(item))
+            yield "not_repaired"
 
 
 @dataclass(frozen=True)
 class Reconciliation:
     drift: Drift
+    dead_letters: DeadLetters
     workflow: Workflow
     settings: Processing
+    budget: BudgetSettings
     settling: timedelta = timedelta(hours=1)
     """How old an object in the gallery must be before no row's naming it means anything: a worker may be about to."""
+    batch: int = BATCH
 
     def run(self, *, everything: bool) -> dict[str, int]:
         """
         Repair what is in reach, and answer how often each repair was made.
 
-        `everything` also compares the whole gallery with the database, which takes a listing of it. One step's
-        failure does not keep the others from running; the first is raised at the end.
+        `everything` also begins to compare the whole gallery with the database, which the following ticks go on with.
+        One step's failure does not keep the others from running; the first is raised at the end. What cannot be
+        repaired by itself is counted as `not_repaired`.
         """
         repairs: Counter[str] = Counter()
-        failures: list[ServiceError] = []
-        steps: list[Callable[[], Iterator[str]]] = [
-            self._request_overdue,
-            self._expire_uploads,
-            self._empty_inbox,
-            self._announce,
-            self._sweep,
-            *([self._compare_gallery] if everything else []),
-        ]
-        for step in steps:
-            try:
-                repairs.update(step())
-            except ServiceError as error:
-                observability.log_failure(log, "reconciliation_step_failed", error, step=step.__name__.strip("_"))
-                failures.append(error)
+        failures: list[Exception] = []
+        end, before = time.monotonic() + self.budget.seconds, self.drift.read_clock()
+        if everything:
+            self.drift.begin_scan(self.workflow.gallery.name)
+        waiting = [(step, Budget(self.budget.rows, before, self.batch)) for step in self._steps()]
+        while waiting:
+            again = []
+            for left, (step, budget) in zip(range(len(waiting), 0, -1), waiting, strict=True):
+                budget.take_share(end, left)
+                try:
+                    repairs.update(step(budget))
+                except Exception as error:  # noqa: BLE001  (same)
+                    _log_failure("reconciliation_step_failed", error, step=step.__name__.strip("_"))
+                    failures.append(error)
+                else:
+                    if budget.is_over and budget.rows:
+                        again.append((step, budget))
+            # What the others have left of their time is for those that ran out of it.
+            waiting = again if time.monotonic() < end else []
         (log.info if repairs else log.debug)("reconciled", **repairs)
         if failures:
             raise failures[0]
         return dict(repairs)
 
-    def _request_overdue(self) -> Iterator[str]:
+    def _steps(self) -> list[Callable[[Budget], Iterator[str]]]:
+        return [
+            self._scan_inbox,
+            self._request_overdue,
+            self._expire_uploads,
+            self._announce,
+            self._sweep,
+            self._purge,
+            self._compare_gallery,
+        ]
+
+    def _scan_inbox(self, budget: Budget) -> Iterator[str]:
+        """Objects that lie in the inbox for longer than an event takes."""
+        inbox = self.workflow.inbox
+        found = inbox.walk(after=self.drift.read_position(inbox.name) or "")
+        while page := list(islice(found, budget.batch)):
+            settled = datetime.now(UTC) - timedelta(seconds=self.settings.pending_grace_seconds)
+            waiting = [each for each in page if each.modified <= settled]
+            states = self.workflow.images.trace_all([each.image for each in waiting])
+            self.workflow.images.mark_arrived([each.image for each in waiting if each.named_image])
+            position = page[0].key
+            for each in budget.meter(waiting):
+                yield from budget.attempt(self._deal_with, (each, states.get(each.image)))
+                position = each.key
+            if budget.batch:
+                position = page[-1].key
+            self.drift.advance_scan(inbox.name, position)
+        if budget.batch:
+            self.drift.advance_scan(inbox.name, "")
+
+    def _deal_with(self, item: tuple[StoredObject, Trace | None]) -> Iterator[str]:
+        found, state = item
+        age = datetime.now(UTC) - found.modified
+        if state is None:
+            if self.workflow.adopt(found):
+                yield "adopted"
+                yield from self._request(found.image)
+        elif state.deleted or state.status is Status.SUCCEEDED:
+            yield from self._discard(found, "leftover_removed")
+        elif state.status is Status.FAILED and age > timedelta(days=self.settings.retention_days):
+            yield from self._discard(found, "failed_original_removed")
+        elif found.named_image is None:  # whoever adopted it did not come to move it
+            self.workflow.adopt(found)
+
+    def _discard(self, found: StoredObject, repair: str) -> Iterator[str]:
+        if self.workflow.inbox.discard(found):
+            yield repair
+
+    def _request_overdue(self, budget: Budget) -> Iterator[str]:
         """Images whose event was lost, or whose worker died: ask again; those whose object never came: fail."""
         patience = timedelta(seconds=self.settings.missing_object_seconds)
 
@@ -78,85 +190,84 @@ class Reconciliation:
             ):
                 yield "upload_missing"
 
-        return _one_by_one(self.drift.find_overdue(self.settings.pending_grace_seconds), repair)
+        return self._in_batches(budget, self.drift.find_overdue, repair)
 
     def _request(self, uuid: UUID) -> Iterator[str]:
         if self.workflow.hint(ProcessingRequested(uuid=uuid), function=FUNCTION):
             yield "requested"
 
-    def _expire_uploads(self) -> Iterator[str]:
-        """Upload URLs that ran out unused: the image never was."""
+    def _expire_uploads(self, budget: Budget) -> Iterator[str]:
+        """
+        Upload URLs that ran out unused: the image never was.
 
-        def repair(uuid: UUID) -> Iterator[str]:
-            if self.workflow.inbox.look(str(uuid)):
-                yield from self._request(uuid)
-            elif self.drift.forget_upload(uuid):
-                yield "upload_expired"
+        Nobody looks into the store for each: an object that has come all the same is found there, and adopted.
+        """
+        return _in_bulk(budget, "upload_expired", partial(self.drift.forget_uploads, URL_SKEW_SECONDS))
 
-        return _one_by_one(self.drift.find_expired_uploads(URL_SKEW_SECONDS), repair)
-
-    def _empty_inbox(self) -> Iterator[str]:
-        """Objects that lie in the inbox for longer than an event takes."""
-        grace = timedelta(seconds=self.settings.pending_grace_seconds)
-        waiting = (found for found in self.workflow.inbox.walk() if datetime.now(UTC) - found.modified >= grace)
-        while batch := list(islice(waiting, BATCH)):
-            states = self.workflow.images.trace_all([found.image for found in batch])
-            yield from _one_by_one([(found, states.get(found.image)) for found in batch], self._deal_with)
-
-    def _deal_with(self, item: tuple[StoredObject, Trace | None]) -> Iterator[str]:
-        found, state = item
-        age = datetime.now(UTC) - found.modified
-        if state is None:
-            if self.workflow.adopt(found):
-                yield "adopted"
-                yield from self._request(found.image)
-        elif state.deleted or state.status is Status.SUCCEEDED:
-            yield from self._discard(found, "leftover_removed")
-        elif state.status is Status.FAILED and age > self._retention:
-            yield from self._discard(found, "failed_original_removed")
-        elif (state.status is Status.AWAITING_UPLOAD or found.named_image is None) and self.workflow.adopt(found):
-            yield from self._request(found.image)
-
-    def _discard(self, found: StoredObject, repair: str) -> Iterator[str]:
-        if self.workflow.inbox.discard(found):
-            yield repair
-
-    def _announce(self) -> Iterator[str]:
+    def _announce(self, budget: Budget) -> Iterator[str]:
         """Images whose end Kafka has not heard of."""
 
         def repair(uuid: UUID) -> Iterator[str]:
             if self.workflow.announce(uuid, function=FUNCTION):
                 yield "announced"
 
-        return _one_by_one(self.drift.find_unannounced(self.settings.pending_grace_seconds), repair)
+        return self._in_batches(budget, self.drift.find_unannounced, repair)
 
-    def _sweep(self) -> Iterator[str]:
-        """Deleted images: their objects at once, what is left of their rows after a while."""
+    def _sweep(self, budget: Budget) -> Iterator[str]:
+        """Objects of deleted images."""
 
         def repair(uuid: UUID) -> Iterator[str]:
             self.workflow.sweep(uuid)
             yield "swept"
 
-        yield from _one_by_one(self.drift.find_unswept(), repair)
-        yield from ["purged"] * self.drift.purge(self.settings.retention_days)
+        return self._in_batches(budget, self.drift.find_unswept, repair)
 
-    @property
-    def _retention(self) -> timedelta:
-        return timedelta(days=self.settings.retention_days)
+    def _purge(self, budget: Budget) -> Iterator[str]:
+        """What is left of deleted images, and what an operator has had time to read."""
+        yield from _in_bulk(budget, "purged", partial(self.drift.purge, self.settings.retention_days, URL_SKEW_SECONDS))
+        forget = partial(self.dead_letters.purge, self.settings.dead_letter_days)
+        yield from _in_bulk(budget, "dead_letter_purged", forget)
 
-    def _compare_gallery(self) -> Iterator[str]:
+    def _in_batches(
+        self,
+        budget: Budget,
+        find: Callable[[float, datetime, int], Sequence[Item]],
+        repair: Callable[[Item], Iterator[str]],
+    ) -> Iterator[str]:
+        """Find and repair, each row once a tick. What is found is put off by as long as an event takes."""
+        while batch := budget.batch:
+            items = find(self.settings.pending_grace_seconds, budget.before, batch)
+            for item in budget.meter(items):
+                yield from budget.attempt(repair, item)
+            if len(items) < batch:
+                return
+
+    def _compare_gallery(self, budget: Budget) -> Iterator[str]:
         """Objects that no row names are removed; objects that a row names and that are gone can only be reported."""
-        settled = datetime.now(UTC) - self.settling
-        known = self.drift.list_keys()
-        for found in self.workflow.gallery.walk():
-            if found.key in known:
-                known.discard(found.key)
-            elif found.modified <= settled and self._remove_orphan(found):
-                yield "orphan_removed"
-        for key in known:
+        gallery = self.workflow.gallery
+        position = self.drift.read_position(gallery.name)
+        if position is None:
+            return
+        both = self.drift.line_up(gallery.walk(after=position), after=position)
+        for count, each in enumerate(both, 1):
+            if each.found is None or not each.is_named:
+                yield from budget.attempt(self._settle, each)
+            is_over = budget.is_over
+            if count % BULK == 0 or is_over:
+                self.drift.advance_scan(gallery.name, each.key)
+            if is_over:
+                return
+        self.drift.end_scan(gallery.name)
+        log.info("gallery_compared")
+
+    def _settle(self, difference: Pair) -> Iterator[str]:
+        key, found, _ = difference
+        if found is None:
             if self.workflow.gallery.look(key) is None and self.drift.publishes(key):
                 log.error("object_missing", key=key)
                 yield "object_missing"
+        elif found.modified <= datetime.now(UTC) - self.settling and self._remove_orphan(found):
+            yield "orphan_removed"
 
     def _remove_orphan(self, found: StoredObject) -> bool:
         """False if a row names the key by now, or a worker that writes the same object again may make one name it."""
@@ -168,16 +279,15 @@ class Reconciliation:
         return not (under_way or self.drift.names(found.key)) and self.workflow.gallery.discard(found)
 
 
-def _one_by_one(items: Iterable[Item], repair: Callable[[Item], Iterator[str]]) -> Iterator[str]:
-    """Repair each: one that cannot be does not keep the others from it. The first failure is raised at the end."""
-    failures: list[ServiceError] = []
-    for item in items:
-        try:
-            yield from repair(item)
-        except ServiceError as error:
-            observability.log_failure(log, "not_repaired", error, item=str(item))
-            failures.append(error)
-            if len(failures) == TOLERATED_FAILURES:
-                break
-    if failures:
-        raise failures[0]
+def _in_bulk(budget: Budget, repair: str, remove: Callable[[], int]) -> Iterator[str]:
+    """Remove until nothing is left or the time is up."""
+    while not budget.is_over and (count := remove()):
+        yield from repeat(repair, count)
+
+
+def _log_failure(event: str, error: Exception, **fields: str) -> None:
+    """With its cause, if it has one to name, or else with where it comes from."""
+    if isinstance(error, ServiceError):
+        observability.log_failure(log, event, error, **fields)
+    else:
+        log.error(event, exc_info=error, **fields)

@@ -50,7 +50,9 @@ class Runtime:
             limits=told.limits,
         )
         self.workflow = Workflow(self.images, self.originals, self.inbox, self.gallery, self.broker)
-        self.reconciliation = Reconciliation(Drift(self.database), self.workflow, told.processing)
+        self.reconciliation = Reconciliation(
+            Drift(self.database), self.dead_letters, self.workflow, told.processing, told.reconciliation
+        )
 
     def check(self) -> None:
         """Raises Unavailable that names each part which does not answer within `HEALTH_SECONDS`."""

@@ -106,6 +106,8 @@ class Kafka(Branch):
     partitions: int = Field(default=12, ge=1)
     """How many partitions bootstrap gives a topic: the ceiling for Kafka consumers in one group."""
     replication_factor: int = Field(default=1, ge=1)
+    retention_days: int = Field(default=7, ge=1)
+    """How long bootstrap has topics keep events, and with them filenames and object keys: at most a day longer."""
 
     @field_validator("security_protocol")
     @classmethod
@@ -155,6 +157,8 @@ class Processing(Branch):
     """How long a pending row waits for an object that is not in the store before it is failed."""
     retention_days: int = Field(default=7, ge=1)
     """How long the inbox keeps a failed image's original, and the database the trace of a deleted one."""
+    dead_letter_days: int = Field(default=30, ge=1)
+    """How long the database keeps events that could not be delivered. A deleted image's go with it."""
 
     @field_validator("retention_days")
     @classmethod
@@ -162,6 +166,17 @@ class Processing(Branch):
         if days * 24 * 3600 < others.data.get("upload_url_seconds", 0):
             raise ValueError("must be at least as long as PROCESSING_UPLOAD_URL_SECONDS")
         return days
+
+
+class Reconciliation(Branch):
+    """What a tick of `reconcile_images` may spend. What it does not reach, the next one does."""
+
+    model_config = SettingsConfigDict(env_prefix="RECONCILIATION_")
+
+    seconds: Annotated[float, Field(gt=0, le=240)] = 45
+    """Less than the minute between two ticks. Only one slow request to the store may take it further."""
+    rows: int = Field(default=10_000, ge=1)
+    """Rows or objects that each step looks at."""
 
 
 class Limits(Branch, limits.Limits):
@@ -206,6 +221,7 @@ class Settings(BaseModel, frozen=True):
     kafka: Kafka
     http: Http
     processing: Processing
+    reconciliation: Reconciliation
     limits: Limits
     log: Log
 

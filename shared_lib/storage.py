@@ -236,10 +236,12 @@ class Bucket:
             self.delete(found.key)
         return unchanged
 
-    def walk(self, prefix: str = "") -> Iterator[StoredObject]:
-        """Every object below the prefix, a page of a thousand at a time."""
+    def walk(self, prefix: str = "", *, after: str = "") -> Iterator[StoredObject]:
+        """Every object below the prefix whose key comes after `after`, a page of a thousand at a time."""
         with _translating():
-            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
+            pages = self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=self.name, Prefix=prefix, StartAfter=after
+            )
             for page in pages:
                 for each in page.get("Contents", ()):
                     yield _to_object(each["Key"], each["Size"], each["ETag"], each["LastModified"])

@@ -3,12 +3,14 @@
 from shared_lib.repositories.attempts import Claim, Superseded
 from shared_lib.repositories.collections import Collections
 from shared_lib.repositories.dead_letters import DeadLetter, DeadLetters
-from shared_lib.repositories.drift import BATCH, Drift, Overdue
+from shared_lib.repositories.drift import BATCH, BULK, Drift, Overdue, Pair
 from shared_lib.repositories.images import Images, Trace
-from shared_lib.repositories.originals import Originals
+from shared_lib.repositories.originals import BeingRemoved, Originals
 
 __all__ = [
     "BATCH",
+    "BULK",
+    "BeingRemoved",
     "Claim",
     "Collections",
     "DeadLetter",
@@ -17,6 +19,7 @@ __all__ = [
     "Images",
     "Originals",
     "Overdue",
+    "Pair",
     "Superseded",
     "Trace",
 ]

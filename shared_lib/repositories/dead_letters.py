@@ -1,6 +1,6 @@
 """What was given up: events that a source could not deliver, kept with their reason, and images to be tried again."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -13,7 +13,8 @@ log = get_logger()
 
 _INSERT = """
     INSERT INTO dead_letters (event_source, event_id, event_type, image_id, code, reason, destination, data)
-    VALUES (:source, :id, :type, :image, :code, :reason, :destination, :data)
+    VALUES (:source, :id, :type, :image, :code, :reason, :destination, CASE WHEN NOT EXISTS (
+        SELECT 1 FROM images WHERE uuid = :image AND deleted_at IS NOT NULL) THEN CAST(:data AS bytea) END)
     ON CONFLICT (event_source, event_id) DO UPDATE SET code = EXCLUDED.code, reason = EXCLUDED.reason,
         received_at = now()
 """
@@ -22,23 +23,35 @@ _RETRY = """
     WITH retried AS (
         UPDATE images SET status = 'pending', attempts = 0, completed_at = NULL, announced = false,
                           failure_code = NULL, failure_message = NULL, due_at = now()
-        WHERE status = 'failed' AND failure_code = ANY(CAST(:codes AS text[])) AND deleted_at IS NULL
-        AND created_at > now() - make_interval(days => :days) RETURNING uuid
-    ) SELECT count(*) AS images FROM retried
+        WHERE uuid = ANY(ARRAY(
+            SELECT uuid FROM images WHERE uuid > :after AND status = 'failed' AND deleted_at IS NULL
+            AND failure_code = ANY(CAST(:codes AS text[])) AND created_at > now() - make_interval(days => :days)
+            ORDER BY uuid LIMIT :batch FOR UPDATE))
+        RETURNING uuid
+    ) SELECT uuid FROM retried ORDER BY uuid
 """
 # An image is locked before its orders, as by everyone who changes both.
 _RETRY_ORDERS = """
-    WITH held AS (
-        SELECT uuid FROM images WHERE uuid IN (
-            SELECT image_id FROM rendition_orders WHERE failure_code = ANY(CAST(:codes AS text[]))
-        ) ORDER BY uuid FOR UPDATE
+    WITH held AS MATERIALIZED (
+        SELECT uuid FROM images WHERE uuid = ANY(ARRAY(
+            SELECT DISTINCT image_id FROM rendition_orders
+            WHERE image_id > :after AND failure_code = ANY(CAST(:codes AS text[])) ORDER BY image_id LIMIT :batch))
+        ORDER BY uuid FOR UPDATE
     ), ordered AS (
         UPDATE rendition_orders SET failure_code = NULL, failure_message = NULL
         WHERE image_id IN (SELECT uuid FROM held) AND failure_code = ANY(CAST(:codes AS text[])) RETURNING image_id
     ), retried AS (
-        UPDATE images SET attempts = 0, due_at = now() WHERE uuid IN (SELECT image_id FROM ordered) RETURNING uuid
-    ) SELECT count(*) AS images FROM retried
+        UPDATE images SET due_at = now() WHERE uuid IN (SELECT image_id FROM ordered) RETURNING uuid
+    ) SELECT uuid FROM held ORDER BY uuid
 """
+_PURGE = """
+    DELETE FROM dead_letters WHERE id = ANY(ARRAY(
+        SELECT id FROM dead_letters WHERE received_at < now() - make_interval(days => :days)
+        ORDER BY received_at LIMIT :batch FOR UPDATE SKIP LOCKED))
+    RETURNING id
+"""
+_BATCH = 1000  # rows a statement changes: far from how long one may take
+_FIRST = UUID(int=0)
 
 
 _MOST_DATA = 64 * 1024  # bytes of an event's data that are kept: a store's notification has about one thousand
@@ -84,14 +97,28 @@ class DeadLetters:
             reason=clean_text(letter.reason, _MOST_TEXT),
         )
 
+    def purge(self, days: int) -> int:
+        """Forget some of those that came more than so many days ago; answers how many, 0 when none is left."""
+        with self._database.transaction() as tx:
+            return len(tx.rows(_PURGE, days=days, batch=_BATCH))
+
     def redrive(self, codes: Iterable[FailureCode], days: int) -> int:
         """
         Have all tried again that was refused with these codes: images of the last `days`, and further renditions.
 
-        Answers of how many images something is to be made.
+        Answers of how many images something is to be made. Each batch is committed for itself, and each image is met
+        once: after a failure on the way, once more does the rest.
         """
         refused = [code.value for code in codes]
-        with self._database.transaction() as tx:
-            images: int = tx.rows(_RETRY, codes=refused, days=days)[0]["images"]
-            with_orders: int = tx.rows(_RETRY_ORDERS, codes=refused)[0]["images"]
-        return images + with_orders
+        images = sum(len(batch) for batch in self._walk(_RETRY, codes=refused, days=days))
+        return images + sum(len(batch) for batch in self._walk(_RETRY_ORDERS, codes=refused))
+
+    def _walk(self, sql: str, **values: object) -> Iterator[list[UUID]]:
+        after = _FIRST
+        while True:
+            with self._database.transaction() as tx:
+                batch = [row["uuid"] for row in tx.rows(sql, after=after, batch=_BATCH, **values)]
+            if not batch:
+                return
+            yield batch
+            after = batch[-1]

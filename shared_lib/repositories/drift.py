@@ -1,44 +1,79 @@
-"""What reconciliation looks for: rows that wait for something that should have come."""
+"""What reconciliation looks for: rows that wait for something that should have come, and how far its scans have got.
 
-from collections.abc import Iterable
+Rows come in batches, the longest waiting first, and the statement that finds them puts them off. So the next batch or
+tick meets others first, and one that cannot be handled, or kills its sweeper, holds up nobody.
+"""
+
+import heapq
+from collections.abc import Iterable, Iterator
 from datetime import datetime
+from itertools import groupby
+from operator import itemgetter
 from typing import NamedTuple
 from uuid import UUID
 
 from shared_lib.database import Database
+from shared_lib.uploads import StoredObject
 
-BATCH = 500  # rows a step looks at in one tick
+BATCH = 100
+"""Rows found at once: few enough that a tick, before its time is up, handles most of what it has put off."""
+BULK = 1000
+"""Rows that are changed or read at once where nothing else is done with each, well within a statement's time."""
 
-# Put off by the same statement: a second sweeper, or the next tick, does not ask for the same images again at once.
 _OVERDUE = """
-    UPDATE images SET due_at = now() + make_interval(secs => :grace)
-    WHERE uuid IN (
+    UPDATE images SET due_at = now() + make_interval(secs => :grace) WHERE uuid = ANY(ARRAY(
         SELECT uuid FROM images
-        WHERE deleted_at IS NULL AND ((status IN ('pending', 'succeeded') AND lease_until IS NULL AND due_at < now())
-              OR (lease_until < now() AND coalesce(due_at, now()) <= now()))
-        ORDER BY due_at NULLS FIRST LIMIT :batch FOR UPDATE SKIP LOCKED)
+        WHERE deleted_at IS NULL AND (
+            (status IN ('pending', 'succeeded') AND lease_until IS NULL AND due_at < coalesce(:before, now()))
+            OR (lease_until < now() AND coalesce(due_at < :before, due_at <= now(), true)))
+        ORDER BY due_at NULLS FIRST LIMIT :batch FOR UPDATE SKIP LOCKED))
     RETURNING uuid, created_at, status = 'succeeded' AS published
 """
-_EXPIRED = """
-    SELECT uuid FROM images WHERE deleted_at IS NULL AND status = 'awaiting_upload'
-    AND due_at < now() - make_interval(secs => :skew) ORDER BY due_at LIMIT :batch
+_FORGET_UPLOADS = """
+    DELETE FROM images WHERE uuid = ANY(ARRAY(
+        SELECT uuid FROM images WHERE deleted_at IS NULL AND status = 'awaiting_upload'
+        AND due_at < now() - make_interval(secs => :skew) ORDER BY due_at LIMIT :batch FOR UPDATE SKIP LOCKED))
+    RETURNING uuid
 """
-_FORGET = "DELETE FROM images WHERE uuid = :uuid AND status = 'awaiting_upload' RETURNING uuid"
-_UNANNOUNCED = """
-    SELECT uuid FROM images WHERE deleted_at IS NULL AND status IN ('succeeded', 'failed') AND NOT announced
-    AND completed_at < now() - make_interval(secs => :grace) ORDER BY completed_at LIMIT :batch
+_PUT_OFF = """
+    UPDATE images SET retry_at = now() + make_interval(secs => :grace) WHERE uuid = ANY(ARRAY(
+        SELECT uuid FROM images WHERE {condition} AND (retry_at IS NULL OR retry_at < coalesce(:before, now()))
+        ORDER BY retry_at NULLS FIRST LIMIT :batch FOR UPDATE SKIP LOCKED))
+    RETURNING uuid
 """
-_UNSWEPT = """
-    SELECT uuid FROM images WHERE deleted_at IS NOT NULL AND swept_at IS NULL
-    AND (lease_until IS NULL OR lease_until < now()) ORDER BY deleted_at LIMIT :batch
-"""
+_UNANNOUNCED = _PUT_OFF.format(
+    condition="""deleted_at IS NULL AND status IN ('succeeded', 'failed') AND NOT announced
+        AND completed_at < now() - make_interval(secs => :grace)"""
+)
+_UNSWEPT = _PUT_OFF.format(
+    condition="deleted_at IS NOT NULL AND swept_at IS NULL AND (lease_until IS NULL OR lease_until < now())"
+)
 _PURGE = """
-    DELETE FROM images WHERE swept_at < now() - make_interval(days => :days) AND deleted_at IS NOT NULL RETURNING uuid
+    DELETE FROM images WHERE uuid = ANY(ARRAY(
+        SELECT uuid FROM images WHERE deleted_at IS NOT NULL
+        AND swept_at < now() - make_interval(days => :days, secs => :skew)
+        ORDER BY swept_at LIMIT :batch FOR UPDATE SKIP LOCKED))
+    RETURNING uuid
 """
-_KEYS = """
-    SELECT original_key AS key, status = 'succeeded' AS published FROM images
-    WHERE deleted_at IS NULL AND original_key IS NOT NULL
-    UNION ALL SELECT key, true FROM renditions
+_PURGE_REMOVALS = "DELETE FROM original_removals WHERE ends_at < now()"
+_ORIGINALS = """
+    SELECT DISTINCT original_key AS key FROM images
+    WHERE deleted_at IS NULL AND original_key > :after ORDER BY original_key LIMIT :batch
+"""
+_RENDITIONS = "SELECT DISTINCT key FROM renditions WHERE key > :after ORDER BY key LIMIT :batch"
+_PUBLISHED = """
+    SELECT 1 FROM images WHERE original_key = :key AND deleted_at IS NULL AND status = 'succeeded'
+    UNION ALL SELECT 1 FROM renditions WHERE key = :key LIMIT 1
+"""
+_NAMED = """
+    SELECT 1 FROM images WHERE original_key = :key AND deleted_at IS NULL
+    UNION ALL SELECT 1 FROM renditions WHERE key = :key LIMIT 1
+"""
+_BEGIN_SCAN = "INSERT INTO scans (bucket, position) VALUES (:bucket, '') ON CONFLICT (bucket) DO NOTHING"
+_SCAN = "SELECT position FROM scans WHERE bucket = :bucket"
+_ADVANCE = """
+    INSERT INTO scans (bucket, position) VALUES (:bucket, :position)
+    ON CONFLICT (bucket) DO UPDATE SET position = excluded.position
 """
 
 
@@ -49,52 +84,115 @@ class Overdue(NamedTuple):
     """It is further renditions that it waits for."""
 
 
+class Pair(NamedTuple):
+    """What there is of a key: an object, rows that name it, or both."""
+
+    key: str
+    found: StoredObject | None
+    is_named: bool
+
+
+def line_up(stored: Iterable[StoredObject], *named: Iterable[str]) -> Iterator[Pair]:
+    """Merge a bucket's listing with what rows name, all in the order of the keys' bytes, without holding any of it."""
+    objects = ((found.key, found) for found in stored)
+    merged = heapq.merge(objects, *(((key, None) for key in keys) for keys in named), key=itemgetter(0))
+    for key, same in groupby(merged, key=itemgetter(0)):
+        both = [found for _, found in same]
+        yield Pair(key, next(filter(None, both), None), None in both)
+
+
 class Drift:
+    """Where a method takes `before`, it leaves out what was put off later than that: what a tick has met already."""
+
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def find_overdue(self, grace: float) -> list[Overdue]:
+    def read_clock(self) -> datetime:
+        """The database's, which all of its times are of."""
+        with self._database.transaction() as tx:
+            now: datetime = tx.rows("SELECT now() AS now")[0]["now"]
+        return now
+
+    def find_overdue(self, grace: float, before: datetime | None = None, batch: int = BATCH) -> list[Overdue]:
         """Images that should be on their way but are not; each is put off by `grace` s."""
         with self._database.transaction() as tx:
-            return [Overdue(**row) for row in tx.rows(_OVERDUE, grace=grace, batch=BATCH)]
+            return [Overdue(**row) for row in tx.rows(_OVERDUE, grace=grace, before=before, batch=batch)]
 
-    def find_expired_uploads(self, skew: float) -> Iterable[UUID]:
-        """Images whose upload URL ran out more than `skew` s ago."""
-        return self._find(_EXPIRED, skew=skew, batch=BATCH)
+    def find_unannounced(self, grace: float, before: datetime | None = None, batch: int = BATCH) -> list[UUID]:
+        """Images that ended more than `grace` s ago and whose end was not told; each is put off by as long."""
+        return self._find(_UNANNOUNCED, grace=grace, before=before, batch=batch)
 
-    def forget_upload(self, uuid: UUID) -> bool:
-        return bool(self._find(_FORGET, uuid=uuid))
+    def find_unswept(self, grace: float, before: datetime | None = None, batch: int = BATCH) -> list[UUID]:
+        """
+        Deleted images whose objects may still be there, and which nobody is working on.
 
-    def find_unannounced(self, grace: float) -> Iterable[UUID]:
-        """Images that ended more than `grace` s ago and whose end was not told."""
-        return self._find(_UNANNOUNCED, grace=grace, batch=BATCH)
+        Each is put off by `grace` s.
+        """
+        return self._find(_UNSWEPT, grace=grace, before=before, batch=batch)
 
-    def find_unswept(self) -> Iterable[UUID]:
-        """Deleted images whose objects may still be there, and which nobody is working on."""
-        return self._find(_UNSWEPT, batch=BATCH)
+    def forget_uploads(self, skew: float) -> int:
+        """Remove images whose upload URL ran out more than `skew` s ago; answers how many, 0 when none is left."""
+        return len(self._find(_FORGET_UPLOADS, skew=skew, batch=BULK))
 
-    def purge(self, days: int) -> int:
-        """Forget deleted images after that many days; answers how many."""
-        return len(self._find(_PURGE, days=days))
-
-    def list_keys(self) -> set[str]:
-        """Every key in the gallery that some row names."""
+    def purge(self, days: int, skew: float) -> int:
+        """Forget images deleted more than so many days and `skew` s ago; answers how many, 0 when none is left."""
         with self._database.transaction() as tx:
-            return {row["key"] for row in tx.rows(_KEYS)}
+            tx.rows(_PURGE_REMOVALS)
+        return len(self._find(_PURGE, days=days, skew=skew, batch=BULK))
+
+    def walk_originals(self, after: str = "") -> Iterator[str]:
+        """Every key of an original that some image names, in the order of their bytes."""
+        return self._walk(_ORIGINALS, after)
+
+    def walk_renditions(self, after: str = "") -> Iterator[str]:
+        """Every key of a rendition, in the order of their bytes."""
+        return self._walk(_RENDITIONS, after)
+
+    def line_up(self, stored: Iterable[StoredObject], after: str) -> Iterator[Pair]:
+        """What lies in the gallery beside what rows name, from the key `after` on."""
+        return line_up(stored, self.walk_originals(after), self.walk_renditions(after))
 
     def names(self, key: str) -> bool:
         """Whether a row still names that key."""
-        return self._find_key(key, "true")
+        return self._exists(_NAMED, key)
 
     def publishes(self, key: str) -> bool:
         """Whether a row still says that there is an object under that key."""
-        return self._find_key(key, "published")
+        return self._exists(_PUBLISHED, key)
 
-    def _find_key(self, key: str, condition: str) -> bool:
+    def begin_scan(self, bucket: str) -> None:
+        """From the start, unless one is under way."""
         with self._database.transaction() as tx:
-            sql = f"SELECT 1 FROM ({_KEYS}) AS named WHERE key = :key AND {condition}"
+            tx.rows(_BEGIN_SCAN, bucket=bucket)
+
+    def read_position(self, bucket: str) -> str | None:
+        """The last key that the bucket's scan has dealt with, "" before the first; None when none is under way."""
+        with self._database.transaction() as tx:
+            row = tx.row(_SCAN, bucket=bucket)
+        return bytes(row["position"]).decode() if row else None
+
+    def advance_scan(self, bucket: str, position: str) -> None:
+        with self._database.transaction() as tx:
+            tx.rows(_ADVANCE, bucket=bucket, position=position.encode())
+
+    def end_scan(self, bucket: str) -> None:
+        with self._database.transaction() as tx:
+            tx.rows("DELETE FROM scans WHERE bucket = :bucket", bucket=bucket)
+
+    def _exists(self, sql: str, key: str) -> bool:
+        with self._database.transaction() as tx:
             return tx.row(sql, key=key) is not None
 
     def _find(self, sql: str, **parameters: object) -> list[UUID]:
         with self._database.transaction() as tx:
             return [row["uuid"] for row in tx.rows(sql, **parameters)]
+
+    def _walk(self, sql: str, after: str) -> Iterator[str]:
+        after = after.partition("\0")[0]  # text has no NUL; what comes before it is before the key, too
+        while True:
+            with self._database.transaction() as tx:
+                keys = [row["key"] for row in tx.rows(sql, after=after, batch=BULK)]
+            if not keys:
+                return
+            yield from keys
+            after = keys[-1]

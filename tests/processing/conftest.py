@@ -1,11 +1,16 @@
 """Images that wait in an inbox that no event source listens to."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
 import pytest
+from botocore.exceptions import ClientError
 
 from shared_lib.runtime import Runtime
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 
 @pytest.fixture
@@ -43,3 +48,26 @@ def let_lease_run_out(rt: Runtime) -> Callable[[UUID], None]:
             tx.rows("UPDATE images SET lease_until = now() - interval '1 s' WHERE uuid = :uuid", uuid=uuid)
 
     return age
+
+
+@pytest.fixture
+def lock_object(rt: Runtime, s3: "S3Client") -> Iterator[Callable[[str], None]]:
+    """Put an object into the inbox that the service can neither read nor move: it lacks its client's own key."""
+    locked: list[str] = []
+
+    def lock(key: str) -> None:
+        try:
+            s3.put_object(
+                Bucket=rt.inbox.name, Key=key, Body=b"x", SSECustomerKey="k" * 32, SSECustomerAlgorithm="AES256"
+            )
+        except ClientError as refusal:
+            if refusal.response["Error"]["Code"] != "InvalidRequest":
+                raise
+            pytest.skip(
+                "this store takes objects encrypted with a client's key over HTTPS only: none can be in the way"
+            )
+        locked.append(key)
+
+    yield lock
+    for key in locked:
+        s3.delete_object(Bucket=rt.inbox.name, Key=key)

@@ -7,11 +7,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from time import sleep
-from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
 import pytest
-from botocore.exceptions import ClientError
 from service import Deliver, make_photo, wait_for
 
 from shared_lib.broker import Broker
@@ -20,9 +18,6 @@ from shared_lib.events import ProcessingRequested
 from shared_lib.images import Status
 from shared_lib.pipeline.recipe import THUMBNAIL
 from shared_lib.runtime import Runtime
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
 
 WaitInInbox = Callable[..., UUID]
 PING = "dev.knative.sources.ping"
@@ -233,30 +228,6 @@ def test_an_object_that_came_in_the_place_of_another_stays(rt: Runtime) -> None:
     assert rt.inbox.look("replaced.jpg")
 
 
-def test_one_object_that_cannot_be_dealt_with_does_not_keep_the_others(rt: Runtime, s3: "S3Client") -> None:
-    for key, more in (
-        ("aaa/locked.jpg", {"SSECustomerKey": "k" * 32, "SSECustomerAlgorithm": "AES256"}),
-        ("zzz.jpg", {}),
-    ):
-        try:
-            s3.put_object(Bucket=rt.inbox.name, Key=key, Body=make_photo(), **more)  # type: ignore[arg-type]
-        except ClientError as refusal:
-            if refusal.response["Error"]["Code"] != "InvalidRequest":
-                raise
-            pytest.skip(
-                "this store takes objects encrypted with a client's key over HTTPS only: none can be in the way"
-            )
-    other = rt.inbox.look("zzz.jpg")
-    assert other
-    sleep(1.1)  # the store's clock knows whole seconds
-
-    with pytest.raises(Unavailable):
-        rt.reconciliation.run(everything=False)
-
-    assert rt.images.trace(other.image)
-    s3.delete_object(Bucket=rt.inbox.name, Key="aaa/locked.jpg")
-
-
 def test_comparing_everything_reports_what_is_gone(rt: Runtime, wait_in_inbox: WaitInInbox) -> None:
     uuid = publish(rt, wait_in_inbox)
     lost, *_ = [each.key for each in rt.gallery.walk(f"{uuid}/")]
@@ -314,7 +285,7 @@ def test_what_was_given_up_in_an_outage_is_tried_again_by_one_command(
 
     assert redrive("nested_too_deeply") == "1 images will be tried again"
     assert rt.images.get(refused).status is Status.PENDING
-    assert redrive("bad_luck") == "redrive: 'bad_luck' is not a valid FailureCode"
+    assert "'bad_luck' is no failure code" in redrive("bad_luck")
 
 
 def is_announced(rt: Runtime, uuid: UUID) -> bool:
