@@ -57,8 +57,17 @@ class ServiceError(Exception):
 
     code = "internal_error"
 
-    def __init__(self, public: str, *, code: str | None = None, details: list[dict[str, Any]] | None = None) -> None:
+    def __init__(
+        self,
+        public: str,
+        *,
+        code: str | None = None,
+        details: list[dict[str, Any]] | None = None,
+        retry_after: int | None = None,
+    ) -> None:
+        """`retry_after`: seconds after which asking again may be answered otherwise."""
         super().__init__(public)
+        self.retry_after = retry_after
         self.public = public
         self.code = code or self.code
         self.details = details or []

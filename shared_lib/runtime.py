@@ -15,7 +15,7 @@ from shared_lib.pipeline.notation import describe_mistake, read_presets
 from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
 from shared_lib.reconciliation import Reconciliation
 from shared_lib.rendering import Rendering
-from shared_lib.repositories import Collections, DeadLetters, Drift, Images, Originals
+from shared_lib.repositories import Collections, DeadLetters, Drift, Images, Originals, Renditions
 from shared_lib.settings import InvalidSettings, Processing, Settings
 from shared_lib.storage import Gallery, Inbox, Store
 from shared_lib.workflow import Workflow
@@ -49,6 +49,7 @@ class Runtime:
             keep_location=told.processing.keep_location,
             limits=told.limits,
         )
+        self.renditions = Renditions(self.database, (recipe.name for recipe in self.rendering.always))
         self.workflow = Workflow(self.images, self.originals, self.inbox, self.gallery, self.broker)
         self.reconciliation = Reconciliation(
             Drift(self.database), self.dead_letters, self.workflow, told.processing, told.reconciliation

@@ -205,15 +205,16 @@ class Bucket:
                     limits.hold_file(found["ContentLength"])
                 return body.read()
 
-    def open(self, key: str) -> Download | None:
-        """The object, to be read as it comes; None when there is none."""
+    def open(self, key: str, span: range | None = None) -> Download | None:
+        """The object, or these of its bytes, to be read as it comes; None when there is none."""
+        asked = {"Range": f"bytes={span.start}-{span.stop - 1}"} if span else {}
         with _translating():
-            found = self._get(key)
+            found = self._get(key, **asked)
         return found and Download(key, found["ContentLength"], found["Body"])
 
-    def _get(self, key: str) -> "GetObjectOutputTypeDef | None":
+    def _get(self, key: str, **asked: str) -> "GetObjectOutputTypeDef | None":
         try:
-            return self._client.get_object(Bucket=self.name, Key=key)
+            return self._client.get_object(Bucket=self.name, Key=key, **asked)  # type: ignore[arg-type]
         except ClientError as error:
             if error.response["Error"]["Code"] in _MISSING:
                 return None

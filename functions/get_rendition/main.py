@@ -1,6 +1,8 @@
 """GET /api/v1/images/{uuid}/renditions/{name}: send a rendition's bytes.
 
-They may be kept and asked for again by their ETag: they change only when another recipe is given the same name.
+They may be kept and asked for again by their ETag: they change only when another recipe is given the same name. A
+`Range` of bytes, with `If-Range` if need be, is answered with that part. One that is still to be made is a 404 with the
+code `rendition_pending`.
 """
 
 from typing import Annotated
@@ -12,10 +14,9 @@ from shared_lib.errors import NotFound
 from shared_lib.http import Content, endpoint
 from shared_lib.images import ImageId
 from shared_lib.pipeline.recipe import RenditionName
+from shared_lib.repositories.renditions import MISSING
 from shared_lib.runtime import Runtime
 from shared_lib.storage import Download
-
-MISSING = "The image has no rendition of that name"
 
 
 @functions_framework.http
@@ -26,16 +27,14 @@ MISSING = "The image has no rendition of that name"
     refusals=[NotFound(MISSING, code="rendition_not_found")],
 )
 def main(rt: Runtime, *, uuid: ImageId, name: Annotated[RenditionName, Field(examples=["thumbnail"])]) -> Content:
-    missing = NotFound(MISSING, code="rendition_not_found")
-    found = rt.images.locate(uuid, name)
-    if found is None:
-        raise missing
+    found = rt.renditions.find(uuid, name)
 
-    def send() -> Download:
-        download = rt.gallery.open(found.key)
+    def send(span: range | None) -> Download:
+        download = rt.gallery.open(found.key, span)
         if download is None:
-            raise missing
+            raise NotFound(MISSING, code="rendition_not_found")
         return download
 
-    headers = {"ETag": found.etag, "Content-Length": f"{found.size}", "Cache-Control": "no-cache"}
+    headers = {"ETag": found.etag, "Content-Length": f"{found.size}"}
+    headers |= {"Accept-Ranges": "bytes", "Cache-Control": "no-cache"}
     return Content(send, found.content_type, headers)

@@ -1,10 +1,11 @@
-"""POST /api/v1/images/actions/process: name an uploaded image, and see that it is processed.
+"""POST /api/v1/images/actions/process: see that an uploaded image is processed, and name it.
 
 Every image gets a thumbnail; `renditions` or `preset` ask for more, now or whenever more is wanted. Idempotent. The
 name and description given here win, however this call races with the upload's own event. A failed image is tried again.
 """
 
 import functions_framework
+from pydantic import Field
 
 from shared_lib.errors import Conflict, NotFound
 from shared_lib.events import ProcessingRequested
@@ -20,7 +21,7 @@ STARTED = Message(message="Processing started")
 
 class ProcessingOrder(RenditionOrder):
     uuid: ImageId
-    filename: Filename
+    filename: Filename | None = Field(default=None, description="Without one, the image keeps its name.")
     description: Description | None = None
 
 

@@ -204,7 +204,11 @@ def _tell_methods(path: str, declaration: Declaration) -> flask.Response:
 
 def _refuse_http(error: HTTPException, declaration: Declaration) -> flask.Response:
     named = ServiceError(error.description or error.name, code=error.name.lower().replace(" ", "_"))
-    return refuse(error.code or 500, named, declaration.errors)
+    response = refuse(error.code or 500, named, declaration.errors)
+    for name, value in error.get_headers():
+        if name == "Content-Range":  # how many bytes there are
+            response.headers[name] = value
+    return response
 
 
 def _refuse_method(path: str, declaration: Declaration) -> flask.Response:

@@ -90,6 +90,7 @@ class CollectionErrors(ErrorBody):
 
 
 def refuse(status: int, error: ServiceError, shape: type[ErrorBody]) -> flask.Response:
-    headers = {"Retry-After": str(RETRY_SECONDS)} if status in (429, 503) else {}
+    seconds = error.retry_after or (RETRY_SECONDS if status in (429, 503) else None)
+    headers = {"Retry-After": str(seconds)} if seconds else {}
     body = shape.of(error).model_dump_json(exclude_none=True)
     return flask.Response(body, status, headers, mimetype="application/json")

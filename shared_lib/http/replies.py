@@ -39,8 +39,11 @@ class Reply:
 class Content:
     """An answer that is no JSON."""
 
-    data: bytes | Callable[[], Download]
-    """A function is called only if its bytes are to be sent: not for HEAD, nor for a caller that has them already."""
+    data: bytes | Callable[[range | None], Download]
+    """
+    A function is called only if its bytes are to be sent: not for HEAD, nor for a caller that has them already. It is
+    told which of them, None for all; then `headers` hold their ETag, and in Content-Length their number.
+    """
     media_type: str
     headers: Mapping[str, str] = field(default_factory=dict)
     status: int = 200
@@ -62,14 +65,22 @@ def _send(request: flask.Request, content: Content) -> flask.Response:
     at_hand = content.data if isinstance(content.data, bytes) else None
     response = flask.Response(at_hand, content.status, dict(content.headers), mimetype=content.media_type)
     if "ETag" in content.headers:
-        response.make_conditional(request)
+        ranged = callable(content.data) and _asks_for_one_range(request)
+        response.make_conditional(request, accept_ranges=ranged, complete_length=response.content_length)
     if response.status_code == PreconditionFailed.code:
         raise PreconditionFailed("It is not the one that If-Match asks for")
-    if callable(content.data) and request.method != "HEAD" and response.status_code == content.status:
-        download = content.data()
+    if callable(content.data) and request.method != "HEAD" and response.status_code in (content.status, 206):
+        part = response.content_range
+        download = content.data(range(part.start, part.stop) if part.start is not None and part.stop else None)
         response.response = download
         response.content_length = download.size
     return response
+
+
+def _asks_for_one_range(request: flask.Request) -> bool:
+    """Whether to answer with a part. Several at once, or what is no range of bytes, may be ignored (RFC 9110, 14.2)."""
+    asked = request.range if request.method == "GET" else None
+    return asked is not None and asked.units == "bytes" and len(asked.ranges) == 1
 
 
 def _link(request: flask.Request, query: PageQuery, total: int, http: Http) -> str:

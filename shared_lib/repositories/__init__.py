@@ -6,6 +6,7 @@ from shared_lib.repositories.dead_letters import DeadLetter, DeadLetters
 from shared_lib.repositories.drift import BATCH, BULK, Drift, Overdue, Pair
 from shared_lib.repositories.images import Images, Trace
 from shared_lib.repositories.originals import BeingRemoved, Originals
+from shared_lib.repositories.renditions import Renditions, StoredRendition
 
 __all__ = [
     "BATCH",
@@ -20,6 +21,8 @@ __all__ = [
     "Originals",
     "Overdue",
     "Pair",
+    "Renditions",
+    "StoredRendition",
     "Superseded",
     "Trace",
 ]

@@ -1,6 +1,5 @@
 """Images in and out of the database."""
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,7 +38,7 @@ _VISIBLE_ONE = f"SELECT {IMAGE_COLUMNS}{PREVIEW_COLUMNS} FROM images i WHERE i.u
 # holds it now may still die of it.
 _REQUEST = """
     UPDATE images SET
-        filename = :filename,
+        filename = coalesce(:filename, filename),
         description = CASE WHEN :describe THEN :description ELSE description END,
         attempts = CASE WHEN status = 'failed' THEN 0 ELSE attempts END,
         completed_at = CASE WHEN status = 'failed' THEN NULL ELSE completed_at END,
@@ -83,24 +82,7 @@ _FAIL = """
 """
 
 
-_LOCATE = f"""
-    SELECT r.key, r.content_type, r.size_bytes AS size FROM renditions r JOIN images i ON i.uuid = r.image_id
-    WHERE i.uuid = :uuid AND r.name = :name AND {VISIBLE_IMAGE}
-"""
-
-
-@dataclass(frozen=True)
-class StoredRendition:
-    """Where a rendition lies in the gallery."""
-
-    key: str
-    content_type: str
-    size: int
-
-    @property
-    def etag(self) -> str:
-        """Of its bytes: what the key consists of decides them."""
-        return f'"{hashlib.sha256(self.key.encode()).hexdigest()[:32]}"'
+_AWAITED = "SELECT 1 FROM images WHERE uuid = :uuid AND status = 'awaiting_upload' AND deleted_at IS NULL"
 
 
 @dataclass(frozen=True)
@@ -174,9 +156,12 @@ class Images:
             )
 
     def get(self, uuid: UUID, *, location: bool = False) -> Image:
-        """Raises NotFound, also for an image that awaits its upload."""
+        """Raises NotFound, also, with a code of its own, for an image that awaits its upload."""
         with self._database.transaction() as tx:
             row = tx.row(_VISIBLE_ONE, uuid=uuid)
+            awaited = row is None and tx.row(_AWAITED, uuid=uuid) is not None
+        if awaited:
+            raise NotFound(NOT_FOUND, code="image_awaits_upload", retry_after=2)
         if row is None:
             raise NotFound(NOT_FOUND, code="image_not_found")
         return to_image(row, location=location)
@@ -196,12 +181,6 @@ class Images:
             )
         return {row.pop("uuid"): Trace(**row | {"status": Status(row["status"])}) for row in rows}
 
-    def locate(self, uuid: UUID, name: str) -> StoredRendition | None:
-        """Where a rendition lies, if there is one."""
-        with self._database.transaction() as tx:
-            row = tx.row(_LOCATE, uuid=uuid, name=name)
-        return StoredRendition(**row) if row else None
-
     def find_similar(self, uuid: UUID, distance: int, limit: int) -> list[SimilarImage]:
         """Images whose perceptual hash differs in at most `distance` bits, the likest first. Raises NotFound."""
         with self._database.transaction() as tx:
@@ -220,7 +199,13 @@ class Images:
         return [to_image(row) for row in rows], total
 
     def request(
-        self, uuid: UUID, filename: str, description: str | None, recipes: Sequence[Recipe] = (), *, describe: bool
+        self,
+        uuid: UUID,
+        filename: str | None,
+        description: str | None,
+        recipes: Sequence[Recipe] = (),
+        *,
+        describe: bool,
     ) -> bool:
         """
         Name the image, order renditions and, if it waited for its upload or had failed, put it on its way (again).

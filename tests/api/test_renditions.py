@@ -13,6 +13,10 @@ from flask.testing import FlaskClient
 from PIL import Image
 from service import ROOT, Api, make_photo, wait_for
 
+from shared_lib.errors import FailureCode
+from shared_lib.pipeline.notation import read_recipe
+from shared_lib.runtime import Runtime
+
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
@@ -62,7 +66,9 @@ def test_more_is_made_of_an_image_whenever_it_is_asked_for(api: Api, image: str)
     assert again.status_code == 200
     assert api("GET", f"/images/{image}").json()["pendingRenditions"] == [], "the same recipe is no work"
 
-    assert ask(api, image, preset="small").status_code == 200
+    without_a_name = api("POST", "/images/actions/process", json={"uuid": image, "preset": "small"})
+    assert without_a_name.status_code == 200
+    assert api("GET", f"/images/{image}").json()["filename"] == "photo.jpg", "nobody has asked for another name"
     assert {each["name"] for each in await_renditions(api, image)["renditions"]} >= {"hero", "small", "thumbnail"}
 
 
@@ -96,6 +102,75 @@ def test_whoever_needs_no_bytes_is_answered_without_the_object(api: Api, s3: "S3
     assert (unchanged.status_code, unchanged.headers["ETag"]) == (304, whole.headers["ETag"])
     assert (api("GET", path).status_code, api("GET", path).json()["code"]) == (404, "rendition_not_found")
     api("DELETE", f"/images/{shown['uuid']}")  # or others would find its object missing
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "first", "last"),
+    [
+        ("bytes=0-9", 206, 0, 9),
+        ("bytes=100-", 206, 100, None),
+        ("bytes=-20", 206, -20, None),
+        ("bytes=5-1000000", 206, 5, None),
+        ("bytes=0-0,5-9", 200, 0, None),
+        ("lines=1-2", 200, 0, None),
+        ("bytes=9-1", 200, 0, None),
+        ("bytes=1000000-", 416, None, None),
+    ],
+)
+def test_a_part_of_a_rendition_is_sent_on_demand(  # noqa: PLR0913, PLR0917  the table's columns
+    api: Api, image: str, asked: str, status: int, first: int | None, last: int | None
+) -> None:
+    path = f"/images/{image}/renditions/thumbnail"
+    whole = api("GET", path)
+    size = len(whole.content)
+
+    part = api("GET", path, headers={"Range": asked})
+
+    assert (part.status_code, whole.headers["Accept-Ranges"]) == (status, "bytes")
+    if first is None:
+        assert part.headers["Content-Range"] == f"bytes */{size}"
+        assert part.json()["code"] == "requested_range_not_satisfiable"
+        return
+    expected = whole.content[first : None if last is None else last + 1]
+    assert part.content == expected
+    assert part.headers["Content-Length"] == str(len(expected))
+    if status == 206:
+        begin = first % size
+        assert part.headers["Content-Range"] == f"bytes {begin}-{begin + len(expected) - 1}/{size}"
+        assert part.headers["ETag"] == whole.headers["ETag"]
+
+
+def test_a_part_of_another_rendition_than_the_one_at_hand_is_not_sent(api: Api, image: str) -> None:
+    path = f"/images/{image}/renditions/thumbnail"
+    whole = api("GET", path)
+
+    same = api("GET", path, headers={"Range": "bytes=0-9", "If-Range": whole.headers["ETag"]})
+    another = api("GET", path, headers={"Range": "bytes=0-9", "If-Range": '"another"'})
+    head = api("HEAD", path, headers={"Range": "bytes=0-9"})
+
+    assert (same.status_code, same.content) == (206, whole.content[:10])
+    assert (another.status_code, another.content) == (200, whole.content)
+    assert (head.status_code, head.headers["Content-Length"]) == (200, whole.headers["Content-Length"])
+
+
+def test_a_rendition_that_is_still_to_be_made_is_told_from_one_that_never_was(
+    rt: Runtime, load: Callable[[str], FlaskClient]
+) -> None:
+    uuid = uuid4()
+    rt.images.create(uuid, "waiting.jpg", None, 0, [read_recipe({"name": "ordered"})])
+    client = load("get_rendition")
+
+    for name, code in (
+        ("thumbnail", "rendition_pending"),
+        ("ordered", "rendition_pending"),
+        ("other", "rendition_not_found"),
+    ):
+        answer = client.get(f"/api/v1/images/{uuid}/renditions/{name}")
+        assert (answer.status_code, answer.json["code"]) == (404, code)  # type: ignore[index]
+        assert ("Retry-After" in answer.headers) == (code == "rendition_pending")
+    rt.images.fail(uuid, FailureCode.UPLOAD_MISSING, "for the test")
+    for name in ("thumbnail", "ordered"):
+        assert client.get(f"/api/v1/images/{uuid}/renditions/{name}").json["code"] == "rendition_not_found"  # type: ignore[index]
 
 
 @pytest.fixture(scope="module")

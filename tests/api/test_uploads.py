@@ -49,7 +49,10 @@ def test_the_receipt_is_the_contracts(api: Api) -> None:
 def test_a_bare_put_to_a_presigned_url_is_all_it_takes(api: Api, content_type: str) -> None:
     ticket = api("GET", "/images/actions/upload-url?extension=png").json()
     assert ticket.keys() == {"uuid", "presignedUrl", "expiresAt"}
-    assert api("GET", f"/images/{ticket['uuid']}").status_code == 404
+    awaited, missing = api("GET", f"/images/{ticket['uuid']}"), api("GET", f"/images/{uuid.uuid4()}")
+    assert awaited.status_code == missing.status_code == 404
+    assert awaited.json() == {"error": "Image not found", "code": "image_awaits_upload"}
+    assert ("Retry-After" in awaited.headers, "Retry-After" in missing.headers) == (True, False)
 
     stored = requests.put(
         ticket["presignedUrl"], make_photo(form="PNG"), headers={"Content-Type": content_type}, timeout=10

@@ -324,7 +324,7 @@ def test_an_image_is_laid_on_another(rt: Runtime, wait_in_inbox: WaitInInbox, pr
     order(rt, uuid, sign("signed", mark), sign("lost", uuid4()))
     process(uuid)
 
-    found = rt.images.locate(uuid, "signed")
+    found = rt.renditions.find(uuid, "signed")
     assert found
     data = rt.gallery.read(found.key)
     assert data
