@@ -79,6 +79,12 @@ class Invalid(ServiceError):
     code = "invalid_input"
 
 
+class Forbidden(ServiceError):
+    """Whoever asks may not have this."""
+
+    code = "forbidden"
+
+
 class TooLarge(ServiceError):
     """More bytes than the service takes."""
 

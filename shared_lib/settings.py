@@ -123,9 +123,9 @@ class Http(Branch):
     model_config = SettingsConfigDict(env_prefix="HTTP_")
 
     public_base_url: HttpUrl | None = None
-    """Scheme and host of absolute links, for where a gateway rewrites `Host`. Unset: the request's own."""
-    cors_allow_origins: CommaSeparated = ("*",)
-    """Comma-separated origins, or `*`."""
+    """Scheme and host of absolute links, and the API's own origin. Unset: links have neither."""
+    cors_allow_origins: CommaSeparated = ()
+    """The origins whose pages may use the API besides its own: comma-separated, or `*` for all."""
 
 
 class Processing(Branch):

@@ -11,7 +11,7 @@ import localstack_client.session
 import pytest
 import requests
 from flask.testing import FlaskClient
-from service import ENVIRONMENT, ROOT, Api, Deliver, Elsewhere, Platform, start_platform
+from service import ENVIRONMENT, ROOT, Api, Deliver, Elsewhere, Platform, find_free_port, start_platform
 
 from shared_lib.runtime import Runtime, current
 
@@ -26,7 +26,8 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     if url := ENVIRONMENT.get("API_URL"):
         yield Elsewhere(url)
         return
-    running = start_platform(tmp_path_factory.mktemp("platform"))
+    named_origin = f"http://127.0.0.1:{find_free_port()}"
+    running = start_platform(tmp_path_factory.mktemp("platform"), HTTP_CORS_ALLOW_ORIGINS=named_origin)
     yield running
     assert running.stop() == 0
 

@@ -47,6 +47,8 @@ class Platform:
     data: Path
     process: subprocess.Popen[bytes]
     log: Path
+    named_origin: str = ""
+    """The origin that HTTP_CORS_ALLOW_ORIGINS names."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -63,6 +65,7 @@ class Elsewhere(Platform):
 
     def __init__(self, url: str) -> None:
         self.url = url
+        self.named_origin = ENVIRONMENT.get("HTTP_CORS_ALLOW_ORIGINS", "")
 
     @property
     def environment(self) -> dict[str, str]:
@@ -79,7 +82,7 @@ def start_platform(data: Path, **more: str) -> Platform:
         process = subprocess.Popen(
             [sys.executable, "-m", "infra.local"], cwd=ROOT, env=environ, stdout=output, stderr=subprocess.STDOUT
         )
-    platform = Platform(f"http://127.0.0.1:{port}", data, process, log)
+    platform = Platform(f"http://127.0.0.1:{port}", data, process, log, more.get("HTTP_CORS_ALLOW_ORIGINS", ""))
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         if b"Ready after" in log.read_bytes():

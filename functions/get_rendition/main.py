@@ -35,6 +35,7 @@ def main(rt: Runtime, *, uuid: ImageId, name: Annotated[RenditionName, Field(exa
             raise NotFound(MISSING, code="rendition_not_found")
         return download
 
-    headers = {"ETag": found.etag, "Content-Length": f"{found.size}"}
-    headers |= {"Accept-Ranges": "bytes", "Cache-Control": "no-cache"}
+    headers = {"ETag": found.etag, "Content-Length": f"{found.size}", "Accept-Ranges": "bytes"}
+    headers["Content-Disposition"] = f'inline; filename="{uuid}-{name}.{found.content_type.partition("/")[2]}"'
+    headers |= {"Cache-Control": "no-cache", "Cross-Origin-Resource-Policy": "cross-origin"}
     return Content(send, found.content_type, headers)

@@ -18,14 +18,15 @@ POLICY = {
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "Cache-Control": "max-age=3600",
 }
+LEAD_HERE = ("/", "/api-docs", "/api/v1", "/api/v1/")  # where people look first
 
 
 @functions_framework.http
-@endpoint("GET", "/openapi.json", "/api-docs", "/api-docs/", "/api-docs/{asset}", documented=False)
+@endpoint("GET", "/openapi.json", "/api-docs/", "/api-docs/{asset}", *LEAD_HERE, documented=False)
 def main(_rt: Runtime, *, path: str, asset: str = "index.html") -> Content:
     if path == "/openapi.json":
         return Content(json.dumps(openapi.load()).encode(), "application/json")
-    if path == "/api-docs":
+    if path in LEAD_HERE:
         return Content(b"", "text/plain", {"Location": "/api-docs/"}, status=308)
     if asset not in ASSETS:
         raise NotFound(f"There is nothing at {path}", code="no_such_path")

@@ -1,18 +1,23 @@
 """One port for all public functions: the HTTPRoute's rules, over functions-framework's own applications.
 
 Stands in for a gateway and Knative's ingress. Each function is loaded exactly as in its container; only the process
-is shared. As there, a function sees the rewritten host and not the one the caller used.
+is shared. As there, a function sees the rewritten host and not the one the caller used. A host that is not this
+machine's is refused.
 """
 
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
 
 import functions_framework
 
+from infra.local.hosts import KnownHosts
 from infra.local.manifests import Manifests, PathMatch, RouteMatch
-from shared_lib import server
+from infra.local.settings import Settings
+from shared_lib import runtime, server
+from shared_lib.server.refusals import make_refusal
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -62,18 +67,31 @@ def fits(path: PathMatch) -> Callable[[str], bool]:
 class FrontDoor:
     """A WSGI application that hands each request to the function its route names."""
 
-    def __init__(self, routes: Iterable[Route], functions: Mapping[str, "WSGIApplication"]) -> None:
+    def __init__(
+        self, routes: Iterable[Route], functions: Mapping[str, "WSGIApplication"], known_hosts: KnownHosts
+    ) -> None:
         self._routes = [(route.match.method, fits(route.match.path), route.host) for route in routes]
         self._functions = functions
+        self._known_hosts = known_hosts
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        method, path = environ["REQUEST_METHOD"], _path_as_sent(environ)
+        method, path, asked = environ["REQUEST_METHOD"], _path_as_sent(environ), environ.get("HTTP_HOST", "")
+        if not self._known_hosts.include(asked, environ["SERVER_NAME"]):
+            return _refuse_host(asked, start_response)
         for wanted, path_fits, host in self._routes:
             if wanted in (None, method) and path_fits(path):
-                environ["HTTP_HOST"] = host
+                environ |= {"HTTP_HOST": host, "HTTP_X_FORWARDED_HOST": asked}
                 return self._functions[host](environ, start_response)
         start_response("404 Not Found", [("Content-Length", "0")])  # as a gateway does when no rule fits
         return []
+
+
+def _refuse_host(host: str, start_response: "StartResponse") -> Iterable[bytes]:
+    name = urlsplit(f"//{host}").hostname
+    sentence = f"This machine does not answer to the host {host}. If it should, start it with ALLOWED_HOSTS={name}"
+    headers, body = make_refusal(421, sentence)
+    start_response("421 Misdirected Request", [(name.decode(), value.decode()) for name, value in headers])
+    return [body]
 
 
 def _path_as_sent(environ: "WSGIEnvironment") -> str:
@@ -93,7 +111,9 @@ def create_app() -> FrontDoor:
         )
         for host in {route.host for route in routes}
     }
-    return FrontDoor(routes, functions)
+    base_url = runtime.current().settings.http.public_base_url or ""
+    named = {urlsplit(base_url).hostname or "", *Settings.from_environment().allowed_hosts}
+    return FrontDoor(routes, functions, KnownHosts(named))
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ SERVICE_VARIABLES = (
     "S3_SECRET_ACCESS_KEY",
     "KAFKA_BOOTSTRAP_SERVERS",
 )
+ANY_ADDRESS = "0.0.0.0"  # noqa: S104  as HOST may be set to
 GRACEFUL_SECONDS = 3  # for requests in flight, when asked to stop
 
 
@@ -171,7 +172,9 @@ def _front_door(settings: Settings, environ: dict[str, str]) -> Program:
 
 
 def _base_url(settings: Settings) -> str:
-    return f"http://{'localhost' if settings.host == ports.LOOPBACK else settings.host}:{settings.port}"
+    """The API's address as its clients know it."""
+    host = {ports.LOOPBACK: "localhost", ANY_ADDRESS: ports.find_own_address()}.get(settings.host, settings.host)
+    return f"http://{host}:{settings.port}"
 
 
 def _write_environment(path: Path, environ: dict[str, str]) -> None:
@@ -193,3 +196,8 @@ def _say_where(settings: Settings, environ: dict[str, str], seconds: float) -> N
         f"  Data, logs  {settings.data_dir}  (addresses of the services in `environment`)\n\n"
         "Ctrl-C stops everything.\n"
     )
+    if not settings.is_private:
+        terminal.say(
+            "Whoever reaches this machine by the network may read, change and delete all images: there is no login.\n"
+            "Presigned URLs lead to this machine's own store, which listens here alone: elsewhere, upload directly.\n"
+        )

@@ -45,6 +45,17 @@ def free_ports(count: int) -> list[int]:
     return chosen
 
 
+def find_own_address() -> str:
+    """The address by which others on the network know this machine; loopback if there is no network."""
+    with socket.socket(type=socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing: it only finds the way out. The address is nobody's
+        except OSError:
+            return LOOPBACK
+        address: str = probe.getsockname()[0]
+        return address
+
+
 def accepts(port: int) -> bool:
     try:
         socket.create_connection((LOOPBACK, port), timeout=1).close()

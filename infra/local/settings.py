@@ -11,6 +11,10 @@ class CannotStart(Exception):
     """Why the platform does not start, in one sentence that says what to do about it."""
 
 
+def _split(names: object) -> object:
+    return tuple(filter(None, map(str.strip, names.split(",")))) if isinstance(names, str) else names
+
+
 # Compose files and shells pass "unset" on as an empty string.
 Address = Annotated[str | None, BeforeValidator(lambda value: value or None)]
 
@@ -22,6 +26,7 @@ class Settings(BaseModel):
 
     host: str = Field("127.0.0.1", description="the address that the API listens on")
     port: int = Field(5000, ge=1, le=65535)
+    allowed_hosts: Annotated[tuple[str, ...], BeforeValidator(_split)] = ()
     data_dir: Path = Path(".data")
     database_url: Address = None
     s3_endpoint_url: Address = None
@@ -31,6 +36,11 @@ class Settings(BaseModel):
     s3_upload_bucket: str = "upload-images"
     kafka_bootstrap_servers: Address = None
     inherited: dict[str, str] = Field(default_factory=dict, description="the whole environment, for child processes")
+
+    @property
+    def is_private(self) -> bool:
+        """Whether only this machine can reach the API."""
+        return self.host == "localhost" or self.host.startswith("127.")
 
     @model_validator(mode="after")
     def s3_is_named_with_its_credentials(self) -> Self:

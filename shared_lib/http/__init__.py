@@ -27,6 +27,7 @@ from shared_lib.http.inputs import (
     not_json,
     read_inputs,
 )
+from shared_lib.http.origins import check_page
 from shared_lib.http.refusals import (
     NO_COLLECTION,
     NO_IMAGE,
@@ -91,6 +92,9 @@ def endpoint(  # noqa: PLR0913  each is one thing that OpenAPI needs to be told
             flask.current_app.register_error_handler(
                 HTTPException,
                 lambda error: _serve(flask.request, declaration, lambda _rt: _refuse_http(error, declaration)),
+            )
+            flask.current_app.register_error_handler(
+                Exception, lambda error: _serve(flask.request, declaration, lambda _rt: _fail(error, declaration))
             )
         return edge
 
@@ -181,6 +185,8 @@ def _answer(
             return _tell_methods(path, declaration)
         if request.method != declaration.method and not (request.method == "HEAD" and declaration.method == "GET"):
             return _refuse_method(path, declaration)
+        if declaration.returns is not bytes:  # any page may show pictures
+            check_page(request, rt.settings.http)
         inputs = read_inputs(request, declaration, arguments, rt.settings.processing.max_upload_bytes)
         return render(request, handler(rt, **inputs), declaration, rt.settings.http)
     except ServiceError as error:
@@ -189,9 +195,8 @@ def _answer(
         return refuse(look_up(STATUS, error, 500), error, declaration.errors)
     except HTTPException as error:
         return _refuse_http(error, declaration)
-    except Exception:
-        log.exception("request_failed")
-        return refuse(500, ServiceError("Something went wrong on our side"), declaration.errors)
+    except Exception as error:  # noqa: BLE001  it is logged
+        return _fail(error, declaration)
 
 
 def _tell_methods(path: str, declaration: Declaration) -> flask.Response:
@@ -200,6 +205,11 @@ def _tell_methods(path: str, declaration: Declaration) -> flask.Response:
     )
     del response.headers["Content-Type"]  # of nothing
     return response
+
+
+def _fail(error: Exception, declaration: Declaration) -> flask.Response:
+    log.error("request_failed", exc_info=error)
+    return refuse(500, ServiceError("Something went wrong on our side"), declaration.errors)
 
 
 def _refuse_http(error: HTTPException, declaration: Declaration) -> flask.Response:

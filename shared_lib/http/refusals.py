@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field
 
 from shared_lib.errors import (
     Conflict,
+    Forbidden,
     Invalid,
     NotFound,
     Rejected,
@@ -19,6 +20,7 @@ from shared_lib.openapi import ErrorBody
 
 STATUS: dict[type[ServiceError], int] = {
     Invalid: 400,
+    Forbidden: 403,
     NotFound: 404,
     Conflict: 409,
     TooLarge: 413,

@@ -9,6 +9,7 @@ import flask
 from pydantic import TypeAdapter
 from werkzeug.exceptions import PreconditionFailed
 
+from shared_lib.http.origins import allow_origin
 from shared_lib.images import PageQuery
 from shared_lib.openapi import Declaration
 from shared_lib.settings import Http
@@ -20,8 +21,8 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Cache-Control": "no-store",
+    "Cross-Origin-Resource-Policy": "same-origin",
 }
-_EXPOSED = "Link, Location, Retry-After, X-Request-Id, X-Total-Count"
 
 
 @dataclass(frozen=True)
@@ -84,10 +85,10 @@ def _asks_for_one_range(request: flask.Request) -> bool:
 
 
 def _link(request: flask.Request, query: PageQuery, total: int, http: Http) -> str:
-    """The pages around this one, as RFC 8288 has it."""
+    """The pages around this one, as RFC 8288 has it. Never by the request's Host, which anyone may have written."""
     last = max(query.place_in(total).total_pages, 1)
     pages = {"first": 1, "prev": query.page - 1, "next": query.page + 1, "last": last}
-    base = (http.public_base_url or request.host_url).rstrip("/") + request.path
+    base = (http.public_base_url or "").rstrip("/") + request.path
     return ", ".join(
         f'<{base}?{urlencode(request.args.to_dict() | {"page": page})}>; rel="{relation}"'
         for relation, page in pages.items()
@@ -96,20 +97,11 @@ def _link(request: flask.Request, query: PageQuery, total: int, http: Http) -> s
 
 
 def dress(request: flask.Request, response: flask.Response, request_id: str, http: Http) -> flask.Response:
-    """What every answer wears: its id, security headers, CORS."""
+    """What every answer has: its id, security headers, CORS."""
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
     response.headers["X-Request-Id"] = request_id
-    allowed, origin = http.cors_allow_origins, request.headers.get("Origin")
-    if origin and ("*" in allowed or origin in allowed):
-        response.headers["Access-Control-Allow-Origin"] = "*" if "*" in allowed else origin
-        response.headers["Access-Control-Expose-Headers"] = _EXPOSED
-        if "*" not in allowed:
-            response.vary.add("Origin")
-        if request.method == "OPTIONS":
-            response.headers["Access-Control-Allow-Methods"] = response.headers.get("Allow", "")
-            response.headers["Access-Control-Allow-Headers"] = request.headers.get(
-                "Access-Control-Request-Headers", "Content-Type"
-            )
-            response.headers["Access-Control-Max-Age"] = "600"
+    if http.public_base_url and http.public_base_url.startswith("https:"):
+        response.headers["Strict-Transport-Security"] = "max-age=31536000"
+    allow_origin(request, response, http)
     return response

@@ -3,9 +3,11 @@
 import functools
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Locator, Page, Request, sync_playwright
@@ -125,17 +127,24 @@ def test_swagger_ui_keeps_its_schemas_closed(page: Page, docs: ApiDocs) -> None:
 
 
 @pytest.fixture
-def elsewhere(tmp_path: Path) -> Iterator[str]:
+def serve_page(tmp_path: Path) -> Iterator[Callable[[int], str]]:
     """Another origin on this machine, with an empty page."""
-    handler = functools.partial(SimpleHTTPRequestHandler, directory=tmp_path)
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever).start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
+    with ExitStack() as stack:
+
+        def serve(port: int) -> str:
+            handler = functools.partial(SimpleHTTPRequestHandler, directory=tmp_path)
+            server = stack.enter_context(ThreadingHTTPServer(("127.0.0.1", port), handler))
+            threading.Thread(target=server.serve_forever).start()
+            stack.callback(server.shutdown)
+            return f"http://127.0.0.1:{server.server_port}/"
+
+        yield serve
 
 
-def test_a_page_of_another_origin_uploads_both_ways(page: Page, api: Api, elsewhere: str) -> None:
-    page.goto(elsewhere)
+def test_a_page_of_a_named_origin_uploads_both_ways(
+    platform: Platform, page: Page, api: Api, serve_page: Callable[[int], str]
+) -> None:
+    page.goto(serve_page(urlsplit(platform.named_origin).port or 0))
     direct, presigned = page.evaluate(
         """async ([base, bytes]) => {
             const file = new Blob([new Uint8Array(bytes)], {type: "image/jpeg"})
@@ -152,3 +161,36 @@ def test_a_page_of_another_origin_uploads_both_ways(page: Page, api: Api, elsewh
 
     for uuid in (direct, presigned):
         assert api.await_end(uuid)["status"] == "succeeded"
+
+
+def test_a_page_of_any_other_origin_neither_reads_nor_writes_but_shows_renditions(
+    platform: Platform, page: Page, api: Api, serve_page: Callable[[int], str]
+) -> None:
+    uuid = api.upload(make_photo())
+    api.await_end(uuid)
+    before = int(api("GET", "/images?status=all").headers["X-Total-Count"])
+    page.goto(serve_page(0))
+    stopped, width = page.evaluate(
+        """async ([base, uuid]) => {
+            const form = new FormData()
+            form.append("file", new Blob([1, 2, 3], {type: "image/jpeg"}), "from-a-page.jpg")
+            const stopped = []
+            for (const [path, options] of [
+                ["/images", {}],
+                ["/images", {mode: "no-cors"}],
+                ["/images/" + uuid, {method: "DELETE"}],
+                ["/images/actions/upload", {method: "POST", body: form}],
+            ]) await fetch(base + path, options).catch(() => stopped.push(path))
+            await fetch(`${base}/images/actions/upload`, {method: "POST", body: form, mode: "no-cors"}).catch(() => {})
+            const picture = new Image()
+            picture.src = `${base}/images/${uuid}/renditions/thumbnail`
+            await picture.decode()
+            return [stopped.length, picture.naturalWidth]
+        }""",
+        [api.base, uuid],
+    )
+
+    assert stopped == 4
+    assert width == 100
+    assert int(api("GET", "/images?status=all").headers["X-Total-Count"]) == before
+    assert api("GET", f"/images/{uuid}").status_code == 200

@@ -54,6 +54,15 @@ MALFORMED_LINES = {
     "path of 10 kB": b"GET /" + b"a" * 10_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "path of 100 kB": b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "query of 10 kB": b"GET /api/v1/images?search=" + b"a" * 10_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "page beyond any number": b"GET /api/v1/images?page=9999999999999999999999 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "form that breaks off": (
+        b"POST /api/v1/images/actions/upload HTTP/1.1\r\nHost: localhost\r\n"
+        b"Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 9\r\n\r\n--b\r\nbad\r"
+    ),
+    "form without a boundary": (
+        b"POST /api/v1/images/actions/upload HTTP/1.1\r\nHost: localhost\r\n"
+        b"Content-Type: multipart/form-data\r\nContent-Length: 3\r\n\r\nabc"
+    ),
     "favicon": b"GET /favicon.ico HTTP/1.1\r\nHost: localhost\r\n\r\n",
 }
 # These are odd, and change nothing.
@@ -95,3 +104,9 @@ def test_an_odd_header_changes_nothing(address: tuple[str, int], rest: bytes) ->
 
     assert answer.status == 200
     assert isinstance(answer.json(), list)
+
+
+def test_bytes_in_a_query_that_are_no_utf_8_find_nothing(address: tuple[str, int]) -> None:
+    answer = exchange(address, b"GET /api/v1/images?search=%ff%fe HTTP/1.1\r\nHost: localhost\r\n\r\n")
+
+    assert (answer.status, answer.json()) == (200, [])

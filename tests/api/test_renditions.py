@@ -100,6 +100,8 @@ def test_whoever_needs_no_bytes_is_answered_without_the_object(api: Api, s3: "S3
     for name in ("Content-Type", "Content-Length", "ETag", "Cache-Control"):
         assert head.headers[name] == whole.headers[name]
     assert (unchanged.status_code, unchanged.headers["ETag"]) == (304, whole.headers["ETag"])
+    assert whole.headers["Content-Disposition"] == f'inline; filename="{path.split("/")[2]}-thumbnail.jpeg"'
+    assert whole.headers["Cross-Origin-Resource-Policy"] == "cross-origin"
     assert (api("GET", path).status_code, api("GET", path).json()["code"]) == (404, "rendition_not_found")
     api("DELETE", f"/images/{shown['uuid']}")  # or others would find its object missing
 

@@ -6,6 +6,7 @@ import pytest
 from werkzeug.test import Client
 
 from infra.local.front_door import FrontDoor, routes_of
+from infra.local.hosts import KnownHosts
 from infra.local.manifests import Manifests
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ def function(host: str) -> "WSGIApplication":
 
 def door(manifests: Manifests) -> Client:
     routes = routes_of(manifests)
-    return Client(FrontDoor(routes, {route.host: function(route.host) for route in routes}))
+    functions = {route.host: function(route.host) for route in routes}
+    return Client(FrontDoor(routes, functions, KnownHosts(["images.example.com"])))
 
 
 def taken_by(client: Client, method: str, path: str) -> str:
@@ -123,3 +125,32 @@ def test_the_stronger_match_wins_wherever_it_stands(
 def test_a_function_is_called_by_its_own_host(manifest_folder: Callable[..., Path]) -> None:
     client = door(Manifests.read(manifest_folder(route=ROUTE + rule("one", "path: {value: /}"))))
     assert client.get("/", headers={"Host": "images.example.com"}).text.endswith(" one.space.svc.cluster.local")
+
+
+@pytest.mark.parametrize(
+    ("host", "is_known"),
+    [
+        ("images.example.com", True),
+        ("IMAGES.example.com:80", True),
+        ("192.0.2.7:5000", True),
+        ("192.0.2.8", False),
+        ("127.0.0.2", True),
+        ("[::1]", True),
+        ("api.localhost:5000", True),
+        ("localhost.example.com", False),
+        ("example.com", False),
+        ("[::1", False),
+        ("user@localhost@example.com", False),
+        ("", True),
+    ],
+)
+def test_known_are_what_is_named_localhost_and_the_address_that_was_reached(host: str, *, is_known: bool) -> None:
+    assert KnownHosts(["images.example.com"]).include(host, "192.0.2.7") is is_known
+
+
+def test_an_unknown_host_is_told_the_way_out(manifest_folder: Callable[..., Path]) -> None:
+    client = door(Manifests.read(manifest_folder(route=ROUTE + rule("one", "path: {value: /}"))))
+    response = client.get("/", headers={"Host": "elsewhere.example:80"})
+
+    assert response.status_code == 421
+    assert "ALLOWED_HOSTS=elsewhere.example" in response.get_json(force=True)["error"]

@@ -2,6 +2,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -64,12 +65,21 @@ def test_killed_and_started_again_it_has_everything(start: Callable[[], Platform
         image = before.await_end(before.upload(make_photo()))
         first.process.kill()
         first.process.wait()
+        _expect_no_fault_until_it_is_gone(first)
         second = start()
         after = Api(f"{second.url}/api/v1", session)
         assert after("GET", f"/images/{image['uuid']}").json() == image
         assert after.await_end(after.upload(make_photo()))["status"] == "succeeded"
     assert second.stop() == 0
     assert not _accepts(second.url)
+
+
+def _expect_no_fault_until_it_is_gone(platform: Platform) -> None:
+    """The guard ends what the killed one left; until then requests are answered, and properly."""
+    while _accepts(platform.url):
+        with suppress(requests.ConnectionError):
+            response = requests.get(f"{platform.url}/api/health/live", timeout=10)
+            assert (response.status_code, response.headers["Content-Type"]) == (200, "application/json")
 
 
 def _accepts(url: str) -> bool:
