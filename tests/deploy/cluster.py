@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -52,6 +53,9 @@ def combine(folder: Path, components: tuple[str, ...]) -> list[Object]:
         "resources": [f"{base / 'base'}"],
         "components": [f"{base / 'components' / name}" for name in components],
     }
+    if "registry" in components:
+        overlay["resources"].append("registry.yaml")
+        shutil.copy(K8S / "overlays/production/registry.yaml", folder)
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
     return build(folder)
 

@@ -26,6 +26,7 @@ VARIABLES = {
 }
 SECRETS = {name for name, field in VARIABLES.items() if "SecretStr" in str(field.annotation)}
 REQUIRED = {name for name, field in VARIABLES.items() if field.is_required()}
+REGISTRY = "registry.example.com/"
 NOT_SETTINGS = {"THREADS"}  # of the process, not of what it does
 
 SKAFFOLD = yaml.safe_load((ROOT / "skaffold.yaml").read_text())
@@ -56,7 +57,8 @@ def test_each_function_is_a_service_of_its_own_image(name: str) -> None:
         for service, each in services(overlay(name)).items()
     }
 
-    assert images == {each: f"image-processing/{each}:{VERSION}" for each in dashed(FUNCTIONS)}
+    registry = {"local": "", "production": REGISTRY}[name]
+    assert images == {each: f"{registry}image-processing/{each}:{VERSION}" for each in dashed(FUNCTIONS)}
 
 
 def test_each_public_function_has_a_route_and_no_other_has() -> None:
@@ -151,7 +153,7 @@ def test_the_secrets_are_those_settings_that_are_secret_and_required() -> None:
 def test_a_function_is_told_nothing_that_is_no_setting(name: str) -> None:
     for where, pod in pods(overlay(name)).items():
         [container] = pod["containers"]
-        if container["image"].startswith("image-processing/"):
+        if container["image"].removeprefix(REGISTRY).startswith("image-processing/"):
             told = {each["name"] for each in container.get("env", [])}
             assert told <= VARIABLES.keys() | NOT_SETTINGS, where
 
@@ -254,7 +256,11 @@ def test_an_image_names_its_version_to_the_last_digit(image: str) -> None:
 
 
 def test_what_runs_in_a_cluster_runs_under_compose_in_the_same_version() -> None:
-    cluster = {pod["containers"][0]["image"] for name in OVERLAYS for pod in pods(overlay(name)).values()}
+    cluster = {
+        pod["containers"][0]["image"].removeprefix(REGISTRY)
+        for name in OVERLAYS
+        for pod in pods(overlay(name)).values()
+    }
 
     assert cluster <= {each["image"] for each in COMPOSE["services"].values()}
 

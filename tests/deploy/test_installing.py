@@ -1,0 +1,81 @@
+"""What docs/deploy.md has an operator type is what the manifests need."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from deploy.cluster import Object, build, of_kind, overlay, pods, title
+from service import ROOT
+
+DOCUMENT = (ROOT / "docs/deploy.md").read_text()
+BLOCKS = re.findall(r"^ *```sh\n(.*?)^ *```$", DOCUMENT, re.MULTILINE | re.DOTALL)
+
+
+def block(containing: str) -> str:
+    found: str
+    [found] = [each for each in BLOCKS if containing in each]
+    return found
+
+
+def test_the_sample_overlay_is_copied_out_of_the_checkout_and_builds(tmp_path: Path) -> None:
+    checkout = tmp_path / "image-processing"
+    for folder in ("infra/k8s", "infra/knative"):
+        shutil.copytree(ROOT / folder, checkout / folder)
+
+    subprocess.run(["sh", "-ec", block("cp -r infra/k8s/overlays/production")], cwd=checkout, check=True)
+
+    copied = build(tmp_path / "our-images")
+    assert [title(each) for each in copied] == [title(each) for each in overlay("production")]
+
+
+def test_what_is_to_be_changed_in_the_sample_is_marked() -> None:
+    sample = ROOT / "infra/k8s/overlays/production"
+    lines = (sample / "kustomization.yaml").read_text().splitlines()
+    marked = {word for line in lines if "CHANGE" in line for word in line.split() if word.endswith(".yaml")}
+
+    examples = {path.name for path in sample.iterdir() if re.search(r"example\.com|192\.0\.2\.", path.read_text())}
+    assert examples - {"kustomization.yaml"} <= marked
+
+
+def test_every_secret_that_production_refers_to_is_made_with_its_keys() -> None:
+    made = block("create secret generic image-processing")
+    keys = set(re.findall(r"^(\w+)=", made, re.MULTILINE))
+    names = set(re.findall(r"create secret (?:generic|tls) ([\w-]+)", made))
+
+    asked: dict[str, set[str]] = {}
+    for reference in _secret_references(overlay("production")):
+        asked.setdefault(reference["name"], set()).update({reference["key"]} if "key" in reference else set())
+    for gateway in of_kind(overlay("production"), "Gateway").values():
+        asked |= {ref["name"]: set() for each in gateway["spec"]["listeners"] for ref in each["tls"]["certificateRefs"]}
+    assert asked.keys() == names
+    assert asked["image-processing"] <= keys
+    assert {"DATABASE_URL", "S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY"} <= keys
+
+
+def _secret_references(part: object) -> list[Object]:
+    if isinstance(part, list):
+        return [found for each in part for found in _secret_references(each)]
+    if not isinstance(part, dict):
+        return []
+    own = [value for key, value in part.items() if key in ("secretRef", "secretKeyRef")]
+    return own + _secret_references(list(part.values()))
+
+
+def test_production_runs_no_database_broker_or_store_of_its_own() -> None:
+    assert of_kind(overlay("production"), "StatefulSet") == {}
+    assert all("minio" not in str(pod) for pod in pods(overlay("production")).values())
+
+
+@pytest.mark.parametrize("port", [5432, 9096, 443])
+def test_production_lets_pods_out_to_what_it_stands_on(port: int) -> None:
+    policy = of_kind(overlay("production"), "NetworkPolicy")["managed-services"]["spec"]
+
+    assert port in [each["port"] for rule in policy["egress"] for each in rule["ports"]]
+    assert all(rule["to"] for rule in policy["egress"])
+
+
+def test_the_documents_say_that_there_is_no_authentication() -> None:
+    for document in ("README.md", "docs/deploy.md"):
+        assert "no authentication" in (ROOT / document).read_text()
