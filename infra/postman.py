@@ -41,6 +41,7 @@ STORY = (
     Step("find_similar_images", "image"),
     Step("create_upload_url", saves={"presignedImage": "uuid", "presignedUrl": "presignedUrl"}),
     Step(PUT),
+    Step("reserve_upload"),
     Step("request_processing", "presignedImage"),
     Step("list_images"),
     Step("create_collection", saves={"collection": "data.uuid"}),

@@ -51,6 +51,12 @@ NOT_ITS_OWN_FAULT = (
 )
 """Codes that say nothing of the image itself: once the cause is mended, it may well succeed."""
 
+NOT_WORTH_KEEPING = (FailureCode.EMPTY_FILE, FailureCode.FILE_TOO_LARGE, FailureCode.UNSUPPORTED_FORMAT)
+"""
+Codes whose upload is removed at once. All others keep it for some days, because a raised limit or a mended decoder may
+change the verdict. Here there is nothing to decode, or so much that keeping it is what the limit forbids.
+"""
+
 
 class ServiceError(Exception):
     """A failure with a name. `public` may be shown to anyone; the exception's cause may not."""

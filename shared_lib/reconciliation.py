@@ -162,14 +162,14 @@ class Reconciliation:
 
     def _deal_with(self, item: tuple[StoredObject, Trace | None]) -> Iterator[str]:
         found, state = item
-        age = datetime.now(UTC) - found.modified
+        age, keep = datetime.now(UTC) - found.modified, timedelta(days=self.settings.retention_days)
         if state is None:
             if self.workflow.adopt(found):
                 yield "adopted"
                 yield from self._request(found.image)
         elif state.deleted or state.status is Status.SUCCEEDED:
             yield from self._discard(found, "leftover_removed")
-        elif state.status is Status.FAILED and age > timedelta(days=self.settings.retention_days):
+        elif state.status is Status.FAILED and (age > keep or state.is_worthless(found)):
             yield from self._discard(found, "failed_original_removed")
         elif found.named_image is None:  # whoever adopted it did not come to move it
             self.workflow.adopt(found)

@@ -18,6 +18,7 @@ from shared_lib.rendering import Rendering
 from shared_lib.repositories import Collections, DeadLetters, Drift, Images, Originals, Renditions
 from shared_lib.settings import InvalidSettings, Processing, Settings
 from shared_lib.storage import Gallery, Inbox, Store
+from shared_lib.upload_urls import UploadUrls
 from shared_lib.workflow import Workflow
 
 HEALTH_SECONDS = 3  # less than the patience of the usual probe
@@ -38,6 +39,7 @@ class Runtime:
         self.dead_letters = DeadLetters(self.database)
         self.inbox = Inbox(self.store, told.store.upload_bucket)
         self.gallery = Gallery(self.store, told.store.completed_bucket)
+        self.upload_urls = UploadUrls(self.store, told.store.upload_bucket)
         self.presets = _read_presets(told.processing)
         self.rendering = Rendering(
             self.originals,
@@ -50,7 +52,7 @@ class Runtime:
             limits=told.limits,
         )
         self.renditions = Renditions(self.database, (recipe.name for recipe in self.rendering.always))
-        self.workflow = Workflow(self.images, self.originals, self.inbox, self.gallery, self.broker)
+        self.workflow = Workflow(self.images, self.originals, self.inbox, self.gallery, self.broker, told.limits)
         self.reconciliation = Reconciliation(
             Drift(self.database), self.dead_letters, self.workflow, told.processing, told.reconciliation
         )

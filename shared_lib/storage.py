@@ -1,4 +1,4 @@
-"""Objects in and out of the store, and presigned URLs: the only room that knows boto3.
+"""Objects in and out of the store: the only room that knows boto3.
 
 Two buckets with two characters. The Inbox takes what clients put, under any key, and serves nothing. The Gallery
 holds originals under their digest, once for all images that have the same bytes, and renditions under keys made of the
@@ -45,7 +45,7 @@ _PIECE = 64 * 1024  # bytes
 
 
 @contextmanager
-def _translating() -> Iterator[None]:
+def translating() -> Iterator[None]:
     """boto3's errors become ours."""
     try:
         yield
@@ -116,13 +116,13 @@ class Store:
 
     def ping(self) -> None:
         """Raises Unavailable unless both buckets answer."""
-        with _translating():
+        with translating():
             for bucket in (self._settings.upload_bucket, self._settings.completed_bucket):
                 self.client.head_bucket(Bucket=bucket)
 
     def create_buckets(self) -> None:
         """Create both buckets where they are missing; unfinished multipart uploads go after a day."""
-        with _translating():
+        with translating():
             for bucket in (self._settings.upload_bucket, self._settings.completed_bucket):
                 try:
                     self.client.create_bucket(Bucket=bucket)
@@ -136,7 +136,7 @@ class Store:
 
     def notify(self, arn: str) -> None:
         """Have the store tell its target `arn` of every object that comes into the inbox."""
-        with _translating():
+        with translating():
             self.client.put_bucket_notification_configuration(
                 Bucket=self._settings.upload_bucket,
                 NotificationConfiguration={
@@ -156,7 +156,7 @@ class Download:
     def __iter__(self) -> Iterator[bytes]:
         """Raises Unavailable when the store breaks off."""
         try:
-            with _translating():
+            with translating():
                 yield from self._body.iter_chunks(_PIECE)
         except Unavailable:
             log.warning("download_broke_off", key=self._key)  # the request has been logged as answered by now
@@ -176,12 +176,12 @@ class Bucket:
         return self._store.client
 
     def put(self, key: str, data: bytes, content_type: str, **more: str) -> None:
-        with _translating():
+        with translating():
             self._client.put_object(Bucket=self.name, Key=key, Body=data, ContentType=content_type, **more)  # type: ignore[arg-type]
 
     def look(self, key: str) -> StoredObject | None:
         """What lies under the key, without its bytes; None when nothing does."""
-        with _translating():
+        with translating():
             try:
                 found = self._client.head_object(Bucket=self.name, Key=key)
             except ClientError as error:
@@ -196,7 +196,7 @@ class Bucket:
 
         Give limits for what clients put: raises Rejected, before reading, above `limits.max_bytes`.
         """
-        with _translating():
+        with translating():
             found = self._get(key)
             if found is None:
                 return None
@@ -208,7 +208,7 @@ class Bucket:
     def open(self, key: str, span: range | None = None) -> Download | None:
         """The object, or these of its bytes, to be read as it comes; None when there is none."""
         asked = {"Range": f"bytes={span.start}-{span.stop - 1}"} if span else {}
-        with _translating():
+        with translating():
             found = self._get(key, **asked)
         return found and Download(key, found["ContentLength"], found["Body"])
 
@@ -222,7 +222,7 @@ class Bucket:
 
     def delete(self, *keys: str) -> None:
         """Remove objects; a missing one is no error."""
-        with _translating():
+        with translating():
             if len(keys) == 1:
                 self._client.delete_object(Bucket=self.name, Key=keys[0])
                 return
@@ -239,7 +239,7 @@ class Bucket:
 
     def walk(self, prefix: str = "", *, after: str = "") -> Iterator[StoredObject]:
         """Every object below the prefix whose key comes after `after`, a page of a thousand at a time."""
-        with _translating():
+        with translating():
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self.name, Prefix=prefix, StartAfter=after
             )
@@ -251,20 +251,13 @@ class Bucket:
 class Inbox(Bucket):
     """What clients have put and nobody has processed yet. An image's object lies under its bare uuid."""
 
-    def presign_put(self, uuid: UUID, seconds: int) -> str:
-        """A URL that takes a plain PUT, with any Content-Type, for that many seconds."""
-        with _translating():
-            return self._store.public_client.generate_presigned_url(
-                "put_object", Params={"Bucket": self.name, "Key": str(uuid)}, ExpiresIn=seconds
-            )
-
     def take_over(self, stranger: StoredObject) -> bool:
         """
         Move an object that came under a key of its client's choosing to where its image's object belongs.
 
         False when it is not there any more, or not the same any more; the newer one then has its own event.
         """
-        with _translating():
+        with translating():
             try:
                 self._client.copy_object(
                     Bucket=self.name,

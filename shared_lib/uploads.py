@@ -1,5 +1,6 @@
 """What clients bring: the names and types that they may announce, what they may order, what lies in the inbox: pure."""
 
+import base64
 import re
 from datetime import datetime
 from pathlib import PurePosixPath
@@ -7,9 +8,10 @@ from typing import Annotated, Any, Literal, Self, get_args
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from pydantic import BaseModel, ConfigDict, Field, Json, WithJsonSchema, model_validator
+from pydantic.alias_generators import to_camel
 
 from shared_lib.errors import Invalid, Unsupported
-from shared_lib.images import CONTROL, MAX_FILENAME, Description
+from shared_lib.images import CONTROL, MAX_FILENAME, Description, Filename, ImageId, Time, View
 from shared_lib.pipeline.notation import Recipes
 from shared_lib.pipeline.recipe import PRESETS
 
@@ -74,6 +76,56 @@ class UploadForm(RenditionOrder):
     description: Description = ""
     renditions: Annotated[Json[Recipes] | None, WithJsonSchema(_RECIPES_AS_TEXT)] = None
     preset: Annotated[PresetName | None, Field(examples=["web"])] = None
+
+
+class UploadTerms(BaseModel):
+    """What a client tells of a file that it is about to put into the store. The store then refuses any other."""
+
+    model_config = ConfigDict(alias_generator=to_camel, frozen=True)
+
+    content_type: str | None = Field(
+        default=None,
+        max_length=133,
+        pattern=rf"^({_IMAGE_TYPE.pattern}|{UNKNOWN_TYPE})$",
+        description="Of the PUT to come.",
+        examples=["image/jpeg"],
+    )
+    size_bytes: int | None = Field(default=None, ge=1, description="Of the file.", examples=[174351])
+    sha256: str | None = Field(
+        default=None, pattern=r"^[0-9a-f]{64}$", description="Of the file, in hexadecimal.", examples=[None]
+    )
+
+    @property
+    def checksum(self) -> str | None:
+        """The SHA-256 as S3 writes it."""
+        return base64.b64encode(bytes.fromhex(self.sha256)).decode() if self.sha256 else None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What the PUT has to say of itself, besides its length."""
+        headers = {"Content-Type": self.content_type, "x-amz-checksum-sha256": self.checksum}
+        return {name: value for name, value in headers.items() if value}
+
+
+class UploadReservation(UploadTerms):
+    extension: Extension = Field(examples=["jpg"])
+    filename: Filename | None = Field(default=None, description="Without one, the uuid and the extension.")
+    description: Description | None = None
+
+
+class UploadUrl(View):
+    uuid: ImageId
+    presigned_url: str = Field(
+        examples=["http://localhost:9000/upload-images/0b9c0f3e-6e0e-4f3c-8f55-2f0f3f3a9d11?X-Amz-Signature=…"]
+    )
+    expires_at: Time
+
+
+class SignedUpload(UploadUrl):
+    method: Literal["PUT"] = "PUT"
+    headers: dict[str, str] = Field(
+        description="To be sent with the file, as they are.", examples=[{"Content-Type": "image/jpeg"}]
+    )
 
 
 class StoredObject(BaseModel, frozen=True):

@@ -10,11 +10,12 @@ from uuid import UUID, uuid4
 
 from shared_lib import observability
 from shared_lib.broker import Broker
-from shared_lib.errors import NotFound, Unavailable
+from shared_lib.errors import NOT_WORTH_KEEPING, NotFound, Rejected, Unavailable
 from shared_lib.events import Payload, Work, describe_end
 from shared_lib.images import Status
+from shared_lib.limits import Limits
 from shared_lib.pipeline.recipe import Recipe
-from shared_lib.repositories import BeingRemoved, Images, Originals
+from shared_lib.repositories import BeingRemoved, Claim, Images, Originals
 from shared_lib.storage import Gallery, Inbox
 from shared_lib.uploads import StoredObject
 
@@ -28,6 +29,7 @@ class Workflow:
     inbox: Inbox
     gallery: Gallery
     broker: Broker
+    limits: Limits
 
     def receive(
         self, filename: str, description: str | None, data: bytes, content_type: str, recipes: Sequence[Recipe] = ()
@@ -57,12 +59,23 @@ class Workflow:
                 yield found.image
 
     def adopt(self, found: StoredObject) -> bool:
-        """Make an object that some client dropped into the inbox an image. False if it has gone meanwhile."""
+        """
+        Make an object that some client dropped into the inbox an image. False if it has gone meanwhile.
+
+        One that is too large fails at once, without being copied to where it belongs, and is removed.
+        """
         self.images.adopt(found)
-        if found.image != found.named_image and not self.inbox.take_over(found):
-            if not self.inbox.look(str(found.image)):  # nor has anyone else taken it over
-                self.images.forget(found.image)
-            return False
+        if found.named_image is None:
+            try:
+                self.limits.hold_file(found.size)
+            except Rejected as reason:
+                self.images.fail(found.image, reason.failure, reason.public)
+                self.inbox.discard(found)
+                return True
+            if not self.inbox.take_over(found):
+                if not self.inbox.look(str(found.image)):  # nor has anyone else taken it over
+                    self.images.forget(found.image)
+                return False
         log.info("object_adopted", key=found.key, image=str(found.image))
         return True
 
@@ -76,11 +89,24 @@ class Workflow:
                 return True
         return False
 
+    def give_up(self, claim: Claim, reason: Rejected) -> None:
+        """
+        Fail what a claim was to make, and remove an upload that is not worth keeping. Raises Superseded.
+
+        Another that comes in its place once the image has failed stays.
+        """
+        judged = None
+        if reason.failure in NOT_WORTH_KEEPING and not claim.published:
+            judged = self.inbox.look(str(claim.uuid))
+        claim.fail(reason)
+        if judged:
+            self.inbox.discard(judged)
+
     def conclude(self, uuid: UUID, *, function: str) -> None:
         """
         What follows an image's end: its place in the inbox is cleared, and its end told, if nobody has told it.
 
-        A failed image's upload stays: it may be tried again. A deleted image's objects go.
+        A failed image's upload stays, if it is worth keeping: it may be tried again. A deleted image's objects go.
         """
         state = self.images.trace(uuid)
         if state is None:

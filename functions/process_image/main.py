@@ -25,7 +25,7 @@ def main(rt: Runtime, event: Event) -> None:
                         continue
                     rendered = rt.rendering.render(claim, original)
                 except Rejected as reason:
-                    claim.fail(reason)
+                    rt.workflow.give_up(claim, reason)
                 else:
                     rt.rendering.publish(claim, original, rendered)
         rt.workflow.conclude(uuid, function="process_image")

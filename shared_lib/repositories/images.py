@@ -3,10 +3,12 @@
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from shared_lib.database import Database
-from shared_lib.errors import FailureCode, NotFound
+from shared_lib.errors import NOT_WORTH_KEEPING, FailureCode, NotFound
 from shared_lib.images import VISIBLE, Image, PageQuery, SimilarImage, Status
 from shared_lib.observability import get_logger
 from shared_lib.pipeline.recipe import Recipe
@@ -96,6 +98,13 @@ class Trace:
     """A worker is making something of it."""
     announced: bool
     """How it ended last has been told."""
+    failure: FailureCode | None
+    ended_at: datetime | None
+
+    def is_worthless(self, found: StoredObject) -> bool:
+        """Whether an object in the inbox is the upload that the image failed with, and not worth keeping."""
+        judged = self.ended_at is not None and found.modified + timedelta(seconds=1) < self.ended_at
+        return judged and self.failure in NOT_WORTH_KEEPING
 
 
 class Images:
@@ -125,13 +134,13 @@ class Images:
             wait=self._settings.pending_grace_seconds,
         )
 
-    def await_upload(self, uuid: UUID, filename: str) -> None:
+    def await_upload(self, uuid: UUID, filename: str, description: str | None = None) -> None:
         """Write the row of an upload to come, before its URL is given away; hidden until the object is there."""
         self._insert(
             (),
             uuid=uuid,
             filename=filename,
-            description=None,
+            description=description,
             status=Status.AWAITING_UPLOAD.value,
             size=None,
             wait=self._settings.upload_url_seconds,
@@ -175,11 +184,12 @@ class Images:
         with self._database.transaction() as tx:
             rows = tx.rows(
                 """SELECT uuid, status, deleted_at IS NOT NULL AS deleted, original_key, announced,
+                          failure_code AS failure, completed_at AS ended_at,
                           coalesce(lease_until > now(), false) AS held
                    FROM images WHERE uuid = ANY(CAST(:uuids AS uuid[]))""",
                 uuids=list(uuids),
             )
-        return {row.pop("uuid"): Trace(**row | {"status": Status(row["status"])}) for row in rows}
+        return {row.pop("uuid"): _to_trace(row) for row in rows}
 
     def find_similar(self, uuid: UUID, distance: int, limit: int) -> list[SimilarImage]:
         """Images whose perceptual hash differs in at most `distance` bits, the likest first. Raises NotFound."""
@@ -280,3 +290,8 @@ class Images:
         else:
             with hold(claim):
                 yield claim
+
+
+def _to_trace(row: dict[str, Any]) -> Trace:
+    failure = row["failure"] and FailureCode(row["failure"])
+    return Trace(**row | {"status": Status(row["status"]), "failure": failure})

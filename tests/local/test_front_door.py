@@ -45,6 +45,7 @@ def taken_by(client: Client, method: str, path: str) -> str:
         ("GET", f"/api/v1/images/{UUID}/renditions/thumbnail", "get-rendition"),
         ("GET", f"/api/v1/images/{UUID}/similar", "find-similar-images"),
         ("GET", "/api/v1/images/actions/upload-url", "create-upload-url"),
+        ("POST", "/api/v1/images/actions/upload-url", "reserve-upload"),
         ("POST", "/api/v1/images/actions/upload", "upload-image"),
         ("POST", "/api/v1/images/actions/process", "request-processing"),
         ("GET", "/api/v1/collections", "list-collections"),

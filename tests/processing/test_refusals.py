@@ -5,12 +5,17 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
+import boto3
 import pytest
 import requests
-from service import ENVIRONMENT, Api, Platform, make_photo, start_platform
+from service import ENVIRONMENT, Api, Platform, make_photo, start_platform, wait_for
 
 from shared_lib.limits import MAX_SIDE, Limits
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 COMPLETE = {
     "DATABASE_URL": "postgresql://user:secret@127.0.0.1:1/db",
@@ -39,6 +44,19 @@ def api(platform: Platform) -> Iterator[Api]:
         yield Api(f"{platform.url}/api/v1", session)
 
 
+@pytest.fixture(scope="module")
+def s3(platform: Platform) -> "S3Client":
+    environ = platform.environment
+    client: S3Client = boto3.client(
+        "s3",
+        endpoint_url=environ["S3_ENDPOINT_URL"],
+        aws_access_key_id=environ["S3_ACCESS_KEY_ID"],
+        aws_secret_access_key=environ["S3_SECRET_ACCESS_KEY"],
+        region_name="us-east-1",
+    )
+    return client
+
+
 def test_a_limit_from_the_environment_is_what_an_upload_meets(api: Api) -> None:
     fitting, wide = api.upload(make_photo(320, 20)), api.upload(make_photo(321, 20))
 
@@ -56,6 +74,40 @@ def test_an_object_beyond_the_limit_is_refused_before_it_is_read(api: Api) -> No
         "code": "file_too_large",
         "message": "The file has 200,001 bytes; at most 200,000 are allowed.",
     }
+
+
+@pytest.mark.parametrize("data", [bytes(200_001), b"this is no image", b""], ids=["too large", "no image", "empty"])
+def test_an_upload_that_can_never_become_an_image_is_removed_at_once(api: Api, s3: "S3Client", data: bytes) -> None:
+    ticket = api("GET", "/images/actions/upload-url?extension=jpg").json()
+    requests.put(ticket["presignedUrl"], data, timeout=10)
+
+    ended = api.await_end(ticket["uuid"])
+
+    assert ended["error"]["code"] in {"file_too_large", "unsupported_format", "empty_file"}
+    wait_for(lambda: s3.list_objects_v2(Bucket="upload-images", Prefix=ticket["uuid"])["KeyCount"], lambda n: n == 0)
+    asked = api("POST", "/images/actions/process", json={"uuid": ticket["uuid"]})
+    assert (asked.status_code, asked.json()["code"]) == (404, "image_not_in_storage")
+
+
+def test_an_upload_that_may_do_better_another_time_is_kept(api: Api, s3: "S3Client") -> None:
+    uuid = api.upload(make_photo(321, 20))
+
+    assert api.await_end(uuid)["error"]["code"] == "side_too_long"
+    assert s3.list_objects_v2(Bucket="upload-images", Prefix=uuid)["KeyCount"] == 1
+
+
+def test_a_strangers_object_that_is_too_large_fails_and_goes(api: Api, s3: "S3Client") -> None:
+    s3.put_object(Bucket="upload-images", Key="strangers/enormous.jpg", Body=bytes(200_001))
+
+    def find() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = api("GET", "/images?search=enormous.jpg&status=all").json()
+        return found
+
+    [image] = wait_for(find, lambda images: [each["status"] for each in images] == ["failed"])
+
+    assert image["error"]["code"] == "file_too_large"
+    assert s3.list_objects_v2(Bucket="upload-images", Prefix="strangers/")["KeyCount"] == 0
+    assert s3.list_objects_v2(Bucket="upload-images", Prefix=image["uuid"])["KeyCount"] == 0
 
 
 def load_settings(**environment: str) -> str:
