@@ -1,16 +1,33 @@
 """Colours into sRGB, 8 bits a channel: what every browser assumes of an image without a profile."""
 
+import math
+
 import pyvips
 
+from shared_lib.pipeline.colorimetry import (
+    BT2020_PRIMARIES,
+    HLG,
+    PQ,
+    SRGB_PRIMARIES,
+    Colorimetry,
+    Primaries,
+    matrix_between,
+)
+
 _CMYK = "cmyk"
+_WHITE = 203  # nits, of what HDR shows as white paper (ITU-R BT.2408)
+_HLG_PEAK = 1_000  # nits, of the display that HLG is made for
+_BRIGHTNESS = (0.2627, 0.678, 0.0593)  # of BT.2020's red, green and blue
 
 
-def to_srgb(image: pyvips.Image, *, keep_profile: bool = False) -> pyvips.Image:
-    """Convert by the embedded ICC profile; CMYK without one by libvips' generic one.
+def to_srgb(image: pyvips.Image, meant: Colorimetry | None = None, *, keep_profile: bool = False) -> pyvips.Image:
+    """Convert by the colorimetry, else by the embedded ICC profile; CMYK without one by libvips' generic one.
 
-    Gray without a profile stays one channel. With `keep_profile` only CMYK is converted: red, green and blue stay as
-    they are, to be encoded with their profile.
+    Gray without a profile stays one channel. With `keep_profile` what has an ICC profile stays as it is, to be encoded
+    with it, unless it is CMYK.
     """
+    if meant is not None:
+        return _by_colorimetry(image, meant)
     if image.interpretation == _CMYK or (image.get_typeof("icc-profile-data") and not keep_profile):
         image = _by_profile(image)
     if image.interpretation not in ("srgb", "b-w"):
@@ -26,3 +43,82 @@ def _by_profile(image: pyvips.Image) -> pyvips.Image:
         )
     except pyvips.Error:
         return image  # a profile that cannot be read or fits another colour space is as good as none; so do browsers
+
+
+def _by_colorimetry(image: pyvips.Image, meant: Colorimetry) -> pyvips.Image:
+    levels = 65_536 if image.format == "ushort" else 256
+    colors, alpha = (image[:-1], image[image.bands - 1]) if image.hasalpha() else (image, None)
+    light = _light(pyvips.Image.identity(ushort=levels > 256, size=levels).linear(1 / (levels - 1), 0), meant.curve)
+    if colors.bands < 3 or (meant.primaries == SRGB_PRIMARIES and not meant.is_hdr):
+        if meant.is_hdr:
+            light = _darken(light, meant)
+        shown = colors.maplut(_numbers(light).copy(interpretation="b-w"))
+        shown = shown.copy(interpretation="srgb" if colors.bands > 2 else "b-w")
+    else:
+        light = colors.maplut(light)
+        if meant.is_hdr:
+            light = _recomb(_darken(_recomb(light, meant.primaries, BT2020_PRIMARIES), meant), BT2020_PRIMARIES)
+        else:
+            light = _recomb(light, meant.primaries)
+        shown = light.copy(interpretation="scrgb").colourspace("srgb")
+    if alpha is not None:
+        shown = shown.bandjoin((alpha >> 8 if levels > 256 else alpha).cast("uchar"))
+    if shown.get_typeof("icc-profile-data"):
+        shown = shown.copy()
+        shown.remove("icc-profile-data")
+    return shown
+
+
+def _recomb(light: pyvips.Image, of: Primaries, to: Primaries = SRGB_PRIMARIES) -> pyvips.Image:
+    return light if of == to else light.recomb([list(row) for row in matrix_between(of, to)])
+
+
+def _light(numbers: pyvips.Image, curve: float) -> pyvips.Image:
+    """From 0 to 1; of PQ in units of white paper, of HLG that of the scene (H.273, table 3)."""
+    if isinstance(curve, float):
+        return numbers**curve
+    if curve == PQ:
+        root = numbers ** (32 / 2523)
+        below = root.linear(1, -0.8359375)
+        return (_not_below_0(below) / root.linear(-18.6875, 18.8515625)) ** (16384 / 2610) * (10_000 / _WHITE)
+    if curve == HLG:
+        bright = (numbers.linear(1 / 0.17883277, -0.55991073 / 0.17883277).exp() + 0.28466892) / 12
+        return (numbers <= 0.5).ifthenelse(numbers * numbers / 3, bright)
+    return (numbers < 0.04045).ifthenelse(numbers / 12.92, ((numbers + 0.055) / 1.055) ** 2.4)
+
+
+def _numbers(light: pyvips.Image) -> pyvips.Image:
+    """By sRGB's curve, 0 to 255."""
+    light = _not_below_0(light)
+    numbers = (light <= 0.0031308).ifthenelse(light * 12.92, light ** (1 / 2.4) * 1.055 - 0.055)
+    return (numbers * 255).rint().cast("uchar")
+
+
+def _not_below_0(light: pyvips.Image) -> pyvips.Image:
+    return (light > 0).ifthenelse(light, 0)
+
+
+def _darken(light: pyvips.Image, meant: Colorimetry) -> pyvips.Image:
+    """Make HDR's light fit between black and white, as Chromium does (SMPTE ST 2094-50, reference white tone mapping).
+
+    All up to white paper is made equally darker, and room for what is brighter is left above it. In BT.2020, or gray.
+    """
+    if meant.curve == HLG:
+        scene = light if light.bands < 3 else light.recomb([list(_BRIGHTNESS)])
+        light = light * _not_below_0(scene) ** 0.2 * (_HLG_PEAK / _WHITE)
+    most = meant.peak / _WHITE
+    if most <= 1:
+        return light
+    paper = 1 - 0.5 * min(1, math.log(most, _HLG_PEAK / _WHITE))
+    # From white paper to the brightest it is a quadratic Bezier curve, whose second point lies where its ends' slopes
+    # would meet, or near: x and y, less where it starts.
+    middle = 0.65 * (1 / paper - 1), 0.65 * (1 - paper)
+    end = most - 1, 1 - paper
+    brightest = light[0].bandrank([light[1], light[2]], index=2) if light.bands > 2 else light
+    beyond = _not_below_0(brightest - 1)
+    b, a = 2 * middle[0], end[0] - 2 * middle[0]
+    t = beyond * 2 / ((beyond * (4 * a) + b * b) ** 0.5 + b)
+    t = (t < 1).ifthenelse(t, 1)
+    curved = t * (2 * middle[1]) + t * t * (end[1] - 2 * middle[1]) + paper
+    gain = (brightest > 1).ifthenelse(curved / brightest, paper)
+    return light * gain

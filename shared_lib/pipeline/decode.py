@@ -4,18 +4,18 @@ import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import NamedTuple
 
 import pyvips
 
 from shared_lib.errors import FailureCode, Rejected
 from shared_lib.limits import Limits
-from shared_lib.pipeline import heif, jxl, pillow
+from shared_lib.pipeline import bmp, gif, heif, jxl, pillow, tiff
 from shared_lib.pipeline.animation import count_frames, join, split
 from shared_lib.pipeline.bounds import bound, bound_header, bound_metadata
+from shared_lib.pipeline.colorimetry import read_colorimetry
 from shared_lib.pipeline.formats import Format, sniff
-from shared_lib.pipeline.header import claimed_size, count_png_frames
+from shared_lib.pipeline.header import claimed_size, count_png_frames, is_lossless_jpeg
+from shared_lib.pipeline.source import Source, Way
 from shared_lib.pipeline.truncation import is_truncated
 
 # The loader is named by what we sniffed: libvips never gets to choose one of its many others.
@@ -25,9 +25,9 @@ _LOADERS = {
     Format.GIF: "gifload_source",
     Format.WEBP: "webpload_source",
     Format.TIFF: "tiffload_source",
+    Format.AVIF: "heifload_source",  # of those that Pillow refuses
 }
 _ANIMATED = {Format.GIF, Format.WEBP}
-_BY_PILLOW = {Format.AVIF, Format.BMP}
 # What their decoders give is upright already.
 _TURNED = {Format.HEIC: heif, Format.JXL: jxl}
 # Sides of the squares that are averaged, px, by how much smaller the image becomes at least: the larger they are, the
@@ -41,41 +41,14 @@ _OUT_OF_MEMORY = re.compile(
 )
 # As Pillow and libheif begin; and as libtiff, libvips and libjpeg say it somewhere.
 _UNSUPPORTED = re.compile(
-    r"unsupported (bmp|feature)|.*(is not configured|separate planes not supported|unsupported jpeg data precision)",
+    r"unsupported (bmp|feature)|.*(is not configured|decoding is not implemented|separate planes not supported"
+    r"|unsupported (jpeg data precision|color conversion|tiff image type)|not a whole number of bytes"
+    r"|samples out of range|not 1 bands|can not handle image|bad labq format)",
     re.IGNORECASE | re.DOTALL,
 )
+# Stray bytes between markers, which some cameras write; and YCbCr that says it is YCCK, which it cannot be.
+_UNTIDY = re.compile("extraneous bytes before marker|unknown adobe color transform", re.IGNORECASE)
 _MAX_DRAWN_PIXELS = 16_000_000  # of an SVG; what lies beyond is enlarged like any other image
-_SIDEWAYS = range(5, 9)  # EXIF orientations that swap width and height
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """An image whose header was read and found within the limits; no pixel is decoded yet."""
-
-    data: bytes
-    format: Format
-    width: int
-    """In px, as stored."""
-    height: int
-    orientation: int
-    """As EXIF counts them, 1 to 8."""
-    frames: int = 1
-    """More than one for an animated GIF, WebP or PNG only: pages of a TIFF are not frames."""
-    is_untidy: bool = False
-    """A JPEG that libjpeg warned of for what does no harm; its other warnings are not heeded either then."""
-
-    @property
-    def upright_size(self) -> tuple[int, int]:
-        return (self.height, self.width) if self.orientation in _SIDEWAYS else (self.width, self.height)
-
-
-class Way(NamedTuple):
-    """How to decode: what two renditions have in common if they are made from the same pixels."""
-
-    scale: float
-    """Of either side; one of the format's cheapest."""
-    animated: bool
-    """All frames, one below the other, instead of the first alone."""
 
 
 def inspect(data: bytes, limits: Limits) -> Source:
@@ -93,7 +66,9 @@ def inspect(data: bytes, limits: Limits) -> Source:
 
 
 def _inspect_raster(data: bytes, real: Format | None, limits: Limits) -> Source:
-    if real in _BY_PILLOW:
+    if real is Format.BMP:
+        return _inspect_bitmap(data, limits)
+    if real is Format.AVIF:
         return _inspect_by_pillow(data, real, limits)
     if real in _TURNED:
         return _inspect_turned(data, real, limits)
@@ -102,6 +77,10 @@ def _inspect_raster(data: bytes, real: Format | None, limits: Limits) -> Source:
             FailureCode.UNSUPPORTED_FORMAT,
             "The file is not a JPEG, PNG, GIF, WebP, AVIF, HEIC, JPEG XL, TIFF, BMP or SVG image.",
         )
+    return _inspect_by_libvips(data, real, limits)
+
+
+def _inspect_by_libvips(data: bytes, real: Format, limits: Limits) -> Source:
     claimed = claimed_size(data, real) if real in _ANIMATED else None
     if claimed is not None:
         bound(*claimed, limits)
@@ -117,18 +96,37 @@ def _inspect_raster(data: bytes, real: Format | None, limits: Limits) -> Source:
         raise corrupt(real)
     orientation = header.get("orientation") if header.get_typeof("orientation") else 1
     frames = count_png_frames(data) if real is Format.PNG else count_frames(header) if real in _ANIMATED else 1
-    return Source(data, real, width, height, orientation, frames)
+    is_scalable = real is Format.WEBP or (real is Format.JPEG and not is_lossless_jpeg(data))
+    meant = read_colorimetry(data, real)
+    return Source(data, real, width, height, orientation, frames, is_scalable=is_scalable, meant=meant)
+
+
+def _inspect_bitmap(data: bytes, limits: Limits) -> Source:
+    with complaints_of(Format.BMP):
+        width, height = bmp.read_size(data)
+    bound(width, abs(height), limits)
+    bound_metadata(len(bmp.find_profile(data)), limits)
+    if bmp.read_bitmap(data) is None:
+        return _inspect_by_pillow(bmp.tidy(data), Format.BMP, limits)
+    return Source(data, Format.BMP, width, abs(height), orientation=1)
 
 
 def _inspect_by_pillow(data: bytes, real: Format, limits: Limits) -> Source:
     if real is Format.AVIF:
         bound(*claimed_size(data, real), limits)
     with complaints_of(real):
-        header = pillow.open_header(data, real)
+        try:
+            header = pillow.open_header(data, real)
+        except pillow.COMPLAINTS:
+            if real is not Format.AVIF:
+                raise
+            # Files that break HEIF's rules as many encoders did, such as by two tables of properties.
+            return _inspect_by_libvips(data, real, limits)
         orientation = pillow.orientation_of(header)
     bound(header.width, header.height, limits)
     bound_metadata(sum(len(value) for value in header.info.values() if isinstance(value, bytes)), limits)
-    return Source(data, real, header.width, header.height, orientation)
+    size = header.width, header.height
+    return Source(data, real, *size, orientation, by_pillow=True, meant=read_colorimetry(data, real))
 
 
 def _inspect_turned(data: bytes, real: Format, limits: Limits) -> Source:
@@ -139,7 +137,7 @@ def _inspect_turned(data: bytes, real: Format, limits: Limits) -> Source:
     bound(width, height, limits)
     if 0 in (width, height):
         raise corrupt(real)
-    return Source(data, real, width, height, orientation=1)
+    return Source(data, real, width, height, orientation=1, meant=read_colorimetry(data, real))
 
 
 def _inspect_drawing(data: bytes, limits: Limits) -> Source:
@@ -171,8 +169,8 @@ def complaints_of(real: Format) -> Iterator[None]:
 
 
 def is_only_untidy(error: pyvips.Error) -> bool:
-    """Stray bytes between a JPEG's markers, which libjpeg skips: some cameras write them, and nothing is missing."""
-    return "extraneous bytes before marker" in error.detail
+    """Tell whether libjpeg warns of what does no harm: nothing is missing."""
+    return _UNTIDY.search(error.detail) is not None
 
 
 def corrupt(real: Format) -> Rejected:
@@ -187,10 +185,10 @@ def cheapest_scale(source: Source, needed: float) -> float:
     """
     if source.format is Format.SVG:
         return needed
-    if source.format is Format.JPEG:
+    if source.format is Format.JPEG and source.is_scalable:
         # With room for a real filter after it: sharp's rule, and without it SSIM falls from 0.97 to 0.92.
         return next((1 / factor for factor in (8, 4, 2) if needed * (factor + 1) <= 1), 1.0)
-    if source.format in _BY_PILLOW:
+    if source.by_pillow:
         return next((1 / side for smaller, side in _SQUARES.items() if needed * smaller <= 1), 1.0)
     if source.format is Format.WEBP:
         return min(1.0, needed)
@@ -214,12 +212,14 @@ def decode(source: Source, way: Way) -> pyvips.Image:
         return _decode_turned(source)
     if source.format is Format.PNG and way.animated:
         image = pillow.decode_frames(source.data, source.orientation)
-    elif source.format in _BY_PILLOW or _is_small_webp_at_full_size(source, way):
+    elif source.by_pillow or _is_small_webp_at_full_size(source, way):
         side = round(1 / way.scale)
         area = whole_squares(source.width, side), whole_squares(source.height, side)
         image = pillow.decode(source.data, source.format, side, area, source.orientation)
     else:
         image = _decode_raster(source, way)
+    if source.format is Format.BMP and (profile := bmp.find_profile(source.data)):
+        image.set_type(pyvips.GValue.blob_type, "icc-profile-data", profile)
     if source.orientation > 1:
         # Turning reads out of order, which a sequential decoder cannot.
         image = join([frame.autorot() for frame in split(image.copy_memory())])
@@ -246,6 +246,12 @@ def _decode_raster(source: Source, way: Way) -> pyvips.Image:
         options["shrink"] = round(1 / way.scale)
         if not source.is_untidy:
             options["fail_on"] = "warning"  # so it says when data ends early, and paints the rest gray
+    elif source.format is Format.GIF and not (screen := gif.read_screen(source.data)).is_filled:
+        return gif.decode_on_clear(screen, source.data, options)
+    elif source.format is Format.BMP and (bitmap := bmp.read_bitmap(source.data)) is not None:
+        return bmp.decode(source.data, bitmap)
+    elif source.format is Format.TIFF:
+        return tiff.decode(source.data)
     return _load(source.data, source.format, **options)
 
 

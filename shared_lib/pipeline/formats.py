@@ -46,7 +46,7 @@ _ANY_CODEC_BRANDS = {b"mif1", b"msf1"}  # which codec it is, its configuration t
 _CODECS = {b"hvcC": Format.HEIC, b"av1C": Format.AVIF}
 _META_BYTES = 4096  # where a HEIF file's properties are, before any pixel
 # Two letters alone would be found in much that is no image: each kind of BMP header says how long it is.
-_BMP_HEADERS = {12, 40, 52, 56, 64, 108, 124}
+_BMP_HEADERS = {12, 16, 40, 52, 56, 64, 108, 124}
 _XML_START = re.compile(rb"(\xef\xbb\xbf)?\s*<(\?xml|!--|!DOCTYPE|svg[\s>:/]|\w+:svg[\s>])", re.IGNORECASE)
 _UTF16_MARKS = (b"\xff\xfe<\x00", b"\xfe\xff\x00<")
 

@@ -5,13 +5,14 @@ The binding is imported with the first JPEG XL image, so that others pay neither
 
 import importlib
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import islice
 from types import ModuleType
 
 import pyvips
 
 from shared_lib.pipeline.bounds import bound_memory
+from shared_lib.pipeline.boxes import list_boxes
 from shared_lib.pipeline.pillow import as_pillow, as_vips
 
 _WORKING_BYTES = 20  # per pixel, at most: four channels, of 32 bits while they are worked on, and of 8 in the end
@@ -83,7 +84,7 @@ def _find_codestream(data: bytes) -> bytes:
     if data.startswith(b"\xff\x0a"):
         return data[:_HEADER_BYTES]
     found = b""
-    for kind, start, end in islice(_boxes(data), _MAX_BOXES):
+    for kind, start, end in islice(list_boxes(data), _MAX_BOXES):
         if kind == b"jxlc":
             return data[start : min(end, start + _HEADER_BYTES)]
         if kind == b"jxlp":
@@ -91,18 +92,6 @@ def _find_codestream(data: bytes) -> bytes:
         if len(found) >= _HEADER_BYTES:
             break
     return found
-
-
-def _boxes(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Each box's type, and where its content starts and ends (ISO/IEC 14496-12, 4.2)."""
-    at = 0
-    while at + 8 <= len(data):
-        size, kind, head = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8], 8
-        if size == 1:
-            size, head = int.from_bytes(data[at + 8 : at + 16], "big"), 16
-        end = at + size if size else len(data)
-        yield kind, at + head, end
-        at = max(end, at + head)
 
 
 class _Bits:

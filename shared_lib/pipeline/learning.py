@@ -7,14 +7,16 @@ import pyvips
 from PIL import Image
 
 from shared_lib.pipeline import pillow
+from shared_lib.pipeline.boxes import list_properties
+from shared_lib.pipeline.colorimetry import P3_PRIMARIES, SRGB, SRGB_PRIMARIES, Primaries
 from shared_lib.pipeline.colour import to_srgb
-from shared_lib.pipeline.decode import Source, corrupt
+from shared_lib.pipeline.decode import corrupt
 from shared_lib.pipeline.effects.geometry import average
 from shared_lib.pipeline.exif import read_exif
 from shared_lib.pipeline.formats import Format
 from shared_lib.pipeline.hashes import blur_hash, perceptual_hash, thumb_hash
-from shared_lib.pipeline.header import avif_depth
 from shared_lib.pipeline.knowledge import MAX_FRAMES, MAX_SWATCHES, ColourSpace, Knowledge, Swatch, clean_text
+from shared_lib.pipeline.source import Source
 
 _SIDE = 32  # px, of what all is learnt from that is seen: no hash, nor a palette of six colours, sees more
 _MAX_EXIF = 1 << 20  # bytes; a JPEG holds 64 KiB
@@ -24,6 +26,10 @@ _APART = 90  # between two colours of a palette, by `_distance`: about as far as
 _SPACES: dict[str, ColourSpace] = {"b-w": "gray", "grey16": "gray", "cmyk": "cmyk", "lab": "lab", "labs": "lab"}
 # Parts of what profiles call themselves; the shortest are those of compact ones, which libvips and Facebook embed.
 _PROFILES: dict[ColourSpace, tuple[str, ...]] = {"srgb": ("srgb", "c2ci"), "display-p3": ("display p3", "sp3c")}
+_MEANT: dict[tuple[Primaries, float], ColourSpace] = {
+    (SRGB_PRIMARIES, SRGB): "srgb",
+    (P3_PRIMARIES, SRGB): "display-p3",
+}
 _Rgb = tuple[int, int, int]
 
 
@@ -36,11 +42,11 @@ def learn_from(source: Source, image: pyvips.Image) -> Knowledge:
         raise corrupt(source.format)
     exif = read_exif(_exif_of(source, image))
     profile = _profile_of(image)
-    seen, square = _look_at(image)
+    seen, square = _look_at(image, source)
     return Knowledge(
         frames=source.frames,
         has_alpha=image.hasalpha(),
-        colour_space=_colour_space(image, profile),
+        colour_space=_colour_space(source, image, profile),
         profile=profile,
         bit_depth=_depth_of(source, image),
         captured_at=exif.captured_at,
@@ -55,13 +61,13 @@ def learn_from(source: Source, image: pyvips.Image) -> Knowledge:
     )
 
 
-def _look_at(image: pyvips.Image) -> tuple[Image.Image, Image.Image]:
+def _look_at(image: pyvips.Image, source: Source) -> tuple[Image.Image, Image.Image]:
     """Scale down in sRGB: with its proportions and alpha, and to a gray square."""
     if image.interpretation == "cmyk":
         image = to_srgb(image)  # one of its four would be taken for alpha
     width, height = image.width, image.height
     side = max(1, max(width, height) // (2 * _SIDE))
-    pixels = pillow.as_pillow(to_srgb(average(image, side))).convert("RGBA")
+    pixels = pillow.as_pillow(to_srgb(average(image, side), source.meant)).convert("RGBA")
     box = (0, 0, width / side, height / side)  # without what averaging makes up beyond the edges
     longer = max(_SIDE, width, height)
     size = max(1, round(_SIDE * width / longer)), max(1, round(_SIDE * height / longer))
@@ -89,16 +95,19 @@ def _profile_of(image: pyvips.Image) -> str | None:
         return None
 
 
-def _colour_space(image: pyvips.Image, profile: str | None) -> ColourSpace:
+def _colour_space(source: Source, image: pyvips.Image, profile: str | None) -> ColourSpace:
     if image.interpretation in _SPACES:
         return _SPACES[image.interpretation]
+    if source.meant is not None:
+        return _MEANT.get((source.meant.primaries, source.meant.curve), "rgb")
     called = (profile or "srgb").casefold()
     return next((space for space, names in _PROFILES.items() if any(name in called for name in names)), "rgb")
 
 
 def _depth_of(source: Source, image: pyvips.Image) -> int:
     if source.format is Format.AVIF:
-        return avif_depth(source.data)
+        told = next((content[5:6] for kind, content in list_properties(source.data) if kind == b"pixi"), b"")
+        return min(16, max(1, told[0])) if told else 8
     if image.get_typeof("bits-per-sample"):
         return min(64, max(1, int(image.get("bits-per-sample"))))
     return 16 if image.format == "ushort" else 8

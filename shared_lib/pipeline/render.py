@@ -13,8 +13,6 @@ from shared_lib.pipeline.animation import join, split
 from shared_lib.pipeline.bounds import Unfit, bound, bound_frames, bound_output
 from shared_lib.pipeline.colour import to_srgb
 from shared_lib.pipeline.decode import (
-    Source,
-    Way,
     cheapest_scale,
     complaints_of,
     decode,
@@ -31,6 +29,7 @@ from shared_lib.pipeline.learning import learn_from
 from shared_lib.pipeline.operations import Operation, Resize
 from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
 from shared_lib.pipeline.rendition import Refused, Rendered, Rendition
+from shared_lib.pipeline.source import Source, Way
 
 _SQUARE = 8  # px a side; averaged over less, SSIM falls below that of libvips' own resize, and little memory is saved
 _ROOM = 2  # times the needed size, px; what a plain average leaves for the resampling that follows
@@ -137,7 +136,7 @@ def _in_memory(image: pyvips.Image, limits: Limits) -> pyvips.Image | None:
 
 
 def _render_one(source: Source, image: pyvips.Image, recipe: Recipe, limits: Limits, overlays: Overlays) -> Rendition:
-    frames = [_transform(frame, recipe, limits, overlays) for frame in split(image)]
+    frames = [_transform(frame, source, recipe, limits, overlays) for frame in split(image)]
     width, height = frames[0].width, frames[0].height
     bound_output(width, height, len(frames), limits)
     image = join(frames)
@@ -145,13 +144,13 @@ def _render_one(source: Source, image: pyvips.Image, recipe: Recipe, limits: Lim
     return Rendition(recipe, to, width, height, encode(image, to, recipe.output))
 
 
-def _transform(image: pyvips.Image, recipe: Recipe, limits: Limits, overlays: Overlays) -> pyvips.Image:
+def _transform(image: pyvips.Image, source: Source, recipe: Recipe, limits: Limits, overlays: Overlays) -> pyvips.Image:
     """Carry out all operations, with colours converted to sRGB where that is cheapest."""
     operations = recipe.operations
-    if operations and isinstance(operations[0], Resize) and not _cannot_wait(image, operations[0]):
+    if operations and isinstance(operations[0], Resize) and not _cannot_wait(image, source, operations[0]):
         # Fewer pixels to convert after the first resize.
         image, operations = _apply(operations[0], image, limits, overlays), operations[1:]
-    image = to_srgb(image, keep_profile=recipe.output.profile == "keep")
+    image = to_srgb(image, source.meant, keep_profile=recipe.output.profile == "keep")
     if operations:
         image = image.copy_memory()  # decoders read in order, and only once; effects do not
     for operation in operations:
@@ -159,12 +158,14 @@ def _transform(image: pyvips.Image, recipe: Recipe, limits: Limits, overlays: Ov
     return image
 
 
-def _cannot_wait(image: pyvips.Image, first: Resize) -> bool:
+def _cannot_wait(image: pyvips.Image, source: Source, first: Resize) -> bool:
     """Tell whether colours must be converted before the first resize.
 
     One of CMYK's four would be taken for alpha, and it is sRGB that linear light is computed from.
     """
-    return image.interpretation == "cmyk" or (first.linear and bool(image.get_typeof("icc-profile-data")))
+    return image.interpretation == "cmyk" or (
+        first.linear and (source.meant is not None or bool(image.get_typeof("icc-profile-data")))
+    )
 
 
 def _apply(operation: Operation, image: pyvips.Image, limits: Limits, overlays: Overlays) -> pyvips.Image:

@@ -68,7 +68,7 @@ def test_a_header_that_claims_more_than_there_is_is_corrupt(box: DecoderBox, nam
     assert refusal_of(box, CLAIMS[name](6_000, 6_000)).failure is FailureCode.CORRUPT_IMAGE
 
 
-@pytest.mark.parametrize("name", ["bmp", "gif", "heic", "png", "tiff"])
+@pytest.mark.parametrize("name", ["bmp", "heic", "png", "tiff"])  # a GIF's first frame has a size of its own
 @pytest.mark.parametrize("size", [(0, 0), (0, 10), (10, 0)])
 def test_an_image_without_any_pixel_is_corrupt(box: DecoderBox, name: str, size: tuple[int, int]) -> None:
     assert refusal_of(box, CLAIMS[name](*size)).failure is FailureCode.CORRUPT_IMAGE

@@ -11,10 +11,11 @@ from shared_lib.limits import Limits
 from shared_lib.pipeline import operations as op
 from shared_lib.pipeline.bounds import Unfit
 from shared_lib.pipeline.colour import to_srgb
-from shared_lib.pipeline.decode import Source, Way, cheapest_scale, complaints_of, decode, inspect, is_only_untidy
+from shared_lib.pipeline.decode import cheapest_scale, complaints_of, decode, inspect, is_only_untidy
 from shared_lib.pipeline.effects import lettering
 from shared_lib.pipeline.effects.geometry import resample
 from shared_lib.pipeline.recipe import Recipe
+from shared_lib.pipeline.source import Source, Way
 
 _Stamped = tuple[op.Watermark | op.TextWatermark, int, tuple[int, int]]
 
@@ -91,4 +92,4 @@ def _at_size(source: Source, size: tuple[int, int]) -> pyvips.Image:
     """The first frame, upright."""
     scales = [wanted / own for wanted, own in zip(size, source.upright_size, strict=True)]
     way = Way(cheapest_scale(source, max(scales)), animated=False)
-    return resample(to_srgb(decode(source, way)), *size).copy_memory()
+    return resample(to_srgb(decode(source, way), source.meant), *size).copy_memory()

@@ -1,0 +1,181 @@
+"""Colors that a file describes without an ICC profile look as in Chromium, from whose canvas the numbers are."""
+
+import struct
+import zlib
+
+import pytest
+import pyvips
+from hostile.bombs import join_png
+from pipeline.pictures import colour_at, decode, encode, plain
+
+from shared_lib.pipeline.box import DecoderBox
+from shared_lib.pipeline.formats import Format
+from shared_lib.pipeline.operations import Resize
+from shared_lib.pipeline.recipe import THUMBNAIL, Output, Recipe
+
+PNG = Recipe(name="png", output=Output(format=Format.PNG))
+GRAY, RED, ROSE = (0.5, 0.5, 0.5), (0.5, 0.0, 0.0), (0.7, 0.2, 0.2)
+SRGB_POINTS = (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)
+P3_POINTS = (0.3127, 0.329, 0.68, 0.32, 0.265, 0.69, 0.15, 0.06)
+SWAPPED_POINTS = (0.3127, 0.329, 0.3, 0.6, 0.64, 0.33, 0.15, 0.06)
+
+Chunk = tuple[bytes, bytes]
+
+
+def cicp(primaries: int, curve: int) -> Chunk:
+    return b"cICP", bytes([primaries, curve, 0, 1])
+
+
+def gamma(exponent: float) -> Chunk:
+    return b"gAMA", struct.pack(">I", round(exponent * 100_000))
+
+
+def points(white_first: tuple[float, ...]) -> Chunk:
+    return b"cHRM", b"".join(struct.pack(">I", round(number * 100_000)) for number in white_first)
+
+
+def brightest(nits: float) -> Chunk:
+    return b"cLLI", struct.pack(">II", round(nits * 10_000), 0)
+
+
+def mastered_for(nits: float) -> Chunk:
+    return b"mDCV", bytes(16) + struct.pack(">II", round(nits * 10_000), 1)
+
+
+SRGB: Chunk = (b"sRGB", b"\0")
+PROFILE: Chunk = (b"iCCP", b"p3\0\0" + zlib.compress(pyvips.Image.profile_load("p3")))
+
+
+def png(color: tuple[float, ...], *chunks: Chunk, depth: int = 8) -> bytes:
+    """One pixel, from 0 to 1, in gray or colors, with or without alpha."""
+    kind = {1: 0, 2: 4, 3: 2, 4: 6}[len(color)]
+    row = b"".join(round(value * (2**depth - 1)).to_bytes(depth // 8, "big") for value in color)
+    header = struct.pack(">IIBBBBB", 1, 1, depth, kind, 0, 0, 0)
+    return join_png([(b"IHDR", header), *chunks, (b"IDAT", zlib.compress(b"\0" + row)), (b"IEND", b"")])
+
+
+def shown(box: DecoderBox, data: bytes) -> list[int]:
+    (rendition,) = box.render(data, [PNG]).renditions
+    return colour_at(decode(rendition.data), 0, 0)
+
+
+def near(color: list[int], expected: tuple[int, ...], tolerance: int = 2) -> bool:
+    return len(color) == len(expected) and all(abs(a - b) <= tolerance for a, b in zip(color, expected, strict=True))
+
+
+@pytest.mark.parametrize("depth", [8, 16])
+@pytest.mark.parametrize(
+    ("chunks", "color", "expected"),
+    [
+        pytest.param([cicp(9, 16)], GRAY, (131, 131, 131), id="PQ"),
+        pytest.param([cicp(9, 16)], (0.25, 0.25, 0.25), (30, 30, 30), id="PQ, dark"),
+        pytest.param([cicp(9, 16)], (0.6875, 0.6875, 0.6875), (236, 236, 236), id="PQ, bright"),
+        pytest.param([cicp(9, 16)], RED, (165, 0, 0), id="PQ of BT.2020"),
+        pytest.param([cicp(12, 16)], RED, (144, 0, 0), id="PQ of P3"),
+        pytest.param([cicp(1, 16)], RED, (131, 0, 0), id="PQ of BT.709"),
+        pytest.param([cicp(9, 16), brightest(203)], GRAY, (181, 181, 181), id="PQ no brighter than paper"),
+        pytest.param([cicp(9, 16), mastered_for(4000)], (0.75, 0.75, 0.75), (225, 225, 225), id="PQ up to 4,000 nits"),
+        pytest.param([cicp(9, 16), mastered_for(4000), brightest(600)], GRAY, (149, 149, 149), id="PQ up to 600 nits"),
+        pytest.param([cicp(9, 18)], (0.75, 0.75, 0.75), (188, 188, 188), id="HLG"),
+        pytest.param([cicp(9, 18)], ROSE, (183, 0, 31), id="HLG of BT.2020"),
+        pytest.param([cicp(12, 13)], ROSE, (195, 33, 44), id="P3"),
+        pytest.param([cicp(9, 1)], RED, (153, 0, 0), id="television"),
+        pytest.param([cicp(1, 1)], GRAY, (121, 121, 121), id="television of BT.709"),
+        pytest.param([cicp(1, 8)], GRAY, (188, 188, 188), id="light"),
+        pytest.param([cicp(1, 4)], (0.125, 0.125, 0.125), (26, 26, 26), id="gamma 2.2"),
+        pytest.param([cicp(1, 5)], GRAY, (106, 106, 106), id="gamma 2.8"),
+        pytest.param([cicp(2, 2)], ROSE, (179, 51, 51), id="unspecified"),
+        pytest.param([cicp(200, 200)], ROSE, (179, 51, 51), id="reserved"),
+        pytest.param([gamma(1)], GRAY, (188, 188, 188), id="gAMA of light"),
+        pytest.param([gamma(0.55)], ROSE, (192, 65, 65), id="gAMA"),
+        pytest.param([gamma(0.45455)], ROSE, (179, 51, 51), id="gAMA near sRGB's"),
+        pytest.param([gamma(0)], ROSE, (179, 51, 51), id="gAMA of nothing"),
+        pytest.param([gamma(0.45455), points(P3_POINTS)], ROSE, (197, 27, 39), id="gAMA and cHRM"),
+        pytest.param([gamma(1), points((0.3127, 0.329, *[0] * 6))], GRAY, (128, 128, 128), id="impossible cHRM"),
+        pytest.param([points(SWAPPED_POINTS)], ROSE, (179, 51, 51), id="cHRM alone"),
+        pytest.param([gamma(1), SRGB], GRAY, (128, 128, 128), id="sRGB before gAMA"),
+        pytest.param([gamma(1), PROFILE], RED, (141, 0, 0), id="a profile before gAMA"),
+        pytest.param([cicp(1, 13), PROFILE], RED, (128, 0, 0), id="cICP before a profile"),
+    ],
+)
+def test_a_png(
+    box: DecoderBox, chunks: list[Chunk], color: tuple[float, ...], expected: tuple[int, ...], depth: int
+) -> None:
+    assert near(shown(box, png(color, *chunks, depth=depth)), expected)
+
+
+@pytest.mark.parametrize(
+    ("chunk", "expected"), [(gamma(1), 188), (cicp(9, 16), 131), (cicp(9, 18), 99), (cicp(12, 13), 128)]
+)
+def test_gray_stays_gray_and_alpha_as_it_is(box: DecoderBox, chunk: Chunk, expected: int) -> None:
+    assert near(shown(box, png((0.5,), chunk)), (expected,))
+    assert near(shown(box, png((0.5, 0.2), chunk, depth=16)), (expected, 51))
+    assert near(shown(box, png((0.5, 0.5, 0.5, 0.2), chunk)), (expected, expected, expected, 51))
+
+
+def test_a_profile_that_does_not_count_is_not_kept(box: DecoderBox) -> None:
+    kept = Recipe(name="kept", output=Output(format=Format.PNG, profile="keep"))
+
+    (rendition,) = box.render(png(RED, cicp(9, 16), PROFILE), [kept]).renditions
+
+    assert decode(rendition.data).get_typeof("icc-profile-data") == 0
+    assert near(colour_at(decode(rendition.data), 0, 0), (165, 0, 0))
+
+
+def test_light_is_averaged_as_the_file_means_it(box: DecoderBox) -> None:
+    """Black and white lines: half the light is 188 in sRGB, whatever stands for it in the file."""
+    lines = pyvips.Image.black(100, 100).draw_rect(255, 0, 0, 50, 100, fill=True)
+    data = lines.pngsave_buffer()
+    end_of_header = data.index(b"IHDR") + 21
+    name, body = gamma(1)
+    chunk = struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+    recipe = Recipe(name="x", operations=(Resize(width=1, height=1, linear=True),), output=Output(format=Format.PNG))
+
+    (rendition,) = box.render(data[:end_of_header] + chunk + data[end_of_header:], [recipe]).renditions
+
+    assert near(colour_at(decode(rendition.data), 0, 0), (188,), 3)
+
+
+def heif(form: str, primaries: int, curve: int) -> bytes:
+    image = plain(64, 64, 128, 40, 40)
+    if form == "avif":
+        data: bytes = image.heifsave_buffer(compression="av1", lossless=True, effort=0, subsample_mode="off")
+    else:
+        data = encode(image, form)
+    at = data.index(b"nclx") + 4
+    return data[:at] + struct.pack(">HH", primaries, curve) + data[at + 4 :]
+
+
+@pytest.mark.parametrize("form", ["avif", "heic"])
+@pytest.mark.parametrize(
+    ("primaries", "curve", "expected"),
+    [
+        (9, 16, (166, 0, 0)),
+        (9, 18, (112, 0, 22)),
+        (12, 13, (139, 30, 36)),
+        (12, 2, (139, 30, 36)),
+        (2, 8, (188, 110, 110)),
+        (1, 1, (128, 40, 40)),
+        (1, 13, (128, 40, 40)),
+    ],
+)
+def test_avif_and_heic(box: DecoderBox, form: str, primaries: int, curve: int, expected: tuple[int, ...]) -> None:
+    assert near(shown(box, heif(form, primaries, curve)), expected, 3)
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (png(RED, cicp(12, 13)), "display-p3"),
+        (png(RED, cicp(12, 16)), "rgb"),
+        (png(RED, gamma(1)), "rgb"),
+        (png((0.5,), gamma(1)), "gray"),
+        (png(RED, SRGB, gamma(1)), "srgb"),
+        (heif("avif", 12, 13), "display-p3"),
+    ],
+)
+def test_what_colors_there_are_is_learnt(box: DecoderBox, data: bytes, expected: str) -> None:
+    knowledge = box.render(data, [THUMBNAIL], learn=True).knowledge
+
+    assert knowledge is not None
+    assert knowledge.colour_space == expected

@@ -1,0 +1,220 @@
+"""Rare kinds of each format: shown as browsers show them, or refused with the true reason."""
+
+import pytest
+import pyvips
+from hostile.bombs import tiff
+from pipeline.pictures import colour_at, decode, encode, photograph, plain
+from pipeline.rare import bmp, frame, gif, lossless_jpeg, with_tag, with_two_tables
+
+from shared_lib.errors import FailureCode, Rejected
+from shared_lib.pipeline.box import DecoderBox
+from shared_lib.pipeline.formats import Format
+from shared_lib.pipeline.recipe import THUMBNAIL, Output, Recipe
+
+PNG = Recipe(name="png", output=Output(format=Format.PNG))
+ANIMATED = Recipe(name="animated", output=Output(format=Format.GIF, animation="keep"))
+
+CLEAR, RED, GREEN, BLUE = [0, 0, 0, 0], [255, 0, 0, 255], [0, 255, 0, 255], [0, 0, 255, 255]
+
+
+def shown(box: DecoderBox, data: bytes) -> pyvips.Image:
+    (rendition,) = box.render(data, [PNG], learn=True).renditions
+    return decode(rendition.data)
+
+
+def refusal_of(box: DecoderBox, data: bytes) -> Rejected:
+    with pytest.raises(Rejected) as refusal:
+        box.render(data, [THUMBNAIL], learn=True)
+    return refusal.value
+
+
+@pytest.mark.parametrize("codec", [6, 34_661, 34_712, 34_887, 34_892, 34_925, 50_000, 50_002, 22_610, 34_933])
+def test_a_tiff_in_tiles_of_a_codec_that_is_not_built_in_is_not_shown_black(box: DecoderBox, codec: int) -> None:
+    tiled = plain(64, 64, 200, 30, 30).tiffsave_buffer(tile=True, tile_width=32, tile_height=32)
+
+    refusal = refusal_of(box, with_tag(tiled, 259, codec))
+
+    assert refusal.failure is FailureCode.UNSUPPORTED_FORMAT
+    assert refusal.public == "The TIFF image is of a kind that is not read."
+
+
+@pytest.mark.parametrize("codec", [5, 8, 50_001])
+def test_tiles_that_are_broken_are_not_shown_black(box: DecoderBox, codec: int) -> None:
+    tiled = plain(64, 64, 200, 30, 30).tiffsave_buffer(tile=True, tile_width=32, tile_height=32)
+
+    assert refusal_of(box, with_tag(tiled, 259, codec)).failure is FailureCode.CORRUPT_IMAGE
+
+
+@pytest.mark.parametrize("compression", ["none", "lzw", "deflate", "packbits", "jpeg", "webp"])
+def test_a_tiff_in_tiles_is_read(box: DecoderBox, compression: str) -> None:
+    data = plain(64, 64, 200, 30, 30).tiffsave_buffer(
+        tile=True, tile_width=32, tile_height=32, compression=compression, lossless=True
+    )
+
+    assert all(abs(a - b) < 4 for a, b in zip(colour_at(shown(box, data), 60, 60), [200, 30, 30], strict=True))
+
+
+@pytest.mark.parametrize(("bits", "kind"), [(6, 1), (24, 1), (64, 1)])
+def test_a_tiff_of_odd_depth_is_not_called_corrupt(box: DecoderBox, bits: int, kind: int) -> None:
+    data = tiff(10, 10, (258, 3, 1, bits), (262, 3, 1, kind), body=bytes(1_000))
+
+    assert refusal_of(box, data).failure is FailureCode.UNSUPPORTED_FORMAT
+
+
+def test_a_lab_tiff_of_eight_bits_is_not_called_corrupt(box: DecoderBox) -> None:
+    data = with_tag(plain(10, 10, 200, 30, 30).tiffsave_buffer(), 262, 8)
+
+    assert refusal_of(box, data).failure is FailureCode.UNSUPPORTED_FORMAT
+
+
+@pytest.mark.parametrize(("bands", "expected"), [(5, [10]), (3, [10]), (2, [10, 20])])
+def test_of_gray_with_several_more_channels_gray_is_shown(box: DecoderBox, bands: int, expected: list[int]) -> None:
+    image = pyvips.Image.black(20, 20, bands=bands) + [10 * n for n in range(1, bands + 1)]
+    data = image.cast("uchar").copy(interpretation="b-w").tiffsave_buffer()
+
+    assert colour_at(shown(box, with_tag(data, 262, 1)), 0, 0) == expected
+
+
+def test_of_colors_with_several_more_channels_the_colors_are_shown(box: DecoderBox) -> None:
+    image = pyvips.Image.black(20, 20, bands=5).linear(1, [10, 20, 30, 40, 50], uchar=True).copy(interpretation="srgb")
+
+    assert colour_at(shown(box, image.tiffsave_buffer()), 0, 0) == [10, 20, 30]
+
+
+def test_the_thumbnail_of_a_lossless_jpeg_shows_all_of_it(box: DecoderBox) -> None:
+    image = photograph(600).colourspace("b-w")
+
+    (thumbnail,) = box.render(lossless_jpeg(image), [THUMBNAIL]).renditions
+
+    expected = decode(box.render(encode(image, "png"), [THUMBNAIL]).renditions[0].data)
+    assert (decode(thumbnail.data) - expected).abs().avg() < 3
+
+
+def test_ycbcr_that_calls_itself_ycck_is_read(box: DecoderBox) -> None:
+    data = encode(plain(64, 64, 200, 30, 30), "jpeg")
+    end = 4 + int.from_bytes(data[4:6], "big")
+    named = data[:2] + b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0\2" + data[end:]
+
+    assert all(abs(a - b) < 4 for a, b in zip(colour_at(shown(box, named), 9, 9), [200, 30, 30], strict=True))
+
+
+def test_a_gif_is_empty_where_its_first_frame_is_not(box: DecoderBox) -> None:
+    image = shown(box, gif(20, 20, frame((5, 5, 10, 10), 1)))
+
+    assert [colour_at(image, x, y) for x, y in ((0, 0), (5, 5), (14, 14), (15, 15))] == [CLEAR, RED, RED, CLEAR]
+
+
+def test_a_gif_that_its_first_frame_fills_is_opaque(box: DecoderBox) -> None:
+    assert shown(box, gif(20, 20, frame((0, 0, 20, 20), 1))).bands == 3
+
+
+def test_a_gif_is_as_large_as_its_first_frame_needs(box: DecoderBox) -> None:
+    rendered = box.render(gif(8, 8, frame((4, 4, 16, 12), 1)), [PNG])
+
+    image = decode(rendered.renditions[0].data)
+    assert (rendered.width, rendered.height) == (image.width, image.height) == (20, 16)
+    assert [colour_at(image, x, y) for x, y in ((3, 3), (4, 4), (19, 15))] == [CLEAR, RED, RED]
+
+
+def test_a_gif_without_a_screen_has_that_of_its_first_frame(box: DecoderBox) -> None:
+    assert shown(box, gif(0, 0, frame((0, 0, 12, 10), 1))).width == 12
+
+
+def test_an_animation_keeps_its_frames_and_their_times_on_an_empty_screen(box: DecoderBox) -> None:
+    data = gif(
+        20, 20, frame((5, 5, 10, 10), 1, delay=7), frame((0, 0, 20, 20), 2, delay=9), frame((0, 0, 5, 5), 3, delay=11)
+    )
+
+    (rendition,) = box.render(data, [ANIMATED]).renditions
+
+    image = pyvips.Image.gifload_buffer(rendition.data, n=-1)
+    assert image.get("delay") == [70, 90, 110]
+    assert [colour_at(image, 0, y) for y in (0, 20, 40)] == [CLEAR, GREEN, BLUE]
+
+
+_565, _555, _1555 = (0xF800, 0x7E0, 0x1F), (0x7C00, 0x3E0, 0x1F), (0x7C00, 0x3E0, 0x1F, 0x8000)
+_4444, _8888 = (0xF00, 0xF0, 0xF, 0xF000), (0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+_1010102, _RGBA = (0x3FF00000, 0xFFC00, 0x3FF, 0xC0000000), (0xFF000000, 0xFF0000, 0xFF00, 0xFF)
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        pytest.param(bmp(16, 0, 40, [0x7C00, 0x83E0]), [RED[:3], GREEN[:3]], id="16 bits"),
+        pytest.param(bmp(16, 3, 40, [0xF800, 0x8410], _565), [RED[:3], [132, 130, 132]], id="565"),
+        pytest.param(bmp(16, 3, 40, [0x7C00, 0x801F], _555), [RED[:3], BLUE[:3]], id="555"),
+        pytest.param(bmp(16, 3, 40, [0xF00, 0x888], _4444[:3]), [RED[:3], [136] * 3], id="444"),
+        pytest.param(bmp(16, 3, 56, [0xFF00, 0x80F0], _4444), [RED, [0, 255, 0, 136]], id="4444"),
+        pytest.param(bmp(16, 3, 56, [0x7C00, 0x83E0], _1555), [[255, 0, 0, 0], GREEN], id="1555"),
+        pytest.param(bmp(16, 6, 40, [0xFF00, 0x80F0], _4444), [RED, [0, 255, 0, 136]], id="alpha bitfields"),
+        pytest.param(bmp(32, 0, 40, [0x80FF0000, 0xFF00]), [RED[:3], GREEN[:3]], id="32 bits"),
+        pytest.param(bmp(32, 0, 56, [0x80FF0000, 0xFF00], _8888), [RED[:3], GREEN[:3]], id="32 bits, third version"),
+        pytest.param(bmp(32, 0, 108, [0x80FF0000, 0xFF00FF00], _8888), [[255, 0, 0, 128], GREEN], id="fourth version"),
+        pytest.param(bmp(32, 3, 124, [0x80FF0000, 0xFF00FF00], _8888), [[255, 0, 0, 128], GREEN], id="fifth version"),
+        pytest.param(bmp(32, 3, 56, [0xFF000080, 0xFF00FF], _RGBA), [[255, 0, 0, 128], GREEN], id="another order"),
+        pytest.param(bmp(32, 3, 56, [0xFFF00000, 0x400FFC00], _1010102), [RED, [0, 255, 0, 85]], id="ten bits"),
+        pytest.param(bmp(32, 3, 40, [0xFF0000, 0xFF00], (0xFF0000, 0, 0)), [RED[:3], [0, 0, 0]], id="red alone"),
+    ],
+)
+def test_a_bitmap_by_masks(box: DecoderBox, data: bytes, expected: list[list[int]]) -> None:
+    image = shown(box, data)
+
+    assert [colour_at(image, x, 0) for x in range(2)] == expected
+
+
+def test_a_bitmap_is_read_from_its_last_row_up_unless_it_says_otherwise(box: DecoderBox) -> None:
+    column = bytearray(bmp(32, 3, 40, [0xFF0000, 0xFF00], _8888[:3]))
+    column[18:26] = (1).to_bytes(4, "little") + (2).to_bytes(4, "little")
+    assert colour_at(shown(box, bytes(column)), 0, 0) == GREEN[:3]
+
+    column[22:26] = (-2).to_bytes(4, "little", signed=True)
+    assert colour_at(shown(box, bytes(column)), 0, 0) == RED[:3]
+
+
+def test_masks_with_gaps_are_not_read(box: DecoderBox) -> None:
+    refusal = refusal_of(box, bmp(32, 3, 40, [0, 0], (0xF0F00000, 0xFF00, 0xFF)))
+
+    assert refusal.failure is FailureCode.UNSUPPORTED_FORMAT
+
+
+def test_a_bitmap_cut_short_is_corrupt(box: DecoderBox) -> None:
+    whole = bmp(32, 3, 40, [0, 0], _8888[:3])
+
+    assert refusal_of(box, whole[:-4]).failure is FailureCode.CORRUPT_IMAGE
+
+
+def test_an_embedded_profile_of_a_bitmap_counts(box: DecoderBox) -> None:
+    data = bytearray(bmp(32, 3, 124, [0x800000] * 2, _8888[:3]))
+    profile = pyvips.Image.profile_load("p3")
+    data[70:74] = b"DEBM"
+    data[126:134] = (len(data) - 14).to_bytes(4, "little") + len(profile).to_bytes(4, "little")
+
+    red, green, blue = colour_at(shown(box, bytes(data) + profile), 0, 0)
+
+    assert abs(red - 141) < 3
+    assert green == blue == 0
+
+
+@pytest.mark.parametrize("header", [16, 40])
+@pytest.mark.parametrize("colors", [0, 4, 300])
+def test_a_bitmap_of_two_bits_a_pixel_is_read(box: DecoderBox, header: int, colors: int) -> None:
+    """Its palette: black, red, green, blue."""
+    if header == 16 and colors:
+        return  # it has no room to say so
+    told = b"".join(number.to_bytes(size, "little") for number, size in ((header, 4), (5, 4), (1, 4), (1, 2), (2, 2)))
+    told += b"".join(number.to_bytes(4, "little") for number in (0, 0, 0, 0, colors, 0)) if header == 40 else b""
+    palette = bytes([0, 0, 0, 0, 0, 0, 255, 0, 0, 255, 0, 0, 255, 0, 0, 0])
+    start = 14 + len(told) + len(palette)
+    data = b"BM" + bytes(8) + start.to_bytes(4, "little") + told + palette + bytes([0b00011011, 0b01000000, 0, 0])
+
+    image = shown(box, data).colourspace("srgb")
+
+    assert [colour_at(image, x, 0)[:3] for x in range(5)] == [[0, 0, 0], RED[:3], GREEN[:3], BLUE[:3], RED[:3]]
+
+
+def test_an_avif_whose_properties_are_in_two_tables_is_read(box: DecoderBox) -> None:
+    data = encode(plain(64, 64, 200, 30, 30, 128), "avif")
+
+    broken, whole = shown(box, with_two_tables(data)), shown(box, data)
+
+    assert (broken - whole).abs().max() <= 1  # two decoders
