@@ -3,6 +3,8 @@
 The only room of the pipeline that checks what it reads, by pydantic, besides the box, which reads what a child tells.
 """
 
+import difflib
+import re
 from collections.abc import Mapping
 from functools import cache
 from typing import Annotated, Any
@@ -30,16 +32,37 @@ _presets = cache(lambda: TypeAdapter(dict[str, Recipe]))
 _knowledge = cache(lambda: TypeAdapter(Knowledge))
 
 
-# Pydantic calls a dataclass' fields arguments, which to callers they are not.
+# Where pydantic speaks of Python: JSON has neither tuples nor dictionaries, and a dataclass' fields are no arguments.
 _WORDS = {
     "unexpected_keyword_argument": "Extra inputs are not permitted",
     "dataclass_type": "Input should be an object",
+    "model_attributes_type": "Input should be an object",
+    "model_type": "Input should be an object",
+    "dict_type": "Input should be an object",
+    "tuple_type": "Input should be a list",
+    "union_tag_not_found": "kind is missing",
 }
+_MEMBER = re.compile(r"<\w+\.\w+: ('[^']*')>")  # of an enumeration: Python shows its name, too
+_QUOTED = re.compile(r"'([^']*)'")
 
 
 def describe_mistake(mistake: ErrorDetails) -> str:
     """What is wrong, as whoever wrote it can understand."""
-    return _WORDS.get(mistake["type"], mistake["msg"].removeprefix("Value error, "))
+    if mistake["type"] == "union_tag_invalid":
+        return _suggest(mistake["msg"])
+    said = _WORDS.get(mistake["type"], mistake["msg"].removeprefix("Value error, "))
+    return _MEMBER.sub(r"\1", said)
+
+
+def _suggest(message: str) -> str:
+    """Name the kinds that look like the one that there is not, or all, by pydantic's message, which lists them last."""
+    found, _, expected = message.partition(" does not match any of the expected tags: ")
+    written = found.removeprefix("Input tag '").partition("' found using ")[0][:64]
+    known = _QUOTED.findall(expected)
+    near = difflib.get_close_matches(written, known, n=3)
+    if near:
+        return f"there is no kind '{written}'; did you mean {' or '.join(map(repr, near))}?"
+    return f"there is no kind '{written}'; it is one of {', '.join(known)}"
 
 
 def read_recipe(described: Mapping[str, Any]) -> Recipe:

@@ -29,7 +29,8 @@ class Resize(Described):
     """Scale to a size.
 
     `cover` fills it and crops what is over; `contain` fits into it and fills up with background; `fill` distorts;
-    `inside` fits into it, and `outside` around it, keeping the aspect ratio, so that one side may differ.
+    `inside` fits into it, and `outside` around it, keeping the aspect ratio, so that one side may differ. With width or
+    height alone the other follows from the aspect ratio, whatever the fit.
     """
 
     kind: Literal["resize"] = "resize"
@@ -46,8 +47,6 @@ class Resize(Described):
     def __post_init__(self) -> None:
         if self.width is None and self.height is None:
             raise ValueError("width, height or both are needed")
-        if self.fit in {"cover", "contain", "fill"} and None in {self.width, self.height}:
-            raise ValueError(f"{self.fit} needs both width and height")
         if self.gravity == "smart" and self.fit != "cover":
             raise ValueError("smart gravity chooses what cover crops; it has no meaning otherwise")
 

@@ -51,6 +51,23 @@ def test_any_size_can_be_asked_for(box: DecoderBox, width: int, height: int, to_
     assert colour_at(image, to_width // 2, to_height // 2) == [9, 99, 200]
 
 
+@pytest.mark.parametrize("fit", [None, "cover", "contain", "fill", "inside", "outside"])
+@pytest.mark.parametrize(
+    ("side", "expected"), [({"width": 30}, (30, 20)), ({"height": 30}, (45, 30)), ({"width": 120}, (120, 80))]
+)
+def test_of_one_side_the_other_follows(
+    box: DecoderBox, fit: str | None, side: dict[str, int], expected: tuple[int, int]
+) -> None:
+    operation = {"kind": "resize", **side, **({"fit": fit} if fit else {})}
+    recipe = read_recipe({"name": "x", "operations": [operation]})
+
+    (rendition,) = box.render(encode(plain(60, 40, 9, 99, 200), "png"), [recipe]).renditions
+
+    image = decode(rendition.data)
+    assert (image.width, image.height) == expected
+    assert (image.min(), image.max()) == (9, 200)
+
+
 @pytest.mark.parametrize("size", [(1, 30_000), (30_000, 1), (2, 20_001), (29_999, 3)])
 @pytest.mark.parametrize("gravity", ["centre", "smart", "south-east"])
 def test_the_longest_strip_takes_no_longer(box: DecoderBox, size: tuple[int, int], gravity: str) -> None:

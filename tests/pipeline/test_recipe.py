@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from shared_lib.pipeline.notation import read_recipe, write_recipe
+from shared_lib.pipeline.notation import describe_mistake, read_recipe, write_recipe
 from shared_lib.pipeline.operations import Flatten, Resize
 from shared_lib.pipeline.recipe import PRESETS, THUMBNAIL, Output, Recipe
 
@@ -89,6 +89,37 @@ def test_a_whole_number_may_be_written_with_a_point() -> None:
 def test_a_mistake_is_named_and_not_ignored(mistake: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         read_recipe({"name": "x"} | mistake)
+
+
+KINDS = (
+    "resize, crop, crop_to_ratio, extend, pad, trim, rotate, flip, flop, blur, sharpen, median, pixelate, brightness, "
+    "contrast, saturation, hue, gamma, grayscale, sepia, tint, duotone, invert, round_corners, circle, flatten, "
+    "border, watermark, text"
+)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "expected"),
+    [
+        ({"operations": [{"kind": "reszie"}]}, "there is no kind 'reszie'; did you mean 'resize'?"),
+        ({"operations": [{"kind": "fl0p"}]}, "there is no kind 'fl0p'; did you mean 'flop' or 'flip'?"),
+        ({"operations": [{"kind": "zoom"}]}, f"there is no kind 'zoom'; it is one of {KINDS}"),
+        ({"operations": [{"width": 5}]}, "kind is missing"),
+        ({"operations": [5]}, "Input should be an object"),
+        ({"operations": "resize"}, "Input should be a list"),
+        ({"output": 5}, "Input should be an object"),
+        (
+            {"output": {"format": "jpg"}},
+            "Input should be 'source', 'auto', 'jpeg', 'png', 'webp', 'avif', 'gif', 'tiff' or 'jxl'",
+        ),
+        ({"operations": [{"kind": "resize"}]}, "width, height or both are needed"),
+    ],
+)
+def test_a_mistake_is_described_once_and_in_the_words_of_json(recipe: dict[str, object], expected: str) -> None:
+    with pytest.raises(ValidationError) as error:
+        read_recipe({"name": "x", **recipe})
+
+    assert [describe_mistake(each) for each in error.value.errors()] == [expected]
 
 
 def test_importing_the_box_loads_no_imaging_library() -> None:

@@ -17,12 +17,12 @@ _SHARES |= {"north-east": (1.0, 0.0), "south-east": (1.0, 1.0), "south-west": (0
 
 def resize(do: op.Resize, image: pyvips.Image) -> pyvips.Image:
     scale = _scales(do, (image.width, image.height))
-    if do.fit == "cover":
-        return _cover(do, image, scale[0])
+    if do.fit == "cover" and do.width and do.height:
+        return _cover(do, image, scale[0], (do.width, do.height))
     size = max(1, round(image.width * scale[0])), max(1, round(image.height * scale[1]))
     scaled = resample(image, *size, linear=do.linear)
-    if do.fit == "contain":
-        return _pad(scaled, (do.width or 1, do.height or 1), do.gravity, do.background)
+    if do.fit == "contain" and do.width and do.height:
+        return _pad(scaled, (do.width, do.height), do.gravity, do.background)
     return scaled
 
 
@@ -37,7 +37,9 @@ def needed_scale(do: op.Operation, size: tuple[int, int]) -> float:
 def _scales(do: op.Resize, size: tuple[int, int]) -> tuple[float, float]:
     """How much wider and how much higher the image becomes."""
     ratios = [wanted / is_now for wanted, is_now in zip((do.width, do.height), size, strict=True) if wanted is not None]
-    if do.fit == "fill":
+    if len(ratios) == 1:
+        across = down = ratios[0]
+    elif do.fit == "fill":
         across, down = ratios
     elif do.fit in {"cover", "outside"}:
         across = down = max(ratios)
@@ -46,8 +48,8 @@ def _scales(do: op.Resize, size: tuple[int, int]) -> tuple[float, float]:
     return (across, down) if do.enlarge else (min(1.0, across), min(1.0, down))
 
 
-def _cover(do: op.Resize, image: pyvips.Image, scale: float) -> pyvips.Image:
-    width, height = do.width or 1, do.height or 1
+def _cover(do: op.Resize, image: pyvips.Image, scale: float, wanted: tuple[int, int]) -> pyvips.Image:
+    width, height = wanted
     if not do.enlarge:
         width, height = min(width, image.width), min(height, image.height)
     size = max(width, round(image.width * scale)), max(height, round(image.height * scale))
