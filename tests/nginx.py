@@ -7,12 +7,16 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
+from dnslib import QTYPE, RR, A, DNSRecord
+from dnslib.server import DNSHandler, DNSLogger, DNSServer
 from service import ROOT, find_free_port, wait_for
 
 from infra.local import ports
 
 EDGE = ROOT / "infra/k8s/components/nginx-edge"
+HOSTS = EDGE / "hosts.conf"
 BACKENDS = {
     "cluster": EDGE / "backend.conf",
     "compose": ROOT / "infra/compose/backend.conf",
@@ -20,8 +24,31 @@ BACKENDS = {
 }
 
 
+class Names:
+    """A cluster's DNS of which every name leads to one address, and which would have it kept for an hour."""
+
+    def __init__(self) -> None:
+        self.address = ""
+        self.port = find_free_port()
+        self.server = DNSServer(self, address="127.0.0.1", port=self.port, logger=DNSLogger("-request,-reply"))
+        self.server.start_thread()
+
+    def resolve(self, request: DNSRecord, _handler: DNSHandler) -> DNSRecord:
+        reply = request.reply()
+        if request.q.qtype == QTYPE.A:
+            reply.add_answer(RR(request.q.qname, QTYPE.A, rdata=A(self.address), ttl=3600))
+        return reply
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_failure: object) -> None:
+        self.server.stop()
+        self.server.server.server_close()
+
+
 @contextmanager
-def run_edge(folder: Path, backend: Path, *, backend_port: int, dns_port: int) -> Iterator[str]:
+def run_edge(folder: Path, backend: Path, *, backend_port: int, dns_port: int, hosts: Path = HOSTS) -> Iterator[str]:
     """
     Run nginx with the edge's configuration and this backend.conf; its base URL.
 
@@ -30,18 +57,20 @@ def run_edge(folder: Path, backend: Path, *, backend_port: int, dns_port: int) -
     port = find_free_port()
     folder.mkdir()
     _copy(EDGE / "functions.conf", folder / "functions.conf", {})
+    _copy(hosts, folder / "hosts.conf", {})
     changes = {
         r"resolver \S+": f"resolver 127.0.0.1:{dns_port}",
         r"proxy_pass http://([^:/;]+)(:\d+)?": rf"proxy_pass http://\1:{backend_port}",
     }
     _copy(backend, folder / "backend.conf", changes)
     changes = {
-        "worker_processes auto": "worker_processes 1",  # each would remember names of its own
+        "worker_processes 2": "worker_processes 1",  # each would remember names of its own
         "listen 8080": f"listen 127.0.0.1:{port}",
         "/tmp/": f"{folder}/",  # noqa: S108  # what it replaces
     }
     _copy(EDGE / "nginx.conf", folder / "nginx.conf", changes)
-    process = subprocess.Popen([_find_nginx(), "-c", folder / "nginx.conf", "-g", "daemon off;"])
+    user = " user root;" if os.getuid() == 0 else ""  # as root it would give itself up, and have no place to write
+    process = subprocess.Popen([_find_nginx(), "-c", folder / "nginx.conf", "-g", f"daemon off;{user}"])
     try:
         wait_for(lambda: ports.answers_http(port, path="/_/ready"), bool)
         yield f"http://127.0.0.1:{port}"

@@ -19,9 +19,12 @@ class Answer:
         return json.loads(self.body)
 
 
-def connect(address: tuple[str, int], raw: bytes = b"", *, receive_buffer: int | None = None) -> socket.socket:
-    """A connection on which so much has been sent."""
+def connect(
+    address: tuple[str, int], raw: bytes = b"", *, client: str = "", receive_buffer: int | None = None
+) -> socket.socket:
+    """A connection on which so much has been sent, from the address `client` of this machine."""
     connection = socket.socket()
+    connection.bind((client, 0))
     if receive_buffer:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     connection.settimeout(60)
@@ -42,6 +45,6 @@ def read_answer(connection: socket.socket) -> Answer:
         return Answer(int(line.split()[1]), headers, stream.read(int(headers.get("content-length", 0))))
 
 
-def exchange(address: tuple[str, int], raw: bytes) -> Answer:
-    with connect(address, raw) as connection:
+def exchange(address: tuple[str, int], raw: bytes, *, client: str = "") -> Answer:
+    with connect(address, raw, client=client) as connection:
         return read_answer(connection)

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
+from nginx import BACKENDS, Names, run_edge
 from service import ENVIRONMENT, ROOT, Platform, find_free_port, wait_for
 
 Address = tuple[str, int]
@@ -40,7 +41,24 @@ def bare_function(platform: Platform) -> Iterator[Address]:
     assert process.wait(30) == 0
 
 
+@pytest.fixture(scope="session")
+def edge(bare_function: Address, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
+    """Nginx as Compose has it, with that function behind it for all routes."""
+    with Names() as names:
+        names.address, port = bare_function
+        folder = tmp_path_factory.mktemp("edge") / "nginx"
+        hosts = ROOT / "infra/compose/hosts.conf"
+        with run_edge(folder, BACKENDS["compose"], backend_port=port, dns_port=names.port, hosts=hosts) as url:
+            yield "127.0.0.1", urlsplit(url).port or 0
+
+
 @pytest.fixture(params=["front_door", "bare_function"])
+def server(request: pytest.FixtureRequest) -> Address:
+    found: Address = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture(params=["front_door", "bare_function", "edge"])
 def address(request: pytest.FixtureRequest) -> Address:
     found: Address = request.getfixturevalue(request.param)
     return found

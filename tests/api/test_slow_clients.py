@@ -10,6 +10,7 @@ from raw_http import connect, exchange
 
 CLIENTS = 500
 SECONDS = 1.0  # on a busy machine; it takes a few milliseconds on an idle one
+ANOTHER_CLIENT = "127.0.0.9"  # the edge counts by address
 PROBE = b"GET /api/health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
 LISTING = b"GET /api/v1/images HTTP/1.1\r\nHost: localhost\r\n"
 FORM = b"Host: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: 500000\r\n\r\n"
@@ -51,6 +52,7 @@ def _time_probes(address: tuple[str, int]) -> float:
     times = []
     for _ in range(15):
         began = time.perf_counter()
-        assert exchange(address, PROBE).status in (200, 404)  # a function alone has no such path
+        answer = exchange(address, PROBE, client=ANOTHER_CLIENT)
+        assert answer.status in (200, 404)  # a function alone has no such path
         times.append(time.perf_counter() - began)
     return statistics.median(times)

@@ -1,36 +1,30 @@
 """The nginx edge, run by nginx itself, finds its backend by name."""
 
+import re
+import select
 import threading
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_network
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import requests
-from dnslib import QTYPE, RR, A, DNSRecord
-from dnslib.server import DNSHandler, DNSLogger, DNSServer
-from nginx import BACKENDS, run_edge
-from service import find_free_port, wait_for
+import yaml
+from nginx import BACKENDS, EDGE, Names, run_edge
+from raw_http import connect, exchange, read_answer
+from service import ROOT, find_free_port, wait_for
 
-
-class Names:
-    """A cluster's DNS of which every name leads to one address, and which would have it kept for an hour."""
-
-    def __init__(self) -> None:
-        self.address = ""
-        self.port = find_free_port()
-        self.server = DNSServer(self, address="127.0.0.1", port=self.port, logger=DNSLogger("-request,-reply"))
-        self.server.start_thread()
-
-    def resolve(self, request: DNSRecord, _handler: DNSHandler) -> DNSRecord:
-        reply = request.reply()
-        if request.q.qtype == QTYPE.A:
-            reply.add_answer(RR(request.q.qname, QTYPE.A, rdata=A(self.address), ttl=3600))
-        return reply
+LARGE = 4 * 2**20
 
 
 class Backend(ThreadingHTTPServer):
     """Tells which address was asked, and for which host and path."""
+
+    request_queue_size = 512
 
     def __init__(self, address: str, port: int) -> None:
         super().__init__((address, port), _Handler)
@@ -43,11 +37,18 @@ class Backend(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     def answer(self) -> None:
+        if self.path.endswith("/large"):
+            self._send(bytes(LARGE))
+            return
         body = f"{self.connection.getsockname()[0]} {self.headers['Host']} {self.path}".encode()
-        self.send_response(200)
-        self.send_header("Content-Length", f"{len(body)}")
-        self.end_headers()
-        self.wfile.write(body)
+        self._send(body)
+
+    def _send(self, body: bytes) -> None:
+        with suppress(OSError):  # the edge has given its client up
+            self.send_response(200)
+            self.send_header("Content-Length", f"{len(body)}")
+            self.end_headers()
+            self.wfile.write(body)
 
     do_GET = do_TRACE = answer  # noqa: N815  # names that http.server looks for
 
@@ -57,10 +58,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def names() -> Iterator[Names]:
-    names = Names()
-    yield names
-    names.server.stop()
-    names.server.server.server_close()
+    with Names() as names:
+        yield names
 
 
 @pytest.fixture
@@ -99,3 +98,73 @@ PATHS = {
     "compose": "/api/v1/images?x=%2F",
     "openfaas": "/function/list-images/api/v1/images?x=%2F",
 }
+
+
+@pytest.fixture
+def edge(names: Names, backends: list[Backend], tmp_path: Path) -> Iterator[tuple[str, int]]:
+    names.address = "127.0.0.2"
+    port, hosts = backends[0].server_port, ROOT / "infra/compose/hosts.conf"
+    folder = tmp_path / "nginx"
+    with run_edge(folder, BACKENDS["compose"], backend_port=port, dns_port=names.port, hosts=hosts) as url:
+        yield "127.0.0.1", urlsplit(url).port or 0
+
+
+def test_slow_readers_take_no_more_of_the_edge_than_it_has(edge: tuple[str, int], tmp_path: Path) -> None:
+    raw = b"GET /api/v1/images/large HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with ExitStack() as crowd:
+        readers = [crowd.enter_context(connect(edge, raw, receive_buffer=4096)) for _ in range(500)]
+        statuses = Counter(reader.recv(12)[-3:] for reader in readers)
+        kept = sum(file.stat().st_size for file in (tmp_path / "nginx/answers").rglob("*") if file.is_file())
+
+        assert statuses == {b"200": 128, b"429": 500 - 128}
+        assert kept <= 128 * 2**20
+        assert exchange(edge, PROBE, client="127.0.0.9").status == 200
+
+
+def test_slow_senders_take_no_more_of_the_edge_than_it_has(edge: tuple[str, int]) -> None:
+    raw = b"POST /api/v1/images/actions/upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999999\r\n\r\n"
+    with ExitStack() as crowd:
+        senders = [crowd.enter_context(connect(edge, raw + bytes(100_000))) for _ in range(100)]
+        refused = [read_answer(sender) for sender in senders if select.select([sender], [], [], 0.05)[0]]
+
+        assert len(refused) == 100 - 32
+        assert {(answer.status, answer.json()["code"]) for answer in refused} == {(429, "too_many_requests")}
+        assert {answer.headers["retry-after"] for answer in refused} == {"5"}
+        assert exchange(edge, PROBE).status == 200  # without a body it is not one of too many
+
+
+PROBE = b"GET /api/v1/images HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+@pytest.mark.parametrize(("host", "status"), [("localhost:5000", 200), ("[::1]", 200), ("elsewhere.example", 421)])
+def test_under_compose_the_edge_answers_to_this_machines_names(edge: tuple[str, int], host: str, status: int) -> None:
+    assert exchange(edge, f"GET /api/v1/images HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()).status == status
+
+
+def test_a_client_behind_a_private_proxy_is_counted_by_its_own_address() -> None:
+    """Counted by the proxy's, all of its clients would share one allowance."""
+    configuration = (EDGE / "nginx.conf").read_text()
+    trusted = [ip_network(found) for found in re.findall(r"set_real_ip_from (\S+);", configuration)]
+
+    assert all(network.is_private for network in trusted)
+
+
+def test_the_pod_has_room_for_all_that_its_clients_may_leave_there() -> None:
+    configuration = (EDGE / "nginx.conf").read_text()
+
+    def limit(expression: str) -> int:
+        return int(re.findall(expression, configuration)[0])
+
+    bodies = limit(r"limit_conn bodies (\d+);") * limit(r"client_max_body_size (\d+)m;")
+    answers = limit(r"limit_conn requests (\d+);") * limit(r"proxy_max_temp_file_size (\d+)m;")
+    heads = limit(r"worker_processes (\d+);") * limit(r"worker_connections (\d+);") * 33 / 1024
+    in_memory = limit(r"limit_conn requests (\d+);") * 64 / 1024
+    [deployment] = [
+        each for each in yaml.safe_load_all((EDGE / "edge.yaml").read_text()) if each["kind"] == "Deployment"
+    ]
+    pod = deployment["spec"]["template"]["spec"]
+    [disk] = [each["emptyDir"]["sizeLimit"] for each in pod["volumes"] if each["name"] == "tmp"]
+    memory = pod["containers"][0]["resources"]["limits"]["memory"]
+
+    assert bodies + answers < int(disk.removesuffix("Gi")) * 1024
+    assert 2 * (heads + in_memory) < int(memory.removesuffix("Mi"))
