@@ -89,9 +89,9 @@ $(BIN)/python:
 	done; echo "Python 3.11 or newer, with its venv module, is needed (Debian: apt install python3-venv)." >&2; exit 1
 
 # A platform that lacks one of the services' wheels goes on: `make run` says what to set instead.
-$(VENV)/ready-to-run: requirements.txt infra/local/requirements.txt infra/local/services.txt pyproject.toml | $(BIN)/python
+$(VENV)/ready-to-run: requirements.txt requirements-codecs.txt infra/local/requirements.txt infra/local/services.txt pyproject.toml | $(BIN)/python
 	@echo "Installing what it needs, once"
-	@$(PIP) install -r requirements.txt -r infra/local/requirements.txt
+	@$(PIP) install -r requirements.txt -r requirements-codecs.txt -r infra/local/requirements.txt
 	@$(PIP) install --no-deps --editable .
 	@for wheel in $$(grep -v '^#' infra/local/services.txt); do $(PIP) install --no-deps "$$wheel" || true; done
 	@touch $@

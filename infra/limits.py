@@ -20,6 +20,9 @@ are kept by the kernel while it is decoded. An image beyond a limit ends as `fai
 sentence that names the limit and what was found. A function reads the variables when it starts, and does not start
 with one that makes no sense.
 
+HEIC and JPEG XL take codecs that a deployment may be built without ([THIRD_PARTY.md](../THIRD_PARTY.md)): it refuses
+them, as `unsupported_format`, with a sentence that says so.
+
 | variable | default | code | |
 |---|---|---|---|
 """

@@ -12,6 +12,7 @@ from pydantic.alias_generators import to_camel
 
 from shared_lib.errors import Invalid, Unsupported
 from shared_lib.images import CONTROL, MAX_FILENAME, Description, Filename, ImageId, Time, View
+from shared_lib.pipeline.formats import Format, describe_missing_codec, has_codec
 from shared_lib.pipeline.notation import Recipes
 from shared_lib.pipeline.recipe import PRESETS
 
@@ -20,6 +21,8 @@ Extension = Literal[
 ]
 EXTENSIONS: tuple[str, ...] = get_args(Extension)
 """The file types that a caller may announce. What the bytes are is for the pipeline to find out."""
+
+_MAY_LACK_CODEC = {"heic": Format.HEIC, "heif": Format.HEIC, "jxl": Format.JXL}
 
 UNKNOWN_TYPE = "application/octet-stream"
 """What clients send for a type that they do not know, as curl does for WebP."""
@@ -176,6 +179,8 @@ def check_upload(filename: str, content_type: str, size: int) -> None:
             code="extension_not_allowed",
             details=_about_file(f"The filename {ending}. If it is one of these types, name it so"),
         )
+    if complaint := find_missing_codec(extension):
+        raise Unsupported(complaint, code="codec_missing")
     if content_type != UNKNOWN_TYPE and not _IMAGE_TYPE.fullmatch(content_type):
         raise Unsupported(
             "Only image files are allowed",
@@ -187,6 +192,12 @@ def check_upload(filename: str, content_type: str, size: int) -> None:
         )
     if CONTROL.search(filename):
         raise Invalid("filename: must not contain control characters")
+
+
+def find_missing_codec(extension: str) -> str | None:
+    """Why this deployment does not take files of that name, if it does not."""
+    form = _MAY_LACK_CODEC.get(extension)
+    return None if form is None or has_codec(form) else describe_missing_codec(form)
 
 
 def _about_file(message: str) -> list[dict[str, Any]]:

@@ -10,9 +10,10 @@ from uuid import uuid4
 import functions_framework
 from pydantic import BaseModel, Field
 
+from shared_lib.errors import Invalid
 from shared_lib.http import endpoint
 from shared_lib.runtime import Runtime
-from shared_lib.uploads import Extension, UploadUrl
+from shared_lib.uploads import Extension, UploadUrl, find_missing_codec
 
 
 class Query(BaseModel):
@@ -22,6 +23,8 @@ class Query(BaseModel):
 @functions_framework.http
 @endpoint("GET", "/api/v1/images/actions/upload-url", returns=UploadUrl)
 def main(rt: Runtime, *, query: Query) -> UploadUrl:
+    if complaint := find_missing_codec(query.extension):
+        raise Invalid(complaint, code="codec_missing", details=[{"parameter": "extension", "message": complaint}])
     uuid, seconds = uuid4(), rt.settings.processing.upload_url_seconds
     rt.images.await_upload(uuid, f"{uuid}.{query.extension}")
     url = rt.upload_urls.sign(uuid, seconds)

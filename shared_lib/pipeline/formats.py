@@ -1,7 +1,12 @@
 """The formats this service reads, told apart by their first bytes: names and declared types are never believed."""
 
+import importlib
 import re
 from enum import StrEnum
+from importlib.util import find_spec
+from types import ModuleType
+
+from shared_lib.errors import FailureCode, Rejected
 
 
 class Format(StrEnum):
@@ -40,6 +45,8 @@ _MAGIC = {
     b"\xff\x0a": Format.JXL,  # a bare codestream
     b"\0\0\0\x0cJXL \r\n\x87\n": Format.JXL,  # one in boxes
 }
+# Codecs that a deployment may lack (requirements-codecs.txt): their modules, and the formats' names.
+_CODECS_APART = {Format.HEIC: ("pillow_heif", "HEIC"), Format.JXL: ("pillow_jxl", "JPEG XL")}
 _AVIF_BRANDS = {b"avif", b"avis"}
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
 _ANY_CODEC_BRANDS = {b"mif1", b"msf1"}  # which codec it is, its configuration tells
@@ -49,6 +56,21 @@ _META_BYTES = 4096  # where a HEIF file's properties are, before any pixel
 _BMP_HEADERS = {12, 16, 40, 52, 56, 64, 108, 124}
 _XML_START = re.compile(rb"(\xef\xbb\xbf)?\s*<(\?xml|!--|!DOCTYPE|svg[\s>:/]|\w+:svg[\s>])", re.IGNORECASE)
 _UTF16_MARKS = (b"\xff\xfe<\x00", b"\xfe\xff\x00<")
+
+
+def has_codec(form: Format) -> bool:
+    return form not in _CODECS_APART or find_spec(_CODECS_APART[form][0]) is not None
+
+
+def describe_missing_codec(form: Format) -> str:
+    return f"This deployment has no {_CODECS_APART[form][1]} codec: use another format, such as JPEG or WebP."
+
+
+def import_codec(form: Format) -> ModuleType:
+    """Raises Rejected where the deployment lacks it."""
+    if not has_codec(form):
+        raise Rejected(FailureCode.UNSUPPORTED_FORMAT, describe_missing_codec(form))
+    return importlib.import_module(_CODECS_APART[form][0])
 
 
 def sniff(data: bytes) -> Format | None:

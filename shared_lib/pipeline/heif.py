@@ -3,12 +3,12 @@
 The binding is imported with the first such image, so that others pay neither its time nor its memory.
 """
 
-import importlib
 from typing import Any
 
 import pyvips
 
 from shared_lib.pipeline.bounds import bound_memory
+from shared_lib.pipeline.formats import Format, import_codec
 from shared_lib.pipeline.pillow import as_vips
 
 _WORKING_BYTES = 6  # per pixel: three channels of 16 bits, while libde265 works on them
@@ -44,7 +44,7 @@ def decode(data: bytes) -> pyvips.Image:
 
 
 def _open(data: bytes) -> Any:  # noqa: ANN401  # imported late, so its types are not at hand
-    library = importlib.import_module("pillow_heif")
+    library: Any = import_codec(Format.HEIC)
     library.options.DECODE_THREADS = 1  # one core per child
     library.options.THUMBNAILS = library.options.DEPTH_IMAGES = library.options.AUX_IMAGES = False
     file = library.open_heif(data)

@@ -3,7 +3,6 @@
 The binding is imported with the first JPEG XL image, so that others pay neither its time nor its memory.
 """
 
-import importlib
 import io
 from collections.abc import Mapping
 from itertools import islice
@@ -13,6 +12,7 @@ import pyvips
 
 from shared_lib.pipeline.bounds import bound_memory
 from shared_lib.pipeline.boxes import list_boxes
+from shared_lib.pipeline.formats import Format, import_codec
 from shared_lib.pipeline.pillow import as_pillow, as_vips
 
 _WORKING_BYTES = 20  # per pixel, at most: four channels, of 32 bits while they are worked on, and of 8 in the end
@@ -72,7 +72,7 @@ def encode(image: pyvips.Image, effort: int, quality: int | None, metadata: Mapp
 
 
 def _binding() -> ModuleType:
-    return importlib.import_module("pillow_jxl")
+    return import_codec(Format.JXL)
 
 
 def _take_side(bits: "_Bits", *, is_small: int) -> int:

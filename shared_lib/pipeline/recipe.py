@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
-from shared_lib.pipeline.formats import Format
+from shared_lib.pipeline.formats import Format, describe_missing_codec, has_codec
 from shared_lib.pipeline.operations import Operation, Resize, Trim, Watermark
 from shared_lib.pipeline.parameters import Described, Focus
 from shared_lib.plain import Check, Holds, Schema, Shown, Whole, to_camel
@@ -69,6 +69,8 @@ class Output(Described):
 def _fit_together(output: Output) -> Output:
     """Asked of what is read alone: an encoder tries what nobody could ask for."""
     if isinstance(output.format, Format):
+        if not has_codec(output.format):
+            raise ValueError(describe_missing_codec(output.format))
         chosen = _chosen(output)
         for option, formats in _UNDERSTOOD_BY.items():
             if option in chosen and output.format not in formats:
