@@ -7,7 +7,7 @@ all others: rows by a time of their own, objects by the scan's position in their
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -30,60 +30,56 @@ log = observability.get_logger()
 FUNCTION = "reconcile_images"
 URL_SKEW_SECONDS = 900  # a PUT that began in time may end this much after its URL (S3 allows 15 min of clock skew)
 OVERRUN_SECONDS = 240  # no step begins as much later: a tick then ends well within the 600 s that Knative grants
+TURN_SECONDS = 2  # that a step has before the next one's turn
+LOOKED = ""  # what a step yields for each row or object, beside the names of the repairs it made
 LOGGED_FAILURES = 20  # in one step; the rest of them is counted
 
 Item = TypeVar("Item")
 
 
-@dataclass
-class Budget:
-    """How many rows or objects a step may still look at, and until when."""
+class Turn:
+    """A step of a tick. It pauses after each row or object, and goes on when its turn comes again."""
 
-    rows: int
-    before: datetime
-    """When the tick began: what was put off since has been met."""
-    at_once: int
-    until: float = 0
-    """Of the monotonic clock."""
-    failures: int = 0
+    def __init__(self, step: "Step", rows: int, before: datetime) -> None:
+        self.name = step.__name__.strip("_")
+        self.before = before
+        """When the tick began: what was put off since has been met."""
+        self.rows = rows
+        """How many it may still look at; 0 when it is done."""
+        self._failures = 0
+        self._repairs = step(self)
 
-    def take_share(self, end: float, steps: int) -> None:
-        """
-        Take what is due to one of so many steps of the time until `end`.
-
-        It is enough for one item, however slow the steps before were, unless they took much too long.
-        """
-        now = time.monotonic()
-        if now > end + OVERRUN_SECONDS:
-            self.rows = 0
-        self.until = now + max(1, (end - now) / steps)
-
-    @property
-    def is_over(self) -> bool:
-        return time.monotonic() >= self.until
-
-    @property
-    def batch(self) -> int:
-        """How many to find next; 0 when nothing is left to spend."""
-        return 0 if self.is_over else min(self.at_once, self.rows)
-
-    def meter(self, items: Iterable[Item]) -> Iterator[Item]:
-        """As many of the items as there is budget for."""
-        for item in items:
-            if not self.batch:
+    def take(self) -> Iterator[str]:
+        """Go on for a while, and with one row at least."""
+        until = time.monotonic() + TURN_SECONDS
+        for repair in self._repairs:
+            if repair == LOOKED:
+                self.rows -= 1
+            else:
+                yield repair
+            if not self.rows or time.monotonic() >= until:
                 return
-            self.rows -= 1
-            yield item
+        self.rows = 0
 
     def attempt(self, repair: Callable[[Item], Iterator[str]], item: Item) -> Iterator[str]:
         """Repair one. If that fails, for whatever reason, the others have their turn all the same."""
         try:
             yield from repair(item)
         except Exception as error:  # noqa: BLE001  a mistake of ours must not stop everything else either
-            self.failures += 1
-            if self.failures <= LOGGED_FAILURES:
+            self._failures += 1
+            if self._failures <= LOGGED_FAILURES:
                 _log_failure("not_repaired", error, item=str(item))
             yield "not_repaired"
+        yield LOOKED
+
+    def end(self) -> Iterator[str]:
+        """Have the step note how far it came."""
+        self.rows = 0
+        self._repairs.close()
+        return iter(())
+
+
+Step = Callable[[Turn], Generator[str]]
 
 
 @dataclass(frozen=True)
@@ -110,28 +106,31 @@ class Reconciliation:
         end, before = time.monotonic() + self.budget.seconds, self.drift.read_clock()
         if everything:
             self.drift.begin_scan(self.workflow.gallery.name)
-        waiting = [(step, Budget(self.budget.rows, before, self.batch)) for step in self._steps()]
-        while waiting:
-            again = []
-            for left, (step, budget) in zip(range(len(waiting), 0, -1), waiting, strict=True):
-                budget.take_share(end, left)
-                try:
-                    repairs.update(step(budget))
-                except Exception as error:  # noqa: BLE001  (same)
-                    _log_failure("reconciliation_step_failed", error, step=step.__name__.strip("_"))
-                    failures.append(error)
-                else:
-                    if budget.is_over and budget.rows:
-                        again.append((step, budget))
-            # What the others have left of their time is for those that ran out of it.
-            waiting = again if time.monotonic() < end else []
+
+        def go_on(turn: Turn, how: Callable[[], Iterator[str]]) -> None:
+            try:
+                repairs.update(how())
+            except Exception as error:  # noqa: BLE001  (same)
+                _log_failure("reconciliation_step_failed", error, step=turn.name)
+                failures.append(error)
+                turn.rows = 0
+
+        turns = [Turn(step, self.budget.rows, before) for step in self._steps()]
+        late = end + OVERRUN_SECONDS  # each has one turn, however slow the steps before it are
+        while (waiting := [turn for turn in turns if turn.rows]) and time.monotonic() < late:
+            for turn in waiting:
+                if time.monotonic() < late:
+                    go_on(turn, turn.take)
+            late = end
+        for turn in turns:
+            go_on(turn, turn.end)
         (log.info if repairs else log.debug)("reconciled", **repairs)
         if failures:
             raise failures[0]
         return dict(repairs)
 
-    def _steps(self) -> list[Callable[[Budget], Iterator[str]]]:
-        return [
+    def _steps(self) -> tuple[Step, ...]:
+        return (
             self._scan_inbox,
             self._request_overdue,
             self._expire_uploads,
@@ -139,26 +138,28 @@ class Reconciliation:
             self._sweep,
             self._purge,
             self._compare_gallery,
-        ]
+        )
 
-    def _scan_inbox(self, budget: Budget) -> Iterator[str]:
+    def _scan_inbox(self, turn: Turn) -> Generator[str]:
         """Objects that lie in the inbox for longer than an event takes."""
         inbox = self.workflow.inbox
-        found = inbox.walk(after=self.drift.read_position(inbox.name) or "")
-        while page := list(islice(found, budget.batch)):
-            settled = datetime.now(UTC) - timedelta(seconds=self.settings.pending_grace_seconds)
-            waiting = [each for each in page if each.modified <= settled]
-            states = self.workflow.images.trace_all([each.image for each in waiting])
-            self.workflow.images.mark_arrived([each.image for each in waiting if each.named_image])
-            position = page[0].key
-            for each in budget.meter(waiting):
-                yield from budget.attempt(self._deal_with, (each, states.get(each.image)))
-                position = each.key
-            if budget.batch:
+        position = self.drift.read_position(inbox.name) or ""
+        found = inbox.walk(after=position)
+        try:
+            while page := list(islice(found, self.batch)):
+                settled = datetime.now(UTC) - timedelta(seconds=self.settings.pending_grace_seconds)
+                waiting = [each for each in page if each.modified <= settled]
+                states = self.workflow.images.trace_all([each.image for each in waiting])
+                self.workflow.images.mark_arrived([each.image for each in waiting if each.named_image])
+                for each in waiting:
+                    position = each.key
+                    yield from turn.attempt(self._deal_with, (each, states.get(each.image)))
                 position = page[-1].key
+                self.drift.advance_scan(inbox.name, position)
+                yield LOOKED
+            position = ""
+        finally:
             self.drift.advance_scan(inbox.name, position)
-        if budget.batch:
-            self.drift.advance_scan(inbox.name, "")
 
     def _deal_with(self, item: tuple[StoredObject, Trace | None]) -> Iterator[str]:
         found, state = item
@@ -178,7 +179,7 @@ class Reconciliation:
         if self.workflow.inbox.discard(found):
             yield repair
 
-    def _request_overdue(self, budget: Budget) -> Iterator[str]:
+    def _request_overdue(self, turn: Turn) -> Generator[str]:
         """Images whose event was lost, or whose worker died: ask again; those whose object never came: fail."""
         patience = timedelta(seconds=self.settings.missing_object_seconds)
 
@@ -190,73 +191,73 @@ class Reconciliation:
             ):
                 yield "upload_missing"
 
-        return self._in_batches(budget, self.drift.find_overdue, repair)
+        return self._in_batches(turn, self.drift.find_overdue, repair)
 
     def _request(self, uuid: UUID) -> Iterator[str]:
         if self.workflow.hint(ProcessingRequested(uuid=uuid), function=FUNCTION):
             yield "requested"
 
-    def _expire_uploads(self, budget: Budget) -> Iterator[str]:
+    def _expire_uploads(self, turn: Turn) -> Generator[str]:  # noqa: ARG002  every step is called alike
         """
         Upload URLs that ran out unused: the image never was.
 
         Nobody looks into the store for each: an object that has come all the same is found there, and adopted.
         """
-        return _in_bulk(budget, "upload_expired", partial(self.drift.forget_uploads, URL_SKEW_SECONDS))
+        return _in_bulk("upload_expired", partial(self.drift.forget_uploads, URL_SKEW_SECONDS))
 
-    def _announce(self, budget: Budget) -> Iterator[str]:
+    def _announce(self, turn: Turn) -> Generator[str]:
         """Images whose end Kafka has not heard of."""
 
         def repair(uuid: UUID) -> Iterator[str]:
             if self.workflow.announce(uuid, function=FUNCTION):
                 yield "announced"
 
-        return self._in_batches(budget, self.drift.find_unannounced, repair)
+        return self._in_batches(turn, self.drift.find_unannounced, repair)
 
-    def _sweep(self, budget: Budget) -> Iterator[str]:
+    def _sweep(self, turn: Turn) -> Generator[str]:
         """Objects of deleted images."""
 
         def repair(uuid: UUID) -> Iterator[str]:
             self.workflow.sweep(uuid)
             yield "swept"
 
-        return self._in_batches(budget, self.drift.find_unswept, repair)
+        return self._in_batches(turn, self.drift.find_unswept, repair)
 
-    def _purge(self, budget: Budget) -> Iterator[str]:
+    def _purge(self, turn: Turn) -> Generator[str]:  # noqa: ARG002  (same)
         """What is left of deleted images, and what an operator has had time to read."""
-        yield from _in_bulk(budget, "purged", partial(self.drift.purge, self.settings.retention_days, URL_SKEW_SECONDS))
+        yield from _in_bulk("purged", partial(self.drift.purge, self.settings.retention_days, URL_SKEW_SECONDS))
         forget = partial(self.dead_letters.purge, self.settings.dead_letter_days)
-        yield from _in_bulk(budget, "dead_letter_purged", forget)
+        yield from _in_bulk("dead_letter_purged", forget)
 
     def _in_batches(
         self,
-        budget: Budget,
+        turn: Turn,
         find: Callable[[float, datetime, int], Sequence[Item]],
         repair: Callable[[Item], Iterator[str]],
-    ) -> Iterator[str]:
+    ) -> Generator[str]:
         """Find and repair, each row once a tick. What is found is put off by as long as an event takes."""
-        while batch := budget.batch:
-            items = find(self.settings.pending_grace_seconds, budget.before, batch)
-            for item in budget.meter(items):
-                yield from budget.attempt(repair, item)
-            if len(items) < batch:
-                return
+        while items := find(self.settings.pending_grace_seconds, turn.before, min(self.batch, turn.rows)):
+            for item in items:
+                yield from turn.attempt(repair, item)
 
-    def _compare_gallery(self, budget: Budget) -> Iterator[str]:
+    def _compare_gallery(self, turn: Turn) -> Generator[str]:
         """Objects that no row names are removed; objects that a row names and that are gone can only be reported."""
         gallery = self.workflow.gallery
         position = self.drift.read_position(gallery.name)
         if position is None:
             return
-        both = self.drift.line_up(gallery.walk(after=position), after=position)
-        for count, each in enumerate(both, 1):
-            if each.found is None or not each.is_named:
-                yield from budget.attempt(self._settle, each)
-            is_over = budget.is_over
-            if count % BULK == 0 or is_over:
-                self.drift.advance_scan(gallery.name, each.key)
-            if is_over:
-                return
+        try:
+            for count, each in enumerate(self.drift.line_up(gallery.walk(after=position), after=position), 1):
+                position = each.key
+                if each.found is None or not each.is_named:
+                    yield from turn.attempt(self._settle, each)
+                if count % BULK == 0:
+                    self.drift.advance_scan(gallery.name, position)
+                    yield LOOKED
+            position = None
+        finally:
+            if position is not None:
+                self.drift.advance_scan(gallery.name, position)
         self.drift.end_scan(gallery.name)
         log.info("gallery_compared")
 
@@ -279,9 +280,9 @@ class Reconciliation:
         return not (under_way or self.drift.names(found.key)) and self.workflow.gallery.discard(found)
 
 
-def _in_bulk(budget: Budget, repair: str, remove: Callable[[], int]) -> Iterator[str]:
-    """Remove until nothing is left or the time is up."""
-    while not budget.is_over and (count := remove()):
+def _in_bulk(repair: str, remove: Callable[[], int]) -> Generator[str]:
+    """Remove until nothing is left."""
+    while count := remove():
         yield from repeat(repair, count)
 
 
