@@ -81,7 +81,7 @@ class Broker:
                 if missing:
                     admin.create_topics(dict.fromkeys(sorted(missing), wanted))
             topics = [ConfigResource(ConfigResourceType.TOPIC, name, configs) for name in names]
-            for name, answer in admin.alter_configs(topics, incremental=True)["topic"].items():
+            for name, answer in admin.alter_configs(topics, incremental=True, raise_on_unknown=False)["topic"].items():
                 if answer != "OK":
                     log.warning("topic_retention_not_set", topic=name, reason=answer)
 
