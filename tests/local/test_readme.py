@@ -1,0 +1,108 @@
+"""Who pastes the README's blocks one after the other, as they are, gets what the text around them promises."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+from service import ENVIRONMENT, ROOT, Platform
+
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(section: str, language: str) -> list[str]:
+    [text] = re.findall(rf"^## {section}\n(.*?)(?=^## )", README, re.MULTILINE | re.DOTALL)
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+SHELL = [each for each in blocks("Quick start", "sh") if "git clone" not in each and each != "make run\n"]
+
+
+@pytest.fixture
+def folder(platform: Platform, tmp_path: Path) -> Path:
+    """Where a reader stands: the checkout, with `.data` in it."""
+    (tmp_path / "tests").symlink_to(ROOT / "tests")
+    (tmp_path / ".data").symlink_to(platform.data)
+    return tmp_path
+
+
+@pytest.fixture
+def port(platform: Platform) -> str:
+    return platform.url.rpartition(":")[2]
+
+
+def paste(blocks: list[str], port: str) -> str:
+    return "\n".join(blocks).replace("localhost:5000", f"localhost:{port}")
+
+
+def test_the_quick_start_works_as_it_is_written(folder: Path, port: str) -> None:
+    assert len(SHELL) == 7
+    marked = [f"echo; echo '@{number}'\n{block}" for number, block in enumerate(SHELL)]
+
+    pasted = subprocess.run(
+        ["bash", "-eo", "pipefail"],
+        input=paste(marked, port),
+        cwd=folder,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+
+    assert pasted.returncode == 0, pasted.stderr[-2000:] + pasted.stdout[-2000:]
+    upload, _, _, listing, naming, collecting, ordering = re.split(r"^@\d+$\n", pasted.stdout, flags=re.MULTILINE)[1:]
+    assert json.loads(upload)["data"]["filename"] == "cat.jpg"
+    assert len(json.loads(listing)) >= 2
+    assert json.loads(naming)["message"] == json.loads(ordering)["message"] == "Processing started"
+    assert json.loads(collecting)["meta"]["message"] == "Images added to collection"
+    assert (folder / "thumbnail.jpg").read_bytes().startswith(b"\xff\xd8\xff")
+    assert (folder / "card.webp").read_bytes()[8:12] == b"WEBP"
+    assert requests.get(f"http://localhost:{port}/api/v1/images?search=coffee.jpg", timeout=10).json()
+
+
+@pytest.mark.parametrize(("language", "program"), [("python", sys.executable), ("js", "node")])
+def test_a_client_in_another_language_works_as_it_is_written(
+    folder: Path, port: str, language: str, program: str
+) -> None:
+    script = folder / {"python": "client.py", "js": "client.mjs"}[language]
+    script.write_text(paste(blocks("From your own code", language)[:1], port))
+    command = Path(sys.executable).with_name(program) if program == "node" else program
+
+    ran = subprocess.run([command, script], cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.startswith("succeeded n" if language == "js" else "succeeded None")
+    assert "/renditions/web" in ran.stdout
+
+
+@pytest.fixture
+def consumer(folder: Path, port: str) -> Iterator[subprocess.Popen[str]]:
+    [_, program] = blocks("From your own code", "python")
+    command = [sys.executable, "-u", "-c", paste([program], port)]
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as process:
+        yield process
+        process.terminate()
+
+
+def test_a_service_hears_of_an_images_end_as_it_is_written(consumer: subprocess.Popen[str], port: str) -> None:
+    with (ROOT / "tests/golden/photographs/cat.jpg").open("rb") as file:
+        form = {"file": ("heard-of.jpg", file, "image/jpeg")}
+        uuid = requests.post(f"http://localhost:{port}/api/v1/images/actions/upload", files=form, timeout=30).json()[
+            "data"
+        ]["uuid"]
+
+    assert consumer.stdout
+    heard = next(line for line in consumer.stdout if uuid in line)
+    assert heard == f"org.imageprocessing.image.processing.succeeded.v1 {uuid} heard-of.jpg\n"
+
+
+def test_no_block_of_the_readme_destroys_anything() -> None:
+    everywhere = "\n".join(re.findall(r"^```sh\n(.*?)^```$", README, re.MULTILINE | re.DOTALL))
+
+    assert "make reset" not in everywhere
+    assert "make migration" not in everywhere
