@@ -37,6 +37,7 @@ from kafka import KafkaConsumer, TopicPartition
 
 from shared_lib.events import TASKS
 from shared_lib.runtime import Runtime, current
+from shared_lib.store_setup import StoreSetup
 
 ROOT = Path(__file__).parent.parent
 PORT = 5081
@@ -230,7 +231,7 @@ def main() -> None:
         os.environ.update(environ | {"S3_UPLOAD_BUCKET": INBOX, "PROCESSING_PENDING_GRACE_SECONDS": "0.01"})
         os.environ["LOG_LEVEL"] = "error"
         rt = current()
-        rt.store.create_buckets()
+        StoreSetup(rt.store, rt.settings.store).create_buckets()
         ask_for_waiting_uploads(rt)
         adopt_beside_one_unreadable(rt)
         sweep_behind_unsweepable(rt)

@@ -22,6 +22,8 @@ from shared_lib.events import TOPICS
 from shared_lib.repositories import Images
 from shared_lib.settings import InvalidSettings, Settings
 from shared_lib.storage import Store
+from shared_lib.store_probe import StoreProbe
+from shared_lib.store_setup import StoreSetup
 
 log = observability.get_logger()
 
@@ -73,11 +75,19 @@ def _unwrapping() -> Iterator[None]:
 
 
 def create_buckets(told: Settings) -> None:
-    """Create both buckets and, where the store itself notifies, its notification for the inbox."""
+    """
+    Create both buckets, their CORS rules and, where the store itself notifies, its notification for the inbox.
+
+    Raises UnsafeStore if the store does not refuse what it has to.
+    """
     store = Store(told.store)
-    store.create_buckets()
+    setup = StoreSetup(store, told.store)
+    setup.create_buckets()
+    StoreProbe(store, told.store).run()
+    if told.store.cors_allow_origins and not setup.allow_origins(told.store.cors_allow_origins):
+        log.warning("bucket_cors_not_offered", origins=told.store.cors_allow_origins)
     if told.store.notification_arn:
-        store.notify(told.store.notification_arn)
+        setup.notify(told.store.notification_arn)
     log.info("buckets_ready", notifications=bool(told.store.notification_arn))
 
 

@@ -52,7 +52,9 @@ class Runtime:
             limits=told.limits,
         )
         self.renditions = Renditions(self.database, (recipe.name for recipe in self.rendering.always))
-        self.workflow = Workflow(self.images, self.originals, self.inbox, self.gallery, self.broker, told.limits)
+        self.workflow = Workflow(
+            self.images, self.originals, self.inbox, self.gallery, self.broker, told.limits, told.store.notifies
+        )
         self.reconciliation = Reconciliation(
             Drift(self.database), self.dead_letters, self.workflow, told.processing, told.reconciliation
         )

@@ -6,7 +6,7 @@ Each field is one environment variable: the branch's prefix and the field's name
 
 import json
 from functools import cache
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import (
     AfterValidator,
@@ -17,6 +17,7 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -44,6 +45,11 @@ def _check_database_url(url: SecretStr) -> SecretStr:
 HttpUrl = Annotated[str, AfterValidator(check_http_url)]
 CertificateFile = Annotated[str, AfterValidator(check_certificates)]
 CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+
+Risk = Literal[
+    "anonymous-read", "anonymous-list", "anonymous-write", "copy-source", "other-key", "other-method", "expired-url"
+]
+"""What a store may fail to refuse that is unsafe: the checks of `store_probe` that end a bootstrap."""
 
 
 class InvalidSettings(Exception):
@@ -79,14 +85,36 @@ class Store(Branch):
     endpoint_url: HttpUrl
     public_endpoint_url: HttpUrl | None = None
     """What presigned URLs name, where clients reach the store under another address than the functions do."""
-    access_key_id: SecretStr
-    secret_access_key: SecretStr
+    access_key_id: SecretStr | None = None
+    """Unset, with its secret: what the AWS SDK finds by itself, as a pod's web identity (IRSA)."""
+    secret_access_key: SecretStr | None = None
+    presign_access_key_id: SecretStr | None = None
+    """A key pair of its own for upload URLs, that may only put into the inbox. Unset: the one above signs them."""
+    presign_secret_access_key: SecretStr | None = None
     region: str = "us-east-1"
     upload_bucket: str = "upload-images"
     completed_bucket: str = "completed-images"
     notification_arn: str | None = None
     """The store's Kafka target, e.g. `arn:minio:sqs::PRIMARY:kafka`. Unset: notifications are not bootstrap's job."""
+    sends_notifications: bool | None = None
+    """Whether the store tells Kafka of uploads. Unset: if it has an ARN. If not, a direct upload's own event does."""
+    cors_allow_origins: CommaSeparated = ()
+    """Origins of web pages that may put to upload URLs. Unset: the bucket's CORS rules are left as they are."""
+    accepted_risks: Annotated[tuple[Risk, ...], NoDecode, BeforeValidator(_split)] = ()
+    """What the store need not refuse for bootstrap to go on."""
     timeout_seconds: Seconds = 10
+
+    @property
+    def notifies(self) -> bool:
+        return bool(self.notification_arn) if self.sends_notifications is None else self.sends_notifications
+
+    @model_validator(mode="after")
+    def a_key_has_its_secret(self) -> Self:
+        for name in ("", "presign_"):
+            if bool(getattr(self, f"{name}access_key_id")) != bool(getattr(self, f"{name}secret_access_key")):
+                prefix = f"S3_{name}".upper()
+                raise ValueError(f"{prefix}ACCESS_KEY_ID and {prefix}SECRET_ACCESS_KEY come together")
+        return self
 
 
 class Kafka(Branch):

@@ -7,7 +7,7 @@ image's uuid, the original's digest and the recipe's hash: an object is never ov
 
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -22,24 +22,18 @@ from shared_lib.settings import Store as StoreSettings
 from shared_lib.uploads import StoredObject
 
 if TYPE_CHECKING:
+    from botocore.credentials import Credentials
     from botocore.response import StreamingBody
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef, LifecycleRuleTypeDef
+    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef
 
 log = get_logger()
 
 STORE = "The object store"
 
 _MISSING = ("404", "NoSuchKey", "NotFound", "PreconditionFailed", "412")
-_EXISTS = ("BucketAlreadyOwnedByYou", "BucketAlreadyExists")
 _TRY_AGAIN = ("RequestTimeout", "SlowDown")  # that S3 answers with 400 or 403, though they are about the moment
 _WRONG_SETTINGS = ("AuthorizationHeaderMalformed", "InvalidBucketName", "IllegalLocationConstraintException")
-_ABORT_UNFINISHED: "LifecycleRuleTypeDef" = {
-    "ID": "unfinished-uploads",
-    "Status": "Enabled",
-    "Filter": {"Prefix": ""},
-    "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1},
-}
 _DELETE_AT_ONCE = 1000  # keys; the most that S3's DeleteObjects takes
 _PIECE = 64 * 1024  # bytes
 
@@ -76,7 +70,7 @@ class Store:
 
     def __init__(self, settings: StoreSettings) -> None:
         self._settings = settings
-        self._clients: dict[str, S3Client] = {}
+        self._clients: dict[tuple[str, bool], S3Client] = {}
         self._making = threading.Lock()  # a client takes a while: threads that come first at once wait for one
 
     @property
@@ -84,23 +78,42 @@ class Store:
         return self._reach(self._settings.endpoint_url)
 
     @property
-    def public_client(self) -> "S3Client":
+    def signer(self) -> "S3Client":
+        """The same, by the keys that sign upload URLs."""
+        return self._reach(self._settings.endpoint_url, presigns=True)
+
+    @property
+    def public_signer(self) -> "S3Client":
         """Signs for the address that clients know. Signing needs no connection."""
-        return self._reach(self._settings.public_endpoint_url or self._settings.endpoint_url)
+        return self._reach(self._settings.public_endpoint_url or self._settings.endpoint_url, presigns=True)
 
-    def _reach(self, endpoint: str) -> "S3Client":
+    @property
+    def credentials(self) -> "Credentials | None":
+        """What signs upload URLs. None where the AWS SDK finds none."""
+        return self._session(presigns=True).get_credentials()
+
+    def _reach(self, endpoint: str, *, presigns: bool = False) -> "S3Client":
+        presigns = presigns and self._settings.presign_access_key_id is not None
         with self._making:
-            if endpoint not in self._clients:
-                self._clients[endpoint] = self._build(endpoint)
-            return self._clients[endpoint]
+            if (endpoint, presigns) not in self._clients:
+                self._clients[endpoint, presigns] = self._build(endpoint, presigns=presigns)
+            return self._clients[endpoint, presigns]
 
-    def _build(self, endpoint: str) -> "S3Client":
-        return boto3.session.Session().client(
+    def _session(self, *, presigns: bool) -> boto3.session.Session:
+        told = self._settings
+        key, secret = told.access_key_id, told.secret_access_key
+        if presigns and told.presign_access_key_id:
+            key, secret = told.presign_access_key_id, told.presign_secret_access_key
+        return boto3.session.Session(
+            aws_access_key_id=key.get_secret_value() if key else None,
+            aws_secret_access_key=secret.get_secret_value() if secret else None,
+            region_name=told.region,
+        )
+
+    def _build(self, endpoint: str, *, presigns: bool) -> "S3Client":
+        return self._session(presigns=presigns).client(
             "s3",
             endpoint_url=endpoint,
-            region_name=self._settings.region,
-            aws_access_key_id=self._settings.access_key_id.get_secret_value(),
-            aws_secret_access_key=self._settings.secret_access_key.get_secret_value(),
             config=Config(
                 signature_version="s3v4",
                 s3={"addressing_style": "path"},
@@ -119,30 +132,6 @@ class Store:
         with translating():
             for bucket in (self._settings.upload_bucket, self._settings.completed_bucket):
                 self.client.head_bucket(Bucket=bucket)
-
-    def create_buckets(self) -> None:
-        """Create both buckets where they are missing; unfinished multipart uploads go after a day."""
-        with translating():
-            for bucket in (self._settings.upload_bucket, self._settings.completed_bucket):
-                try:
-                    self.client.create_bucket(Bucket=bucket)
-                except ClientError as error:
-                    if error.response["Error"]["Code"] not in _EXISTS:
-                        raise
-            with suppress(ClientError):  # not every S3 has lifecycle rules
-                self.client.put_bucket_lifecycle_configuration(
-                    Bucket=self._settings.upload_bucket, LifecycleConfiguration={"Rules": [_ABORT_UNFINISHED]}
-                )
-
-    def notify(self, arn: str) -> None:
-        """Have the store tell its target `arn` of every object that comes into the inbox."""
-        with translating():
-            self.client.put_bucket_notification_configuration(
-                Bucket=self._settings.upload_bucket,
-                NotificationConfiguration={
-                    "QueueConfigurations": [{"QueueArn": arn, "Events": ["s3:ObjectCreated:*"]}]
-                },
-            )
 
 
 class Download:

@@ -26,4 +26,4 @@ class UploadUrls:
         if terms and terms.checksum:
             signed["ChecksumSHA256"] = terms.checksum
         with translating():
-            return self._store.public_client.generate_presigned_url("put_object", Params=signed, ExpiresIn=seconds)
+            return self._store.public_signer.generate_presigned_url("put_object", Params=signed, ExpiresIn=seconds)

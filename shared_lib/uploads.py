@@ -24,6 +24,9 @@ EXTENSIONS: tuple[str, ...] = get_args(Extension)
 
 _MAY_LACK_CODEC = {"heic": Format.HEIC, "heif": Format.HEIC, "jxl": Format.JXL}
 
+PROBES = "probes-of-the-store/"
+"""Where bootstrap tries what the store refuses. What lies there becomes no image."""
+
 UNKNOWN_TYPE = "application/octet-stream"
 """What clients send for a type that they do not know, as curl does for WebP."""
 

@@ -11,13 +11,13 @@ from uuid import UUID, uuid4
 from shared_lib import observability
 from shared_lib.broker import Broker
 from shared_lib.errors import NOT_WORTH_KEEPING, NotFound, Rejected, Unavailable
-from shared_lib.events import Payload, Work, describe_end
+from shared_lib.events import Payload, ProcessingRequested, Work, describe_end
 from shared_lib.images import Status
 from shared_lib.limits import Limits
 from shared_lib.pipeline.recipe import Recipe
 from shared_lib.repositories import BeingRemoved, Claim, Images, Originals
 from shared_lib.storage import Gallery, Inbox
-from shared_lib.uploads import StoredObject
+from shared_lib.uploads import PROBES, StoredObject
 
 log = observability.get_logger()
 
@@ -30,11 +30,13 @@ class Workflow:
     gallery: Gallery
     broker: Broker
     limits: Limits
+    store_notifies: bool
+    """Whether the store tells Kafka of what comes into the inbox."""
 
     def receive(
         self, filename: str, description: str | None, data: bytes, content_type: str, recipes: Sequence[Recipe] = ()
     ) -> UUID:
-        """Take in a direct upload: the row first, then the object, whose event does the rest."""
+        """Take in a direct upload: the row first, then the object, whose event, or one of our own, does the rest."""
         uuid = uuid4()
         self.images.create(uuid, filename, description, len(data), recipes)
         try:
@@ -42,6 +44,8 @@ class Workflow:
         except Unavailable:
             self.images.delete(uuid)  # and not forget: the store may have it all the same, and tell of it later
             raise
+        if not self.store_notifies:
+            self.hint(ProcessingRequested(uuid=uuid), function="upload_image")
         return uuid
 
     def admit(self, work: Work) -> Iterator[UUID]:
@@ -64,6 +68,9 @@ class Workflow:
 
         One that is too large fails at once, without being copied to where it belongs, and is removed.
         """
+        if found.key.startswith(PROBES):
+            self.inbox.discard(found)
+            return False
         self.images.adopt(found)
         if found.named_image is None:
             try:

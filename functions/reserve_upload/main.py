@@ -8,10 +8,10 @@ from uuid import uuid4
 
 import functions_framework
 
-from shared_lib.errors import TooLarge
+from shared_lib.errors import Invalid, TooLarge
 from shared_lib.http import endpoint
 from shared_lib.runtime import Runtime
-from shared_lib.uploads import SignedUpload, UploadReservation
+from shared_lib.uploads import SignedUpload, UploadReservation, find_missing_codec
 
 
 @functions_framework.http
@@ -23,6 +23,8 @@ from shared_lib.uploads import SignedUpload, UploadReservation
     refusals=[TooLarge("The file may have at most 104,857,600 bytes", code="file_too_large")],
 )
 def main(rt: Runtime, *, body: UploadReservation) -> SignedUpload:
+    if complaint := find_missing_codec(body.extension):
+        raise Invalid(complaint, code="codec_missing", details=[{"parameter": "extension", "message": complaint}])
     most = rt.settings.limits.max_bytes
     if body.size_bytes and body.size_bytes > most:
         raise TooLarge(f"The file may have at most {most:,} bytes", code="file_too_large")

@@ -47,7 +47,12 @@ def start(supervisor: Supervisor, settings: Settings, log: Path, notify_port: in
             log=log,
         )
     )
-    return {"S3_ENDPOINT_URL": endpoint, "S3_ACCESS_KEY_ID": key, "S3_SECRET_ACCESS_KEY": secret}
+    return {
+        "S3_ENDPOINT_URL": endpoint,
+        "S3_ACCESS_KEY_ID": key,
+        "S3_SECRET_ACCESS_KEY": secret,
+        "S3_SENDS_NOTIFICATIONS": "true",
+    }
 
 
 def _flags(data: Path, scratch: Path, chosen: dict[str, int]) -> list[str]:

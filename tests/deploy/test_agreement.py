@@ -143,10 +143,10 @@ def test_each_setting_is_in_the_manifests_and_nothing_else_is(name: str) -> None
     assert environment_of(name).keys() == VARIABLES.keys() - SECRETS
 
 
-def test_the_secrets_are_those_settings_that_are_secret_and_required() -> None:
+def test_the_secrets_are_those_settings_that_are_secret_and_required_and_the_keys_of_a_store_without_roles() -> None:
     [secret] = [each for each in of_kind(overlay("local"), "Secret").values() if "DATABASE_URL" in each["data"]]
 
-    assert secret["data"].keys() == SECRETS & REQUIRED
+    assert secret["data"].keys() == SECRETS & REQUIRED | {"S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY"}
 
 
 @pytest.mark.parametrize("name", OVERLAYS)

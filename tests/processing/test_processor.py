@@ -22,6 +22,7 @@ from shared_lib.pipeline.recipe import THUMBNAIL
 from shared_lib.repositories import Images, Superseded
 from shared_lib.runtime import Runtime
 from shared_lib.storage import Inbox, Store
+from shared_lib.uploads import PROBES
 
 WaitInInbox = Callable[..., UUID]
 Outcomes = Callable[[UUID], list[str | None]]
@@ -366,6 +367,33 @@ def test_a_failed_image_can_be_tried_again(api: Api, s3: Any) -> None:
 
     image = wait_for(lambda: api("GET", f"/images/{uuid}").json(), lambda image: image["status"] == "succeeded")
     assert (image["filename"], image["error"], image["attempts"]) == ("mended.jpg", None, 1)
+
+
+def test_where_the_store_tells_nobody_a_direct_upload_has_an_event_of_its_own(rt: Runtime) -> None:
+    from kafka import KafkaConsumer  # noqa: PLC0415  only these tests listen
+
+    uuid = replace(rt.workflow, store_notifies=False).receive("a.jpg", None, b"x", "image/jpeg")
+
+    servers = rt.settings.kafka.bootstrap_servers
+    with KafkaConsumer(
+        "image-tasks", bootstrap_servers=servers, auto_offset_reset="earliest", consumer_timeout_ms=5000
+    ) as consumer:
+        told = {(message.key.decode(), dict(message.headers)["ce_source"]) for message in consumer}
+    assert (str(uuid), b"/image-processing/upload_image") in told
+    rt.images.delete(uuid)
+    rt.workflow.sweep(uuid)
+
+
+def test_what_bootstrap_tries_in_the_inbox_becomes_no_image(rt: Runtime, deliver: Deliver) -> None:
+    key = f"{PROBES}{uuid4()}"
+    rt.inbox.put(key, b"x", "text/plain")
+    found = rt.inbox.look(key)
+    assert found
+
+    assert deliver("process_image", KAFKA_RECORD, record(key)) == 200
+
+    assert rt.images.trace(found.image) is None
+    assert rt.inbox.look(key) is None
 
 
 def test_every_end_is_told_on_kafka(rt: Runtime, api: Api) -> None:

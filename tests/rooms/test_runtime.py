@@ -17,4 +17,4 @@ def test_threads_that_come_first_at_once_share_one_client_of_the_store() -> None
     with ThreadPoolExecutor(8) as pool:
         clients = list(pool.map(lambda _: store.client, range(8)))
 
-    assert len(set(map(id, [*clients, store.public_client]))) == 1
+    assert len(set(map(id, [*clients, store.signer, store.public_signer]))) == 1

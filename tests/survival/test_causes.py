@@ -175,7 +175,9 @@ def test_a_store_that_refuses_our_settings_is_not_out_of_reach(rt: Runtime, chan
     assert "ListObjectsV2" in cause
     assert code in cause
     assert code not in refused.value.public
-    assert rt.settings.store.secret_access_key.get_secret_value() not in cause
+    secret = rt.settings.store.secret_access_key
+    assert secret
+    assert secret.get_secret_value() not in cause
 
 
 def test_a_store_that_does_not_speak_tls_is_not_out_of_reach(rt: Runtime) -> None:

@@ -1,0 +1,145 @@
+"""What bootstrap finds out about a store, on SeaweedFS with and without keys, and what it sets there."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+import requests
+from pydantic import ValidationError
+from service import find_free_port, wait_for
+
+from shared_lib.settings import Store as StoreSettings
+from shared_lib.storage import Inbox, Store
+from shared_lib.store_probe import StoreProbe, UnsafeStore
+from shared_lib.store_setup import StoreSetup
+from shared_lib.upload_urls import UploadUrls
+from shared_lib.uploads import PROBES
+
+RISKS = (
+    "anonymous-read",
+    "anonymous-list",
+    "anonymous-write",
+    "copy-source",
+    "other-key",
+    "other-method",
+    "expired-url",
+)
+
+
+def settings_for(store: dict[str, str], **more: object) -> StoreSettings:
+    return StoreSettings(
+        endpoint_url=store["S3_ENDPOINT_URL"],
+        access_key_id=store["S3_ACCESS_KEY_ID"],
+        secret_access_key=store["S3_SECRET_ACCESS_KEY"],
+        **more,  # type: ignore[arg-type]
+    )
+
+
+@pytest.fixture(scope="module")
+def open_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """SeaweedFS without any keys, which checks no signature."""
+    folder = tmp_path_factory.mktemp("open")
+    ports = {name: find_free_port() for name in ("master", "volume", "filer", "s3")}
+    flags = [f"-{name}.port={port}" for name, port in ports.items()]
+    command = [f"{Path(sys.executable).with_name('weed')}", "server", "-s3", f"-dir={folder}", "-ip=127.0.0.1", *flags]
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([*command, "-ip.bind=127.0.0.1"], cwd=folder, env=environ, stdout=log, stderr=log)
+    url = f"http://127.0.0.1:{ports['s3']}"
+
+    def answers() -> bool:
+        with suppress(requests.ConnectionError):
+            return requests.put(f"{url}/upload-images", timeout=10).status_code in (200, 409)
+        return False
+
+    try:
+        wait_for(answers, bool, seconds=60)
+        yield {"S3_ENDPOINT_URL": url, "S3_ACCESS_KEY_ID": "any", "S3_SECRET_ACCESS_KEY": "any"}
+    finally:
+        process.kill()  # asked, it would wait half a minute for connections
+        process.wait(timeout=30)
+
+
+def probe(settings: StoreSettings) -> dict[str, bool]:
+    store = Store(settings)
+    StoreSetup(store, settings).create_buckets()
+    return {check.name: check.passed for check in StoreProbe(store, settings).run()}
+
+
+def test_a_store_that_checks_signatures_passes_and_is_left_as_it_was(store: dict[str, str]) -> None:
+    settings = settings_for(store)
+
+    found = probe(settings)
+
+    assert set(RISKS) <= found.keys()
+    assert [name for name, passed in found.items() if not passed] == []
+    assert list(Inbox(Store(settings), settings.upload_bucket).walk(PROBES)) == []
+    assert list(Inbox(Store(settings), settings.completed_bucket).walk(PROBES)) == []
+
+
+def test_a_store_that_checks_nothing_ends_the_bootstrap_and_is_told_by_name(open_store: dict[str, str]) -> None:
+    with pytest.raises(UnsafeStore) as caught:
+        probe(settings_for(open_store))
+
+    assert all(risk in caught.value.public for risk in RISKS)
+    assert f"S3_ACCEPTED_RISKS={','.join(RISKS)}" in caught.value.public
+
+
+def test_an_operator_may_accept_a_risk_by_its_name(open_store: dict[str, str]) -> None:
+    found = probe(settings_for(open_store, accepted_risks=",".join(RISKS)))
+
+    assert {name for name, passed in found.items() if not passed} >= set(RISKS)
+    with pytest.raises(UnsafeStore, match="expired-url"):
+        probe(settings_for(open_store, accepted_risks=",".join(RISKS[:-1])))
+    with pytest.raises(ValidationError):
+        settings_for(open_store, accepted_risks="everything")
+
+
+def test_web_pages_of_the_origins_named_may_put_to_upload_urls(store: dict[str, str]) -> None:
+    settings = settings_for(store)
+    setup = StoreSetup(Store(settings), settings)
+    setup.create_buckets()
+    assert setup.allow_origins(["https://gallery.example"])
+    url = UploadUrls(Store(settings), settings.upload_bucket).sign(uuid := uuid4(), 60)
+
+    def ask(origin: str) -> requests.Response:
+        asked = {"Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "content-type"}
+        return requests.options(url, headers={"Origin": origin, **asked}, timeout=10)
+
+    assert ask("https://gallery.example").headers["Access-Control-Allow-Origin"] == "https://gallery.example"
+    assert "Access-Control-Allow-Origin" not in ask("https://elsewhere.example").headers
+    put = requests.put(url, b"x", headers={"Origin": "https://gallery.example"}, timeout=10)
+    assert (put.status_code, put.headers["Access-Control-Allow-Origin"]) == (200, "https://gallery.example")
+    Store(settings).client.delete_bucket_cors(Bucket=settings.upload_bucket)
+    Inbox(Store(settings), settings.upload_bucket).delete(str(uuid))
+
+
+def test_keys_may_be_left_to_the_sdk_and_come_in_pairs() -> None:
+    assert StoreSettings(endpoint_url="http://127.0.0.1:1").access_key_id is None
+    with pytest.raises(ValidationError, match="S3_SECRET_ACCESS_KEY"):
+        StoreSettings(endpoint_url="http://127.0.0.1:1", access_key_id="alone")
+    with pytest.raises(ValidationError, match="S3_PRESIGN_SECRET_ACCESS_KEY"):
+        StoreSettings(endpoint_url="http://127.0.0.1:1", presign_access_key_id="alone")
+
+
+def test_without_keys_the_sdks_own_are_used(store: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", store["S3_ACCESS_KEY_ID"])
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", store["S3_SECRET_ACCESS_KEY"])
+
+    found = probe(StoreSettings(endpoint_url=store["S3_ENDPOINT_URL"]))
+
+    assert all(found.values())
+
+
+@pytest.mark.parametrize(("arn", "told", "notifies"), [(None, None, False), ("arn", None, True), (None, True, True)])
+def test_a_store_notifies_if_bootstrap_sets_that_or_the_operator_says_so(
+    arn: str | None, *, told: bool | None, notifies: bool
+) -> None:
+    settings = StoreSettings(endpoint_url="http://127.0.0.1:1", notification_arn=arn, sends_notifications=told)
+
+    assert settings.notifies is notifies
