@@ -57,6 +57,9 @@ check: $(VENV)/ready-to-test
 	$(BIN)/mypy tests
 	$(BIN)/lint-imports
 
+# For the eyes of whoever types them.
+migrate reset redrive: export LOG_FORMAT ?= console
+
 migrate: $(VENV)/ready-to-run
 	$(BIN)/python -m shared_lib.bootstrap
 

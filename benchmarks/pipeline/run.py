@@ -6,6 +6,7 @@ Run in the project's environment, with node and npm on the path. Everything runs
 for each file, and of each the best round counts. Peers and photographs are kept in .data/benchmarks.
 """
 
+import argparse
 import json
 import shutil
 import subprocess
@@ -182,8 +183,11 @@ def report(rows: list[dict[str, Any]], added: list[dict[str, Any]]) -> str:
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Measure render() beside sharp and thumbor.")
+    parser.add_argument("seconds", nargs="?", type=float, default=1, help="per cell")
+    asked = parser.parse_args()
     prepare_peers()
-    measured = compare(sys.argv[1] if len(sys.argv) > 1 else "1")
+    measured = compare(f"{asked.seconds}")
     REPORT.parent.mkdir(exist_ok=True)
     REPORT.write_text(report(measured, measure_box()))
     print(f"written: {REPORT}")

@@ -74,6 +74,6 @@ def main(plan: Plan) -> None:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(levelname)-7s %(message)s", stream=sys.stdout)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s [%(levelname)-7s] %(message)s", stream=sys.stdout)
     logging.getLogger("kafka").setLevel(logging.ERROR)  # says in many lines what ours say in one
     main(Plan.model_validate_json(sys.argv[1]))

@@ -1,5 +1,6 @@
 """Write the schemas beside this file from the modules that release them. Needs Go, for its module proxy."""
 
+import argparse
 import json
 import re
 import subprocess
@@ -74,6 +75,7 @@ def write(name: str, schema: object) -> None:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     for module, paths in RELEASES.items():
         folder = fetch(module)
         for path in paths:
