@@ -69,7 +69,8 @@ def spent(parts: dict[int, str]) -> dict[str, float]:
             times = psutil.Process(pid).cpu_times()
         except psutil.Error:
             continue
-        seconds[name] += times.user + times.system
+        # A decoder lives for one image: by then its parent has its time.
+        seconds[name] += times.user + times.system + times.children_user + times.children_system
     return seconds
 
 

@@ -97,5 +97,16 @@ def consumer(handler: Callable[[runtime.Runtime, Event], None]) -> Callable[[Clo
     return edge
 
 
+def decoding(edge: Callable[[CloudEvent], None]) -> Callable[[CloudEvent], None]:
+    """
+    Have a decoder ready before the first event comes.
+
+    A function whose kernel cannot confine one ends here, with the reason, if PROCESSING_SANDBOX does not allow it.
+    """
+    if flask.has_app_context():  # it is being loaded to be served
+        runtime.current().box.start()
+    return edge
+
+
 def _answer(status: int, sentence: str) -> HTTPException:
     return HTTPException(response=flask.Response(sentence, status, mimetype="text/plain"))

@@ -81,9 +81,6 @@ class Limits:
     cpu_seconds: Annotated[int, _POSITIVE, FailureCode.DECODER_TIMEOUT] = 20
     """Processor time of one image, s (RLIMIT_CPU). At most LIMITS_WALL_SECONDS, which a decoder may also just wait."""
 
-    images_per_child: Annotated[int, _POSITIVE] = 500
-    """A child is replaced after so many images, before a leak in a native library can matter."""
-
     @classmethod
     def code_of(cls, limit: str) -> FailureCode | None:
         """What an image is failed with beyond this limit."""

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from shared_lib.errors import FailureCode, Invalid, NotFound, Rejected
 from shared_lib.limits import Limits
-from shared_lib.pipeline.box import DecoderBox, DecoderCrashed
+from shared_lib.pipeline.box import DecoderBox, DecoderBroke
 from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
 from shared_lib.pipeline.rendition import Refused, Rendered, Rendition
 from shared_lib.repositories import Claim, Originals
@@ -56,7 +56,7 @@ class Rendering:
         """
         Make all that is still to be made, by one decode; by one for each, if together they are refused.
 
-        Raises Rejected when nothing can be made, or no thumbnail of an image that has none; and DecoderCrashed, unless
+        Raises Rejected when nothing can be made, or no thumbnail of an image that has none; and DecoderBroke, unless
         it is the last attempt and something can be made all the same.
         """
         # With the last that begins by then it is three tasks' time at most; the event's source waits for four.
@@ -66,7 +66,7 @@ class Rendering:
         learn = not claim.published
         try:
             return self._render(original, recipes, learn=learn)
-        except (Rejected, DecoderCrashed) as error:
+        except (Rejected, DecoderBroke) as error:
             if len(recipes) == 1 or _may_pass(error, claim):
                 raise
             reason = _to_refusal(error)
@@ -94,7 +94,7 @@ class Rendering:
                 task = self._render(original, (recipe,), learn=learn and first is None)
                 size = sum(len(each.data) for each in (*made, *task.renditions))
                 self.limits.hold_output(size)
-            except (Rejected, DecoderCrashed) as error:
+            except (Rejected, DecoderBroke) as error:
                 if _may_pass(error, claim) or (learn and first is None):  # not even a thumbnail
                     raise
                 refused.append(Refused(recipe, _to_refusal(error)))
@@ -108,7 +108,7 @@ class Rendering:
 
     def _render(self, original: bytes, recipes: tuple[Recipe, ...], *, learn: bool) -> Rendered:
         overlays = self._read_overlays(recipes, self.limits.max_bytes - len(original))
-        rendered = self.box.render(original, recipes, overlays, learn=learn, location=learn and self.keep_location)
+        rendered = self.box.render(original, recipes, overlays, learn=learn, location=self.keep_location)
         if learn:
             rendered.get(THUMBNAIL.name)
         return rendered
@@ -148,11 +148,11 @@ class Rendering:
 
 def _may_pass(error: Exception, claim: Claim) -> bool:
     """Whether another attempt may end otherwise: a decoder that died may have done so by itself."""
-    return isinstance(error, DecoderCrashed) and not claim.is_last
+    return isinstance(error, DecoderBroke) and not claim.is_last
 
 
-def _to_refusal(error: Rejected | DecoderCrashed) -> Rejected:
-    return error if isinstance(error, Rejected) else Rejected(FailureCode.DECODER_CRASHED, error.public)
+def _to_refusal(error: Rejected | DecoderBroke) -> Rejected:
+    return error if isinstance(error, Rejected) else Rejected(FailureCode(error.code), error.public)
 
 
 def _mistake(parameter: str, message: str) -> Invalid:

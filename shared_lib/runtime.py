@@ -32,7 +32,9 @@ class Runtime:
         self.database = Database(told.database)
         self.store = Store(told.store)
         self.broker = Broker(told.kafka)
-        self.box = DecoderBox(told.limits, children=told.processing.decoders)
+        self.box = DecoderBox(
+            told.limits, children=told.processing.decoders, required=told.processing.sandbox == "required"
+        )
         self.images = Images(self.database, told.processing)
         self.collections = Collections(self.database)
         self.originals = Originals(self.database)

@@ -176,9 +176,11 @@ class Processing(Branch):
     always: CommaSeparated = ()
     """Presets that every image gets, besides its thumbnail."""
     keep_location: bool = False
-    """Whether to keep where a picture was taken, for those who ask for it."""
+    """Whether to keep where a picture was taken, for those who ask for it, and in renditions that keep metadata."""
     decoders: int = Field(default=2, ge=1)
-    """Decoder processes per processor: one per core it may use."""
+    """Images that a processor decodes at a time: one per core it may use."""
+    sandbox: Literal["required", "best-effort"] = "required"
+    """What to do where the kernel cannot confine a decoder: decode nothing, or go on with what protection there is."""
     pending_grace_seconds: Seconds = 30
     """How long an event may take before `reconcile_images` looks for itself."""
     missing_object_seconds: Seconds = 3600

@@ -1,53 +1,58 @@
-"""The process in the box: reads an image from its stdin, writes renditions to its stdout, until its stdin ends.
+"""One image's process: reads the image from a pipe, writes its renditions to another, and ends.
 
-Started by `box` as `python -I -m shared_lib.pipeline.child LIMITS PARENT`, with no environment to speak of.
+Forked by `zygote`, and confined before it reads anything.
 """
 
-import json
+import fcntl
 import os
-import sys
+from collections.abc import Callable
 from dataclasses import replace
-from typing import IO
 from uuid import UUID
 
-from shared_lib.errors import FailureCode, Rejected
+from shared_lib.errors import Rejected
 from shared_lib.limits import Limits
 from shared_lib.pipeline import confinement, wire
 from shared_lib.pipeline.render import render
 
+Work = Callable[[wire.Task, bytes, Limits], tuple[wire.Reply, list[bytes]]]
 
-def main() -> None:
-    limits, parent = Limits(**json.loads(sys.argv[1])), int(sys.argv[2])
-    requests, replies = sys.stdin.buffer, _claim_stdout()
-    os.set_blocking(2, False)  # last words are for the parent, but chatter must not stop the work
-    confinement.confine(limits)
-    if os.getppid() != parent:
-        return  # it died before the kernel was told to end us with it
-    while True:
+_REPLIES = 3  # after stdin, stdout and stderr
+_OUT_OF_THE_WAY = 50
+
+
+def run(pipes: tuple[int, int, int], limits: Limits, work: Work, *, required: bool) -> None:
+    """Read one task, do the work, reply. `pipes` are for requests, replies, and whatever libraries print.
+
+    Raises RuntimeError, and reads nothing, when confinement is required and not to be had.
+    """
+    _keep_only(*pipes)
+    if confinement.confine_child(limits) and required:
+        raise RuntimeError("the kernel confined the zygote's children before, and not this one")
+    with os.fdopen(0, "rb", closefd=False) as requests, os.fdopen(_REPLIES, "wb", closefd=False) as replies:
         try:
             header, body = wire.read(requests, limits.max_bytes)
         except EOFError:
             return
-        confinement.grant_cpu(limits)
-        reply, made = _carry_out(wire.Task.read(header), body, limits)
-        wire.write(replies, wire.write_reply(reply), made)
-        if isinstance(reply, wire.Refusal) and reply.code is FailureCode.DECODER_OUT_OF_MEMORY:
-            return  # who knows which library is left in which state
+        reply, made = work(wire.Task.read(header), body, limits)
+        replies.writelines(wire.frame(wire.write_reply(reply), made))
 
 
-def _carry_out(task: wire.Task, body: bytes, limits: Limits) -> tuple[wire.Answer | wire.Refusal, list[bytes]]:
+def decode(task: wire.Task, body: bytes, limits: Limits) -> tuple[wire.Reply, list[bytes]]:
+    """Make what the task asks for."""
     try:
         data, overlays = _take_apart(body, task.overlays)
-        rendered = render(data, task.recipes, limits, overlays, learn=task.learn)
+        rendered = render(data, task.recipes, limits, overlays, learn=task.learn, location=task.location)
     except Rejected as reason:
-        return _refuse(reason), []
+        return wire.Refusal.of(reason), []
     except MemoryError:
-        return _refuse(limits.memory_exceeded), []
+        return wire.Refusal.of(limits.memory_exceeded), []
+    except Exception as error:  # noqa: BLE001  the parent logs it
+        return wire.Failure.of(error), []
     told: dict[str, wire.Encoded | wire.Refusal] = {
         r.name: wire.Encoded(format=r.format, width=r.width, height=r.height, size=len(r.data))
         for r in rendered.renditions
     }
-    told |= {r.recipe.name: _refuse(r.reason) for r in rendered.refused}
+    told |= {r.recipe.name: wire.Refusal.of(r.reason) for r in rendered.refused}
     outcomes = tuple(told[recipe.name] for recipe in task.recipes)
     knowledge = rendered.knowledge
     if knowledge is not None and not task.location:
@@ -62,10 +67,6 @@ def _carry_out(task: wire.Task, body: bytes, limits: Limits) -> tuple[wire.Answe
     return answer, [r.data for r in rendered.renditions]
 
 
-def _refuse(reason: Rejected) -> wire.Refusal:
-    return wire.Refusal(code=reason.failure, public=reason.public)
-
-
 def _take_apart(body: bytes, sizes: dict[UUID, int]) -> tuple[bytes, dict[UUID, bytes]]:
     """The image, and those that are laid on it."""
     start = len(body) - sum(sizes.values())
@@ -77,12 +78,10 @@ def _take_apart(body: bytes, sizes: dict[UUID, int]) -> tuple[bytes, dict[UUID, 
     return data, overlays
 
 
-def _claim_stdout() -> IO[bytes]:
-    """Keep the way to the parent for ourselves: what a native library prints goes to stderr."""
-    replies = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    return replies
-
-
-if __name__ == "__main__":
-    main()
+def _keep_only(requests: int, replies: int, words: int) -> None:
+    """Close all that the zygote has open but these, which become 0, 3, and 1 and 2 for what libraries print."""
+    moved = [fcntl.fcntl(pipe, fcntl.F_DUPFD, _OUT_OF_THE_WAY) for pipe in (requests, words, words, replies)]
+    for number, pipe in enumerate(moved):
+        os.dup2(pipe, number)
+    os.closerange(len(moved), os.sysconf("SC_OPEN_MAX"))
+    os.set_blocking(2, False)  # last words are for the parent, but chatter must not stop the work

@@ -159,13 +159,18 @@ def complaints_of(real: Format) -> Iterator[None]:
     try:
         yield
     except (pyvips.Error, *pillow.COMPLAINTS) as error:
-        if _OUT_OF_MEMORY.search(str(error)):
-            raise MemoryError from error
+        raise_out_of_memory(error)
         if _UNSUPPORTED.match(str(error)):
             raise Rejected(
                 FailureCode.UNSUPPORTED_FORMAT, f"The {real.upper()} image is of a kind that is not read."
             ) from error
         raise corrupt(real) from error
+
+
+def raise_out_of_memory(error: Exception) -> None:
+    """Raise MemoryError if that is what a library says in its own words."""
+    if _OUT_OF_MEMORY.search(str(error)):
+        raise MemoryError from error
 
 
 def is_only_untidy(error: pyvips.Error) -> bool:

@@ -5,15 +5,13 @@ from dataclasses import replace
 
 import pyvips
 
-from shared_lib.pipeline import jxl, pillow
+from shared_lib.pipeline import jxl, pillow, privacy
 from shared_lib.pipeline.animation import is_animated
-from shared_lib.pipeline.fields import list_fields
 from shared_lib.pipeline.formats import Format
 from shared_lib.pipeline.recipe import Output
 
 _EVERY_BROWSER = frozenset({Format.JPEG, Format.PNG, Format.WEBP})
 _DRAWING = 0.1  # of its raw size: what a drawing packs to without loss, and a photograph never does
-_COPYRIGHT_FIELDS = ("exif-ifd0-Copyright", "exif-ifd0-Artist")
 
 # What looks alike to most people. Measured on the photographs in tests/golden: mean CIEDE2000 about 1.1 to 1.3.
 _QUALITY = {Format.JPEG: 82, Format.WEBP: 80, Format.AVIF: 55, Format.JXL: 85}
@@ -40,8 +38,12 @@ def format_for(output: Output, source: Format, image: pyvips.Image) -> Format:
     return Format.PNG if source in (Format.GIF, Format.SVG) or image.hasalpha() else Format.JPEG
 
 
-def encode(image: pyvips.Image, to: Format, output: Output) -> bytes:
-    image = _without_private(image, output)
+def encode(image: pyvips.Image, to: Format, output: Output, *, location: bool = False) -> bytes:
+    """Where it was taken stays only with `location`, in metadata that is kept."""
+    if output.metadata == "keep":
+        image = privacy.keep_public(image, to, location=location)
+    elif output.metadata == "copyright":
+        image = privacy.keep_copyright(image)
     if output.format == "auto":
         image = image.copy_memory()
         output = replace(output, lossless=_is_drawing(image))
@@ -73,18 +75,6 @@ def _is_drawing(image: pyvips.Image) -> bool:
     part = image.crop((image.width - side) // 2, (image.height - side) // 2, side, side)
     packed = len(part.pngsave_buffer(compression=1, filter="all", keep="none"))
     return bool(packed < _DRAWING * side * side * part.bands)
-
-
-def _without_private(image: pyvips.Image, output: Output) -> pyvips.Image:
-    """Leave of EXIF what was asked for; the rest is up to the encoder's `keep`."""
-    if output.metadata == "strip":
-        return image
-    image = image.copy()
-    for field in (name.decode(errors="replace") for name in list_fields(image)):
-        unasked = output.metadata == "copyright" and field.startswith("exif-") and field not in _COPYRIGHT_FIELDS
-        if unasked or field == "jpeg-thumbnail-data":  # the preview would show what was cropped
-            image.remove(field)
-    return image
 
 
 def _keep(output: Output) -> str:

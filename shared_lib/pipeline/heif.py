@@ -1,6 +1,6 @@
 """HEIC: HEVC in HEIF, by libheif and libde265.
 
-The binding is imported with the first such image, so that others pay neither its time nor its memory.
+The binding is imported late, because a deployment may lack it; the zygote does so for all decoders.
 """
 
 from typing import Any

@@ -1,6 +1,6 @@
 """JPEG XL, by libjxl: its header read here, since the library's binding decodes whatever it opens.
 
-The binding is imported with the first JPEG XL image, so that others pay neither its time nor its memory.
+The binding is imported late, because a deployment may lack it; the zygote does so for all decoders.
 """
 
 import io

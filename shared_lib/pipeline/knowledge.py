@@ -19,19 +19,19 @@ MAX_FRAMES = 1_000_000_000
 """More than any file has room for."""
 
 
-def clean_text(text: str) -> str | None:
-    """What of a text can be told in one line, of at most MAX_TEXT characters; None if nothing."""
+def clean_text(text: str, most: int = MAX_TEXT) -> str | None:
+    """What of a text can be told in one line, of at most so many characters; None if nothing."""
     shown = "".join(each if each.isprintable() else " " for each in text)
-    return " ".join(shown.split())[:MAX_TEXT].strip() or None
+    return " ".join(shown.split())[:most].strip() or None
 
 
-def _refuse_unprintable(text: str) -> str:
+def refuse_unprintable(text: str) -> str:
     if not text.isprintable():  # control characters, and those that turn the direction of what follows
         raise ValueError("must be printable")
     return text
 
 
-Text = Annotated[str, Holds(min_length=1, max_length=MAX_TEXT), Check(_refuse_unprintable)]
+Text = Annotated[str, Holds(min_length=1, max_length=MAX_TEXT), Check(refuse_unprintable)]
 ColourSpace = Literal["srgb", "display-p3", "rgb", "gray", "cmyk", "lab"]
 CaptureTime = Annotated[
     datetime,

@@ -2,12 +2,14 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from uuid import UUID
 
 import pyvips
 
+from shared_lib.errors import Rejected
 from shared_lib.limits import Limits
 from shared_lib.pipeline.animation import join, split
 from shared_lib.pipeline.bounds import Unfit, bound, bound_frames, bound_output
@@ -18,6 +20,7 @@ from shared_lib.pipeline.decode import (
     decode,
     inspect,
     is_only_untidy,
+    raise_out_of_memory,
     whole_squares,
 )
 from shared_lib.pipeline.effects import apply
@@ -39,33 +42,36 @@ _SHARE = 0.25  # of the memory, for pixels that several renditions are made from
 pyvips.cache_set_max(0)
 
 
-def render(
+def render(  # noqa: PLR0913  what a task holds, and the limits
     data: bytes,
     recipes: Sequence[Recipe],
     limits: Limits,
     overlays: Mapping[UUID, bytes] | None = None,
     *,
     learn: bool = False,
+    location: bool = False,
 ) -> Rendered:
     """Make all renditions of one image; a recipe that asks too much, or lays on what is not there, is refused alone.
 
-    Raises Rejected for bytes that are refused, MemoryError beyond the limit.
+    With `location`, renditions that keep metadata keep where it was taken. Raises Rejected for bytes that are refused,
+    MemoryError beyond the limit, and anything else for a mistake of ours.
     """
     source = inspect(data, limits)
+    wanted = [*recipes, *([THUMBNAIL] if learn else [])]
 
     def carry_out(source: Source) -> tuple[list[Rendition | Refused], Knowledge | None]:
-        pixels = _Pixels(source, [*recipes, *([THUMBNAIL] if learn else [])], limits)
-        outcomes = _render_all(pixels, recipes, limits, overlays or {})
-        # From the pixels that a thumbnail is made from, because one nearly always is.
-        return outcomes, learn_from(source, pixels.decode_for(THUMBNAIL)) if learn else None
+        pixels = _Pixels(source, wanted, limits)
+        with pixels.blamed():
+            outcomes = _render_all(pixels, recipes, limits, overlays or {}, location=location)
+            # From the pixels that a thumbnail is made from, because one nearly always is.
+            return outcomes, learn_from(source, pixels.decode_for(THUMBNAIL)) if learn else None
 
-    with complaints_of(source.format):
-        try:
-            outcomes, knowledge = carry_out(source)
-        except pyvips.Error as error:
-            if not is_only_untidy(error):
-                raise
-            outcomes, knowledge = carry_out(replace(source, is_untidy=True))
+    try:
+        outcomes, knowledge = carry_out(source)
+    except pyvips.Error as error:
+        if not is_only_untidy(error):
+            raise
+        outcomes, knowledge = carry_out(replace(source, is_untidy=True))
     renditions = tuple(each for each in outcomes if isinstance(each, Rendition))
     refused = tuple(each for each in outcomes if isinstance(each, Refused))
     return Rendered(source.format, *source.upright_size, renditions, refused, knowledge)
@@ -76,21 +82,41 @@ class _Pixels:
 
     def __init__(self, source: Source, recipes: Sequence[Recipe], limits: Limits) -> None:
         self.source = source
-        self._limits = limits
+        self.limits = limits
         self._uses = Counter(map(self._way_for, recipes))
         self._kept: dict[tuple[Way, int], pyvips.Image | None] = {}
+        self._tried: set[tuple[Way, int]] = set()
 
     def decode_for(self, recipe: Recipe) -> pyvips.Image:
         """Raises Unfit for an animation that has too many frames to be kept."""
         way = self._way_for(recipe)
         if way[0].animated:
-            bound_frames(self.source.frames, *self.source.upright_size, self._limits)
+            bound_frames(self.source.frames, *self.source.upright_size, self.limits)
         image = self._kept.get(way)
         if image is None:
             image = self._decode(*way)
             if self._uses[way] > 1 and way not in self._kept:
-                self._kept[way] = image = _in_memory(image, self._limits)
+                self._kept[way] = image = _in_memory(image, self.limits)
         return self._decode(*way) if image is None else image
+
+    @contextmanager
+    def blamed(self) -> Iterator[None]:
+        """Raise what went wrong in the block as Rejected if it is the image's fault, and else as it is.
+
+        libvips decodes while it encodes, so what fails does not tell whose fault it is. Decoding alone does, once more.
+        """
+        try:
+            yield
+        except (Rejected, MemoryError):
+            raise
+        except Exception as error:
+            if isinstance(error, pyvips.Error) and is_only_untidy(error) and not self.source.is_untidy:
+                raise  # which is no fault
+            raise_out_of_memory(error)
+            with complaints_of(self.source.format):
+                for way in tuple(self._tried):
+                    self._decode(*way).avg()
+            raise
 
     def _way_for(self, recipe: Recipe) -> tuple[Way, int]:
         """How to decode, and over squares of how many px to average then what has still far more than is needed."""
@@ -101,6 +127,7 @@ class _Pixels:
         return way, _SQUARE if not animated and needed * _SQUARE * _ROOM <= way.scale else 1
 
     def _decode(self, way: Way, side: int) -> pyvips.Image:
+        self._tried.add((way, side))
         image = decode(self.source, way)
         averaged = average(image, side)
         width, height = (math.ceil(whole_squares(length, side) / side) for length in (image.width, image.height))
@@ -111,14 +138,14 @@ class _Pixels:
 
 
 def _render_all(
-    pixels: _Pixels, recipes: Sequence[Recipe], limits: Limits, given: Mapping[UUID, bytes]
+    pixels: _Pixels, recipes: Sequence[Recipe], limits: Limits, given: Mapping[UUID, bytes], *, location: bool
 ) -> list[Rendition | Refused]:
     outcomes: list[Rendition | Refused] = []
     together = 0
     for recipe in recipes:
         try:
             overlays = Overlays(recipe, given, pixels.source, limits)
-            made = _render_one(pixels.source, pixels.decode_for(recipe), recipe, limits, overlays)
+            made = _render_one(pixels, recipe, overlays, location=location)
             limits.hold_output(together + len(made.data), Unfit)
             together += len(made.data)
         except Unfit as reason:
@@ -135,13 +162,14 @@ def _in_memory(image: pyvips.Image, limits: Limits) -> pyvips.Image | None:
     return image.copy_memory() if size < limits.memory_bytes * _SHARE else None
 
 
-def _render_one(source: Source, image: pyvips.Image, recipe: Recipe, limits: Limits, overlays: Overlays) -> Rendition:
-    frames = [_transform(frame, source, recipe, limits, overlays) for frame in split(image)]
+def _render_one(pixels: _Pixels, recipe: Recipe, overlays: Overlays, *, location: bool) -> Rendition:
+    image, limits = pixels.decode_for(recipe), pixels.limits
+    frames = [_transform(frame, pixels.source, recipe, limits, overlays) for frame in split(image)]
     width, height = frames[0].width, frames[0].height
     bound_output(width, height, len(frames), limits)
     image = join(frames)
-    to = format_for(recipe.output, source.format, image)
-    return Rendition(recipe, to, width, height, encode(image, to, recipe.output))
+    to = format_for(recipe.output, pixels.source.format, image)
+    return Rendition(recipe, to, width, height, encode(image, to, recipe.output, location=location))
 
 
 def _transform(image: pyvips.Image, source: Source, recipe: Recipe, limits: Limits, overlays: Overlays) -> pyvips.Image:

@@ -5,7 +5,18 @@ from dataclasses import dataclass
 from shared_lib.errors import Rejected
 from shared_lib.pipeline.formats import Format
 from shared_lib.pipeline.knowledge import Knowledge
-from shared_lib.pipeline.recipe import Recipe
+from shared_lib.pipeline.recipe import Output, Recipe
+
+_KEPT = {Format.JPEG, Format.PNG, Format.WEBP, Format.GIF}
+
+
+def possible_formats(output: Output, source: Format) -> set[Format]:
+    """What a rendition's format can only be, whatever its pixels are."""
+    if isinstance(output.format, Format):
+        return {output.format}
+    if output.format == "auto":
+        return {Format.WEBP}
+    return {Format.JPEG, Format.PNG} | ({source} & _KEPT)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,84 +1,134 @@
 """seccomp: a process gives up system calls, for good, without being root. Linux, x86-64 and AArch64.
 
-A list of what is denied, not of what is allowed: allocators, threads and codecs differ in what they call from one
-version to the next, and one that is denied its call fails on some image in production.
+A list of what is allowed. Linux gains calls with every release, and has some 380; a decoder needs about 60, so a list
+of what is denied would be both longer and never whole. What is not allowed is answered with ENOSYS, as by a kernel that
+does not have it: libraries are prepared for that, and fall back to an older call or do without, where they would fail
+on EPERM. So a codec that begins to use a new call in a later version most likely still works.
+
+Some calls are allowed by their arguments: to read files but not to write them, to start threads but not processes, to
+signal the process itself but no other.
 """
 
 import ctypes
 import errno
+import os
 import platform
 import struct
 
-# Speak to the world; become another program, or two; reach into other processes; leave in the kernel what outlives us,
-# and counts towards no limit; ask the kernel for what decoding never needs.
-_DENIED = {
+# Reading and writing what is open, finding files, memory, threads, signals of its own, clocks, and who it is.
+_ALLOWED = {
     "x86_64": {
-        "socket": 41, "socketpair": 53, "io_uring_setup": 425,
-        "execve": 59, "execveat": 322, "fork": 57, "vfork": 58,
-        "kill": 62, "pidfd_open": 434, "pidfd_send_signal": 424,
-        "ptrace": 101, "process_vm_readv": 310, "process_vm_writev": 311,
-        "shmget": 29, "semget": 64, "msgget": 68, "mq_open": 240,
-        "unshare": 272, "setns": 308, "mount": 165, "bpf": 321, "userfaultfd": 323, "perf_event_open": 298,
-        "add_key": 248, "request_key": 249, "keyctl": 250,
+        "read": 0, "write": 1, "readv": 19, "writev": 20, "pread64": 17, "close": 3, "lseek": 8,
+        "stat": 4, "fstat": 5, "lstat": 6, "newfstatat": 262, "statx": 332, "statfs": 137, "fstatfs": 138,
+        "access": 21, "faccessat": 269, "faccessat2": 439, "readlink": 89, "readlinkat": 267, "getdents64": 217,
+        "getcwd": 79,
+        "mmap": 9, "mprotect": 10, "munmap": 11, "brk": 12, "mremap": 25, "mincore": 27, "madvise": 28,
+        "futex": 202, "set_robust_list": 273, "rseq": 334, "membarrier": 324,
+        "sched_yield": 24, "sched_getaffinity": 204, "getcpu": 309,
+        "rt_sigaction": 13, "rt_sigprocmask": 14, "rt_sigreturn": 15, "sigaltstack": 131, "restart_syscall": 219,
+        "exit": 60, "exit_group": 231,
+        "getpid": 39, "getppid": 110, "gettid": 186, "getuid": 102, "getgid": 104, "geteuid": 107, "getegid": 108,
+        "clock_gettime": 228, "clock_getres": 229, "clock_nanosleep": 230, "nanosleep": 35, "gettimeofday": 96,
+        "time": 201, "times": 100, "getrusage": 98, "sysinfo": 99, "uname": 63, "getrandom": 318,
+        "poll": 7, "ppoll": 271, "select": 23, "pselect6": 270,
     },
     "aarch64": {
-        "socket": 198, "socketpair": 199, "io_uring_setup": 425,
-        "execve": 221, "execveat": 281,
-        "kill": 129, "pidfd_open": 434, "pidfd_send_signal": 424,
-        "ptrace": 117, "process_vm_readv": 270, "process_vm_writev": 271,
-        "shmget": 194, "semget": 190, "msgget": 186, "mq_open": 180,
-        "unshare": 97, "setns": 268, "mount": 40, "bpf": 280, "userfaultfd": 282, "perf_event_open": 241,
-        "add_key": 217, "request_key": 218, "keyctl": 219,
+        "read": 63, "write": 64, "readv": 65, "writev": 66, "pread64": 67, "close": 57, "lseek": 62,
+        "fstat": 80, "newfstatat": 79, "statx": 291, "statfs": 43, "fstatfs": 44,
+        "faccessat": 48, "faccessat2": 439, "readlinkat": 78, "getdents64": 61,
+        "getcwd": 17,
+        "mmap": 222, "mprotect": 226, "munmap": 215, "brk": 214, "mremap": 216, "mincore": 232, "madvise": 233,
+        "futex": 98, "set_robust_list": 99, "rseq": 293, "membarrier": 283,
+        "sched_yield": 124, "sched_getaffinity": 123, "getcpu": 168,
+        "rt_sigaction": 134, "rt_sigprocmask": 135, "rt_sigreturn": 139, "sigaltstack": 132, "restart_syscall": 128,
+        "exit": 93, "exit_group": 94,
+        "getpid": 172, "getppid": 173, "gettid": 178, "getuid": 174, "getgid": 176, "geteuid": 175, "getegid": 177,
+        "clock_gettime": 113, "clock_getres": 114, "clock_nanosleep": 115, "nanosleep": 101, "gettimeofday": 169,
+        "times": 153, "getrusage": 165, "sysinfo": 179, "uname": 160, "getrandom": 278,
+        "ppoll": 73, "pselect6": 72,
     },
 }  # fmt: skip
-_CLONE = {"x86_64": 56, "aarch64": 220}
-_CLONE3 = 435  # on both; its flags lie in memory, where a filter cannot look
+_BY_ARGUMENT = {
+    "x86_64": {"openat": 257, "clone": 56, "tgkill": 234, "prlimit64": 302, "fcntl": 72, "prctl": 157},
+    "aarch64": {"openat": 56, "clone": 220, "tgkill": 131, "prlimit64": 261, "fcntl": 25, "prctl": 167},
+}
 _AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
-_X32_BIT = 0x40000000  # the same calls under other numbers, on x86-64
 
 _PR_SET_SECCOMP, _MODE_FILTER = 22, 2
-_LOAD, _IF_EQUAL, _IF_AT_LEAST, _IF_SET, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06  # classic BPF
-_NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT = 0, 4, 16  # offsets in struct seccomp_data
+_LOAD, _IF_EQUAL, _IF_SET, _RETURN = 0x20, 0x15, 0x45, 0x06  # classic BPF
+_NUMBER, _ARCHITECTURE = 0, 4  # offsets in struct seccomp_data
 _ALLOW, _DENY, _KILL = 0x7FFF0000, 0x00050000 | errno.EPERM, 0x80000000
-_UNKNOWN = 0x00050000 | errno.ENOSYS  # so that glibc calls clone instead
+_UNKNOWN = 0x00050000 | errno.ENOSYS
 _CLONE_THREAD = 0x10000
+_TO_WRITE = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC  # the same on both
+_HARMLESS_FCNTL = (1, 2, 3, 4)  # get and set flags; others have the kernel send signals, or enlarge pipes
+_PR_SET_NAME = 15  # of a thread
+
+_Step = tuple[int, int, int, int]
+"""An operation, how many steps to skip if its condition holds and if not, and its operand."""
 
 
 class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
 
 
-def deny_system_calls() -> bool:
-    """Make the calls above fail with EPERM. Tells whether kernel and architecture could do it.
+def restrict_system_calls() -> bool:
+    """Leave this process the system calls above. Tells whether kernel and architecture could do it.
 
     Needs PR_SET_NO_NEW_PRIVS, and holds for threads that are started afterwards.
     """
     machine = platform.machine()
-    if machine not in _DENIED:
+    if machine not in _ALLOWED:
         return False
-    code = _compile(_AUDIT_ARCH[machine], _CLONE[machine], sorted(_DENIED[machine].values()))
+    code = compile_filter(machine, os.getpid())
     program = _Program(len(code) // 8, code)
     return bool(ctypes.CDLL(None).prctl(_PR_SET_SECCOMP, _MODE_FILTER, ctypes.byref(program), 0, 0) == 0)
 
 
-def _compile(architecture: int, clone: int, denied: list[int]) -> bytes:
-    """Each step is an operation, how many steps to skip if its condition holds and if not, and its operand."""
-    to_deny = len(denied)  # steps from the first comparison over the others and the permission
+def compile_filter(machine: str, pid: int) -> bytes:
+    """The filter of a process with this pid, as classic BPF (Linux: userspace-api/seccomp_filter)."""
+    allowed = sorted(_ALLOWED[machine].values())
     steps = [
         (_LOAD, 0, 0, _ARCHITECTURE),
-        (_IF_EQUAL, 1, 0, architecture),
+        (_IF_EQUAL, 1, 0, _AUDIT_ARCH[machine]),
         (_RETURN, 0, 0, _KILL),  # 32-bit calls from a 64-bit process
-        (_LOAD, 0, 0, _NUMBER),
-        (_IF_EQUAL, 0, 1, _CLONE3),
-        (_RETURN, 0, 0, _UNKNOWN),
-        (_IF_EQUAL, 0, 4, clone),
-        (_LOAD, 0, 0, _FIRST_ARGUMENT),
-        (_IF_SET, 0, 1, _CLONE_THREAD),
-        (_RETURN, 0, 0, _ALLOW),  # a thread, not a process
-        (_RETURN, 0, 0, _DENY),
-        (_IF_AT_LEAST, to_deny + 1, 0, _X32_BIT),
-        *((_IF_EQUAL, to_deny - at, 0, number) for at, number in enumerate(denied)),
-        (_RETURN, 0, 0, _ALLOW),
-        (_RETURN, 0, 0, _DENY),
+        (_LOAD, 0, 0, _NUMBER),  # x32's have a bit set, so that they are unknown
     ]
+    for name, number in _BY_ARGUMENT[machine].items():
+        judgement = _judge(name, pid)
+        steps += [(_IF_EQUAL, 0, len(judgement), number), *judgement]
+    steps += [(_IF_EQUAL, len(allowed) - at, 0, number) for at, number in enumerate(allowed)]
+    steps += [(_RETURN, 0, 0, _UNKNOWN), (_RETURN, 0, 0, _ALLOW)]
     return b"".join(struct.pack("=HBBI", *step) for step in steps)
+
+
+def _judge(name: str, pid: int) -> list[_Step]:
+    """The steps that allow or deny a call by its arguments; of each but pointers, the kernel reads the low half."""
+    match name:
+        case "openat":
+            return [(_LOAD, 0, 0, _argument(2)), (_IF_SET, 0, 1, _TO_WRITE), *_DENY_OR_ALLOW]
+        case "clone":  # clone3's flags lie in memory, where a filter cannot look
+            return [(_LOAD, 0, 0, _argument(0)), (_IF_SET, 1, 0, _CLONE_THREAD), *_DENY_OR_ALLOW]
+        case "tgkill":  # by which a process aborts
+            return [(_LOAD, 0, 0, _argument(0)), (_IF_EQUAL, 1, 0, pid), *_DENY_OR_ALLOW]
+        case "prlimit64":  # to ask for a limit of its own, not to set one
+            return [
+                (_LOAD, 0, 0, _argument(0)), (_IF_EQUAL, 0, 4, 0),
+                (_LOAD, 0, 0, _argument(2)), (_IF_EQUAL, 0, 2, 0),
+                (_LOAD, 0, 0, _argument(2) + 4), (_IF_EQUAL, 1, 0, 0),
+                *_DENY_OR_ALLOW,
+            ]  # fmt: skip
+        case "fcntl":
+            some = len(_HARMLESS_FCNTL)
+            tests = [(_IF_EQUAL, some - at, 0, command) for at, command in enumerate(_HARMLESS_FCNTL)]
+            return [(_LOAD, 0, 0, _argument(1)), *tests, *_DENY_OR_ALLOW]
+        case _:  # prctl
+            return [(_LOAD, 0, 0, _argument(0)), (_IF_EQUAL, 1, 0, _PR_SET_NAME), *_DENY_OR_ALLOW]
+
+
+_DENY_OR_ALLOW = [(_RETURN, 0, 0, _DENY), (_RETURN, 0, 0, _ALLOW)]
+
+
+def _argument(number: int) -> int:
+    """Where its low half is in struct seccomp_data."""
+    return 16 + 8 * number

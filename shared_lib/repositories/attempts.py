@@ -24,7 +24,7 @@ from shared_lib.errors import (
 )
 from shared_lib.images import Status
 from shared_lib.observability import get_logger
-from shared_lib.pipeline.box import DecoderCrashed
+from shared_lib.pipeline.box import DecoderCrashed, DecoderFailed
 from shared_lib.pipeline.notation import write_knowledge
 from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
 from shared_lib.pipeline.rendition import Refused, Rendered
@@ -50,7 +50,7 @@ _END = """
     WHERE image_id = :uuid AND fence = :fence AND outcome IS NULL
 """
 _PAST = """
-    SELECT count(*) FILTER (WHERE outcome IN ('crashed', 'lost')) AS abnormal,
+    SELECT count(*) FILTER (WHERE outcome IN ('crashed', 'errored', 'lost')) AS abnormal,
            (array_agg(outcome ORDER BY fence DESC))[1] AS last
     FROM (SELECT outcome, fence FROM processing_attempts WHERE image_id = :uuid
           ORDER BY fence DESC LIMIT :attempts) recent
@@ -223,7 +223,8 @@ class Claim:
         if outage:
             self.withdraw()
             return
-        outcome = "crashed" if isinstance(error, DecoderCrashed) else "released"
+        outcomes: dict[type[BaseException], str] = {DecoderCrashed: "crashed", DecoderFailed: "errored"}
+        outcome = outcomes.get(type(error), "released")
         reason = error.public if isinstance(error, ServiceError) else type(error).__name__
         with self.database.transaction() as tx:
             tx.rows(_END, uuid=self.uuid, fence=self.fence, outcome=outcome, reason=reason)
@@ -268,7 +269,8 @@ def take(database: Database, uuid: UUID, settings: Processing) -> Claim | None:
 
 def _find_exhaustion(past: dict[str, Any], attempts: int, settings: Processing) -> Rejected | None:
     if past["abnormal"] >= settings.max_abnormal_attempts:
-        code = FailureCode.DECODER_CRASHED if past["last"] == "crashed" else FailureCode.WORKER_LOST
+        codes = {"crashed": FailureCode.DECODER_CRASHED, "errored": FailureCode.INTERNAL_ERROR}
+        code = codes.get(past["last"], FailureCode.WORKER_LOST)
         return Rejected(code, f"Processing broke off abnormally {past['abnormal']} times")
     if attempts >= settings.max_attempts:
         return Rejected(FailureCode.DELIVERY_GIVEN_UP, f"Processing was tried {attempts} times without reaching an end")

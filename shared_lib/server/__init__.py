@@ -38,10 +38,19 @@ def create_app() -> "WSGIApplication":
     def serve(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         if environ["PATH_INFO"] not in PROBES:
             return function(environ, start_response)
-        start_response("204 No Content", [])
-        return []
+        return _tell_state(start_response)
 
     return serve
+
+
+def _tell_state(start_response: "StartResponse") -> Iterable[bytes]:
+    """That it is there; and what a decoder does without, where an operator has allowed that."""
+    missing = runtime.current().box.missing
+    if not missing:
+        start_response("204 No Content", [])
+        return []
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [f"Decoding without {' and '.join(missing)}, as PROCESSING_SANDBOX allows\n".encode()]
 
 
 def run(application: "WSGIApplication") -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from pydantic import ValidationError
 
-from shared_lib.errors import FailureCode
+from shared_lib.errors import FailureCode, Rejected
 from shared_lib.pipeline import wire
 from shared_lib.pipeline.box import read_reply
 from shared_lib.pipeline.formats import Format
@@ -18,8 +18,8 @@ ANSWER = wire.Answer(format=Format.GIF, width=30, height=20, renditions=(ENCODED
 
 def test_a_message_arrives_as_it_was_sent() -> None:
     pipe = io.BytesIO()
-    wire.write(pipe, wire.Task(recipes=(THUMBNAIL,)).write(), [b"abc", b"", b"de"])
-    wire.write(pipe, wire.write_reply(ANSWER), [])
+    pipe.writelines(wire.frame(wire.Task(recipes=(THUMBNAIL,)).write(), [b"abc", b"", b"de"]))
+    pipe.writelines(wire.frame(wire.write_reply(ANSWER), []))
     pipe.seek(0)
 
     header, body = wire.read(pipe, max_body=5)
@@ -34,10 +34,24 @@ def test_a_refusal_is_told_from_an_answer() -> None:
     assert read_reply(wire.write_reply(refusal)) == refusal
 
 
+def test_whatever_a_codec_complains_of_is_told_in_one_short_line() -> None:
+    try:
+        int("a\nb\x07" + "c" * 3_000)
+    except ValueError as error:
+        reason = Rejected(FailureCode.CORRUPT_IMAGE, "\x1b[2Jbad" + "!" * 400)
+        reason.__cause__ = error
+    refusal = wire.Refusal.of(reason)
+
+    assert read_reply(wire.write_reply(refusal)) == refusal
+    assert refusal.public.startswith("[2Jbad!!!")
+    assert refusal.cause.startswith("ValueError: invalid literal")
+    assert len(refusal.public) == 300 >= len(refusal.cause)
+
+
 @pytest.mark.parametrize("length", [0, 3, 20, -1])
 def test_a_message_cut_short_is_the_end(length: int) -> None:
     pipe = io.BytesIO()
-    wire.write(pipe, wire.write_reply(ANSWER), [b"body"])
+    pipe.writelines(wire.frame(wire.write_reply(ANSWER), [b"body"]))
 
     with pytest.raises(EOFError):
         wire.read(io.BytesIO(pipe.getvalue()[:length]), 100)
@@ -60,6 +74,11 @@ def test_a_message_longer_than_agreed_is_not_read(lengths: bytes) -> None:
         wire.write_reply(replace(ANSWER, width=0)),
         wire.write_reply(ANSWER).replace(b"png", b"text/html"),
         wire.write_reply(ANSWER).replace(b'"size": 5', b'"size": -5'),
+        wire.write_reply(wire.Refusal(code=FailureCode.CORRUPT_IMAGE, public="x" * 301)),
+        wire.write_reply(wire.Refusal(code=FailureCode.CORRUPT_IMAGE, public="\x1b[2J")),
+        wire.write_reply(wire.Refusal(code=FailureCode.CORRUPT_IMAGE, public="no", cause="\u202e")),
+        wire.write_reply(wire.Failure(trace=("two\nlines",))),
+        wire.write_reply(wire.Failure(trace=("line",) * 101)),
     ],
 )
 def test_a_reply_that_makes_no_sense_is_not_believed(reply: bytes) -> None:

@@ -113,6 +113,14 @@ def takes_much(child: psutil.Process) -> bool:
     return bool(child.memory_info().rss > 150 << 20)
 
 
+def list_decoders() -> Iterator[psutil.Process]:
+    """Those that zygotes of this process have forked."""
+    for zygote in psutil.Process().children():
+        with suppress(psutil.NoSuchProcess):  # it has ended, as one does whose decoder died
+            if "shared_lib.pipeline.zygote" in zygote.cmdline():
+                yield from zygote.children()
+
+
 @contextmanager
 def kill_decoders(is_doomed: Callable[[psutil.Process], bool] = takes_much) -> Iterator[None]:
     """End such decoders of this process, as a fault of their own would."""
@@ -120,7 +128,7 @@ def kill_decoders(is_doomed: Callable[[psutil.Process], bool] = takes_much) -> I
 
     def watch() -> None:
         while not ended.wait(0.01):
-            for child in psutil.Process().children():
+            for child in list_decoders():
                 with suppress(psutil.NoSuchProcess):
                     if is_doomed(child):
                         child.kill()
@@ -474,14 +482,13 @@ def test_at_the_last_attempt_only_what_kills_the_decoder_is_given_up(rt: Runtime
 def test_a_decoder_that_dies_of_one_alone_is_tried_again(rt: Runtime, succeeded: UUID) -> None:
     order(rt, succeeded, GREEDY, SMALL)
     box = DecoderBox(Limits(memory_bytes=200 << 20), children=1)
-    known = {child.pid for child in psutil.Process().children()}
+    busy: list[int] = []
 
     def is_another(child: psutil.Process) -> bool:
-        if len(known) == before and child.pid not in known:
-            known.add(child.pid)  # the one that runs out of memory when it makes both
-        return child.pid not in known
+        if child.cpu_times().user > 0.02 and child.pid not in busy:
+            busy.append(child.pid)
+        return child.pid in busy[1:]  # the first one runs out of memory when it makes both
 
-    before = len(known)
     with pytest.raises(DecoderCrashed), kill_decoders(is_another):
         carry_out(rt, succeeded, box=box)
     box.close()

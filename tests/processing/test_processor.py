@@ -17,7 +17,7 @@ from service import Api, Deliver, make_photo, wait_for
 from shared_lib.errors import Conflict, FailureCode, Misconfigured, NotFound, Rejected, RequestRefused, Unavailable
 from shared_lib.events import KAFKA_RECORD, ProcessingRequested
 from shared_lib.images import Status
-from shared_lib.pipeline.box import DecoderCrashed
+from shared_lib.pipeline.box import DecoderCrashed, DecoderFailed
 from shared_lib.pipeline.recipe import THUMBNAIL
 from shared_lib.repositories import Images, Superseded
 from shared_lib.runtime import Runtime
@@ -175,6 +175,7 @@ def test_an_image_that_keeps_killing_its_worker_is_failed(
     ("error", "outcome", "tries", "code"),
     [
         (DecoderCrashed("for the test"), "crashed", 3, FailureCode.DECODER_CRASHED),
+        (DecoderFailed("for the test"), "errored", 3, FailureCode.INTERNAL_ERROR),
         (RequestRefused("for the test"), "released", 8, FailureCode.DELIVERY_GIVEN_UP),
         (KeyError("for the test"), "released", 8, FailureCode.DELIVERY_GIVEN_UP),
     ],
