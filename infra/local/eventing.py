@@ -6,6 +6,7 @@ And, for the embedded store, its bucket notifications. Started as `python -m inf
 import logging
 import os
 import queue
+import secrets
 import signal
 import sys
 import threading
@@ -18,6 +19,7 @@ from infra.local.kafka_source import Consumption
 from infra.local.manifests import Destination, KafkaSource, Manifests
 from infra.local.notifications import Receiver
 from infra.local.ping_source import Pinging
+from infra.local.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +59,8 @@ def main(plan: Plan) -> None:
     asked: queue.SimpleQueue[int] = queue.SimpleQueue()
     signal.signal(signal.SIGTERM, lambda number, _frame: asked.put(number))
     manifests = Manifests.read(plan.manifests)
-    receiver = Receiver(plan.webhook_port, plan.bootstrap_servers)
+    token = Settings.from_environment().webhook_token or secrets.token_urlsafe()  # where none was told, nobody has it
+    receiver = Receiver(plan.webhook_port, plan.bootstrap_servers, token)
     threading.Thread(target=receiver.serve_forever, daemon=True, name="webhook").start()
     stopping = threading.Event()
     consumptions = [_consumption(plan, source) for source in manifests.kafka_sources]

@@ -4,6 +4,7 @@ Services first, at the same time; then what the bootstrap job makes in them; the
 their work.
 """
 
+import secrets
 import shlex
 import sys
 import time
@@ -14,6 +15,7 @@ from infra.local import ports, postgres, seaweedfs, tansu, terminal
 from infra.local.eventing import Plan
 from infra.local.manifests import Manifests, Service
 from infra.local.processes import Program, Supervisor, Tier
+from infra.local.seaweedfs import Webhook
 from infra.local.settings import CannotStart, Settings
 
 ROOT = Path(__file__).parents[2]
@@ -37,18 +39,19 @@ def start(settings: Settings, supervisor: Supervisor) -> None:
     terminal.say(f"Starting, with data in {settings.data_dir}")
     ports.reserve(settings.port)
     [webhook_port] = ports.free_ports(1)
+    webhook = Webhook(webhook_port, secrets.token_urlsafe(32))
     environ = {
         "LOG_FORMAT": "console",
         "HTTP_PUBLIC_BASE_URL": _base_url(settings),
         **settings.inherited,
         "PYTHONUNBUFFERED": "1",
-        **_start_services(settings, supervisor, webhook_port),
+        **_start_services(settings, supervisor, webhook),
     }
     with terminal.step("migrations, buckets, topics"):
         command = [sys.executable, "-m", "shared_lib.bootstrap"]
         supervisor.run(Program("bootstrap", Tier.FUNCTION, command, environ, cwd=ROOT))
     with terminal.step(f"{len(manifests.services)} functions and their sources"):
-        _start_functions(settings, supervisor, manifests, environ, webhook_port)
+        _start_functions(settings, supervisor, manifests, environ, webhook)
     _write_environment(settings.data_dir / "environment", environ)
     _say_where(settings, environ, time.monotonic() - began)
 
@@ -71,12 +74,12 @@ def _source(service: Service) -> Path:
     return ROOT / "functions" / service.folder / "main.py"
 
 
-def _start_services(settings: Settings, supervisor: Supervisor, webhook_port: int) -> dict[str, str]:
+def _start_services(settings: Settings, supervisor: Supervisor, webhook: Webhook) -> dict[str, str]:
     """Start those whose address is not given; the variables that lead to all of them."""
     logs = settings.data_dir / "logs"
     logs.mkdir(mode=0o700, exist_ok=True)
     with ThreadPoolExecutor() as pool:
-        store_and_broker = pool.submit(_start_store_and_broker, settings, supervisor, logs, webhook_port)
+        store_and_broker = pool.submit(_start_store_and_broker, settings, supervisor, logs, webhook)
         database: dict[str, str] = {}
         if not settings.database_url:
             with terminal.step("PostgreSQL"):
@@ -84,9 +87,7 @@ def _start_services(settings: Settings, supervisor: Supervisor, webhook_port: in
         return database | store_and_broker.result()
 
 
-def _start_store_and_broker(
-    settings: Settings, supervisor: Supervisor, logs: Path, webhook_port: int
-) -> dict[str, str]:
+def _start_store_and_broker(settings: Settings, supervisor: Supervisor, logs: Path, webhook: Webhook) -> dict[str, str]:
     store = {
         "S3_ENDPOINT_URL": settings.s3_endpoint_url or "",
         "S3_ACCESS_KEY_ID": settings.s3_access_key_id or "",
@@ -94,7 +95,7 @@ def _start_store_and_broker(
     }
     if not settings.s3_endpoint_url:
         with terminal.step("S3 (SeaweedFS)"):
-            store = seaweedfs.start(supervisor, settings, _fresh(logs / "seaweedfs.log"), webhook_port)
+            store = seaweedfs.start(supervisor, settings, _fresh(logs / "seaweedfs.log"), webhook)
     broker: dict[str, str] = {}
     if not settings.kafka_bootstrap_servers:
         with terminal.step("Kafka (Tansu)"):
@@ -110,7 +111,7 @@ def _fresh(log: Path) -> Path:
 
 
 def _start_functions(
-    settings: Settings, supervisor: Supervisor, manifests: Manifests, environ: dict[str, str], webhook_port: int
+    settings: Settings, supervisor: Supervisor, manifests: Manifests, environ: dict[str, str], webhook: Webhook
 ) -> None:
     """One process for the public ones, one for each of the others, and one for what calls those."""
     private = [service for service in manifests.services if service.takes_events]
@@ -119,7 +120,7 @@ def _start_functions(
         manifests=FUNCTIONS,
         bootstrap_servers=environ.get("KAFKA_BOOTSTRAP_SERVERS", ""),
         services={name: f"http://{ports.LOOPBACK}:{port}" for name, port in own_ports.items()},
-        webhook_port=webhook_port,
+        webhook_port=webhook.port,
     )
     programs = [
         *(_private(service, own_ports[service.name], environ) for service in private),
@@ -128,8 +129,8 @@ def _start_functions(
             name="eventing",
             tier=Tier.EVENTING,
             argv=[sys.executable, "-m", "infra.local.eventing", plan.model_dump_json()],
-            environ=environ,
-            is_ready=lambda _pid: ports.answers_http(webhook_port),
+            environ={**environ, "WEBHOOK_TOKEN": webhook.token},
+            is_ready=lambda _pid: ports.answers_http(webhook.port),
             cwd=ROOT,
         ),
     ]

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cached_property
+from hmac import compare_digest
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 from urllib.parse import quote_plus
@@ -129,8 +130,9 @@ class Receiver(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, port: int, servers: str) -> None:
+    def __init__(self, port: int, servers: str, token: str) -> None:
         super().__init__((LOOPBACK, port), _Handler)
+        self.authorization = f"Bearer {token}".encode()
         self._servers = servers
         self._first = threading.Lock()
 
@@ -164,13 +166,17 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer()
 
     def do_POST(self) -> None:
+        if not compare_digest(self.headers.get("Authorization", "").encode(), self.server.authorization):
+            self.close_connection = True
+            self._answer(401)
+            return
         notice = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self._answer()
         if message := message_of(notice):
             self.server.publish(message)
 
-    def _answer(self) -> None:
-        self.send_response(200)
+    def _answer(self, status: int = 200) -> None:
+        self.send_response(status)
         self.send_header("Content-Length", "0")
         self.end_headers()
 

@@ -5,6 +5,7 @@ import secrets
 import sys
 from configparser import ConfigParser
 from pathlib import Path
+from typing import NamedTuple
 
 from infra.local import ports
 from infra.local.processes import Program, Supervisor, Tier
@@ -17,7 +18,14 @@ _PORT_FLAGS = (
 _ADMIN_GRPC_OFFSET = 10_000  # its maintenance worker looks for the admin server there, whatever the flags say
 
 
-def start(supervisor: Supervisor, settings: Settings, log: Path, notify_port: int) -> dict[str, str]:
+class Webhook(NamedTuple):
+    """Whom it tells of each change: the port on this machine, and what the caller has to know."""
+
+    port: int
+    token: str
+
+
+def start(supervisor: Supervisor, settings: Settings, log: Path, webhook: Webhook) -> dict[str, str]:
     """Start it on `DATA_DIR/seaweedfs`; give the variables that lead to it."""
     executable = Path(sys.executable).with_name("weed")
     if not executable.exists():
@@ -28,7 +36,7 @@ def start(supervisor: Supervisor, settings: Settings, log: Path, notify_port: in
     folder = settings.data_dir / "seaweedfs"
     folder.mkdir(mode=0o700, exist_ok=True)
     (folder / "data").mkdir(exist_ok=True)
-    (folder / "notification.toml").write_text(_notification(settings.s3_upload_bucket, notify_port))
+    (folder / "notification.toml").write_text(_notification(settings.s3_upload_bucket, webhook))
     chosen = _ports(folder / "listening.json", preferred_s3=settings.port + 4000)
     endpoint = f"http://{ports.LOOPBACK}:{chosen['s3.port']}"
     key, secret = _credentials(settings.data_dir / "s3.ini", endpoint, settings.s3_region)
@@ -37,7 +45,12 @@ def start(supervisor: Supervisor, settings: Settings, log: Path, notify_port: in
             name="seaweedfs",
             tier=Tier.STORE,
             argv=[f"{executable}", "mini", *_flags(folder / "data", supervisor.scratch, chosen)],
-            environ={**settings.inherited, "AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret},
+            environ={
+                **settings.inherited,
+                **_volume_keys(),
+                "AWS_ACCESS_KEY_ID": key,
+                "AWS_SECRET_ACCESS_KEY": secret,
+            },
             is_ready=lambda _pid: ports.answers_http(chosen["s3.port"]),
             cwd=folder,
             # Its volume server waits half a minute for connections that were opened and never used: its files do not
@@ -67,10 +80,17 @@ def _flags(data: Path, scratch: Path, chosen: dict[str, int]) -> list[str]:
         "-s3.port.lance=0",
         "-webdav=false",
         "-admin.ui=false",
-        f"-filer.allowedOrigins=http://{ports.LOOPBACK}",  # no web page reads past S3's signatures
+        # Of its servers only S3 checks who asks. The master and the filer would have any web page and any user of this
+        # machine list, change and delete everything. So they speak gRPC alone.
+        "-disableHttp",
         "-master.telemetry=false",
         "-volume.preStopSeconds=0",
     ]
+
+
+def _volume_keys() -> dict[str, str]:
+    """The volume server keeps its HTTP, for S3 reads and writes by it: nobody else has a key to sign with."""
+    return {f"WEED_JWT_SIGNING{use}_KEY": secrets.token_urlsafe(32) for use in ("", "_READ")}
 
 
 def _sockets(chosen: dict[str, int]) -> list[Path]:
@@ -79,12 +99,13 @@ def _sockets(chosen: dict[str, int]) -> list[Path]:
     return [Path(f"/tmp/seaweedfs-{server}-grpc-{port}.sock") for server, port in grpc.items()]  # noqa: S108 - its choice
 
 
-def _notification(bucket: str, port: int) -> str:
+def _notification(bucket: str, webhook: Webhook) -> str:
     return f"""\
 # Written at each start.
 [notification.webhook]
 enabled = true
-endpoint = "http://{ports.LOOPBACK}:{port}/"
+endpoint = "http://{ports.LOOPBACK}:{webhook.port}/"
+bearer_token = "{webhook.token}"
 event_types = ["create", "update"]
 path_prefixes = ["/buckets/{bucket}/"]
 """

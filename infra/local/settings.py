@@ -35,6 +35,7 @@ class Settings(BaseModel):
     s3_region: str = "us-east-1"
     s3_upload_bucket: str = "upload-images"
     kafka_bootstrap_servers: Address = None
+    webhook_token: Address = Field(None, description="what the embedded store shows when it tells of a change")
     inherited: dict[str, str] = Field(default_factory=dict, description="the whole environment, for child processes")
 
     @property

@@ -10,6 +10,7 @@ from local.sink import Answer, Sink
 
 from infra.local import ports, seaweedfs, tansu
 from infra.local.processes import Supervisor
+from infra.local.seaweedfs import Webhook
 from infra.local.settings import Settings
 
 
@@ -28,14 +29,14 @@ def supervisor(settings: Settings) -> Iterator[Supervisor]:
 
 
 @pytest.fixture(scope="session")
-def webhook_port() -> int:
+def webhook() -> Webhook:
     [port] = ports.free_ports(1)
-    return port
+    return Webhook(port, "known to the store alone")
 
 
 @pytest.fixture(scope="session")
-def store(settings: Settings, supervisor: Supervisor, webhook_port: int) -> dict[str, str]:
-    return seaweedfs.start(supervisor, settings, settings.data_dir / "seaweedfs.log", webhook_port)
+def store(settings: Settings, supervisor: Supervisor, webhook: Webhook) -> dict[str, str]:
+    return seaweedfs.start(supervisor, settings, settings.data_dir / "seaweedfs.log", webhook)
 
 
 @pytest.fixture(scope="session")

@@ -6,10 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
+import requests
 from botocore.config import Config
 from kafka import KafkaAdminClient, KafkaConsumer
 
 from infra.local.notifications import TOPIC, Receiver, message_of
+from infra.local.ports import LOOPBACK
+from infra.local.seaweedfs import Webhook
+from infra.local.settings import Settings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -43,10 +47,10 @@ def s3(store: dict[str, str]) -> "S3Client":
 
 
 @pytest.fixture(scope="module")
-def records(servers: str, admin: KafkaAdminClient, webhook_port: int) -> Iterator[KafkaConsumer]:
+def records(servers: str, admin: KafkaAdminClient, webhook: Webhook) -> Iterator[KafkaConsumer]:
     """What comes to the topic, one after the other."""
     admin.create_topics({TOPIC: {"num_partitions": 1, "replication_factor": 1}})
-    receiver = Receiver(webhook_port, servers)
+    receiver = Receiver(webhook.port, servers, webhook.token)
     thread = threading.Thread(target=receiver.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     consumer = KafkaConsumer(TOPIC, bootstrap_servers=servers, auto_offset_reset="earliest", consumer_timeout_ms=10_000)
@@ -116,3 +120,34 @@ def test_a_folder_is_no_object() -> None:
         "message": {"new_entry": {"name": "folder", "is_directory": True, "attributes": {"mtime": 1}}},
     }
     assert message_of(notice) is None
+
+
+@pytest.mark.parametrize("shown", [None, "Bearer guessed"])
+def test_the_webhook_believes_the_store_alone(records: KafkaConsumer, webhook: Webhook, shown: str | None) -> None:
+    headers = {"Authorization": shown} if shown else {}
+    response = requests.post(
+        f"http://{LOOPBACK}:{webhook.port}/", json={"key": "/buckets/x"}, headers=headers, timeout=10
+    )
+
+    assert response.status_code == 401
+
+
+def test_only_s3_answers_on_the_stores_ports(settings: Settings, s3: "S3Client") -> None:
+    s3.put_object(Bucket=BUCKET, Key="private", Body=b"private")
+    listening: dict[str, int] = json.loads((settings.data_dir / "seaweedfs/listening.json").read_text())
+    master, volume, filer = (f"http://{LOOPBACK}:{listening[name + '.port']}" for name in ("master", "volume", "filer"))
+
+    for method, url in [
+        ("GET", f"{filer}/buckets/{BUCKET}/private"),
+        ("GET", f"{filer}/buckets/{BUCKET}/"),
+        ("PUT", f"{filer}/buckets/{BUCKET}/another"),
+        ("DELETE", f"{filer}/buckets/{BUCKET}/private"),
+        ("GET", f"{master}/dir/assign"),
+        ("GET", f"{master}/col/delete?collection={BUCKET}"),
+        ("POST", f"{master}/submit"),
+        ("GET", f"{volume}/1,0000000000"),
+        ("POST", f"{volume}/1,0000000000"),
+        ("DELETE", f"{volume}/1,0000000000"),
+    ]:
+        assert requests.request(method, url, data=b"x", timeout=10).status_code in (401, 404), url
+    assert s3.get_object(Bucket=BUCKET, Key="private")["Body"].read() == b"private"
