@@ -58,6 +58,7 @@ def start(tmp_path: Path) -> Iterator[Callable[[], Platform]]:
         platform.process.wait(30)
 
 
+@pytest.mark.timeout(300)  # it starts the whole service twice
 def test_killed_and_started_again_it_has_everything(start: Callable[[], Platform]) -> None:
     first = start()
     with requests.Session() as session:
