@@ -1,6 +1,6 @@
 """How reconciliation takes backlogs: how often it asks, whether anything is in its way, how much memory it needs.
 
-    python -m benchmarks.backlogs [--keys 1000000]
+    python -m benchmarks.backlogs [--keys 1000000] [--comparison]
 
 Starts the service with an empty data folder, and runs ticks in a process of its own, as the function does:
 
@@ -222,6 +222,7 @@ def compare(keys: int) -> None:
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--keys", type=int, default=1_000_000, help="in the gallery (default: %(default)s)")
+    options.add_argument("--comparison", action="store_true", help="only that")
     options.add_argument("--compare", action="store_true", help=argparse.SUPPRESS)
     told = options.parse_args()
     if told.compare:
@@ -232,9 +233,10 @@ def main() -> None:
         os.environ["LOG_LEVEL"] = "error"
         rt = current()
         StoreSetup(rt.store, rt.settings.store).create_buckets()
-        ask_for_waiting_uploads(rt)
-        adopt_beside_one_unreadable(rt)
-        sweep_behind_unsweepable(rt)
+        if not told.comparison:
+            ask_for_waiting_uploads(rt)
+            adopt_beside_one_unreadable(rt)
+            sweep_behind_unsweepable(rt)
         port = json.loads((Path(folder) / "seaweedfs" / "listening.json").read_text())["filer.port"]
         every = list(name_keys(told.keys // 2))
         began = time.monotonic()
