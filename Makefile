@@ -6,6 +6,7 @@
 #   hostile             24,000 hostile files against what is recorded of them; bless=yes records anew
 #   bench               throughput with and without kills, cold starts
 #   bench-rows          how long lists and searches take with a million images
+#   bench-backlogs      what reconciliation does with backlogs, and a million keys compared; half an hour
 #   check               lint, format, types, floors
 #   migrate             bring the database that DATABASE_URL names up to date
 #   migration name="…"  begin a migration; the name is required
@@ -49,6 +50,9 @@ bench: $(VENV)/ready-to-test
 
 bench-rows: $(VENV)/ready-to-test
 	$(BIN)/python -m benchmarks.million_rows
+
+bench-backlogs: $(VENV)/ready-to-test
+	$(BIN)/python -m benchmarks.backlogs
 
 check: $(VENV)/ready-to-test
 	$(BIN)/ruff check .
@@ -110,4 +114,4 @@ $(VENV)/ready-to-test: tests/requirements.txt tests/newman/package-lock.json $(V
 		{ echo "The edge's tests need nginx: install it (Debian: sudo apt install nginx-light)." >&2; exit 1; }
 	@touch $@
 
-.PHONY: help run test test-by-address conformance hostile bench bench-rows check migrate migration reset redrive kafka minio contracts clean
+.PHONY: help run test test-by-address conformance hostile bench bench-rows bench-backlogs check migrate migration reset redrive kafka minio contracts clean

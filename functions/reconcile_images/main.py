@@ -1,6 +1,6 @@
 """On a tick: make what should be true, true; see `shared_lib/reconciliation.py` for what that is.
 
-The tick's data says how far to look: `{"scope": "recent"}`, or `{"scope": "all"}` to compare the whole store too.
+The tick's data says how far to look: `{"scope": "recent"}`, or `{"scope": "all"}` to begin comparing the whole store.
 """
 
 import functions_framework

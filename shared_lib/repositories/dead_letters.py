@@ -50,7 +50,7 @@ _PURGE = """
         ORDER BY received_at LIMIT :batch FOR UPDATE SKIP LOCKED))
     RETURNING id
 """
-_BATCH = 1000  # rows a statement changes: far from how long one may take
+_BATCH = 500  # rows a statement changes: far from how long one may take
 _FIRST = UUID(int=0)
 
 

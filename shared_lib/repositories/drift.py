@@ -17,7 +17,7 @@ from shared_lib.uploads import StoredObject
 
 BATCH = 100
 """Rows found at once: few enough that a tick, before its time is up, handles most of what it has put off."""
-BULK = 1000
+BULK = 500
 """Rows that are changed or read at once where nothing else is done with each, well within a statement's time."""
 
 _OVERDUE = """
