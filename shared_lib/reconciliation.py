@@ -259,7 +259,7 @@ class Reconciliation:
             if position is not None:
                 self.drift.advance_scan(gallery.name, position)
         self.drift.end_scan(gallery.name)
-        log.info("gallery_compared")
+        yield "gallery_compared"
 
     def _settle(self, difference: Pair) -> Iterator[str]:
         key, found, _ = difference

@@ -6,7 +6,9 @@ from uuid import UUID, uuid4
 
 import pytest
 from botocore.exceptions import ClientError
+from service import wait_for
 
+from shared_lib.reconciliation import Reconciliation
 from shared_lib.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -71,3 +73,22 @@ def lock_object(rt: Runtime, s3: "S3Client") -> Iterator[Callable[[str], None]]:
     yield lock
     for key in locked:
         s3.delete_object(Bucket=rt.inbox.name, Key=key)
+
+
+@pytest.fixture
+def compare(rt: Runtime) -> Callable[..., dict[str, int]]:
+    """
+    Compare the whole gallery with the database; what was repaired on the way.
+
+    The platform's own ticks go on with any comparison that is under way, and may end it before ours looks.
+    """
+
+    def run(reconciliation: Reconciliation = rt.reconciliation, after: str = "") -> dict[str, int]:
+        def begin() -> dict[str, int]:
+            reconciliation.drift.begin_scan(rt.gallery.name)
+            reconciliation.drift.advance_scan(rt.gallery.name, after)
+            return reconciliation.run(everything=False)
+
+        return wait_for(begin, lambda repairs: "gallery_compared" in repairs, seconds=100)
+
+    return run
