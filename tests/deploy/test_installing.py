@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -79,3 +80,12 @@ def test_production_lets_pods_out_to_what_it_stands_on(port: int) -> None:
 def test_the_documents_say_that_there_is_no_authentication() -> None:
     for document in ("README.md", "docs/deploy.md"):
         assert "no authentication" in (ROOT / document).read_text()
+
+
+def test_every_file_that_the_library_reads_is_installed_with_it() -> None:
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    folders = {ROOT / package.replace(".", "/"): globs for package, globs in declared.items()}
+    installed = {path for folder, globs in folders.items() for each in globs for path in folder.glob(each)}
+
+    files = {path for path in (ROOT / "shared_lib").rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
+    assert files <= installed
