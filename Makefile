@@ -3,6 +3,7 @@
 #   test                all tests, on real services, in a few minutes
 #   test-by-address     the API's and processing's, on the services that variables name; see `make kafka`
 #   conformance         the API against its description, 2,000 cases an operation
+#   check-admission     whether a cluster takes the manifests, asked of Kubernetes' and Knative's own admission
 #   hostile             24,000 hostile files against what is recorded of them; bless=yes records anew
 #   bench               throughput with and without kills, cold starts
 #   bench-rows          how long lists and searches take with a million images
@@ -38,6 +39,11 @@ test-by-address: $(VENV)/ready-to-test
 
 conformance: $(VENV)/ready-to-test
 	SCHEMATHESIS_EXAMPLES=2000 $(BIN)/python -m pytest tests/api/test_conformance.py
+
+# Apart from the tests: the first time it builds an API server, which takes half an hour.
+check-admission: $(VENV)/ready-to-test
+	tests/admission/build .cache/control-plane
+	$(BIN)/python -m pytest tests/admission/check_admission.py
 
 # Apart from the tests: it downloads public packages, and takes a quarter of an hour.
 hostile: $(VENV)/ready-to-test
@@ -114,4 +120,4 @@ $(VENV)/ready-to-test: tests/requirements.txt tests/newman/package-lock.json $(V
 		{ echo "The edge's tests need nginx: install it (Debian: sudo apt install nginx-light)." >&2; exit 1; }
 	@touch $@
 
-.PHONY: help run test test-by-address conformance hostile bench bench-rows bench-backlogs check migrate migration reset redrive kafka minio contracts clean
+.PHONY: help run test test-by-address check-admission conformance hostile bench bench-rows bench-backlogs check migrate migration reset redrive kafka minio contracts clean

@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import re
 import shutil
 import subprocess
 import sys
@@ -58,6 +59,14 @@ def combine(folder: Path, components: tuple[str, ...]) -> list[Object]:
         shutil.copy(K8S / "overlays/production/registry.yaml", folder)
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
     return build(folder)
+
+
+def put(thing: Any, path: str, value: object) -> None:
+    r"""Set what a path like `spec.rules.0` leads to; a dot in a name is written `\.`."""
+    *way, last = (step.replace("\\.", ".") for step in re.split(r"(?<!\\)\.", path))
+    for step in way:
+        thing = thing[int(step) if step.isdecimal() else step]
+    thing[last] = value
 
 
 def title(thing: Object) -> str:

@@ -1,10 +1,9 @@
 """A check that cannot fail proves nothing: each is shown something broken."""
 
 import copy
-from typing import Any
 
 import pytest
-from deploy.cluster import Object, overlay, pods
+from deploy.cluster import Object, overlay, pods, put
 from deploy.pod_security import violations
 from deploy.strict_schema import complaints
 
@@ -14,13 +13,6 @@ KINDS = sorted({each["kind"] for name in ("local", "production") for each in ove
 def of(kind: str) -> Object:
     found = [each for name in ("local", "production") for each in overlay(name) if each["kind"] == kind]
     return copy.deepcopy(found[-1])  # of the two kinds of Service, it does not matter which
-
-
-def put(thing: Any, path: str, value: object) -> None:
-    *way, last = path.split(".")
-    for step in way:
-        thing = thing[int(step) if step.isdecimal() else step]
-    thing[last] = value
 
 
 @pytest.mark.parametrize("kind", KINDS)

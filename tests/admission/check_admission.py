@@ -1,0 +1,220 @@
+"""Every overlay is taken by a cluster's own admission, and what is broken is refused. Run by `make check-admission`."""
+
+import copy
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from admission.control_plane import Cluster, run_control_plane
+from deploy.cluster import COMBINATIONS, OVERLAYS, Object, combine, overlay, pod, put, services, title
+from service import ROOT
+
+NAMESPACE = "--namespace=image-processing"
+GROUND = ("Namespace", "ServiceAccount")  # what must be there for others to be judged
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """With the namespace, and the account that a controller would give it."""
+    with run_control_plane(tmp_path_factory.mktemp("control-plane")) as cluster:
+        assert cluster.apply(*(each for each in overlay("local") if each["kind"] in GROUND)).returncode == 0
+        cluster.kubectl("create", "serviceaccount", "default", NAMESPACE)
+        yield cluster
+
+
+@pytest.fixture(scope="class", params=OVERLAYS)
+def installed(request: pytest.FixtureRequest, cluster: Cluster) -> Iterator[list[Object]]:
+    """An overlay's objects, applied."""
+    objects = overlay(request.param)
+    done = cluster.apply(*objects)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(done.stdout.splitlines()) == len(objects)
+    yield objects
+    there = [each for each in objects if each["kind"] not in GROUND]
+    cluster.kubectl("delete", "--filename=-", stdin=yaml.safe_dump_all(there))
+
+
+def generations(cluster: Cluster, objects: list[Object]) -> dict[str, int | None]:
+    live = cluster.kubectl("get", "--filename=-", "--output=yaml", stdin=yaml.safe_dump_all(objects))
+    return {title(each): each["metadata"].get("generation") for each in yaml.safe_load(live)["items"]}
+
+
+def refusal(cluster: Cluster, thing: Object) -> str:
+    """Why a cluster does not take it; empty if it does."""
+    done = cluster.apply(thing, dry_run=True)
+    return done.stderr if done.returncode else ""
+
+
+def test_the_prerequisites_have_knative_use_kourier(cluster: Cluster) -> None:
+    network = cluster.get("configmap", "config-network", "--namespace=knative-serving")
+
+    assert network["data"]["ingress-class"] == "kourier.ingress.networking.knative.dev"
+
+
+class TestAnOverlay:
+    def test_applying_an_overlay_again_changes_nothing(self, cluster: Cluster, installed: list[Object]) -> None:
+        """A new generation would be a new Revision, or a rollout."""
+        before = generations(cluster, installed)
+
+        done = cluster.apply(*installed)
+
+        assert (done.returncode, done.stderr) == (0, "")
+        assert generations(cluster, installed) == before
+
+    def test_the_pods_are_admitted_to_the_namespace(self, cluster: Cluster, installed: list[Object]) -> None:
+        """Knative asks for its own pods, if the Service says so."""
+        for thing in installed:
+            if specification := pod(thing):
+                wanted = with_dry_run(thing) if title(thing) in KNATIVE else pod_of(thing, specification)
+                assert refusal(cluster, wanted) == "", title(thing)
+
+    def test_a_function_that_was_rolled_back_goes_forward_with_the_next_apply(
+        self, cluster: Cluster, installed: list[Object]
+    ) -> None:
+        back = '{"spec":{"traffic":[{"revisionName":"get-image-00007","percent":100}]}}'
+        cluster.kubectl("patch", "ksvc", "get-image", NAMESPACE, "--type=merge", f"--patch={back}")
+        assert cluster.get("ksvc", "get-image", NAMESPACE)["spec"]["traffic"][0]["revisionName"] == "get-image-00007"
+
+        assert cluster.apply(*installed).returncode == 0
+
+        [traffic] = cluster.get("ksvc", "get-image", NAMESPACE)["spec"]["traffic"]
+        assert traffic == {"latestRevision": True, "percent": 100}
+
+    def test_a_new_release_has_to_delete_the_bootstrap_job_first(
+        self, cluster: Cluster, installed: list[Object]
+    ) -> None:
+        [job] = [copy.deepcopy(each) for each in installed if each["kind"] == "Job"]
+        put(job, "spec.template.spec.containers.0.image", "image-processing/get-health:next")
+        assert "field is immutable" in refusal(cluster, job)
+
+        cluster.kubectl("delete", "job", "bootstrap", NAMESPACE)
+
+        done = cluster.apply(job)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+KNATIVE = {title(each) for name in OVERLAYS for each in services(overlay(name)).values()}
+
+
+def with_dry_run(service: Object) -> Object:
+    asked = copy.deepcopy(service)
+    asked["metadata"]["annotations"] = {"features.knative.dev/podspec-dryrun": "strict"}
+    return asked
+
+
+def pod_of(workload: Object, specification: Object) -> Object:
+    """The pod that a controller would make, claims included."""
+    claims = [each["metadata"]["name"] for each in workload["spec"].get("volumeClaimTemplates", [])]
+    volumes = [{"name": claim, "persistentVolumeClaim": {"claimName": claim}} for claim in claims]
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "asked", "namespace": "image-processing"},
+        "spec": specification | {"volumes": [*specification.get("volumes", []), *volumes]},
+    }
+
+
+@pytest.mark.parametrize("components", COMBINATIONS, ids="+".join)
+def test_any_combination_of_components_is_taken(cluster: Cluster, components: tuple[str, ...], tmp_path: Path) -> None:
+    done = cluster.apply(*combine(tmp_path, components), dry_run=True)
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_manifests_in_the_guide_are_taken(cluster: Cluster) -> None:
+    blocks = re.findall(r"```yaml\n(apiVersion.+?)```", (ROOT / "docs/deploy.md").read_text(), re.DOTALL)
+
+    assert blocks
+    for block in blocks:
+        assert refusal(cluster, yaml.safe_load(block)) == ""
+
+
+# Broken variants
+
+CONTAINER = "spec.template.spec.containers.0"
+SCALE = "spec.template.metadata.annotations"
+MATCH = "spec.rules.0.matches.0"
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "value", "reason"),
+    [
+        # Knative Serving
+        ("Service process-image", "spec.template.spec.nonsense", 1, "unknown field"),
+        ("Service process-image", "spec.template.spec.containerConcurrency", 1001, "containerConcurrency"),
+        ("Service process-image", "spec.template.spec.timeoutSeconds", 601, "timeoutSeconds"),
+        ("Service process-image", f"{CONTAINER}.image", "", "image"),
+        ("Service process-image", f"{CONTAINER}.image", "image processing", "parse"),
+        ("Service process-image", f"{CONTAINER}.env", [{"name": "K_SERVICE", "value": "x"}], "K_SERVICE"),
+        ("Service process-image", f"{CONTAINER}.lifecycle", {}, "lifecycle"),
+        ("Service process-image", f"{CONTAINER}.volumeMounts.0.name", "nowhere", "volumeMount"),
+        ("Service process-image", "spec.template.spec.volumes", [{"name": "tmp", "hostPath": {"path": "/"}}], "host"),
+        ("Service process-image", "spec.template.spec.initContainers", [{"name": "x", "image": "x"}], "initC"),
+        ("Service process-image", SCALE, {"autoscaling.knative.dev/max-scale": "many"}, "max-scale"),
+        ("Service process-image", f"{SCALE}.autoscaling\\.knative\\.dev/min-scale", "200", "min-scale"),
+        ("Service process-image", "spec.traffic", [{"latestRevision": True, "percent": 50}], "sum to 50"),
+        (
+            "Service process-image",
+            "spec.traffic",
+            [{"latestRevision": True, "revisionName": "process-image-00001", "percent": 100}],
+            "latestRevision",
+        ),
+        # Eventing; the KafkaSource by its schema alone
+        ("PingSource reconcile-every-minute", "spec.schedule", "every minute", "schedule"),
+        ("PingSource reconcile-every-minute", "spec.data", "{", "data"),
+        ("PingSource reconcile-every-minute", "spec.dataBase64", "e30=", "data"),
+        ("PingSource reconcile-every-minute", "spec.delivery", {}, "unknown field"),
+        ("PingSource reconcile-every-minute", "spec.sink", {}, "sink"),
+        ("KafkaSource image-work", "spec.resources", {}, "unknown field"),
+        ("KafkaSource image-work", "spec.consumers", "3", "consumers"),
+        ("KafkaSource image-work", "spec.delivery.retry", "6", "retry"),
+        # Gateway API, with the rules in its definitions
+        ("HTTPRoute api-images", f"{MATCH}.path", {"type": "Exact", "value": "api"}, "absolute path"),
+        ("HTTPRoute api-images", f"{MATCH}.path", {"type": "Exact", "value": "/a//b"}, "'//'"),
+        ("HTTPRoute api-images", f"{MATCH}.method", "get", "method"),
+        ("HTTPRoute api-images", "spec.rules.0.backendRefs.0.port", None, "port"),
+        ("HTTPRoute api-images", "spec.rules", [{}] * 17, "16"),
+        (
+            "HTTPRoute api-images",
+            "spec.rules.0.filters",
+            [{"type": "URLRewrite", "requestRedirect": {}}],
+            "requestRedirect",
+        ),
+        ("Gateway public", "spec.listeners.0.tls", {"mode": "Terminate"}, "certificateRefs"),
+        # Kubernetes
+        ("Namespace image-processing", "metadata.labels.pod-security\\.kubernetes\\.io/enforce", "strict", "must be"),
+        ("StatefulSet kafka", f"{CONTAINER}.volumeMounts.0.name", "nowhere", "Not found"),
+        ("StatefulSet kafka", "spec.selector.matchLabels", {"app": "another"}, "selector"),
+        ("Deployment edge", f"{CONTAINER}.resources.requests.memory", "1Gi", "must be less than or equal"),
+        ("NetworkPolicy functions", "spec.ingress.0.ports.0.protocol", "HTTP", "protocol"),
+        ("PodDisruptionBudget edge", "spec.minAvailable", 1, "cannot be both set"),
+        ("Job bootstrap", "spec.template.spec.restartPolicy", "Always", "restartPolicy"),
+    ],
+)
+def test_a_broken_object_is_refused(cluster: Cluster, name: str, path: str, value: object, reason: str) -> None:
+    broken = find(name)
+    put(broken, path, value)
+
+    assert reason in refusal(cluster, broken)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"securityContext": {}},
+        {"securityContext": {"runAsNonRoot": True, "capabilities": {"drop": ["ALL"]}}},
+    ],
+)
+def test_a_function_that_is_not_restricted_is_refused_by_its_dry_run(cluster: Cluster, change: Any) -> None:
+    broken = with_dry_run(find("Service process-image"))
+    broken["spec"]["template"]["spec"]["containers"][0] |= change
+
+    assert "violates PodSecurity" in refusal(cluster, broken)
+
+
+def find(name: str) -> Object:
+    found = [each for overlay_name in OVERLAYS for each in overlay(overlay_name) if title(each) == name]
+    return copy.deepcopy(found[-1])
