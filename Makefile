@@ -3,6 +3,7 @@
 #   test                all tests, on real services, in a few minutes
 #   test-by-address     the API's and processing's, on the services that variables name; see `make kafka`
 #   conformance         the API against its description, 2,000 cases an operation
+#   test-cluster context=…   whether an installation works, asked as its callers would; context is kubectl's
 #   check-admission     whether a cluster takes the manifests, asked of Kubernetes' and Knative's own admission
 #   hostile             24,000 hostile files against what is recorded of them; bless=yes records anew
 #   bench               throughput with and without kills, cold starts
@@ -40,10 +41,16 @@ test-by-address: $(VENV)/ready-to-test
 conformance: $(VENV)/ready-to-test
 	SCHEMATHESIS_EXAMPLES=2000 $(BIN)/python -m pytest tests/api/test_conformance.py
 
+# Apart from the tests: it asks an installation in a cluster, and leaves nothing behind there. `url` if its settings do not say.
+test-cluster: $(VENV)/ready-to-run
+	@$(PIP) install -r tests/requirements.txt
+	@CLUSTER_CONTEXT="$(context)" CLUSTER_URL="$(url)" CLUSTER_AUTHORIZATION="$(authorization)" \
+		$(BIN)/python -m pytest --timeout=600 tests/cluster/check_installation.py
+
 # Apart from the tests: the first time it builds an API server, which takes half an hour.
 check-admission: $(VENV)/ready-to-test
 	tests/admission/build .cache/control-plane
-	$(BIN)/python -m pytest tests/admission/check_admission.py
+	$(BIN)/python -m pytest --timeout=600 tests/admission/check_admission.py
 
 # Apart from the tests: it downloads public packages, and takes a quarter of an hour.
 hostile: $(VENV)/ready-to-test
@@ -120,4 +127,4 @@ $(VENV)/ready-to-test: tests/requirements.txt tests/newman/package-lock.json $(V
 		{ echo "The edge's tests need nginx: install it (Debian: sudo apt install nginx-light)." >&2; exit 1; }
 	@touch $@
 
-.PHONY: help run test test-by-address check-admission conformance hostile bench bench-rows bench-backlogs check migrate migration reset redrive kafka minio contracts clean
+.PHONY: help run test test-by-address test-cluster check-admission conformance hostile bench bench-rows bench-backlogs check migrate migration reset redrive kafka minio contracts clean
