@@ -83,7 +83,10 @@ def find_profile(data: bytes) -> bytes:
 
 
 def tidy(data: bytes) -> bytes:
-    """Put what OS/2's short header, two bits a pixel and too many colors mean in a form that Pillow understands."""
+    """Put what OS/2's short header, two bits a pixel and too many colors mean in a form that Pillow understands.
+
+    Raise ValueError for missing pixels.
+    """
     if _integer(data, 14) == 16:
         start = (_integer(data, 10) + 24).to_bytes(4, "little")
         data = b"".join((data[:10], start, (40).to_bytes(4, "little"), data[18:30], bytes(24), data[30:]))
@@ -101,6 +104,8 @@ def _widen(data: bytes) -> bytes:
     """Four bits a pixel instead of two."""
     (width, height), start = read_size(data), _integer(data, 10)
     row, wider = -(-width // 16) * 4, -(-width // 8) * 4
+    if start + row * abs(height) > len(data):
+        raise ValueError("fewer bytes than pixels")
     pixels = bytearray(wider * abs(height))
     for number in range(abs(height)):
         packed = data[start + number * row : start + (number + 1) * row][: wider // 2]

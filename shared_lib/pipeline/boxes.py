@@ -21,11 +21,7 @@ def list_boxes(data: bytes, at: int = 0, end: int | None = None) -> Iterator[tup
 
 def list_properties(data: bytes) -> list[tuple[bytes, bytes]]:
     """Type and content of what a HEIF file says of its primary image (ISO/IEC 23008-12, 9.3)."""
-    meta = _find(data, b"meta", 0, len(data))
-    if meta is None:
-        return []
-    inside = meta[0] + 4, meta[1]
-    primary, described = _find(data, b"pitm", *inside), _find(data, b"iprp", *inside)
+    primary, described = _find_inside_meta(data, b"pitm"), _find_inside_meta(data, b"iprp")
     if primary is None or described is None:
         return []
     number = _integer(data, primary[0] + 4, 2 if data[primary[0]] == 0 else 4)
@@ -34,6 +30,27 @@ def list_properties(data: bytes) -> list[tuple[bytes, bytes]]:
         return []
     properties = [(kind, data[start:end]) for kind, start, end in islice(list_boxes(data, *container), _MAX_BOXES)]
     return [properties[index - 1] for index in _indices(data, described, number) if 0 < index <= len(properties)]
+
+
+def join_tables(data: bytes) -> bytes:
+    """Put the tables of which item has which properties into one of the same size, if there are several.
+
+    Several of one kind are against the rules, and common: some encoders write one for each item.
+    """
+    described = _find_inside_meta(data, b"iprp")
+    boxes = islice(list_boxes(data, *described), _MAX_BOXES) if described else ()
+    tables = [(start, end) for kind, start, end in boxes if kind == b"ipma"]
+    heads = {data[start : start + 4] for start, _ in tables}
+    if len(tables) < 2 or len(heads) > 1 or tables[-1][1] > len(data):
+        return data
+    first, last = tables[0][0], tables[-1][1]
+    count = sum(_integer(data, start + 4, 4) for start, _ in tables)
+    items = b"".join(data[start + 8 : end] for start, end in tables)
+    if last - first != len(items) + 8 + 16 * (len(tables) - 1) or count > 0xFFFFFFFF:
+        return data
+    joined = data[first : first + 4] + count.to_bytes(4, "big") + items
+    size = (8 + last - first).to_bytes(4, "big")
+    return b"".join((data[: first - 8], size, b"ipma", joined.ljust(last - first, b"\0"), data[last:]))
 
 
 def _indices(data: bytes, described: tuple[int, int], item: int) -> Iterator[int]:
@@ -52,6 +69,11 @@ def _indices(data: bytes, described: tuple[int, int], item: int) -> Iterator[int
                 essential = 0x80 << 8 * (index_size - 1)
                 yield from (_integer(data, first + n * index_size, index_size) % essential for n in range(count))
             at = first + count * index_size
+
+
+def _find_inside_meta(data: bytes, wanted: bytes) -> tuple[int, int] | None:
+    meta = _find(data, b"meta", 0, len(data))
+    return None if meta is None else _find(data, wanted, meta[0] + 4, meta[1])
 
 
 def _find(data: bytes, wanted: bytes, at: int, end: int) -> tuple[int, int] | None:

@@ -12,6 +12,7 @@ from shared_lib.limits import Limits
 from shared_lib.pipeline import bmp, gif, heif, jxl, pillow, tiff
 from shared_lib.pipeline.animation import count_frames, join, split
 from shared_lib.pipeline.bounds import bound, bound_header, bound_metadata
+from shared_lib.pipeline.boxes import join_tables
 from shared_lib.pipeline.colorimetry import read_colorimetry
 from shared_lib.pipeline.formats import Format, sniff
 from shared_lib.pipeline.header import claimed_size, count_png_frames, is_lossless_jpeg
@@ -69,7 +70,7 @@ def _inspect_raster(data: bytes, real: Format | None, limits: Limits) -> Source:
     if real is Format.BMP:
         return _inspect_bitmap(data, limits)
     if real is Format.AVIF:
-        return _inspect_by_pillow(data, real, limits)
+        return _inspect_by_pillow(join_tables(data), real, limits)
     if real in _TURNED:
         return _inspect_turned(data, real, limits)
     if real not in _LOADERS:
@@ -107,7 +108,9 @@ def _inspect_bitmap(data: bytes, limits: Limits) -> Source:
     bound(width, abs(height), limits)
     bound_metadata(len(bmp.find_profile(data)), limits)
     if bmp.read_bitmap(data) is None:
-        return _inspect_by_pillow(bmp.tidy(data), Format.BMP, limits)
+        with complaints_of(Format.BMP):
+            data = bmp.tidy(data)
+        return _inspect_by_pillow(data, Format.BMP, limits)
     return Source(data, Format.BMP, width, abs(height), orientation=1)
 
 
@@ -120,7 +123,7 @@ def _inspect_by_pillow(data: bytes, real: Format, limits: Limits) -> Source:
         except pillow.COMPLAINTS:
             if real is not Format.AVIF:
                 raise
-            # Files that break HEIF's rules as many encoders did, such as by two tables of properties.
+            # What breaks other rules of HEIF than those that libheif is strict about.
             return _inspect_by_libvips(data, real, limits)
         orientation = pillow.orientation_of(header)
     bound(header.width, header.height, limits)

@@ -34,7 +34,10 @@ def open_header(data: bytes, real: Format) -> Image.Image:
 
 
 def orientation_of(header: Image.Image) -> int:
-    return int(header.getexif().get(ExifTags.Base.Orientation, 1))
+    """As EXIF counts them: an AVIF's own, which Pillow puts there; not that of XMP, which nobody heeds."""
+    exif = Image.Exif()
+    exif.load(header.info.get("exif", b""))
+    return int(exif.get(ExifTags.Base.Orientation, 1))
 
 
 def decode(data: bytes, real: Format, side: int, area: tuple[int, int], orientation: int) -> pyvips.Image:

@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Callable, Iterable
 
 import pyvips
+from pipeline import rare
 from pipeline.pictures import animation, encode, plain, sample
 
 # Sizes that are claimed: over the pixels that are allowed, over a side, libwebp's largest, and nearly JPEG's largest.
@@ -211,7 +212,44 @@ def _make_webp_and_avif_bombs() -> dict[str, bytes]:
     }
 
 
-QUICK_BOMBS = {"gif": _make_gif_bombs, "tiff": _make_tiff_bombs, "webp and avif": _make_webp_and_avif_bombs}
+def _make_rare_bombs() -> dict[str, bytes]:
+    """What is read by our own code, or mended by it before a library reads it."""
+    odd = sample("avif")
+    table = odd.index(b"ipma") - 4
+    many = struct.pack(">I", 16) + b"ipma" + bytes(4) + b"\xff" * 4
+    endless = odd[: table + 12] + b"\xff" * 4 + odd[table + 16 :]
+    inside = bytearray(odd[:table] + many * 50_000 + odd[table:])
+    for box in (b"meta", b"iprp"):
+        at = inside.index(box) - 4
+        inside[at : at + 4] = (int.from_bytes(inside[at : at + 4], "big") + 16 * 50_000).to_bytes(4, "big")
+    header = struct.pack("<IiiHHIIiiII", 40, 10_000, 10_000, 1, 2, 0, 0, 0, 0, 4, 0)
+    tiled = plain(64, 64, 9, 9, 9).tiffsave_buffer(tile=True, tile_width=32, tile_height=32)
+    return {
+        "avif: tables of properties without end": bytes(inside),
+        "avif: a table of four billion items": endless,
+        "bmp: two bits a pixel, and none of them there": b"BM" + struct.pack("<IHHI", 0, 0, 0, 70) + header + bytes(16),
+        "bmp: a first pixel beyond its end": b"BM"
+        + struct.pack("<IHHI", 0, 0, 0, 2**32 - 1)
+        + rare.bmp(32, 3, 56, [1])[14:],
+        "bmp: a profile beyond its end": rare.bmp(32, 3, 124, [1])[:70] + b"DEBM" + b"\xff" * 64 + bytes(4),
+        "gif: a first frame in a far corner": rare.gif(1, 1, rare.frame((65_000, 65_000, 1, 1), 1)),
+        "gif: a first frame of nothing": rare.gif(65_535, 1, rare.frame((0, 0, 0, 0), 1)),
+        "jpeg: lossless": rare.lossless_jpeg(plain(64, 64, 77)),
+        "png: colors of nowhere": png(10, 10, (b"gAMA", b"\xff" * 4), (b"cHRM", bytes(32)), rows=bytes(310)),
+        "png: light brighter than any": png(
+            10, 10, (b"cICP", b"\x09\x10\0\1"), (b"cLLI", b"\xff" * 8), rows=bytes(310)
+        ),
+        "tiff: tiles of no codec": rare.with_tag(tiled, 259, 50_000),
+        "tiff: five channels of gray": plain(9, 9, 1).bandjoin([2, 3, 4, 5]).cast("uchar").tiffsave_buffer(),
+    }
+
+
+QUICK_BOMBS = {
+    "gif": _make_gif_bombs,
+    "tiff": _make_tiff_bombs,
+    "webp and avif": _make_webp_and_avif_bombs,
+    "rare": _make_rare_bombs,
+}
 """Those that are both made and judged in a moment."""
 
 
@@ -228,5 +266,6 @@ def make_all() -> dict[str, bytes]:
         | _make_gif_bombs()
         | _make_tiff_bombs()
         | _make_webp_and_avif_bombs()
+        | _make_rare_bombs()
         | {"nothing": b"", "zeros": bytes(1_000_000), "zip": b"PK\x03\x04" + bytes(100)}
     )
