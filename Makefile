@@ -6,6 +6,7 @@
 #   test-cluster context=…   whether an installation works, asked as its callers would; context is kubectl's
 #   check-admission     whether a cluster takes the manifests, asked of Kubernetes' and Knative's own admission
 #   hostile             24,000 hostile files against what is recorded of them; bless=yes records anew
+#   compare-with-chromium  what Chromium shows of the files, held against what we do; bless=yes records anew
 #   bench               throughput with and without kills, cold starts
 #   bench-rows          how long lists and searches take with a million images
 #   bench-backlogs      what reconciliation does with backlogs, and a million keys compared; half an hour
@@ -55,6 +56,10 @@ check-admission: $(VENV)/ready-to-test
 # Apart from the tests: it downloads public packages, and takes a quarter of an hour.
 hostile: $(VENV)/ready-to-test
 	PYTHONPATH=tests $(BIN)/python -m hostile $(if $(bless),--bless)
+
+# Chromium's part, of half an hour, is kept in build/hostile.
+compare-with-chromium: $(VENV)/ready-to-test
+	PYTHONPATH=tests $(BIN)/python -m hostile.chromium $(if $(bless),--bless)
 
 bench: $(VENV)/ready-to-test
 	$(BIN)/python -m benchmarks.throughput
@@ -127,4 +132,4 @@ $(VENV)/ready-to-test: tests/requirements.txt tests/newman/package-lock.json $(V
 		{ echo "The edge's tests need nginx: install it (Debian: sudo apt install nginx-light)." >&2; exit 1; }
 	@touch $@
 
-.PHONY: help run test test-by-address test-cluster check-admission conformance hostile bench bench-rows bench-backlogs check migrate migration reset redrive kafka minio contracts clean
+.PHONY: help run test test-by-address test-cluster check-admission conformance hostile compare-with-chromium bench bench-rows bench-backlogs check migrate migration reset redrive kafka minio contracts clean

@@ -38,6 +38,7 @@ from shared_lib.errors import Rejected
 from shared_lib.limits import Limits
 from shared_lib.pipeline.box import DecoderBox, DecoderCrashed
 from shared_lib.pipeline.formats import Format, sniff
+from shared_lib.pipeline.header import count_png_frames
 from shared_lib.pipeline.operations import Resize
 from shared_lib.pipeline.recipe import Output, Recipe
 
@@ -75,7 +76,8 @@ DRAW = """async ([urls, longest, grid, patience]) => {
         const canvas = new OffscreenCanvas(w, h)
         const context = canvas.getContext("2d", {willReadFrequently: true})
         context.imageSmoothingQuality = "high"
-        context.drawImage(image, 0, 0, w, h)
+        const still = url.endsWith("?animated") ? await createImageBitmap(await (await fetch(url)).blob()) : image
+        context.drawImage(still, 0, 0, w, h)
         const pixels = context.getImageData(0, 0, w, h).data
         const edges = length => Array.from({length: grid}, (_, n) => {
             const first = Math.floor(n * length / grid)
@@ -104,6 +106,14 @@ class Seen:
     width: int
     height: int
     means: list[int]
+
+    def is_as_large_as(self, other: "Seen") -> bool:
+        return (self.width, self.height) == (other.width, other.height)
+
+    def has_the_shape_of(self, other: "Seen") -> bool:
+        width, height = max(1, other.width), max(1, other.height)
+        # Both sides are rounded to whole px.
+        return abs(self.width / width - self.height / height) <= 1 / min(width, height)
 
     def distance_to(self, other: "Seen") -> float:
         return float(np.abs(np.array(self.means) - np.array(other.means)).mean())
@@ -168,6 +178,7 @@ class Chromium:
         if chromium is None:
             raise SystemExit("no Chromium on the PATH: install it (Debian: apt install chromium)")
         options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+        self._files = files
         self._stack = ExitStack()
         self._origin = self._stack.enter_context(_serve(files))
         playwright = self._stack.enter_context(sync_playwright())
@@ -190,7 +201,7 @@ class Chromium:
         watch = threading.Thread(target=_end_what_takes_too_much, args=[done])
         watch.start()
         try:
-            found = self._page.evaluate(DRAW, [[f"/{name}" for name in names], LONGEST, GRID, DECODE_SECONDS])
+            found = self._page.evaluate(DRAW, [[self._url(name) for name in names], LONGEST, GRID, DECODE_SECONDS])
         except Error:  # the page's process was ended
             self._page = None
             return None
@@ -198,6 +209,10 @@ class Chromium:
             done.set()
             watch.join()
         return [Seen(**each) if each else None for each in found]
+
+    def _url(self, name: str) -> str:
+        """An animated PNG would be drawn as it is by now, so its first frame is asked for in another way."""
+        return f"/{name}?animated" if count_png_frames(self._files[name]) > 1 else f"/{name}"
 
 
 def _end_what_takes_too_much(done: threading.Event) -> None:
@@ -216,7 +231,7 @@ def _serve(files: Mapping[str, bytes]) -> Iterator[str]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            data = files.get(self.path[1:], b"")
+            data = files.get(self.path[1:].partition("?")[0], b"")
             self.send_response(200)
             self.send_header("Content-Type", _media_type(data))
             self.send_header("Content-Length", str(len(data)))
@@ -239,14 +254,14 @@ def _media_type(data: bytes) -> str:
     return real.content_type if real else "application/octet-stream" if data else "text/html"
 
 
-def compare(ours: Seen | str, theirs: Seen | None) -> tuple[str, float]:
-    """What is different, in a word, and by how much."""
+def compare(ours: Seen | str, theirs: Seen | None, *, is_drawing: bool) -> tuple[str, float]:
+    """What is different, in a word, and by how much. A drawing without a size is as large as anyone likes."""
     if isinstance(ours, str):
         return (f"{REFUSED}{ours}" if theirs else SAME), 0
     if theirs is None:
         return ONLY_OURS, 0
     distance = ours.distance_to(theirs)
-    if (ours.width, ours.height) != (theirs.width, theirs.height):
+    if not (ours.is_as_large_as(theirs) or (is_drawing and ours.has_the_shape_of(theirs))):
         return "size", distance
     return ("pixels" if distance > DIFFERENT else SAME), distance
 
@@ -257,7 +272,10 @@ def compare_all(files: Mapping[str, bytes]) -> dict[str, tuple[str, float]]:
     with ThreadPoolExecutor(THREADS) as threads:
         ours = dict(zip(files, threads.map(lambda data: look_at_ours(box, data), files.values()), strict=True))
     box.close()
-    found = {name: compare(ours[name], theirs[hashlib.sha256(data).hexdigest()]) for name, data in files.items()}
+    found = {
+        name: compare(ours[name], theirs[hashlib.sha256(data).hexdigest()], is_drawing=sniff(data) is Format.SVG)
+        for name, data in files.items()
+    }
     alike = [distance for word, distance in found.values() if word == SAME]
     print(f"{len(files):,} files; those alike differ by {statistics.mean(alike or [0]):.2f} of 255 on average")
     for word, count in Counter(word for word, _ in found.values()).most_common():
