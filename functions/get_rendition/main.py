@@ -1,8 +1,7 @@
 """GET /api/v1/images/{uuid}/renditions/{name}: send a rendition's bytes.
 
 They may be kept and asked for again by their ETag: they change only when another recipe is given the same name. A
-`Range` of bytes, with `If-Range` if need be, is answered with that part. One that is still to be made is a 404 with the
-code `rendition_pending`.
+`Range` of bytes, with `If-Range` if need be, is answered with that part. One yet to be made is 404 `rendition_pending`.
 """
 
 from typing import Annotated
@@ -36,6 +35,6 @@ def main(rt: Runtime, *, uuid: ImageId, name: Annotated[RenditionName, Field(exa
         return download
 
     headers = {"ETag": found.etag, "Content-Length": f"{found.size}", "Accept-Ranges": "bytes"}
-    headers["Content-Disposition"] = f'inline; filename="{uuid}-{name}.{found.content_type.partition("/")[2]}"'
     headers |= {"Cache-Control": "no-cache", "Cross-Origin-Resource-Policy": "cross-origin"}
+    headers["Content-Disposition"] = f'inline; filename="{uuid}-{name}.{found.content_type.partition("/")[2]}"'
     return Content(send, found.content_type, headers)

@@ -8,7 +8,7 @@ from shared_lib.errors import Forbidden
 from shared_lib.settings import Http
 
 _SAFE_METHODS = ("GET", "HEAD")
-_EXPOSED = "ETag, Link, Location, Retry-After, X-Request-Id, X-Total-Count"
+_EXPOSED = "Accept-Ranges, Content-Range, ETag, Link, Location, Retry-After, X-Request-Id, X-Total-Count"
 
 
 def check_page(request: flask.Request, http: Http) -> None:
