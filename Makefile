@@ -7,6 +7,7 @@
 #   check-admission     whether a cluster takes the manifests, asked of Kubernetes' and Knative's own admission
 #   hostile             24,000 hostile files against what is recorded of them; bless=yes records anew
 #   compare-with-chromium  what Chromium shows of the files, held against what we do; bless=yes records anew
+#   chaos-disk          a disk that is full for a while, under load: all that was accepted succeeds; as root
 #   bench               throughput with and without kills, cold starts
 #   bench-rows          how long lists and searches take with a million images
 #   bench-backlogs      what reconciliation does with backlogs, and a million keys compared; half an hour
@@ -60,6 +61,10 @@ hostile: $(VENV)/ready-to-test
 # Chromium's part, of half an hour, is kept in build/hostile.
 compare-with-chromium: $(VENV)/ready-to-test
 	PYTHONPATH=tests $(BIN)/python -m hostile.chromium $(if $(bless),--bless)
+
+# Apart from the tests: it mounts a small disk, and takes three minutes.
+chaos-disk: $(VENV)/ready-to-test
+	PYTHONPATH=tests $(BIN)/python -m chaos
 
 bench: $(VENV)/ready-to-test
 	$(BIN)/python -m benchmarks.throughput
@@ -132,4 +137,4 @@ $(VENV)/ready-to-test: tests/requirements.txt tests/newman/package-lock.json $(V
 		{ echo "The edge's tests need nginx: install it (Debian: sudo apt install nginx-light)." >&2; exit 1; }
 	@touch $@
 
-.PHONY: help run test test-by-address test-cluster check-admission conformance hostile compare-with-chromium bench bench-rows bench-backlogs check migrate migration reset redrive kafka minio contracts clean
+.PHONY: help run test test-by-address test-cluster check-admission conformance hostile compare-with-chromium chaos-disk bench bench-rows bench-backlogs check migrate migration reset redrive kafka minio contracts clean

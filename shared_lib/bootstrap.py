@@ -92,7 +92,7 @@ def create_buckets(told: Settings) -> None:
 
 
 def create_topics(told: Settings) -> None:
-    Broker(told.kafka).create_topics(*TOPICS)
+    Broker(told.kafka).create_topics()
     log.info("topics_ready", topics=TOPICS)
 
 

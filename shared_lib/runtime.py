@@ -1,7 +1,6 @@
 """Settings become live clients, each on first use. Nothing connects at import: the process may yet fork."""
 
 import threading
-from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
 
 from pydantic import ValidationError
@@ -9,7 +8,7 @@ from pydantic import ValidationError
 from shared_lib import observability, settings
 from shared_lib.broker import Broker
 from shared_lib.database import Database
-from shared_lib.errors import Unavailable
+from shared_lib.health import Health
 from shared_lib.pipeline.box import DecoderBox
 from shared_lib.pipeline.notation import describe_mistake, read_presets
 from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
@@ -21,8 +20,6 @@ from shared_lib.storage import Gallery, Inbox, Store
 from shared_lib.upload_urls import UploadUrls
 from shared_lib.workflow import Workflow
 
-HEALTH_SECONDS = 3  # less than the patience of the usual probe
-
 
 class Runtime:
     """What a function is handed: the outside world. No part of it connects, or starts anything, before it is used."""
@@ -32,6 +29,7 @@ class Runtime:
         self.database = Database(told.database)
         self.store = Store(told.store)
         self.broker = Broker(told.kafka)
+        self.health = Health({"database": self.database.ping, "store": self.store.ping, "kafka": self.broker.ping})
         self.box = DecoderBox(
             told.limits, children=told.processing.decoders, required=told.processing.sandbox == "required"
         )
@@ -60,18 +58,6 @@ class Runtime:
         self.reconciliation = Reconciliation(
             Drift(self.database), self.dead_letters, self.workflow, told.processing, told.reconciliation
         )
-
-    def check(self) -> None:
-        """Raises Unavailable that names each part which does not answer within `HEALTH_SECONDS`."""
-        pings = {"database": self.database.ping, "store": self.store.ping, "kafka": self.broker.ping}
-        pool = ThreadPoolExecutor(len(pings), thread_name_prefix="health")
-        asked = {part: pool.submit(ping) for part, ping in pings.items()}
-        pool.shutdown(wait=False)  # a part that hangs keeps its thread until the client's own timeout, not the caller
-        wait(asked.values(), timeout=HEALTH_SECONDS)
-        failing = [part for part, answer in asked.items() if not answer.done() or answer.exception()]
-        if failing:
-            details = [{"parameter": part, "message": "does not answer"} for part in failing]
-            raise Unavailable(f"Out of reach: {', '.join(failing)}", code="out_of_reach", details=details)
 
 
 def _read_presets(told: Processing) -> dict[str, Recipe]:

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import pillow_heif.HeifImagePlugin  # noqa: F401  # teaches Pillow HEIC
 import pillow_jxl  # noqa: F401  # teaches Pillow JPEG XL
+import psutil
 import pytest
 import requests
 from PIL import Image
@@ -90,6 +91,17 @@ def start_platform(data: Path, **more: str) -> Platform:
         time.sleep(0.1)
     process.kill()
     pytest.fail(f"The platform did not start:\n{log.read_text(errors='replace')[-4000:]}")
+
+
+def find_processes(machine: Platform, *, service: str = "", name: str = "") -> list[psutil.Process]:
+    """The machine's processes that serve a Knative service, or whose program has that name."""
+    found = [
+        process
+        for process in psutil.Process(machine.process.pid).children(recursive=True)
+        if (service and process.environ().get("K_SERVICE") == service) or (name and process.name().startswith(name))
+    ]
+    assert found, f"no process of {service or name}"
+    return found
 
 
 @dataclass

@@ -27,5 +27,5 @@ class Health(BaseModel):
 @endpoint("GET", "/api/health", "/api/health/ready", LIVE, returns=Health, refusals=[KAFKA_IS_AWAY])
 def main(rt: Runtime, *, path: str) -> Health:
     if path != LIVE:
-        rt.check()
+        rt.health.check()
     return Health()

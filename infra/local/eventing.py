@@ -10,6 +10,7 @@ import secrets
 import signal
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -77,6 +78,12 @@ def main(plan: Plan) -> None:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s [%(levelname)-7s] %(message)s", stream=sys.stdout)
+    logging.basicConfig(
+        level=logging.INFO,
+        format="%(asctime)s.%(msecs)03dZ [%(levelname)-9s] %(message)s",
+        datefmt="%Y-%m-%dT%H:%M:%S",
+        stream=sys.stdout,
+    )
+    logging.Formatter.converter = time.gmtime  # as the functions' own lines
     logging.getLogger("kafka").setLevel(logging.ERROR)  # says in many lines what ours say in one
     main(Plan.model_validate_json(sys.argv[1]))

@@ -201,8 +201,8 @@ class Consumer(threading.Thread, AsyncConsumerRebalanceListener):  # type: ignor
         return {each: OffsetAndMetadata(offset, "", -1) for each, offset in taken.items() if offset is not None}
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        log.info("%s: %s", self.name, ", ".join(f"{each.topic}/{each.partition}" for each in sorted(assigned)))
         self._partitions = {each: Partition() for each in assigned}
+        log.info("%s reads %d partitions", self.name, len(self._partitions))
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """Called on kafka-python's own thread, where nothing may block."""

@@ -7,23 +7,29 @@ written to Kafka: same fields in the same order, same escaping, same key. What c
 import base64
 import json
 import logging
+import queue
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
-from functools import cached_property
 from hmac import compare_digest
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 from urllib.parse import quote_plus
 
 from kafka import KafkaProducer
+from kafka.errors import KafkaError
 
 from infra.local.ports import LOOPBACK
 
 log = logging.getLogger(__name__)
 
 TOPIC = "bucket-events"
-KEEP_MS = 600_000  # how long a message waits for Kafka
+KEEP_SECONDS = 600.0  # how long a message waits for Kafka
+AT_ONCE = 500  # messages
+AGAIN_AFTER_SECONDS = 1.0
+ANSWER_SECONDS = 10.0  # for Kafka to answer in
 FLUSH_SECONDS = 2.0  # for what still waits when asked to stop
 PRINCIPAL = "local"
 BUCKETS = "/buckets/"
@@ -121,11 +127,96 @@ def _as_go(value: Any) -> bytes:  # noqa: ANN401 - whatever JSON can hold
     return text.encode()
 
 
+class Outbox(threading.Thread):
+    """Keeps messages until Kafka has them. After each failure it connects anew: no state of a producer outlives one."""
+
+    def __init__(self, servers: str) -> None:
+        super().__init__(name="outbox", daemon=True)
+        self._servers = servers
+        self._messages: queue.SimpleQueue[tuple[float, Message]] = queue.SimpleQueue()  # each with its time of coming
+        self._stopping = threading.Event()
+        self._producer: KafkaProducer | None = None
+
+    def put(self, message: Message) -> None:
+        self._messages.put((time.monotonic(), message))
+
+    def run(self) -> None:
+        waiting: list[tuple[float, Message]] = []
+        while not self._stopping.is_set():
+            waiting += self._take(AT_ONCE - len(waiting), patience_seconds=0 if waiting else 0.5)
+            waiting = [each for each in self._send(waiting) if not _is_too_old(*each)]
+            if waiting:
+                self._stopping.wait(AGAIN_AFTER_SECONDS)
+        self._send([*waiting, *self._take(AT_ONCE, patience_seconds=0)])
+        self._disconnect()
+
+    def stop(self) -> None:
+        """Try once more to send what waits."""
+        self._stopping.set()
+        self.join(FLUSH_SECONDS)
+
+    def _take(self, count: int, patience_seconds: float) -> Iterable[tuple[float, Message]]:
+        """What has come; if that is nothing, what comes next."""
+        with suppress(queue.Empty):
+            for number in range(count):
+                yield self._messages.get(timeout=patience_seconds) if number == 0 else self._messages.get_nowait()
+
+    def _send(self, messages: list[tuple[float, Message]]) -> list[tuple[float, Message]]:
+        """Those that Kafka does not have."""
+        if not messages:
+            return []
+        try:
+            producer = self._producer = self._producer or self._connect()
+            sent = [producer.send(TOPIC, key=each.key, value=each.value) for _, each in messages]
+        except KafkaError as error:
+            self._complain(len(messages), error)
+            return messages
+        deadline = time.monotonic() + ANSWER_SECONDS
+        errors = [_wait_for_error(each, deadline) for each in sent]
+        if failed := [each for each in errors if each]:
+            self._complain(len(failed), failed[0])
+        return [each for each, error in zip(messages, errors, strict=True) if error]
+
+    def _connect(self) -> KafkaProducer:
+        timeout = int(ANSWER_SECONDS * 1000)
+        return KafkaProducer(
+            bootstrap_servers=self._servers.split(","),
+            acks="all",
+            enable_idempotence=False,
+            bootstrap_timeout_ms=timeout,
+            max_block_ms=timeout,
+        )
+
+    def _complain(self, count: int, error: BaseException) -> None:
+        log.warning("Kafka does not take notifications: %r; %d of them wait", error, count)
+        self._disconnect()
+
+    def _disconnect(self) -> None:
+        if self._producer:
+            self._producer.close(timeout=0)
+        self._producer = None
+
+
+def _wait_for_error(sent: Any, deadline: float) -> KafkaError | None:  # noqa: ANN401 - kafka-python ships no types
+    try:
+        sent.get(timeout=max(deadline - time.monotonic(), 0))
+    except KafkaError as error:
+        return error
+    return None
+
+
+def _is_too_old(came: float, message: Message) -> bool:
+    too_old = time.monotonic() - came > KEEP_SECONDS
+    if too_old:
+        log.error("Kafka did not take the notification for %s within %.0f s", message.key.decode(), KEEP_SECONDS)
+    return too_old
+
+
 class Receiver(ThreadingHTTPServer):
     """The webhook. SeaweedFS tells of each change once and never again, so it only has to be heard here.
 
-    From there on the producer keeps a message until Kafka has it, in memory: as MinIO without a queue directory, what
-    a crash loses is found again by `reconcile_images`.
+    From there on a message is kept until Kafka has it, in memory: as MinIO without a queue directory, what a crash
+    loses is found again by `reconcile_images`.
     """
 
     daemon_threads = True
@@ -133,29 +224,12 @@ class Receiver(ThreadingHTTPServer):
     def __init__(self, port: int, servers: str, token: str) -> None:
         super().__init__((LOOPBACK, port), _Handler)
         self.authorization = f"Bearer {token}".encode()
-        self._servers = servers
-        self._first = threading.Lock()
-
-    @cached_property
-    def _producer(self) -> KafkaProducer:
-        return KafkaProducer(
-            bootstrap_servers=self._servers.split(","),
-            acks="all",
-            bootstrap_timeout_ms=KEEP_MS,
-            max_block_ms=KEEP_MS,
-            delivery_timeout_ms=KEEP_MS,
-        )
-
-    def publish(self, message: Message) -> None:
-        with self._first:
-            producer = self._producer
-        sent = producer.send(TOPIC, key=message.key, value=message.value)
-        sent.add_errback(lambda error: log.error("lost a notification for %s: %r", message.key.decode(), error))
+        self.outbox = Outbox(servers)
+        self.outbox.start()
 
     def server_close(self) -> None:
         super().server_close()
-        if "_producer" in self.__dict__:
-            self._producer.close(timeout=FLUSH_SECONDS)
+        self.outbox.stop()
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -173,7 +247,7 @@ class _Handler(BaseHTTPRequestHandler):
         notice = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self._answer()
         if message := message_of(notice):
-            self.server.publish(message)
+            self.server.outbox.put(message)
 
     def _answer(self, status: int = 200) -> None:
         self.send_response(status)

@@ -28,6 +28,8 @@ from infra.local.settings import CannotStart
 _ANNOUNCED = ("/bin/sh", "-c", 'echo "$$ $0" >&0; exec "$@" </dev/null')
 _AGAIN_AFTER_SECONDS = (0.2, 1.0, 2.0, 5.0)  # then every 5 s
 _SETTLED_SECONDS = 30.0  # after a life this long, the waits begin anew
+_CHECK_SECONDS = 5.0
+_CHECKS_TO_FAIL = 2  # one after the other, before it is taken for stuck
 _LAST_WORDS_SECONDS = 1.0  # for what a dead process wrote to be read; one that left it would never be through
 
 
@@ -54,6 +56,7 @@ class Program:
     argv: Sequence[str]
     environ: Mapping[str, str]
     is_ready: Callable[[int], bool] = lambda _pid: True
+    works: Callable[[], bool] = lambda: True  # asked every few seconds; one that does not work is started again
     cwd: Path | None = None
     user: str | None = None  # of the same name: its group
     log: Path | None = None  # None: to the terminal, each line after its name
@@ -201,7 +204,15 @@ class _Running(threading.Thread):
                 return
 
     def _see_end(self, process: subprocess.Popen[bytes]) -> int:
-        code = process.wait()
+        failed, began = 0, time.monotonic()
+        while failed < _CHECKS_TO_FAIL:
+            try:
+                process.wait(_CHECK_SECONDS)
+                break
+            except subprocess.TimeoutExpired:
+                young = time.monotonic() - began < _SETTLED_SECONDS
+                failed = 0 if young or self._stopping.is_set() or self.program.works() else failed + 1
+        code = self._end_stuck(process) if process.poll() is None else process.wait()
         _kill_group(process.pid)  # what it left: a killed PostgreSQL leaves its workers
         for path in self.program.leaves:
             path.unlink(missing_ok=True)
@@ -209,6 +220,15 @@ class _Running(threading.Thread):
             self._guard.write(f"-{process.pid}\n".encode())
             self._guard.flush()
         return code
+
+    def _end_stuck(self, process: subprocess.Popen[bytes]) -> int:
+        terminal.complain(f"{self.program.name} runs, and does not work; it is ended.")
+        process.send_signal(self.program.stop_signal)
+        try:
+            return process.wait(self.program.grace_seconds)
+        except subprocess.TimeoutExpired:
+            _kill_group(process.pid)
+            return process.wait()
 
     def _relay(self, output: IO[bytes] | None) -> None:
         with output or io.BytesIO() as lines:

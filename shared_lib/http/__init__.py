@@ -166,7 +166,8 @@ def _serve(
     with observability.context(traceparent=request.headers.get("traceparent"), **fields):
         response = answer(rt)
         request.stream = io.BytesIO()  # functions-framework reads what is left of a body into memory
-        log.info(
+        is_probe = declaration.name == "get_health" and response.status_code == 200
+        (log.debug if is_probe else log.info)(
             "request",
             method=request.method,
             path=request.path,

@@ -1,6 +1,7 @@
 import json
 import re
 import threading
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -9,8 +10,9 @@ import pytest
 import requests
 from botocore.config import Config
 from kafka import KafkaAdminClient, KafkaConsumer
+from kafka_proxy import UNKNOWN_SERVER_ERROR, KafkaProxy
 
-from infra.local.notifications import TOPIC, Receiver, message_of
+from infra.local.notifications import TOPIC, Message, Outbox, Receiver, message_of
 from infra.local.ports import LOOPBACK
 from infra.local.seaweedfs import Webhook
 from infra.local.settings import Settings
@@ -151,3 +153,27 @@ def test_only_s3_answers_on_the_stores_ports(settings: Settings, s3: "S3Client")
     ]:
         assert requests.request(method, url, data=b"x", timeout=10).status_code in (401, 404), url
     assert s3.get_object(Bucket=BUCKET, Key="private")["Body"].read() == b"private"
+
+
+def test_what_kafka_refuses_for_a_while_is_told_when_it_takes_it(servers: str, admin: KafkaAdminClient) -> None:
+    proxy = KafkaProxy(servers)
+    consumer = KafkaConsumer(TOPIC, bootstrap_servers=servers, auto_offset_reset="latest", consumer_timeout_ms=20_000)
+    consumer.poll(1000)  # it stands at the end by now
+    outbox = Outbox(proxy.address)
+    outbox.start()
+    outbox.put(Message(b"before", b"{}"))
+    assert next(consumer).key == b"before"
+
+    proxy.produce = UNKNOWN_SERVER_ERROR
+    for number in range(20):
+        outbox.put(Message(b"%d" % number, b"{}"))
+    time.sleep(2.5)
+    proxy.produce = None
+
+    missing = {b"%d" % number for number in range(20)} | {b"after"}
+    outbox.put(Message(b"after", b"{}"))
+    while missing:
+        missing.discard(next(consumer).key)
+    outbox.stop()
+    consumer.close()
+    proxy.close()

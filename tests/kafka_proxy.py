@@ -1,0 +1,121 @@
+"""Kafka's wire, between a client and the real broker: what the broker refuses, for as long as a test wants it to."""
+
+import socket
+import socketserver
+import struct
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from kafka.protocol.metadata import MetadataResponse
+from kafka.protocol.producer import ProduceRequest, ProduceResponse
+
+PRODUCE, METADATA = 0, 3
+UNKNOWN_SERVER_ERROR, UNKNOWN_TOPIC, TOPIC_AUTHORIZATION_FAILED = -1, 3, 29
+
+
+class KafkaProxy(socketserver.ThreadingTCPServer):
+    """Passes everything on, but for the error codes that `produce` and `topics` say; None leaves an answer as it is."""
+
+    daemon_threads = True
+    allow_reuse_address = True
+
+    def __init__(self, upstream: str) -> None:
+        super().__init__(("127.0.0.1", 0), _Connection)
+        host, port = upstream.split(":")
+        self.upstream = host, int(port)
+        self.produce: int | None = None
+        self.topics: int | None = None
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+
+    @property
+    def address(self) -> str:
+        host, port = self.server_address[:2]
+        return f"{host!s}:{port}"
+
+    def close(self) -> None:
+        self.shutdown()
+        self.server_close()
+
+    def change(self, key: int, version: int, answer: bytes) -> bytes:
+        return _change(MetadataResponse, version, answer, self._change_metadata) if key == METADATA else answer
+
+    def refuse(self, version: int, request: bytes) -> bytes:
+        """The answer to a produce request that the broker never sees."""
+        asked = ProduceRequest[version].decode(request, header=True)
+        topics = [
+            ProduceResponse.TopicProduceResponse(
+                version=version,
+                name=topic.name,
+                partition_responses=[
+                    ProduceResponse.TopicProduceResponse.PartitionProduceResponse(
+                        version=version, index=each.index, error_code=self.produce, base_offset=-1
+                    )
+                    for each in topic.partition_data
+                ],
+            )
+            for topic in asked.topic_data
+        ]
+        tags: bytes = b"\0" * ProduceResponse.flexible_version_q(version)
+        return request[4:8] + tags + bytes(ProduceResponse(version=version, responses=topics).encode())
+
+    def _change_metadata(self, response: Any) -> None:
+        for broker in response.brokers:  # whom a client is to talk to from now on
+            broker.host, broker.port = self.server_address[:2]
+        if self.topics == UNKNOWN_TOPIC:
+            response.topics = []
+        elif self.topics is not None:
+            for topic in response.topics:
+                topic.error_code, topic.partitions = self.topics, []
+
+
+def _change(form: Any, version: int, answer: bytes, change: Callable[[Any], None]) -> bytes:
+    head = 4 + form.flexible_version_q(version)  # the correlation id; a flexible one has tags, and none are in use
+    response = form[version].decode(answer[head:])
+    change(response)
+    return answer[:head] + bytes(response.encode())
+
+
+class _Connection(socketserver.BaseRequestHandler):
+    server: KafkaProxy
+
+    def handle(self) -> None:
+        asked: dict[int, tuple[int, int]] = {}
+        with suppress(OSError), socket.create_connection(self.server.upstream) as broker:
+            answers = threading.Thread(target=self._pass_answers, args=[broker, asked], daemon=True)
+            answers.start()
+            while request := _read_frame(self.request):
+                key, version, correlation = struct.unpack_from(">hhi", request)
+                if key == PRODUCE and self.server.produce is not None:
+                    _write_frame(self.request, self.server.refuse(version, request))
+                    continue
+                asked[correlation] = key, version
+                _write_frame(broker, request)
+
+    def _pass_answers(self, broker: socket.socket, asked: dict[int, tuple[int, int]]) -> None:
+        with suppress(OSError):
+            while answer := _read_frame(broker):
+                [correlation] = struct.unpack_from(">i", answer)
+                _write_frame(self.request, self.server.change(*asked.pop(correlation), answer))
+        with suppress(OSError):
+            self.request.shutdown(socket.SHUT_RDWR)
+
+
+def _read_frame(sock: socket.socket) -> bytes:
+    head = _read_exactly(sock, 4)
+    return _read_exactly(sock, struct.unpack(">i", head)[0]) if head else b""
+
+
+def _read_exactly(sock: socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        piece = sock.recv(size - len(data))
+        if not piece:
+            return b""
+        data += piece
+    return data
+
+
+def _write_frame(sock: socket.socket, frame: bytes) -> None:
+    sock.sendall(struct.pack(">i", len(frame)) + frame)

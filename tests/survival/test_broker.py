@@ -1,0 +1,162 @@
+"""A client of Kafka that comes back by itself, whatever the brokers answered meanwhile."""
+
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from kafka_proxy import TOPIC_AUTHORIZATION_FAILED, UNKNOWN_SERVER_ERROR, UNKNOWN_TOPIC, KafkaProxy
+from service import Platform, wait_for
+
+from shared_lib.broker import Broker
+from shared_lib.errors import Misconfigured, Unavailable, describe_cause
+from shared_lib.events import ProcessingRequested
+from shared_lib.settings import Kafka
+
+
+@pytest.fixture
+def proxy(platform: Platform) -> Iterator[KafkaProxy]:
+    proxy = KafkaProxy(platform.environment["KAFKA_BOOTSTRAP_SERVERS"])
+    yield proxy
+    proxy.close()
+
+
+def broker_at(servers: str, **more: Any) -> Broker:
+    return Broker(Kafka(bootstrap_servers=servers, publish_timeout_seconds=2, **more))
+
+
+@pytest.fixture
+def broker(proxy: KafkaProxy) -> Iterator[Broker]:
+    broker = broker_at(proxy.address)
+    yield broker
+    broker.close()
+
+
+def publish(broker: Broker) -> None:
+    broker.publish(ProcessingRequested(uuid=uuid4()), function="test")
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "cause"),
+    [
+        (UNKNOWN_SERVER_ERROR, Unavailable, "UnknownError"),
+        (TOPIC_AUTHORIZATION_FAILED, Misconfigured, "TopicAuthorizationFailedError"),
+    ],
+)
+def test_what_the_brokers_refused_once_is_published_when_they_take_it(
+    proxy: KafkaProxy, broker: Broker, code: int, kind: type[Unavailable], cause: str
+) -> None:
+    publish(broker)
+    proxy.produce = code
+    for _ in range(3):
+        with pytest.raises(Unavailable) as refused:
+            publish(broker)
+        assert type(refused.value) is kind
+        assert cause in str(describe_cause(refused.value))
+    with pytest.raises(kind):
+        broker.ping()
+
+    proxy.produce = None
+
+    publish(broker)
+    broker.ping()
+
+
+@pytest.mark.parametrize("code", [TOPIC_AUTHORIZATION_FAILED, UNKNOWN_TOPIC])
+def test_a_topic_that_is_not_there_for_us_is_no_outage(proxy: KafkaProxy, broker: Broker, code: int) -> None:
+    proxy.topics = code
+    with pytest.raises(Misconfigured) as refused:
+        publish(broker)
+    assert "image-tasks" in str(describe_cause(refused.value))
+
+    proxy.topics = None
+
+    wait_for(lambda: is_published(broker), bool)
+
+
+def is_published(broker: Broker) -> bool:
+    try:
+        publish(broker)
+    except Unavailable:
+        return False
+    return True
+
+
+def test_many_threads_that_meet_a_refusal_at_once_are_all_served_afterwards(proxy: KafkaProxy, broker: Broker) -> None:
+    proxy.produce = UNKNOWN_SERVER_ERROR
+    answers: list[bool] = []
+    threads = [threading.Thread(target=lambda: answers.append(is_published(broker))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert answers == [False] * 8
+
+    proxy.produce = None
+
+    assert is_published(broker)
+
+
+# In a process of its own: kafka-python leaves sockets to the garbage collector whose connection or handshake failed.
+PUBLISH = """
+import sys, time
+from uuid import uuid4
+from shared_lib.broker import Broker
+from shared_lib.errors import Unavailable, describe_cause
+from shared_lib.events import ProcessingRequested
+from shared_lib.settings import Kafka
+
+broker = Broker(Kafka(bootstrap_servers=sys.argv[1], publish_timeout_seconds=2, security_protocol=sys.argv[2]))
+began = time.monotonic()
+for _ in range(3):
+    try:
+        broker.publish(ProcessingRequested(uuid=uuid4()), function="test")
+    except Unavailable as error:
+        print(type(error).__name__, describe_cause(error))
+print(f"{time.monotonic() - began:.0f} s")
+"""
+
+
+def publish_to(port: int, protocol: str) -> list[str]:
+    """What publishing three times met, and how long it took."""
+    command = [sys.executable, "-c", PUBLISH, f"127.0.0.1:{port}", protocol]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.splitlines()
+
+
+def test_a_kafka_that_is_away_is_out_of_reach_for_a_reason() -> None:
+    [first, *_] = publish_to(1, "PLAINTEXT")
+
+    assert first.startswith("Unavailable")
+    assert "ECONNREFUSED" in first
+
+
+def test_a_handshake_without_an_answer_holds_nobody_up_for_long() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        *errors, seconds = publish_to(silent.getsockname()[1], "SSL")
+
+    assert [each.split()[0] for each in errors] == ["Unavailable"] * 3
+    assert int(seconds.split()[0]) < 5, "the first waits, the others are told at once"
+
+
+def test_a_kafka_that_does_not_speak_tls_is_not_out_of_reach() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as plain:
+
+        def answer() -> None:
+            with suppress(OSError):
+                while True:
+                    client, _ = plain.accept()
+                    with client:
+                        client.recv(1024)
+                        client.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        threading.Thread(target=answer, daemon=True).start()
+        [first, *_] = publish_to(plain.getsockname()[1], "SSL")
+        plain.shutdown(socket.SHUT_RDWR)
+
+    assert first.startswith("Misconfigured")
+    assert "SSL" in first
