@@ -135,6 +135,8 @@ class Broker:
                 enable_idempotence=False,
                 bootstrap_timeout_ms=int(timeout * 0.8),  # so that whoever waits for us hears why
                 max_block_ms=int(timeout / 2),  # the other half is for asking why
+                request_timeout_ms=int(timeout),
+                delivery_timeout_ms=int(timeout),  # or it would not close before
             )
 
     def _replace(self, producer: KafkaProducer) -> None:
@@ -143,7 +145,7 @@ class Broker:
         if current is None or not current.done() or current.exception() or current.result() is not producer:
             return  # someone else has replaced it
         self._forget(current)
-        background.start(partial(producer.close, timeout=self._settings.publish_timeout_seconds), "kafka-close")
+        background.start(partial(producer.close, timeout=2 * self._settings.publish_timeout_seconds), "kafka-close")
 
     def _forget(self, made: "Future[KafkaProducer]") -> None:
         with self._changing:

@@ -185,6 +185,8 @@ class Outbox(threading.Thread):
             enable_idempotence=False,
             bootstrap_timeout_ms=timeout,
             max_block_ms=timeout,
+            request_timeout_ms=timeout // 2,
+            delivery_timeout_ms=timeout // 2,  # before we give up waiting: it closes when nothing is under way
         )
 
     def _complain(self, count: int, error: BaseException) -> None:
@@ -193,7 +195,8 @@ class Outbox(threading.Thread):
 
     def _disconnect(self) -> None:
         if self._producer:
-            self._producer.close(timeout=0)
+            with suppress(KafkaError):
+                self._producer.close(timeout=FLUSH_SECONDS)
         self._producer = None
 
 

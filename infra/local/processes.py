@@ -28,7 +28,7 @@ from infra.local.settings import CannotStart
 _ANNOUNCED = ("/bin/sh", "-c", 'echo "$$ $0" >&0; exec "$@" </dev/null')
 _AGAIN_AFTER_SECONDS = (0.2, 1.0, 2.0, 5.0)  # then every 5 s
 _SETTLED_SECONDS = 30.0  # after a life this long, the waits begin anew
-_CHECK_SECONDS = 5.0
+_CHECKS_TO_SPARE = 6  # of a young process, which may have much to do
 _CHECKS_TO_FAIL = 2  # one after the other, before it is taken for stuck
 _LAST_WORDS_SECONDS = 1.0  # for what a dead process wrote to be read; one that left it would never be through
 
@@ -56,7 +56,9 @@ class Program:
     argv: Sequence[str]
     environ: Mapping[str, str]
     is_ready: Callable[[int], bool] = lambda _pid: True
-    works: Callable[[], bool] = lambda: True  # asked every few seconds; one that does not work is started again
+    prepare: Callable[[], None] = lambda: None  # called before each process begins
+    works: Callable[[], bool] = lambda: True  # one that does not is ended, and started again
+    check_seconds: float = 5.0  # how often it is asked whether it works
     cwd: Path | None = None
     user: str | None = None  # of the same name: its group
     log: Path | None = None  # None: to the terminal, each line after its name
@@ -180,6 +182,7 @@ class _Running(threading.Thread):
             if self._stopping.is_set():
                 return None
             program = self.program
+            program.prepare()
             log = program.log.open("ab") if program.log else None
             self._process = subprocess.Popen(
                 [*_ANNOUNCED, f"{program.tier:d} {program.stop_signal:d}", *program.argv],
@@ -204,14 +207,15 @@ class _Running(threading.Thread):
                 return
 
     def _see_end(self, process: subprocess.Popen[bytes]) -> int:
-        failed, began = 0, time.monotonic()
+        checks = failed = 0
         while failed < _CHECKS_TO_FAIL:
             try:
-                process.wait(_CHECK_SECONDS)
+                process.wait(self.program.check_seconds)
                 break
             except subprocess.TimeoutExpired:
-                young = time.monotonic() - began < _SETTLED_SECONDS
-                failed = 0 if young or self._stopping.is_set() or self.program.works() else failed + 1
+                checks += 1
+                spared = checks <= _CHECKS_TO_SPARE or self._stopping.is_set()
+                failed = 0 if spared or self.program.works() else failed + 1
         code = self._end_stuck(process) if process.poll() is None else process.wait()
         _kill_group(process.pid)  # what it left: a killed PostgreSQL leaves its workers
         for path in self.program.leaves:

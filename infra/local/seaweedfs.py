@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from infra.local import ports
+from infra.local.disk_full import WriteCheck, mend_indexes
 from infra.local.processes import Program, Supervisor, Tier
 from infra.local.settings import CannotStart, Settings
-from infra.local.write_check import WriteCheck
 
 _PORT_FLAGS = (
     *("master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc"),
@@ -53,6 +53,7 @@ def start(supervisor: Supervisor, settings: Settings, log: Path, webhook: Webhoo
                 "AWS_SECRET_ACCESS_KEY": secret,
             },
             is_ready=lambda _pid: ports.answers_http(chosen["s3.port"]),
+            prepare=lambda: mend_indexes(executable, folder / "data"),
             works=WriteCheck(chosen["filer.port"], folder),
             cwd=folder,
             # Its volume server waits half a minute for connections that were opened and never used: its files do not

@@ -102,6 +102,7 @@ class Load:
 
 
 def count_by_end(api: Api, uuids: list[str]) -> Counter[str]:
+    """How many images are at each status, or what is answered instead, with the reason of those that failed."""
     ends: Counter[str] = Counter()
     for uuid in uuids:
         try:
@@ -109,8 +110,10 @@ def count_by_end(api: Api, uuids: list[str]) -> Counter[str]:
         except requests.RequestException:
             ends["no answer"] += 1
             continue
-        ends[image.get("status", image.get("code")) + " " + (image.get("error") or {}).get("code", "")] += 1
-    return Counter({end.strip(): count for end, count in ends.items()})
+        ends[image["status"] if "status" in image else image["code"]] += 1
+        if image.get("status") == "failed":
+            print(uuid, image["error"])
+    return ends
 
 
 def main(megabytes: int, full_seconds: float) -> int:

@@ -1,12 +1,15 @@
-"""Whether an embedded SeaweedFS can write: one that met a full disk may answer, and yet refuse writes ever after.
+"""What a full disk does to an embedded SeaweedFS, which answers as before: found out, and mended.
 
-Its filer keeps entries in eight databases, by the folder that they are in, and each may be stuck by itself. So there is
-a folder for each, that no S3 client sees, and the check writes and removes an entry of one byte in it.
+It may refuse writes ever after, until it is started again. Its filer keeps entries in eight databases, by the folder
+that they are in, and each may be stuck by itself: so there is a folder for each, that no S3 client sees, and the check
+writes and removes an entry of one byte in it. And a volume whose index was cut off in the middle of an entry is not
+loaded at the next start, with all objects in it: so its index is written anew before, from the volume itself.
 """
 
 import hashlib
 import itertools
 import shutil
+import subprocess
 import time
 from pathlib import Path
 
@@ -19,6 +22,7 @@ EVERY_SECONDS = 30.0  # while nothing is the matter: one database
 ANSWER_SECONDS = 5.0
 # It makes its volumes read-only with less than 1 % free, and a restart would not change that.
 LEAST_FREE_BYTES, LEAST_FREE_SHARE = 64 * 2**20, 0.02
+INDEX_ENTRY_BYTES = 17  # of the builds for large disks, as the wheel's is: 8 of the key, 5 of the place, 4 of the size
 
 
 class WriteCheck:
@@ -52,7 +56,7 @@ class WriteCheck:
         try:
             answers = [self._http.request("PUT", entry, body=b"."), self._http.request("DELETE", entry)]
         except urllib3.exceptions.HTTPError:
-            return False
+            return True  # it is busy, or being stopped: that is not what a restart mends
         return all(answer.status < 300 for answer in answers)
 
 
@@ -65,3 +69,12 @@ def find_folders() -> list[str]:
         if len(found) == DATABASES:
             return [found[each] for each in sorted(found)]
     raise AssertionError
+
+
+def mend_indexes(weed: Path, data: Path) -> None:
+    """Before it starts: `weed fix` reads a volume through, and writes its index."""
+    for index in data.glob("*.idx"):
+        if index.stat().st_size % INDEX_ENTRY_BYTES:
+            collection, _, volume = index.stem.rpartition("_")
+            command = [f"{weed}", "fix", f"-collection={collection}", f"-volumeId={volume}", "-ignoreError", f"{data}"]
+            subprocess.run(command, check=False, capture_output=True)

@@ -1,0 +1,90 @@
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import boto3
+from local.sink import Sink
+from service import wait_for
+
+from infra.local import ports, seaweedfs
+from infra.local.disk_full import DATABASES, INDEX_ENTRY_BYTES, WriteCheck, find_folders
+from infra.local.processes import Program, Supervisor, Tier
+from infra.local.settings import Settings
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+
+@contextmanager
+def run_store(data: Path) -> Iterator["S3Client"]:
+    [port, webhook] = ports.free_ports(2)
+    settings = Settings(port=min(port, 60_000), data_dir=data, inherited=dict(os.environ))
+    with (data / "lock").open("w") as lock:
+        supervisor = Supervisor(lock)
+        try:
+            store = seaweedfs.start(supervisor, settings, data / "seaweedfs.log", webhook)
+            yield boto3.client(
+                "s3",
+                endpoint_url=store["S3_ENDPOINT_URL"],
+                aws_access_key_id=store["S3_ACCESS_KEY_ID"],
+                aws_secret_access_key=store["S3_SECRET_ACCESS_KEY"],
+                region_name="us-east-1",
+            )
+        finally:
+            supervisor.stop()
+
+
+def test_a_volume_whose_index_was_cut_off_is_there_after_the_next_start(tmp_path: Path) -> None:
+    with run_store(tmp_path) as s3:
+        s3.create_bucket(Bucket="kept")
+        for number in range(3):
+            s3.put_object(Bucket="kept", Key=f"{number}", Body=b"kept %d" % number)
+    [index] = (tmp_path / "seaweedfs/data").glob("kept_*.idx")
+    assert index.stat().st_size % INDEX_ENTRY_BYTES == 0
+    os.truncate(index, index.stat().st_size - 5)
+
+    with run_store(tmp_path) as s3:
+        assert [s3.get_object(Bucket="kept", Key=f"{n}")["Body"].read() for n in range(3)] == [
+            b"kept 0",
+            b"kept 1",
+            b"kept 2",
+        ]
+
+
+def test_a_store_that_can_write_is_found_well_in_all_its_databases(
+    settings: Settings, store: dict[str, str], tmp_path: Path
+) -> None:
+    assert len(set(find_folders())) == DATABASES
+    listening = json.loads((settings.data_dir / "seaweedfs/listening.json").read_text())
+
+    assert all(WriteCheck(listening["filer.port"], tmp_path)() for _ in range(DATABASES))
+
+
+def test_a_store_that_answers_but_cannot_write_is_found_out(make_sink: Callable[..., Sink], tmp_path: Path) -> None:
+    assert not WriteCheck(make_sink().server_port, tmp_path)(), "it takes no PUT"
+
+
+def test_what_runs_but_does_not_work_is_started_again(tmp_path: Path) -> None:
+    began = tmp_path / "began"
+    works = tmp_path / "works"
+    works.touch()
+    with (tmp_path / "lock").open("w") as lock:
+        supervisor = Supervisor(lock)
+        program = Program(
+            name="stuck",
+            tier=Tier.STORE,
+            argv=["/bin/sh", "-c", f"echo >> {began}; exec sleep 1000"],
+            environ=dict(os.environ),
+            is_ready=lambda _pid: began.exists(),
+            works=works.exists,
+            check_seconds=0.2,
+        )
+        supervisor.start(program)
+        works.unlink()
+        try:
+            wait_for(lambda: len(began.read_text()), lambda count: count >= 2)
+        finally:
+            supervisor.stop()
