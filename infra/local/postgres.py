@@ -6,6 +6,7 @@ import shutil
 import signal
 import stat
 import subprocess
+import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -96,7 +97,10 @@ def _create(supervisor: Supervisor, cluster: _Cluster) -> None:
 
 def _server(cluster: _Cluster) -> Program:
     listening = ["-c", "listen_addresses=", "-c", f"unix_socket_directories={cluster.sockets}"]
-    return cluster.program("postgres", "-D", f"{cluster.data}", *listening)
+    abandoned = ["-c", "client_connection_check_interval=10s"]  # a statement whose client has gone is ended
+    return cluster.program(
+        "postgres", "-D", f"{cluster.data}", *listening, *(abandoned if sys.platform == "linux" else [])
+    )
 
 
 def _make_reachable(cluster: _Cluster) -> None:

@@ -192,6 +192,23 @@ def test_the_table_of_limits_is_as_the_model_would_write_it() -> None:
     assert limits.TABLE.read_text() == limits.generate(), "run `make contracts`"
 
 
+def test_all_pods_together_open_fewer_connections_than_postgresql_takes() -> None:
+    spare = 20  # for bootstrap, operators, backups and PostgreSQL's own reserve
+    [postgres] = [
+        each for each in of_kind(overlay("local"), "StatefulSet").values() if "postgres" in str(each["metadata"])
+    ]
+    [container] = postgres["spec"]["template"]["spec"]["containers"]
+    [most] = [int(each.partition("=")[2]) for each in container["args"] if each.startswith("max_connections=")]
+    allowed = 0
+    for service in services(overlay("local")).values():
+        template = service["spec"]["template"]
+        told = {each["name"]: each["value"] for each in template["spec"]["containers"][0]["env"]}
+        pool = int(told.get("DATABASE_POOL_SIZE", environment_of("local")["DATABASE_POOL_SIZE"]))
+        allowed += pool * int(template["metadata"]["annotations"]["autoscaling.knative.dev/max-scale"])
+
+    assert allowed + spare <= most
+
+
 # Deliveries
 
 
