@@ -41,6 +41,12 @@ def start(supervisor: Supervisor, settings: Settings, log: Path, webhook: Webhoo
     chosen = _ports(folder / "listening.json", preferred_s3=settings.port + 4000)
     endpoint = f"http://{ports.LOOPBACK}:{chosen['s3.port']}"
     key, secret = _credentials(settings.data_dir / "s3.ini", endpoint, settings.s3_region)
+    store = {
+        "S3_ENDPOINT_URL": endpoint,
+        "S3_ACCESS_KEY_ID": key,
+        "S3_SECRET_ACCESS_KEY": secret,
+        "S3_SENDS_NOTIFICATIONS": "true",
+    }
     supervisor.start(
         Program(
             name="seaweedfs",
@@ -54,7 +60,7 @@ def start(supervisor: Supervisor, settings: Settings, log: Path, webhook: Webhoo
             },
             is_ready=lambda _pid: ports.answers_http(chosen["s3.port"]),
             prepare=lambda: mend_indexes(executable, folder / "data"),
-            works=WriteCheck(chosen["filer.port"], folder),
+            works=WriteCheck(store, settings.s3_region, folder),
             cwd=folder,
             # Its volume server waits half a minute for connections that were opened and never used: its files do not
             # need that, they are only appended to.
@@ -63,12 +69,7 @@ def start(supervisor: Supervisor, settings: Settings, log: Path, webhook: Webhoo
             log=log,
         )
     )
-    return {
-        "S3_ENDPOINT_URL": endpoint,
-        "S3_ACCESS_KEY_ID": key,
-        "S3_SECRET_ACCESS_KEY": secret,
-        "S3_SENDS_NOTIFICATIONS": "true",
-    }
+    return store
 
 
 def _flags(data: Path, scratch: Path, chosen: dict[str, int]) -> list[str]:

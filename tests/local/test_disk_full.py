@@ -1,4 +1,3 @@
-import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,7 +24,7 @@ def run_store(data: Path) -> Iterator["S3Client"]:
     with (data / "lock").open("w") as lock:
         supervisor = Supervisor(lock)
         try:
-            store = seaweedfs.start(supervisor, settings, data / "seaweedfs.log", webhook)
+            store = seaweedfs.start(supervisor, settings, data / "seaweedfs.log", seaweedfs.Webhook(webhook, "token"))
             yield boto3.client(
                 "s3",
                 endpoint_url=store["S3_ENDPOINT_URL"],
@@ -54,17 +53,18 @@ def test_a_volume_whose_index_was_cut_off_is_there_after_the_next_start(tmp_path
         ]
 
 
-def test_a_store_that_can_write_is_found_well_in_all_its_databases(
-    settings: Settings, store: dict[str, str], tmp_path: Path
-) -> None:
+def test_a_store_that_can_write_is_found_well_in_all_its_databases(store: dict[str, str], tmp_path: Path) -> None:
     assert len(set(find_folders())) == DATABASES
-    listening = json.loads((settings.data_dir / "seaweedfs/listening.json").read_text())
+    check = WriteCheck(store, "us-east-1", tmp_path)
 
-    assert all(WriteCheck(listening["filer.port"], tmp_path)() for _ in range(DATABASES))
+    assert all(check.writes(folder) for folder in find_folders())
+    assert check()
 
 
 def test_a_store_that_answers_but_cannot_write_is_found_out(make_sink: Callable[..., Sink], tmp_path: Path) -> None:
-    assert not WriteCheck(make_sink().server_port, tmp_path)(), "it takes no PUT"
+    store = {"S3_ENDPOINT_URL": make_sink().url, "S3_ACCESS_KEY_ID": "key", "S3_SECRET_ACCESS_KEY": "secret"}
+
+    assert not WriteCheck(store, "us-east-1", tmp_path)(), "it takes no PUT"
 
 
 def test_what_runs_but_does_not_work_is_started_again(tmp_path: Path) -> None:
