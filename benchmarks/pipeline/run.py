@@ -21,7 +21,7 @@ import sources
 from cells import QUALITY
 from likeness import reference, ssim
 
-from shared_lib.pipeline.box import ENVIRONMENT
+from shared_lib.pipeline.decoders import ENVIRONMENT
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -165,7 +165,7 @@ def report(rows: list[dict[str, Any]], added: list[dict[str, Any]]) -> str:
         "",
         "The decoder box adds "
         + ", ".join(f"{one['added']:.2f} ms to {one['file']}" for one in added)
-        + " (by the clock, best of 300 each).",
+        + " (processor time): a fork for each image, and the pages that it copies.",
         "",
         *WHY,
         "",

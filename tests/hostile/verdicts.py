@@ -7,12 +7,12 @@ from itertools import groupby
 from pathlib import Path
 from string import ascii_letters
 
-from shared_lib.errors import FailureCode, Rejected
-from shared_lib.pipeline.box import DecoderBox, DecoderCrashed
+from shared_lib.errors import NOT_ITS_OWN_FAULT, Rejected
+from shared_lib.pipeline.box import DecoderBox, DecoderBroke
 from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
 
 ACCEPTED = "ok"
-UNEXPLAINED = {FailureCode.DECODER_CRASHED.value, FailureCode.WORKER_LOST.value, FailureCode.DELIVERY_GIVEN_UP.value}
+UNEXPLAINED = {code.value for code in NOT_ITS_OWN_FAULT}
 """Codes that say that something went wrong with us."""
 
 _OR = "|"
@@ -30,9 +30,9 @@ def judge(box: DecoderBox, data: bytes, recipe: Recipe = THUMBNAIL) -> str:
         box.render(data, [recipe], learn=True).get(recipe.name)
     except Rejected as refusal:
         return refusal.code
-    except DecoderCrashed as crash:
-        traceback.print_exception(crash)
-        return crash.code
+    except DecoderBroke as error:
+        traceback.print_exception(error)
+        return error.code
     return ACCEPTED
 
 
