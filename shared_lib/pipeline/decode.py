@@ -123,7 +123,7 @@ def _inspect_by_pillow(data: bytes, real: Format, limits: Limits) -> Source:
         except pillow.COMPLAINTS:
             if real is not Format.AVIF:
                 raise
-            # What breaks other rules of HEIF than those that libheif is strict about.
+            # Where a file breaks HEIF's rules, libheif may be less strict than libavif.
             return _inspect_by_libvips(data, real, limits)
         orientation = pillow.orientation_of(header)
     bound(header.width, header.height, limits)

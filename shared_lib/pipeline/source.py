@@ -25,6 +25,7 @@ class Source:
     is_untidy: bool = False
     """A JPEG that libjpeg warned of for what does no harm; its other warnings are not heeded either then."""
     by_pillow: bool = False
+    """An AVIF or BMP that Pillow reads, as it does most."""
     is_scalable: bool = False
     """By its decoder, while it decodes."""
     meant: Colorimetry | None = None
