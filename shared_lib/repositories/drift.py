@@ -6,6 +6,7 @@ tick meets others first, and one that cannot be handled, or kills its sweeper, h
 
 import heapq
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from itertools import groupby
 from operator import itemgetter
@@ -84,6 +85,9 @@ class Overdue(NamedTuple):
     """It is further renditions that it waits for."""
 
 
+_TAKE_TURN = "SELECT pg_try_advisory_xact_lock(hashtextextended(:inbox, 7226033)) AS mine"
+
+
 class Pair(NamedTuple):
     """What there is of a key: an object, rows that name it, or both."""
 
@@ -159,6 +163,12 @@ class Drift:
     def publishes(self, key: str) -> bool:
         """Whether a row still says that there is an object under that key."""
         return self._exists(_PUBLISHED, key)
+
+    @contextmanager
+    def take_turn(self, inbox: str) -> Iterator[bool]:
+        """Whether nobody else reconciles that inbox while the block runs. A turn ends with its connection, too."""
+        with self._database.transaction() as tx:
+            yield bool(tx.rows(_TAKE_TURN, inbox=inbox)[0]["mine"])
 
     def begin_scan(self, bucket: str) -> None:
         """From the start, unless one is under way."""

@@ -311,3 +311,18 @@ def test_a_tick_that_is_to_look_at_everything_begins_the_comparison(rt: Runtime)
     )
 
     assert repairs["gallery_compared"] == 1
+
+
+def test_a_tick_beside_another_is_done_with_at_once(rt: Runtime, tick: Callable[..., None]) -> None:
+    stranger = f"beside-{uuid4()}.jpg"
+    rt.inbox.put(stranger, make_photo(), "image/jpeg")
+    sleep(1.1)  # an object's age is known in whole seconds
+
+    with rt.reconciliation.drift.take_turn(rt.inbox.name) as mine:
+        assert mine
+        tick()
+        tick("all")
+        assert rt.inbox.look(stranger), "the other one has its turn"
+
+    tick()
+    assert rt.inbox.look(stranger) is None
