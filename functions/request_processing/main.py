@@ -2,6 +2,7 @@
 
 Every image gets a thumbnail; `renditions` or `preset` ask for more, now or whenever more is wanted. Idempotent. The
 name and description given here win, however this call races with the upload's own event. A failed image is tried again.
+A rendition that took a decoder too much time or memory is not tried again for a minute, then two, then four.
 """
 
 import functions_framework

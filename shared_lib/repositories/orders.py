@@ -38,28 +38,46 @@ _OUTSTANDING = """
 """
 # What a recipe's hash is made of may have changed with a release.
 _REHASH = "UPDATE rendition_orders SET recipe_hash = :hash WHERE image_id = :uuid AND name = :name"
+# What used up a decoder's time or memory, or killed it, is not tried again at once: after a minute, then two, four …
+_COOLING = """
+    SELECT 1 FROM rendition_orders WHERE image_id = :uuid AND name = :name AND recipe_hash = :hash
+    AND failure_code IN ('decoder_timeout', 'decoder_out_of_memory', 'decoder_crashed')
+    AND refused_at + make_interval(mins => least(power(2, refusals - 1), 1440)::integer) > now()
+"""
+_AGAIN = """
+    UPDATE rendition_orders SET failure_code = NULL, failure_message = NULL
+    WHERE image_id = :uuid AND name = :name AND recipe_hash = :hash AND failure_code IS NOT NULL RETURNING name
+"""
 _COUNT = """
     SELECT count(*) AS names FROM (SELECT name FROM renditions WHERE image_id = :uuid
                                    UNION SELECT name FROM rendition_orders WHERE image_id = :uuid) known
 """
 _REFUSE = """
-    UPDATE rendition_orders SET failure_code = :code, failure_message = :message
+    UPDATE rendition_orders SET failure_code = :code, failure_message = :message,
+                                refused_at = now(), refusals = refusals + 1
     WHERE image_id = :uuid AND name = :name AND recipe_hash = :hash
 """
 
 
 def place(tx: Transaction, uuid: UUID, recipes: Sequence[Recipe]) -> bool:
     """
-    Order renditions; one of the same name is replaced, once the new one is made. False if all of them are there.
+    Order renditions; one of the same name is replaced, once the new one is made. False if none is to be made.
 
-    Raises Conflict when the image would have too many.
+    One that was refused for what it cost a decoder stays refused for a while, twice as long each time. Raises Conflict
+    when the image would have too many.
     """
     outstanding = False
     for recipe in recipes:
-        tx.rows(_WITHDRAW, uuid=uuid, name=recipe.name)
-        if tx.row(_REUSE, uuid=uuid, name=recipe.name, hash=recipe.hash) is None:
+        order = {"uuid": uuid, "name": recipe.name, "hash": recipe.hash}
+        if tx.row(_COOLING, **order):
+            continue
+        if tx.row(_REUSE, **order):
+            tx.rows(_WITHDRAW, uuid=uuid, name=recipe.name)
+            continue
+        outstanding = True
+        if tx.row(_AGAIN, **order) is None:
+            tx.rows(_WITHDRAW, uuid=uuid, name=recipe.name)
             tx.rows(_PLACE, **_columns(uuid, recipe))
-            outstanding = True
     if recipes and tx.rows(_COUNT, uuid=uuid)[0]["names"] > MAX_RENDITIONS:
         raise Conflict(f"An image has at most {MAX_RENDITIONS} renditions", code="too_many_renditions")
     return outstanding
@@ -118,7 +136,7 @@ def fulfil(tx: Transaction, uuid: UUID, made: Rendition, key: str, *, unasked: b
 
 def refuse(tx: Transaction, uuid: UUID, refused: Iterable[Refused], *, unasked: bool) -> None:
     """
-    Write down why renditions cannot be made; asking again for one tries again.
+    Write down why renditions cannot be made; asking again for one tries again, a costly one after a while.
 
     With `unasked` also of those that nobody ordered, because every image gets them.
     """

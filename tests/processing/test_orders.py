@@ -601,3 +601,36 @@ def test_a_code_or_knowledge_of_another_release_does_not_spoil_a_page(rt: Runtim
 
     assert image["details"] is None
     assert image["failedRenditions"] == [{"name": "strange", "error": {"code": "other", "message": "as it said"}}]
+
+
+def test_an_order_that_was_refused_for_its_cost_is_not_tried_again_at_once(rt: Runtime, succeeded: UUID) -> None:
+    def refuse(code: FailureCode, recipe: Recipe) -> None:
+        assert order(rt, succeeded, recipe)
+        with rt.images.claim(succeeded) as claim:
+            assert claim
+            claim.fail(Rejected(code, "for the test"))
+
+    def let_pass(minutes: int) -> None:
+        with rt.database.transaction() as tx:
+            tx.rows(
+                """UPDATE rendition_orders SET refused_at = refused_at - make_interval(mins => :minutes)
+                   WHERE image_id = :uuid""",
+                minutes=minutes,
+                uuid=succeeded,
+            )
+
+    refuse(FailureCode.DECODER_TIMEOUT, GREEDY)
+    assert not order(rt, succeeded, GREEDY), "a minute has not passed"
+    assert codes(rt, succeeded) == {"greedy": "decoder_timeout"}
+    assert order(rt, succeeded, replace(GREEDY, operations=GREEDY.operations[:1])), "another recipe is another matter"
+
+    refuse(FailureCode.DECODER_TIMEOUT, GREEDY)
+    let_pass(1)
+    refuse(FailureCode.DECODER_CRASHED, GREEDY)
+    let_pass(1)
+    assert not order(rt, succeeded, GREEDY), "the second time it takes two minutes"
+    let_pass(1)
+    assert order(rt, succeeded, GREEDY)
+
+    refuse(FailureCode.OUTPUT_TOO_LARGE, HUGE)
+    assert order(rt, succeeded, HUGE), "what cost nothing is tried again at once"
