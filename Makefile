@@ -90,9 +90,11 @@ migrate reset redrive: export LOG_FORMAT ?= console
 migrate: $(VENV)/ready-to-run
 	$(BIN)/python -m shared_lib.bootstrap
 
-migration: $(VENV)/ready-to-run
-	@[ -n "$$name" ] || { echo 'Say what it does: make migration name="add a column"' >&2; exit 1; }
+migration: named $(VENV)/ready-to-run
 	@$(BIN)/python -m shared_lib.bootstrap new "$$name"
+
+named:
+	@[ -n "$$name" ] || { echo 'Say what it does: make migration name="add a column"' >&2; exit 1; }
 
 reset: $(VENV)/ready-to-run
 	@$(BIN)/python -m shared_lib.bootstrap reset \
@@ -137,4 +139,4 @@ $(VENV)/ready-to-test: tests/requirements.txt tests/newman/package-lock.json $(V
 		{ echo "The edge's tests need nginx: install it (Debian: sudo apt install nginx-light)." >&2; exit 1; }
 	@touch $@
 
-.PHONY: help run test test-by-address test-cluster check-admission conformance hostile compare-with-chromium chaos-disk bench bench-rows bench-backlogs check migrate migration reset redrive kafka minio contracts clean
+.PHONY: help run test test-by-address test-cluster check-admission conformance hostile compare-with-chromium chaos-disk bench bench-rows bench-backlogs check migrate migration named reset redrive kafka minio contracts clean

@@ -16,11 +16,11 @@ from service import Api, Platform, make_photo
 from infra.postman import PUT, STORY
 from shared_lib import openapi
 
-OPERATIONS = [
-    (operation["tags"][0], operation["operationId"])
+OPERATIONS = {
+    operation["operationId"]: operation
     for methods in openapi.load()["paths"].values()
     for operation in methods.values()
-]
+}
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +54,7 @@ class ApiDocs:
         self._page.locator(".opblock").first.wait_for()
 
     def operation(self, name: str) -> Locator:
-        [tag] = [tag for tag, operation_id in OPERATIONS if operation_id == name]
-        return self._page.locator(f"#operations-{tag}-{name}")
+        return self._page.locator(f"#operations-{OPERATIONS[name]['tags'][0]}-{name}")
 
     def open(self, name: str) -> Locator:
         operation = self.operation(name)
@@ -95,7 +94,7 @@ def test_swagger_ui_tries_out_every_operation_with_its_defaults(
             )
         status = docs.execute(operation)
         shown = operation.locator(".live-responses-table .highlight-code, .live-responses-table img").first
-        assert status == {"create_collection": "201"}.get(name, "200"), f"{name}: {shown.inner_text()}"
+        assert status == min(OPERATIONS[name]["responses"]), f"{name}: {shown.inner_text()}"
         if name == "upload_image":
             [newest] = api("GET", "/images?status=all&include=none&limit=1").json()
             api.await_end(newest["uuid"])

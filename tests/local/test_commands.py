@@ -15,12 +15,13 @@ from shared_lib.database import Database
 from shared_lib.repositories import Images
 
 PROGRAMS = ("infra.local", "infra.contracts", "shared_lib.bootstrap", "shared_lib.redrive")
+pytestmark = pytest.mark.timeout(300)  # make may have something to install first
 MIGRATIONS = ROOT / "shared_lib/migrations/versions"
 
 
 def run(*command: str, **variables: str) -> subprocess.CompletedProcess[str]:
     environ = ENVIRONMENT | variables
-    return subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=200, check=False)
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
