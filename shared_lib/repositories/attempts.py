@@ -219,10 +219,13 @@ class Claim:
         An attempt that an outage broke off does not count: however long the outage lasts, it fails no image.
         """
         outage = isinstance(error, Unavailable) and not isinstance(error, RequestRefused)
-        self._log_end(log.warning, "attempt_broke_off", error=type(error).__name__, counted=not outage)
         if outage:
             self.withdraw()
-            return
+        else:
+            self._break_off(error)
+        self._log_end(log.warning, "attempt_broke_off", error=type(error).__name__, counted=not outage)
+
+    def _break_off(self, error: BaseException) -> None:
         outcomes: dict[type[BaseException], str] = {DecoderCrashed: "crashed", DecoderFailed: "errored"}
         outcome = outcomes.get(type(error), "released")
         reason = error.public if isinstance(error, ServiceError) else type(error).__name__

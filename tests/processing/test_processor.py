@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
@@ -14,6 +15,7 @@ import pytest
 from flask.testing import FlaskClient
 from service import Api, Deliver, make_photo, wait_for
 
+from shared_lib.database import Database
 from shared_lib.errors import Conflict, FailureCode, Misconfigured, NotFound, Rejected, RequestRefused, Unavailable
 from shared_lib.events import KAFKA_RECORD, ProcessingRequested
 from shared_lib.images import Status
@@ -218,6 +220,26 @@ def test_however_long_an_outage_lasts_it_fails_no_image(
     assert deliver("process_image", REQUESTED, {"uuid": str(uuid)}) == 200
 
     assert (rt.images.get(uuid).status, outcomes(uuid)) == (Status.SUCCEEDED, ["succeeded"])
+
+
+def test_a_worker_that_lost_the_database_lets_go_when_it_is_back(
+    rt: Runtime, wait_in_inbox: WaitInInbox, outcomes: Outcomes
+) -> None:
+    little = rt.settings.database.model_copy(update={"pool_size": 1, "statement_timeout_seconds": 0.3})
+    database = Database(little)
+    images = Images(database, rt.settings.processing.model_copy(update={"lease_seconds": 1}))
+    uuid = wait_in_inbox()
+    with ExitStack() as outage:
+        with pytest.raises(Unavailable), images.claim(uuid) as claim:
+            assert claim
+            outage.enter_context(database.transaction())  # nobody else has a connection now
+            raise Unavailable("for the test")
+        time.sleep(1.5)
+        assert outcomes(uuid) == [None], "as if the worker had died"
+
+    wait_for(lambda: outcomes(uuid), lambda found: found == [])
+    assert (rt.images.get(uuid).status, rt.images.get(uuid).attempts) == (Status.PENDING, 0)
+    database.disconnect()
 
 
 def test_deleting_while_it_is_processed_leaves_nothing(
