@@ -67,6 +67,7 @@ class DecoderBox:
         self._limits = limits
         self._program = program
         self._required = required
+        self._children = children
         self._slots = threading.Semaphore(children)
         self._starting = threading.Lock()
         self._zygote: Zygote | None = None
@@ -150,7 +151,7 @@ class DecoderBox:
 
     def _start_zygote(self) -> Zygote:
         hide_memory()  # where Landlock is missing, a decoder could read our environment
-        return Zygote(self._limits, required=self._required, program=self._program)
+        return Zygote(self._limits, required=self._required, spares=self._children, program=self._program)
 
     def _render(self, decoder: Decoder, task: wire.Task, data: bytes, overlays: Iterable[bytes]) -> Rendered:
         until = time.monotonic() + self._limits.wall_seconds

@@ -62,13 +62,15 @@ class Unconfined(Misconfigured):
 
 
 class Zygote:
-    """The process that forks decoders, one of them always ahead.
+    """The process that forks decoders, `spares` of them always ahead.
 
     Make it from a thread that lives as long as the zygote shall: it dies with that thread.
     Raises Unconfined, and OSError or EOFError if it cannot be started.
     """
 
-    def __init__(self, limits: Limits, *, required: bool = True, program: Sequence[str] = PROGRAM) -> None:
+    def __init__(
+        self, limits: Limits, *, required: bool = True, spares: int = 1, program: Sequence[str] = PROGRAM
+    ) -> None:
         self._control, theirs = socket.socketpair()
         order = {"parent": os.getpid(), "limits": asdict(limits), "required": required}
         with theirs:
@@ -84,7 +86,7 @@ class Zygote:
             self.missing: tuple[str, ...] = tuple(json.loads(self._read_hello()))
             if self.missing and required:
                 raise Unconfined(self.missing)  # noqa: TRY301  it ends like any other failure
-            self._control.send(wire.FORK)
+            self._control.send(wire.FORK * spares)
         except BaseException:
             self.kill()
             raise
