@@ -12,10 +12,7 @@ from shared_lib.http import Reply, endpoint
 from shared_lib.images import VISIBLE, Image, PageQuery, Status
 from shared_lib.runtime import Runtime
 
-Statuses = Annotated[
-    str,
-    Field(pattern=f"^(all|({'|'.join(VISIBLE)})(,({'|'.join(VISIBLE)}))*)$"),
-]
+Statuses = Annotated[str, Field(pattern=f"^(all|({'|'.join(VISIBLE)})(,({'|'.join(VISIBLE)}))*)$")]
 
 
 class Query(PageQuery):

@@ -1,8 +1,8 @@
 """POST /api/v1/images/actions/process: see that an uploaded image is processed, and name it.
 
 Every image gets a thumbnail; `renditions` or `preset` ask for more, now or whenever more is wanted. Idempotent. The
-name and description given here win, however this call races with the upload's own event. A failed image is tried again.
-A rendition that took a decoder too much time or memory is not tried again for a minute, then two, then four.
+name and description given here win, however this call races with the upload's own event. A failed image is tried
+again, but a rendition that took a decoder too much time or memory only after a minute, then two, then four.
 """
 
 import functions_framework
@@ -17,6 +17,7 @@ from shared_lib.uploads import RenditionOrder
 
 MISSING = "Image not found in storage, please upload before process"
 TOO_MANY = Conflict("An image has at most 100 renditions", code="too_many_renditions")
+REFUSED = [NotFound(MISSING, code="image_not_in_storage"), TOO_MANY]
 STARTED = Message(message="Processing started")
 
 
@@ -28,18 +29,12 @@ class ProcessingOrder(RenditionOrder):
 
 @functions_framework.http
 @endpoint(
-    "POST",
-    "/api/v1/images/actions/process",
-    returns=Message,
-    example=STARTED,
-    errors=ProcessingError,
-    refusals=[NotFound(MISSING, code="image_not_in_storage"), TOO_MANY],
+    "POST", "/api/v1/images/actions/process", returns=Message, example=STARTED, errors=ProcessingError, refusals=REFUSED
 )
 def main(rt: Runtime, *, body: ProcessingOrder) -> Message:
     if not rt.workflow.is_stored(body.uuid):
         raise NotFound(MISSING, code="image_not_in_storage")
-    recipes = rt.rendering.choose(body)
     describe = "description" in body.model_fields_set
-    if rt.images.request(body.uuid, body.filename, body.description, recipes, describe=describe):
+    if rt.images.request(body.uuid, body.filename, body.description, rt.rendering.choose(body), describe=describe):
         rt.workflow.hint(ProcessingRequested(uuid=body.uuid), function="request_processing")
     return STARTED

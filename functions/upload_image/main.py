@@ -10,6 +10,7 @@ from shared_lib.runtime import Runtime
 from shared_lib.uploads import UploadForm, check_upload
 
 NO_FILE = "No file uploaded"
+NO_WATERMARK = NotFound("There is no processed image … to lay on another", code="watermark_not_found")
 
 
 class UploadReceipt(BaseModel):
@@ -28,10 +29,7 @@ class Upload(BaseModel):
     "POST",
     "/api/v1/images/actions/upload",
     returns=Upload,
-    refusals=[
-        Invalid(NO_FILE, code="no_file"),
-        NotFound("There is no processed image … to lay on another", code="watermark_not_found"),
-    ],
+    refusals=[Invalid(NO_FILE, code="no_file"), NO_WATERMARK],
 )
 def main(rt: Runtime, *, file: UploadedFile | None, form: UploadForm) -> Upload:
     if file is None:

@@ -174,4 +174,4 @@ def _take(pieces: Iterator[bytes]) -> tuple[bytes, Iterator[bytes] | None]:
 
 
 def _refuse_to_write(_data: bytes) -> object:
-    raise NotImplementedError("return what is to be sent")
+    raise RuntimeError("An application returns what is to be sent")
