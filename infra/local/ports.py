@@ -1,10 +1,12 @@
 """Ports of this machine: which are free, and who answers."""
 
 import http.client
+import random
 import socket
-from contextlib import ExitStack
 
 LOOPBACK = "127.0.0.1"
+
+_CHOICE = range(10_000, 32_768)
 
 _reserved: set[int] = set()
 """Ports that this process has chosen, whose servers may yet have to start."""
@@ -32,15 +34,13 @@ def is_free(port: int) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """So many different ones, and none that was given before."""
-    chosen: list[int] = []
-    with ExitStack() as held:  # together, or the system might offer one twice
-        while len(chosen) < count:
-            candidate = held.enter_context(socket.socket())
-            candidate.bind((LOOPBACK, 0))
-            port: int = candidate.getsockname()[1]
-            if port not in _reserved:
-                chosen.append(port)
+    """So many different ones, and none that was given before.
+
+    None that the system gives to outgoing connections either (from 32768 on, or 49152): one of those might take it
+    before its server starts.
+    """
+    candidates = (port for port in random.sample(_CHOICE, len(_CHOICE)) if port not in _reserved and is_free(port))
+    chosen = [next(candidates) for _ in range(count)]
     _reserved.update(chosen)
     return chosen
 

@@ -9,7 +9,6 @@ from typing import Any
 from uuid import UUID
 
 from shared_lib.database import Transaction
-from shared_lib.errors import Invalid
 from shared_lib.images import VISIBLE, PageQuery, Status
 from shared_lib.repositories.rows import IMAGE_COLUMNS, PREVIEW_COLUMNS
 
@@ -50,7 +49,7 @@ def read_page(
     """
     A page of the images that have these statuses, or are in this collection, as rows; and how many match in all.
 
-    The transaction must be a snapshot; `sort_by` is a column's name. Raises Invalid beyond the last page of a search.
+    The transaction must be a snapshot; `sort_by` is a column's name.
     """
     collection, statuses = (within, VISIBLE) if isinstance(within, UUID) else (None, within)
     names = [status.value for status in statuses]
@@ -85,14 +84,10 @@ def cut_out(
 def search(
     tx: Transaction, sources: Iterable[str], query: PageQuery, sort_by: str, **parameters: object
 ) -> tuple[list[UUID], int]:
-    """
-    The uuids of a page of what the sources find with `:search`, and how many they find, at most MAX_FOUND.
+    """The uuids of a page of what the sources find with `:search`, and how many they find, at most MAX_FOUND.
 
-    Raises Invalid for a page beyond that.
+    A page beyond that is empty, as any page beyond the last is.
     """
-    if query.offset >= MAX_FOUND:
-        sentence = f"a search shows its first {MAX_FOUND:,} matches; search for something rarer to see others"
-        raise Invalid(f"page: {sentence}", details=[{"parameter": "page", "message": sentence}])
     order = _order(sort_by, descending=query.sort == "desc")
     branches = " UNION ALL ".join(f"({source} {order} LIMIT {MAX_FOUND})" for source in sources)
     sql = f"""

@@ -119,6 +119,14 @@ def test_web_pages_of_the_origins_named_may_put_to_upload_urls(store: dict[str, 
     Inbox(Store(settings), settings.upload_bucket).delete(str(uuid))
 
 
+@pytest.fixture
+def no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The service that other tests share has its keys in the environment."""
+    for variable in ("S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(variable, raising=False)
+
+
+@pytest.mark.usefixtures("no_keys")
 def test_keys_may_be_left_to_the_sdk_and_come_in_pairs() -> None:
     assert StoreSettings(endpoint_url="http://127.0.0.1:1").access_key_id is None
     with pytest.raises(ValidationError, match="S3_SECRET_ACCESS_KEY"):
@@ -127,6 +135,7 @@ def test_keys_may_be_left_to_the_sdk_and_come_in_pairs() -> None:
         StoreSettings(endpoint_url="http://127.0.0.1:1", presign_access_key_id="alone")
 
 
+@pytest.mark.usefixtures("no_keys")
 def test_without_keys_the_sdks_own_are_used(store: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", store["S3_ACCESS_KEY_ID"])
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", store["S3_SECRET_ACCESS_KEY"])

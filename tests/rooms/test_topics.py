@@ -21,7 +21,7 @@ def test_a_topic_keeps_events_as_long_as_the_setting_says(platform: Platform, *,
         if is_there:
             admin.create_topics({name: {"num_partitions": 1, "replication_factor": 1}})
 
-        Broker(Kafka(bootstrap_servers=servers, retention_days=3)).create_topics(name)
+        Broker(Kafka(bootstrap_servers=servers, retention_days=3)).create_topics([name])
 
         told = admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name, None)], config_filter="all")[
             "topic"
