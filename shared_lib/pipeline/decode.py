@@ -38,7 +38,10 @@ _SCALED_WEBP = 0.8  # up to here libwebp, scaling while it decodes, is faster th
 _LARGE_WEBP = 16_000_000  # px; from here on libvips, which says when memory is short
 # libheif also calls it a failed allocation when a file exceeds the limits that it has of its own.
 _OUT_OF_MEMORY = re.compile(
-    r"out of memory|insufficient memory|memory allocation(?! error: security limit)|cannot allocate", re.IGNORECASE
+    # A thread that cannot be created found no room for its stack: nothing else is limited that it needs.
+    r"out of memory|insufficient memory|memory allocation(?! error: security limit)|cannot allocate"
+    r"|error creating thread|can't start new thread",
+    re.IGNORECASE,
 )
 # As Pillow and libheif begin; and as libtiff, libvips and libjpeg say it somewhere.
 _UNSUPPORTED = re.compile(

@@ -272,8 +272,11 @@ def test_a_child_knows_no_secrets(make_box: Callable[..., DecoderBox], monkeypat
 def test_a_child_lives_within_its_limits(make_box: Callable[..., DecoderBox]) -> None:
     child = spare_of(zygote_of(make_box(memory_bytes=777 << 20, cpu_seconds=7)))
 
-    limits = Path(f"/proc/{child.pid}/limits").read_text()
-    status = Path(f"/proc/{child.pid}/status").read_text()
+    def read(name: str) -> str:
+        return Path(f"/proc/{child.pid}/{name}").read_text()
+
+    wait_until(lambda: "Seccomp:\t2" in read("status"))  # the last that a child does to itself
+    limits, status = read("limits"), read("status")
 
     soft = {line[:26].strip(): line[26:47].strip() for line in limits.splitlines()}
     assert soft["Max address space"] == str(777 << 20)
