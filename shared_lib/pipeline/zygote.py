@@ -17,6 +17,7 @@ import selectors
 import signal
 import socket
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 
 from shared_lib.limits import Limits
@@ -64,7 +65,10 @@ class Zygote:
                     self._selector.unregister(key.fileobj)
 
     def _obey(self) -> None:
-        asked = self._control.recv(100)
+        try:
+            asked = self._control.recv(100)
+        except ConnectionResetError:  # closed, with decoders in it that nobody has taken
+            asked = b""
         for _ in asked:
             self._fork()
         if not asked:
@@ -80,7 +84,7 @@ class Zygote:
         ours.settimeout(0)
         self._lifelines[pid] = ours
         self._selector.register(ours, selectors.EVENT_READ, pid)
-        with theirs:
+        with theirs, suppress(BrokenPipeError):  # nobody takes it any more: its lifeline is closed, which ends it
             socket.send_fds(self._control, [wire.FORK], [requests[1], replies[0], words[0], theirs.fileno()])
         for end in (*requests, *replies, *words):
             os.close(end)

@@ -58,12 +58,16 @@ def spare_of(zygote: psutil.Process) -> psutil.Process:
     return zygote.children()[0]
 
 
-def busy_child_of(zygote: psutil.Process) -> psutil.Process:
+def busy_children_of(zygote: psutil.Process, count: int) -> list[psutil.Process]:
     def find() -> list[psutil.Process]:
         return [child for child in zygote.children() if child.cpu_times().user > 0.2]
 
-    assert wait_until(lambda: bool(find()), 20)
-    return find()[0]
+    assert wait_until(lambda: len(find()) >= count, 20)
+    return find()
+
+
+def busy_child_of(zygote: psutil.Process) -> psutil.Process:
+    return busy_children_of(zygote, 1)[0]
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 10) -> bool:
@@ -116,6 +120,20 @@ def test_a_killed_child_costs_only_its_own_image(make_box: Callable[..., Decoder
             endless.result()
         assert crash.value.public == "The decoder ended abnormally (SIGKILL)."
         assert all(future.result().width == 160 for future in neighbour)
+
+
+def test_a_crash_ends_no_other_image_that_is_at_work(make_box: Callable[..., DecoderBox]) -> None:
+    box = make_box(children=2)
+    zygote = zygote_of(box)
+    with ThreadPoolExecutor(2) as threads:
+        both = [threads.submit(box.render, ENDLESS, [THUMBNAIL]) for _ in range(2)]
+        doomed, other = busy_children_of(zygote, 2)
+        doomed.kill()
+
+        assert wait_until(lambda: any(future.done() for future in both))
+        assert not wait_until(lambda: not is_alive(other), 1)
+        other.kill()
+        assert all(isinstance(future.exception(), DecoderCrashed) for future in both)
 
 
 def test_a_crash_is_followed_by_a_zygote_with_other_addresses(make_box: Callable[..., DecoderBox]) -> None:
