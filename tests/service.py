@@ -95,11 +95,15 @@ def start_platform(data: Path, **more: str) -> Platform:
 
 def find_processes(machine: Platform, *, service: str = "", name: str = "") -> list[psutil.Process]:
     """The machine's processes that serve a Knative service, or whose program has that name."""
-    found = [
-        process
-        for process in psutil.Process(machine.process.pid).children(recursive=True)
-        if (service and process.environ().get("K_SERVICE") == service) or (name and process.name().startswith(name))
-    ]
+
+    def serves(process: psutil.Process) -> bool:
+        try:
+            of_service = service and process.environ().get("K_SERVICE") == service
+            return bool(of_service or (name and process.name().startswith(name)))
+        except psutil.NoSuchProcess:  # it has ended since, as a decoder does after each image
+            return False
+
+    found = [each for each in psutil.Process(machine.process.pid).children(recursive=True) if serves(each)]
     assert found, f"no process of {service or name}"
     return found
 

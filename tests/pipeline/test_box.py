@@ -72,9 +72,11 @@ def busy_child_of(zygote: psutil.Process) -> psutil.Process:
 
 def wait_until(condition: Callable[[], bool], seconds: float = 10) -> bool:
     end = time.monotonic() + seconds
-    while not condition() and time.monotonic() < end:
+    while not condition():
+        if time.monotonic() > end:
+            return False
         time.sleep(0.01)
-    return condition()
+    return True
 
 
 def is_alive(process: psutil.Process) -> bool:
