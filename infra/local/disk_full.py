@@ -1,4 +1,4 @@
-"""What a full disk does to an embedded SeaweedFS, which answers as before: found out, and mended.
+"""Find and mend what a full disk does to an embedded SeaweedFS, which answers as before.
 
 It may refuse writes ever after, until it is started again. Its filer keeps entries in eight databases, by the folder
 that they are in, and each may be stuck by itself: so there is a folder for each, in a bucket of its own, and the check
@@ -56,7 +56,7 @@ class WriteCheck:
         return disk.free >= max(LEAST_FREE_BYTES, LEAST_FREE_SHARE * disk.total)
 
     def writes(self, folder: str) -> bool:
-        """Whether it takes an object there, or does not say."""
+        """True if it takes an object there, or does not say."""
         import botocore.exceptions  # noqa: PLC0415 - a quarter of a second, spent while nobody waits
 
         try:

@@ -139,7 +139,7 @@ def _start_functions(
 
 
 def _serving(host: str, port: int, threads: int) -> dict[str, str]:
-    """How a process serves, as its container is told; but it has less time to stop in."""
+    """Settings of a process that serves, as in its container, but with less time to stop in."""
     return {"HOST": host, "PORT": f"{port}", "THREADS": f"{threads}", "GRACEFUL_SECONDS": f"{GRACEFUL_SECONDS}"}
 
 

@@ -74,7 +74,7 @@ class Service(Manifest):
 
     @property
     def takes_events(self) -> bool:
-        """Whether sources call it, and no route does."""
+        """True if sources call it, and no route does."""
         return self.metadata.labels.get("app.kubernetes.io/component") == "events"
 
     @property

@@ -50,11 +50,13 @@ class Answer(NamedTuple):
 class Application:
     """ASGI on the outside. A body of more than `max_body` bytes is cut off; its Content-Length still tells."""
 
-    def __init__(self, application: "WSGIApplication", *, threads: int, max_body: int) -> None:
+    def __init__(
+        self, application: "WSGIApplication", *, threads: int, max_body: int, body_patience: float = BODY_PATIENCE
+    ) -> None:
         self._application = application
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="request")
         self._max_body = max_body
-        self._arriving = Backlog(limit=MAX_ARRIVING, patience=BODY_PATIENCE, least_rate=LEAST_RATE)
+        self._arriving = Backlog(limit=MAX_ARRIVING, patience=body_patience, least_rate=LEAST_RATE)
         self._leaving = Backlog(limit=MAX_LEAVING, patience=ANSWER_PATIENCE, least_rate=LEAST_RATE)
 
     async def __call__(self, scope: "Scope", receive: "ASGIReceiveCallable", send: "ASGISendCallable") -> None:

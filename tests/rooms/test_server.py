@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from shared_lib.server import application
 from shared_lib.server.application import Application
 from shared_lib.server.backlog import Backlog
 
@@ -98,11 +97,11 @@ def test_a_body_that_would_be_too_large_is_refused_before_it_is_sent() -> None:
     assert (client.status, seen["CONTENT_LENGTH"]) == (200, f"{2 * MIB}")
 
 
-def test_a_body_that_stops_on_its_way_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(application, "BODY_PATIENCE", 0.2)
+def test_a_body_that_stops_on_its_way_is_given_up() -> None:
     client = Client([b"a"], (b"content-length", b"10"))
 
-    asyncio.run(asyncio.wait_for(client.call(Application(answering(), threads=1, max_body=MIB)), 30))
+    impatient = Application(answering(), threads=1, max_body=MIB, body_patience=0.2)
+    asyncio.run(asyncio.wait_for(client.call(impatient), 30))
 
     assert client.status == 408
     assert b"request_timeout" in client.body
