@@ -88,20 +88,20 @@ check: $(VENV)/ready-to-test
 migrate reset redrive: export LOG_FORMAT ?= console
 
 migrate: $(VENV)/ready-to-run
-	$(BIN)/python -m shared_lib.bootstrap
+	$(BIN)/python -m shared_lib.commands.bootstrap
 
 migration: named $(VENV)/ready-to-run
-	@$(BIN)/python -m shared_lib.bootstrap new "$$name"
+	@$(BIN)/python -m shared_lib.commands.bootstrap new "$$name"
 
 named:
 	@[ -n "$$name" ] || { echo 'Say what it does: make migration name="add a column"' >&2; exit 1; }
 
 reset: $(VENV)/ready-to-run
-	@$(BIN)/python -m shared_lib.bootstrap reset \
+	@$(BIN)/python -m shared_lib.commands.bootstrap reset \
 		$(if $(filter yes,$(confirm)),--confirm) $(if $(filter yes,$(force)),--force)
 
 redrive: $(VENV)/ready-to-run
-	$(BIN)/python -m shared_lib.redrive $(codes)
+	$(BIN)/python -m shared_lib.commands.redrive $(codes)
 
 kafka minio:
 	@exec infra/services/$@

@@ -33,7 +33,7 @@ from kafka import KafkaConsumer, TopicPartition
 
 from shared_lib.events import TASKS
 from shared_lib.runtime import Runtime, current
-from shared_lib.store_setup import StoreSetup
+from shared_lib.storage.setup import StoreSetup
 
 ROOT = Path(__file__).parent.parent
 PORT = 5081

@@ -25,7 +25,7 @@ from infra.local import postgres
 from infra.local.processes import Supervisor
 from infra.local.settings import Settings
 from shared_lib import settings
-from shared_lib.bootstrap import alembic_config
+from shared_lib.commands.bootstrap import alembic_config
 
 ROOT = Path(__file__).parent.parent
 COLLECTION = "00000000-0000-4000-8000-000000000001"

@@ -1,7 +1,7 @@
 """Write what others read from the code that keeps it. Run by `make contracts`; a test compares.
 
-`shared_lib/openapi.json` comes from what each function declares, `events/*.schema.json` from the payloads' models, and
-nginx's routes, the Postman collection and the table of limits from the modules beside this one.
+`shared_lib/web/openapi.json` comes from what each function declares, `events/*.schema.json` from the payloads' models,
+and nginx's routes, the Postman collection and the table of limits from the modules beside this one.
 """
 
 import argparse
@@ -12,8 +12,8 @@ from typing import Any
 from functions_framework import _function_registry
 
 from infra import edge, limits, postman
-from shared_lib import openapi
 from shared_lib.events import BucketNotification, Payload, ProcessingFailed, ProcessingRequested, ProcessingSucceeded
+from shared_lib.web import openapi
 
 ROOT = Path(__file__).parent.parent
 EVENTS: tuple[type[Payload], ...] = (ProcessingRequested, ProcessingSucceeded, ProcessingFailed)
@@ -22,7 +22,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 def generate() -> dict[Path, dict[str, Any]]:
     """Every contract, by the file it belongs in."""
-    contracts = {ROOT / "shared_lib" / "openapi.json": openapi.build(_declarations())}
+    contracts = {ROOT / "shared_lib" / "web" / "openapi.json": openapi.build(_declarations())}
     for payload in EVENTS:
         schema = payload.model_json_schema(mode="serialization")
         contracts[ROOT / "events" / f"{payload.type}.schema.json"] = schema | {

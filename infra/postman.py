@@ -1,7 +1,7 @@
 """Write a Postman collection from the API's description. Run by `make contracts`; a test compares.
 
-What each request looks like comes from shared_lib/openapi.json. What it does not know is said here: in which order the
-requests tell a story, and what one hands to the next. Run as a whole, it is a test of a running service.
+What each request looks like comes from `shared_lib/web/openapi.json`. What it does not know is said here: in which
+order the requests tell a story, and what one hands to the next. Run as a whole, it is a test of a running service.
 """
 
 import copy
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from shared_lib import openapi
+from shared_lib.web import openapi
 
 ROOT = Path(__file__).parent.parent
 COLLECTION = ROOT / "docs" / "postman_collection.json"

@@ -14,9 +14,9 @@ from uuid import UUID
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
+from shared_lib.domain.images import Failure, Image, RenditionView, Time, format_time
+from shared_lib.domain.uploads import StoredObject
 from shared_lib.errors import Invalid
-from shared_lib.images import Failure, Image, RenditionView, Time, format_time
-from shared_lib.uploads import StoredObject
 
 PREFIX = "org.imageprocessing.image.processing"
 TASKS, COMPLETED, BUCKET_EVENTS = "image-tasks", "image-completed", "bucket-events"

@@ -7,8 +7,8 @@ decoder's child is handed it and has none; `settings` reads it.
 from dataclasses import dataclass, fields
 from typing import Annotated, get_args
 
+from shared_lib.constraints import Holds
 from shared_lib.errors import FailureCode, Rejected
-from shared_lib.plain import Holds
 
 MIB = 1 << 20
 

@@ -7,18 +7,18 @@ from pydantic import ValidationError
 
 from shared_lib import observability, settings
 from shared_lib.broker import Broker
-from shared_lib.database import Database
-from shared_lib.health import Health
-from shared_lib.pipeline.box import DecoderBox
-from shared_lib.pipeline.notation import describe_mistake, read_presets
+from shared_lib.database.connection import Database
 from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
-from shared_lib.reconciliation import Reconciliation
-from shared_lib.rendering import Rendering
+from shared_lib.pipeline.recipe_schema import describe_mistake, read_presets
+from shared_lib.pipeline.sandbox.pool import DecoderBox
 from shared_lib.repositories import Collections, DeadLetters, Drift, Images, Originals, Renditions
+from shared_lib.services.health import Health
+from shared_lib.services.reconciliation import Reconciliation
+from shared_lib.services.rendering import Rendering
+from shared_lib.services.workflow import Workflow
 from shared_lib.settings import InvalidSettings, Processing, Settings
-from shared_lib.storage import Gallery, Inbox, Store
-from shared_lib.upload_urls import UploadUrls
-from shared_lib.workflow import Workflow
+from shared_lib.storage.buckets import Gallery, Inbox, Store
+from shared_lib.storage.presigned import UploadUrls
 
 
 class Runtime:

@@ -12,9 +12,9 @@ from pathlib import Path
 import psutil
 
 from shared_lib.limits import Limits
-from shared_lib.pipeline.box import DecoderBox
 from shared_lib.pipeline.recipe import THUMBNAIL
 from shared_lib.pipeline.render import render
+from shared_lib.pipeline.sandbox.pool import DecoderBox
 
 ROUNDS = 100
 limits = Limits()

@@ -21,7 +21,7 @@ import sources
 from cells import QUALITY
 from likeness import reference, ssim
 
-from shared_lib.pipeline.decoders import ENVIRONMENT
+from shared_lib.pipeline.sandbox.processes import ENVIRONMENT
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]

@@ -5,9 +5,9 @@ from uuid import uuid4
 import functions_framework
 from pydantic import BaseModel
 
-from shared_lib.http import Reply, endpoint
-from shared_lib.images import CollectionEnvelope, CollectionName, Description
+from shared_lib.domain.images import CollectionEnvelope, CollectionName, Description
 from shared_lib.runtime import Runtime
+from shared_lib.web import Reply, endpoint
 
 
 class NewCollection(BaseModel):

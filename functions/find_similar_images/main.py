@@ -7,9 +7,9 @@ below 6 for one that was resized or recompressed, and about 32 for two that have
 import functions_framework
 from pydantic import BaseModel, Field
 
-from shared_lib.http import NO_IMAGE, endpoint
-from shared_lib.images import MAX_DISTANCE, ImageId, SimilarImage
+from shared_lib.domain.images import MAX_DISTANCE, ImageId, SimilarImage
 from shared_lib.runtime import Runtime
+from shared_lib.web import NO_IMAGE, endpoint
 
 
 class Query(BaseModel):

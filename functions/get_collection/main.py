@@ -4,9 +4,9 @@ from typing import Literal
 
 import functions_framework
 
-from shared_lib.http import NO_COLLECTION, endpoint
-from shared_lib.images import Collection, CollectionId, Image, PageQuery, Pagination, View
+from shared_lib.domain.images import Collection, CollectionId, Image, PageQuery, Pagination, View
 from shared_lib.runtime import Runtime
+from shared_lib.web import NO_COLLECTION, endpoint
 
 COLUMNS = {"createdAt": "created_at", "filename": "filename", "status": "status"}
 

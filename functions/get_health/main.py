@@ -9,8 +9,8 @@ import functions_framework
 from pydantic import BaseModel
 
 from shared_lib.errors import Unavailable
-from shared_lib.http import endpoint
 from shared_lib.runtime import Runtime
+from shared_lib.web import endpoint
 
 LIVE = "/api/health/live"
 # For example, as the runtime says it.

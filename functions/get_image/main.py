@@ -5,9 +5,9 @@ from typing import Literal
 import functions_framework
 from pydantic import BaseModel, Field
 
-from shared_lib.http import NO_IMAGE, endpoint
-from shared_lib.images import Image, ImageId
+from shared_lib.domain.images import Image, ImageId
 from shared_lib.runtime import Runtime
+from shared_lib.web import NO_IMAGE, endpoint
 
 
 class Query(BaseModel):

@@ -4,9 +4,9 @@ from typing import Literal
 
 import functions_framework
 
-from shared_lib.http import Reply, endpoint
-from shared_lib.images import Collection, PageQuery, Pagination, View
+from shared_lib.domain.images import Collection, PageQuery, Pagination, View
 from shared_lib.runtime import Runtime
+from shared_lib.web import Reply, endpoint
 
 COLUMNS = {"createdAt": "created_at", "updatedAt": "updated_at"}
 

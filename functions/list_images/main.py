@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 import functions_framework
 from pydantic import Field
 
-from shared_lib.http import Reply, endpoint
-from shared_lib.images import VISIBLE, Image, PageQuery, Status
+from shared_lib.domain.images import VISIBLE, Image, PageQuery, Status
 from shared_lib.runtime import Runtime
+from shared_lib.web import Reply, endpoint
 
 Statuses = Annotated[str, Field(pattern=f"^(all|({'|'.join(VISIBLE)})(,({'|'.join(VISIBLE)}))*)$")]
 

@@ -1,4 +1,4 @@
-"""On a tick: make what should be true, true; see `shared_lib/reconciliation.py` for what that is.
+"""On a tick: make what should be true, true; see `shared_lib/services/reconciliation.py` for what that is.
 
 The tick's data says how far to look: `{"scope": "recent"}`, or `{"scope": "all"}` to begin comparing the whole store.
 One that comes while another is at work is done with at once: what that one does not reach, the next one does.

@@ -8,12 +8,12 @@ again, but a rendition that took a decoder too much time or memory only after a 
 import functions_framework
 from pydantic import Field
 
+from shared_lib.domain.images import Description, Filename, ImageId, Message
+from shared_lib.domain.uploads import RenditionOrder
 from shared_lib.errors import Conflict, NotFound
 from shared_lib.events import ProcessingRequested
-from shared_lib.http import ProcessingError, endpoint
-from shared_lib.images import Description, Filename, ImageId, Message
 from shared_lib.runtime import Runtime
-from shared_lib.uploads import RenditionOrder
+from shared_lib.web import ProcessingError, endpoint
 
 MISSING = "Image not found in storage, please upload before process"
 TOO_MANY = Conflict("An image has at most 100 renditions", code="too_many_renditions")

@@ -8,10 +8,10 @@ from uuid import uuid4
 
 import functions_framework
 
+from shared_lib.domain.uploads import SignedUpload, UploadReservation, find_missing_codec
 from shared_lib.errors import Invalid, TooLarge
-from shared_lib.http import endpoint
 from shared_lib.runtime import Runtime
-from shared_lib.uploads import SignedUpload, UploadReservation, find_missing_codec
+from shared_lib.web import endpoint
 
 
 @functions_framework.http

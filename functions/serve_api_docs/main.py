@@ -6,12 +6,12 @@ from importlib.resources import files
 
 import functions_framework
 
-from shared_lib import openapi
 from shared_lib.errors import NotFound
-from shared_lib.http import Content, endpoint
 from shared_lib.runtime import Runtime
+from shared_lib.web import Content, endpoint, openapi
 
-FOLDERS = (files("flask_swagger_ui") / "dist", files("shared_lib") / "api_docs")  # of one name, the last one's is sent
+# Of two files with one name, the last folder's is sent.
+FOLDERS = (files("flask_swagger_ui") / "dist", files("shared_lib.web") / "api_docs")
 ASSETS = {each.name: each for folder in FOLDERS for each in folder.iterdir()}
 POLICY = {
     "Content-Security-Policy": "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "

@@ -6,9 +6,9 @@ An absent field is left as it is; `"description": null` clears it.
 import functions_framework
 from pydantic import BaseModel
 
-from shared_lib.http import NO_COLLECTION, endpoint
-from shared_lib.images import CollectionEnvelope, CollectionId, CollectionName, Description
+from shared_lib.domain.images import CollectionEnvelope, CollectionId, CollectionName, Description
 from shared_lib.runtime import Runtime
+from shared_lib.web import NO_COLLECTION, endpoint
 
 
 class CollectionChanges(BaseModel):

@@ -3,11 +3,11 @@
 import functions_framework
 from pydantic import BaseModel
 
+from shared_lib.domain.images import Filename, ImageId
+from shared_lib.domain.uploads import UploadForm, check_upload
 from shared_lib.errors import Invalid, NotFound
-from shared_lib.http import UploadedFile, endpoint
-from shared_lib.images import Filename, ImageId
 from shared_lib.runtime import Runtime
-from shared_lib.uploads import UploadForm, check_upload
+from shared_lib.web import UploadedFile, endpoint
 
 NO_FILE = "No file uploaded"
 NO_WATERMARK = NotFound("There is no processed image … to lay on another", code="watermark_not_found")

@@ -48,7 +48,7 @@ def start(settings: Settings, supervisor: Supervisor) -> None:
         **_start_services(settings, supervisor, webhook),
     }
     with terminal.step("migrations, buckets, topics"):
-        command = [sys.executable, "-m", "shared_lib.bootstrap"]
+        command = [sys.executable, "-m", "shared_lib.commands.bootstrap"]
         supervisor.run(Program("bootstrap", Tier.FUNCTION, command, environ, cwd=ROOT))
     with terminal.step(f"{len(manifests.services)} functions and their sources"):
         _start_functions(settings, supervisor, manifests, environ, webhook)

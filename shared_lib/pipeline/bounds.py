@@ -6,7 +6,7 @@ import pyvips
 
 from shared_lib.errors import Rejected
 from shared_lib.limits import Limits
-from shared_lib.pipeline.fields import list_fields, measure_field
+from shared_lib.pipeline.metadata.fields import list_fields, measure_field
 
 _BITS = {"uchar": 8, "char": 8, "ushort": 16, "short": 16, "uint": 32, "int": 32, "float": 32}  # libvips has 64 beyond
 _METADATA = (b"exif-data", b"xmp-data", b"iptc-data", b"icc-profile-data", b"photoshop-data", b"image-description")

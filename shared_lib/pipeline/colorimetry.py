@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from shared_lib.pipeline.boxes import list_properties
+from shared_lib.pipeline.codecs.bmff import list_properties
+from shared_lib.pipeline.codecs.header import find_png_chunks
 from shared_lib.pipeline.formats import Format
-from shared_lib.pipeline.header import find_png_chunks
 
 _UNSPECIFIED, SRGB, PQ, HLG = 2, 13, 16, 18
 """Transfer characteristics (H.273, table 3)."""

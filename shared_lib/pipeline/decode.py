@@ -9,15 +9,15 @@ import pyvips
 
 from shared_lib.errors import FailureCode, Rejected
 from shared_lib.limits import Limits
-from shared_lib.pipeline import bmp, gif, heif, jxl, pillow, tiff
 from shared_lib.pipeline.animation import count_frames, join, split
 from shared_lib.pipeline.bounds import bound, bound_header, bound_metadata
-from shared_lib.pipeline.boxes import join_tables
+from shared_lib.pipeline.codecs import bmp, gif, heif, jxl, pillow, tiff
+from shared_lib.pipeline.codecs.bmff import join_tables
+from shared_lib.pipeline.codecs.header import claimed_size, count_png_frames, is_lossless_jpeg
+from shared_lib.pipeline.codecs.truncation import is_truncated
 from shared_lib.pipeline.colorimetry import read_colorimetry
 from shared_lib.pipeline.formats import Format, sniff
-from shared_lib.pipeline.header import claimed_size, count_png_frames, is_lossless_jpeg
 from shared_lib.pipeline.source import Source, Way
-from shared_lib.pipeline.truncation import is_truncated
 
 # The loader is named by what we sniffed: libvips never gets to choose one of its many others.
 _LOADERS = {
@@ -147,7 +147,7 @@ def _inspect_turned(data: bytes, real: Format, limits: Limits) -> Source:
 
 
 def _inspect_drawing(data: bytes, limits: Limits) -> Source:
-    from shared_lib.pipeline import svg  # noqa: PLC0415  an XML parser and a renderer that only a drawing needs
+    from shared_lib.pipeline.codecs import svg  # noqa: PLC0415  an XML parser and a renderer that only a drawing needs
 
     def count_pixels(embedded: bytes) -> int:
         image = _inspect_raster(embedded, sniff(embedded), limits)
@@ -268,7 +268,7 @@ def _decode_raster(source: Source, way: Way) -> pyvips.Image:
 
 def _draw(source: Source, scale: float) -> pyvips.Image:
     """Draw an SVG at the size that is asked for, larger or smaller than its own: no pixel is ever enlarged."""
-    from shared_lib.pipeline import svg  # noqa: PLC0415  (same)
+    from shared_lib.pipeline.codecs import svg  # noqa: PLC0415  (same)
 
     most = math.sqrt(_MAX_DRAWN_PIXELS / (source.width * source.height))
     width, height = (math.ceil(side * min(scale, most)) for side in (source.width, source.height))

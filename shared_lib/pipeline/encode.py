@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import pyvips
 
-from shared_lib.pipeline import jxl, pillow, privacy
 from shared_lib.pipeline.animation import is_animated
+from shared_lib.pipeline.codecs import jxl, pillow
 from shared_lib.pipeline.formats import Format
+from shared_lib.pipeline.metadata import privacy
 from shared_lib.pipeline.recipe import Output
 
 _EVERY_BROWSER = frozenset({Format.JPEG, Format.PNG, Format.WEBP})

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 from uuid import UUID
 
+from shared_lib.constraints import Check, Holds, ToldApart, Whole
 from shared_lib.limits import MAX_SIDE
 from shared_lib.pipeline import font
 from shared_lib.pipeline.parameters import (
@@ -21,7 +22,6 @@ from shared_lib.pipeline.parameters import (
     Share,
     Side,
 )
-from shared_lib.plain import Check, Holds, ToldApart, Whole
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
+from shared_lib.constraints import Handler, Holds, Schema, Whole
 from shared_lib.limits import MAX_SIDE
-from shared_lib.plain import Handler, Holds, Schema, Whole
 
 Side = Annotated[int, Whole(ge=1, le=MAX_SIDE)]
 Margin = Annotated[int, Whole(ge=0, le=MAX_SIDE)]

@@ -5,10 +5,10 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
+from shared_lib.constraints import Check, Holds, Schema, Shown, Whole, to_camel
 from shared_lib.pipeline.formats import Format, describe_missing_codec, has_codec
 from shared_lib.pipeline.operations import Operation, Resize, Trim, Watermark
 from shared_lib.pipeline.parameters import Described, Focus
-from shared_lib.plain import Check, Holds, Schema, Shown, Whole, to_camel
 
 _REVISION = 1
 """Raised when the same recipe gives other pixels than before, so that old renditions are not mistaken for new ones."""

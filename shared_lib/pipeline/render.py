@@ -13,7 +13,7 @@ from shared_lib.errors import Rejected
 from shared_lib.limits import Limits
 from shared_lib.pipeline.animation import join, split
 from shared_lib.pipeline.bounds import Unfit, bound, bound_frames, bound_output
-from shared_lib.pipeline.colour import to_srgb
+from shared_lib.pipeline.color import to_srgb
 from shared_lib.pipeline.decode import (
     cheapest_scale,
     complaints_of,
@@ -27,8 +27,8 @@ from shared_lib.pipeline.effects import apply
 from shared_lib.pipeline.effects.geometry import average, needed_scale
 from shared_lib.pipeline.effects.overlays import Overlays
 from shared_lib.pipeline.encode import encode, format_for
-from shared_lib.pipeline.knowledge import Knowledge
-from shared_lib.pipeline.learning import learn_from
+from shared_lib.pipeline.metadata.extract import learn_from
+from shared_lib.pipeline.metadata.model import Knowledge
 from shared_lib.pipeline.operations import Operation, Resize
 from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
 from shared_lib.pipeline.rendition import Refused, Rendered, Rendition

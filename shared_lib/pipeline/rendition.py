@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from shared_lib.errors import Rejected
 from shared_lib.pipeline.formats import Format
-from shared_lib.pipeline.knowledge import Knowledge
+from shared_lib.pipeline.metadata.model import Knowledge
 from shared_lib.pipeline.recipe import Output, Recipe
 
 _KEPT = {Format.JPEG, Format.PNG, Format.WEBP, Format.GIF}

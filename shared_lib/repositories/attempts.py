@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from shared_lib.database import Database, Transaction
+from shared_lib.database.connection import Database, Transaction
+from shared_lib.domain.images import Status
 from shared_lib.errors import (
     NOT_ITS_OWN_FAULT,
     Conflict,
@@ -22,13 +23,12 @@ from shared_lib.errors import (
     ServiceError,
     Unavailable,
 )
-from shared_lib.images import Status
 from shared_lib.observability import get_logger
-from shared_lib.pipeline.box import DecoderCrashed, DecoderFailed
-from shared_lib.pipeline.notation import write_knowledge
 from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
+from shared_lib.pipeline.recipe_schema import write_knowledge
 from shared_lib.pipeline.rendition import Refused, Rendered
-from shared_lib.repositories import orders, originals
+from shared_lib.pipeline.sandbox.pool import DecoderCrashed, DecoderFailed
+from shared_lib.repositories import originals, rendition_requests
 from shared_lib.settings import Processing
 
 log = get_logger()
@@ -166,8 +166,8 @@ class Claim:
         with self.database.transaction() as tx:
             self._end(tx, _SUCCEED, "succeeded", None, published)
             for each in rendered.renditions:
-                orders.fulfil(tx, self.uuid, each, keys[each.name], unasked=not self.published)
-            orders.refuse(tx, self.uuid, rendered.refused, unasked=not self.published)
+                rendition_requests.fulfil(tx, self.uuid, each, keys[each.name], unasked=not self.published)
+            rendition_requests.refuse(tx, self.uuid, rendered.refused, unasked=not self.published)
         refused = {each.recipe.name: each.reason.code for each in rendered.refused}
         event = "renditions_made" if self.published else "image_succeeded"
         self._log_end(log.info, event, renditions=len(rendered.renditions), refused=refused)
@@ -181,7 +181,9 @@ class Claim:
         with self.database.transaction() as tx:
             if self.published:
                 self._end(tx, _LET_BE, "failed", reason.code, {})
-                orders.refuse(tx, self.uuid, [Refused(recipe, reason) for recipe in self.orders], unasked=False)
+                rendition_requests.refuse(
+                    tx, self.uuid, [Refused(recipe, reason) for recipe in self.orders], unasked=False
+                )
             else:
                 self._end(tx, _FAIL, "failed", reason.code, {"code": reason.code, "message": reason.public})
         write = log.warning if reason.failure in NOT_ITS_OWN_FAULT else log.info
@@ -245,7 +247,7 @@ def take(database: Database, uuid: UUID, settings: Processing) -> Claim | None:
         row = tx.row(_LOCK, uuid=uuid)
         if row is None or row["status"] == Status.FAILED:
             return None
-        wanted, refused = orders.list_outstanding(tx, uuid)
+        wanted, refused = rendition_requests.list_outstanding(tx, uuid)
         published = row["original_key"] if row["status"] == Status.SUCCEEDED else None
         if row["begun"] and not row["held"]:
             tx.rows(_END, uuid=uuid, fence=row["fence"], outcome="lost", reason="the lease ran out")

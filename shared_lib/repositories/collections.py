@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from shared_lib.database import STILL_REFERENCED, ConstraintViolated, Database, Transaction
+from shared_lib.database.connection import STILL_REFERENCED, ConstraintViolated, Database, Transaction
+from shared_lib.domain.images import Collection, Image, PageQuery
 from shared_lib.errors import Conflict, NotFound
-from shared_lib.images import Collection, Image, PageQuery
 from shared_lib.repositories.pages import begin_snapshot, cut_out, read_page, search
 from shared_lib.repositories.rows import COLLECTION_COLUMNS, VISIBLE_IMAGE, to_collection, to_image
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from uuid import UUID
 
-from shared_lib.database import Database
+from shared_lib.database.connection import Database
 from shared_lib.errors import FailureCode
 from shared_lib.events import clean_text
 from shared_lib.observability import get_logger

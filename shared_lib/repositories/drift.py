@@ -13,8 +13,8 @@ from operator import itemgetter
 from typing import NamedTuple
 from uuid import UUID
 
-from shared_lib.database import Database
-from shared_lib.uploads import StoredObject
+from shared_lib.database.connection import Database
+from shared_lib.domain.uploads import StoredObject
 
 BATCH = 100
 """Rows found at once: few enough that a tick, before its time is up, handles most of what it has put off."""

@@ -7,24 +7,19 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from shared_lib.database import Database
+from shared_lib.database.connection import Database
+from shared_lib.domain.images import VISIBLE, Image, PageQuery, SimilarImage, Status
+from shared_lib.domain.uploads import StoredObject
 from shared_lib.errors import NOT_WORTH_KEEPING, FailureCode, NotFound
-from shared_lib.images import VISIBLE, Image, PageQuery, SimilarImage, Status
 from shared_lib.observability import get_logger
 from shared_lib.pipeline.recipe import Recipe
-from shared_lib.repositories import orders
+from shared_lib.repositories import rendition_requests
 from shared_lib.repositories.attempts import Claim, take
 from shared_lib.repositories.leases import hold
-from shared_lib.repositories.likeness import find_alike
 from shared_lib.repositories.pages import begin_snapshot, read_page
-from shared_lib.repositories.rows import (
-    IMAGE_COLUMNS,
-    PREVIEW_COLUMNS,
-    VISIBLE_IMAGE,
-    to_image,
-)
+from shared_lib.repositories.rows import IMAGE_COLUMNS, PREVIEW_COLUMNS, VISIBLE_IMAGE, to_image
+from shared_lib.repositories.similarity import find_alike
 from shared_lib.settings import Processing
-from shared_lib.uploads import StoredObject
 
 log = get_logger()
 
@@ -153,7 +148,7 @@ class Images:
     def _insert(self, recipes: Sequence[Recipe], *, uuid: UUID, **columns: object) -> None:
         with self._database.transaction() as tx:
             if tx.row(_INSERT, uuid=uuid, **columns):
-                orders.place(tx, uuid, recipes)
+                rendition_requests.place(tx, uuid, recipes)
 
     def forget(self, uuid: UUID) -> None:
         """Take back the row of an adopted object that was gone before it could be taken over."""
@@ -225,7 +220,7 @@ class Images:
         with self._database.transaction() as tx:
             if tx.row("SELECT 1 FROM images WHERE uuid = :uuid AND deleted_at IS NULL FOR UPDATE", uuid=uuid) is None:
                 return False
-            ordered = orders.place(tx, uuid, recipes)
+            ordered = rendition_requests.place(tx, uuid, recipes)
             row = tx.row(
                 _REQUEST,
                 uuid=uuid,

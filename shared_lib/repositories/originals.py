@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
-from shared_lib.database import Database, Transaction
+from shared_lib.database.connection import Database, Transaction
 from shared_lib.errors import Conflict
 
 REMOVAL_SECONDS = 120

@@ -8,8 +8,8 @@ from collections.abc import Collection, Iterable
 from typing import Any
 from uuid import UUID
 
-from shared_lib.database import Transaction
-from shared_lib.images import VISIBLE, PageQuery, Status
+from shared_lib.database.connection import Transaction
+from shared_lib.domain.images import VISIBLE, PageQuery, Status
 from shared_lib.repositories.rows import IMAGE_COLUMNS, PREVIEW_COLUMNS
 
 MAX_FOUND = 10_000

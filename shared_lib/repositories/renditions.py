@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
-from shared_lib.database import Database
+from shared_lib.database.connection import Database
 from shared_lib.errors import NotFound
 from shared_lib.repositories.rows import VISIBLE_IMAGE
 

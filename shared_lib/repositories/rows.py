@@ -5,8 +5,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from shared_lib.errors import FailureCode
-from shared_lib.images import (
+from shared_lib.domain.images import (
     Collection,
     FailedRendition,
     Failure,
@@ -15,6 +14,7 @@ from shared_lib.images import (
     RenditionView,
     make_data_url,
 )
+from shared_lib.errors import FailureCode
 from shared_lib.observability import get_logger
 
 log = get_logger()

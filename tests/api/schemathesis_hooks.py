@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 from service import Api, make_photo
 
-from shared_lib.openapi import UPLOAD_TYPES
-from shared_lib.pipeline.notation import Recipes
-from shared_lib.uploads import StoredObject
+from shared_lib.domain.uploads import StoredObject
+from shared_lib.pipeline.recipe_schema import Recipes
+from shared_lib.web.openapi import UPLOAD_TYPES
 
 RECIPES: TypeAdapter[Recipes | None] = TypeAdapter(Recipes | None)
 API = Api(os.environ["SERVICE_URL"] + "/api/v1", requests.Session())

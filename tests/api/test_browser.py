@@ -14,7 +14,7 @@ from playwright.sync_api import Locator, Page, Request, sync_playwright
 from service import Api, Platform, make_photo
 
 from infra.postman import PUT, STORY
-from shared_lib import openapi
+from shared_lib.web import openapi
 
 OPERATIONS = {
     operation["operationId"]: operation

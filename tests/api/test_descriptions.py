@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from service import Api, make_photo
 
-from shared_lib import openapi
+from shared_lib.web import openapi
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 ORDER = {"uuid": UNKNOWN, "filename": "a.jpg"}

@@ -7,7 +7,7 @@ import requests
 from raw_http import exchange
 from service import ROOT, Api, Platform
 
-OPENAPI = json.loads((ROOT / "shared_lib" / "openapi.json").read_text())
+OPENAPI = json.loads((ROOT / "shared_lib" / "web" / "openapi.json").read_text())
 PATHS = sorted(OPENAPI["paths"])
 SOME_UUID = "3f0c8a52-9e0f-4f53-9f1d-93d1f6f2a4c0"
 

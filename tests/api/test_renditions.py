@@ -14,7 +14,7 @@ from PIL import Image
 from service import ROOT, Api, make_photo, wait_for
 
 from shared_lib.errors import FailureCode
-from shared_lib.pipeline.notation import read_recipe
+from shared_lib.pipeline.recipe_schema import read_recipe
 from shared_lib.runtime import Runtime
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from deploy.cluster import FUNCTIONS, OVERLAYS, ROOT, Object, of_kind, overlay, 
 from pydantic import TypeAdapter
 
 from infra import edge, limits, postman
-from shared_lib import events, openapi, settings
+from shared_lib import events, settings
+from shared_lib.web import openapi
 
 SCHEMAS = Path(__file__).parent / "schemas"
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]

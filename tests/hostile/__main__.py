@@ -24,8 +24,8 @@ from hostile.verdicts import UNEXPLAINED, Verdicts, judge
 from pipeline.pictures import FORMATS, PHOTOGRAPHS, sample
 
 from shared_lib.limits import Limits
-from shared_lib.pipeline.box import DecoderBox
-from shared_lib.pipeline.notation import read_recipe
+from shared_lib.pipeline.recipe_schema import read_recipe
+from shared_lib.pipeline.sandbox.pool import DecoderBox
 
 CACHE = Path("build/hostile")
 RECORD = Path(__file__).parent / "recorded"

@@ -36,11 +36,11 @@ from playwright.sync_api import Error, Page, sync_playwright
 
 from shared_lib.errors import Rejected
 from shared_lib.limits import Limits
-from shared_lib.pipeline.box import DecoderBox, DecoderCrashed
+from shared_lib.pipeline.codecs.header import count_png_frames
 from shared_lib.pipeline.formats import Format, sniff
-from shared_lib.pipeline.header import count_png_frames
 from shared_lib.pipeline.operations import Resize
 from shared_lib.pipeline.recipe import Output, Recipe
+from shared_lib.pipeline.sandbox.pool import DecoderBox, DecoderCrashed
 
 THREADS = os.cpu_count() or 1
 LONGEST = 512  # px; what is larger is scaled down, by each in its own way

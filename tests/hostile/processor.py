@@ -52,7 +52,7 @@ class Watch:
         workers, processor, decoders = set(), 0, 0
         for process in psutil.Process(self.platform.process.pid).children(recursive=True):
             with suppress(psutil.NoSuchProcess):
-                if "shared_lib.pipeline.zygote" in process.cmdline():
+                if "shared_lib.pipeline.sandbox.zygote" in process.cmdline():
                     decoders += process.memory_info().rss
                 elif function := process.environ().get("K_SERVICE"):
                     workers.add(process)

@@ -8,8 +8,8 @@ from pathlib import Path
 from string import ascii_letters
 
 from shared_lib.errors import NOT_ITS_OWN_FAULT, Rejected
-from shared_lib.pipeline.box import DecoderBox, DecoderBroke
 from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
+from shared_lib.pipeline.sandbox.pool import DecoderBox, DecoderBroke
 
 ACCEPTED = "ok"
 UNEXPLAINED = {code.value for code in NOT_ITS_OWN_FAULT}

@@ -11,12 +11,12 @@ from pydantic import SecretStr
 from service import ENVIRONMENT, ROOT, Platform
 
 from shared_lib import settings
-from shared_lib.database import Database
+from shared_lib.database.connection import Database
 from shared_lib.repositories import Images
 
-PROGRAMS = ("infra.local", "infra.contracts", "shared_lib.bootstrap", "shared_lib.redrive")
+PROGRAMS = ("infra.local", "infra.contracts", "shared_lib.commands.bootstrap", "shared_lib.commands.redrive")
 pytestmark = pytest.mark.timeout(300)  # make may have something to install first
-MIGRATIONS = ROOT / "shared_lib/migrations/versions"
+MIGRATIONS = ROOT / "shared_lib/database/migrations/versions"
 
 
 def run(*command: str, **variables: str) -> subprocess.CompletedProcess[str]:

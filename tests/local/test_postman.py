@@ -14,7 +14,7 @@ from service import ROOT, Platform
 
 from infra.postman import COLLECTION, STORY
 from shared_lib import settings
-from shared_lib.database import Database
+from shared_lib.database.connection import Database
 from shared_lib.repositories import Images
 
 NEWMAN = ROOT / "tests/newman/node_modules/newman/bin/newman.js"

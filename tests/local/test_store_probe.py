@@ -13,12 +13,12 @@ import requests
 from pydantic import ValidationError
 from service import find_free_port, wait_for
 
+from shared_lib.domain.uploads import PROBES
 from shared_lib.settings import Store as StoreSettings
-from shared_lib.storage import Inbox, Store
-from shared_lib.store_probe import StoreProbe, UnsafeStore
-from shared_lib.store_setup import StoreSetup
-from shared_lib.upload_urls import UploadUrls
-from shared_lib.uploads import PROBES
+from shared_lib.storage.buckets import Inbox, Store
+from shared_lib.storage.presigned import UploadUrls
+from shared_lib.storage.probe import StoreProbe, UnsafeStore
+from shared_lib.storage.setup import StoreSetup
 
 RISKS = (
     "anonymous-read",

@@ -25,10 +25,10 @@ from pathlib import Path
 from typing import Any
 
 from shared_lib.limits import Limits
-from shared_lib.pipeline import decoders, wire
-from shared_lib.pipeline.confinement import hide_memory
-from shared_lib.pipeline.landlock import NEWEST
 from shared_lib.pipeline.recipe import THUMBNAIL
+from shared_lib.pipeline.sandbox import ipc, processes
+from shared_lib.pipeline.sandbox.confinement import hide_memory
+from shared_lib.pipeline.sandbox.landlock import NEWEST
 
 SECRET = b"postgresql://user:hunter2@database/images"
 AN_IMAGE = "none: it is the image before"
@@ -251,7 +251,7 @@ def _(_: Target) -> None:
 _SEEN: list[bytes] = []
 
 
-def work(task: wire.Task, body: bytes, _limits: Limits) -> tuple[wire.Reply, list[bytes]]:
+def work(task: ipc.Task, body: bytes, _limits: Limits) -> tuple[ipc.Reply, list[bytes]]:
     """What the zygote's children do here: the attack that the "image" names. Success is told as a trace of nothing."""
     told = json.loads(body.removeprefix(_MARK))
     try:
@@ -260,8 +260,8 @@ def work(task: wire.Task, body: bytes, _limits: Limits) -> tuple[wire.Reply, lis
         else:
             ATTACKS[told["name"]](Target(told))
     except (OSError, MemoryError, ValueError) as error:
-        return wire.Failure(trace=(f"{type(error).__name__}: {error}"[:300],)), []
-    return wire.Failure(trace=()), []
+        return ipc.Failure(trace=(f"{type(error).__name__}: {error}"[:300],)), []
+    return ipc.Failure(trace=()), []
 
 
 def deny_landlock() -> None:
@@ -310,9 +310,9 @@ def play_processor(abi: int) -> dict[str, str]:
         folder_of_this = str(Path(__file__).parent)
         code = (
             f"import sys; sys.path.insert(0, {folder_of_this!r}); import attacks; "
-            f"from shared_lib.pipeline import zygote; zygote.main(attacks.work, {abi or NEWEST})"
+            f"from shared_lib.pipeline.sandbox import zygote; zygote.main(attacks.work, {abi or NEWEST})"
         )
-        forks = decoders.Zygote(Limits(cpu_seconds=5), required=abi > 0, program=("-c", code))
+        forks = processes.Zygote(Limits(cpu_seconds=5), required=abi > 0, program=("-c", code))
         for each in ATTACKS:
             _carry_out(forks, {"name": AN_IMAGE})
             results[each] = _carry_out(forks, told | {"name": each})
@@ -322,16 +322,16 @@ def play_processor(abi: int) -> dict[str, str]:
     return results
 
 
-def _carry_out(forks: decoders.Zygote, told: dict[str, Any]) -> str:
+def _carry_out(forks: processes.Zygote, told: dict[str, Any]) -> str:
     decoder = forks.take()
     try:
-        task = wire.Task(recipes=(THUMBNAIL,)).write()
+        task = ipc.Task(recipes=(THUMBNAIL,)).write()
         header, _ = decoder.exchange(task, [_MARK, json.dumps(told).encode()], 0, time.monotonic() + 30)
         trace = json.loads(header)["trace"]
         return trace[0] if trace else "succeeded"
     except (EOFError, BrokenPipeError):
         status, words = decoder.end(wait=True)
-        return f"{decoders.describe(status)} {words}"
+        return f"{processes.describe(status)} {words}"
     finally:
         decoder.close()
 

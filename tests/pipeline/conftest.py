@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from shared_lib.limits import Limits
-from shared_lib.pipeline.box import DecoderBox
+from shared_lib.pipeline.sandbox.pool import DecoderBox
 
 
 @pytest.fixture(scope="session")

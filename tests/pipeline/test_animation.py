@@ -26,10 +26,10 @@ from pydantic import ValidationError
 
 from shared_lib.errors import FailureCode, Rejected
 from shared_lib.limits import Limits
-from shared_lib.pipeline.box import DecoderBox
-from shared_lib.pipeline.notation import read_recipe
 from shared_lib.pipeline.recipe import THUMBNAIL
+from shared_lib.pipeline.recipe_schema import read_recipe
 from shared_lib.pipeline.rendition import Rendition
+from shared_lib.pipeline.sandbox.pool import DecoderBox
 
 
 def keep(box: DecoderBox, data: bytes, *operations: dict[str, Any], **output: Any) -> Rendition:

@@ -21,10 +21,10 @@ from structlog.testing import capture_logs
 
 from shared_lib.errors import FailureCode, Rejected
 from shared_lib.limits import Limits
-from shared_lib.pipeline.box import DecoderBox, DecoderCrashed, DecoderFailed
-from shared_lib.pipeline.decoders import ENVIRONMENT, PROGRAM
-from shared_lib.pipeline.notation import read_recipe
 from shared_lib.pipeline.recipe import THUMBNAIL
+from shared_lib.pipeline.recipe_schema import read_recipe
+from shared_lib.pipeline.sandbox.pool import DecoderBox, DecoderCrashed, DecoderFailed
+from shared_lib.pipeline.sandbox.processes import ENVIRONMENT, PROGRAM
 
 
 @pytest.fixture
@@ -41,7 +41,9 @@ def make_box() -> Iterator[Callable[..., DecoderBox]]:
 
 
 def zygotes_of(pid: int) -> set[psutil.Process]:
-    return {child for child in psutil.Process(pid).children() if "shared_lib.pipeline.zygote" in child.cmdline()}
+    return {
+        child for child in psutil.Process(pid).children() if "shared_lib.pipeline.sandbox.zygote" in child.cmdline()
+    }
 
 
 def zygote_of(box: DecoderBox) -> psutil.Process:
@@ -240,7 +242,8 @@ def test_a_mistake_in_the_middle_of_an_exchange_meets_no_other_image(make_box: C
 
 
 PLANTED = """
-from shared_lib.pipeline import {module}, zygote
+from {package} import {module}
+from shared_lib.pipeline.sandbox import zygote
 def mistake(*_, **__):
     raise {error}("planted")
 {module}.{name} = mistake
@@ -250,12 +253,14 @@ zygote.main()
 
 @pytest.mark.parametrize("error", ["ValueError", "TypeError", "KeyError", "RuntimeError", "OSError"])
 @pytest.mark.parametrize(
-    ("module", "name"), [("render", "apply"), ("render", "encode"), ("learning", "read_exif"), ("render", "inspect")]
+    ("module", "name"),
+    [("render", "apply"), ("render", "encode"), ("metadata.extract", "read_exif"), ("render", "inspect")],
 )
 def test_a_mistake_of_ours_is_not_the_image_s_fault_and_is_logged(
     make_box: Callable[..., DecoderBox], module: str, name: str, error: str
 ) -> None:
-    box = make_box(program=("-c", PLANTED.format(module=module, name=name, error=error)))
+    package, _, module = f"shared_lib.pipeline.{module}".rpartition(".")
+    box = make_box(program=("-c", PLANTED.format(package=package, module=module, name=name, error=error)))
 
     with capture_logs() as lines, pytest.raises(DecoderFailed) as failure:
         box.render(sample("jpeg"), [THUMBNAIL], learn=True)
@@ -322,7 +327,7 @@ def test_closing_the_box_ends_every_child(make_box: Callable[..., DecoderBox]) -
 @pytest.mark.parametrize("parent", [os.getpid(), os.getppid()], ids=["that has closed it", "that died meanwhile"])
 def test_a_zygote_ends_with_its_parent(parent: int) -> None:
     order = json.dumps({"parent": parent, "limits": asdict(Limits())})
-    command = [sys.executable, "-I", "-m", "shared_lib.pipeline.zygote", order]
+    command = [sys.executable, "-I", "-m", "shared_lib.pipeline.sandbox.zygote", order]
     box = DecoderBox(Limits())
     zygote = zygote_of(box)
 
@@ -338,7 +343,7 @@ def test_no_child_survives_a_parent_killed_hard(tmp_path: Path, data: bytes) -> 
     (tmp_path / "image").write_bytes(data)
     code = (
         "import pathlib, sys, threading, time; from shared_lib.limits import Limits;"
-        "from shared_lib.pipeline.box import DecoderBox; from shared_lib.pipeline.recipe import THUMBNAIL;"
+        "from shared_lib.pipeline.sandbox.pool import DecoderBox; from shared_lib.pipeline.recipe import THUMBNAIL;"
         "box = DecoderBox(Limits());"
         "image = pathlib.Path(sys.argv[1]).read_bytes();"
         # From a thread that ends, as a server's do: the child must not end with it.

@@ -18,10 +18,10 @@ from pathlib import Path
 from pydantic import ValidationError
 from shared_lib.errors import ServiceError
 from shared_lib.limits import Limits
-from shared_lib.pipeline.box import DecoderBox
-from shared_lib.pipeline.notation import read_recipe
+from shared_lib.pipeline.sandbox.pool import DecoderBox
+from shared_lib.pipeline.recipe_schema import read_recipe
 from shared_lib.pipeline.recipe import THUMBNAIL
-from shared_lib.uploads import check_upload
+from shared_lib.domain.uploads import check_upload
 
 def attempt(do):
     try:

@@ -8,10 +8,10 @@ import pyvips
 from hostile.bombs import join_png
 from pipeline.pictures import colour_at, decode, encode, plain
 
-from shared_lib.pipeline.box import DecoderBox
 from shared_lib.pipeline.formats import Format
 from shared_lib.pipeline.operations import Resize
 from shared_lib.pipeline.recipe import THUMBNAIL, Output, Recipe
+from shared_lib.pipeline.sandbox.pool import DecoderBox
 
 PNG = Recipe(name="png", output=Output(format=Format.PNG))
 GRAY, RED, ROSE = (0.5, 0.5, 0.5), (0.5, 0.0, 0.0), (0.7, 0.2, 0.2)

@@ -9,10 +9,10 @@ import pyvips
 from PIL import Image
 from pipeline.pictures import decode, encode, pack_jpeg, photograph, plain, save, to_pillow
 
-from shared_lib.pipeline.box import DecoderBox
 from shared_lib.pipeline.formats import Format
 from shared_lib.pipeline.operations import Resize
 from shared_lib.pipeline.recipe import THUMBNAIL, Output, Recipe
+from shared_lib.pipeline.sandbox.pool import DecoderBox
 
 CUP = [150, 100, 80]  # a colour that sRGB, P3 and printing inks all have
 PNG = Recipe(name="png", operations=THUMBNAIL.operations, output=Output(format=Format.PNG))

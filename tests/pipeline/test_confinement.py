@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from service import ROOT
 
-from shared_lib.pipeline.seccomp import compile_filter
+from shared_lib.pipeline.sandbox.seccomp import compile_filter
 
 pytestmark = pytest.mark.skipif(platform.system() != "Linux", reason="Landlock and seccomp are Linux's")
 
@@ -26,7 +26,7 @@ DECODE = """
 from structlog.testing import capture_logs
 from shared_lib.errors import ServiceError
 from shared_lib.limits import Limits
-from shared_lib.pipeline.box import DecoderBox
+from shared_lib.pipeline.sandbox.pool import DecoderBox
 from shared_lib.pipeline.recipe import THUMBNAIL
 with capture_logs() as lines:
     box = DecoderBox(Limits(), children=1, required={required})

@@ -19,10 +19,10 @@ from pipeline.pictures import (
     to_pillow,
 )
 
-from shared_lib.pipeline.box import DecoderBox
-from shared_lib.pipeline.notation import read_recipe
 from shared_lib.pipeline.operations import Resize
 from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
+from shared_lib.pipeline.recipe_schema import read_recipe
+from shared_lib.pipeline.sandbox.pool import DecoderBox
 
 SIDES = st.one_of(st.integers(1, 12), st.integers(90, 110), st.integers(1, 700))
 

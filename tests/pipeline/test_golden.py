@@ -6,8 +6,8 @@ import pytest
 from pipeline.golden import assert_looks_like_golden
 from pipeline.pictures import FORMATS, PHOTOGRAPHS, decode, encode, photograph
 
-from shared_lib.pipeline.box import DecoderBox
 from shared_lib.pipeline.recipe import THUMBNAIL
+from shared_lib.pipeline.sandbox.pool import DecoderBox
 
 
 @pytest.mark.parametrize("file", PHOTOGRAPHS, ids=lambda file: file.stem)

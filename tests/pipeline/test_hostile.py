@@ -8,9 +8,9 @@ from hostile.mutants import mutate
 from pipeline.pictures import FORMATS, RASTER_FORMATS, encode, photograph, sample
 
 from shared_lib.errors import FailureCode, Rejected
-from shared_lib.pipeline.box import DecoderBox
-from shared_lib.pipeline.notation import read_recipe
 from shared_lib.pipeline.recipe import THUMBNAIL
+from shared_lib.pipeline.recipe_schema import read_recipe
+from shared_lib.pipeline.sandbox.pool import DecoderBox
 
 REFUSALS = {
     FailureCode.EMPTY_FILE,

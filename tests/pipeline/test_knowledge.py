@@ -20,13 +20,13 @@ from pipeline.pictures import FORMATS, PHOTOGRAPHS, animation, encode, photograp
 from pydantic import ValidationError
 
 from shared_lib.errors import FailureCode, Rejected
-from shared_lib.pipeline import wire
-from shared_lib.pipeline.box import DecoderBox, read_reply
 from shared_lib.pipeline.formats import Format
-from shared_lib.pipeline.knowledge import Knowledge
-from shared_lib.pipeline.notation import write_knowledge
+from shared_lib.pipeline.metadata.model import Knowledge
 from shared_lib.pipeline.operations import Resize
 from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
+from shared_lib.pipeline.recipe_schema import write_knowledge
+from shared_lib.pipeline.sandbox import ipc
+from shared_lib.pipeline.sandbox.pool import DecoderBox, read_reply
 
 Base, Gps = ExifTags.Base, ExifTags.GPS
 
@@ -445,8 +445,8 @@ TOLD = Knowledge(
     ],
 )
 def test_the_parent_believes_only_forms(untrue: dict[str, Any]) -> None:
-    answer = wire.Answer(format=Format.PNG, width=3, height=2, renditions=(), knowledge=TOLD)
-    told = json.loads(wire.write_reply(answer))
+    answer = ipc.Answer(format=Format.PNG, width=3, height=2, renditions=(), knowledge=TOLD)
+    told = json.loads(ipc.write_reply(answer))
     assert read_reply(json.dumps(told).encode()) == answer
 
     told["knowledge"] |= untrue

@@ -5,18 +5,20 @@ from pipeline.pictures import sample
 
 from shared_lib.errors import Rejected
 from shared_lib.limits import Limits
-from shared_lib.pipeline.box import DecoderBox, DecoderCrashed
-from shared_lib.pipeline.notation import read_recipe
 from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
+from shared_lib.pipeline.recipe_schema import read_recipe
 from shared_lib.pipeline.rendition import Rendered
+from shared_lib.pipeline.sandbox.pool import DecoderBox, DecoderCrashed
 
 # It decodes what it is told to, and then changes its reply and the bytes that it made.
 LIAR = """
 from dataclasses import replace
 from shared_lib.errors import FailureCode
-from shared_lib.pipeline import child, wire, zygote
+from shared_lib.pipeline.sandbox import ipc as wire
+from shared_lib.pipeline.sandbox import worker as child
+from shared_lib.pipeline.sandbox import zygote
 from shared_lib.pipeline.formats import Format
-from shared_lib.pipeline.knowledge import Location
+from shared_lib.pipeline.metadata.model import Location
 
 def lie(task, body, limits):
     it, made = child.decode(task, body, limits)

@@ -11,9 +11,9 @@ from pipeline.pictures import ENDLESS, SVG, animation, encode, photograph, plain
 
 from shared_lib.errors import FailureCode, Rejected
 from shared_lib.limits import Limits
-from shared_lib.pipeline.box import DecoderBox
-from shared_lib.pipeline.notation import read_recipe
 from shared_lib.pipeline.recipe import Recipe
+from shared_lib.pipeline.recipe_schema import read_recipe
+from shared_lib.pipeline.sandbox.pool import DecoderBox
 
 MANY_BANDS = pyvips.Image.black(10, 10, bands=9).copy(interpretation="multiband")
 KEPT = {"output": {"animation": "keep"}}

@@ -12,12 +12,12 @@ from pipeline.pictures import colour_at, decode, encode, photograph, plain
 from pydantic import TypeAdapter, ValidationError
 
 from shared_lib.errors import FailureCode, Rejected
-from shared_lib.pipeline.box import DecoderBox
 from shared_lib.pipeline.effects import EFFECTS
 from shared_lib.pipeline.formats import Format
-from shared_lib.pipeline.notation import read_recipe
 from shared_lib.pipeline.operations import Operation
 from shared_lib.pipeline.recipe import PRESETS, Recipe
+from shared_lib.pipeline.recipe_schema import read_recipe
+from shared_lib.pipeline.sandbox.pool import DecoderBox
 
 LOGO = "0b54d0c4-6bb1-4a0f-8e46-1d4ac5a3d0c8"
 OVERLAYS = {

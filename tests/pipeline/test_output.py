@@ -10,11 +10,11 @@ from pipeline.pictures import decode, encode, photograph, plain, save
 from pydantic import ValidationError
 
 from shared_lib.errors import Rejected
-from shared_lib.pipeline.box import DecoderBox
 from shared_lib.pipeline.formats import Format, sniff
-from shared_lib.pipeline.notation import read_recipe
 from shared_lib.pipeline.recipe import PRESETS, THUMBNAIL
+from shared_lib.pipeline.recipe_schema import read_recipe
 from shared_lib.pipeline.rendition import Rendition
+from shared_lib.pipeline.sandbox.pool import DecoderBox
 
 RASTER = ["jpeg", "png", "webp", "avif", "gif", "tiff", "jxl"]
 

@@ -7,9 +7,9 @@ from pipeline.pictures import colour_at, decode, encode, photograph, plain, save
 from pipeline.rare import bmp, frame, gif, lossless_jpeg, with_tag, with_two_tables
 
 from shared_lib.errors import FailureCode, Rejected
-from shared_lib.pipeline.box import DecoderBox
 from shared_lib.pipeline.formats import Format
 from shared_lib.pipeline.recipe import THUMBNAIL, Output, Recipe
+from shared_lib.pipeline.sandbox.pool import DecoderBox
 
 PNG = Recipe(name="png", output=Output(format=Format.PNG))
 ANIMATED = Recipe(name="animated", output=Output(format=Format.GIF, animation="keep"))

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from shared_lib.pipeline.notation import describe_mistake, read_recipe, write_recipe
 from shared_lib.pipeline.operations import Flatten, Resize
 from shared_lib.pipeline.recipe import PRESETS, THUMBNAIL, Output, Recipe
+from shared_lib.pipeline.recipe_schema import describe_mistake, read_recipe, write_recipe
 
 LOGO = "0b54d0c4-6bb1-4a0f-8e46-1d4ac5a3d0c8"
 
@@ -123,7 +123,9 @@ def test_a_mistake_is_described_once_and_in_the_words_of_json(recipe: dict[str, 
 
 
 def test_importing_the_box_loads_no_imaging_library() -> None:
-    code = "import sys, shared_lib.pipeline.box; print({'PIL', 'pyvips', 'resvg_py', 'cffi'} & set(sys.modules))"
+    code = (
+        "import sys, shared_lib.pipeline.sandbox.pool; print({'PIL', 'pyvips', 'resvg_py', 'cffi'} & set(sys.modules))"
+    )
 
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 

@@ -8,10 +8,10 @@ from pipeline.pictures import colour_at, decode, encode, plain
 
 from shared_lib.errors import FailureCode, Rejected
 from shared_lib.limits import Limits
-from shared_lib.pipeline.box import DecoderBox
+from shared_lib.pipeline.codecs.svg import sanitise
 from shared_lib.pipeline.recipe import THUMBNAIL
 from shared_lib.pipeline.rendition import Rendered
-from shared_lib.pipeline.svg import sanitise
+from shared_lib.pipeline.sandbox.pool import DecoderBox
 
 BLUE = '<rect width="100%" height="100%" fill="#00f"/>'
 

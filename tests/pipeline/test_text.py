@@ -13,9 +13,9 @@ from pipeline.pictures import decode, encode, photograph, plain
 from pydantic import ValidationError
 
 from shared_lib.pipeline import font
-from shared_lib.pipeline.box import DecoderBox
-from shared_lib.pipeline.notation import read_recipe
 from shared_lib.pipeline.recipe import Output, Recipe
+from shared_lib.pipeline.recipe_schema import read_recipe
+from shared_lib.pipeline.sandbox.pool import DecoderBox
 
 EXAMPLES: dict[str, dict[str, Any]] = {
     "latin": {"text": "Quay & <Örsted>, “fi” 2026", "gravity": "centre"},

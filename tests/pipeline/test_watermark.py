@@ -11,10 +11,10 @@ from pydantic import ValidationError
 
 from shared_lib.errors import FailureCode, Rejected
 from shared_lib.limits import Limits
-from shared_lib.pipeline.box import DecoderBox
-from shared_lib.pipeline.notation import read_recipe
 from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
+from shared_lib.pipeline.recipe_schema import read_recipe
 from shared_lib.pipeline.rendition import Refused
+from shared_lib.pipeline.sandbox.pool import DecoderBox
 
 LOGO, OTHER = uuid4(), uuid4()
 RED, BLUE = [200, 0, 0], [0, 0, 250]

@@ -8,8 +8,8 @@ import pytest
 from botocore.exceptions import ClientError
 from service import wait_for
 
-from shared_lib.reconciliation import Reconciliation
 from shared_lib.runtime import Runtime
+from shared_lib.services.reconciliation import Reconciliation
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -15,12 +15,12 @@ import pytest
 from kafka import KafkaConsumer, TopicPartition
 from service import make_photo, wait_for
 
+from shared_lib.domain.images import Status
+from shared_lib.domain.uploads import StoredObject
 from shared_lib.events import TASKS
-from shared_lib.images import Status
-from shared_lib.reconciliation import Reconciliation
 from shared_lib.repositories.drift import line_up
 from shared_lib.runtime import Runtime
-from shared_lib.uploads import StoredObject
+from shared_lib.services.reconciliation import Reconciliation
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -268,7 +268,7 @@ def test_rows_name_their_keys_in_the_order_of_bytes(rt: Runtime, backlog: list[U
 def test_redrive_takes_any_number_each_once(rt: Runtime, backlog: list[UUID]) -> None:
     failed = "status = 'failed', failure_code = 'too_many_bits', failure_message = '', completed_at = now()"
     backlog += add_rows(rt, 2500, failed)
-    command = [sys.executable, "-m", "shared_lib.redrive", "too_many_bits"]
+    command = [sys.executable, "-m", "shared_lib.commands.redrive", "too_many_bits"]
 
     done = subprocess.run(command, capture_output=True, text=True, check=True)
 

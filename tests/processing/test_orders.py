@@ -16,13 +16,13 @@ import pytest
 from PIL import Image
 from service import Api, Deliver, make_photo, wait_for
 
+from shared_lib.domain.images import Status
 from shared_lib.errors import Conflict, FailureCode, Rejected
 from shared_lib.events import ProcessingRequested
-from shared_lib.images import Status
 from shared_lib.limits import Limits
-from shared_lib.pipeline.box import DecoderBox, DecoderCrashed
-from shared_lib.pipeline.notation import read_recipe
 from shared_lib.pipeline.recipe import Recipe
+from shared_lib.pipeline.recipe_schema import read_recipe
+from shared_lib.pipeline.sandbox.pool import DecoderBox, DecoderCrashed
 from shared_lib.runtime import Runtime
 
 WaitInInbox = Callable[..., UUID]
@@ -117,7 +117,7 @@ def list_decoders() -> Iterator[psutil.Process]:
     """Those that zygotes of this process have forked."""
     for zygote in psutil.Process().children():
         with suppress(psutil.NoSuchProcess):  # it has ended, as one does whose decoder died
-            if "shared_lib.pipeline.zygote" in zygote.cmdline():
+            if "shared_lib.pipeline.sandbox.zygote" in zygote.cmdline():
                 yield from zygote.children()
 
 

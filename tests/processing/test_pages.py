@@ -13,8 +13,8 @@ import pytest
 import requests
 from service import Api, wait_for
 
+from shared_lib.domain.images import VISIBLE, PageQuery, Status
 from shared_lib.errors import NotFound
-from shared_lib.images import VISIBLE, PageQuery, Status
 from shared_lib.repositories.pages import ALL, MAX_FOUND
 from shared_lib.runtime import Runtime
 

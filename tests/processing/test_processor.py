@@ -15,16 +15,16 @@ import pytest
 from flask.testing import FlaskClient
 from service import Api, Deliver, make_photo, wait_for
 
-from shared_lib.database import Database
+from shared_lib.database.connection import Database
+from shared_lib.domain.images import Status
+from shared_lib.domain.uploads import PROBES
 from shared_lib.errors import Conflict, FailureCode, Misconfigured, NotFound, Rejected, RequestRefused, Unavailable
 from shared_lib.events import KAFKA_RECORD, ProcessingRequested
-from shared_lib.images import Status
-from shared_lib.pipeline.box import DecoderCrashed, DecoderFailed
 from shared_lib.pipeline.recipe import THUMBNAIL
+from shared_lib.pipeline.sandbox.pool import DecoderCrashed, DecoderFailed
 from shared_lib.repositories import Images, Superseded
 from shared_lib.runtime import Runtime
-from shared_lib.storage import Inbox, Store
-from shared_lib.uploads import PROBES
+from shared_lib.storage.buckets import Inbox, Store
 
 WaitInInbox = Callable[..., UUID]
 Outcomes = Callable[[UUID], list[str | None]]

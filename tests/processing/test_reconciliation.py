@@ -13,9 +13,9 @@ import pytest
 from service import Deliver, make_photo, wait_for
 
 from shared_lib.broker import Broker
+from shared_lib.domain.images import Status
 from shared_lib.errors import FailureCode, NotFound, Rejected, Unavailable
 from shared_lib.events import ProcessingRequested
-from shared_lib.images import Status
 from shared_lib.pipeline.recipe import THUMBNAIL
 from shared_lib.runtime import Runtime
 
@@ -257,7 +257,7 @@ def test_comparing_everything_removes_what_no_row_names_nor_will(
 
 def redrive(*codes: str) -> str:
     """What an operator's command answers."""
-    command = [sys.executable, "-m", "shared_lib.redrive", *codes]
+    command = [sys.executable, "-m", "shared_lib.commands.redrive", *codes]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return (done.stdout + done.stderr).strip()
 

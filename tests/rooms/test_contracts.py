@@ -10,8 +10,8 @@ import pytest
 from service import ROOT
 
 from infra.contracts import DIALECT, EVENTS, generate
-from shared_lib import openapi
 from shared_lib.events import KAFKA_RECORD, Payload, ProcessingRequested, read_work
+from shared_lib.web import openapi
 
 EXAMPLES = sorted((ROOT / "events").glob("*.example.json"))
 
@@ -22,7 +22,7 @@ def test_every_contract_is_as_the_code_would_write_it() -> None:
 
 
 def test_the_api_describes_every_object_by_its_fields() -> None:
-    schemas = json.loads((ROOT / "shared_lib" / "openapi.json").read_text())["components"]["schemas"]
+    schemas = json.loads((ROOT / "shared_lib" / "web" / "openapi.json").read_text())["components"]["schemas"]
 
     objects = {name: schema for name, schema in schemas.items() if schema["type"] == "object"}
     assert [name for name, schema in objects.items() if not schema.get("properties")] == []

@@ -3,8 +3,8 @@
 import flask
 import pytest
 
-from shared_lib.http.replies import dress
 from shared_lib.settings import Http
+from shared_lib.web.responses import dress
 
 APP = flask.Flask(__name__)
 FOREIGN = {"Origin": "https://app.example"}

@@ -14,10 +14,10 @@ import pytest
 from pydantic import SecretStr
 from service import ENVIRONMENT, Platform
 
-from shared_lib.database import Database
+from shared_lib.database.connection import Database
 from shared_lib.errors import Misconfigured, RequestRefused, ServiceError, Unavailable, describe_cause
 from shared_lib.runtime import Runtime
-from shared_lib.storage import Bucket, Store
+from shared_lib.storage.buckets import Bucket, Store
 
 NOWHERE = "127.0.0.1:1"
 
@@ -93,7 +93,7 @@ def test_bootstrap_ends_in_a_sentence_when_the_database_hangs_up(rt: Runtime, pl
     with answering(b"") as port:
         url = f"postgresql://us:secret@127.0.0.1:{port}/images?sslmode=disable"
         ended = subprocess.run(
-            [sys.executable, "-m", "shared_lib.bootstrap"],
+            [sys.executable, "-m", "shared_lib.commands.bootstrap"],
             env=ENVIRONMENT | platform.environment | {"DATABASE_URL": url},
             capture_output=True,
             text=True,

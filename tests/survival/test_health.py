@@ -13,8 +13,8 @@ from service import Platform
 from shared_lib.broker import Broker
 from shared_lib.errors import Misconfigured, Unavailable
 from shared_lib.events import ProcessingRequested
-from shared_lib.health import FRESH_SECONDS, PATIENCE_SECONDS, Health
 from shared_lib.runtime import Runtime
+from shared_lib.services.health import FRESH_SECONDS, PATIENCE_SECONDS, Health
 from shared_lib.settings import Kafka
 
 

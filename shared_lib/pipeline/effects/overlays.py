@@ -10,9 +10,9 @@ from shared_lib.errors import FailureCode, Rejected
 from shared_lib.limits import Limits
 from shared_lib.pipeline import operations as op
 from shared_lib.pipeline.bounds import Unfit
-from shared_lib.pipeline.colour import to_srgb
+from shared_lib.pipeline.color import to_srgb
 from shared_lib.pipeline.decode import cheapest_scale, complaints_of, decode, inspect, is_only_untidy
-from shared_lib.pipeline.effects import lettering
+from shared_lib.pipeline.effects import text
 from shared_lib.pipeline.effects.geometry import resample
 from shared_lib.pipeline.recipe import Recipe
 from shared_lib.pipeline.source import Source, Way
@@ -41,7 +41,7 @@ class Overlays:
         """
         key = do, width, room
         if key not in self._stamps:
-            make = self._draw(do, width, room) if isinstance(do, op.Watermark) else lettering.write(do, room)
+            make = self._draw(do, width, room) if isinstance(do, op.Watermark) else text.write(do, room)
             self._stamps[key] = make
         return self._stamps[key]
 

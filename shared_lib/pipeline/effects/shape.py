@@ -34,7 +34,7 @@ def border(do: op.Border, image: pyvips.Image) -> pyvips.Image:
 
 def _mask(image: pyvips.Image, drawn: str) -> pyvips.Image:
     """Leave visible what the shape covers, with smooth edges, as far as it was."""
-    from shared_lib.pipeline.svg import rasterise  # noqa: PLC0415  a renderer that only a mask needs
+    from shared_lib.pipeline.codecs.svg import rasterise  # noqa: PLC0415  a renderer that only a mask needs
 
     namespace = 'xmlns="http://www.w3.org/2000/svg"'
     size = f'width="{image.width}" height="{image.height}"'

@@ -1,0 +1,1 @@
+"""What an operator runs: the bootstrap job, and trying again what an outage failed."""

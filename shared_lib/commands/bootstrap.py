@@ -1,0 +1,144 @@
+"""What must exist before the first function runs: tables, buckets, notifications, topics. Idempotent, same everywhere.
+
+`python -m shared_lib.commands.bootstrap --help` lists its commands.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy.exc import DBAPIError
+
+from shared_lib import observability, settings
+from shared_lib.addresses import read_database_url
+from shared_lib.broker import Broker
+from shared_lib.database.connection import Database, open_for_migrations, translating
+from shared_lib.errors import Conflict, ServiceError
+from shared_lib.events import TOPICS
+from shared_lib.repositories import Images
+from shared_lib.settings import InvalidSettings, Settings
+from shared_lib.storage.buckets import Store
+from shared_lib.storage.probe import StoreProbe
+from shared_lib.storage.setup import StoreSetup
+
+log = observability.get_logger()
+
+MIGRATIONS = Path(__file__).parent.parent / "database" / "migrations"
+
+
+def alembic_config(told: Settings | None = None) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.set_main_option("file_template", "%%(rev)s_%%(slug)s")
+    if told is not None:
+        config.attributes["connect"] = lambda: open_for_migrations(told.database)
+    return config
+
+
+def migrate(told: Settings) -> None:
+    """Bring the database to the newest version. Raises Unavailable when it cannot be reached."""
+    with translating(), _unwrapping():
+        command.upgrade(alembic_config(told), "head")
+    log.info("database_migrated")
+
+
+def reset(told: Settings, *, confirmed: bool, forced: bool) -> None:
+    """Undo every migration, if that is confirmed, and forced where images exist; else raises Conflict."""
+    database = Database(told.database)
+    name = read_database_url(told.database.url.get_secret_value())
+    images = Images(database, told.processing).count_all()
+    database.disconnect()
+    holds = f"{name} holds {images} image{'' if images == 1 else 's'}"
+    if not confirmed:
+        raise Conflict(f"{holds}. To drop all its tables, say `make reset confirm=yes`")
+    if images and not forced:
+        raise Conflict(
+            f"{holds}. Without their rows, the nightly comparison removes their files too. To lose them, say "
+            "`make reset confirm=yes force=yes`"
+        )
+    with translating(), _unwrapping():
+        command.downgrade(alembic_config(told), "base")
+    log.info("database_reset", database=str(name), images=images)
+
+
+@contextmanager
+def _unwrapping() -> Iterator[None]:
+    """SQLAlchemy wraps the driver's errors in its own."""
+    try:
+        yield
+    except DBAPIError as error:
+        raise error.orig or error from None
+
+
+def create_buckets(told: Settings) -> None:
+    """
+    Create both buckets, their CORS rules and, where the store itself notifies, its notification for the inbox.
+
+    Raises UnsafeStore if the store does not refuse what it has to.
+    """
+    store = Store(told.store)
+    setup = StoreSetup(store, told.store)
+    setup.create_buckets()
+    StoreProbe(store, told.store).run()
+    if told.store.cors_allow_origins and not setup.allow_origins(told.store.cors_allow_origins):
+        log.warning("bucket_cors_not_offered", origins=told.store.cors_allow_origins)
+    if told.store.notification_arn:
+        setup.notify(told.store.notification_arn)
+    log.info("buckets_ready", notifications=bool(told.store.notification_arn))
+
+
+def create_topics(told: Settings) -> None:
+    Broker(told.kafka).create_topics()
+    log.info("topics_ready", topics=TOPICS)
+
+
+def begin_migration(name: str) -> None:
+    number = len(list((MIGRATIONS / "versions").glob("*.py"))) + 1
+    command.revision(alembic_config(), message=name, rev_id=f"{number:04}")
+
+
+def main(*words: str) -> int:
+    """Answers the exit status; what went wrong is a sentence on standard error."""
+    asked = _parser().parse_args(words)
+    if asked.command == "new":
+        begin_migration(" ".join(asked.name))
+        return 0
+    try:
+        told = settings.load()
+        observability.configure(told.log.level, told.log.format)
+        if asked.command == "reset":
+            reset(told, confirmed=asked.confirm, forced=asked.force)
+        migrate(told)
+        create_buckets(told)
+        create_topics(told)
+    except InvalidSettings as error:
+        print(f"bootstrap: {error}", file=sys.stderr)  # noqa: T201  the answer of a command
+        return 1
+    except ServiceError as error:
+        observability.log_failure(log, "bootstrap_failed", error)
+        print(f"bootstrap: {error}", file=sys.stderr)  # noqa: T201  (same)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m shared_lib.commands.bootstrap",
+        description="Create or update tables, buckets, notifications and topics, as the environment's variables say.",
+        allow_abbrev=False,
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    resetting = commands.add_parser("reset", help="drop all tables first: all metadata is lost", allow_abbrev=False)
+    resetting.add_argument("--confirm", action="store_true", help="without it, nothing is changed")
+    resetting.add_argument("--force", action="store_true", help="also when the database holds images")
+    beginning = commands.add_parser("new", help="begin a migration", allow_abbrev=False)
+    beginning.add_argument("name", nargs="+", metavar="NAME", help="what it does, as `add a column`")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""PostgreSQL: connections, transactions, and the migrations of its tables."""

@@ -1,0 +1,1 @@
+"""Images and collections, their states and rules. Nothing here does I/O."""

@@ -1,0 +1,153 @@
+"""From a source and its decoded pixels to what there is to know of it, in the forms of `knowledge`."""
+
+import io
+import math
+
+import pyvips
+from PIL import Image
+
+from shared_lib.pipeline.codecs import pillow
+from shared_lib.pipeline.codecs.bmff import list_properties
+from shared_lib.pipeline.color import to_srgb
+from shared_lib.pipeline.colorimetry import P3_PRIMARIES, SRGB, SRGB_PRIMARIES, Primaries
+from shared_lib.pipeline.decode import corrupt
+from shared_lib.pipeline.effects.geometry import average
+from shared_lib.pipeline.formats import Format
+from shared_lib.pipeline.metadata.exif import read_exif
+from shared_lib.pipeline.metadata.hashes import blur_hash, perceptual_hash, thumb_hash
+from shared_lib.pipeline.metadata.model import MAX_FRAMES, MAX_SWATCHES, ColourSpace, Knowledge, Swatch, clean_text
+from shared_lib.pipeline.source import Source
+
+_SIDE = 32  # px, of what all is learnt from that is seen: no hash, nor a palette of six colours, sees more
+_MAX_EXIF = 1 << 20  # bytes; a JPEG holds 64 KiB
+_MAX_PROFILE = 4 << 20  # bytes; as large as those of printers get
+_CANDIDATES = 32  # colours, to choose a palette from
+_APART = 90  # between two colours of a palette, by `_distance`: about as far as two tones of skin or of sky
+_SPACES: dict[str, ColourSpace] = {"b-w": "gray", "grey16": "gray", "cmyk": "cmyk", "lab": "lab", "labs": "lab"}
+# Parts of what profiles call themselves; the shortest are those of compact ones, which libvips and Facebook embed.
+_PROFILES: dict[ColourSpace, tuple[str, ...]] = {"srgb": ("srgb", "c2ci"), "display-p3": ("display p3", "sp3c")}
+_MEANT: dict[tuple[Primaries, float], ColourSpace] = {
+    (SRGB_PRIMARIES, SRGB): "srgb",
+    (P3_PRIMARIES, SRGB): "display-p3",
+}
+_Rgb = tuple[int, int, int]
+
+
+def learn_from(source: Source, image: pyvips.Image) -> Knowledge:
+    """Learn from the first frame as decoded: upright, and of any size from that of a thumbnail on.
+
+    Raises Rejected for what no parent would believe.
+    """
+    if source.frames > MAX_FRAMES:
+        raise corrupt(source.format)
+    exif = read_exif(_exif_of(source, image))
+    profile = _profile_of(image)
+    seen, square = _look_at(image, source)
+    return Knowledge(
+        frames=source.frames,
+        has_alpha=image.hasalpha(),
+        colour_space=_colour_space(source, image, profile),
+        profile=profile,
+        bit_depth=_depth_of(source, image),
+        captured_at=exif.captured_at,
+        camera_make=exif.camera_make,
+        camera_model=exif.camera_model,
+        lens_model=exif.lens_model,
+        location=exif.location,
+        palette=_palette(seen),
+        thumb_hash=thumb_hash(*seen.size, seen.tobytes()),
+        blur_hash=blur_hash(*seen.size, _on_white(seen).tobytes()),
+        perceptual_hash=perceptual_hash(_SIDE, square.tobytes()),
+    )
+
+
+def _look_at(image: pyvips.Image, source: Source) -> tuple[Image.Image, Image.Image]:
+    """Scale down in sRGB: with its proportions and alpha, and to a gray square."""
+    if image.interpretation == "cmyk":
+        image = to_srgb(image)  # one of its four would be taken for alpha
+    width, height = image.width, image.height
+    side = max(1, max(width, height) // (2 * _SIDE))
+    pixels = pillow.as_pillow(to_srgb(average(image, side), source.meant)).convert("RGBA")
+    box = (0, 0, width / side, height / side)  # without what averaging makes up beyond the edges
+    longer = max(_SIDE, width, height)
+    size = max(1, round(_SIDE * width / longer)), max(1, round(_SIDE * height / longer))
+    square = pixels.resize((_SIDE, _SIDE), Image.Resampling.BILINEAR, box)
+    return pixels.resize(size, Image.Resampling.BOX, box), _on_white(square).convert("L")
+
+
+def _exif_of(source: Source, image: pyvips.Image) -> bytes:
+    if source.format is Format.TIFF:
+        return source.data  # is one itself
+    block: bytes = image.get("exif-data") if image.get_typeof("exif-data") else b""
+    return block if len(block) <= _MAX_EXIF else b""
+
+
+def _profile_of(image: pyvips.Image) -> str | None:
+    """What the ICC profile calls itself."""
+    profile: bytes = image.get("icc-profile-data") if image.get_typeof("icc-profile-data") else b""
+    if not 0 < len(profile) <= _MAX_PROFILE:
+        return None
+    from PIL import ImageCms  # noqa: PLC0415  a library that most images do not need
+
+    try:
+        return clean_text(ImageCms.ImageCmsProfile(io.BytesIO(profile)).profile.profile_description or "")
+    except OSError:  # not a profile
+        return None
+
+
+def _colour_space(source: Source, image: pyvips.Image, profile: str | None) -> ColourSpace:
+    if image.interpretation in _SPACES:
+        return _SPACES[image.interpretation]
+    if source.meant is not None:
+        return _MEANT.get((source.meant.primaries, source.meant.curve), "rgb")
+    called = (profile or "srgb").casefold()
+    return next((space for space, names in _PROFILES.items() if any(name in called for name in names)), "rgb")
+
+
+def _depth_of(source: Source, image: pyvips.Image) -> int:
+    if source.format is Format.AVIF:
+        told = next((content[5:6] for kind, content in list_properties(source.data) if kind == b"pixi"), b"")
+        return min(16, max(1, told[0])) if told else 8
+    if image.get_typeof("bits-per-sample"):
+        return min(64, max(1, int(image.get("bits-per-sample"))))
+    return 16 if image.format == "ushort" else 8
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """As an image with transparency looks in JPEG."""
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+
+
+def _palette(image: Image.Image) -> tuple[Swatch, ...]:
+    """Find the most common colours of what is opaque that are not much the same: by median cut, then by distance."""
+    counted = sorted(_count_colours(image), reverse=True)
+    chosen: dict[_Rgb, int] = {}
+    for _, colour in counted:
+        if len(chosen) < MAX_SWATCHES and all(_distance(colour, other) >= _APART for other in chosen):
+            chosen[colour] = 0
+    for count, colour in counted:
+        chosen[min(chosen, key=lambda other: _distance(colour, other))] += count
+    most_common_first = sorted(chosen.items(), key=lambda each: -each[1])
+    total = sum(chosen.values())
+    return tuple(
+        Swatch(colour="#{:02x}{:02x}{:02x}".format(*colour), share=round(count / total, 3))
+        for colour, count in most_common_first
+    )
+
+
+def _count_colours(image: Image.Image) -> list[tuple[int, _Rgb]]:
+    pixels = image.tobytes()
+    opaque = [pixels[at : at + 3] for at in range(0, len(pixels), 4) if pixels[at + 3] > 127]
+    if not opaque:
+        return []
+    reduced = Image.frombytes("RGB", (len(opaque), 1), b"".join(opaque)).quantize(_CANDIDATES, Image.Quantize.MEDIANCUT)
+    levels = reduced.getpalette() or []
+    colours = zip(levels[::3], levels[1::3], levels[2::3], strict=True)
+    return [(count, colour) for count, colour in zip(reduced.histogram(), colours, strict=False) if count]
+
+
+def _distance(one: _Rgb, other: _Rgb) -> float:
+    """How far apart colours look, roughly: Euclidean, weighted by redness (https://www.compuphase.com/cmetric.htm)."""
+    redness = (one[0] + other[0]) / 512
+    red, green, blue = (a - b for a, b in zip(one, other, strict=True))
+    return math.sqrt((2 + redness) * red * red + 4 * green * green + (3 - redness) * blue * blue)

@@ -1,0 +1,47 @@
+"""Perceptual hashes that differ little, found by an index: multi-index hashing.
+
+Norouzi, Punjani and Fleet, "Fast Search in Hamming Space with Multi-Index Hashing" (CVPR 2012): of two hashes that
+differ in at most 4n + 3 bits, at least one of four quarters differs in at most n. So it is enough to look up, for each
+quarter, all values that near; the whole distance is then counted for the few that are found.
+"""
+
+from itertools import combinations
+from typing import Any
+from uuid import UUID
+
+from shared_lib.database.connection import Transaction
+from shared_lib.repositories.rows import IMAGE_COLUMNS, PREVIEW_COLUMNS, VISIBLE_IMAGE
+
+_BITS = 16  # of a quarter
+
+_HASH = f"SELECT CAST(i.perceptual_hash AS text) AS hash FROM images i WHERE i.uuid = :uuid AND {VISIBLE_IMAGE}"
+_ALIKE = f"""
+    SELECT {IMAGE_COLUMNS}{PREVIEW_COLUMNS}, bit_count(i.perceptual_hash # CAST(:hash AS bit(64))) AS distance
+    FROM images i
+    WHERE i.deleted_at IS NULL AND i.perceptual_hash IS NOT NULL
+    AND i.perceptual_quarters && CAST(:quarters AS integer[])
+    AND bit_count(i.perceptual_hash # CAST(:hash AS bit(64))) <= :distance AND i.uuid <> :uuid
+    ORDER BY distance, i.created_at DESC, i.uuid LIMIT :limit
+"""
+
+
+def find_alike(tx: Transaction, uuid: UUID, distance: int, limit: int) -> list[dict[str, Any]] | None:
+    """Rows of images, with their distance. None if there is no such image; no rows if it looks like nothing."""
+    row = tx.row(_HASH, uuid=uuid)
+    if row is None or row["hash"] is None:
+        return None if row is None else []
+    # The planner expects each quarter to be frequent, and would rather read the whole table.
+    tx.rows("SET LOCAL enable_seqscan = off")
+    quarters = _probe(row["hash"], distance)
+    return tx.rows(_ALIKE, uuid=uuid, hash=row["hash"], quarters=quarters, distance=distance, limit=limit)
+
+
+def _probe(perceptual_hash: str, distance: int) -> list[int]:
+    """Every value of `perceptual_quarters` that an image within so many bits may have. The hash is 64 digits 0 or 1."""
+    masks = [
+        sum(1 << bit for bit in flipped)
+        for count in range(distance // 4 + 1)
+        for flipped in combinations(range(_BITS), count)
+    ]
+    quarters = [int(perceptual_hash[at : at + _BITS], 2) for at in range(0, 4 * _BITS, _BITS)]
+    return [(number << _BITS) + (quarter ^ mask) for number, quarter in enumerate(quarters) for mask in masks]

@@ -1,0 +1,1 @@
+"""Use cases: what functions do, apart from how they are called."""

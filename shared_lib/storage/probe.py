@@ -1,0 +1,180 @@
+"""What the object store refuses and supports, found out at bootstrap by asking it.
+
+Clients reach the store itself, by presigned URLs that no function stands before. Stores differ in what such a URL lets
+them do besides, and some that were safe are not after an upgrade. So each bootstrap tries what a client could try.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import urllib3
+from botocore.auth import S3SigV4QueryAuth
+from botocore.awsrequest import AWSRequest
+from urllib3.exceptions import HTTPError
+
+from shared_lib.domain.uploads import PROBES
+from shared_lib.errors import Misconfigured, ServiceError, Unavailable
+from shared_lib.observability import get_logger
+from shared_lib.settings import Store as StoreSettings
+from shared_lib.storage.buckets import STORE, Store, translating
+
+log = get_logger()
+
+TEXT = b"what nobody but the service may read"
+TYPE = "text/plain"
+
+
+class UnsafeStore(ServiceError):
+    """The store lets strangers do what the service relies on it to refuse."""
+
+    code = "unsafe_store"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One request, and whether the store did what it should."""
+
+    name: str
+    passed: bool
+    consequence: str
+    """Of not passing: a sentence for operators."""
+    unsafe: bool = True
+
+
+class StoreProbe:
+    def __init__(self, store: Store, settings: StoreSettings) -> None:
+        self._store = store
+        self._settings = settings
+        self._http = urllib3.PoolManager(timeout=settings.timeout_seconds, retries=False)
+        self._key = f"{PROBES}{uuid4()}"
+
+    def run(self) -> list[Check]:
+        """
+        Ask everything, tell what did not pass, and leave nothing behind.
+
+        Raises UnsafeStore if something unsafe did not pass, unless it is among `S3_ACCEPTED_RISKS`.
+        """
+        try:
+            with translating():
+                self._store.client.put_object(Bucket=self._settings.completed_bucket, Key=self._key, Body=TEXT)
+            checks = [*self._ask_without_signature(), *self._ask_by_url(), *self._ask_for_features()]
+        except HTTPError as error:
+            raise Unavailable(f"{STORE} is out of reach") from error
+        finally:
+            self._clean_up()
+        _judge(checks, self._settings.accepted_risks)
+        return checks
+
+    def _ask_without_signature(self) -> Iterator[Check]:
+        gallery = f"{self._settings.endpoint_url.rstrip('/')}/{self._settings.completed_bucket}"
+        inbox = f"{self._settings.endpoint_url.rstrip('/')}/{self._settings.upload_bucket}"
+        everyone = "Everyone who reaches the store may {}, without any signature"
+        yield self._expect_refusal("anonymous-read", everyone.format("read images"), "GET", f"{gallery}/{self._key}")
+        yield self._expect_refusal("anonymous-list", everyone.format("list images"), "GET", gallery)
+        yield self._expect_refusal("anonymous-write", everyone.format("write"), "PUT", f"{inbox}/{self._key}")
+
+    def _ask_by_url(self) -> Iterator[Check]:
+        """What a client may do by the URL that it was given for one upload."""
+        url, secret = self._sign(), f"/{self._settings.completed_bucket}/{self._key}"
+        answer = self._http.request("PUT", url, body=TEXT)  # what lies there now, the others must not reach
+        yield Check("upload-url", answer.status == 200, "Upload URLs do not work: their key may not put", unsafe=False)
+        yield self._expect_refusal(
+            "copy-source",
+            "Whoever has an upload URL may copy any object that the signing key can read into the upload: "
+            "give URLs a key pair of their own that may only put, by S3_PRESIGN_ACCESS_KEY_ID",
+            "PUT",
+            url,
+            {"x-amz-copy-source": secret},
+            body=b"",
+        )
+        yield self._expect_refusal(
+            "other-key", "An upload URL is good for other objects", "PUT", url.replace("?", "2?")
+        )
+        yield self._expect_refusal("other-method", "Whoever has an upload URL may read by it", "GET", url)
+        yield self._expect_refusal("expired-url", "Upload URLs are good for ever", "PUT", self._sign_long_ago())
+        signed = self._sign(ContentLength=len(TEXT), ContentType=TYPE)
+        yield self._expect_refusal("other-size", "Signed sizes are not kept", "PUT", signed, {}, TEXT + b".", safe=True)
+        yield self._expect_refusal(
+            "other-type", "Signed types are not kept", "PUT", signed, {"Content-Type": "text/html"}, safe=True
+        )
+        for header in ("x-amz-meta-any", "x-amz-tagging", "x-amz-acl"):
+            value = {"x-amz-acl": "public-read"}.get(header, "a=b")
+            consequence = f"Whoever has an upload URL may add {header}, which the service does not heed"
+            yield self._expect_refusal(f"unsigned-{header}", consequence, "PUT", url, {header: value}, safe=True)
+
+    def _ask_for_features(self) -> Iterator[Check]:
+        """By the service's own key, in the bucket that nobody is notified of."""
+        there = {"Bucket": self._settings.completed_bucket, "Key": self._key}
+        client = self._store.client
+        answer = self._http.request(
+            "GET", client.generate_presigned_url("get_object", there), headers={"Range": "bytes=0-3"}
+        )
+        passed = (answer.status, answer.data) == (206, TEXT[:4])
+        yield Check("ranges", passed, "Parts of renditions cannot be sent: the store ignores Range", unsafe=False)
+        again = client.generate_presigned_url("put_object", there | {"IfNoneMatch": "*"})
+        answer = self._http.request("PUT", again, body=TEXT, headers={"If-None-Match": "*"})
+        consequence = "The store ignores If-None-Match on a PUT; nothing depends on it yet"
+        yield Check("conditional-put", answer.status == 412, consequence, unsafe=False)
+
+    def _expect_refusal(  # noqa: PLR0913, PLR0917  a request, and what it would mean
+        self,
+        name: str,
+        consequence: str,
+        method: str,
+        url: str,
+        headers: dict[str, str] | None = None,
+        body: bytes = TEXT,
+        *,
+        safe: bool = False,
+    ) -> Check:
+        sent = {"Content-Type": TYPE, **(headers or {})}
+        answer = self._http.request(method, url, body=body if method == "PUT" else None, headers=sent)
+        if answer.status >= 500:
+            raise Unavailable(f"{STORE} cannot answer now")
+        return Check(name, answer.status >= 400, consequence, unsafe=not safe)
+
+    def _sign(self, **more: str | int) -> str:
+        target: dict[str, str | int] = {"Bucket": self._settings.upload_bucket, "Key": self._key, **more}
+        with translating():
+            return self._store.signer.generate_presigned_url("put_object", Params=target, ExpiresIn=60)
+
+    def _sign_long_ago(self) -> str:
+        url = f"{self._settings.endpoint_url.rstrip('/')}/{self._settings.upload_bucket}/{self._key}"
+        request = AWSRequest("PUT", url)
+        credentials = self._store.credentials
+        if credentials is None:
+            raise Misconfigured(STORE)
+        _Yesterday(credentials, "s3", self._settings.region, expires=60).add_auth(request)
+        return str(request.url)
+
+    def _clean_up(self) -> None:
+        with translating():
+            for bucket in (self._settings.completed_bucket, self._settings.upload_bucket):
+                for key in (self._key, f"{self._key}2"):
+                    self._store.client.delete_object(Bucket=bucket, Key=key)
+
+
+class _Yesterday(S3SigV4QueryAuth):
+    """Signs as of a day ago."""
+
+    def _modify_request_before_signing(self, request: AWSRequest) -> None:
+        moment = datetime.now(UTC) - timedelta(days=1)
+        request.context["timestamp"] = moment.strftime("%Y%m%dT%H%M%SZ")
+        super()._modify_request_before_signing(request)  # type: ignore[misc]  # its stubs leave it out
+
+
+def _judge(checks: Iterable[Check], accepted: tuple[str, ...]) -> None:
+    failed = [check for check in checks if not check.passed]
+    refuse = [check for check in failed if check.unsafe and check.name not in accepted]
+    for check in failed:
+        tell: Callable[..., None] = log.error if check in refuse else log.warning
+        tell("store_check_failed", check=check.name, consequence=check.consequence, unsafe=check.unsafe)
+    if refuse:
+        reasons = "; ".join(f"{check.name}: {check.consequence}" for check in refuse)
+        names = ",".join(check.name for check in refuse)
+        raise UnsafeStore(
+            f"The store is not safe to use. {reasons}. To use it all the same, set S3_ACCEPTED_RISKS={names}"
+        )
+    log.info("store_checked", passed=[check.name for check in checks if check.passed])

@@ -1,0 +1,72 @@
+"""What bootstrap makes in the object store: buckets, their rules, and the notification of uploads. Idempotent."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+
+from shared_lib.settings import Store as StoreSettings
+from shared_lib.storage.buckets import Store, translating
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.type_defs import CORSRuleTypeDef, LifecycleRuleTypeDef
+
+_EXISTS = ("BucketAlreadyOwnedByYou", "BucketAlreadyExists")
+_NOT_OFFERED = ("NotImplemented", "MethodNotAllowed")
+_ABORT_UNFINISHED: "LifecycleRuleTypeDef" = {
+    "ID": "unfinished-uploads",
+    "Status": "Enabled",
+    "Filter": {"Prefix": ""},
+    "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1},
+}
+
+
+class StoreSetup:
+    def __init__(self, store: Store, settings: StoreSettings) -> None:
+        self._client = store.client
+        self._settings = settings
+
+    def create_buckets(self) -> None:
+        """Create both buckets where they are missing; unfinished multipart uploads go after a day."""
+        with translating():
+            for bucket in (self._settings.upload_bucket, self._settings.completed_bucket):
+                try:
+                    self._client.create_bucket(Bucket=bucket)
+                except ClientError as error:
+                    if error.response["Error"]["Code"] not in _EXISTS:
+                        raise
+            with suppress(ClientError):  # not every S3 has lifecycle rules
+                self._client.put_bucket_lifecycle_configuration(
+                    Bucket=self._settings.upload_bucket, LifecycleConfiguration={"Rules": [_ABORT_UNFINISHED]}
+                )
+
+    def allow_origins(self, origins: Sequence[str]) -> bool:
+        """Let pages of these origins put into the inbox. False where the store has no CORS rules of a bucket."""
+        rule: CORSRuleTypeDef = {
+            "AllowedOrigins": list(origins),
+            "AllowedMethods": ["PUT"],
+            "AllowedHeaders": ["content-type", "x-amz-checksum-sha256"],
+            "ExposeHeaders": ["ETag"],
+            "MaxAgeSeconds": 600,
+        }
+        with translating():
+            try:
+                self._client.put_bucket_cors(
+                    Bucket=self._settings.upload_bucket, CORSConfiguration={"CORSRules": [rule]}
+                )
+            except ClientError as error:
+                if error.response["Error"]["Code"] not in _NOT_OFFERED:
+                    raise
+                return False
+        return True
+
+    def notify(self, arn: str) -> None:
+        """Have the store tell its target `arn` of every object that comes into the inbox."""
+        with translating():
+            self._client.put_bucket_notification_configuration(
+                Bucket=self._settings.upload_bucket,
+                NotificationConfiguration={
+                    "QueueConfigurations": [{"QueueArn": arn, "Events": ["s3:ObjectCreated:*"]}]
+                },
+            )

@@ -1,0 +1,98 @@
+"""How the service says no to a caller: the table from kind of error to status, and the shapes of the body."""
+
+from typing import Self
+
+import flask
+from pydantic import BaseModel, Field
+
+from shared_lib.errors import (
+    Conflict,
+    Forbidden,
+    Invalid,
+    NotFound,
+    Rejected,
+    ServiceError,
+    TooLarge,
+    Unavailable,
+    Unsupported,
+)
+from shared_lib.web.openapi import ErrorBody
+
+STATUS: dict[type[ServiceError], int] = {
+    Invalid: 400,
+    Forbidden: 403,
+    NotFound: 404,
+    Conflict: 409,
+    TooLarge: 413,
+    Unsupported: 415,
+    Rejected: 422,
+    Unavailable: 503,
+}
+RETRY_SECONDS = 5
+
+# As the repositories say it.
+NO_IMAGE = NotFound("Image not found", code="image_not_found")
+NO_COLLECTION = NotFound("Collection not found", code="collection_not_found")
+
+
+class Detail(BaseModel):
+    parameter: str | None = None
+    message: str
+
+
+class ImageError(ErrorBody):
+    """How everything but the collections says no."""
+
+    error: str
+    code: str
+    details: list[Detail] | None = None
+
+    @classmethod
+    def of(cls, error: ServiceError) -> Self:
+        return cls(error=error.public, code=error.code, details=error.details or None)
+
+
+class ProcessingError(ImageError):
+    """An ImageError, and beside it the two fields that older clients of `actions/process` read."""
+
+    status: str = "error"
+    message: str = ""
+
+    @classmethod
+    def of(cls, error: ServiceError) -> Self:
+        return cls(error=error.public, message=error.public, code=error.code, details=error.details or None)
+
+
+class CollectionError(BaseModel):
+    title: str
+    detail: str | None = None
+    code: str
+    source: dict[str, str] | None = None
+
+
+class CollectionErrors(ErrorBody):
+    """How collections say no, in the manner of JSON:API."""
+
+    errors: list[CollectionError] = Field(min_length=1)
+
+    @classmethod
+    def of(cls, error: ServiceError) -> Self:
+        details = error.details or [{"message": None}]
+        return cls(
+            errors=[
+                CollectionError(
+                    title=error.public,
+                    detail=each["message"],
+                    code=error.code,
+                    source={"parameter": each["parameter"]} if each.get("parameter") else None,
+                )
+                for each in details
+            ]
+        )
+
+
+def refuse(status: int, error: ServiceError, shape: type[ErrorBody]) -> flask.Response:
+    seconds = error.retry_after or (RETRY_SECONDS if status in (429, 503) else None)
+    headers = {"Retry-After": str(seconds)} if seconds else {}
+    body = shape.of(error).model_dump_json(exclude_none=True)
+    return flask.Response(body, status, headers, mimetype="application/json")

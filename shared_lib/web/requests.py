@@ -1,0 +1,166 @@
+"""What a request holds becomes what a handler's signature asks for, checked, or Invalid says what is wrong."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import flask
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from shared_lib.domain.uploads import UNKNOWN_TYPE
+from shared_lib.errors import Invalid, NotFound, TooLarge, Unsupported
+from shared_lib.pipeline.recipe_schema import describe_mistake
+from shared_lib.settings import FORM_OVERHEAD
+from shared_lib.web.openapi import MAX_FORM_PARTS, Declaration
+
+MAX_JSON = 1024 * 1024  # bytes
+# Bytes that a form's parser may hold. Werkzeug counts the piece it has just read too, of 64 KiB: with as much or less
+# here it refuses every file that is larger.
+FORM_MEMORY = 256 * 1024
+
+
+@dataclass(frozen=True)
+class UploadedFile:
+    """The file part of a form, whole in memory: a direct upload is small by contract."""
+
+    filename: str
+    content_type: str
+    data: bytes
+
+
+def match(request: flask.Request, declaration: Declaration) -> tuple[str, dict[str, str]]:
+    """The path template that the request fits, and what stands in its braces."""
+    for path in declaration.paths:
+        # Every other piece is a name; those between are to be found as they are.
+        pieces = re.split(r"{(\w+)}", path)
+        found = re.fullmatch("([^/]+)".join(map(re.escape, pieces[::2])), request.path)
+        if found:
+            return path, dict(zip(pieces[1::2], found.groups(), strict=True))
+    raise NotFound(f"There is nothing at {request.path}", code="no_such_path")
+
+
+def read_inputs(
+    request: flask.Request, declaration: Declaration, arguments: Mapping[str, str], max_upload: int
+) -> dict[str, Any]:
+    inputs: dict[str, Any] = {
+        name: _check(TypeAdapter(kind), arguments.get(name), name)
+        for name, kind in declaration.path_parameters.items()
+        if name in arguments
+    }
+    if declaration.takes_path:
+        inputs["path"] = request.path
+    if declaration.query is not None:
+        inputs["query"] = _check(TypeAdapter(declaration.query), _read_query(request, declaration.query))
+    if declaration.body is not None:
+        inputs["body"] = _check(TypeAdapter(declaration.body), _read_json(request))
+    if declaration.form is not None:
+        fields, inputs["file"] = _read_form(request, max_upload)
+        inputs["form"] = _check(TypeAdapter(declaration.form), fields)
+    return inputs
+
+
+def _check(adapter: TypeAdapter[Any], value: object, name: str | None = None) -> Any:  # noqa: ANN401  what it adapts
+    """Raises Invalid that names each wrong parameter, and why."""
+    try:
+        return adapter.validate_python(value) if name or not isinstance(value, bytes) else adapter.validate_json(value)
+    except ValidationError as error:
+        details = [
+            {
+                "parameter": name or _place(each, value) or "body",
+                "message": describe_mistake(each),
+            }
+            for each in error.errors(include_url=False, include_input=False, include_context=False)
+        ]
+        sentence = "; ".join(f"{each['parameter']}: {each['message']}" for each in details[:3])
+        raise Invalid(sentence, details=details) from error
+
+
+def _place(mistake: ErrorDetails, given: object) -> str:
+    """
+    The path from what was given to the mistake in it.
+
+    Pydantic's own also names the kinds of thing that it took a value for, which nobody has written.
+    """
+    path = []
+    for step in mistake["loc"]:
+        if isinstance(given, (bytes, str)):
+            given = _parse(given)
+        parts = dict(enumerate(given)) if isinstance(given, list) else given
+        if isinstance(parts, dict) and step in parts:
+            given = parts[step]
+        elif mistake["type"] != "missing" or step != mistake["loc"][-1]:
+            continue
+        path.append(str(step))
+    return ".".join(path)
+
+
+def _parse(text: bytes | str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
+def _read_query(request: flask.Request, known: type[BaseModel]) -> dict[str, str]:
+    """Each parameter once: of two values for one name, a caller could not know which counts."""
+    names = {field.alias or name for name, field in known.model_fields.items()}
+    twice = [name for name, values in request.args.lists() if len(values) > 1 and name in names]
+    if twice:
+        details = [{"parameter": name, "message": "must be given once"} for name in twice]
+        raise Invalid(f"{', '.join(twice)}: must be given once", details=details)
+    return request.args.to_dict()
+
+
+def _read_json(request: flask.Request) -> bytes:
+    request.max_content_length = MAX_JSON + 1
+    try:
+        data = request.get_data()
+    except RequestEntityTooLarge as error:
+        raise body_too_large() from error
+    if len(data) > MAX_JSON:  # Werkzeug just cuts off what comes in chunks
+        raise body_too_large()
+    if not request.is_json:
+        raise not_json()
+    return data
+
+
+def body_too_large() -> TooLarge:
+    return TooLarge(f"The body is too large. Maximum size is {MAX_JSON // 1024} KB")
+
+
+def not_json() -> Unsupported:
+    return Unsupported("Send JSON, with Content-Type: application/json")
+
+
+def file_too_large(limit: int) -> TooLarge:
+    return TooLarge(f"File too large. Maximum size is {limit // (1024 * 1024)}MB", code="file_too_large")
+
+
+def _read_form(request: flask.Request, limit: int) -> tuple[dict[str, str], UploadedFile | None]:
+    """The fields of a form that hold something, and its part `file`, of at most `limit` bytes."""
+    request.max_content_length = limit + FORM_OVERHEAD
+    request.max_form_memory_size = FORM_MEMORY
+    request.max_form_parts = MAX_FORM_PARTS
+    if (request.content_length or 0) > request.max_content_length:
+        raise file_too_large(limit)
+    if request.mimetype != "multipart/form-data":
+        raise Unsupported("Send a form, with Content-Type: multipart/form-data")
+    try:
+        part = request.files.get("file")
+        # A page sends a field that was left empty, too.
+        fields = {name: text for name, text in request.form.items() if text}
+    except RequestEntityTooLarge as error:
+        if request.stream.tell() >= request.max_content_length:  # a body in chunks does not tell its length before
+            raise file_too_large(limit) from error
+        raise Invalid("The form has a field that is too large, or too many fields") from error
+    if part is None:
+        return fields, None
+    data = part.stream.read(limit + 1)
+    if len(data) > limit:
+        raise file_too_large(limit)
+    name = (part.filename or "").replace("\\", "/").rpartition("/")[2]
+    return fields, UploadedFile(filename=name, content_type=part.mimetype or UNKNOWN_TYPE, data=data)
