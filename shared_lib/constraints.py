@@ -23,7 +23,7 @@ class Handler(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Holds:
+class Bounds:
     """Bounds of a value, as pydantic's core calls them; of what is no plain value they would bound nothing."""
 
     ge: float | None = None
@@ -43,7 +43,7 @@ class Holds:
         return schema | {name: bound for name, bound in vars(self).items() if bound is not None}
 
 
-class Whole(Holds):
+class IntegerBounds(Bounds):
     """Bounds of a whole number, which JSON may write as 3.0 as well as 3 (JSON Schema: `integer`)."""
 
     def __get_pydantic_core_schema__(self, source: object, handler: Handler) -> Schema:
@@ -59,7 +59,7 @@ def _without_point(value: object) -> object:
 
 
 @dataclass(frozen=True)
-class Check:
+class Validate:
     """What returns a value that was read, or raises ValueError with what is wrong with it."""
 
     check: Callable[[Any], Any]
@@ -73,7 +73,7 @@ class Check:
 
 
 @dataclass(frozen=True)
-class ToldApart:
+class Discriminator:
     """By which field, with a default of its own in each, the classes of a union are told apart."""
 
     by: str
@@ -84,7 +84,7 @@ class ToldApart:
         return {"type": "tagged-union", "discriminator": self.by, "choices": choices}
 
 
-class Shown:
+class JsonSchemaExtra:
     """What a JSON schema says in addition, such as `examples`; None for what it shall not say."""
 
     def __init__(self, **said: object) -> None:

@@ -7,7 +7,7 @@ decoder's child is handed it and has none; `settings` reads it.
 from dataclasses import dataclass, fields
 from typing import Annotated, get_args
 
-from shared_lib.constraints import Holds
+from shared_lib.constraints import Bounds
 from shared_lib.errors import FailureCode, Rejected
 
 MIB = 1 << 20
@@ -15,7 +15,7 @@ MIB = 1 << 20
 MAX_SIDE = 8_192
 """The most that `max_output_side` may be, px: the API's description says it of every side that a recipe names."""
 
-_POSITIVE = Holds(gt=0)
+_POSITIVE = Bounds(gt=0)
 _LEAST_MEMORY = 128 * MIB  # measured: in 112 a child reads every kind of image, if it is small
 
 
@@ -64,17 +64,17 @@ class Limits:
     max_output_pixels: Annotated[int, _POSITIVE, FailureCode.OUTPUT_TOO_LARGE] = 20_000_000
     """Width x height of a rendition, all frames together, px. imageflow encodes at most 20 MP."""
 
-    max_output_side: Annotated[int, Holds(ge=1, le=MAX_SIDE), FailureCode.OUTPUT_SIDE_TOO_LONG] = MAX_SIDE
+    max_output_side: Annotated[int, Bounds(ge=1, le=MAX_SIDE), FailureCode.OUTPUT_SIDE_TOO_LONG] = MAX_SIDE
     """Of a rendition, px; 8,192 is the most that may be set. ImageMagick's web-safe policy: 8 KP."""
 
     max_output_bytes: Annotated[int, _POSITIVE, FailureCode.OUTPUT_TOO_MANY_BYTES] = 64 * MIB
     """All renditions of one image together. A child that would send more is not believed."""
 
-    memory_bytes: Annotated[int, Holds(ge=_LEAST_MEMORY), FailureCode.DECODER_OUT_OF_MEMORY] = 1024 * MIB
+    memory_bytes: Annotated[int, Bounds(ge=_LEAST_MEMORY), FailureCode.DECODER_OUT_OF_MEMORY] = 1024 * MIB
     """Address space of one child (RLIMIT_AS); 128 MiB, the least that may be set, holds small images of every kind.
     ImageMagick's web-safe policy maps at most 1 GiB."""
 
-    wall_seconds: Annotated[float, Holds(gt=0, allow_inf_nan=False), FailureCode.DECODER_TIMEOUT] = 30.0
+    wall_seconds: Annotated[float, Bounds(gt=0, allow_inf_nan=False), FailureCode.DECODER_TIMEOUT] = 30.0
     """From sending an image to its last rendition, s; the child is then killed. Three times as long must be less
     than the event's source waits, which is 120 s. ImageMagick's web-safe policy: 30 s."""
 
@@ -87,7 +87,7 @@ class Limits:
         _, *said = next(get_args(field.type) for field in fields(cls) if field.name == limit)
         return next((each for each in said if isinstance(each, FailureCode)), None)
 
-    def hold(self, limit: str, actual: int, fact: str, refusal: type[Rejected] = Rejected) -> None:
+    def enforce(self, limit: str, actual: int, fact: str, refusal: type[Rejected] = Rejected) -> None:
         """Raise the refusal if more was found than the limit named grants.
 
         `fact` begins the sentence, with {} for the number that was found.
@@ -97,13 +97,13 @@ class Limits:
             sentence = f"{fact.format(f'{actual:,}')}; at most {most:,} are allowed."
             raise refusal(self._failure(limit), sentence)
 
-    def hold_file(self, size: int) -> None:
+    def enforce_file(self, size: int) -> None:
         """Raise Rejected if an encoded file has more bytes than are taken."""
-        self.hold("max_bytes", size, "The file has {} bytes")
+        self.enforce("max_bytes", size, "The file has {} bytes")
 
-    def hold_output(self, size: int, refusal: type[Rejected] = Rejected) -> None:
+    def enforce_output(self, size: int, refusal: type[Rejected] = Rejected) -> None:
         """Raise the refusal if all renditions of an image have too many bytes together."""
-        self.hold("max_output_bytes", size, "The renditions have {} bytes together", refusal)
+        self.enforce("max_output_bytes", size, "The renditions have {} bytes together", refusal)
 
     @property
     def memory_exceeded(self) -> Rejected:

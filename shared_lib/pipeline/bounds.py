@@ -13,7 +13,7 @@ _METADATA = (b"exif-data", b"xmp-data", b"iptc-data", b"icc-profile-data", b"pho
 _COMMENTS = (b"png-comment-", b"gif-comment", b"jpeg-comment")
 
 
-class Unfit(Rejected):
+class RecipeRejected(Rejected):
     """It is a recipe that cannot be carried out, and not the image that is to blame: others may be made of it."""
 
 
@@ -21,35 +21,37 @@ def bound(
     width: int, height: int, limits: Limits, what: str = "The image", *, refusal: type[Rejected] = Rejected
 ) -> None:
     """Raise the refusal when an image of this size, px, may not be decoded, or made on the way to a rendition."""
-    limits.hold("max_side", *_longer(width, height, f"{what} is"), refusal)
-    limits.hold("max_pixels", width * height, f"{what} has {width:,} x {height:,} = {{}} pixels", refusal)
+    limits.enforce("max_side", *_longer(width, height, f"{what} is"), refusal)
+    limits.enforce("max_pixels", width * height, f"{what} has {width:,} x {height:,} = {{}} pixels", refusal)
 
 
 def bound_header(header: pyvips.Image, limits: Limits) -> None:
     """Raise Rejected when a pixel holds too much, or the file too much else."""
-    limits.hold("max_channels", header.bands, "The image has {} channels")
-    limits.hold("max_bits", _BITS.get(header.format, 64), "The image has {} bits a channel")
+    limits.enforce("max_channels", header.bands, "The image has {} channels")
+    limits.enforce("max_bits", _BITS.get(header.format, 64), "The image has {} bits a channel")
     fields = [name for name in list_fields(header) if name in _METADATA or name.startswith(_COMMENTS)]
     bound_metadata(sum(measure_field(header, name) for name in fields), limits)
 
 
 def bound_metadata(size: int, limits: Limits) -> None:
     """Raise Rejected when there are too many bytes of metadata."""
-    limits.hold("max_metadata_bytes", size, "The image carries {} bytes of metadata")
+    limits.enforce("max_metadata_bytes", size, "The image carries {} bytes of metadata")
 
 
 def bound_frames(frames: int, width: int, height: int, limits: Limits) -> None:
-    """Raise Unfit when an animation of so many frames of this size, px, may not be decoded."""
+    """Raise RecipeRejected when an animation of so many frames of this size, px, may not be decoded."""
     fact = f"The animation has {frames:,} x {width:,} x {height:,} = {{}} pixels in all frames"
-    limits.hold("max_frames", frames, "The animation has {} frames", Unfit)
-    limits.hold("max_animation_pixels", frames * width * height, fact, Unfit)
+    limits.enforce("max_frames", frames, "The animation has {} frames", RecipeRejected)
+    limits.enforce("max_animation_pixels", frames * width * height, fact, RecipeRejected)
 
 
 def bound_output(width: int, height: int, frames: int, limits: Limits) -> None:
-    """Raise Unfit when a rendition of this size, px, and so many frames may not be made."""
+    """Raise RecipeRejected when a rendition of this size, px, and so many frames may not be made."""
     size = f"{width:,} x {height:,}" + (f" x {frames:,} frames" if frames > 1 else "")
-    limits.hold("max_output_side", *_longer(width, height, "The rendition would be"), Unfit)
-    limits.hold("max_output_pixels", width * height * frames, f"The rendition would have {size} = {{}} pixels", Unfit)
+    limits.enforce("max_output_side", *_longer(width, height, "The rendition would be"), RecipeRejected)
+    limits.enforce(
+        "max_output_pixels", width * height * frames, f"The rendition would have {size} = {{}} pixels", RecipeRejected
+    )
 
 
 def bound_memory(size: int) -> None:

@@ -62,7 +62,7 @@ def inspect(data: bytes, limits: Limits) -> Source:
     """
     if not data:
         raise Rejected(FailureCode.EMPTY_FILE, "The file is empty.")
-    limits.hold_file(len(data))
+    limits.enforce_file(len(data))
     real = sniff(data)
     if real is Format.SVG:
         return _inspect_drawing(data, limits)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 from uuid import UUID
 
-from shared_lib.constraints import Check, Holds, ToldApart, Whole
+from shared_lib.constraints import Bounds, Discriminator, IntegerBounds, Validate
 from shared_lib.limits import MAX_SIDE
 from shared_lib.pipeline import font
 from shared_lib.pipeline.parameters import (
@@ -100,7 +100,7 @@ class Trim(Described):
     """Cut off borders that look like the top left pixel, within a tolerance of 0 to 255."""
 
     kind: Literal["trim"] = "trim"
-    threshold: Annotated[float, Holds(ge=0, le=255)] = 10
+    threshold: Annotated[float, Bounds(ge=0, le=255)] = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +131,7 @@ class Blur(Described):
     """Gaussian blur, standard deviation in px."""
 
     kind: Literal["blur"] = "blur"
-    sigma: Annotated[float, Holds(ge=0.3, le=100)]
+    sigma: Annotated[float, Bounds(ge=0.3, le=100)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +139,7 @@ class Sharpen(Described):
     """Unsharp mask on lightness alone, so that no colours appear."""
 
     kind: Literal["sharpen"] = "sharpen"
-    sigma: Annotated[float, Holds(ge=0.3, le=10)] = 0.5
+    sigma: Annotated[float, Bounds(ge=0.3, le=10)] = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +147,7 @@ class Median(Described):
     """Take out specks smaller than half a square of `size` px."""
 
     kind: Literal["median"] = "median"
-    size: Annotated[int, Whole(ge=3, le=15)] = 3
+    size: Annotated[int, IntegerBounds(ge=3, le=15)] = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +155,7 @@ class Pixelate(Described):
     """Draw in squares of `size` px."""
 
     kind: Literal["pixelate"] = "pixelate"
-    size: Annotated[int, Whole(ge=2, le=MAX_SIDE)]
+    size: Annotated[int, IntegerBounds(ge=2, le=MAX_SIDE)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,7 +195,7 @@ class Gamma(Described):
     """Raise each channel to 1/exponent: above 1 brightens the shadows."""
 
     kind: Literal["gamma"] = "gamma"
-    exponent: Annotated[float, Holds(ge=0.1, le=10)]
+    exponent: Annotated[float, Bounds(ge=0.1, le=10)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,7 +264,7 @@ class Border(Described):
     """Draw a frame around the image, px."""
 
     kind: Literal["border"] = "border"
-    width: Annotated[int, Whole(ge=1, le=1_000)]
+    width: Annotated[int, IntegerBounds(ge=1, le=1_000)]
     colour: Colour = "#000000"
 
 
@@ -288,9 +288,9 @@ class Watermark(_LaidOn):
     """Lay another stored image on this one, whole: it is made smaller where there is not enough room."""
 
     kind: Literal["watermark"] = "watermark"
-    image: Annotated[UUID, Holds(strict=False)]
+    image: Annotated[UUID, Bounds(strict=False)]
     """Its first frame is laid on."""
-    scale: Annotated[float, Holds(gt=0, le=1)] | None = None
+    scale: Annotated[float, Bounds(gt=0, le=1)] | None = None
     """Its width as a share of this image's; left out, it has its own size."""
 
 
@@ -302,8 +302,8 @@ class TextWatermark(_LaidOn):
     """
 
     kind: Literal["text"] = "text"
-    text: Annotated[str, Holds(min_length=1, max_length=500), Check(font.require)]
-    size: Annotated[int, Whole(ge=4, le=1_000)] = 24
+    text: Annotated[str, Bounds(min_length=1, max_length=500), Validate(font.require)]
+    size: Annotated[int, IntegerBounds(ge=4, le=1_000)] = 24
     """Of the font, px."""
     colour: Colour = "#ffffff"
 
@@ -314,5 +314,5 @@ Operation = Annotated[
     | Blur | Sharpen | Median | Pixelate
     | Brightness | Contrast | Saturation | Hue | Gamma | Grayscale | Sepia | Tint | Duotone | Invert
     | RoundCorners | Circle | Flatten | Border | Watermark | TextWatermark,
-    ToldApart(by="kind"),
+    Discriminator(by="kind"),
 ]  # fmt: skip

@@ -3,17 +3,17 @@
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
-from shared_lib.constraints import Handler, Holds, Schema, Whole
+from shared_lib.constraints import Bounds, Handler, IntegerBounds, Schema
 from shared_lib.limits import MAX_SIDE
 
-Side = Annotated[int, Whole(ge=1, le=MAX_SIDE)]
-Margin = Annotated[int, Whole(ge=0, le=MAX_SIDE)]
-Factor = Annotated[float, Holds(ge=0, le=10, allow_inf_nan=False)]
-Angle = Annotated[float, Holds(ge=-360, le=360, allow_inf_nan=False)]
-Share = Annotated[float, Holds(ge=0, le=1, allow_inf_nan=False)]
+Side = Annotated[int, IntegerBounds(ge=1, le=MAX_SIDE)]
+Margin = Annotated[int, IntegerBounds(ge=0, le=MAX_SIDE)]
+Factor = Annotated[float, Bounds(ge=0, le=10, allow_inf_nan=False)]
+Angle = Annotated[float, Bounds(ge=-360, le=360, allow_inf_nan=False)]
+Share = Annotated[float, Bounds(ge=0, le=1, allow_inf_nan=False)]
 
 Colour = Annotated[
-    str, Holds(pattern=r"^(#([0-9a-fA-F]{3,4}|[0-9a-fA-F]{6}|[0-9a-fA-F]{8})|transparent)$", to_lower=True)
+    str, Bounds(pattern=r"^(#([0-9a-fA-F]{3,4}|[0-9a-fA-F]{6}|[0-9a-fA-F]{8})|transparent)$", to_lower=True)
 ]
 """As in CSS: #rgb, #rgba, #rrggbb, #rrggbbaa or transparent."""
 

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
-from shared_lib.constraints import Check, Holds, Schema, Shown, Whole, to_camel
+from shared_lib.constraints import Bounds, IntegerBounds, JsonSchemaExtra, Schema, Validate, to_camel
 from shared_lib.pipeline.formats import Format, describe_missing_codec, has_codec
 from shared_lib.pipeline.operations import Operation, Resize, Trim, Watermark
 from shared_lib.pipeline.parameters import Described, Focus
@@ -47,17 +47,17 @@ class Output(Described):
         "source", "auto",
         Format.JPEG, Format.PNG, Format.WEBP, Format.AVIF, Format.GIF, Format.TIFF, Format.JXL,
     ] = "source"  # fmt: skip
-    quality: Annotated[int, Whole(ge=1, le=100)] | None = None
+    quality: Annotated[int, IntegerBounds(ge=1, le=100)] | None = None
     """Left out: what looks alike to most people, which is another number in each format."""
     lossless: bool = False
     progressive: bool = False
     chroma: Literal["4:2:0", "4:4:4"] = "4:2:0"
     """4:4:4 keeps thin coloured lines sharp, and takes more bytes."""
-    effort: Annotated[int, Whole(ge=1, le=10)] | None = None
+    effort: Annotated[int, IntegerBounds(ge=1, le=10)] | None = None
     """Processor time to spend on fewer bytes: 1 least, 10 most."""
-    colours: Annotated[Literal[2, 4, 16, 256], Whole()] | None = None
+    colours: Annotated[Literal[2, 4, 16, 256], IntegerBounds()] | None = None
     """At most so many, in a palette of 1, 2, 4 or 8 bits, which are the ones that PNG has."""
-    max_bytes: Annotated[int, Whole(ge=1_000, le=10_000_000)] | None = None
+    max_bytes: Annotated[int, IntegerBounds(ge=1_000, le=10_000_000)] | None = None
     """The highest quality up to `quality` is found that stays below; 1 if none does."""
     metadata: Literal["strip", "keep", "copyright"] = "strip"
     profile: Literal["srgb", "keep"] = "srgb"
@@ -83,16 +83,16 @@ def _fit_together(output: Output) -> Output:
 # By itself pydantic would show the names that Python knows.
 _SHOWN_DEFAULT = {"json_schema_extra": {"default": {to_camel(each.name): each.default for each in fields(Output)}}}
 
-RenditionName = Annotated[str, Holds(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+RenditionName = Annotated[str, Bounds(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe(Described):
     """A rendition's name, the operations that make it, in order, and how it is encoded."""
 
-    name: Annotated[RenditionName, Shown(examples=["hero"])]
-    operations: Annotated[tuple[Operation, ...], Holds(max_length=20, strict=False)] = ()
-    output: Annotated[Output, Check(_fit_together)] = field(default=Output(), metadata=_SHOWN_DEFAULT)
+    name: Annotated[RenditionName, JsonSchemaExtra(examples=["hero"])]
+    operations: Annotated[tuple[Operation, ...], Bounds(max_length=20, strict=False)] = ()
+    output: Annotated[Output, Validate(_fit_together)] = field(default=Output(), metadata=_SHOWN_DEFAULT)
 
     def __post_init__(self) -> None:
         if self.output.animation == "keep":

@@ -12,7 +12,7 @@ import pyvips
 from shared_lib.errors import Rejected
 from shared_lib.limits import Limits
 from shared_lib.pipeline.animation import join, split
-from shared_lib.pipeline.bounds import Unfit, bound, bound_frames, bound_output
+from shared_lib.pipeline.bounds import RecipeRejected, bound, bound_frames, bound_output
 from shared_lib.pipeline.color import to_srgb
 from shared_lib.pipeline.decode import (
     cheapest_scale,
@@ -31,7 +31,7 @@ from shared_lib.pipeline.metadata.extract import learn_from
 from shared_lib.pipeline.metadata.model import Knowledge
 from shared_lib.pipeline.operations import Operation, Resize
 from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
-from shared_lib.pipeline.rendition import Refused, Rendered, Rendition
+from shared_lib.pipeline.rendition import FailedRecipe, Rendered, Rendition
 from shared_lib.pipeline.source import Source, Way
 
 _SQUARE = 8  # px a side; averaged over less, SSIM falls below that of libvips' own resize, and little memory is saved
@@ -59,7 +59,7 @@ def render(  # noqa: PLR0913  what a task holds, and the limits
     source = inspect(data, limits)
     wanted = [*recipes, *([THUMBNAIL] if learn else [])]
 
-    def carry_out(source: Source) -> tuple[list[Rendition | Refused], Knowledge | None]:
+    def carry_out(source: Source) -> tuple[list[Rendition | FailedRecipe], Knowledge | None]:
         pixels = _Pixels(source, wanted, limits)
         with pixels.blamed():
             outcomes = _render_all(pixels, recipes, limits, overlays or {}, location=location)
@@ -73,7 +73,7 @@ def render(  # noqa: PLR0913  what a task holds, and the limits
             raise
         outcomes, knowledge = carry_out(replace(source, is_untidy=True))
     renditions = tuple(each for each in outcomes if isinstance(each, Rendition))
-    refused = tuple(each for each in outcomes if isinstance(each, Refused))
+    refused = tuple(each for each in outcomes if isinstance(each, FailedRecipe))
     return Rendered(source.format, *source.upright_size, renditions, refused, knowledge)
 
 
@@ -88,7 +88,7 @@ class _Pixels:
         self._tried: set[tuple[Way, int]] = set()
 
     def decode_for(self, recipe: Recipe) -> pyvips.Image:
-        """Raises Unfit for an animation that has too many frames to be kept."""
+        """Raises RecipeRejected for an animation that has too many frames to be kept."""
         way = self._way_for(recipe)
         if way[0].animated:
             bound_frames(self.source.frames, *self.source.upright_size, self.limits)
@@ -139,17 +139,17 @@ class _Pixels:
 
 def _render_all(
     pixels: _Pixels, recipes: Sequence[Recipe], limits: Limits, given: Mapping[UUID, bytes], *, location: bool
-) -> list[Rendition | Refused]:
-    outcomes: list[Rendition | Refused] = []
+) -> list[Rendition | FailedRecipe]:
+    outcomes: list[Rendition | FailedRecipe] = []
     together = 0
     for recipe in recipes:
         try:
             overlays = Overlays(recipe, given, pixels.source, limits)
             made = _render_one(pixels, recipe, overlays, location=location)
-            limits.hold_output(together + len(made.data), Unfit)
+            limits.enforce_output(together + len(made.data), RecipeRejected)
             together += len(made.data)
-        except Unfit as reason:
-            outcomes.append(Refused(recipe, reason))
+        except RecipeRejected as reason:
+            outcomes.append(FailedRecipe(recipe, reason))
         else:
             outcomes.append(made)
     return outcomes
@@ -199,5 +199,5 @@ def _cannot_wait(image: pyvips.Image, source: Source, first: Resize) -> bool:
 def _apply(operation: Operation, image: pyvips.Image, limits: Limits, overlays: Overlays) -> pyvips.Image:
     image = apply(operation, image, overlays)
     # Nothing is computed before it is asked for.
-    bound(image.width, image.height, limits, f"The image after {operation.kind}", refusal=Unfit)
+    bound(image.width, image.height, limits, f"The image after {operation.kind}", refusal=RecipeRejected)
     return image

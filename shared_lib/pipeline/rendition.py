@@ -43,7 +43,7 @@ class Rendition:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class FailedRecipe:
     """A recipe that this image cannot be made by, although others can."""
 
     recipe: Recipe
@@ -59,13 +59,13 @@ class Rendered:
     """In px, after orientation."""
     height: int
     renditions: tuple[Rendition, ...]
-    refused: tuple[Refused, ...] = ()
+    failed: tuple[FailedRecipe, ...] = ()
     knowledge: Knowledge | None = None
     """If it was asked for."""
 
     def get(self, name: str) -> Rendition:
         """The rendition of that name. Raises the Rejected that its recipe met."""
-        for each in self.refused:
+        for each in self.failed:
             if each.recipe.name == name:
                 raise each.reason
         return next(each for each in self.renditions if each.name == name)

@@ -26,7 +26,7 @@ from shared_lib.errors import (
 from shared_lib.observability import get_logger
 from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
 from shared_lib.pipeline.recipe_schema import write_knowledge
-from shared_lib.pipeline.rendition import Refused, Rendered
+from shared_lib.pipeline.rendition import FailedRecipe, Rendered
 from shared_lib.pipeline.sandbox.pool import DecoderCrashed, DecoderFailed
 from shared_lib.repositories import originals, rendition_requests
 from shared_lib.settings import Processing
@@ -167,8 +167,8 @@ class Claim:
             self._end(tx, _SUCCEED, "succeeded", None, published)
             for each in rendered.renditions:
                 rendition_requests.fulfil(tx, self.uuid, each, keys[each.name], unasked=not self.published)
-            rendition_requests.refuse(tx, self.uuid, rendered.refused, unasked=not self.published)
-        refused = {each.recipe.name: each.reason.code for each in rendered.refused}
+            rendition_requests.refuse(tx, self.uuid, rendered.failed, unasked=not self.published)
+        refused = {each.recipe.name: each.reason.code for each in rendered.failed}
         event = "renditions_made" if self.published else "image_succeeded"
         self._log_end(log.info, event, renditions=len(rendered.renditions), refused=refused)
 
@@ -182,7 +182,7 @@ class Claim:
             if self.published:
                 self._end(tx, _LET_BE, "failed", reason.code, {})
                 rendition_requests.refuse(
-                    tx, self.uuid, [Refused(recipe, reason) for recipe in self.orders], unasked=False
+                    tx, self.uuid, [FailedRecipe(recipe, reason) for recipe in self.orders], unasked=False
                 )
             else:
                 self._end(tx, _FAIL, "failed", reason.code, {"code": reason.code, "message": reason.public})

@@ -9,7 +9,7 @@ from shared_lib.database.connection import Transaction
 from shared_lib.errors import Conflict, FailureCode
 from shared_lib.pipeline.recipe import Recipe
 from shared_lib.pipeline.recipe_schema import describe_mistake, read_recipe, write_recipe
-from shared_lib.pipeline.rendition import Refused, Rendition
+from shared_lib.pipeline.rendition import FailedRecipe, Rendition
 
 MAX_RENDITIONS = 100
 """Of one image, made or ordered."""
@@ -134,7 +134,7 @@ def fulfil(tx: Transaction, uuid: UUID, made: Rendition, key: str, *, unasked: b
     )
 
 
-def refuse(tx: Transaction, uuid: UUID, refused: Iterable[Refused], *, unasked: bool) -> None:
+def refuse(tx: Transaction, uuid: UUID, refused: Iterable[FailedRecipe], *, unasked: bool) -> None:
     """
     Write down why renditions cannot be made; asking again for one tries again, a costly one after a while.
 

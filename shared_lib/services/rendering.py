@@ -9,7 +9,7 @@ from shared_lib.domain.uploads import RenditionOrder
 from shared_lib.errors import FailureCode, Invalid, NotFound, Rejected
 from shared_lib.limits import Limits
 from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
-from shared_lib.pipeline.rendition import Refused, Rendered, Rendition
+from shared_lib.pipeline.rendition import FailedRecipe, Rendered, Rendition
 from shared_lib.pipeline.sandbox.pool import DecoderBox, DecoderBroke
 from shared_lib.repositories import Claim, Originals
 from shared_lib.storage.buckets import Gallery, Inbox
@@ -84,27 +84,27 @@ class Rendering:
         learn = not claim.published
         first: Rendered | None = None
         made: list[Rendition] = []
-        refused: list[Refused] = []
+        refused: list[FailedRecipe] = []
         for at, recipe in enumerate(recipes):
             claim.ensure_held()
             if at and time.monotonic() > until:
-                refused.append(Refused(recipe, reason))
+                refused.append(FailedRecipe(recipe, reason))
                 continue
             try:
                 task = self._render(original, (recipe,), learn=learn and first is None)
                 size = sum(len(each.data) for each in (*made, *task.renditions))
-                self.limits.hold_output(size)
+                self.limits.enforce_output(size)
             except (Rejected, DecoderBroke) as error:
                 if _may_pass(error, claim) or (learn and first is None):  # not even a thumbnail
                     raise
-                refused.append(Refused(recipe, _to_refusal(error)))
+                refused.append(FailedRecipe(recipe, _to_refusal(error)))
             else:
                 first = first or task
                 made += task.renditions
-                refused += task.refused
+                refused += task.failed
         if first is None:
             raise reason
-        return replace(first, renditions=tuple(made), refused=tuple(refused))
+        return replace(first, renditions=tuple(made), failed=tuple(refused))
 
     def _render(self, original: bytes, recipes: tuple[Recipe, ...], *, learn: bool) -> Rendered:
         overlays = self._read_overlays(recipes, self.limits.max_bytes - len(original))

@@ -74,7 +74,7 @@ class Workflow:
         self.images.adopt(found)
         if found.named_image is None:
             try:
-                self.limits.hold_file(found.size)
+                self.limits.enforce_file(found.size)
             except Rejected as reason:
                 self.images.fail(found.image, reason.failure, reason.public)
                 self.inbox.discard(found)

@@ -191,7 +191,7 @@ class Bucket:
                 return None
             with closing(found["Body"]) as body:
                 if limits:
-                    limits.hold_file(found["ContentLength"])
+                    limits.enforce_file(found["ContentLength"])
                 return body.read()
 
     def open(self, key: str, span: range | None = None) -> Download | None:

@@ -185,7 +185,7 @@ def renditions(source: str, *, location: bool = False) -> dict[str, bytes]:
         for to, mode in product(TARGETS, MODES)
     ]
     rendered = render(picture(source), recipes, Limits(), location=location)
-    assert not rendered.refused
+    assert not rendered.failed
     return {each.name: each.data for each in rendered.renditions}
 
 

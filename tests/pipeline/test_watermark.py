@@ -13,7 +13,7 @@ from shared_lib.errors import FailureCode, Rejected
 from shared_lib.limits import Limits
 from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
 from shared_lib.pipeline.recipe_schema import read_recipe
-from shared_lib.pipeline.rendition import Refused
+from shared_lib.pipeline.rendition import FailedRecipe
 from shared_lib.pipeline.sandbox.pool import DecoderBox
 
 LOGO, OTHER = uuid4(), uuid4()
@@ -200,11 +200,11 @@ def test_several_are_laid_one_on_the_other(box: DecoderBox) -> None:
 
 def refused(
     box: DecoderBox, overlays: dict[UUID, bytes], *recipes: Recipe, data: bytes | None = None
-) -> tuple[Refused, ...]:
+) -> tuple[FailedRecipe, ...]:
     """What is refused of these recipes, while a thumbnail is made all the same."""
     made = box.render(data or sample("jpeg"), [*recipes, THUMBNAIL], overlays)
     assert [rendition.name for rendition in made.renditions] == ["thumbnail"]
-    return made.refused
+    return made.failed
 
 
 def spoilt(data: bytes) -> bytes:
@@ -246,7 +246,7 @@ def test_image_and_watermarks_are_bounded_together() -> None:
     overlays = {LOGO: plain(300, 100, 1).pngsave_buffer(), OTHER: plain(100, 300, 1).pngsave_buffer()}
     with closing(DecoderBox(Limits(max_pixels=70_000), children=1)) as box:
         (refusal,) = refused(box, overlays, both, data=plain(100, 101, 1).pngsave_buffer())
-        assert box.render(plain(100, 100, 1).pngsave_buffer(), [both], overlays).refused == ()
+        assert box.render(plain(100, 100, 1).pngsave_buffer(), [both], overlays).failed == ()
 
     assert refusal.reason.failure is FailureCode.TOO_MANY_PIXELS
     assert "70,100" in refusal.reason.public
@@ -255,7 +255,7 @@ def test_image_and_watermarks_are_bounded_together() -> None:
 def test_bytes_are_bounded_together() -> None:
     data, logo = sample("jpeg"), sample("png")
     with closing(DecoderBox(Limits(max_bytes=len(data) + len(logo)), children=1)) as box:
-        assert box.render(data, [recipe({})], {LOGO: logo}).refused == ()
+        assert box.render(data, [recipe({})], {LOGO: logo}).failed == ()
         with pytest.raises(Rejected) as refusal:
             box.render(data, [recipe({})], {LOGO: logo + b" "})
 

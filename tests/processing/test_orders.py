@@ -354,7 +354,7 @@ def test_a_watermark_that_leaves_no_room_is_refused_alone(
         claim.withdraw()
 
     assert [each.name for each in rendered.renditions] == ["thumbnail"]
-    assert [each.reason.failure for each in rendered.refused] == [FailureCode.WATERMARK_MISSING]
+    assert [each.reason.failure for each in rendered.failed] == [FailureCode.WATERMARK_MISSING]
 
 
 def test_no_image_has_more_renditions_than_it_may(rt: Runtime, succeeded: UUID) -> None:

@@ -51,7 +51,7 @@ def sanitise(data: bytes, limits: Limits, count_pixels: Callable[[bytes], int]) 
     `count_pixels` reads the header of an embedded raster image; it raises Rejected for one that may not be decoded.
     Raises Rejected: unsafe_svg, corrupt_image, unsupported_format for other XML, or the code of a limit.
     """
-    limits.hold("max_svg_bytes", len(data), "The SVG has {} bytes")
+    limits.enforce("max_svg_bytes", len(data), "The SVG has {} bytes")
     cleaner = _Cleaner(limits, count_pixels)
     # A document type is common and harmless: its external subset is never read. Entities are refused where declared.
     parser = defusedxml.expatreader.create_parser(forbid_dtd=False, forbid_entities=True, forbid_external=False)
@@ -151,8 +151,8 @@ class _Cleaner(XMLGenerator):
 
     def _bound_structure(self) -> None:
         """Raise Rejected as soon as there is too much; how much would have followed is not found out."""
-        self._limits.hold("max_svg_elements", self._elements, "The SVG has {} elements or more")
-        self._limits.hold("max_svg_depth", self._depth, "The SVG is nested {} levels deep or more")
+        self._limits.enforce("max_svg_elements", self._elements, "The SVG has {} elements or more")
+        self._limits.enforce("max_svg_depth", self._depth, "The SVG is nested {} levels deep or more")
 
     def _clean_attribute(self, name: str, value: str) -> str | None:
         """What is left of an attribute's value; None if nothing."""
@@ -175,7 +175,7 @@ class _Cleaner(XMLGenerator):
         except binascii.Error:
             return None
         self._embedded_pixels += self._count_pixels(image)
-        self._limits.hold("max_pixels", self._embedded_pixels, "The SVG embeds images of {} pixels or more")
+        self._limits.enforce("max_pixels", self._embedded_pixels, "The SVG embeds images of {} pixels or more")
         return match.group().strip() + base64.b64encode(image).decode()
 
 

@@ -9,7 +9,7 @@ import pyvips
 from shared_lib.errors import FailureCode, Rejected
 from shared_lib.limits import Limits
 from shared_lib.pipeline import operations as op
-from shared_lib.pipeline.bounds import Unfit
+from shared_lib.pipeline.bounds import RecipeRejected
 from shared_lib.pipeline.color import to_srgb
 from shared_lib.pipeline.decode import cheapest_scale, complaints_of, decode, inspect, is_only_untidy
 from shared_lib.pipeline.effects import text
@@ -26,8 +26,8 @@ class Overlays:
     def __init__(self, recipe: Recipe, given: Mapping[UUID, bytes], below: Source, limits: Limits) -> None:
         """Read the headers of the images alone.
 
-        Raises Unfit: watermark_missing for one whose bytes are not given, too_many_pixels when they and the image
-        below have too many together, and what `inspect` refuses one for.
+        Raises RecipeRejected: watermark_missing for one whose bytes are not given, too_many_pixels when they and the
+        image below have too many together, and what `inspect` refuses one for.
         """
         self._sources = {image: _inspect(image, given, limits) for image in recipe.overlays}
         self._stamps: dict[_Stamped, pyvips.Image] = {}
@@ -37,7 +37,7 @@ class Overlays:
     def stamp(self, do: op.Watermark | op.TextWatermark, width: int, room: tuple[int, int]) -> pyvips.Image:
         """All pixels of what is laid on an image of this width, px, where it has so much room for it.
 
-        In sRGB or gray, 8 bits a channel, with or without alpha. Raises Unfit for corrupt data.
+        In sRGB or gray, 8 bits a channel, with or without alpha. Raises RecipeRejected for corrupt data.
         """
         key = do, width, room
         if key not in self._stamps:
@@ -59,7 +59,7 @@ class Overlays:
 
 def _inspect(image: UUID, given: Mapping[UUID, bytes], limits: Limits) -> Source:
     if image not in given:
-        raise Unfit(
+        raise RecipeRejected(
             FailureCode.WATERMARK_MISSING,
             f"The watermark {image} is missing: there is no such image, or it is too large to be laid on another.",
         )
@@ -69,13 +69,13 @@ def _inspect(image: UUID, given: Mapping[UUID, bytes], limits: Limits) -> Source
         raise _refused(image, reason) from reason
 
 
-def _refused(image: UUID, reason: Rejected) -> Unfit:
-    return Unfit(reason.failure, f"The watermark {image} cannot be laid on. {reason.public}")
+def _refused(image: UUID, reason: Rejected) -> RecipeRejected:
+    return RecipeRejected(reason.failure, f"The watermark {image} cannot be laid on. {reason.public}")
 
 
 def _bound_together(sources: list[Source], limits: Limits) -> None:
     pixels = sum(source.width * source.height for source in sources)
-    limits.hold("max_pixels", pixels, "The image and its watermarks have {} pixels together", Unfit)
+    limits.enforce("max_pixels", pixels, "The image and its watermarks have {} pixels together", RecipeRejected)
 
 
 def _decode(source: Source, size: tuple[int, int]) -> pyvips.Image:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, ClassVar, Literal
 
-from shared_lib.constraints import Check, Holds, Schema, Shown, to_camel
+from shared_lib.constraints import Bounds, JsonSchemaExtra, Schema, Validate, to_camel
 
 MAX_TEXT = 100
 """Characters of a text that the image's maker chose, such as a camera's name."""
@@ -31,11 +31,11 @@ def refuse_unprintable(text: str) -> str:
     return text
 
 
-Text = Annotated[str, Holds(min_length=1, max_length=MAX_TEXT), Check(refuse_unprintable)]
+Text = Annotated[str, Bounds(min_length=1, max_length=MAX_TEXT), Validate(refuse_unprintable)]
 ColourSpace = Literal["srgb", "display-p3", "rgb", "gray", "cmyk", "lab"]
 CaptureTime = Annotated[
     datetime,
-    Shown(
+    JsonSchemaExtra(
         format=None,  # which would ask for the offset
         pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)?$",
         examples=["2026-03-08T19:02:11+01:00"],
@@ -58,30 +58,30 @@ class _Told:
 class Location(_Told):
     """Where it was taken: degrees, WGS 84, north and east positive."""
 
-    latitude: Annotated[float, Holds(ge=-90, le=90, allow_inf_nan=False)]
-    longitude: Annotated[float, Holds(ge=-180, le=180, allow_inf_nan=False)]
+    latitude: Annotated[float, Bounds(ge=-90, le=90, allow_inf_nan=False)]
+    longitude: Annotated[float, Bounds(ge=-180, le=180, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Swatch(_Told):
     """A colour in sRGB, and how much of what is visible it stands for."""
 
-    colour: Annotated[str, Holds(pattern=r"^#[0-9a-f]{6}$"), Shown(examples=["#b5651d"])]
-    share: Annotated[float, Holds(ge=0, le=1, allow_inf_nan=False)]
+    colour: Annotated[str, Bounds(pattern=r"^#[0-9a-f]{6}$"), JsonSchemaExtra(examples=["#b5651d"])]
+    share: Annotated[float, Bounds(ge=0, le=1, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Knowledge(_Told):
     """All that is learnt of an image but its format and size. None where the image does not say, or says nonsense."""
 
-    frames: Annotated[int, Holds(ge=1, le=MAX_FRAMES)]
+    frames: Annotated[int, Bounds(ge=1, le=MAX_FRAMES)]
     """Of an animation; everything seen below is of the first."""
     has_alpha: bool
     colour_space: ColourSpace
     """As stored, before anything is converted; `rgb` is that of another profile."""
     profile: Text | None = None
     """What the embedded ICC profile calls itself."""
-    bit_depth: Annotated[int, Holds(ge=1, le=64)]
+    bit_depth: Annotated[int, Bounds(ge=1, le=64)]
     """Bits a channel, as stored."""
     captured_at: CaptureTime | None = None
     camera_make: Text | None = None
@@ -89,11 +89,11 @@ class Knowledge(_Told):
     lens_model: Text | None = None
     location: Location | None = None
     """Only where it was asked for."""
-    palette: Annotated[tuple[Swatch, ...], Holds(max_length=MAX_SWATCHES)]
+    palette: Annotated[tuple[Swatch, ...], Bounds(max_length=MAX_SWATCHES)]
     """Most common first. What is transparent does not count: an image that shows nothing has no colours."""
-    thumb_hash: Annotated[str, Holds(max_length=36, pattern=r"^[A-Za-z0-9+/]{8,36}={0,2}$")]
+    thumb_hash: Annotated[str, Bounds(max_length=36, pattern=r"^[A-Za-z0-9+/]{8,36}={0,2}$")]
     """ThumbHash (https://evanw.github.io/thumbhash), Base64; knows alpha."""
-    blur_hash: Annotated[str, Holds(pattern=r"^[0-9A-Za-z#$%*+,\-.:;=?@\[\]^_{|}~]{28}$")]
+    blur_hash: Annotated[str, Bounds(pattern=r"^[0-9A-Za-z#$%*+,\-.:;=?@\[\]^_{|}~]{28}$")]
     """BlurHash (https://blurha.sh) of 4 x 3 components, or 3 x 4 if it is upright; on white."""
-    perceptual_hash: Annotated[str, Holds(pattern=r"^[0-9a-f]{16}$")] | None
+    perceptual_hash: Annotated[str, Bounds(pattern=r"^[0-9a-f]{16}$")] | None
     """64 bits, of which alike images differ in few, on white; None for one without any shape to know it by."""

@@ -17,7 +17,7 @@ from datetime import datetime
 from typing import IO, Annotated
 from uuid import UUID
 
-from shared_lib.constraints import Check, Holds
+from shared_lib.constraints import Bounds, Validate
 from shared_lib.errors import FailureCode, Rejected, describe_cause
 from shared_lib.pipeline.formats import Format
 from shared_lib.pipeline.metadata.model import Knowledge, clean_text, refuse_unprintable
@@ -36,7 +36,7 @@ _LENGTHS = struct.Struct(">IQ")
 _MAX_HEADER = 8 << 20  # bytes; a hundred recipes of twenty texts, the most that are asked for, take 4 million
 _MAX_LINES = 100  # of a trace
 
-Sentence = Annotated[str, Holds(max_length=MAX_SENTENCE), Check(refuse_unprintable)]
+Sentence = Annotated[str, Bounds(max_length=MAX_SENTENCE), Validate(refuse_unprintable)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,7 @@ class Refusal:
 class Failure:
     """Child to parent: a mistake of ours, and not the image's."""
 
-    trace: Annotated[tuple[Sentence, ...], Holds(max_length=_MAX_LINES)]
+    trace: Annotated[tuple[Sentence, ...], Bounds(max_length=_MAX_LINES)]
     """For the log, the innermost call last."""
 
     @classmethod
@@ -89,8 +89,8 @@ class Failure:
 @dataclass(frozen=True, kw_only=True)
 class _Picture:
     format: Format
-    width: Annotated[int, Holds(ge=1)]
-    height: Annotated[int, Holds(ge=1)]
+    width: Annotated[int, Bounds(ge=1)]
+    height: Annotated[int, Bounds(ge=1)]
 
     def fits(self, side: int, pixels: int) -> bool:
         """Whether it is within these limits, px."""
@@ -101,7 +101,7 @@ class _Picture:
 class Encoded(_Picture):
     """One rendition; its bytes are the next `size` bytes of the body."""
 
-    size: Annotated[int, Holds(ge=1)]
+    size: Annotated[int, Bounds(ge=1)]
 
 
 @dataclass(frozen=True, kw_only=True)

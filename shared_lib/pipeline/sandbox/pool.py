@@ -22,7 +22,7 @@ from shared_lib.limits import Limits
 from shared_lib.observability import get_logger
 from shared_lib.pipeline.formats import sniff
 from shared_lib.pipeline.recipe import Recipe
-from shared_lib.pipeline.rendition import Refused, Rendered, Rendition, possible_formats
+from shared_lib.pipeline.rendition import FailedRecipe, Rendered, Rendition, possible_formats
 from shared_lib.pipeline.sandbox import ipc
 from shared_lib.pipeline.sandbox.confinement import hide_memory
 from shared_lib.pipeline.sandbox.processes import PROGRAM, Decoder, Unconfined, Zygote, describe
@@ -107,7 +107,7 @@ class DecoderBox:
         made a mistake, and Unconfined when nothing is decoded here.
         """
         overlays = overlays or {}
-        self._limits.hold_file(len(data) + sum(map(len, overlays.values())))
+        self._limits.enforce_file(len(data) + sum(map(len, overlays.values())))
         sizes = {image: len(overlay) for image, overlay in overlays.items()}
         task = ipc.Task(recipes=tuple(recipes), overlays=sizes, learn=learn, location=location)
         with self._slots, contextlib.closing(self._take()) as decoder:
@@ -220,7 +220,7 @@ def _assemble(answer: ipc.Answer, body: bytes, task: ipc.Task, original: bytes, 
     for recipe, told in zip(task.recipes, answer.renditions, strict=True):
         if isinstance(told, ipc.Refusal):
             log.info("rendition_refused", name=recipe.name, code=told.code, cause=told.cause)
-            refused.append(Refused(recipe, Rejected(told.code, told.public)))
+            refused.append(FailedRecipe(recipe, Rejected(told.code, told.public)))
             continue
         data = body[start : start + told.size]
         start += told.size

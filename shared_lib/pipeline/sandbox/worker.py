@@ -52,7 +52,7 @@ def decode(task: ipc.Task, body: bytes, limits: Limits) -> tuple[ipc.Reply, list
         r.name: ipc.Encoded(format=r.format, width=r.width, height=r.height, size=len(r.data))
         for r in rendered.renditions
     }
-    told |= {r.recipe.name: ipc.Refusal.of(r.reason) for r in rendered.refused}
+    told |= {r.recipe.name: ipc.Refusal.of(r.reason) for r in rendered.failed}
     outcomes = tuple(told[recipe.name] for recipe in task.recipes)
     knowledge = rendered.knowledge
     if knowledge is not None and not task.location:
