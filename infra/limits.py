@@ -1,4 +1,4 @@
-"""Write the table of all limits from the model that keeps them. Run by `make contracts`; a test compares."""
+"""Write the table of limits in docs/limits.md from the model that defines them."""
 
 import ast
 import inspect
@@ -13,33 +13,33 @@ TABLE = Path(__file__).parent.parent / "docs" / "limits.md"
 PREFIX = settings.Limits.model_config["env_prefix"]
 HEAD = """# Limits
 
-Written by `make contracts` from `shared_lib/limits.py`; do not edit.
+Written by `make contracts` from `shared_lib/limits.py`. Do not edit.
 
-How much one image may cost. Sizes are read from its header, and refused before a pixel is decoded; memory and time
-are kept by the kernel while it is decoded. An image beyond a limit ends as `failed`, with the limit's own code and a
-sentence that names the limit and what was found. A function reads the variables when it starts, and does not start
-with one that makes no sense.
+These limits bound what one image may cost. Sizes are read from the header and checked before any pixel is decoded. The
+kernel enforces memory and time during decoding. An image that exceeds a limit ends as `failed`. Its error has the
+limit's own code, and a message that names the limit and the value found. A function reads the variables at start, and
+does not start if one of them is invalid.
 
-HEIC and JPEG XL take codecs that a deployment may be built without ([THIRD_PARTY.md](../THIRD_PARTY.md)): it refuses
-them, as `unsupported_format`, with a sentence that says so.
+HEIC and JPEG XL need codecs that a deployment may be built without ([THIRD_PARTY.md](../THIRD_PARTY.md)). Such a
+deployment rejects these files with `unsupported_format` and a message that says so.
 
-| variable | default | code | |
+| variable | default | code | description |
 |---|---|---|---|
 """
 
 
-def generate() -> str:
+def generate() -> dict[Path, str]:
     described = _describe()
     rows = []
     for field in fields(Limits):
         name, code = field.name, Limits.code_of(field.name)
         default = f"{field.default:g}" if isinstance(field.default, float) else str(field.default)
         rows.append(f"| `{PREFIX}{name.upper()}` | {default} | {f'`{code}`' if code else ''} | {described[name]} |\n")
-    return HEAD + "".join(rows)
+    return {TABLE: HEAD + "".join(rows)}
 
 
 def _describe() -> dict[str, str]:
-    """What the model's source says below each limit. Pydantic can read that too, at every import, in 10 ms."""
+    """Return the docstring below each limit. Pydantic can read them too, but at every import, in 10 ms."""
     [model] = ast.parse(inspect.getsource(Limits)).body
     assert isinstance(model, ast.ClassDef)  # noqa: S101  # for mypy
     return {

@@ -1,7 +1,8 @@
-"""Write a Postman collection from the API's description. Run by `make contracts`; a test compares.
+"""Write a Postman collection from the API's OpenAPI document.
 
-What each request looks like comes from `shared_lib/web/openapi.json`. What it does not know is said here: in which
-order the requests tell a story, and what one hands to the next. Run as a whole, it is a test of a running service.
+`shared_lib/web/openapi.json` defines each request. This module adds the order in which the requests make sense, and the
+values that one passes to the next. Run as a whole, the collection tests a running service. Operations that the story
+leaves out follow at the end, without checks.
 """
 
 import copy
@@ -15,28 +16,29 @@ from shared_lib.web import openapi
 ROOT = Path(__file__).parent.parent
 COLLECTION = ROOT / "docs" / "postman_collection.json"
 FORMAT = "https://schema.getpostman.com/json/collection/v2.1.0/collection.json"
-MAX_POLLS = 60  # every half second, until an image has ended
+MAX_POLLS = 60  # every half second, until an image is finished
 PHOTOGRAPH = "tests/golden/photographs/coffee.jpg"
 
 Json = dict[str, Any]
 
 
 class Step(NamedTuple):
-    """One request: `uuid` is the variable whose resource it is about, `saves` what later ones need of its answer."""
-
     operation: str
     uuid: str = ""
+    """The variable that holds the resource's UUID."""
     saves: Mapping[str, str] = {}
-    until_ended: bool = False
+    """Variables that later requests use, each with its path in the response."""
+    until_finished: bool = False
+    """Repeat the request until the image is finished."""
 
 
-PUT = "put_object"  # to the store, by the URL that the step before it was given: no operation of this API
+PUT = "put_object"  # to the store, with the URL from the step before: not an operation of this API
 STORY = (
     Step("get_health"),
     Step("get_health_live"),
     Step("get_health_ready"),
     Step("upload_image", saves={"image": "data.uuid"}),
-    Step("get_image", "image", until_ended=True),
+    Step("get_image", "image", until_finished=True),
     Step("get_rendition", "image"),
     Step("find_similar_images", "image"),
     Step("create_upload_url", saves={"presignedImage": "uuid", "presignedUrl": "presignedUrl"}),
@@ -55,7 +57,7 @@ STORY = (
 )
 
 
-def generate() -> str:
+def generate() -> dict[Path, str]:
     description = openapi.load()
     operations = {
         operation["operationId"]: (method.upper(), path, operation)
@@ -63,6 +65,7 @@ def generate() -> str:
         for method, operation in methods.items()
     }
     schemas = description["components"]["schemas"]
+    rest = {name: each for name, each in operations.items() if name not in {step.operation for step in STORY}}
     collection = {
         "info": {
             "name": description["info"]["title"],
@@ -74,20 +77,33 @@ def generate() -> str:
             {"key": "polls", "value": f"{MAX_POLLS}"},
         ],
         "item": [
-            _put() if step.operation == PUT else _item(step, *operations[step.operation], schemas) for step in STORY
+            *(
+                _put() if each.operation == PUT else _checked(each, *operations[each.operation], schemas)
+                for each in STORY
+            ),
+            *(_item(_outside_story(name, each[1]), *each, schemas) for name, each in rest.items()),
         ],
     }
-    return json.dumps(collection, indent=2) + "\n"
+    return {COLLECTION: json.dumps(collection, indent=2) + "\n"}
+
+
+def _outside_story(operation: str, path: str) -> Step:
+    return Step(operation, "collection" if path.startswith("/api/v1/collections") else "image")
+
+
+def _checked(step: Step, method: str, path: str, operation: Json, schemas: Json) -> Json:
+    success = next(status for status in operation["responses"] if status.startswith("2"))
+    item = _item(step, method, path, operation, schemas)
+    return {"name": item["name"], "event": [_check(int(success), step)], "request": item["request"]}
 
 
 def _item(step: Step, method: str, path: str, operation: Json, schemas: Json) -> Json:
-    success = next(status for status in operation["responses"] if status.startswith("2"))
     request: Json = {"method": method, "url": _url(path, operation, step)}
     if about := operation.get("description"):
         request["description"] = about
     for media_type, content in operation.get("requestBody", {}).get("content", {}).items():
         request |= _form(content["schema"], schemas) if media_type == "multipart/form-data" else _body(content, step)
-    return {"name": operation["summary"], "event": [_check(int(success), step)], "request": request}
+    return {"name": operation["summary"], "request": request}
 
 
 def _put() -> Json:
@@ -115,9 +131,9 @@ def _url(path: str, operation: Json, step: Step) -> Json:
         if parameter["in"] == "query"
     ]
     raw = "{{baseUrl}}/" + "/".join(segments)
-    asked = "&".join(f"{each['key']}={each['value']}" for each in query if not each["disabled"])
+    enabled = "&".join(f"{each['key']}={each['value']}" for each in query if not each["disabled"])
     return {
-        "raw": f"{raw}?{asked}" if asked else raw,
+        "raw": f"{raw}?{enabled}" if enabled else raw,
         "host": ["{{baseUrl}}"],
         "path": segments,
         **({"query": query} if query else {}),
@@ -130,7 +146,7 @@ def _value(parameter: Json) -> str:
 
 
 def _form(schema: Json, schemas: Json) -> Json:
-    """The photograph, and the fields that have an example."""
+    """Return a form with the photograph and the fields that have an example."""
     fields = schemas[schema["$ref"].rpartition("/")[2]]["properties"]
     texts = {name: field["examples"][0] for name, field in fields.items() if "examples" in field}
     parts = [{"key": "file", "type": "file", "src": PHOTOGRAPH}]
@@ -151,16 +167,16 @@ def _body(content: Json, step: Step) -> Json:
 
 
 def _check(status: int, step: Step) -> Json:
-    lines = [f"pm.test('answers {status}', () => pm.response.to.have.status({status}));"]
-    if step.saves or step.until_ended:
-        lines.append(f"const answer = pm.response?.code === {status} ? pm.response.json() : undefined;")
-    lines += [f"if (answer) pm.collectionVariables.set('{name}', answer.{path});" for name, path in step.saves.items()]
-    if step.until_ended:
+    lines = [f"pm.test('status is {status}', () => pm.response.to.have.status({status}));"]
+    if step.saves or step.until_finished:
+        lines.append(f"const result = pm.response?.code === {status} ? pm.response.json() : undefined;")
+    lines += [f"if (result) pm.collectionVariables.set('{name}', result.{path});" for name, path in step.saves.items()]
+    if step.until_finished:
         lines += [
             "const left = Number(pm.variables.get('polls'));",
-            "if (['pending', 'processing'].includes(answer?.status) && left > 1) {",
+            "if (['pending', 'processing'].includes(result?.status) && left > 1) {",
             "  pm.variables.set('polls', left - 1);",
             "  setTimeout(() => pm.execution.setNextRequest(pm.info.requestName), 500);",
-            "} else pm.test('it succeeded', () => pm.expect(answer?.status).to.equal('succeeded'));",
+            "} else pm.test('it succeeded', () => pm.expect(result?.status).to.equal('succeeded'));",
         ]
     return {"listen": "test", "script": {"type": "text/javascript", "exec": lines}}

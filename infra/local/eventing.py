@@ -28,15 +28,17 @@ PATIENCE_SECONDS = 3.0  # for requests being made when asked to stop
 
 
 class Plan(BaseModel):
-    """What the process is told."""
-
     manifests: Path
     bootstrap_servers: str
-    services: Mapping[str, str]  # address of each function, by the name of its Service
+    service_url: str = ""
+    """Address of every function that `services` does not have. `{name}` stands for the name of its Service."""
+    services: Mapping[str, str] = {}
+    """Addresses of functions, by the names of their Services."""
     webhook_port: int
 
     def address(self, destination: Destination) -> str:
-        return self.services[destination.ref.name] + destination.uri
+        name = destination.ref.name
+        return self.services.get(name, self.service_url.format(name=name)) + destination.uri
 
 
 def _end_process(failed: threading.ExceptHookArgs) -> None:

@@ -1,0 +1,97 @@
+"""Write the lists of functions that other tools need, each between two comments of a file that is otherwise ours.
+
+A function's image, environment and resources come from its manifest in `infra/knative`.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from infra.functions import MANIFESTS, ROOT, Function, list_functions, manifest_files
+
+COMPOSE_NAMES = {"process-image": "processor"}
+"""Services of docker-compose.yml that are not named after their function."""
+
+
+def generate() -> dict[Path, str]:
+    functions = list_functions()
+    return {
+        MANIFESTS / "kustomization.yaml": _fill(
+            MANIFESTS / "kustomization.yaml", manifests=(f"  - {path.name}\n" for path in manifest_files())
+        ),
+        ROOT / "skaffold.yaml": _fill(ROOT / "skaffold.yaml", artifacts=map(_artifact, functions)),
+        ROOT / "docker-compose.yml": _fill(
+            ROOT / "docker-compose.yml",
+            **{
+                "public functions": (_dependency(each) for each in functions if each.declaration),
+                "event functions": (_dependency(each) for each in functions if not each.declaration),
+                "functions": map(_compose_service, functions),
+            },
+        ),
+        ROOT / "infra/openfaas/stack.yaml": _fill(
+            ROOT / "infra/openfaas/stack.yaml", functions=map(_openfaas_function, functions)
+        ),
+    }
+
+
+def _fill(path: Path, **regions: Iterable[str]) -> str:
+    """Return the file's text with the given text in each region."""
+    text = path.read_text()
+    for name, lines in regions.items():
+        region = rf"(?<=# begin {name}, written by `make contracts`\n).*?(?=^ *# end {name}$)"
+        text, count = re.subn(region, _constantly("".join(lines)), text, flags=re.MULTILINE | re.DOTALL)
+        if count != 1:
+            raise SystemExit(f"{path} has no region `{name}` to write to, or more than one.")
+    return text
+
+
+def _constantly(text: str) -> Callable[[object], str]:
+    return lambda _match: text
+
+
+def _artifact(function: Function) -> str:
+    return (
+        f"    - image: {function.image.rpartition(':')[0]}\n"
+        f"      docker: {{dockerfile: functions/Dockerfile, buildArgs: {{FUNCTION: {function.folder}}}}}\n"
+    )
+
+
+def _dependency(function: Function) -> str:
+    return f"      {_compose_name(function)}: {{condition: service_healthy}}\n"
+
+
+def _compose_name(function: Function) -> str:
+    return COMPOSE_NAMES.get(function.name, function.name)
+
+
+def _compose_service(function: Function) -> str:
+    variables = "".join(f", {name}: {json.dumps(value)}" for name, value in function.manifest.environ.items())
+    return (
+        f"\n  {_compose_name(function)}:\n"
+        "    <<: *function\n"
+        f"    image: {function.image}\n"
+        f"    build: {{context: ., dockerfile: functions/Dockerfile, args: {_compose_arguments(function)}}}\n"
+        + (f"    environment: {{<<: *settings{variables}}}\n" if variables else "")
+    )
+
+
+def _compose_arguments(function: Function) -> str:
+    return f'{{FUNCTION: {function.folder}, JPEG_XL: "yes"}}'
+
+
+def _openfaas_function(function: Function) -> str:
+    resources = function.resources or {}
+    variables = function.manifest.environ
+    return (
+        f"  {function.name}:\n"
+        "    <<: *function\n"
+        f"    image: {function.image}\n"
+        + "".join(f"    {name}: {_flow(resources[name])}\n" for name in ("requests", "limits") if name in resources)
+        + (f"    environment: {{<<: *settings, {_flow(variables)[1:]}\n" if variables else "")
+    )
+
+
+def _flow(mapping: dict[str, str]) -> str:
+    """Return a mapping in YAML's flow style. Quotes keep numbers text."""
+    return "{" + ", ".join(f"{name}: {json.dumps(value)}" for name, value in mapping.items()) + "}"
