@@ -1,7 +1,7 @@
-"""Each event's payload, name and version, and how it looks on the wire; also how to read a store's own message.
+"""Events: their names, payloads and form on Kafka, and the messages that stores send.
 
-The folder `events/` at the top holds the same contract for other languages, as JSON Schema and examples; a test
-keeps the two equal. CloudEvents 1.0, on Kafka in binary content mode.
+CloudEvents 1.0, on Kafka in binary content mode. The folder `events/` at the top holds the same contract for other
+languages, as JSON Schema and examples. A test keeps both equal.
 """
 
 import base64
@@ -14,9 +14,10 @@ from uuid import UUID
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
-from shared_lib.domain.images import Failure, Image, RenditionView, Time, format_time
+from shared_lib.domain import images as domain
+from shared_lib.domain.timestamps import Time, format_time
 from shared_lib.domain.uploads import StoredObject
-from shared_lib.errors import Invalid
+from shared_lib.errors import FailureCode, Invalid
 
 PREFIX = "org.imageprocessing.image.processing"
 TASKS, COMPLETED, BUCKET_EVENTS = "image-tasks", "image-completed", "bucket-events"
@@ -34,10 +35,14 @@ MAX_REASON = 500
 _CREATIONS = ("Put", "Post", "CompleteMultipartUpload", "Copy")
 
 
-class Payload(BaseModel):
-    """The data of an event about one image."""
+class Part(BaseModel):
+    """A JSON object with camelCase names."""
 
     model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True, serialize_by_alias=True)
+
+
+class Payload(Part):
+    """The data of an event about one image."""
 
     type: ClassVar[str]
     topic: ClassVar[str]
@@ -45,7 +50,7 @@ class Payload(BaseModel):
     uuid: UUID
 
     def to_kafka(self, function: str, traceparent: str | None) -> tuple[bytes, bytes, list[tuple[str, bytes]]]:
-        """Key, value and headers of the record. `function` names who speaks: it becomes the event's source."""
+        """Return the record's key, value and headers. `function` names the sender and becomes the event's source."""
         attributes = {
             "ce_specversion": "1.0",
             "ce_id": str(uuid.uuid4()),
@@ -67,8 +72,22 @@ class ProcessingRequested(Payload):
     topic: ClassVar[str] = TASKS
 
 
+class Rendition(Part):
+    name: str
+    url: str = Field(description="Path of its bytes on the API's host.")
+    content_type: str
+    width: int = Field(description="px")
+    height: int = Field(description="px")
+    size_bytes: int
+
+
+class Failure(Part):
+    code: FailureCode
+    message: str
+
+
 class ProcessingSucceeded(Payload):
-    """The image's renditions can be had."""
+    """The image's renditions can be downloaded."""
 
     type: ClassVar[str] = f"{PREFIX}.succeeded.v1"
     topic: ClassVar[str] = COMPLETED
@@ -78,7 +97,7 @@ class ProcessingSucceeded(Payload):
     size_bytes: int = Field(description="The original's size.")
     width: int = Field(description="px, upright")
     height: int = Field(description="px, upright")
-    renditions: tuple[RenditionView, ...]
+    renditions: tuple[Rendition, ...]
     completed_at: Time
     attempts: int
 
@@ -95,10 +114,33 @@ class ProcessingFailed(Payload):
     attempts: int
 
 
-def describe_end(image: Image) -> ProcessingSucceeded | ProcessingFailed:
-    """The event that tells how an image ended."""
-    ending: type[ProcessingSucceeded | ProcessingFailed] = ProcessingFailed if image.error else ProcessingSucceeded
-    return ending.model_validate({name: getattr(image, name) for name in ending.model_fields})
+def describe_end(image: domain.Image) -> ProcessingSucceeded | ProcessingFailed:
+    """Return the event for the way an image ended. Its size and type are known if it succeeded."""
+    if image.completed_at is None:
+        raise ValueError(f"image {image.uuid} has not ended")
+    if image.failure:
+        return ProcessingFailed(
+            uuid=image.uuid,
+            filename=image.filename,
+            error=Failure(code=image.failure.code, message=image.failure.message),
+            completed_at=image.completed_at,
+            attempts=image.attempts,
+        )
+    return ProcessingSucceeded.model_validate(
+        {name: getattr(image, name) for name in ProcessingSucceeded.model_fields if name != "renditions"}
+        | {"renditions": [_describe_rendition(image.uuid, each) for each in image.renditions]}
+    )
+
+
+def _describe_rendition(image: UUID, rendition: domain.Rendition) -> Rendition:
+    return Rendition(
+        name=rendition.name,
+        url=f"/api/v1/images/{image}/renditions/{rendition.name}",
+        content_type=rendition.content_type,
+        width=rendition.width,
+        height=rendition.height,
+        size_bytes=rendition.size_bytes,
+    )
 
 
 class _Bucket(BaseModel):

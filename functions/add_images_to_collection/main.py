@@ -5,9 +5,9 @@ All of them or none. An image that is in another collection moves.
 
 import functions_framework
 
-from shared_lib.domain.images import CollectionId, ImageReferences, Message, MetaMessage
 from shared_lib.runtime import Runtime
 from shared_lib.web import NO_COLLECTION, endpoint
+from shared_lib.web.schemas import CollectionId, ImageReferences, Message, MetaMessage
 
 
 @functions_framework.http

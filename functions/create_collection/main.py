@@ -5,9 +5,9 @@ from uuid import uuid4
 import functions_framework
 from pydantic import BaseModel
 
-from shared_lib.domain.images import CollectionEnvelope, CollectionName, Description
 from shared_lib.runtime import Runtime
 from shared_lib.web import Reply, endpoint
+from shared_lib.web.schemas import CollectionEnvelope, CollectionName, Description, show_collection
 
 
 class NewCollection(BaseModel):
@@ -26,4 +26,4 @@ class NewCollection(BaseModel):
 def main(rt: Runtime, *, body: NewCollection) -> Reply:
     collection = rt.collections.create(uuid4(), body.name, body.description)
     location = {"Location": f"/api/v1/collections/{collection.uuid}"}
-    return Reply(CollectionEnvelope(data=collection), headers=location)
+    return Reply(CollectionEnvelope(data=show_collection(collection)), headers=location)

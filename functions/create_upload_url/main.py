@@ -10,10 +10,11 @@ from uuid import uuid4
 import functions_framework
 from pydantic import BaseModel, Field
 
-from shared_lib.domain.uploads import Extension, UploadUrl, find_missing_codec
+from shared_lib.domain.uploads import Extension, find_missing_codec
 from shared_lib.errors import Invalid
 from shared_lib.runtime import Runtime
 from shared_lib.web import endpoint
+from shared_lib.web.uploads import UploadUrl
 
 
 class Query(BaseModel):

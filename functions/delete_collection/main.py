@@ -2,10 +2,10 @@
 
 import functions_framework
 
-from shared_lib.domain.images import CollectionId, Message, MetaMessage
 from shared_lib.errors import Conflict
 from shared_lib.runtime import Runtime
 from shared_lib.web import NO_COLLECTION, endpoint
+from shared_lib.web.schemas import CollectionId, Message, MetaMessage
 
 # As the repository says it.
 TITLE = "Cannot delete non-empty collection"

@@ -5,9 +5,9 @@ It is gone for every caller at once. What the store cannot remove now, `reconcil
 
 import functions_framework
 
-from shared_lib.domain.images import ImageId, Message
 from shared_lib.runtime import Runtime
 from shared_lib.web import NO_IMAGE, endpoint
+from shared_lib.web.schemas import ImageId, Message
 
 
 @functions_framework.http

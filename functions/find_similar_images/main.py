@@ -7,9 +7,10 @@ below 6 for one that was resized or recompressed, and about 32 for two that have
 import functions_framework
 from pydantic import BaseModel, Field
 
-from shared_lib.domain.images import MAX_DISTANCE, ImageId, SimilarImage
+from shared_lib.domain.images import MAX_DISTANCE
 from shared_lib.runtime import Runtime
 from shared_lib.web import NO_IMAGE, endpoint
+from shared_lib.web.schemas import ImageId, SimilarImage, show_similar_image
 
 
 class Query(BaseModel):
@@ -25,4 +26,4 @@ class Query(BaseModel):
     refusals=[NO_IMAGE],
 )
 def main(rt: Runtime, *, uuid: ImageId, query: Query) -> list[SimilarImage]:
-    return rt.images.find_similar(uuid, query.distance, query.limit)
+    return [show_similar_image(each) for each in rt.images.find_similar(uuid, query.distance, query.limit)]

@@ -4,23 +4,23 @@ from typing import Literal
 
 import functions_framework
 
-from shared_lib.domain.images import Collection, CollectionId, Image, PageQuery, Pagination, View
+from shared_lib.domain.images import SortColumn
 from shared_lib.runtime import Runtime
-from shared_lib.web import NO_COLLECTION, endpoint
+from shared_lib.web import NO_COLLECTION, endpoint, schemas
 
-COLUMNS = {"createdAt": "created_at", "filename": "filename", "status": "status"}
+COLUMNS: dict[str, SortColumn] = {"createdAt": "created_at", "filename": "filename", "status": "status"}
 
 
-class Query(PageQuery):
+class Query(schemas.PageParameters):
     sort_by: Literal["createdAt", "filename", "status"] = "createdAt"
 
 
-class CollectionWithImages(Collection):
-    images: list[Image]
-    pagination: Pagination
+class CollectionWithImages(schemas.Collection):
+    images: list[schemas.Image]
+    pagination: schemas.Pagination
 
 
-class CollectionPage(View):
+class CollectionPage(schemas.ApiModel):
     data: CollectionWithImages
 
 
@@ -31,8 +31,8 @@ class CollectionPage(View):
     returns=CollectionPage,
     refusals=[NO_COLLECTION],
 )
-def main(rt: Runtime, *, uuid: CollectionId, query: Query) -> CollectionPage:
-    collection, images, total = rt.collections.show(uuid, query, sort_by=COLUMNS[query.sort_by])
-    return CollectionPage(
-        data=CollectionWithImages(**dict(collection), images=images, pagination=query.place_in(total))
-    )
+def main(rt: Runtime, *, uuid: schemas.CollectionId, query: Query) -> CollectionPage:
+    collection, page = rt.collections.show(uuid, query.to_query(COLUMNS[query.sort_by]))
+    images, pagination = [schemas.show_image(each) for each in page.items], query.paginate(page.total)
+    shown = schemas.show_collection(collection)
+    return CollectionPage(data=CollectionWithImages(**dict(shown), images=images, pagination=pagination))

@@ -5,9 +5,9 @@ from typing import Literal
 import functions_framework
 from pydantic import BaseModel, Field
 
-from shared_lib.domain.images import Image, ImageId
 from shared_lib.runtime import Runtime
 from shared_lib.web import NO_IMAGE, endpoint
+from shared_lib.web.schemas import Image, ImageId, show_image
 
 
 class Query(BaseModel):
@@ -24,4 +24,4 @@ class Query(BaseModel):
     refusals=[NO_IMAGE],
 )
 def main(rt: Runtime, *, uuid: ImageId, query: Query) -> Image:
-    return rt.images.get(uuid, location=query.include == "location")
+    return show_image(rt.images.get(uuid), with_location=query.include == "location")

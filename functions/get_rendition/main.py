@@ -9,13 +9,13 @@ from typing import Annotated
 import functions_framework
 from pydantic import Field
 
-from shared_lib.domain.images import ImageId
 from shared_lib.errors import NotFound
 from shared_lib.pipeline.recipe import RenditionName
 from shared_lib.repositories.renditions import MISSING
 from shared_lib.runtime import Runtime
 from shared_lib.storage.buckets import Download
 from shared_lib.web import Content, endpoint
+from shared_lib.web.schemas import ImageId
 
 
 @functions_framework.http

@@ -4,22 +4,23 @@ from typing import Literal
 
 import functions_framework
 
-from shared_lib.domain.images import Collection, PageQuery, Pagination, View
+from shared_lib.domain.images import SortColumn
 from shared_lib.runtime import Runtime
 from shared_lib.web import Reply, endpoint
+from shared_lib.web.schemas import ApiModel, Collection, PageParameters, Pagination, show_collection
 
-COLUMNS = {"createdAt": "created_at", "updatedAt": "updated_at"}
+COLUMNS: dict[str, SortColumn] = {"createdAt": "created_at", "updatedAt": "updated_at"}
 
 
-class Query(PageQuery):
+class Query(PageParameters):
     sort_by: Literal["createdAt", "updatedAt"] = "createdAt"
 
 
-class Meta(View):
+class Meta(ApiModel):
     pagination: Pagination
 
 
-class CollectionList(View):
+class CollectionList(ApiModel):
     data: list[Collection]
     meta: Meta
 
@@ -27,6 +28,7 @@ class CollectionList(View):
 @functions_framework.http
 @endpoint("GET", "/api/v1/collections", returns=CollectionList)
 def main(rt: Runtime, *, query: Query) -> Reply:
-    collections, total = rt.collections.page(query, sort_by=COLUMNS[query.sort_by])
-    page = CollectionList(data=collections, meta=Meta(pagination=query.place_in(total)))
-    return Reply(page, query=query, total=total)
+    page = rt.collections.page(query.to_query(COLUMNS[query.sort_by]))
+    collections = [show_collection(each) for each in page.items]
+    shown = CollectionList(data=collections, meta=Meta(pagination=query.paginate(page.total)))
+    return Reply(shown, query=query, total=page.total)

@@ -8,14 +8,15 @@ from typing import Annotated, Literal
 import functions_framework
 from pydantic import Field
 
-from shared_lib.domain.images import VISIBLE, Image, PageQuery, Status
+from shared_lib.domain.images import VISIBLE, Status
 from shared_lib.runtime import Runtime
 from shared_lib.web import Reply, endpoint
+from shared_lib.web.schemas import Image, PageParameters, show_image
 
 Statuses = Annotated[str, Field(pattern=f"^(all|({'|'.join(VISIBLE)})(,({'|'.join(VISIBLE)}))*)$")]
 
 
-class Query(PageQuery):
+class Query(PageParameters):
     sort_by: Literal["createdAt"] = "createdAt"
     status: Statuses = Field(
         default=Status.SUCCEEDED.value, description="One, several by comma (`pending,failed`), or `all`."
@@ -35,5 +36,5 @@ class Query(PageQuery):
 )
 def main(rt: Runtime, *, query: Query) -> Reply:
     statuses = VISIBLE if query.status == "all" else [Status(name) for name in query.status.split(",")]
-    images, total = rt.images.page(query, statuses=statuses, previews=query.include == "imageData")
-    return Reply(images, query=query, total=total)
+    page = rt.images.page(query.to_query("created_at"), statuses=statuses, previews=query.include == "imageData")
+    return Reply([show_image(each) for each in page.items], query=query, total=page.total)

@@ -5,9 +5,9 @@ Images that are not in this collection stay where they are.
 
 import functions_framework
 
-from shared_lib.domain.images import CollectionId, ImageReferences, Message, MetaMessage
 from shared_lib.runtime import Runtime
 from shared_lib.web import NO_COLLECTION, endpoint
+from shared_lib.web.schemas import CollectionId, ImageReferences, Message, MetaMessage
 
 
 @functions_framework.http

@@ -8,12 +8,12 @@ again, but a rendition that took a decoder too much time or memory only after a 
 import functions_framework
 from pydantic import Field
 
-from shared_lib.domain.images import Description, Filename, ImageId, Message
-from shared_lib.domain.uploads import RenditionOrder
 from shared_lib.errors import Conflict, NotFound
 from shared_lib.events import ProcessingRequested
 from shared_lib.runtime import Runtime
 from shared_lib.web import ProcessingError, endpoint
+from shared_lib.web.schemas import Description, Filename, ImageId, Message
+from shared_lib.web.uploads import RenditionRequests
 
 MISSING = "Image not found in storage, please upload before process"
 TOO_MANY = Conflict("An image has at most 100 renditions", code="too_many_renditions")
@@ -21,7 +21,7 @@ REFUSED = [NotFound(MISSING, code="image_not_in_storage"), TOO_MANY]
 STARTED = Message(message="Processing started")
 
 
-class ProcessingOrder(RenditionOrder):
+class ProcessingRequest(RenditionRequests):
     uuid: ImageId
     filename: Filename | None = Field(default=None, description="Without one, the image keeps its name.")
     description: Description | None = None
@@ -31,10 +31,11 @@ class ProcessingOrder(RenditionOrder):
 @endpoint(
     "POST", "/api/v1/images/actions/process", returns=Message, example=STARTED, errors=ProcessingError, refusals=REFUSED
 )
-def main(rt: Runtime, *, body: ProcessingOrder) -> Message:
+def main(rt: Runtime, *, body: ProcessingRequest) -> Message:
     if not rt.workflow.is_stored(body.uuid):
         raise NotFound(MISSING, code="image_not_in_storage")
     describe = "description" in body.model_fields_set
-    if rt.images.request(body.uuid, body.filename, body.description, rt.rendering.choose(body), describe=describe):
+    chosen = rt.rendering.choose(body.renditions, body.preset)
+    if rt.images.request(body.uuid, body.filename, body.description, chosen, describe=describe):
         rt.workflow.hint(ProcessingRequested(uuid=body.uuid), function="request_processing")
     return STARTED

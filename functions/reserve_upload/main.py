@@ -8,10 +8,11 @@ from uuid import uuid4
 
 import functions_framework
 
-from shared_lib.domain.uploads import SignedUpload, UploadReservation, find_missing_codec
+from shared_lib.domain.uploads import find_missing_codec
 from shared_lib.errors import Invalid, TooLarge
 from shared_lib.runtime import Runtime
 from shared_lib.web import endpoint
+from shared_lib.web.uploads import SignedUpload, UploadReservation
 
 
 @functions_framework.http
@@ -30,6 +31,6 @@ def main(rt: Runtime, *, body: UploadReservation) -> SignedUpload:
         raise TooLarge(f"The file may have at most {most:,} bytes", code="file_too_large")
     uuid, seconds = uuid4(), rt.settings.processing.upload_url_seconds
     rt.images.await_upload(uuid, body.filename or f"{uuid}.{body.extension}", body.description)
-    url = rt.upload_urls.sign(uuid, seconds, body)
+    url = rt.upload_urls.sign(uuid, seconds, body.terms)
     expires_at = datetime.now(UTC) + timedelta(seconds=seconds)
-    return SignedUpload(uuid=uuid, presigned_url=url, expires_at=expires_at, headers=body.headers)
+    return SignedUpload(uuid=uuid, presigned_url=url, expires_at=expires_at, headers=body.terms.headers)

@@ -6,9 +6,9 @@ An absent field is left as it is; `"description": null` clears it.
 import functions_framework
 from pydantic import BaseModel
 
-from shared_lib.domain.images import CollectionEnvelope, CollectionId, CollectionName, Description
 from shared_lib.runtime import Runtime
 from shared_lib.web import NO_COLLECTION, endpoint
+from shared_lib.web.schemas import CollectionEnvelope, CollectionId, CollectionName, Description, show_collection
 
 
 class CollectionChanges(BaseModel):
@@ -24,4 +24,5 @@ class CollectionChanges(BaseModel):
     refusals=[NO_COLLECTION],
 )
 def main(rt: Runtime, *, uuid: CollectionId, body: CollectionChanges) -> CollectionEnvelope:
-    return CollectionEnvelope(data=rt.collections.update(uuid, body.model_dump(exclude_unset=True)))
+    collection = rt.collections.update(uuid, body.model_dump(exclude_unset=True))
+    return CollectionEnvelope(data=show_collection(collection))

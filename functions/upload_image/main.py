@@ -3,11 +3,12 @@
 import functions_framework
 from pydantic import BaseModel
 
-from shared_lib.domain.images import Filename, ImageId
-from shared_lib.domain.uploads import UploadForm, check_upload
+from shared_lib.domain.uploads import check_upload
 from shared_lib.errors import Invalid, NotFound
 from shared_lib.runtime import Runtime
 from shared_lib.web import UploadedFile, endpoint
+from shared_lib.web.schemas import Filename, ImageId
+from shared_lib.web.uploads import UploadForm
 
 NO_FILE = "No file uploaded"
 NO_WATERMARK = NotFound("There is no processed image … to lay on another", code="watermark_not_found")
@@ -35,6 +36,6 @@ def main(rt: Runtime, *, file: UploadedFile | None, form: UploadForm) -> Upload:
     if file is None:
         raise Invalid(NO_FILE, code="no_file")
     check_upload(file.filename, file.content_type, len(file.data))
-    recipes = rt.rendering.choose(form)
+    recipes = rt.rendering.choose(form.renditions, form.preset)
     uuid = rt.workflow.receive(file.filename, form.description or None, file.data, file.content_type, recipes)
     return Upload(data=UploadReceipt(uuid=uuid, filename=file.filename))

@@ -1,95 +1,27 @@
-"""Images and collections as everyone sees them, their states, and which change is allowed when: pure.
+"""Images and collections as plain records, and the states that an image goes through."""
 
-An Image is immutable and serialises, by alias, to exactly the image object of the HTTP contract.
-"""
-
-import base64
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Generic, Literal, TypeVar
 from uuid import UUID
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    WithJsonSchema,
-    computed_field,
-)
-from pydantic.alias_generators import to_camel
-
-from shared_lib.errors import FailureCode
-from shared_lib.pipeline.metadata import model
+from shared_lib.errors import NOT_WORTH_KEEPING, FailureCode
+from shared_lib.pipeline.metadata.model import Knowledge
 
 MAX_FILENAME = 255
 """Characters."""
 
 MAX_DISTANCE = 11
-"""Bits of a perceptual hash in which images may differ to be called alike; further ones are not indexed."""
+"""Bits in which the perceptual hashes of similar images may differ; the index does not find larger distances."""
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_NO_CONTROL = {"pattern": r"^[^\u0000-\u001f\u007f]*$"}
-_NO_NUL = {"pattern": r"^[^\u0000]*$"}
-
-
-def _refuse_control_characters(text: str) -> str:
-    if CONTROL.search(text):
-        raise ValueError("must not contain control characters")
-    return text
-
-
-def _refuse_nul(text: str) -> str:
-    if "\x00" in text:
-        raise ValueError("must not contain NUL characters")
-    return text
-
-
-# The checks speak in sentences; the schema says the same as a pattern.
-Filename = Annotated[
-    str,
-    Field(min_length=1, max_length=MAX_FILENAME, json_schema_extra=_NO_CONTROL, examples=["harbour.jpg"]),
-    AfterValidator(_refuse_control_characters),
-]
-Description = Annotated[
-    str,
-    Field(max_length=10_000, json_schema_extra=_NO_NUL, examples=["The harbour at dawn"]),
-    AfterValidator(_refuse_nul),
-]
-CollectionName = Annotated[
-    str,
-    Field(min_length=2, max_length=255, json_schema_extra=_NO_CONTROL, examples=["Holidays"]),
-    AfterValidator(_refuse_control_characters),
-]
-SearchText = Annotated[str, Field(max_length=255, json_schema_extra=_NO_NUL), AfterValidator(_refuse_nul)]
-
-
-def format_time(moment: datetime) -> str:
-    """RFC 3339 in UTC with milliseconds, as the contract has it: `2026-03-08T19:02:11.614Z`."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-Time = Annotated[
-    datetime,
-    PlainSerializer(format_time, return_type=str, when_used="json"),
-    WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-03-08T19:02:11.614Z"]}),
-]
-# The page at /api-docs/ puts the newest image and collection in their place.
-ImageId = Annotated[UUID, Field(examples=["0b9c0f3e-6e0e-4f3c-8f55-2f0f3f3a9d11"])]
-CollectionId = Annotated[UUID, Field(examples=["7d1f6a0e-3c61-4f0e-9b57-0a4c8a1f6f2b"])]
-
-
-class View(BaseModel):
-    """What callers read: camelCase names, immutable."""
-
-    model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True, serialize_by_alias=True)
+"""Characters that no filename or collection name may contain."""
 
 
 class Status(StrEnum):
-    """`awaiting_upload` → `pending` → `processing` → `succeeded` | `failed`; a failed one may be replayed."""
+    """`awaiting_upload` → `pending` → `processing` → `succeeded` | `failed`; a failed image may be tried again."""
 
     AWAITING_UPLOAD = "awaiting_upload"
     PENDING = "pending"
@@ -103,169 +35,134 @@ class Status(StrEnum):
 
 
 VISIBLE = tuple(status for status in Status if status is not Status.AWAITING_UPLOAD)
-"""An image that still awaits its upload does not exist for callers."""
+"""Statuses of images that callers can see: an image that still awaits its upload does not exist for them."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Knowledge(model.Knowledge):
-    """All that is learnt of an image but its format and size. None where the image does not say, or says nonsense."""
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The reason why an image, or one of its renditions, cannot be made."""
 
-    # What callers could find out themselves, so that nobody keeps it.
-    @computed_field(examples=["#b5651d"])  # type: ignore[prop-decorator]  # mypy knows no decorated properties
-    @property
-    def dominant_colour(self) -> str | None:
-        return self.palette[0].colour if self.palette else None
+    code: FailureCode
+    message: str
 
 
-class RenditionView(View):
-    name: str = Field(examples=["thumbnail"])
-    url: str = Field(
-        description="Where its bytes are, on this host.",
-        examples=["/api/v1/images/0b9c0f3e-6e0e-4f3c-8f55-2f0f3f3a9d11/renditions/thumbnail"],
-    )
-    content_type: str = Field(examples=["image/jpeg"])
-    width: int = Field(description="px", examples=[100])
-    height: int = Field(description="px", examples=[100])
-    size_bytes: int = Field(examples=[3121])
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rendition:
+    name: str
+    content_type: str
+    width: int
+    """px"""
+    height: int
+    """px"""
+    size_bytes: int
 
 
-class Failure(View):
-    code: FailureCode = Field(examples=[FailureCode.CORRUPT_IMAGE])
-    message: str = Field(examples=["The JPEG file is damaged or incomplete."])
+@dataclass(frozen=True, slots=True)
+class FailedRendition:
+    name: str
+    failure: Failure
 
 
-class FailedRendition(View):
-    name: str = Field(examples=["hero"])
-    error: Failure
+@dataclass(frozen=True, slots=True)
+class Thumbnail:
+    content_type: str
+    data: bytes
 
 
-_EXAMPLE_DETAILS = {
-    "frames": 1,
-    "hasAlpha": False,
-    "colourSpace": "srgb",
-    "profile": "sRGB IEC61966-2.1",
-    "bitDepth": 8,
-    "capturedAt": "2026-03-08T19:02:11+01:00",
-    "cameraMake": "Canon",
-    "cameraModel": "EOS R6",
-    "lensModel": "RF24-105mm F4 L IS USM",
-    "location": None,
-    "palette": [{"colour": "#b5651d", "share": 0.42}],
-    "thumbHash": "1QcSHQRnh493V4dIh4eXh1h4kJUI",
-    "blurHash": "LEHV6nWB2yk8pyo0adR*.7kCMdnj",
-    "perceptualHash": "c3d4e1b0a5f69278",
-    "dominantColour": "#b5651d",
-}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    uuid: UUID
+    filename: str
+    description: str | None
+    status: Status
+    created_at: datetime
+    completed_at: datetime | None
+    """When the last requested rendition was made or failed."""
+    collection_id: UUID | None
+    content_type: str | None
+    """The original's real type, detected from its bytes."""
+    size_bytes: int | None
+    """The original's size."""
+    width: int | None
+    """px, after orientation"""
+    height: int | None
+    """px, after orientation"""
+    sha256: str | None
+    """Of the original's bytes, in hexadecimal."""
+    metadata: Knowledge | None
+    """As extracted when the image arrived."""
+    renditions: tuple[Rendition, ...]
+    pending_renditions: tuple[str, ...]
+    """Names of renditions that are requested and not made yet."""
+    failed_renditions: tuple[FailedRendition, ...]
+    failure: Failure | None
+    attempts: int
+    """Attempts at processing since the last request that started the count anew."""
+    thumbnail: Thumbnail | None
+    """Only of a succeeded image, and only if it was read with it."""
 
 
-class Image(View):
-    """The image object of the HTTP contract."""
-
-    uuid: ImageId
-    filename: str = Field(examples=["harbour.jpg"])
-    description: str | None = Field(examples=["The harbour at dawn"])
-    status: Status = Field(examples=[Status.SUCCEEDED])
-    created_at: Time
-    completed_at: Time | None = Field(description="When the last thing that was asked for was made or refused.")
-    collection_id: UUID | None = Field(examples=[None])
-    content_type: str | None = Field(
-        description="The real type of the original, sniffed from its bytes.", examples=["image/jpeg"]
-    )
-    size_bytes: int | None = Field(description="The original's size.", examples=[174351])
-    width: int | None = Field(description="px, upright", examples=[1600])
-    height: int | None = Field(description="px, upright", examples=[1200])
-    sha256: str | None = Field(
-        description="Of the original's bytes.",
-        examples=["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"],
-    )
-    details: Knowledge | None = Field(
-        description="What was learnt of the picture when it arrived.", examples=[_EXAMPLE_DETAILS]
-    )
-    renditions: tuple[RenditionView, ...] = ()
-    pending_renditions: tuple[str, ...] = Field(
-        default=(), description="Names of those that are still to be made.", examples=[[]]
-    )
-    failed_renditions: tuple[FailedRendition, ...] = Field(
-        default=(), description="What cannot be made of this image, and why.", examples=[[]]
-    )
-    error: Failure | None = Field(examples=[None])
-    attempts: int = Field(description="How often processing was begun.", examples=[1])
-    image_data: str | None = Field(
-        default=None,
-        exclude_if=lambda data: data is None,
-        description="The thumbnail as a data URL; only when succeeded and asked for.",
-        examples=["data:image/jpeg;base64,/9j/4AAQSkZJRgABAQ=="],
-    )
+@dataclass(frozen=True, slots=True)
+class SimilarImage:
+    image: Image
+    distance: int
+    """Bits in which the perceptual hashes differ."""
 
 
-class SimilarImage(Image):
-    distance: int = Field(
-        ge=0, le=MAX_DISTANCE, description="Bits in which the perceptual hashes differ.", examples=[2]
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageState:
+    """What the database knows of an image that may be hidden or deleted."""
+
+    status: Status
+    deleted: bool
+    original_key: str | None
+    held: bool
+    """A worker holds a claim on it."""
+    announced: bool
+    """The event for its last end was published."""
+    failure: FailureCode | None
+    ended_at: datetime | None
+
+    def is_upload_worthless(self, uploaded_at: datetime) -> bool:
+        """Return whether an upload of that time is the one that the image failed with, and isn't worth keeping."""
+        judged = self.ended_at is not None and uploaded_at + timedelta(seconds=1) < self.ended_at
+        return judged and self.failure in NOT_WORTH_KEEPING
 
 
-class Collection(View):
-    """The collection object of the HTTP contract."""
-
-    uuid: CollectionId
-    name: str = Field(examples=["Holidays"])
-    description: str | None = Field(examples=["The summer of 2026"])
-    created_at: Time
-    updated_at: Time
-    image_count: int = Field(examples=[12])
-
-
-def make_data_url(content_type: str, data: bytes) -> str:
-    return f"data:{content_type};base64,{base64.b64encode(data).decode()}"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collection:
+    uuid: UUID
+    name: str
+    description: str | None
+    created_at: datetime
+    updated_at: datetime
+    image_count: int
 
 
-class PageQuery(BaseModel):
-    """Which page of a list, in which order. Parameter names are the contract's."""
+SortColumn = Literal["created_at", "updated_at", "filename", "status"]
 
-    model_config = ConfigDict(frozen=True, alias_generator=to_camel, extra="ignore")
 
-    page: int = Field(default=1, ge=1, le=1_000_000)
-    limit: int = Field(default=10, ge=1, le=100)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageQuery:
+    """A page of a list, and the order of the list."""
+
+    page: int = 1
+    limit: int = 10
     sort: Literal["asc", "desc"] = "desc"
-    search: SearchText = ""
+    sort_by: SortColumn = "created_at"
+    search: str = ""
+    """Only items that contain this text; empty for all."""
 
     @property
     def offset(self) -> int:
         return (self.page - 1) * self.limit
 
-    def place_in(self, total: int) -> "Pagination":
-        return Pagination(page=self.page, limit=self.limit, total_items=total, total_pages=-(-total // self.limit))
+
+Item = TypeVar("Item")
 
 
-class Pagination(View):
-    page: int = Field(examples=[1])
-    limit: int = Field(examples=[10])
-    total_items: int = Field(examples=[12])
-    total_pages: int = Field(examples=[2])
-
-
-class Message(View):
-    message: str
-
-
-class MetaMessage(View):
-    meta: Message
-
-
-class CollectionEnvelope(View):
-    data: Collection
-
-
-class ImageReference(View):
-    type: Literal["images"]
-    uuid: ImageId
-
-
-class ImageReferences(View):
-    """Images by reference, in the manner of JSON:API."""
-
-    data: Annotated[tuple[ImageReference, ...], Field(min_length=1, max_length=100)]
-
-    @property
-    def uuids(self) -> list[UUID]:
-        return [each.uuid for each in self.data]
+@dataclass(frozen=True, slots=True)
+class Page(Generic[Item]):
+    items: list[Item]
+    total: int
+    """How many items match in all."""

@@ -4,7 +4,7 @@ from shared_lib.repositories.attempts import Claim, Superseded
 from shared_lib.repositories.collections import Collections
 from shared_lib.repositories.dead_letters import DeadLetter, DeadLetters
 from shared_lib.repositories.drift import BATCH, BULK, Drift, Overdue, Pair
-from shared_lib.repositories.images import Images, Trace
+from shared_lib.repositories.images import Images
 from shared_lib.repositories.originals import BeingRemoved, Originals
 from shared_lib.repositories.renditions import Renditions, StoredRendition
 
@@ -24,5 +24,4 @@ __all__ = [
     "Renditions",
     "StoredRendition",
     "Superseded",
-    "Trace",
 ]

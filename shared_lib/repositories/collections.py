@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from shared_lib.database.connection import STILL_REFERENCED, ConstraintViolated, Database, Transaction
-from shared_lib.domain.images import Collection, Image, PageQuery
+from shared_lib.domain.images import Collection, Image, Page, PageQuery
 from shared_lib.errors import Conflict, NotFound
 from shared_lib.repositories.pages import begin_snapshot, cut_out, read_page, search
 from shared_lib.repositories.rows import COLLECTION_COLUMNS, VISIBLE_IMAGE, to_collection, to_image
@@ -39,33 +39,25 @@ class Collections:
         with self._database.transaction() as tx:
             return to_collection(tx.rows(_INSERT, uuid=uuid, name=name, description=description)[0])
 
-    def show(self, uuid: UUID, query: PageQuery, *, sort_by: str) -> tuple[Collection, list[Image], int]:
-        """
-        A collection, a page of its images that match, and how many match in all. `sort_by` is a column's name.
-
-        Raises NotFound, and Invalid for too deep a page.
-        """
+    def show(self, uuid: UUID, query: PageQuery) -> tuple[Collection, Page[Image]]:
+        """Return a collection and a page of its images that match. Raises NotFound."""
         with self._database.transaction() as tx:
             begin_snapshot(tx)
             collection = to_collection(_found(tx.row(_ONE, uuid=uuid)))
-            rows, total = read_page(tx, query, uuid, sort_by=sort_by)
-        return collection, [to_image(row) for row in rows], total
+            rows, total = read_page(tx, query, uuid)
+        return collection, Page([to_image(row) for row in rows], total)
 
-    def page(self, query: PageQuery, *, sort_by: str) -> tuple[list[Collection], int]:
-        """
-        One page of the collections whose name matches, and how many match in all. `sort_by` is a column's name.
-
-        Raises Invalid for too deep a page.
-        """
+    def page(self, query: PageQuery) -> Page[Collection]:
+        """Return one page of the collections whose name matches."""
         with self._database.transaction() as tx:
             begin_snapshot(tx)
             if query.search:
-                uuids, total = search(tx, [f"{_EVERY} WHERE name ILIKE :search"], query, sort_by)
+                uuids, total = search(tx, [f"{_EVERY} WHERE name ILIKE :search"], query)
             else:
                 total = tx.rows("SELECT count(*) AS total FROM collections")[0]["total"]
-                uuids = cut_out(tx, _EVERY, query, sort_by, total)
+                uuids = cut_out(tx, _EVERY, query, total)
             rows = tx.rows(_SHOW, uuids=uuids)
-        return [to_collection(row) for row in sorted(rows, key=lambda row: uuids.index(row["uuid"]))], total
+        return Page([to_collection(row) for row in sorted(rows, key=lambda row: uuids.index(row["uuid"]))], total)
 
     def update(self, uuid: UUID, changes: dict[str, str | None]) -> Collection:
         """Change what `changes` names (`name`, `description`) and nothing else. Raises NotFound."""

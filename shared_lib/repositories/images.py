@@ -2,15 +2,13 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from shared_lib.database.connection import Database
-from shared_lib.domain.images import VISIBLE, Image, PageQuery, SimilarImage, Status
+from shared_lib.domain.images import VISIBLE, Image, ImageState, Page, PageQuery, SimilarImage, Status
 from shared_lib.domain.uploads import StoredObject
-from shared_lib.errors import NOT_WORTH_KEEPING, FailureCode, NotFound
+from shared_lib.errors import FailureCode, NotFound
 from shared_lib.observability import get_logger
 from shared_lib.pipeline.recipe import Recipe
 from shared_lib.repositories import rendition_requests
@@ -82,26 +80,6 @@ _FAIL = """
 _AWAITED = "SELECT 1 FROM images WHERE uuid = :uuid AND status = 'awaiting_upload' AND deleted_at IS NULL"
 
 
-@dataclass(frozen=True)
-class Trace:
-    """What the database still knows of an image, visible or not."""
-
-    status: Status
-    deleted: bool
-    original_key: str | None
-    held: bool
-    """A worker is making something of it."""
-    announced: bool
-    """How it ended last has been told."""
-    failure: FailureCode | None
-    ended_at: datetime | None
-
-    def is_worthless(self, found: StoredObject) -> bool:
-        """Whether an object in the inbox is the upload that the image failed with, and not worth keeping."""
-        judged = self.ended_at is not None and found.modified + timedelta(seconds=1) < self.ended_at
-        return judged and self.failure in NOT_WORTH_KEEPING
-
-
 class Images:
     def __init__(self, database: Database, settings: Processing) -> None:
         self._database = database
@@ -159,7 +137,7 @@ class Images:
                 uuid=uuid,
             )
 
-    def get(self, uuid: UUID, *, location: bool = False) -> Image:
+    def get(self, uuid: UUID) -> Image:
         """Raises NotFound, also, with a code of its own, for an image that awaits its upload."""
         with self._database.transaction() as tx:
             row = tx.row(_VISIBLE_ONE, uuid=uuid)
@@ -168,13 +146,13 @@ class Images:
             raise NotFound(NOT_FOUND, code="image_awaits_upload", retry_after=2)
         if row is None:
             raise NotFound(NOT_FOUND, code="image_not_found")
-        return to_image(row, location=location)
+        return to_image(row)
 
-    def trace(self, uuid: UUID) -> Trace | None:
+    def get_state(self, uuid: UUID) -> ImageState | None:
         """What is known of an image, hidden and deleted ones included; None when it never was."""
-        return self.trace_all([uuid]).get(uuid)
+        return self.get_states([uuid]).get(uuid)
 
-    def trace_all(self, uuids: Sequence[UUID]) -> dict[UUID, Trace]:
+    def get_states(self, uuids: Sequence[UUID]) -> dict[UUID, ImageState]:
         """The same of many at once; those that never were are left out."""
         with self._database.transaction() as tx:
             rows = tx.rows(
@@ -184,7 +162,7 @@ class Images:
                    FROM images WHERE uuid = ANY(CAST(:uuids AS uuid[]))""",
                 uuids=list(uuids),
             )
-        return {row.pop("uuid"): _to_trace(row) for row in rows}
+        return {row.pop("uuid"): _to_state(row) for row in rows}
 
     def find_similar(self, uuid: UUID, distance: int, limit: int) -> list[SimilarImage]:
         """Images whose perceptual hash differs in at most `distance` bits, the likest first. Raises NotFound."""
@@ -192,16 +170,14 @@ class Images:
             rows = find_alike(tx, uuid, distance, limit)
         if rows is None:
             raise NotFound(NOT_FOUND, code="image_not_found")
-        return [SimilarImage(**dict(to_image(row)), distance=row["distance"]) for row in rows]
+        return [SimilarImage(to_image(row), row["distance"]) for row in rows]
 
-    def page(
-        self, query: PageQuery, *, statuses: Iterable[Status] = VISIBLE, previews: bool = True
-    ) -> tuple[list[Image], int]:
-        """One page of the visible images that match, and how many match in all. Raises Invalid for too deep a page."""
+    def page(self, query: PageQuery, *, statuses: Iterable[Status] = VISIBLE, previews: bool = True) -> Page[Image]:
+        """Return one page of the visible images that match."""
         with self._database.transaction() as tx:
             begin_snapshot(tx)
             rows, total = read_page(tx, query, tuple(statuses), previews=previews)
-        return [to_image(row) for row in rows], total
+        return Page([to_image(row) for row in rows], total)
 
     def request(
         self,
@@ -287,6 +263,6 @@ class Images:
                 yield claim
 
 
-def _to_trace(row: dict[str, Any]) -> Trace:
+def _to_state(row: dict[str, Any]) -> ImageState:
     failure = row["failure"] and FailureCode(row["failure"])
-    return Trace(**row | {"status": Status(row["status"]), "failure": failure})
+    return ImageState(**row | {"status": Status(row["status"]), "failure": failure})

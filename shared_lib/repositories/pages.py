@@ -43,32 +43,29 @@ def read_page(
     query: PageQuery,
     within: Collection[Status] | UUID,
     *,
-    sort_by: str = "created_at",
     previews: bool = True,
 ) -> tuple[list[dict[str, Any]], int]:
     """
     A page of the images that have these statuses, or are in this collection, as rows; and how many match in all.
 
-    The transaction must be a snapshot; `sort_by` is a column's name.
+    The transaction must be a snapshot.
     """
     collection, statuses = (within, VISIBLE) if isinstance(within, UUID) else (None, within)
     names = [status.value for status in statuses]
     if query.search:
         scope = _IN_COLLECTION if collection else ""
         sources = [_MATCHING.format(status=name) + scope for name in names]
-        uuids, total = search(tx, sources, query, sort_by, collection=collection)
+        uuids, total = search(tx, sources, query, collection=collection)
     else:
         source = _OF_COLLECTION if collection else _OF_STATUS.format(statuses=", ".join(f"'{name}'" for name in names))
         total = tx.rows(_TOTAL, collection=collection or ALL, statuses=names)[0]["total"]
-        uuids = cut_out(tx, source, query, sort_by, total, collection=collection)
+        uuids = cut_out(tx, source, query, total, collection=collection)
     columns = IMAGE_COLUMNS + (PREVIEW_COLUMNS if previews else "")
     rows = tx.rows(f"SELECT {columns} FROM images i WHERE i.uuid = ANY(CAST(:uuids AS uuid[]))", uuids=uuids)
     return sorted(rows, key=lambda row: uuids.index(row["uuid"])), total
 
 
-def cut_out(
-    tx: Transaction, source: str, query: PageQuery, sort_by: str, total: int, **parameters: object
-) -> list[UUID]:
+def cut_out(tx: Transaction, source: str, query: PageQuery, total: int, **parameters: object) -> list[UUID]:
     """The uuids of a page of the source's `total` rows, read from whichever end is nearer."""
     count = min(query.limit, total - query.offset)
     if count <= 0:
@@ -76,22 +73,20 @@ def cut_out(
     after = total - query.offset - count
     from_the_end = after < query.offset
     descending = (query.sort == "desc") != from_the_end
-    sql = f"SELECT uuid FROM ({source}) listed {_order(sort_by, descending=descending)} LIMIT {count} OFFSET "
+    sql = f"SELECT uuid FROM ({source}) listed {_order(query.sort_by, descending=descending)} LIMIT {count} OFFSET "
     uuids = [row["uuid"] for row in tx.rows(sql + str(after if from_the_end else query.offset), **parameters)]
     return uuids[::-1] if from_the_end else uuids
 
 
-def search(
-    tx: Transaction, sources: Iterable[str], query: PageQuery, sort_by: str, **parameters: object
-) -> tuple[list[UUID], int]:
+def search(tx: Transaction, sources: Iterable[str], query: PageQuery, **parameters: object) -> tuple[list[UUID], int]:
     """The uuids of a page of what the sources find with `:search`, and how many they find, at most MAX_FOUND.
 
     A page beyond that is empty, as any page beyond the last is.
     """
-    order = _order(sort_by, descending=query.sort == "desc")
+    order = _order(query.sort_by, descending=query.sort == "desc")
     branches = " UNION ALL ".join(f"({source} {order} LIMIT {MAX_FOUND})" for source in sources)
     sql = f"""
-        WITH found AS (SELECT uuid, {sort_by} FROM ({branches}) listed {order} LIMIT {MAX_FOUND}),
+        WITH found AS (SELECT uuid, {query.sort_by} FROM ({branches}) listed {order} LIMIT {MAX_FOUND}),
              placed AS (SELECT uuid, row_number() OVER ({order}) AS place FROM found)
         SELECT count(*) AS total, array_agg(uuid ORDER BY place) FILTER (WHERE place BETWEEN :first AND :last) AS uuids
         FROM placed

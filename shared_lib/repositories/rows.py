@@ -1,21 +1,13 @@
-"""Rows become what they mean, the same way for every table."""
+"""Columns that are read of images and collections, and the records made of them."""
 
-from dataclasses import replace
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from shared_lib.domain.images import (
-    Collection,
-    FailedRendition,
-    Failure,
-    Image,
-    Knowledge,
-    RenditionView,
-    make_data_url,
-)
+from shared_lib.domain.images import Collection, FailedRendition, Failure, Image, Rendition, Status, Thumbnail
 from shared_lib.errors import FailureCode
 from shared_lib.observability import get_logger
+from shared_lib.pipeline.metadata.model import Knowledge
 
 log = get_logger()
 
@@ -26,8 +18,8 @@ IMAGE_COLUMNS = """
     i.uuid, i.filename, i.description, i.status, i.created_at, i.completed_at, i.collection_id,
     i.content_type, i.size_bytes, i.sha256, i.knowledge, i.width, i.height,
     i.failure_code, i.failure_message, i.attempts,
-    (SELECT json_agg(json_build_object('name', r.name, 'contentType', r.content_type, 'width', r.width,
-                                       'height', r.height, 'sizeBytes', r.size_bytes) ORDER BY r.name)
+    (SELECT json_agg(json_build_object('name', r.name, 'content_type', r.content_type, 'width', r.width,
+                                       'height', r.height, 'size_bytes', r.size_bytes) ORDER BY r.name)
        FROM renditions r WHERE r.image_id = i.uuid) AS renditions,
     (SELECT json_agg(json_build_object('name', o.name, 'code', o.failure_code, 'message', o.failure_message)
                      ORDER BY o.name)
@@ -42,18 +34,17 @@ COLLECTION_COLUMNS = """
 """
 
 
-_KNOWLEDGE = TypeAdapter(Knowledge)
+_METADATA = TypeAdapter(Knowledge)
 _CODES = {code.value for code in FailureCode}
 
 
-def to_image(row: dict[str, Any], *, location: bool = False) -> Image:
-    """Where it was taken is told only to those who ask for just that."""
-    preview, orders = row.get("preview"), row["orders"] or ()
+def to_image(row: dict[str, Any]) -> Image:
+    preview, requests = row.get("preview"), row["orders"] or ()
     return Image(
         uuid=row["uuid"],
         filename=row["filename"],
         description=row["description"],
-        status=row["status"],
+        status=Status(row["status"]),
         created_at=row["created_at"],
         completed_at=row["completed_at"],
         collection_id=row["collection_id"],
@@ -62,38 +53,35 @@ def to_image(row: dict[str, Any], *, location: bool = False) -> Image:
         width=row["width"],
         height=row["height"],
         sha256=row["sha256"],
-        details=_to_details(row["knowledge"], location=location),
-        renditions=tuple(
-            RenditionView(**each, url=f"/api/v1/images/{row['uuid']}/renditions/{each['name']}")
-            for each in row["renditions"] or ()
-        ),
-        pending_renditions=tuple(order["name"] for order in orders if not order["code"]),
+        metadata=_to_metadata(row["knowledge"]),
+        renditions=tuple(Rendition(**each) for each in row["renditions"] or ()),
+        pending_renditions=tuple(each["name"] for each in requests if not each["code"]),
         failed_renditions=tuple(
-            FailedRendition(name=order["name"], error=_to_failure(order["code"], order["message"]))
-            for order in orders
-            if order["code"]
+            FailedRendition(each["name"], _to_failure(each["code"], each["message"]))
+            for each in requests
+            if each["code"]
         ),
-        error=_to_failure(row["failure_code"], row["failure_message"]) if row["failure_code"] else None,
+        failure=_to_failure(row["failure_code"], row["failure_message"]) if row["failure_code"] else None,
         attempts=row["attempts"],
-        image_data=make_data_url(row["preview_type"], preview) if preview else None,
+        thumbnail=Thumbnail(row["preview_type"], preview) if preview else None,
     )
 
 
 def _to_failure(code: str, message: str) -> Failure:
-    """Another release's code must not spoil the page that it is on."""
+    """Return the failure, also if another release wrote a code that this one doesn't know."""
     return Failure(code=FailureCode(code) if code in _CODES else FailureCode.OTHER, message=message)
 
 
-def _to_details(knowledge: dict[str, Any] | None, *, location: bool) -> Knowledge | None:
-    if knowledge is None:
+def _to_metadata(stored: dict[str, Any] | None) -> Knowledge | None:
+    """Return the metadata, or None if another release wrote it in a form that this one cannot read."""
+    if stored is None:
         return None
     try:
-        details = _KNOWLEDGE.validate_python(knowledge)
-    except ValidationError as error:  # another release wrote it: the image is shown without
-        log.warning("knowledge_not_readable", reason=str(error))
+        return _METADATA.validate_python(stored)
+    except ValidationError as error:
+        log.warning("metadata_not_readable", reason=str(error))
         return None
-    return details if location else replace(details, location=None)
 
 
 def to_collection(row: dict[str, Any]) -> Collection:
-    return Collection.model_validate(row)
+    return Collection(**row)

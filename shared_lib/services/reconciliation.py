@@ -16,11 +16,11 @@ from typing import TypeVar
 from uuid import UUID
 
 from shared_lib import observability
-from shared_lib.domain.images import Status
+from shared_lib.domain.images import ImageState, Status
 from shared_lib.domain.uploads import StoredObject
 from shared_lib.errors import FailureCode, ServiceError
 from shared_lib.events import ProcessingRequested
-from shared_lib.repositories import BATCH, BULK, DeadLetters, Drift, Overdue, Pair, Trace
+from shared_lib.repositories import BATCH, BULK, DeadLetters, Drift, Overdue, Pair
 from shared_lib.services.workflow import Workflow
 from shared_lib.settings import Processing
 from shared_lib.settings import Reconciliation as BudgetSettings
@@ -149,7 +149,7 @@ class Reconciliation:
             while page := list(islice(found, self.batch)):
                 settled = datetime.now(UTC) - timedelta(seconds=self.settings.pending_grace_seconds)
                 waiting = [each for each in page if each.modified <= settled]
-                states = self.workflow.images.trace_all([each.image for each in waiting])
+                states = self.workflow.images.get_states([each.image for each in waiting])
                 self.workflow.images.mark_arrived([each.image for each in waiting if each.named_image])
                 for each in waiting:
                     position = each.key
@@ -161,7 +161,7 @@ class Reconciliation:
         finally:
             self.drift.advance_scan(inbox.name, position)
 
-    def _deal_with(self, item: tuple[StoredObject, Trace | None]) -> Iterator[str]:
+    def _deal_with(self, item: tuple[StoredObject, ImageState | None]) -> Iterator[str]:
         found, state = item
         age, keep = datetime.now(UTC) - found.modified, timedelta(days=self.settings.retention_days)
         if state is None:
@@ -170,7 +170,7 @@ class Reconciliation:
                 yield from self._request(found.image)
         elif state.deleted or state.status is Status.SUCCEEDED:
             yield from self._discard(found, "leftover_removed")
-        elif state.status is Status.FAILED and (age > keep or state.is_worthless(found)):
+        elif state.status is Status.FAILED and (age > keep or state.is_upload_worthless(found.modified)):
             yield from self._discard(found, "failed_original_removed")
         elif found.named_image is None:  # whoever adopted it did not come to move it
             self.workflow.adopt(found)
@@ -275,7 +275,7 @@ class Reconciliation:
         uuid = StoredObject.name_image(found.key.partition("/")[0])
         if uuid is None:
             return self.workflow.originals.release(found.key, self.workflow.gallery.delete)
-        state = self.workflow.images.trace(uuid)
+        state = self.workflow.images.get_state(uuid)
         under_way = state is not None and not state.deleted and (state.held or not state.status.ended)
         return not (under_way or self.drift.names(found.key)) and self.workflow.gallery.discard(found)
 

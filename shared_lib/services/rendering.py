@@ -2,10 +2,10 @@
 
 import hashlib
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from shared_lib.domain.uploads import RenditionOrder
 from shared_lib.errors import FailureCode, Invalid, NotFound, Rejected
 from shared_lib.limits import Limits
 from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
@@ -27,13 +27,13 @@ class Rendering:
     keep_location: bool
     limits: Limits
 
-    def choose(self, order: RenditionOrder) -> tuple[Recipe, ...]:
-        """The recipes that are meant. Raises Invalid, or NotFound for images that are to be laid on."""
-        if order.preset is not None:
-            if order.preset not in self.presets:
-                raise _mistake("preset", f"there is no {order.preset!r}, only {', '.join(sorted(self.presets))}")
-            return (self.presets[order.preset],)
-        recipes = order.renditions or ()
+    def choose(self, renditions: Sequence[Recipe] | None, preset: str | None) -> tuple[Recipe, ...]:
+        """Return the requested recipes. Raises Invalid, and NotFound for missing watermark images."""
+        if preset is not None:
+            if preset not in self.presets:
+                raise _mistake("preset", f"there is no {preset!r}, only {', '.join(sorted(self.presets))}")
+            return (self.presets[preset],)
+        recipes = tuple(renditions or ())
         for at, recipe in enumerate(recipes):
             if recipe.name == THUMBNAIL.name:
                 raise _mistake(f"renditions.{at}.name", "every image has a thumbnail; choose another name")

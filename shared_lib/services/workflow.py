@@ -56,7 +56,7 @@ class Workflow:
         """
         for name in work.names:
             uuid = StoredObject.name_image(name)
-            if uuid and (state := self.images.trace(uuid)):
+            if uuid and (state := self.images.get_state(uuid)):
                 if state.status is not Status.AWAITING_UPLOAD or state.deleted or self.inbox.look(name):
                     yield uuid
             elif work.kind == "objects" and (found := self.inbox.look(name)) and self.adopt(found):
@@ -89,7 +89,7 @@ class Workflow:
     def is_stored(self, uuid: UUID) -> bool:
         """Whether the image exists and its original, or what was made of it, is in the store."""
         for _ in range(2):  # the processor may publish and empty the inbox between the two looks
-            state = self.images.trace(uuid)
+            state = self.images.get_state(uuid)
             if state is None or state.deleted:
                 return False
             if state.status is Status.SUCCEEDED or self.inbox.look(str(uuid)):
@@ -115,7 +115,7 @@ class Workflow:
 
         A failed image's upload stays, if it is worth keeping: it may be tried again. A deleted image's objects go.
         """
-        state = self.images.trace(uuid)
+        state = self.images.get_state(uuid)
         if state is None:
             return
         if state.deleted:
@@ -130,7 +130,7 @@ class Workflow:
         """Remove a deleted image's objects."""
         self.inbox.delete(str(uuid))
         self.gallery.clear(uuid)
-        state = self.images.trace(uuid)
+        state = self.images.get_state(uuid)
         if state and state.original_key:
             self.originals.release(state.original_key, self.gallery.delete)
         self.images.mark_swept(uuid)

@@ -9,11 +9,11 @@ import flask
 from pydantic import TypeAdapter
 from werkzeug.exceptions import PreconditionFailed
 
-from shared_lib.domain.images import PageQuery
 from shared_lib.settings import Http
 from shared_lib.storage.buckets import Download
 from shared_lib.web.openapi import Declaration
 from shared_lib.web.origins import allow_origin
+from shared_lib.web.schemas import PageParameters
 
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -31,7 +31,7 @@ class Reply:
 
     body: Any
     headers: Mapping[str, str] = field(default_factory=dict)
-    query: PageQuery | None = None
+    query: PageParameters | None = None
     total: int | None = None
     """How many there are in all; with `query` it gives the page its Link and X-Total-Count."""
 
@@ -84,9 +84,9 @@ def _asks_for_one_range(request: flask.Request) -> bool:
     return asked is not None and asked.units == "bytes" and len(asked.ranges) == 1
 
 
-def _link(request: flask.Request, query: PageQuery, total: int, http: Http) -> str:
+def _link(request: flask.Request, query: PageParameters, total: int, http: Http) -> str:
     """The pages around this one, as RFC 8288 has it. Never by the request's Host, which anyone may have written."""
-    last = max(query.place_in(total).total_pages, 1)
+    last = max(query.paginate(total).total_pages, 1)
     pages = {"first": 1, "prev": query.page - 1, "next": query.page + 1, "last": last}
     base = (http.public_base_url or "").rstrip("/") + request.path
     return ", ".join(

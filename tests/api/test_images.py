@@ -29,7 +29,7 @@ def test_an_image_is_the_contracts_object(api: Api, three: list[str]) -> None:
     assert image.keys() == {
         "uuid", "filename", "description", "status", "createdAt", "completedAt", "collectionId", "imageData",
         "contentType", "sizeBytes", "width", "height", "renditions", "error", "attempts",
-        "sha256", "details", "pendingRenditions", "failedRenditions",
+        "sha256", "metadata", "pendingRenditions", "failedRenditions",
     }  # fmt: skip
     assert TIME.fullmatch(image["createdAt"])
     assert TIME.fullmatch(image["completedAt"])

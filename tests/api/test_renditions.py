@@ -296,24 +296,24 @@ def test_what_is_learnt_of_an_image_is_told(api: Api) -> None:
         uuid = api.upload(file.getvalue())
 
     shown = api.await_end(uuid)
-    details = shown["details"]
+    metadata = shown["metadata"]
 
-    assert (details["frames"], details["hasAlpha"], details["colourSpace"]) == (1, False, "srgb")
-    assert (details["cameraMake"], details["cameraModel"]) == ("Acme", "Box 1")
-    assert details["dominantColour"].startswith("#c")
-    assert details["thumbHash"]
-    assert details["blurHash"]
+    assert (metadata["frames"], metadata["hasAlpha"], metadata["colourSpace"]) == (1, False, "srgb")
+    assert (metadata["cameraMake"], metadata["cameraModel"]) == ("Acme", "Box 1")
+    assert metadata["dominantColor"].startswith("#c")
+    assert metadata["thumbHash"]
+    assert metadata["blurHash"]
     assert len(shown["sha256"]) == 64
     located = api("GET", f"/images/{uuid}?include=location").json()
-    assert details["location"] is located["details"]["location"] is None, "the operator does not keep it"
+    assert metadata["location"] is located["metadata"]["location"] is None, "the operator does not keep it"
 
 
 def test_an_image_that_shows_nothing_has_no_colours(api: Api) -> None:
     with io.BytesIO() as file:
         Image.new("RGBA", (90, 60)).save(file, "PNG")
-        details = api.await_end(api.upload(file.getvalue()))["details"]
+        metadata = api.await_end(api.upload(file.getvalue()))["metadata"]
 
-    assert (details["palette"], details["dominantColour"]) == ([], None)
+    assert (metadata["palette"], metadata["dominantColor"]) == ([], None)
 
 
 def test_alike_images_are_found_the_likest_first(api: Api) -> None:

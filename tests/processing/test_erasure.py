@@ -167,7 +167,7 @@ def test_a_deleted_upload_outlives_its_url_as_a_tombstone(rt: Runtime) -> None:
 
     rt.reconciliation.run(everything=False)
 
-    trace = rt.images.trace(uuid)
+    trace = rt.images.get_state(uuid)
     assert trace
     assert trace.deleted
 
@@ -178,7 +178,7 @@ def test_a_late_adoption_does_not_remove_a_tombstone(rt: Runtime, wait_in_inbox:
 
     rt.images.forget(uuid)
 
-    assert rt.images.trace(uuid)
+    assert rt.images.get_state(uuid)
 
 
 def test_an_original_is_removed_without_a_lock_on_its_key(rt: Runtime) -> None:
@@ -248,4 +248,4 @@ def test_a_notification_about_a_deleted_image_brings_nothing_back(
     assert deliver("process_image", KAFKA_RECORD, {"Records": [put]}) == 200
 
     assert rt.inbox.look(str(uuid)) is None
-    assert rt.images.trace(uuid)
+    assert rt.images.get_state(uuid)

@@ -105,7 +105,7 @@ def widths(rt: Runtime, uuid: UUID) -> list[int]:
 
 
 def codes(rt: Runtime, uuid: UUID) -> dict[str, str]:
-    return {each.name: each.error.code for each in rt.images.get(uuid).failed_renditions}
+    return {each.name: each.failure.code for each in rt.images.get(uuid).failed_renditions}
 
 
 def takes_much(child: psutil.Process) -> bool:
@@ -172,7 +172,7 @@ def test_a_succeeded_image_stays_so_while_more_is_made_of_it(
 
     after = rt.images.get(succeeded)
     assert names(rt, succeeded) == ["small", "thumbnail"]
-    assert (after.image_data, after.details, after.sha256) == (before.image_data, before.details, before.sha256)
+    assert (after.thumbnail, after.metadata, after.sha256) == (before.thumbnail, before.metadata, before.sha256)
 
 
 def test_the_same_recipe_is_no_work(rt: Runtime, with_small: UUID) -> None:
@@ -222,7 +222,7 @@ def test_what_cannot_be_made_is_said_and_costs_nothing_else(
     assert (image.status, names(rt, uuid)) == (Status.SUCCEEDED, ["small", "thumbnail"])
     (failed,) = image.failed_renditions
     assert failed.name == "huge"
-    assert "8,000" in failed.error.message
+    assert "8,000" in failed.failure.message
     with rt.images.claim(uuid) as claim:
         assert claim is None
 
@@ -524,7 +524,7 @@ def test_a_stored_recipe_that_this_release_cannot_read_is_refused_alone(
     assert (rt.images.get(uuid).status, names(rt, uuid)) == (Status.SUCCEEDED, ["small", "thumbnail"])
     assert codes(rt, uuid) == {"strange": "unsupported_recipe"}
     [failed] = rt.images.get(uuid).failed_renditions
-    assert "dither" in failed.error.message
+    assert "dither" in failed.failure.message
 
 
 def test_a_stored_recipe_that_this_release_cannot_read_ends_by_itself_and_is_told(
@@ -599,7 +599,7 @@ def test_a_code_or_knowledge_of_another_release_does_not_spoil_a_page(rt: Runtim
 
     [image] = api("GET", "/images", params={"search": "another-release.jpg"}).json()
 
-    assert image["details"] is None
+    assert image["metadata"] is None
     assert image["failedRenditions"] == [{"name": "strange", "error": {"code": "other", "message": "as it said"}}]
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
+from typing import Literal
 from urllib.parse import urljoin
 from uuid import UUID, uuid4
 
@@ -13,7 +14,7 @@ import pytest
 import requests
 from service import Api, wait_for
 
-from shared_lib.domain.images import VISIBLE, PageQuery, Status
+from shared_lib.domain.images import VISIBLE, Page, PageQuery, SortColumn, Status
 from shared_lib.errors import NotFound
 from shared_lib.repositories.pages import ALL, MAX_FOUND
 from shared_lib.runtime import Runtime
@@ -86,33 +87,33 @@ def find_kept(rt: Runtime, uuid: UUID) -> Counter[str]:
 @pytest.mark.parametrize("sort", ["asc", "desc"])
 @pytest.mark.parametrize("statuses", [(Status.FAILED,), (Status.SUCCEEDED, Status.FAILED), VISIBLE])
 def test_all_pages_together_are_the_whole_list_in_order(
-    rt: Runtime, marker: str, sort: str, statuses: tuple[Status, ...]
+    rt: Runtime, marker: str, sort: Literal["asc", "desc"], statuses: tuple[Status, ...]
 ) -> None:
     fill(rt, marker, 40)
     seen = []
     for page in count(1):
-        images, total = rt.images.page(PageQuery(page=page, limit=7, sort=sort), statuses=statuses)
-        seen += [(image.created_at, image.uuid) for image in images]
-        if page * 7 >= total:
+        found = rt.images.page(PageQuery(page=page, limit=7, sort=sort), statuses=statuses)
+        seen += [(image.created_at, image.uuid) for image in found.items]
+        if page * 7 >= found.total:
             break
 
-    assert len(seen) == total
+    assert len(seen) == found.total
     assert seen == sorted(set(seen), reverse=sort == "desc")
-    assert rt.images.page(PageQuery(page=1_000_000, limit=100), statuses=statuses) == ([], total)
+    assert rt.images.page(PageQuery(page=1_000_000, limit=100), statuses=statuses) == Page([], found.total)
 
 
 @pytest.mark.parametrize("sort_by", ["created_at", "filename", "status"])
 def test_all_pages_of_a_collection_are_its_images_in_order(
-    rt: Runtime, marker: str, collection: UUID, sort_by: str
+    rt: Runtime, marker: str, collection: UUID, sort_by: SortColumn
 ) -> None:
     fill(rt, marker, 30, collection)
     for search, expected in (("", 30), ("DESCRIBED", 15)):
         seen = []
         for page in range(1, 6):
-            query = PageQuery(page=page, limit=7, sort="asc", search=search)
-            shown, images, total = rt.collections.show(collection, query, sort_by=sort_by)
-            assert (shown.image_count, total) == (30, expected)
-            seen += [(getattr(image, sort_by), image.uuid) for image in images]
+            query = PageQuery(page=page, limit=7, sort="asc", sort_by=sort_by, search=search)
+            shown, found = rt.collections.show(collection, query)
+            assert (shown.image_count, found.total) == (30, expected)
+            seen += [(getattr(image, sort_by), image.uuid) for image in found.items]
         assert len(seen) == expected
         assert seen == sorted(set(seen))
 
@@ -151,7 +152,7 @@ def test_a_search_can_be_answered_from_the_trigrams(rt: Runtime, marker: str) ->
         tx.rows("SET enable_indexonlyscan = off")
 
     def search() -> int:
-        assert rt.images.page(PageQuery(search="-5999."), statuses=VISIBLE)[1] == 1
+        assert rt.images.page(PageQuery(search="-5999."), statuses=VISIBLE).total == 1
         with rt.database.transaction() as tx:
             tx.rows("SELECT pg_stat_force_next_flush()")
             return int(
@@ -167,7 +168,7 @@ def test_a_search_can_be_answered_from_the_trigrams(rt: Runtime, marker: str) ->
 
 def test_a_collections_images_and_their_number_are_of_one_moment(rt: Runtime, marker: str, collection: UUID) -> None:
     fill(rt, marker, 20)
-    images = [image.uuid for image in rt.images.page(PageQuery(limit=100, search=marker), statuses=VISIBLE)[0]]
+    images = [image.uuid for image in rt.images.page(PageQuery(limit=100, search=marker), statuses=VISIBLE).items]
     ended = threading.Event()
 
     def move_all() -> None:
@@ -179,12 +180,12 @@ def test_a_collections_images_and_their_number_are_of_one_moment(rt: Runtime, ma
     with ThreadPoolExecutor(1) as pool:
         mover = pool.submit(move_all)
         try:
-            answers = [rt.collections.show(collection, PageQuery(limit=100), sort_by="created_at") for _ in range(200)]
+            answers = [rt.collections.show(collection, PageQuery(limit=100)) for _ in range(200)]
         finally:
             ended.set()
         mover.result()
 
-    assert {(shown.image_count, len(found), total) for shown, found, total in answers} <= {(0, 0, 0), (20, 20, 20)}
+    assert {(shown.image_count, len(found.items), found.total) for shown, found in answers} <= {(0, 0, 0), (20, 20, 20)}
 
 
 def test_counts_stay_exact_whatever_happens_at_once(rt: Runtime, marker: str, collection: UUID) -> None:

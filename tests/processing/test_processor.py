@@ -168,8 +168,8 @@ def test_an_image_that_keeps_killing_its_worker_is_failed(
     assert deliver("process_image", REQUESTED, {"uuid": str(uuid)}) == 200
 
     image = rt.images.get(uuid)
-    assert image.error
-    assert (image.status, image.error.code) == (Status.FAILED, FailureCode.WORKER_LOST)
+    assert image.failure
+    assert (image.status, image.failure.code) == (Status.FAILED, FailureCode.WORKER_LOST)
     assert uuid not in rt.reconciliation.drift.find_unannounced(0), "it is told at once"
 
 
@@ -201,8 +201,8 @@ def test_attempts_that_break_off_are_limited(  # noqa: PLR0913, PLR0917  the tab
     with rt.images.claim(uuid) as claim:
         assert claim is None
 
-    assert rt.images.get(uuid).error is not None
-    assert rt.images.get(uuid).error.code is code  # type: ignore[union-attr]
+    assert rt.images.get(uuid).failure is not None
+    assert rt.images.get(uuid).failure.code is code  # type: ignore[union-attr]
     assert outcomes(uuid) == [outcome] * tries + ["failed"]
 
 
@@ -283,7 +283,7 @@ def test_a_strangers_object_that_changed_before_it_was_taken_over_leaves_no_row(
 
     assert not rt.workflow.adopt(found)
 
-    assert rt.images.trace(found.image) is None
+    assert rt.images.get_state(found.image) is None
     rt.inbox.delete("hasty.jpg")
 
 
@@ -302,7 +302,7 @@ def test_a_dead_letter_is_written_down_and_ends_nothing(
         assert deliver("record_dead_letter", REQUESTED, {"uuid": str(uuid)}, **told) == 200
 
     image = rt.images.get(uuid)
-    assert (image.status, image.error) == (Status.PENDING, None), "nothing in the service has failed it"
+    assert (image.status, image.failure) == (Status.PENDING, None), "nothing in the service has failed it"
     with rt.database.transaction() as tx:
         [letter] = tx.rows("SELECT * FROM dead_letters WHERE image_id = :uuid", uuid=uuid)
     assert (letter["code"], letter["reason"]) == (503, "The object store is out of reach")
@@ -349,7 +349,7 @@ def test_no_event_shows_an_upload_before_its_object_is_there(rt: Runtime, delive
     assert deliver("process_image", REQUESTED, {"uuid": str(uuid)}) == 200
     assert deliver("process_image", KAFKA_RECORD, record(str(uuid))) == 200
 
-    state = rt.images.trace(uuid)
+    state = rt.images.get_state(uuid)
     assert state
     assert state.status is Status.AWAITING_UPLOAD
     rt.inbox.put(str(uuid), make_photo(), "image/jpeg")
@@ -415,7 +415,7 @@ def test_what_bootstrap_tries_in_the_inbox_becomes_no_image(rt: Runtime, deliver
 
     assert deliver("process_image", KAFKA_RECORD, record(key)) == 200
 
-    assert rt.images.trace(found.image) is None
+    assert rt.images.get_state(found.image) is None
     assert rt.inbox.look(key) is None
 
 

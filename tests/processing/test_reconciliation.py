@@ -106,8 +106,8 @@ def test_a_row_whose_object_never_came_is_failed_in_the_end(
     tick()
 
     image = rt.images.get(uuid)
-    assert image.error
-    assert image.error.code is FailureCode.UPLOAD_MISSING
+    assert image.failure
+    assert image.failure.code is FailureCode.UPLOAD_MISSING
 
 
 def test_an_upload_url_that_ran_out_leaves_no_row(rt: Runtime, tick: Callable[..., None]) -> None:
@@ -120,9 +120,9 @@ def test_an_upload_url_that_ran_out_leaves_no_row(rt: Runtime, tick: Callable[..
 
     tick()
 
-    assert rt.images.trace(expired) is None
-    assert rt.images.trace(running)
-    assert rt.images.trace(used)
+    assert rt.images.get_state(expired) is None
+    assert rt.images.get_state(running)
+    assert rt.images.get_state(used)
 
 
 def test_what_a_deletion_could_not_remove_is_removed(
@@ -142,7 +142,7 @@ def test_what_a_deletion_could_not_remove_is_removed(
         rt.images.get(uuid)
     age(rt, uuid, "swept_at", 8 * 24 * 3600)
     tick()
-    assert rt.images.trace(uuid) is None
+    assert rt.images.get_state(uuid) is None
 
 
 def test_leftovers_in_the_inbox_go(rt: Runtime, tick: Callable[..., None], wait_in_inbox: WaitInInbox) -> None:
