@@ -71,7 +71,7 @@ def count(rt: Runtime, images: list[UUID], condition: str = "true") -> int:
 
 
 def clear(rt: Runtime, images: list[UUID]) -> None:
-    rt.inbox.delete(*(each.key for each in rt.inbox.walk()))
+    rt.inbox.delete(*(each.key for each in rt.inbox.list()))
     with rt.database.transaction() as tx:
         tx.rows("DELETE FROM images WHERE uuid = ANY(CAST(:images AS uuid[]))", images=images)
 

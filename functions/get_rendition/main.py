@@ -29,7 +29,7 @@ def main(rt: Runtime, *, uuid: ImageId, name: Annotated[RenditionName, Field(exa
     found = rt.renditions.find(uuid, name)
 
     def send(span: range | None) -> Download:
-        download = rt.gallery.open(found.key, span)
+        download = rt.gallery.stream(found.key, span)
         if download is None:
             raise NotFound(MISSING, code="rendition_not_found")
         return download

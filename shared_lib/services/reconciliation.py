@@ -144,7 +144,7 @@ class Reconciliation:
         """Objects that lie in the inbox for longer than an event takes."""
         inbox = self.workflow.inbox
         position = self.drift.read_position(inbox.name) or ""
-        found = inbox.walk(after=position)
+        found = inbox.list(after=position)
         try:
             while page := list(islice(found, self.batch)):
                 settled = datetime.now(UTC) - timedelta(seconds=self.settings.pending_grace_seconds)
@@ -176,7 +176,7 @@ class Reconciliation:
             self.workflow.adopt(found)
 
     def _discard(self, found: StoredObject, repair: str) -> Iterator[str]:
-        if self.workflow.inbox.discard(found):
+        if self.workflow.inbox.delete_if_unchanged(found):
             yield repair
 
     def _request_overdue(self, turn: Turn) -> Generator[str]:
@@ -184,7 +184,7 @@ class Reconciliation:
         patience = timedelta(seconds=self.settings.missing_object_seconds)
 
         def repair(image: Overdue) -> Iterator[str]:
-            if image.published or self.workflow.inbox.look(str(image.uuid)):
+            if image.published or self.workflow.inbox.head(str(image.uuid)):
                 yield from self._request(image.uuid)
             elif image.created_at < datetime.now(UTC) - patience and self.workflow.images.fail(
                 image.uuid, FailureCode.UPLOAD_MISSING, "The image was announced, but its bytes never reached the store"
@@ -247,7 +247,7 @@ class Reconciliation:
         if position is None:
             return
         try:
-            for count, each in enumerate(self.drift.line_up(gallery.walk(after=position), after=position), 1):
+            for count, each in enumerate(self.drift.line_up(gallery.list(after=position), after=position), 1):
                 position = each.key
                 if each.found is None or not each.is_named:
                     yield from turn.attempt(self._settle, each)
@@ -264,7 +264,7 @@ class Reconciliation:
     def _settle(self, difference: Pair) -> Iterator[str]:
         key, found, _ = difference
         if found is None:
-            if self.workflow.gallery.look(key) is None and self.drift.publishes(key):
+            if self.workflow.gallery.head(key) is None and self.drift.publishes(key):
                 log.error("object_missing", key=key)
                 yield "object_missing"
         elif found.modified <= datetime.now(UTC) - self.settling and self._remove_orphan(found):
@@ -272,12 +272,12 @@ class Reconciliation:
 
     def _remove_orphan(self, found: StoredObject) -> bool:
         """False if a row names the key by now, or a worker that writes the same object again may make one name it."""
-        uuid = StoredObject.name_image(found.key.partition("/")[0])
+        uuid = self.workflow.gallery.find_image(found.key)
         if uuid is None:
             return self.workflow.originals.release(found.key, self.workflow.gallery.delete)
         state = self.workflow.images.get_state(uuid)
         under_way = state is not None and not state.deleted and (state.held or not state.status.ended)
-        return not (under_way or self.drift.names(found.key)) and self.workflow.gallery.discard(found)
+        return not (under_way or self.drift.names(found.key)) and self.workflow.gallery.delete_if_unchanged(found)
 
 
 def _in_bulk(repair: str, remove: Callable[[], int]) -> Generator[str]:

@@ -46,11 +46,11 @@ class Rendering:
     def read_original(self, claim: Claim) -> bytes | None:
         """The image's bytes, or None if they have not arrived. Raises Rejected when they are too many."""
         if claim.published:
-            original = self.gallery.read(claim.published, self.limits)
+            original = self.gallery.read(claim.published, check_size=self.limits.enforce_file)
             if original is None:
                 raise Rejected(FailureCode.UPLOAD_MISSING, "The original is not in the store any more")
             return original
-        return self.inbox.read(str(claim.uuid), self.limits)
+        return self.inbox.read(str(claim.uuid), check_size=self.limits.enforce_file)
 
     def render(self, claim: Claim, original: bytes) -> Rendered:
         """
@@ -118,7 +118,7 @@ class Rendering:
         keys = self.originals.find({image for recipe in recipes for image in recipe.overlays})
         overlays = {}
         for image, key in keys.items():
-            found = self.gallery.look(key)
+            found = self.gallery.head(key)
             if found and found.size <= room and (data := self.gallery.read(key)) is not None:
                 overlays[image] = data
                 room -= len(data)
@@ -132,18 +132,21 @@ class Rendering:
         """
         claim.ensure_held()
         digest = hashlib.sha256(original).hexdigest()
-        folder = f"{claim.uuid}/{digest[:32]}/"
-        keys = {each.name: f"{folder}{each.recipe.hash}.{each.extension}" for each in rendered.renditions}
+        folder = self.gallery.rendition_prefix(claim.uuid, digest)
+        keys = {
+            each.name: self.gallery.rendition_key(claim.uuid, digest, each.recipe.hash, each.extension)
+            for each in rendered.renditions
+        }
         if not claim.published:
-            key = f"originals/{digest}.{rendered.extension}"
+            key = self.gallery.original_key(digest, rendered.extension)
             claim.name_original(key, digest, len(original))
-            if self.gallery.look(key) is None:  # an equal image's may be there
+            if self.gallery.head(key) is None:  # an equal image's may be there
                 self.gallery.put(key, original, rendered.content_type)
         for each in rendered.renditions:
             self.gallery.put(keys[each.name], each.data, each.content_type)
         claim.succeed(rendered, keys)
         if claim.attempt > 1 and not claim.published:  # an earlier attempt may have read other bytes
-            self.gallery.clear(claim.uuid, keep=folder)
+            self.gallery.delete_renditions(claim.uuid, keep=folder)
 
 
 def _may_pass(error: Exception, claim: Claim) -> bool:

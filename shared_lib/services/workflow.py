@@ -57,9 +57,9 @@ class Workflow:
         for name in work.names:
             uuid = StoredObject.name_image(name)
             if uuid and (state := self.images.get_state(uuid)):
-                if state.status is not Status.AWAITING_UPLOAD or state.deleted or self.inbox.look(name):
+                if state.status is not Status.AWAITING_UPLOAD or state.deleted or self.inbox.head(name):
                     yield uuid
-            elif work.kind == "objects" and (found := self.inbox.look(name)) and self.adopt(found):
+            elif work.kind == "objects" and (found := self.inbox.head(name)) and self.adopt(found):
                 yield found.image
 
     def adopt(self, found: StoredObject) -> bool:
@@ -69,7 +69,7 @@ class Workflow:
         One that is too large fails at once, without being copied to where it belongs, and is removed.
         """
         if found.key.startswith(PROBES):
-            self.inbox.discard(found)
+            self.inbox.delete_if_unchanged(found)
             return False
         self.images.adopt(found)
         if found.named_image is None:
@@ -77,10 +77,10 @@ class Workflow:
                 self.limits.enforce_file(found.size)
             except Rejected as reason:
                 self.images.fail(found.image, reason.failure, reason.public)
-                self.inbox.discard(found)
+                self.inbox.delete_if_unchanged(found)
                 return True
-            if not self.inbox.take_over(found):
-                if not self.inbox.look(str(found.image)):  # nor has anyone else taken it over
+            if not self.inbox.move(found):
+                if not self.inbox.head(str(found.image)):  # nor has anyone else taken it over
                     self.images.forget(found.image)
                 return False
         log.info("object_adopted", key=found.key, image=str(found.image))
@@ -92,7 +92,7 @@ class Workflow:
             state = self.images.get_state(uuid)
             if state is None or state.deleted:
                 return False
-            if state.status is Status.SUCCEEDED or self.inbox.look(str(uuid)):
+            if state.status is Status.SUCCEEDED or self.inbox.head(str(uuid)):
                 return True
         return False
 
@@ -104,10 +104,10 @@ class Workflow:
         """
         judged = None
         if reason.failure in NOT_WORTH_KEEPING and not claim.published:
-            judged = self.inbox.look(str(claim.uuid))
+            judged = self.inbox.head(str(claim.uuid))
         claim.fail(reason)
         if judged:
-            self.inbox.discard(judged)
+            self.inbox.delete_if_unchanged(judged)
 
     def conclude(self, uuid: UUID, *, function: str) -> None:
         """
@@ -129,7 +129,7 @@ class Workflow:
     def sweep(self, uuid: UUID) -> None:
         """Remove a deleted image's objects."""
         self.inbox.delete(str(uuid))
-        self.gallery.clear(uuid)
+        self.gallery.delete_renditions(uuid)
         state = self.images.get_state(uuid)
         if state and state.original_key:
             self.originals.release(state.original_key, self.gallery.delete)

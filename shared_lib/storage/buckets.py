@@ -1,12 +1,10 @@
-"""Objects in and out of the store: the only room that knows boto3.
+"""The two buckets of the object store: the inbox, which takes uploads, and the gallery, which holds what is published.
 
-Two buckets with two characters. The Inbox takes what clients put, under any key, and serves nothing. The Gallery
-holds originals under their digest, once for all images that have the same bytes, and renditions under keys made of the
-image's uuid, the original's digest and the recipe's hash: an object is never overwritten with other bytes.
+No other module of the service uses boto3.
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -17,7 +15,6 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, Par
 
 from shared_lib.domain.uploads import StoredObject
 from shared_lib.errors import Misconfigured, RequestRefused, Unavailable
-from shared_lib.limits import Limits
 from shared_lib.observability import get_logger
 from shared_lib.settings import Store as StoreSettings
 
@@ -40,7 +37,7 @@ _PIECE = 64 * 1024  # bytes
 
 @contextmanager
 def translating() -> Iterator[None]:
-    """boto3's errors become ours."""
+    """Translate boto3's errors into the service's."""
     try:
         yield
     except ClientError as error:
@@ -54,12 +51,12 @@ def translating() -> Iterator[None]:
 
 
 def _translate(error: ClientError) -> Unavailable:
-    """Tell what the store says of itself, of our settings, and of this one request."""
+    """Tell apart an outage of the store, wrong settings, and a denied request."""
     code = error.response["Error"]["Code"]
     status = error.response["ResponseMetadata"]["HTTPStatusCode"]
     if status >= 500 or status == 429 or code in _TRY_AGAIN:
         return Unavailable(f"{STORE} cannot answer now")
-    # 301 and 307: the bucket is elsewhere. 404: there is no bucket, for an object's absence is an answer.
+    # 301 and 307: the bucket is elsewhere. 404: there is no bucket. A missing object never gets here.
     if status in (301, 307, 401, 403, 404) or code in _WRONG_SETTINGS:
         return Misconfigured(STORE)
     return RequestRefused(f"{STORE} refused a request")
@@ -71,7 +68,7 @@ class Store:
     def __init__(self, settings: StoreSettings) -> None:
         self._settings = settings
         self._clients: dict[tuple[str, bool], S3Client] = {}
-        self._making = threading.Lock()  # a client takes a while: threads that come first at once wait for one
+        self._making = threading.Lock()  # making a client is slow: concurrent first callers share one
 
     @property
     def client(self) -> "S3Client":
@@ -79,17 +76,17 @@ class Store:
 
     @property
     def signer(self) -> "S3Client":
-        """The same, by the keys that sign upload URLs."""
+        """A client with the access key that signs upload URLs."""
         return self._reach(self._settings.endpoint_url, presigns=True)
 
     @property
     def public_signer(self) -> "S3Client":
-        """Signs for the address that clients know. Signing needs no connection."""
+        """A client that signs for the address that API clients use. Signing needs no connection."""
         return self._reach(self._settings.public_endpoint_url or self._settings.endpoint_url, presigns=True)
 
     @property
     def credentials(self) -> "Credentials | None":
-        """What signs upload URLs. None where the AWS SDK finds none."""
+        """The credentials that sign upload URLs, or None if the AWS SDK finds none."""
         return self._session(presigns=True).get_credentials()
 
     def _reach(self, endpoint: str, *, presigns: bool = False) -> "S3Client":
@@ -100,14 +97,14 @@ class Store:
             return self._clients[endpoint, presigns]
 
     def _session(self, *, presigns: bool) -> boto3.session.Session:
-        told = self._settings
-        key, secret = told.access_key_id, told.secret_access_key
-        if presigns and told.presign_access_key_id:
-            key, secret = told.presign_access_key_id, told.presign_secret_access_key
+        settings = self._settings
+        key, secret = settings.access_key_id, settings.secret_access_key
+        if presigns and settings.presign_access_key_id:
+            key, secret = settings.presign_access_key_id, settings.presign_secret_access_key
         return boto3.session.Session(
             aws_access_key_id=key.get_secret_value() if key else None,
             aws_secret_access_key=secret.get_secret_value() if secret else None,
-            region_name=told.region,
+            region_name=settings.region,
         )
 
     def _build(self, endpoint: str, *, presigns: bool) -> "S3Client":
@@ -128,14 +125,14 @@ class Store:
         )
 
     def ping(self) -> None:
-        """Raises Unavailable unless both buckets answer."""
+        """Raise Unavailable unless both buckets answer."""
         with translating():
             for bucket in (self._settings.upload_bucket, self._settings.completed_bucket):
                 self.client.head_bucket(Bucket=bucket)
 
 
 class Download:
-    """An object on its way out of the store, in pieces. To be closed, whether it was read to its end or not."""
+    """An object that is read from the store in pieces. Close it, even after reading it to the end."""
 
     def __init__(self, key: str, size: int, body: "StreamingBody") -> None:
         self._key = key
@@ -143,12 +140,12 @@ class Download:
         self._body = body
 
     def __iter__(self) -> Iterator[bytes]:
-        """Raises Unavailable when the store breaks off."""
+        """Raise Unavailable if the store breaks off."""
         try:
             with translating():
                 yield from self._body.iter_chunks(_PIECE)
         except Unavailable:
-            log.warning("download_broke_off", key=self._key)  # the request has been logged as answered by now
+            log.warning("download_broke_off", key=self._key)  # the request was logged as answered before
             raise
 
     def close(self) -> None:
@@ -164,12 +161,12 @@ class Bucket:
     def _client(self) -> "S3Client":
         return self._store.client
 
-    def put(self, key: str, data: bytes, content_type: str, **more: str) -> None:
+    def put(self, key: str, data: bytes, content_type: str) -> None:
         with translating():
-            self._client.put_object(Bucket=self.name, Key=key, Body=data, ContentType=content_type, **more)  # type: ignore[arg-type]
+            self._client.put_object(Bucket=self.name, Key=key, Body=data, ContentType=content_type)
 
-    def look(self, key: str) -> StoredObject | None:
-        """What lies under the key, without its bytes; None when nothing does."""
+    def head(self, key: str) -> StoredObject | None:
+        """Return the object's description, or None if there is none."""
         with translating():
             try:
                 found = self._client.head_object(Bucket=self.name, Key=key)
@@ -179,38 +176,38 @@ class Bucket:
                 raise
         return _to_object(key, found["ContentLength"], found["ETag"], found["LastModified"])
 
-    def read(self, key: str, limits: Limits | None = None) -> bytes | None:
+    def read(self, key: str, *, check_size: Callable[[int], object] | None = None) -> bytes | None:
         """
-        The whole object, None when there is none.
+        Return the whole object, or None if there is none.
 
-        Give limits for what clients put: raises Rejected, before reading, above `limits.max_bytes`.
+        `check_size` is called with the number of bytes before they are read, and may raise.
         """
         with translating():
             found = self._get(key)
             if found is None:
                 return None
             with closing(found["Body"]) as body:
-                if limits:
-                    limits.enforce_file(found["ContentLength"])
+                if check_size:
+                    check_size(found["ContentLength"])
                 return body.read()
 
-    def open(self, key: str, span: range | None = None) -> Download | None:
-        """The object, or these of its bytes, to be read as it comes; None when there is none."""
-        asked = {"Range": f"bytes={span.start}-{span.stop - 1}"} if span else {}
+    def stream(self, key: str, span: range | None = None) -> Download | None:
+        """Open the object, or the span of its bytes, for reading in pieces. Return None if there is none."""
+        headers = {"Range": f"bytes={span.start}-{span.stop - 1}"} if span else {}
         with translating():
-            found = self._get(key, **asked)
+            found = self._get(key, **headers)
         return found and Download(key, found["ContentLength"], found["Body"])
 
-    def _get(self, key: str, **asked: str) -> "GetObjectOutputTypeDef | None":
+    def _get(self, key: str, **headers: str) -> "GetObjectOutputTypeDef | None":
         try:
-            return self._client.get_object(Bucket=self.name, Key=key, **asked)  # type: ignore[arg-type]
+            return self._client.get_object(Bucket=self.name, Key=key, **headers)  # type: ignore[arg-type]
         except ClientError as error:
             if error.response["Error"]["Code"] in _MISSING:
                 return None
             raise
 
     def delete(self, *keys: str) -> None:
-        """Remove objects; a missing one is no error."""
+        """Delete objects. A missing one is no error."""
         with translating():
             if len(keys) == 1:
                 self._client.delete_object(Bucket=self.name, Key=keys[0])
@@ -219,15 +216,15 @@ class Bucket:
                 batch = [{"Key": key} for key in keys[start : start + _DELETE_AT_ONCE]]
                 self._client.delete_objects(Bucket=self.name, Delete={"Objects": batch, "Quiet": True})  # type: ignore[typeddict-item]
 
-    def discard(self, found: StoredObject) -> bool:
-        """Remove an object, unless another has come in its place since it was found."""
-        unchanged = self.look(found.key) == found  # S3 has no delete-if-unchanged that every store knows
+    def delete_if_unchanged(self, found: StoredObject) -> bool:
+        """Delete an object unless it was replaced since it was found. Return whether it was deleted."""
+        unchanged = self.head(found.key) == found  # not every store supports conditional deletes
         if unchanged:
             self.delete(found.key)
         return unchanged
 
-    def walk(self, prefix: str = "", *, after: str = "") -> Iterator[StoredObject]:
-        """Every object below the prefix whose key comes after `after`, a page of a thousand at a time."""
+    def list(self, prefix: str = "", *, after: str = "") -> Iterator[StoredObject]:
+        """Yield the objects below the prefix whose keys come after `after`, in the order of their keys' bytes."""
         with translating():
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self.name, Prefix=prefix, StartAfter=after
@@ -238,41 +235,64 @@ class Bucket:
 
 
 class Inbox(Bucket):
-    """What clients have put and nobody has processed yet. An image's object lies under its bare uuid."""
+    """Uploads that are not processed yet, or failed. An image's upload has its bare uuid as key. Nothing is served."""
 
-    def take_over(self, stranger: StoredObject) -> bool:
+    def move(self, foreign: StoredObject) -> bool:
         """
-        Move an object that came under a key of its client's choosing to where its image's object belongs.
+        Move an object whose client chose its key to the key of the image that it becomes.
 
-        False when it is not there any more, or not the same any more; the newer one then has its own event.
+        Return False if it is gone or was replaced. The store sends another event for the newer one.
         """
         with translating():
             try:
                 self._client.copy_object(
                     Bucket=self.name,
-                    Key=str(stranger.image),
-                    CopySource={"Bucket": self.name, "Key": stranger.key},
-                    CopySourceIfMatch=stranger.etag,
+                    Key=str(foreign.image),
+                    CopySource={"Bucket": self.name, "Key": foreign.key},
+                    CopySourceIfMatch=foreign.etag,
                 )
             except ClientError as error:
                 if error.response["Error"]["Code"] in _MISSING:
                     return False
                 raise
-        self.discard(stranger)
+        self.delete_if_unchanged(foreign)
         return True
 
 
 class Gallery(Bucket):
-    """Originals, under `originals/<digest>`, and renditions, under `<uuid>/<digest>/<recipe>`: immutable."""
+    """
+    Originals and renditions, under keys that identify their bytes: an object is never overwritten with other bytes.
 
-    def clear(self, uuid: UUID, *, keep: str | None = None) -> int:
-        """Remove an image's renditions, but those below the prefix `keep`; answers how many went."""
-        keys = [each.key for each in self.walk(f"{uuid}/") if keep is None or not each.key.startswith(keep)]
+    `originals/<sha256>.<ext>` holds an original once for all images that have the same bytes, and
+    `<uuid>/<digest of the original>/<hash of the recipe>.<ext>` a rendition.
+    """
+
+    @staticmethod
+    def original_key(sha256: str, extension: str) -> str:
+        return f"originals/{sha256}.{extension}"
+
+    @staticmethod
+    def rendition_prefix(uuid: UUID, sha256: str) -> str:
+        """Return the prefix of all renditions that were made of the same bytes of an image."""
+        return f"{uuid}/{sha256[:32]}/"
+
+    @classmethod
+    def rendition_key(cls, uuid: UUID, sha256: str, recipe_hash: str, extension: str) -> str:
+        return f"{cls.rendition_prefix(uuid, sha256)}{recipe_hash}.{extension}"
+
+    @staticmethod
+    def find_image(key: str) -> UUID | None:
+        """Return the image that a rendition's key belongs to, or None for an original's key."""
+        return StoredObject.name_image(key.partition("/")[0])
+
+    def delete_renditions(self, uuid: UUID, *, keep: str | None = None) -> int:
+        """Delete an image's renditions except those with the prefix `keep`. Return how many were deleted."""
+        keys = [each.key for each in self.list(f"{uuid}/") if keep is None or not each.key.startswith(keep)]
         if keys:
             self.delete(*keys)
         return len(keys)
 
 
 def _to_object(key: str, size: int, etag: str, modified: Any) -> StoredObject:  # noqa: ANN401  boto3's datetime
-    # Only whole seconds: a listing may know milliseconds that a HEAD does not.
+    # Whole seconds only: a listing may have milliseconds that a HEAD does not have.
     return StoredObject(key=key, size=size, etag=etag.strip('"'), modified=modified.replace(microsecond=0))

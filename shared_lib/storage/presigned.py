@@ -1,4 +1,4 @@
-"""Presigned URLs: whoever holds one may put one object into the inbox, for a while, and nothing else."""
+"""Presigned URLs, each of which allows one PUT into the inbox for a limited time, and nothing else."""
 
 from typing import Any
 from uuid import UUID
@@ -14,9 +14,9 @@ class UploadUrls:
 
     def sign(self, uuid: UUID, seconds: int, terms: UploadTerms | None = None) -> str:
         """
-        A URL that takes a PUT for that many seconds: a plain one, with any Content-Type, or just what the terms say.
+        Return a URL that takes a PUT for that many seconds: of any file, or only of the one that `terms` announce.
 
-        What the terms leave open is not signed, so the store takes any size or type there.
+        Terms that are None are not signed, so the store takes any size or type there.
         """
         signed: dict[str, Any] = {"Bucket": self._bucket, "Key": f"{uuid}"}
         if terms and terms.size_bytes:

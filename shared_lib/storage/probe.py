@@ -1,7 +1,7 @@
-"""What the object store refuses and supports, found out at bootstrap by asking it.
+"""Find out at bootstrap what the object store denies and supports.
 
-Clients reach the store itself, by presigned URLs that no function stands before. Stores differ in what such a URL lets
-them do besides, and some that were safe are not after an upgrade. So each bootstrap tries what a client could try.
+Clients use the store directly through presigned URLs, and no function checks those requests. Stores differ in what else
+such a URL allows, and an upgrade may make a safe one unsafe. So each bootstrap tries what a client could try.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -22,24 +22,24 @@ from shared_lib.storage.buckets import STORE, Store, translating
 
 log = get_logger()
 
-TEXT = b"what nobody but the service may read"
+TEXT = b"only the service may read this"
 TYPE = "text/plain"
 
 
 class UnsafeStore(ServiceError):
-    """The store lets strangers do what the service relies on it to refuse."""
+    """The store allows what the service relies on it to deny."""
 
     code = "unsafe_store"
 
 
 @dataclass(frozen=True)
 class Check:
-    """One request, and whether the store did what it should."""
+    """One request, and whether the store answered as it should."""
 
     name: str
     passed: bool
     consequence: str
-    """Of not passing: a sentence for operators."""
+    """Of failing, as a sentence for operators."""
     unsafe: bool = True
 
 
@@ -52,14 +52,14 @@ class StoreProbe:
 
     def run(self) -> list[Check]:
         """
-        Ask everything, tell what did not pass, and leave nothing behind.
+        Run all checks, log those that failed, and delete the probes.
 
-        Raises UnsafeStore if something unsafe did not pass, unless it is among `S3_ACCEPTED_RISKS`.
+        Raises UnsafeStore if an unsafe check failed, unless it is among `S3_ACCEPTED_RISKS`.
         """
         try:
             with translating():
                 self._store.client.put_object(Bucket=self._settings.completed_bucket, Key=self._key, Body=TEXT)
-            checks = [*self._ask_without_signature(), *self._ask_by_url(), *self._ask_for_features()]
+            checks = [*self._try_without_signature(), *self._try_upload_url(), *self._try_features()]
         except HTTPError as error:
             raise Unavailable(f"{STORE} is out of reach") from error
         finally:
@@ -67,20 +67,20 @@ class StoreProbe:
         _judge(checks, self._settings.accepted_risks)
         return checks
 
-    def _ask_without_signature(self) -> Iterator[Check]:
+    def _try_without_signature(self) -> Iterator[Check]:
         gallery = f"{self._settings.endpoint_url.rstrip('/')}/{self._settings.completed_bucket}"
         inbox = f"{self._settings.endpoint_url.rstrip('/')}/{self._settings.upload_bucket}"
         everyone = "Everyone who reaches the store may {}, without any signature"
-        yield self._expect_refusal("anonymous-read", everyone.format("read images"), "GET", f"{gallery}/{self._key}")
-        yield self._expect_refusal("anonymous-list", everyone.format("list images"), "GET", gallery)
-        yield self._expect_refusal("anonymous-write", everyone.format("write"), "PUT", f"{inbox}/{self._key}")
+        yield self._expect_denial("anonymous-read", everyone.format("read images"), "GET", f"{gallery}/{self._key}")
+        yield self._expect_denial("anonymous-list", everyone.format("list images"), "GET", gallery)
+        yield self._expect_denial("anonymous-write", everyone.format("write"), "PUT", f"{inbox}/{self._key}")
 
-    def _ask_by_url(self) -> Iterator[Check]:
-        """What a client may do by the URL that it was given for one upload."""
+    def _try_upload_url(self) -> Iterator[Check]:
+        """Try what a client can do with the URL of one upload."""
         url, secret = self._sign(), f"/{self._settings.completed_bucket}/{self._key}"
-        answer = self._http.request("PUT", url, body=TEXT)  # what lies there now, the others must not reach
+        answer = self._http.request("PUT", url, body=TEXT)  # the object that the others must not reach
         yield Check("upload-url", answer.status == 200, "Upload URLs do not work: their key may not put", unsafe=False)
-        yield self._expect_refusal(
+        yield self._expect_denial(
             "copy-source",
             "Whoever has an upload URL may copy any object that the signing key can read into the upload: "
             "give URLs a key pair of their own that may only put, by S3_PRESIGN_ACCESS_KEY_ID",
@@ -89,23 +89,21 @@ class StoreProbe:
             {"x-amz-copy-source": secret},
             body=b"",
         )
-        yield self._expect_refusal(
-            "other-key", "An upload URL is good for other objects", "PUT", url.replace("?", "2?")
-        )
-        yield self._expect_refusal("other-method", "Whoever has an upload URL may read by it", "GET", url)
-        yield self._expect_refusal("expired-url", "Upload URLs are good for ever", "PUT", self._sign_long_ago())
+        yield self._expect_denial("other-key", "An upload URL is good for other objects", "PUT", url.replace("?", "2?"))
+        yield self._expect_denial("other-method", "Whoever has an upload URL may read by it", "GET", url)
+        yield self._expect_denial("expired-url", "Upload URLs are good for ever", "PUT", self._sign_long_ago())
         signed = self._sign(ContentLength=len(TEXT), ContentType=TYPE)
-        yield self._expect_refusal("other-size", "Signed sizes are not kept", "PUT", signed, {}, TEXT + b".", safe=True)
-        yield self._expect_refusal(
+        yield self._expect_denial("other-size", "Signed sizes are not kept", "PUT", signed, {}, TEXT + b".", safe=True)
+        yield self._expect_denial(
             "other-type", "Signed types are not kept", "PUT", signed, {"Content-Type": "text/html"}, safe=True
         )
         for header in ("x-amz-meta-any", "x-amz-tagging", "x-amz-acl"):
             value = {"x-amz-acl": "public-read"}.get(header, "a=b")
             consequence = f"Whoever has an upload URL may add {header}, which the service does not heed"
-            yield self._expect_refusal(f"unsigned-{header}", consequence, "PUT", url, {header: value}, safe=True)
+            yield self._expect_denial(f"unsigned-{header}", consequence, "PUT", url, {header: value}, safe=True)
 
-    def _ask_for_features(self) -> Iterator[Check]:
-        """By the service's own key, in the bucket that nobody is notified of."""
+    def _try_features(self) -> Iterator[Check]:
+        """Try them with the service's own key, in the bucket without notifications."""
         there = {"Bucket": self._settings.completed_bucket, "Key": self._key}
         client = self._store.client
         answer = self._http.request(
@@ -118,7 +116,7 @@ class StoreProbe:
         consequence = "The store ignores If-None-Match on a PUT; nothing depends on it yet"
         yield Check("conditional-put", answer.status == 412, consequence, unsafe=False)
 
-    def _expect_refusal(  # noqa: PLR0913, PLR0917  a request, and what it would mean
+    def _expect_denial(  # noqa: PLR0913, PLR0917  a request, and what it would mean
         self,
         name: str,
         consequence: str,
@@ -157,7 +155,7 @@ class StoreProbe:
 
 
 class _Yesterday(S3SigV4QueryAuth):
-    """Signs as of a day ago."""
+    """Signs with yesterday's date."""
 
     def _modify_request_before_signing(self, request: AWSRequest) -> None:
         moment = datetime.now(UTC) - timedelta(days=1)
@@ -167,13 +165,13 @@ class _Yesterday(S3SigV4QueryAuth):
 
 def _judge(checks: Iterable[Check], accepted: tuple[str, ...]) -> None:
     failed = [check for check in checks if not check.passed]
-    refuse = [check for check in failed if check.unsafe and check.name not in accepted]
+    denied = [check for check in failed if check.unsafe and check.name not in accepted]
     for check in failed:
-        tell: Callable[..., None] = log.error if check in refuse else log.warning
-        tell("store_check_failed", check=check.name, consequence=check.consequence, unsafe=check.unsafe)
-    if refuse:
-        reasons = "; ".join(f"{check.name}: {check.consequence}" for check in refuse)
-        names = ",".join(check.name for check in refuse)
+        write: Callable[..., None] = log.error if check in denied else log.warning
+        write("store_check_failed", check=check.name, consequence=check.consequence, unsafe=check.unsafe)
+    if denied:
+        reasons = "; ".join(f"{check.name}: {check.consequence}" for check in denied)
+        names = ",".join(check.name for check in denied)
         raise UnsafeStore(
             f"The store is not safe to use. {reasons}. To use it all the same, set S3_ACCEPTED_RISKS={names}"
         )

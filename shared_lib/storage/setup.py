@@ -1,4 +1,4 @@
-"""What bootstrap makes in the object store: buckets, their rules, and the notification of uploads. Idempotent."""
+"""Create the buckets, their rules and the notification of uploads. Idempotent; used by bootstrap."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -28,7 +28,7 @@ class StoreSetup:
         self._settings = settings
 
     def create_buckets(self) -> None:
-        """Create both buckets where they are missing; unfinished multipart uploads go after a day."""
+        """Create missing buckets, and have unfinished multipart uploads removed after a day."""
         with translating():
             for bucket in (self._settings.upload_bucket, self._settings.completed_bucket):
                 try:
@@ -42,7 +42,7 @@ class StoreSetup:
                 )
 
     def allow_origins(self, origins: Sequence[str]) -> bool:
-        """Let pages of these origins put into the inbox. False where the store has no CORS rules of a bucket."""
+        """Let pages of these origins put into the inbox. Return False if the store has no CORS rules per bucket."""
         rule: CORSRuleTypeDef = {
             "AllowedOrigins": list(origins),
             "AllowedMethods": ["PUT"],
@@ -62,7 +62,7 @@ class StoreSetup:
         return True
 
     def notify(self, arn: str) -> None:
-        """Have the store tell its target `arn` of every object that comes into the inbox."""
+        """Have the store notify its target `arn` of every new object in the inbox."""
         with translating():
             self._client.put_bucket_notification_configuration(
                 Bucket=self._settings.upload_bucket,

@@ -78,8 +78,8 @@ def test_a_store_that_checks_signatures_passes_and_is_left_as_it_was(store: dict
 
     assert set(RISKS) <= found.keys()
     assert [name for name, passed in found.items() if not passed] == []
-    assert list(Inbox(Store(settings), settings.upload_bucket).walk(PROBES)) == []
-    assert list(Inbox(Store(settings), settings.completed_bucket).walk(PROBES)) == []
+    assert list(Inbox(Store(settings), settings.upload_bucket).list(PROBES)) == []
+    assert list(Inbox(Store(settings), settings.completed_bucket).list(PROBES)) == []
 
 
 def test_a_store_that_checks_nothing_ends_the_bootstrap_and_is_told_by_name(open_store: dict[str, str]) -> None:

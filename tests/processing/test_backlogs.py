@@ -156,15 +156,15 @@ def test_a_scan_of_the_inbox_goes_on_where_the_last_one_stopped(
 @pytest.mark.parametrize("key", ["line\nfeed.jpg", "carriage\rreturn.jpg", "escape\x1b[31m.jpg"])
 def test_an_object_whose_notification_cannot_be_delivered_is_adopted(rt: Runtime, key: str) -> None:
     rt.inbox.put(key, make_photo(), "image/jpeg")
-    found = rt.inbox.look(key)
+    found = rt.inbox.head(key)
     assert found
     sleep(1.1)
 
     rt.reconciliation.run(everything=False)
 
     assert rt.images.get(found.image).filename.isprintable()
-    assert rt.inbox.look(str(found.image))
-    assert rt.inbox.look(key) is None
+    assert rt.inbox.head(str(found.image))
+    assert rt.inbox.head(key) is None
 
 
 def test_images_that_cannot_be_swept_are_in_nobodys_way(
@@ -231,11 +231,11 @@ def test_a_comparison_goes_on_where_the_last_tick_stopped(rt: Runtime, compare: 
     at_once = replace(rt.reconciliation, settling=timedelta(0))
 
     compare(at_once, after="originals/y")
-    assert (rt.gallery.look(early) is None, rt.gallery.look(late) is None) == (False, True)
+    assert (rt.gallery.head(early) is None, rt.gallery.head(late) is None) == (False, True)
     at_once.run(everything=False)
-    assert rt.gallery.look(early), "that comparison is over"
+    assert rt.gallery.head(early), "that comparison is over"
     compare(at_once)
-    assert rt.gallery.look(early) is None
+    assert rt.gallery.head(early) is None
 
 
 def test_a_listing_and_what_rows_name_are_lined_up_in_the_order_of_bytes() -> None:

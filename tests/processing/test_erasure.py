@@ -74,8 +74,8 @@ def test_a_deleted_image_keeps_nothing_of_what_it_was(
     assert left.keys() <= TOMBSTONE
     assert left["swept_at"]
     assert not any(count_rows(rt, uuid).values())
-    assert [*rt.inbox.walk(str(uuid)), *rt.gallery.walk(f"{uuid}/")] == []
-    assert rt.gallery.look(before["original_key"]) is None
+    assert [*rt.inbox.list(str(uuid)), *rt.gallery.list(f"{uuid}/")] == []
+    assert rt.gallery.head(before["original_key"]) is None
 
 
 def test_a_deleted_image_keeps_no_reason_of_its_failure(rt: Runtime, wait_in_inbox: WaitInInbox) -> None:
@@ -124,7 +124,7 @@ def test_the_key_of_an_original_stays_until_the_original_is_gone(
     rt.workflow.sweep(uuid)
 
     assert look(rt, uuid)["original_key"] is None
-    assert rt.gallery.look(key) is None
+    assert rt.gallery.head(key) is None
 
 
 def test_an_image_deleted_right_after_its_presigned_upload_never_appears(api: Api, s3: "S3Client") -> None:
@@ -195,7 +195,7 @@ def test_an_original_is_removed_without_a_lock_on_its_key(rt: Runtime) -> None:
         rt.gallery.delete(key)
 
     assert rt.originals.release(key, remove)
-    assert rt.gallery.look(key) is None
+    assert rt.gallery.head(key) is None
 
 
 def test_an_original_that_is_being_removed_is_named_and_stored_again_afterwards(
@@ -234,7 +234,7 @@ def test_a_failed_image_keeps_no_original_in_the_gallery(
 
     compare(replace(rt.reconciliation, settling=timedelta(0)))
 
-    assert rt.gallery.look(key) is None
+    assert rt.gallery.head(key) is None
 
 
 def test_a_notification_about_a_deleted_image_brings_nothing_back(
@@ -247,5 +247,5 @@ def test_a_notification_about_a_deleted_image_brings_nothing_back(
 
     assert deliver("process_image", KAFKA_RECORD, {"Records": [put]}) == 200
 
-    assert rt.inbox.look(str(uuid)) is None
+    assert rt.inbox.head(str(uuid)) is None
     assert rt.images.get_state(uuid)

@@ -183,7 +183,7 @@ def test_the_same_recipe_is_no_work(rt: Runtime, with_small: UUID) -> None:
     with rt.images.claim(with_small) as claim:
         assert claim is None
     assert names(rt, with_small) == ["alias", "small", "thumbnail"]
-    assert len(list(rt.gallery.walk(f"{with_small}/"))) == 2
+    assert len(list(rt.gallery.list(f"{with_small}/"))) == 2
 
 
 def test_another_recipe_takes_over_a_name_once_it_is_made(
@@ -282,8 +282,8 @@ def test_deleting_while_more_is_made_leaves_nothing(
 
     process(succeeded)
 
-    assert list(rt.gallery.walk(f"{succeeded}/")) == []
-    assert rt.gallery.look(f"originals/{hashlib.sha256(original).hexdigest()}.jpg") is None
+    assert list(rt.gallery.list(f"{succeeded}/")) == []
+    assert rt.gallery.head(f"originals/{hashlib.sha256(original).hexdigest()}.jpg") is None
 
 
 def test_equal_images_share_their_original_and_none_takes_it_from_another(
@@ -294,16 +294,16 @@ def test_equal_images_share_their_original_and_none_takes_it_from_another(
     first, second = wait_in_inbox(photo), wait_in_inbox(photo)
     for uuid in (first, second):
         process(uuid)
-    stored = rt.gallery.look(key)
+    stored = rt.gallery.head(key)
 
     assert api("DELETE", f"/images/{first}").status_code == 200
-    assert rt.gallery.look(key) == stored
+    assert rt.gallery.head(key) == stored
     assert order(rt, second, SMALL)
     process(second)
     assert names(rt, second) == ["small", "thumbnail"]
 
     assert api("DELETE", f"/images/{second}").status_code == 200
-    assert rt.gallery.look(key) is None
+    assert rt.gallery.head(key) is None
 
 
 def test_an_original_that_is_about_to_be_written_is_not_removed(
@@ -318,7 +318,7 @@ def test_an_original_that_is_about_to_be_written_is_not_removed(
         assert claim
         claim.name_original(key, digest, len(photo))
         assert api("DELETE", f"/images/{first}").status_code == 200
-        assert rt.gallery.look(key), "the second is about to rely on it"
+        assert rt.gallery.head(key), "the second is about to rely on it"
         claim.withdraw()
 
 
@@ -414,7 +414,7 @@ def test_an_original_that_was_lost_is_stored_again_with_its_like(
 
     process(wait_in_inbox(photo))
 
-    assert rt.gallery.look(key)
+    assert rt.gallery.head(key)
 
 
 @pytest.mark.parametrize("published", [False, True])

@@ -47,8 +47,8 @@ def test_twenty_deliveries_at_once_are_one_processing(
     assert 200 in answers
     assert (rt.images.get(uuid).status, rt.images.get(uuid).attempts) == (Status.SUCCEEDED, 1)
     assert outcomes(uuid) == ["succeeded"]
-    assert len(list(rt.gallery.walk(f"{uuid}/"))) == 1
-    assert rt.inbox.look(str(uuid)) is None
+    assert len(list(rt.gallery.list(f"{uuid}/"))) == 1
+    assert rt.inbox.head(str(uuid)) is None
 
 
 @pytest.mark.parametrize("key", ["stranger/a+photo%26.jpg", "uuid"])
@@ -60,7 +60,7 @@ def test_a_stores_record_and_a_request_about_the_same_object_are_one_image(
         key = str(uuid)
     else:
         rt.inbox.put("stranger/a photo&.jpg", make_photo(), "image/jpeg")
-        found = rt.inbox.look("stranger/a photo&.jpg")
+        found = rt.inbox.head("stranger/a photo&.jpg")
         assert found
         uuid = found.image
 
@@ -70,7 +70,7 @@ def test_a_stores_record_and_a_request_about_the_same_object_are_one_image(
 
     image = rt.images.get(uuid)
     assert (image.status, image.attempts) == (Status.SUCCEEDED, 1)
-    assert list(rt.inbox.walk(str(uuid))) == list(rt.inbox.walk("stranger/")) == []
+    assert list(rt.inbox.list(str(uuid))) == list(rt.inbox.list("stranger/")) == []
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_a_worker_whose_image_was_deleted_notices_and_begins_nothing_more(
         images.delete(uuid)
         assert claim.lost.wait(timeout=30)
         rt.rendering.publish(claim, make_photo(), rt.box.render(make_photo(), [THUMBNAIL]))
-    assert list(rt.gallery.walk(f"{uuid}/")) == []
+    assert list(rt.gallery.list(f"{uuid}/")) == []
 
 
 def test_an_image_that_keeps_killing_its_worker_is_failed(
@@ -255,7 +255,7 @@ def test_deleting_while_it_is_processed_leaves_nothing(
 
     assert deliver("process_image", REQUESTED, {"uuid": str(uuid)}) == 200
 
-    assert list(rt.gallery.walk(f"{uuid}/")) == list(rt.inbox.walk(str(uuid))) == []
+    assert list(rt.gallery.list(f"{uuid}/")) == list(rt.inbox.list(str(uuid))) == []
 
 
 def test_an_upload_that_was_refused_does_not_come_back(rt: Runtime, deliver: Deliver) -> None:
@@ -272,12 +272,12 @@ def test_an_upload_that_was_refused_does_not_come_back(rt: Runtime, deliver: Del
 
     with pytest.raises(NotFound):
         rt.images.get(row["uuid"])
-    assert rt.inbox.look(str(row["uuid"])) is None
+    assert rt.inbox.head(str(row["uuid"])) is None
 
 
 def test_a_strangers_object_that_changed_before_it_was_taken_over_leaves_no_row(rt: Runtime) -> None:
     rt.inbox.put("hasty.jpg", make_photo(), "image/jpeg")
-    found = rt.inbox.look("hasty.jpg")
+    found = rt.inbox.head("hasty.jpg")
     assert found
     rt.inbox.put("hasty.jpg", make_photo(), "image/jpeg")
 
@@ -410,13 +410,13 @@ def test_where_the_store_tells_nobody_a_direct_upload_has_an_event_of_its_own(rt
 def test_what_bootstrap_tries_in_the_inbox_becomes_no_image(rt: Runtime, deliver: Deliver) -> None:
     key = f"{PROBES}{uuid4()}"
     rt.inbox.put(key, b"x", "text/plain")
-    found = rt.inbox.look(key)
+    found = rt.inbox.head(key)
     assert found
 
     assert deliver("process_image", KAFKA_RECORD, record(key)) == 200
 
     assert rt.images.get_state(found.image) is None
-    assert rt.inbox.look(key) is None
+    assert rt.inbox.head(key) is None
 
 
 def test_every_end_is_told_on_kafka(rt: Runtime, api: Api) -> None:

@@ -81,7 +81,7 @@ def test_an_object_without_a_row_is_adopted(rt: Runtime, deliver: Deliver, tick:
     own, stranger = str(uuid4()), "albums/found later.jpg"
     for key in (own, stranger):
         rt.inbox.put(key, make_photo(), "image/jpeg")
-    found = rt.inbox.look(stranger)
+    found = rt.inbox.head(stranger)
     assert found
     tick()
     tick()
@@ -90,7 +90,7 @@ def test_an_object_without_a_row_is_adopted(rt: Runtime, deliver: Deliver, tick:
         process(deliver, uuid)
         assert rt.images.get(uuid).status is Status.SUCCEEDED
     assert rt.images.get(found.image).filename == "found later.jpg"
-    assert rt.inbox.look(stranger) is None
+    assert rt.inbox.head(stranger) is None
 
 
 def test_a_row_whose_object_never_came_is_failed_in_the_end(
@@ -133,11 +133,11 @@ def test_what_a_deletion_could_not_remove_is_removed(
         assert claim
         rt.rendering.publish(claim, make_photo(), rt.box.render(make_photo(), [THUMBNAIL]))
     rt.images.delete(uuid)
-    assert list(rt.gallery.walk(f"{uuid}/"))
+    assert list(rt.gallery.list(f"{uuid}/"))
 
     tick()
 
-    assert list(rt.gallery.walk(f"{uuid}/")) == list(rt.inbox.walk(str(uuid))) == []
+    assert list(rt.gallery.list(f"{uuid}/")) == list(rt.inbox.list(str(uuid))) == []
     with pytest.raises(NotFound):
         rt.images.get(uuid)
     age(rt, uuid, "swept_at", 8 * 24 * 3600)
@@ -154,12 +154,12 @@ def test_leftovers_in_the_inbox_go(rt: Runtime, tick: Callable[..., None], wait_
 
     tick()
 
-    assert rt.inbox.look(str(succeeded)) is None
-    assert rt.inbox.look(str(failed))
+    assert rt.inbox.head(str(succeeded)) is None
+    assert rt.inbox.head(str(failed))
 
     at_once = rt.settings.processing.model_copy(update={"retention_days": 0})
     assert replace(rt.reconciliation, settings=at_once).run(everything=False)["failed_original_removed"] >= 1
-    assert rt.inbox.look(str(failed)) is None
+    assert rt.inbox.head(str(failed)) is None
 
 
 def test_a_late_put_to_a_deleted_image_goes(rt: Runtime, tick: Callable[..., None], wait_in_inbox: WaitInInbox) -> None:
@@ -171,7 +171,7 @@ def test_a_late_put_to_a_deleted_image_goes(rt: Runtime, tick: Callable[..., Non
     sleep(1.1)  # the store's clock knows whole seconds
     tick()
 
-    assert rt.inbox.look(str(uuid)) is None
+    assert rt.inbox.head(str(uuid)) is None
 
 
 def test_an_end_that_was_not_told_is_told(rt: Runtime, tick: Callable[..., None], wait_in_inbox: WaitInInbox) -> None:
@@ -219,20 +219,20 @@ def test_an_image_that_was_asked_for_again_meanwhile_has_not_ended(rt: Runtime, 
 
 def test_an_object_that_came_in_the_place_of_another_stays(rt: Runtime) -> None:
     rt.inbox.put("replaced.jpg", make_photo(), "image/jpeg")
-    found = rt.inbox.look("replaced.jpg")
+    found = rt.inbox.head("replaced.jpg")
     assert found
     rt.inbox.put("replaced.jpg", make_photo(), "image/jpeg")
 
-    assert not rt.inbox.discard(found)
+    assert not rt.inbox.delete_if_unchanged(found)
 
-    assert rt.inbox.look("replaced.jpg")
+    assert rt.inbox.head("replaced.jpg")
 
 
 def test_comparing_everything_reports_what_is_gone(
     rt: Runtime, wait_in_inbox: WaitInInbox, compare: Callable[..., dict[str, int]]
 ) -> None:
     uuid = publish(rt, wait_in_inbox)
-    lost, *_ = [each.key for each in rt.gallery.walk(f"{uuid}/")]
+    lost, *_ = [each.key for each in rt.gallery.list(f"{uuid}/")]
     rt.gallery.delete(lost)
 
     assert compare()["object_missing"] == 1
@@ -242,7 +242,7 @@ def test_comparing_everything_removes_what_no_row_names_nor_will(
     rt: Runtime, wait_in_inbox: WaitInInbox, compare: Callable[..., dict[str, int]]
 ) -> None:
     ended, under_way = publish(rt, wait_in_inbox), wait_in_inbox()
-    named = {each.key for each in rt.gallery.walk(f"{ended}/")}
+    named = {each.key for each in rt.gallery.list(f"{ended}/")}
     rt.gallery.put(stray := f"originals/{uuid4()}.jpg", make_photo(), "image/jpeg")
     for uuid in (ended, under_way, uuid4()):
         rt.gallery.put(f"{uuid}/0/0.jpg", make_photo(), "image/jpeg")
@@ -250,9 +250,9 @@ def test_comparing_everything_removes_what_no_row_names_nor_will(
     assert "orphan_removed" not in compare(), "they may be a running worker's"
     assert compare(replace(rt.reconciliation, settling=timedelta(0)))["orphan_removed"] >= 3
 
-    assert {each.key for each in rt.gallery.walk(f"{ended}/")} == named
-    assert rt.gallery.look(stray) is None
-    assert [each.key for each in rt.gallery.walk(f"{under_way}/")] == [f"{under_way}/0/0.jpg"]
+    assert {each.key for each in rt.gallery.list(f"{ended}/")} == named
+    assert rt.gallery.head(stray) is None
+    assert [each.key for each in rt.gallery.list(f"{under_way}/")] == [f"{under_way}/0/0.jpg"]
 
 
 def redrive(*codes: str) -> str:
@@ -322,7 +322,7 @@ def test_a_tick_beside_another_is_done_with_at_once(rt: Runtime, tick: Callable[
         assert mine
         tick()
         tick("all")
-        assert rt.inbox.look(stranger), "the other one has its turn"
+        assert rt.inbox.head(stranger), "the other one has its turn"
 
     tick()
-    assert rt.inbox.look(stranger) is None
+    assert rt.inbox.head(stranger) is None

@@ -167,7 +167,7 @@ def test_connections_that_broke_while_idle_are_replaced_unseen(rt: Runtime) -> N
 def test_a_store_that_refuses_our_settings_is_not_out_of_reach(rt: Runtime, changed: dict[str, Any], code: str) -> None:
     store = store_with(rt, **changed)
     with pytest.raises(Misconfigured) as refused:
-        list(Bucket(store, changed.get("upload_bucket", rt.settings.store.upload_bucket)).walk())
+        list(Bucket(store, changed.get("upload_bucket", rt.settings.store.upload_bucket)).list())
     with pytest.raises(Misconfigured):
         store.ping()
 
