@@ -7,7 +7,7 @@ children, which are handed what was read already, so never load pydantic: it tak
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, get_args
+from typing import Any, Protocol
 
 Schema = dict[str, Any]
 
@@ -18,6 +18,8 @@ class Handler(Protocol):
     """Pydantic's, of the schema as it is so far."""
 
     def __call__(self, source: Any, /) -> Schema: ...  # noqa: ANN401  a type, or a schema
+
+    def generate_schema(self, source: Any, /) -> Schema: ...  # noqa: ANN401  a type
 
     def resolve_ref_schema(self, maybe_ref: Schema, /) -> Schema: ...
 
@@ -70,18 +72,6 @@ class Validate:
             "function": {"type": "no-info", "function": self.check},
             "schema": handler(source),
         }
-
-
-@dataclass(frozen=True)
-class Discriminator:
-    """By which field, with a default of its own in each, the classes of a union are told apart."""
-
-    by: str
-
-    def __get_pydantic_core_schema__(self, source: object, handler: Handler) -> Schema:
-        names = [getattr(each, self.by) for each in get_args(source)]
-        choices = dict(zip(names, handler(source)["choices"], strict=True))
-        return {"type": "tagged-union", "discriminator": self.by, "choices": choices}
 
 
 class JsonSchemaExtra:

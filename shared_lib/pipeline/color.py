@@ -1,4 +1,4 @@
-"""Colours into sRGB, 8 bits a channel: what every browser assumes of an image without a profile."""
+"""Colors into sRGB, 8 bits a channel: what every browser assumes of an image without a profile."""
 
 import math
 
@@ -37,12 +37,12 @@ def to_srgb(image: pyvips.Image, meant: Colorimetry | None = None, *, keep_profi
 
 def _by_profile(image: pyvips.Image) -> pyvips.Image:
     try:
-        # As Adobe's programs do by default: colours that both have stay, and black becomes black.
+        # As Adobe's programs do by default: colors that both have stay, and black becomes black.
         return image.icc_transform(
             "srgb", embedded=True, input_profile=_CMYK, intent="relative", black_point_compensation=True
         )
     except pyvips.Error:
-        return image  # a profile that cannot be read or fits another colour space is as good as none; so do browsers
+        return image  # a profile that cannot be read or fits another color space is as good as none; so do browsers
 
 
 def _by_colorimetry(image: pyvips.Image, meant: Colorimetry) -> pyvips.Image:

@@ -71,7 +71,7 @@ def _smallest_loss(image: pyvips.Image, to: Format, output: Output, most: int) -
 
 
 def _is_drawing(image: pyvips.Image) -> bool:
-    """Tell few flat colours from a photograph: by how well the middle of the image packs without loss."""
+    """Tell few flat colors from a photograph: by how well the middle of the image packs without loss."""
     side = min(256, image.width, image.height)
     part = image.crop((image.width - side) // 2, (image.height - side) // 2, side, side)
     packed = len(part.pngsave_buffer(compression=1, filter="all", keep="none"))
@@ -101,8 +101,8 @@ def _effort(output: Output, to: Format, most: int) -> int:
     return round((output.effort or _EFFORT[to]) * most / 10)
 
 
-def _bits(colours: int) -> int:
-    return (colours - 1).bit_length()
+def _bits(colors: int) -> int:
+    return (colors - 1).bit_length()
 
 
 def _jpeg(image: pyvips.Image, output: Output) -> bytes:
@@ -122,7 +122,7 @@ def _encode_jpeg(image: pyvips.Image, output: Output, effort: int, *, own_tables
         optimize_coding=own_tables,
         interlace=output.progressive,
         trellis_quant=effort > 7,
-        subsample_mode="off" if output.chroma == "4:4:4" else "on",
+        subsample_mode="off" if output.chroma_subsampling == "4:4:4" else "on",
         keep=_keep(output),
         background=255,
     )
@@ -131,9 +131,9 @@ def _encode_jpeg(image: pyvips.Image, output: Output, effort: int, *, own_tables
 
 def _png(image: pyvips.Image, output: Output) -> bytes:
     if is_animated(image):
-        bits = _bits(output.colours) if output.colours else None
+        bits = _bits(output.colors) if output.colors else None
         return pillow.encode_png_frames(image, _effort(output, Format.PNG, 9), bits, _metadata(image, output))
-    options = {"palette": True, "bitdepth": _bits(output.colours)} if output.colours else {}
+    options = {"palette": True, "bitdepth": _bits(output.colors)} if output.colors else {}
     data: bytes = image.pngsave_buffer(
         compression=_effort(output, Format.PNG, 9), interlace=output.progressive, keep=_keep(output), **options
     )
@@ -154,7 +154,7 @@ def _avif(image: pyvips.Image, output: Output) -> bytes:
         compression="av1",
         lossless=output.lossless,
         effort=_effort(output, Format.AVIF, 9),
-        subsample_mode="off" if output.chroma == "4:4:4" or output.lossless else "on",
+        subsample_mode="off" if output.chroma_subsampling == "4:4:4" or output.lossless else "on",
         keep=_keep(output),
     )
     return data
@@ -168,7 +168,7 @@ def _jxl(image: pyvips.Image, output: Output) -> bytes:
 
 def _gif(image: pyvips.Image, output: Output) -> bytes:
     data: bytes = image.gifsave_buffer(
-        bitdepth=_bits(output.colours or 256), effort=_effort(output, Format.GIF, 10), keep=_keep(output)
+        bitdepth=_bits(output.colors or 256), effort=_effort(output, Format.GIF, 10), keep=_keep(output)
     )
     return data
 

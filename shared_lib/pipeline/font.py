@@ -1,6 +1,6 @@
 """The font of text watermarks, which comes with the package, and which characters it has.
 
-DejaVu Sans 2.37: Latin, Greek, Cyrillic, Arabic, Hebrew and some more scripts, under a free licence, in 740 kB.
+DejaVu Sans 2.37: Latin, Greek, Cyrillic, Arabic, Hebrew and some more scripts, under a free license, in 740 kB.
 """
 
 import struct

@@ -1,14 +1,17 @@
-"""Recipes: what a rendition is made by. Pure description, read by `notation`, carried out by `render`."""
+"""Recipes describe how renditions are made. `recipe_schema` reads them, `render` carries them out."""
 
 import json
 from dataclasses import asdict, dataclass, field, fields
 from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
-from shared_lib.constraints import Bounds, IntegerBounds, JsonSchemaExtra, Schema, Validate, to_camel
+from shared_lib.constraints import Bounds, Handler, IntegerBounds, JsonSchemaExtra, Schema, Validate, to_camel
 from shared_lib.pipeline.formats import Format, describe_missing_codec, has_codec
-from shared_lib.pipeline.operations import Operation, Resize, Trim, Watermark
-from shared_lib.pipeline.parameters import Described, Focus
+from shared_lib.pipeline.gravity import Focus
+from shared_lib.pipeline.operations import Operation
+from shared_lib.pipeline.operations.resize import Resize
+from shared_lib.pipeline.parameters import StrictInput
+from shared_lib.pipeline.spellings import read_other_spellings, spell_as_first, spell_fields_as_first
 
 _REVISION = 1
 """Raised when the same recipe gives other pixels than before, so that old renditions are not mistaken for new ones."""
@@ -21,8 +24,8 @@ _UNDERSTOOD_BY = {
     "quality": _LOSSY,
     "lossless": {Format.WEBP, Format.AVIF, Format.JXL},
     "progressive": {Format.JPEG, Format.PNG},
-    "chroma": {Format.JPEG, Format.AVIF},
-    "colours": {Format.PNG, Format.GIF},
+    "chroma_subsampling": {Format.JPEG, Format.AVIF},
+    "colors": {Format.PNG, Format.GIF},
     "max_bytes": _LOSSY,
     "profile": set(Format) - {Format.JXL},
     "animation": {Format.GIF, Format.WEBP, Format.PNG},
@@ -30,14 +33,14 @@ _UNDERSTOOD_BY = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Output(Described):
+class Output(StrictInput):
     """How a rendition is encoded.
 
     `source` keeps the image's format, or takes the nearest that any browser shows; `auto` takes the smallest that any
     browser shows, which is WebP: lossless for a drawing, else lossy.
     """
 
-    __pydantic_config__: ClassVar[Schema] = Described.__pydantic_config__ | {
+    __pydantic_config__: ClassVar[Schema] = StrictInput.__pydantic_config__ | {
         "alias_generator": to_camel,
         "populate_by_name": True,
         "serialize_by_alias": True,
@@ -51,17 +54,17 @@ class Output(Described):
     """Left out: what looks alike to most people, which is another number in each format."""
     lossless: bool = False
     progressive: bool = False
-    chroma: Literal["4:2:0", "4:4:4"] = "4:2:0"
-    """4:4:4 keeps thin coloured lines sharp, and takes more bytes."""
+    chroma_subsampling: Literal["4:2:0", "4:4:4"] = "4:2:0"
+    """4:4:4 keeps thin colored lines sharp, and takes more bytes."""
     effort: Annotated[int, IntegerBounds(ge=1, le=10)] | None = None
     """Processor time to spend on fewer bytes: 1 least, 10 most."""
-    colours: Annotated[Literal[2, 4, 16, 256], IntegerBounds()] | None = None
+    colors: Annotated[Literal[2, 4, 16, 256], IntegerBounds()] | None = None
     """At most so many, in a palette of 1, 2, 4 or 8 bits, which are the ones that PNG has."""
     max_bytes: Annotated[int, IntegerBounds(ge=1_000, le=10_000_000)] | None = None
     """The highest quality up to `quality` is found that stays below; 1 if none does."""
     metadata: Literal["strip", "keep", "copyright"] = "strip"
     profile: Literal["srgb", "keep"] = "srgb"
-    """`keep`: colours stay in the source's ICC profile, which is embedded."""
+    """`keep`: colors stay in the source's ICC profile, which is embedded."""
     animation: Literal["still", "keep"] = "still"
     """`still` takes the first frame; `keep` all of them, of a GIF, WebP or PNG into any of these."""
 
@@ -87,7 +90,7 @@ RenditionName = Annotated[str, Bounds(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe(Described):
+class Recipe(StrictInput):
     """A rendition's name, the operations that make it, in order, and how it is encoded."""
 
     name: Annotated[RenditionName, JsonSchemaExtra(examples=["hero"])]
@@ -95,39 +98,45 @@ class Recipe(Described):
     output: Annotated[Output, Validate(_fit_together)] = field(default=Output(), metadata=_SHOWN_DEFAULT)
 
     def __post_init__(self) -> None:
-        if self.output.animation == "keep":
-            for operation in self.operations:
-                if isinstance(operation, Trim) or getattr(operation, "gravity", None) == "smart":
-                    raise ValueError("trim and smart gravity would cut each frame of an animation elsewhere")
+        if self.output.animation == "keep" and any(operation.depends_on_content for operation in self.operations):
+            raise ValueError("trim and smart gravity would cut each frame of an animation elsewhere")
         if len(self.overlays) > _MAX_OVERLAYS:
             raise ValueError(f"a recipe lays on at most {_MAX_OVERLAYS} different images")
 
     @property
     def overlays(self) -> tuple[UUID, ...]:
-        """The stored images that it lays on: whoever renders it must have their bytes."""
-        laid_on = (operation.image for operation in self.operations if isinstance(operation, Watermark))
-        return tuple(dict.fromkeys(laid_on))
+        """The stored images that it lays on: rendering it needs their bytes."""
+        return tuple(dict.fromkeys(image for operation in self.operations for image in operation.overlays))
 
     @property
     def hash(self) -> str:
-        """What the rendition's pixels depend on, as 16 hex digits: equal recipes are equal whatever they are called.
+        """Return 16 hex digits of everything that the pixels depend on. The recipe's name is not part of it.
 
-        What has its default value is left out, so that a parameter added later does not orphan what was made before. In
-        code a float must be written as one, as pydantic reads it.
+        Default values are left out, so that a parameter added later does not orphan existing renditions. In code a
+        float must be written as one, as pydantic reads it.
         """
-        import hashlib  # noqa: PLC0415  it brings OpenSSL, and a decoder names nothing
+        import hashlib  # noqa: PLC0415  it loads OpenSSL, and a worker names no object
 
         described = {
             "revision": _REVISION,
-            "operations": [[operation.kind, _chosen(operation)] for operation in self.operations],
-            "output": _chosen(self.output),
+            "operations": [spell_as_first(operation.kind, _chosen(operation)) for operation in self.operations],
+            "output": spell_fields_as_first(_chosen(self.output)),
         }
         canonical = json.dumps(described, default=_in_json, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: Handler) -> Schema:
+        schema = super().__get_pydantic_core_schema__(source, handler)
+        return {
+            "type": "function-before",
+            "function": {"type": "no-info", "function": read_other_spellings},
+            "schema": schema,
+        }
+
 
 def _chosen(described: Operation | Output) -> dict[str, Any]:
-    """What is not left at its default."""
+    """Return the fields that differ from their defaults."""
     values = ((each, getattr(described, each.name)) for each in fields(described))
     return {each.name: value for each, value in values if value != each.default}
 

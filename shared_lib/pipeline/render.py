@@ -23,15 +23,15 @@ from shared_lib.pipeline.decode import (
     raise_out_of_memory,
     whole_squares,
 )
-from shared_lib.pipeline.effects import apply
-from shared_lib.pipeline.effects.geometry import average, needed_scale
-from shared_lib.pipeline.effects.overlays import Overlays
 from shared_lib.pipeline.encode import encode, format_for
 from shared_lib.pipeline.metadata.extract import learn_from
 from shared_lib.pipeline.metadata.model import Knowledge
-from shared_lib.pipeline.operations import Operation, Resize
+from shared_lib.pipeline.operations import Operation
+from shared_lib.pipeline.operations.resize import Resize
+from shared_lib.pipeline.overlays import Overlays
 from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
 from shared_lib.pipeline.rendition import FailedRecipe, Rendered, Rendition
+from shared_lib.pipeline.resampling import average
 from shared_lib.pipeline.source import Source, Way
 
 _SQUARE = 8  # px a side; averaged over less, SSIM falls below that of libvips' own resize, and little memory is saved
@@ -121,7 +121,7 @@ class _Pixels:
     def _way_for(self, recipe: Recipe) -> tuple[Way, int]:
         """How to decode, and over squares of how many px to average then what has still far more than is needed."""
         first = recipe.operations[:1]
-        needed = max((needed_scale(operation, self.source.upright_size) for operation in first), default=1.0)
+        needed = max((operation.needed_scale(self.source.upright_size) for operation in first), default=1.0)
         animated = recipe.output.animation == "keep" and self.source.frames > 1
         way = Way(cheapest_scale(self.source, needed), animated)
         return way, _SQUARE if not animated and needed * _SQUARE * _ROOM <= way.scale else 1
@@ -173,7 +173,7 @@ def _render_one(pixels: _Pixels, recipe: Recipe, overlays: Overlays, *, location
 
 
 def _transform(image: pyvips.Image, source: Source, recipe: Recipe, limits: Limits, overlays: Overlays) -> pyvips.Image:
-    """Carry out all operations, with colours converted to sRGB where that is cheapest."""
+    """Carry out all operations, with colors converted to sRGB where that is cheapest."""
     operations = recipe.operations
     if operations and isinstance(operations[0], Resize) and not _cannot_wait(image, source, operations[0]):
         # Fewer pixels to convert after the first resize.
@@ -187,7 +187,7 @@ def _transform(image: pyvips.Image, source: Source, recipe: Recipe, limits: Limi
 
 
 def _cannot_wait(image: pyvips.Image, source: Source, first: Resize) -> bool:
-    """Tell whether colours must be converted before the first resize.
+    """Tell whether colors must be converted before the first resize.
 
     One of CMYK's four would be taken for alpha, and it is sRGB that linear light is computed from.
     """
@@ -197,7 +197,7 @@ def _cannot_wait(image: pyvips.Image, source: Source, first: Resize) -> bool:
 
 
 def _apply(operation: Operation, image: pyvips.Image, limits: Limits, overlays: Overlays) -> pyvips.Image:
-    image = apply(operation, image, overlays)
+    image = operation.apply(image, overlays)
     # Nothing is computed before it is asked for.
     bound(image.width, image.height, limits, f"The image after {operation.kind}", refusal=RecipeRejected)
     return image

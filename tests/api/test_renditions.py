@@ -277,7 +277,7 @@ def test_a_mistake_in_a_form_is_too(api: Api, field: str, place: str) -> None:
 
 def test_only_a_processed_image_can_be_laid_on_another(api: Api, image: str) -> None:
     def mark(uuid: str) -> dict[str, Any]:
-        return {"name": "signed", "operations": [{"kind": "watermark", "image": uuid, "gravity": "centre"}]}
+        return {"name": "signed", "operations": [{"kind": "watermark", "image": uuid, "gravity": "center"}]}
 
     missing = ask(api, image, renditions=[mark(nobody := str(uuid4()))])
     assert (missing.status_code, missing.json()["code"]) == (404, "watermark_not_found")
@@ -308,7 +308,7 @@ def test_what_is_learnt_of_an_image_is_told(api: Api) -> None:
     assert metadata["location"] is located["metadata"]["location"] is None, "the operator does not keep it"
 
 
-def test_an_image_that_shows_nothing_has_no_colours(api: Api) -> None:
+def test_an_image_that_shows_nothing_has_no_colors(api: Api) -> None:
     with io.BytesIO() as file:
         Image.new("RGBA", (90, 60)).save(file, "PNG")
         metadata = api.await_end(api.upload(file.getvalue()))["metadata"]

@@ -31,7 +31,7 @@ def _difference(actual: pyvips.Image, file: Path) -> str | None:
     for background in (255, 0):
         distance = _on(actual, background).dE00(_on(expected, background))
         if distance.avg() > _MEAN or distance.max() > _WORST:
-            return f"colours differ by {distance.avg():.2f} on average and {distance.max():.1f} at worst"
+            return f"colors differ by {distance.avg():.2f} on average and {distance.max():.1f} at worst"
     return None
 
 

@@ -54,10 +54,10 @@ def photograph(width: int = 600) -> pyvips.Image:
     return pyvips.Image.thumbnail(str(GOLDEN / "photographs" / "coffee.jpg"), width, height=10_000).copy_memory()
 
 
-def plain(width: int, height: int, *colour: float) -> pyvips.Image:
-    """One colour all over: 1 to 4 channels."""
-    image = pyvips.Image.black(width, height, bands=len(colour)) + list(colour)
-    return image.cast("uchar").copy(interpretation="srgb" if len(colour) > 2 else "b-w")
+def plain(width: int, height: int, *color: float) -> pyvips.Image:
+    """One color all over: 1 to 4 channels."""
+    image = pyvips.Image.black(width, height, bands=len(color)) + list(color)
+    return image.cast("uchar").copy(interpretation="srgb" if len(color) > 2 else "b-w")
 
 
 def animation(suffix: str, frames: int = 5, width: int = 60, height: int = 40) -> bytes:
@@ -111,7 +111,7 @@ def sample(name: str) -> bytes:
     return encode(photograph(160), name)
 
 
-def colour_at(image: pyvips.Image, x: int, y: int) -> list[int]:
+def color_at(image: pyvips.Image, x: int, y: int) -> list[int]:
     return [round(value) for value in image.getpoint(x, y)]
 
 

@@ -13,7 +13,7 @@ from PIL import ExifTags, Image
 from pipeline.pictures import (
     DELAYS,
     animation,
-    colour_at,
+    color_at,
     decode,
     encode,
     from_pillow,
@@ -66,7 +66,7 @@ def test_frames_times_and_rounds_are_kept(box: DecoderBox, source: str, to: str)
     assert (made.width, made.height) == (30, 30)
     assert (image.get("page-height"), image.get("n-pages"), image.get("loop")) == (30, 5, 3)
     assert image.get("delay") == DELAYS
-    assert [abs(colour_at(image, 15, 30 * n + 15)[0] - 50 * n) < 12 for n in range(5)] == [True] * 5
+    assert [abs(color_at(image, 15, 30 * n + 15)[0] - 50 * n) < 12 for n in range(5)] == [True] * 5
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_operations_work_on_each_frame_alone(box: DecoderBox, operation: dict[st
 
     image = frames_of(made.data)
     assert image.get("n-pages") == 5
-    reds = [colour_at(image, made.width // 2, made.height * n + made.height // 2)[0] for n in range(5)]
+    reds = [color_at(image, made.width // 2, made.height * n + made.height // 2)[0] for n in range(5)]
     assert all(abs(red - 50 * n) < 12 for n, red in enumerate(reds))
 
 
@@ -96,7 +96,7 @@ def test_the_first_frame_is_taken_unless_all_are_asked_for(box: DecoderBox, sour
 
     image = decode(thumbnail.data)
     assert image.height == 100
-    assert colour_at(image, 50, 50)[0] < 12
+    assert color_at(image, 50, 50)[0] < 12
 
 
 @pytest.mark.parametrize("name", ["jpeg", "png", "gif", "webp", "avif", "tiff", "bmp", "heic", "jxl", "svg"])
@@ -158,7 +158,7 @@ def test_a_frame_beyond_the_canvas_is_cut_to_it(box: DecoderBox, left: int, widt
         {"output": {"animation": "keep"}, "operations": [{"kind": "trim"}]},
         {
             "output": {"animation": "keep"},
-            "operations": [{"kind": "crop_to_ratio", "width": 1, "height": 1, "gravity": "smart"}],
+            "operations": [{"kind": "cropToRatio", "width": 1, "height": 1, "gravity": "smart"}],
         },
     ],
 )
@@ -226,9 +226,9 @@ def test_a_still_image_beside_the_frames_is_for_those_who_want_none(box: Decoder
     (thumbnail,) = box.render(data, [THUMBNAIL]).renditions
     image = frames_of(keep(box, data).data)
 
-    assert colour_at(decode(thumbnail.data), 50, 50) == [0, 255, 0]
+    assert color_at(decode(thumbnail.data), 50, 50) == [0, 255, 0]
     assert image.get("delay") == [70, 80, 90]
-    assert [colour_at(image, 5, 20 * n)[:3] for n in range(3)] == [[50 * n, 0, 0] for n in range(3)]
+    assert [color_at(image, 5, 20 * n)[:3] for n in range(3)] == [[50 * n, 0, 0] for n in range(3)]
 
 
 def test_sixteen_bits_of_gray_move_too(box: DecoderBox) -> None:
@@ -237,15 +237,15 @@ def test_sixteen_bits_of_gray_move_too(box: DecoderBox) -> None:
 
     image = frames_of(keep(box, data).data)
 
-    assert [colour_at(image, 5, 20 * n)[0] for n in range(3)] == [30, 90, 150]
+    assert [color_at(image, 5, 20 * n)[0] for n in range(3)] == [30, 90, 150]
 
 
-@pytest.mark.parametrize("colours", [2, 4, 16, 256])
-def test_all_frames_of_a_png_share_one_palette(box: DecoderBox, colours: int) -> None:
-    image = frames_of(keep(box, animation(".png"), format="png", colours=colours).data)
+@pytest.mark.parametrize("colors", [2, 4, 16, 256])
+def test_all_frames_of_a_png_share_one_palette(box: DecoderBox, colors: int) -> None:
+    image = frames_of(keep(box, animation(".png"), format="png", colors=colors).data)
 
     assert sum(image.get("delay")) == sum(DELAYS)
-    assert len({tuple(colour_at(image, 5, y)) for y in range(5, image.height, 40)}) in {min(colours, 5), 2, 3, 4}
+    assert len({tuple(color_at(image, 5, y)) for y in range(5, image.height, 40)}) in {min(colors, 5), 2, 3, 4}
 
 
 def test_what_is_said_of_an_animated_png_is_kept_as_far_as_asked_for(box: DecoderBox) -> None:
@@ -306,7 +306,7 @@ def test_every_frame_is_turned_upright(box: DecoderBox, name: str) -> None:
 
     image = frames_of(made.data)
     assert (made.width, made.height, image.get("n-pages"), image.get("page-height")) == (40, 60, 3, 60)
-    reds = [[colour_at(image, 20, 60 * n + y)[0] > 100 for y in (5, 55)] for n in range(3)]
+    reds = [[color_at(image, 20, 60 * n + y)[0] > 100 for y in (5, 55)] for n in range(3)]
     assert reds == [[True, False]] * 3
 
 

@@ -6,10 +6,10 @@ import zlib
 import pytest
 import pyvips
 from hostile.bombs import join_png
-from pipeline.pictures import colour_at, decode, encode, plain
+from pipeline.pictures import color_at, decode, encode, plain
 
 from shared_lib.pipeline.formats import Format
-from shared_lib.pipeline.operations import Resize
+from shared_lib.pipeline.operations.resize import Resize
 from shared_lib.pipeline.recipe import THUMBNAIL, Output, Recipe
 from shared_lib.pipeline.sandbox.pool import DecoderBox
 
@@ -56,7 +56,7 @@ def png(color: tuple[float, ...], *chunks: Chunk, depth: int = 8) -> bytes:
 
 def shown(box: DecoderBox, data: bytes) -> list[int]:
     (rendition,) = box.render(data, [PNG]).renditions
-    return colour_at(decode(rendition.data), 0, 0)
+    return color_at(decode(rendition.data), 0, 0)
 
 
 def near(color: list[int], expected: tuple[int, ...], tolerance: int = 2) -> bool:
@@ -119,7 +119,7 @@ def test_a_profile_that_does_not_count_is_not_kept(box: DecoderBox) -> None:
     (rendition,) = box.render(png(RED, cicp(9, 16), PROFILE), [kept]).renditions
 
     assert decode(rendition.data).get_typeof("icc-profile-data") == 0
-    assert near(colour_at(decode(rendition.data), 0, 0), (165, 0, 0))
+    assert near(color_at(decode(rendition.data), 0, 0), (165, 0, 0))
 
 
 def test_light_is_averaged_as_the_file_means_it(box: DecoderBox) -> None:
@@ -133,7 +133,7 @@ def test_light_is_averaged_as_the_file_means_it(box: DecoderBox) -> None:
 
     (rendition,) = box.render(data[:end_of_header] + chunk + data[end_of_header:], [recipe]).renditions
 
-    assert near(colour_at(decode(rendition.data), 0, 0), (188,), 3)
+    assert near(color_at(decode(rendition.data), 0, 0), (188,), 3)
 
 
 def heif(form: str, primaries: int, curve: int) -> bytes:

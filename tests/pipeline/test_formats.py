@@ -8,7 +8,7 @@ from hostile.bombs import tiff
 from pipeline.pictures import (
     FORMATS,
     RASTER_FORMATS,
-    colour_at,
+    color_at,
     decode,
     encode,
     from_pillow,
@@ -22,7 +22,7 @@ from pipeline.pictures import (
 
 from shared_lib.errors import FailureCode, Rejected
 from shared_lib.pipeline.formats import Format, sniff
-from shared_lib.pipeline.operations import Resize
+from shared_lib.pipeline.operations.resize import Resize
 from shared_lib.pipeline.recipe import PRESETS, THUMBNAIL, Output, Recipe
 from shared_lib.pipeline.sandbox.pool import DecoderBox
 
@@ -162,9 +162,9 @@ def test_a_jpeg_packed_as_jpeg_xl_is_unpacked(box: DecoderBox, tmp_path: Path) -
     assert box.render(packed, [THUMBNAIL]).renditions[0].data == box.render(jpeg, [THUMBNAIL]).renditions[0].data
 
 
-def _bmp_with_alpha(width: int, height: int, *colour: int) -> bytes:
+def _bmp_with_alpha(width: int, height: int, *color: int) -> bytes:
     """A BITMAPV4HEADER whose masks give the fourth byte a meaning."""
-    red, green, blue, alpha = colour
+    red, green, blue, alpha = color
     masks = struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
     header = struct.pack("<IiiHHIIiiII", 108, width, -height, 1, 32, 3, 0, 2835, 2835, 0, 0) + masks + bytes(52)
     pixels = bytes([blue, green, red, alpha]) * (width * height)
@@ -175,7 +175,7 @@ def test_a_bitmap_may_be_transparent(box: DecoderBox) -> None:
     (thumbnail,) = box.render(_bmp_with_alpha(120, 120, 200, 30, 30, 128), [THUMBNAIL]).renditions
 
     assert thumbnail.format == "png"
-    assert colour_at(decode(thumbnail.data), 50, 50) == [200, 30, 30, 128]
+    assert color_at(decode(thumbnail.data), 50, 50) == [200, 30, 30, 128]
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB"])
@@ -194,7 +194,7 @@ def test_an_old_bitmap_header_is_read_too(box: DecoderBox) -> None:
 
     (thumbnail,) = box.render(data, [THUMBNAIL]).renditions
 
-    assert all(abs(a - b) < 3 for a, b in zip(colour_at(decode(thumbnail.data), 50, 50), [255, 0, 0], strict=True))
+    assert all(abs(a - b) < 3 for a, b in zip(color_at(decode(thumbnail.data), 50, 50), [255, 0, 0], strict=True))
 
 
 @pytest.mark.parametrize("compression", [4, 5, 99])  # JPEG and PNG, which only printers know; and nothing

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image
 from pipeline.pictures import (
     RASTER_FORMATS,
-    colour_at,
+    color_at,
     decode,
     encode,
     pack_jpeg,
@@ -19,7 +19,7 @@ from pipeline.pictures import (
     to_pillow,
 )
 
-from shared_lib.pipeline.operations import Resize
+from shared_lib.pipeline.operations.resize import Resize
 from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
 from shared_lib.pipeline.recipe_schema import read_recipe
 from shared_lib.pipeline.sandbox.pool import DecoderBox
@@ -48,7 +48,7 @@ def test_any_size_can_be_asked_for(box: DecoderBox, width: int, height: int, to_
 
     image = decode(rendition.data)
     assert (image.width, image.height) == (to_width, to_height)
-    assert colour_at(image, to_width // 2, to_height // 2) == [9, 99, 200]
+    assert color_at(image, to_width // 2, to_height // 2) == [9, 99, 200]
 
 
 @pytest.mark.parametrize("fit", [None, "cover", "contain", "fill", "inside", "outside"])
@@ -69,7 +69,7 @@ def test_of_one_side_the_other_follows(
 
 
 @pytest.mark.parametrize("size", [(1, 30_000), (30_000, 1), (2, 20_001), (29_999, 3)])
-@pytest.mark.parametrize("gravity", ["centre", "smart", "south-east"])
+@pytest.mark.parametrize("gravity", ["center", "smart", "southeast"])
 def test_the_longest_strip_takes_no_longer(box: DecoderBox, size: tuple[int, int], gravity: str) -> None:
     recipe = read_recipe(
         {"name": "x", "operations": [{"kind": "resize", "width": 100, "height": 100, "gravity": gravity}]}
@@ -77,7 +77,7 @@ def test_the_longest_strip_takes_no_longer(box: DecoderBox, size: tuple[int, int
 
     (thumbnail,) = box.render(encode(plain(*size, 10, 20, 30), "png"), [recipe]).renditions
 
-    assert colour_at(decode(thumbnail.data), 50, 50) == [10, 20, 30]
+    assert color_at(decode(thumbnail.data), 50, 50) == [10, 20, 30]
 
 
 @pytest.mark.parametrize("name", RASTER_FORMATS)
@@ -151,12 +151,12 @@ def test_an_image_comes_out_upright_and_says_so_no_more(
     image = decode(rendered.renditions[0].data)
     assert (rendered.width, rendered.height) == (120, 80)
     assert image.get_typeof("orientation") == 0 or image.get("orientation") == 1
-    corners = [colour_at(image, x, y) for x, y in ((8, 8), (52, 8), (8, 32), (52, 32))]
+    corners = [color_at(image, x, y) for x, y in ((8, 8), (52, 8), (8, 32), (52, 32))]
     expected = [[255, 0, 0], [0, 255, 0], [128, 128, 128], [128, 128, 128]]
     assert all(
         abs(value - wanted) < 12
-        for corner, colour in zip(corners, expected, strict=True)
-        for value, wanted in zip(corner, colour, strict=True)
+        for corner, color in zip(corners, expected, strict=True)
+        for value, wanted in zip(corner, color, strict=True)
     )
 
 

@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from shared_lib.errors import FailureCode, Rejected
 from shared_lib.pipeline.formats import Format
 from shared_lib.pipeline.metadata.model import Knowledge
-from shared_lib.pipeline.operations import Resize
+from shared_lib.pipeline.operations.resize import Resize
 from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
 from shared_lib.pipeline.recipe_schema import write_knowledge
 from shared_lib.pipeline.sandbox import ipc

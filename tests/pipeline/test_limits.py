@@ -150,7 +150,7 @@ def test_every_limit_with_a_code_is_tried_here() -> None:
 
 
 @pytest.mark.parametrize("name", ["jpeg", "png", "webp", "avif", "tiff"])
-def test_a_colour_profile_counts_as_metadata_in_every_format(box: DecoderBox, name: str) -> None:
+def test_a_color_profile_counts_as_metadata_in_every_format(box: DecoderBox, name: str) -> None:
     data = encode(photograph(40).icc_transform("p3", input_profile="srgb"), name)
 
     assert box.render(data, [Recipe(name="x")]).width == 40

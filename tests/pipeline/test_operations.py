@@ -1,6 +1,6 @@
 """Every operation: what it does is seen in golden images, and what it must not do is said here."""
 
-from typing import Any, get_args
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -8,13 +8,12 @@ import pyvips
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pipeline.golden import assert_looks_like_golden
-from pipeline.pictures import colour_at, decode, encode, photograph, plain
+from pipeline.pictures import color_at, decode, encode, photograph, plain
 from pydantic import TypeAdapter, ValidationError
 
 from shared_lib.errors import FailureCode, Rejected
-from shared_lib.pipeline.effects import EFFECTS
 from shared_lib.pipeline.formats import Format
-from shared_lib.pipeline.operations import Operation
+from shared_lib.pipeline.operations import OPERATIONS, Operation
 from shared_lib.pipeline.recipe import PRESETS, Recipe
 from shared_lib.pipeline.recipe_schema import read_recipe
 from shared_lib.pipeline.sandbox.pool import DecoderBox
@@ -25,7 +24,7 @@ OVERLAYS = {
     b'<ellipse cx="20" cy="12" rx="18" ry="10" fill="#06c" fill-opacity=".8" stroke="#fff" stroke-width="2"/></svg>'
 }
 EXAMPLES: dict[str, dict[str, Any]] = {
-    "resize-cover-north-west": {"kind": "resize", "width": 60, "height": 60, "gravity": "north-west"},
+    "resize-cover-northwest": {"kind": "resize", "width": 60, "height": 60, "gravity": "northwest"},
     "resize-cover-focus": {"kind": "resize", "width": 40, "height": 60, "gravity": {"x": 0.8, "y": 0.5}},
     "resize-cover-smart": {"kind": "resize", "width": 40, "height": 60, "gravity": "smart"},
     "resize-contain": {"kind": "resize", "width": 60, "height": 60, "fit": "contain", "background": "#336699"},
@@ -34,13 +33,13 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "resize-outside": {"kind": "resize", "width": 60, "height": 60, "fit": "outside"},
     "resize-linear": {"kind": "resize", "width": 30, "height": 20, "linear": True},
     "crop": {"kind": "crop", "left": 20, "top": 10, "width": 50, "height": 30},
-    "crop_to_ratio": {"kind": "crop_to_ratio", "width": 1, "height": 2, "gravity": "east"},
-    "crop_to_ratio-smart": {"kind": "crop_to_ratio", "width": 1, "height": 2, "gravity": "smart"},
+    "cropToRatio": {"kind": "cropToRatio", "width": 1, "height": 2, "gravity": "east"},
+    "cropToRatio-smart": {"kind": "cropToRatio", "width": 1, "height": 2, "gravity": "smart"},
     "extend": {"kind": "extend", "top": 5, "left": 15, "background": "#c008"},
     "pad": {"kind": "pad", "width": 100, "height": 100, "gravity": "south", "background": "#ffcc00"},
     "trim": {"kind": "trim"},
     "rotate": {"kind": "rotate", "angle": 30},
-    "rotate-on-colour": {"kind": "rotate", "angle": -10, "background": "#003300"},
+    "rotate-on-color": {"kind": "rotate", "angle": -10, "background": "#003300"},
     "rotate-right": {"kind": "rotate", "angle": 90},
     "flip": {"kind": "flip"},
     "flop": {"kind": "flop"},
@@ -55,20 +54,19 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "gamma": {"kind": "gamma", "exponent": 2},
     "grayscale": {"kind": "grayscale"},
     "sepia": {"kind": "sepia"},
-    "tint": {"kind": "tint", "colour": "#0066ff"},
+    "tint": {"kind": "tint", "color": "#0066ff"},
     "duotone": {"kind": "duotone", "shadow": "#200040", "highlight": "#ffe080"},
     "invert": {"kind": "invert"},
-    "round_corners": {"kind": "round_corners", "radius": 20},
+    "roundCorners": {"kind": "roundCorners", "radius": 20},
     "circle": {"kind": "circle"},
     "flatten": {"kind": "flatten", "background": "#ff0000"},
-    "border": {"kind": "border", "width": 3, "colour": "#ffffff"},
-    "watermark": {"kind": "watermark", "image": LOGO, "scale": 0.5, "gravity": "north-east", "margin": 3},
+    "border": {"kind": "border", "width": 3, "color": "#ffffff"},
+    "watermark": {"kind": "watermark", "image": LOGO, "scale": 0.5, "gravity": "northeast", "margin": 3},
     "watermark-faint": {"kind": "watermark", "image": LOGO, "opacity": 0.4, "gravity": {"x": 0.2, "y": 0.7}},
     "watermark-tile": {"kind": "watermark", "image": LOGO, "scale": 0.2, "tile": True, "margin": 2},
     "text": {"kind": "text", "text": "© مرحبا 42", "size": 12, "margin": 2},
-    "text-tile": {"kind": "text", "text": "שלום", "size": 10, "colour": "#fc08", "tile": True, "margin": 4},
+    "text-tile": {"kind": "text", "text": "שלום", "size": 10, "color": "#fc08", "tile": True, "margin": 4},
 }
-KINDS = [model.kind for model in get_args(get_args(Operation)[0])]
 
 
 def render(box: DecoderBox, image: pyvips.Image, *operations: dict[str, Any], to: Format = Format.PNG) -> pyvips.Image:
@@ -89,11 +87,8 @@ def cut_out() -> pyvips.Image:
     return image.bandjoin(pyvips.Image.svgload_buffer(svg.encode())[3])
 
 
-def test_every_operation_has_an_effect_and_an_example() -> None:
-    laid_on = {"watermark", "text"}  # what takes more than the image that it is done to
-
-    assert {model.kind for model in EFFECTS} | laid_on == set(KINDS)
-    assert {example["kind"] for example in EXAMPLES.values()} == set(KINDS)
+def test_every_operation_has_an_example() -> None:
+    assert {example["kind"] for example in EXAMPLES.values()} == set(OPERATIONS)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -119,12 +114,12 @@ def test_on_gray(box: DecoderBox, name: str, bands: int) -> None:
     operations=st.lists(st.sampled_from(list(EXAMPLES.values())), min_size=1, max_size=5),
     width=st.integers(1, 60),
     height=st.integers(1, 60),
-    colour=st.lists(st.integers(0, 255), min_size=1, max_size=4),
+    color=st.lists(st.integers(0, 255), min_size=1, max_size=4),
 )
 def test_any_of_them_in_any_order_on_any_image(
-    box: DecoderBox, operations: list[dict[str, Any]], width: int, height: int, colour: list[int]
+    box: DecoderBox, operations: list[dict[str, Any]], width: int, height: int, color: list[int]
 ) -> None:
-    assert render(box, plain(width, height, *colour), *operations).width >= 1
+    assert render(box, plain(width, height, *color), *operations).width >= 1
 
 
 @pytest.mark.parametrize(
@@ -154,26 +149,26 @@ def test_sizes_are_as_sharp_and_css_have_them(
 
 
 @pytest.mark.parametrize(
-    ("gravity", "colour"),
+    ("gravity", "color"),
     [
         ("west", [255, 0, 0]),
         ("east", [0, 0, 255]),
-        ("centre", [0, 255, 0]),
-        ("north-west", [255, 0, 0]),
+        ("center", [0, 255, 0]),
+        ("northwest", [255, 0, 0]),
         ({"x": 0, "y": 0}, [255, 0, 0]),
         ({"x": 0.5, "y": 1}, [0, 255, 0]),
         ({"x": 1, "y": 0.5}, [0, 0, 255]),
     ],
 )
 @pytest.mark.parametrize("width", [300, 3_000])
-def test_gravity_says_what_is_kept(box: DecoderBox, gravity: object, colour: list[int], width: int) -> None:
+def test_gravity_says_what_is_kept(box: DecoderBox, gravity: object, color: list[int], width: int) -> None:
     third = width // 3
     stripes = plain(third, 40, 255, 0, 0).join(plain(third, 40, 0, 255, 0), "horizontal")
     stripes = stripes.join(plain(third, 40, 0, 0, 255), "horizontal")
 
     image = render(box, stripes, {"kind": "resize", "width": 20, "height": 20, "gravity": gravity})
 
-    assert colour_at(image, 10, 10) == colour
+    assert color_at(image, 10, 10) == color
 
 
 def test_smart_gravity_finds_what_is_there(box: DecoderBox) -> None:
@@ -207,10 +202,10 @@ def test_fine_detail_keeps_its_brightness_in_linear_light(box: DecoderBox, bands
 
     usual, linear = (render(box, board, {**small, "linear": it}) for it in (False, True))
 
-    *colours, last = colour_at(linear, 4, 4)
+    *colors, last = color_at(linear, 4, 4)
     assert abs(last - (128 if bands % 2 == 0 else HALF_THE_LIGHT)) <= 1
-    assert set(colours) <= {HALF_THE_LIGHT}
-    assert abs(colour_at(usual, 4, 4)[0] - 128) <= 1
+    assert set(colors) <= {HALF_THE_LIGHT}
+    assert abs(color_at(usual, 4, 4)[0] - 128) <= 1
 
 
 @pytest.mark.parametrize("name", ["jpeg", "gif", "webp", "avif", "tiff", "bmp", "heic", "jxl"])
@@ -222,17 +217,17 @@ def test_no_decoder_averages_before_linear_light_can(box: DecoderBox, name: str)
 
     (rendition,) = box.render(data, [read_recipe({"name": "x", "operations": [resize]})]).renditions
 
-    assert abs(colour_at(decode(rendition.data), 2, 2)[0] - HALF_THE_LIGHT) <= 6
+    assert abs(color_at(decode(rendition.data), 2, 2)[0] - HALF_THE_LIGHT) <= 6
 
 
 @pytest.mark.parametrize("profile", ["cmyk", "p3"])
-def test_linear_light_is_that_of_the_colours_meant(box: DecoderBox, profile: str) -> None:
+def test_linear_light_is_that_of_the_colors_meant(box: DecoderBox, profile: str) -> None:
     board = _fine_board(3, 8).icc_transform(profile, input_profile="srgb", intent="relative")
     resize = {"kind": "resize", "width": 8, "height": 8, "linear": True}
 
     (rendition,) = box.render(board.tiffsave_buffer(), [read_recipe({"name": "x", "operations": [resize]})]).renditions
 
-    assert all(abs(value - HALF_THE_LIGHT) <= 4 for value in colour_at(decode(rendition.data), 4, 4))
+    assert all(abs(value - HALF_THE_LIGHT) <= 4 for value in color_at(decode(rendition.data), 4, 4))
 
 
 def test_linear_light_leaves_no_dark_fringe(box: DecoderBox) -> None:
@@ -255,7 +250,7 @@ def test_each_frame_is_resized_in_linear_light(box: DecoderBox) -> None:
 
     frames = pyvips.Image.new_from_buffer(rendition.data, "", n=-1)
     assert (frames.height, frames.get("page-height")) == (16, 8)
-    assert [colour_at(frames, 4, y)[0] for y in (4, 12)] == [HALF_THE_LIGHT, A_QUARTER]
+    assert [color_at(frames, 4, y)[0] for y in (4, 12)] == [HALF_THE_LIGHT, A_QUARTER]
 
 
 def test_operations_are_done_in_order(box: DecoderBox) -> None:
@@ -263,8 +258,8 @@ def test_operations_are_done_in_order(box: DecoderBox) -> None:
     flop = {"kind": "flop"}
     image = plain(60, 80, 255, 0, 0).join(plain(60, 80, 0, 0, 255), "horizontal")
 
-    assert colour_at(render(box, image, crop, flop), 5, 5) == [0, 0, 255]
-    assert colour_at(render(box, image, flop, crop), 5, 5) == [255, 0, 0]
+    assert color_at(render(box, image, crop, flop), 5, 5) == [0, 0, 255]
+    assert color_at(render(box, image, flop, crop), 5, 5) == [255, 0, 0]
 
 
 def test_no_operation_is_a_recipe_too(box: DecoderBox) -> None:
@@ -299,14 +294,14 @@ def test_a_rendition_too_large_is_refused_and_not_tried(
         ({"kind": "resize", "width": 10, "height": 10, "gravity": {"x": 2, "y": 0}}, ("gravity", "Focus", "x")),
         ({"kind": "rotate", "angle": float("nan")}, ("angle",)),
         ({"kind": "rotate"}, ("angle",)),
-        ({"kind": "tint", "colour": "reddish"}, ("colour",)),
+        ({"kind": "tint", "color": "reddish"}, ("color",)),
         ({"kind": "blur", "sigma": 5_000}, ("sigma",)),
         ({"kind": "flip", "twice": True}, ("twice",)),
         ({"kind": "watermark"}, ("image",)),
         ({"kind": "watermark", "image": "logo.png"}, ("image",)),
         ({"kind": "watermark", "image": LOGO, "scale": 0}, ("scale",)),
         ({"kind": "watermark", "image": LOGO, "opacity": 1.5}, ("opacity",)),
-        ({"kind": "watermark", "image": LOGO, "tile": True, "gravity": "south-east"}, ()),
+        ({"kind": "watermark", "image": LOGO, "tile": True, "gravity": "southeast"}, ()),
         ({"kind": "watermark", "image": LOGO, "gravity": "smart"}, ("gravity", "Focus")),
         ({"kind": "text", "text": "x", "tile": True, "gravity": "north"}, ()),
         ({"kind": "text", "text": "x", "size": 2_000}, ("size",)),

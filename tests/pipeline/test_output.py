@@ -95,7 +95,7 @@ def test_a_recipe_that_asks_too_much_costs_the_others_nothing(box: DecoderBox) -
 def test_progressive_and_chroma_are_heeded(box: DecoderBox) -> None:
     baseline = rendition(box, photograph(), format="jpeg").data
     progressive = rendition(box, photograph(), format="jpeg", progressive=True).data
-    sharp = rendition(box, photograph(), format="jpeg", chroma="4:4:4").data
+    sharp = rendition(box, photograph(), format="jpeg", chromaSubsampling="4:4:4").data
 
     assert (b"\xff\xc0" in baseline, b"\xff\xc2" in progressive) == (True, True)
     assert decode(baseline).get("jpeg-chroma-subsample") == "4:2:0"
@@ -103,12 +103,12 @@ def test_progressive_and_chroma_are_heeded(box: DecoderBox) -> None:
 
 
 @pytest.mark.parametrize("name", ["png", "gif"])
-@pytest.mark.parametrize("colours", [2, 4, 16])
-def test_a_palette_has_at_most_as_many_colours_as_asked_for(box: DecoderBox, name: str, colours: int) -> None:
-    made = rendition(box, photograph(60), format=name, colours=colours)
+@pytest.mark.parametrize("colors", [2, 4, 16])
+def test_a_palette_has_at_most_as_many_colors_as_asked_for(box: DecoderBox, name: str, colors: int) -> None:
+    made = rendition(box, photograph(60), format=name, colors=colors)
 
     pixels = decode(made.data)[:3]
-    assert 2 <= len({tuple(pixels.getpoint(x, y)) for x in range(60) for y in range(pixels.height)}) <= colours
+    assert 2 <= len({tuple(pixels.getpoint(x, y)) for x in range(60) for y in range(pixels.height)}) <= colors
 
 
 def test_a_large_jpeg_wastes_nothing_on_what_is_empty(box: DecoderBox) -> None:
@@ -228,8 +228,8 @@ def test_a_wide_gamut_can_be_kept(box: DecoderBox, name: str) -> None:
         {"format": "png", "quality": 50},
         {"format": "jpeg", "lossless": True},
         {"format": "webp", "progressive": True},
-        {"format": "gif", "chroma": "4:4:4"},
-        {"format": "jpeg", "colours": 16},
+        {"format": "gif", "chromaSubsampling": "4:4:4"},
+        {"format": "jpeg", "colors": 16},
         {"format": "tiff", "maxBytes": 5_000},
         {"format": "webp", "lossless": True, "quality": 50},
         {"format": "webp", "lossless": True, "maxBytes": 5_000},
@@ -239,7 +239,7 @@ def test_a_wide_gamut_can_be_kept(box: DecoderBox, name: str) -> None:
         {"format": "heic"},
         {"format": "jpeg", "quality": 0},
         {"effort": 11},
-        {"colours": 1},
+        {"colors": 1},
         {"maxbytes": 5_000},
     ],
 )
@@ -250,7 +250,7 @@ def test_what_makes_no_sense_together_is_a_mistake(output: dict[str, Any]) -> No
     assert mistake.value.errors()[0]["loc"][0] == "output"
 
 
-@pytest.mark.parametrize("option", [{"quality": 50}, {"lossless": True}, {"progressive": True}, {"colours": 16}])
+@pytest.mark.parametrize("option", [{"quality": 50}, {"lossless": True}, {"progressive": True}, {"colors": 16}])
 @pytest.mark.parametrize("source", ["jpeg", "png", "webp", "gif"])
 def test_an_open_format_takes_what_it_can(box: DecoderBox, option: dict[str, Any], source: str) -> None:
     assert rendition(box, encode(photograph(60), source), **option).width == 60

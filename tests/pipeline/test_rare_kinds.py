@@ -3,7 +3,7 @@
 import pytest
 import pyvips
 from hostile.bombs import tiff
-from pipeline.pictures import colour_at, decode, encode, photograph, plain, save, to_pillow
+from pipeline.pictures import color_at, decode, encode, photograph, plain, save, to_pillow
 from pipeline.rare import bmp, frame, gif, lossless_jpeg, with_tag, with_two_tables
 
 from shared_lib.errors import FailureCode, Rejected
@@ -51,7 +51,7 @@ def test_a_tiff_in_tiles_is_read(box: DecoderBox, compression: str) -> None:
         tile=True, tile_width=32, tile_height=32, compression=compression, lossless=True
     )
 
-    assert all(abs(a - b) < 4 for a, b in zip(colour_at(shown(box, data), 60, 60), [200, 30, 30], strict=True))
+    assert all(abs(a - b) < 4 for a, b in zip(color_at(shown(box, data), 60, 60), [200, 30, 30], strict=True))
 
 
 @pytest.mark.parametrize(("bits", "kind"), [(6, 1), (24, 1), (64, 1)])
@@ -72,13 +72,13 @@ def test_of_gray_with_several_more_channels_gray_is_shown(box: DecoderBox, bands
     image = pyvips.Image.black(20, 20, bands=bands) + [10 * n for n in range(1, bands + 1)]
     data = image.cast("uchar").copy(interpretation="b-w").tiffsave_buffer()
 
-    assert colour_at(shown(box, with_tag(data, 262, 1)), 0, 0) == expected
+    assert color_at(shown(box, with_tag(data, 262, 1)), 0, 0) == expected
 
 
 def test_of_colors_with_several_more_channels_the_colors_are_shown(box: DecoderBox) -> None:
     image = pyvips.Image.black(20, 20, bands=5).linear(1, [10, 20, 30, 40, 50], uchar=True).copy(interpretation="srgb")
 
-    assert colour_at(shown(box, image.tiffsave_buffer()), 0, 0) == [10, 20, 30]
+    assert color_at(shown(box, image.tiffsave_buffer()), 0, 0) == [10, 20, 30]
 
 
 def test_the_thumbnail_of_a_lossless_jpeg_shows_all_of_it(box: DecoderBox) -> None:
@@ -95,13 +95,13 @@ def test_ycbcr_that_calls_itself_ycck_is_read(box: DecoderBox) -> None:
     end = 4 + int.from_bytes(data[4:6], "big")
     named = data[:2] + b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0\2" + data[end:]
 
-    assert all(abs(a - b) < 4 for a, b in zip(colour_at(shown(box, named), 9, 9), [200, 30, 30], strict=True))
+    assert all(abs(a - b) < 4 for a, b in zip(color_at(shown(box, named), 9, 9), [200, 30, 30], strict=True))
 
 
 def test_a_gif_is_empty_where_its_first_frame_is_not(box: DecoderBox) -> None:
     image = shown(box, gif(20, 20, frame((5, 5, 10, 10), 1)))
 
-    assert [colour_at(image, x, y) for x, y in ((0, 0), (5, 5), (14, 14), (15, 15))] == [CLEAR, RED, RED, CLEAR]
+    assert [color_at(image, x, y) for x, y in ((0, 0), (5, 5), (14, 14), (15, 15))] == [CLEAR, RED, RED, CLEAR]
 
 
 def test_a_gif_that_its_first_frame_fills_is_opaque(box: DecoderBox) -> None:
@@ -113,7 +113,7 @@ def test_a_gif_is_as_large_as_its_first_frame_needs(box: DecoderBox) -> None:
 
     image = decode(rendered.renditions[0].data)
     assert (rendered.width, rendered.height) == (image.width, image.height) == (20, 16)
-    assert [colour_at(image, x, y) for x, y in ((3, 3), (4, 4), (19, 15))] == [CLEAR, RED, RED]
+    assert [color_at(image, x, y) for x, y in ((3, 3), (4, 4), (19, 15))] == [CLEAR, RED, RED]
 
 
 def test_a_gif_without_a_screen_has_that_of_its_first_frame(box: DecoderBox) -> None:
@@ -129,7 +129,7 @@ def test_an_animation_keeps_its_frames_and_their_times_on_an_empty_screen(box: D
 
     image = pyvips.Image.gifload_buffer(rendition.data, n=-1)
     assert image.get("delay") == [70, 90, 110]
-    assert [colour_at(image, 0, y) for y in (0, 20, 40)] == [CLEAR, GREEN, BLUE]
+    assert [color_at(image, 0, y) for y in (0, 20, 40)] == [CLEAR, GREEN, BLUE]
 
 
 _565, _555, _1555 = (0xF800, 0x7E0, 0x1F), (0x7C00, 0x3E0, 0x1F), (0x7C00, 0x3E0, 0x1F, 0x8000)
@@ -159,16 +159,16 @@ _1010102, _RGBA = (0x3FF00000, 0xFFC00, 0x3FF, 0xC0000000), (0xFF000000, 0xFF000
 def test_a_bitmap_by_masks(box: DecoderBox, data: bytes, expected: list[list[int]]) -> None:
     image = shown(box, data)
 
-    assert [colour_at(image, x, 0) for x in range(2)] == expected
+    assert [color_at(image, x, 0) for x in range(2)] == expected
 
 
 def test_a_bitmap_is_read_from_its_last_row_up_unless_it_says_otherwise(box: DecoderBox) -> None:
     column = bytearray(bmp(32, 3, 40, [0xFF0000, 0xFF00], _8888[:3]))
     column[18:26] = (1).to_bytes(4, "little") + (2).to_bytes(4, "little")
-    assert colour_at(shown(box, bytes(column)), 0, 0) == GREEN[:3]
+    assert color_at(shown(box, bytes(column)), 0, 0) == GREEN[:3]
 
     column[22:26] = (-2).to_bytes(4, "little", signed=True)
-    assert colour_at(shown(box, bytes(column)), 0, 0) == RED[:3]
+    assert color_at(shown(box, bytes(column)), 0, 0) == RED[:3]
 
 
 def test_masks_with_gaps_are_not_read(box: DecoderBox) -> None:
@@ -189,7 +189,7 @@ def test_an_embedded_profile_of_a_bitmap_counts(box: DecoderBox) -> None:
     data[70:74] = b"DEBM"
     data[126:134] = (len(data) - 14).to_bytes(4, "little") + len(profile).to_bytes(4, "little")
 
-    red, green, blue = colour_at(shown(box, bytes(data) + profile), 0, 0)
+    red, green, blue = color_at(shown(box, bytes(data) + profile), 0, 0)
 
     assert abs(red - 141) < 3
     assert green == blue == 0
@@ -209,7 +209,7 @@ def test_a_bitmap_of_two_bits_a_pixel_is_read(box: DecoderBox, header: int, colo
 
     image = shown(box, data).colourspace("srgb")
 
-    assert [colour_at(image, x, 0)[:3] for x in range(5)] == [[0, 0, 0], RED[:3], GREEN[:3], BLUE[:3], RED[:3]]
+    assert [color_at(image, x, 0)[:3] for x in range(5)] == [[0, 0, 0], RED[:3], GREEN[:3], BLUE[:3], RED[:3]]
 
 
 def test_an_avif_whose_properties_are_in_two_tables_is_read(box: DecoderBox) -> None:
@@ -227,7 +227,7 @@ def test_an_avif_that_only_libheif_reads_is_read(box: DecoderBox) -> None:
     alpha = table + 16 + 3 + data[table + 18]
     sizeless = data[: alpha + 4] + data[alpha + 3 : alpha + 4] * 2 + data[alpha + 6 :]
 
-    assert colour_at(shown(box, sizeless), 9, 9)[3] == 128
+    assert color_at(shown(box, sizeless), 9, 9)[3] == 128
 
 
 def test_an_orientation_in_the_xmp_of_an_avif_counts_for_nothing(box: DecoderBox) -> None:

@@ -1,14 +1,16 @@
 """Recipes are pure descriptions: comparable, hashable, and free of any imaging library."""
 
 import json
+import re
 import subprocess
 import sys
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
-from shared_lib.pipeline.operations import Flatten, Resize
+from shared_lib.pipeline.operations.resize import Resize
+from shared_lib.pipeline.operations.shape import Flatten
 from shared_lib.pipeline.recipe import PRESETS, THUMBNAIL, Output, Recipe
 from shared_lib.pipeline.recipe_schema import describe_mistake, read_recipe, write_recipe
 
@@ -24,7 +26,7 @@ LOGO = "0b54d0c4-6bb1-4a0f-8e46-1d4ac5a3d0c8"
         ([{"kind": "crop", "width": 3, "height": 3, "left": 5, "top": 8192}], {}, "45fed2bbe6d50d1b"),
         ([{"kind": "trim", "threshold": 10}], {}, "8b8619b1eb17887e"),
         ([{"kind": "hue", "angle": 120}], {}, "6b9838ac57029052"),
-        ([{"kind": "tint", "colour": "#0066ff"}], {}, "0cf205528b2b8a67"),
+        ([{"kind": "tint", "color": "#0066ff"}], {}, "0cf205528b2b8a67"),
         ([{"kind": "watermark", "image": LOGO, "scale": 1}], {}, "18f56b907106f4c9"),
         ([{"kind": "watermark", "image": LOGO.upper(), "opacity": 0}], {}, "dce5f2b99ea34718"),
         ([{"kind": "text", "text": "é\nß", "tile": True}], {}, "759ee4cf317fece1"),
@@ -44,6 +46,84 @@ def test_the_hash_of_a_recipe_never_changes_by_itself(
     assert read_recipe({"name": "x", "operations": operations, "output": output}).hash == expected
 
 
+def _recipe(*operations: dict[str, Any], **output: object) -> dict[str, Any]:
+    return {"name": "x", "operations": list(operations), "output": output}
+
+
+# Recipes as an older release stored them, with the hashes that it computed.
+_FORMER = [
+    (_recipe({"kind": "crop_to_ratio", "width": 16, "height": 9, "gravity": "centre"}), "ce87cfadef362098"),
+    (_recipe({"kind": "crop_to_ratio", "width": 1, "height": 1, "gravity": "north-east"}), "ba6901bee722eb88"),
+    (_recipe({"kind": "round_corners", "radius": 12}), "7b9445f1712c31a4"),
+    (_recipe({"kind": "resize", "width": 40, "height": 60, "gravity": "south-west"}), "083dc225c2a01503"),
+    (_recipe({"kind": "resize", "width": 40, "height": 60, "gravity": "centre"}), "11b64d0a2e8113b5"),
+    (
+        _recipe({"kind": "pad", "width": 40, "height": 60, "gravity": "north-west", "background": "#fc0"}),
+        "eb81c67c1819f383",
+    ),
+    (_recipe({"kind": "watermark", "image": LOGO, "gravity": "centre"}), "3ce9a21c7f446a68"),
+    (_recipe({"kind": "text", "text": "centre", "gravity": "south-east", "colour": "#ffcc0080"}), "79f84c212ed21887"),
+    (
+        _recipe({"kind": "tint", "colour": "#0066ff"}, {"kind": "border", "width": 3, "colour": "#fff"}),
+        "197588fb0fd98199",
+    ),
+    (_recipe(format="jpeg", chroma="4:4:4", colours=None), "d34b79ce7c45c1f4"),
+    (_recipe(format="png", chroma="4:2:0", colours=16), "ac41ec8e95913eca"),
+    (
+        _recipe(
+            {"kind": "round_corners", "radius": 9},
+            {"kind": "border", "width": 2, "colour": "#000000"},
+            format="avif",
+            chroma="4:4:4",
+            quality=50,
+            maxBytes=20_000,
+        ),
+        "13ecd6ee02074035",
+    ),
+]
+_FORMER_NAMES = re.compile(r'colour|"centre"|(north|south)-|_to_ratio|_corners|"chroma"')
+
+
+@pytest.mark.parametrize(("stored", "expected"), _FORMER, ids=[expected for _, expected in _FORMER])
+def test_a_recipe_stored_by_an_older_release_keeps_its_hash_and_is_written_with_the_new_names(
+    stored: dict[str, Any], expected: str
+) -> None:
+    recipe = read_recipe(stored)
+    written = write_recipe(recipe)
+
+    assert recipe.hash == expected
+    assert _FORMER_NAMES.search(written.replace('"text":"centre"', "")) is None
+    assert read_recipe(json.loads(written)) == recipe
+    assert read_recipe(json.loads(written)).hash == expected
+
+
+def test_british_spelling_means_the_same() -> None:
+    british = _recipe({"kind": "text", "text": "x", "colour": "#fff", "gravity": "centre"}, format="png", colours=4)
+    american = _recipe({"kind": "text", "text": "x", "color": "#fff", "gravity": "center"}, format="png", colors=4)
+
+    assert read_recipe(british) == read_recipe(american)
+
+
+@pytest.mark.parametrize(
+    "both",
+    [
+        _recipe({"kind": "tint", "color": "#fff", "colour": "#000"}),
+        _recipe(format="png", colors=4, colours=16),
+        _recipe(format="jpeg", chroma="4:4:4", chromaSubsampling="4:2:0"),
+    ],
+)
+def test_both_spellings_of_a_field_at_once_are_a_mistake(both: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="Unexpected keyword argument"):
+        read_recipe(both)
+
+
+def test_other_spellings_are_no_part_of_the_api_description() -> None:
+    description = json.dumps(TypeAdapter(Recipe).json_schema())
+
+    assert '"color"' in description
+    assert _FORMER_NAMES.search(description) is None
+
+
 def test_the_hash_depends_on_what_is_made_and_not_on_its_name() -> None:
     renamed = Recipe(name="other", operations=THUMBNAIL.operations)
     smaller = Recipe(name="thumbnail", operations=(Resize(width=99, height=100),))
@@ -60,7 +140,7 @@ def test_a_recipe_survives_json(recipe: Recipe) -> None:
     assert (kept, kept.hash) == (recipe, recipe.hash)
 
 
-def test_a_colour_may_be_written_in_capitals() -> None:
+def test_a_color_may_be_written_in_capitals() -> None:
     flatten = [{"kind": "flatten", "background": "#FFAA00"}]
 
     (described,) = read_recipe({"name": "x", "operations": flatten}).operations
@@ -92,9 +172,9 @@ def test_a_mistake_is_named_and_not_ignored(mistake: dict[str, object]) -> None:
 
 
 KINDS = (
-    "resize, crop, crop_to_ratio, extend, pad, trim, rotate, flip, flop, blur, sharpen, median, pixelate, brightness, "
-    "contrast, saturation, hue, gamma, grayscale, sepia, tint, duotone, invert, round_corners, circle, flatten, "
-    "border, watermark, text"
+    "blur, border, brightness, circle, contrast, crop, cropToRatio, duotone, extend, flatten, flip, flop, gamma, "
+    "grayscale, hue, invert, median, pad, pixelate, resize, rotate, roundCorners, saturation, sepia, sharpen, text, "
+    "tint, trim, watermark"
 )
 
 

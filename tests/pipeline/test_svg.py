@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from hostile.drawings import ENTITIES, USE_OF_USE, data_uri, svg
-from pipeline.pictures import colour_at, decode, encode, plain
+from pipeline.pictures import color_at, decode, encode, plain
 
 from shared_lib.errors import FailureCode, Rejected
 from shared_lib.limits import Limits
@@ -21,7 +21,7 @@ def clean(data: bytes) -> str:
 
 
 def middle(rendered: Rendered) -> list[int]:
-    return colour_at(decode(rendered.renditions[0].data), 50, 50)
+    return color_at(decode(rendered.renditions[0].data), 50, 50)
 
 
 def test_a_drawing_is_drawn_at_the_size_of_the_rendition(box: DecoderBox) -> None:
@@ -29,7 +29,7 @@ def test_a_drawing_is_drawn_at_the_size_of_the_rendition(box: DecoderBox) -> Non
     rendered = box.render(svg('<rect width="1" height="2" fill="#00f"/>', 'width="2" height="2"'), [THUMBNAIL])
 
     thumbnail = decode(rendered.renditions[0].data)
-    assert [colour_at(thumbnail, x, 50) for x in (49, 50)] == [[0, 0, 255, 255], [0, 0, 0, 0]]
+    assert [color_at(thumbnail, x, 50) for x in (49, 50)] == [[0, 0, 255, 255], [0, 0, 0, 0]]
 
 
 @pytest.mark.parametrize(

@@ -18,12 +18,12 @@ from shared_lib.pipeline.recipe_schema import read_recipe
 from shared_lib.pipeline.sandbox.pool import DecoderBox
 
 EXAMPLES: dict[str, dict[str, Any]] = {
-    "latin": {"text": "Quay & <Örsted>, “fi” 2026", "gravity": "centre"},
-    "greek-and-cyrillic": {"text": "Ξένος Журнал", "gravity": "north", "colour": "#ffcc00"},
-    "arabic": {"text": "مرحبا بالعالم، لا 2026", "gravity": "centre"},
-    "arabic-vowels": {"text": "مَرْحَبًا", "size": 40, "gravity": "centre"},
-    "hebrew": {"text": "שלום עולם (12:30) abc!", "gravity": "centre"},
-    "hebrew-in-latin": {"text": "Photo: שלום עולם 12, Tel Aviv", "gravity": "centre", "size": 18},
+    "latin": {"text": "Quay & <Örsted>, “fi” 2026", "gravity": "center"},
+    "greek-and-cyrillic": {"text": "Ξένος Журнал", "gravity": "north", "color": "#ffcc00"},
+    "arabic": {"text": "مرحبا بالعالم، لا 2026", "gravity": "center"},
+    "arabic-vowels": {"text": "مَرْحَبًا", "size": 40, "gravity": "center"},
+    "hebrew": {"text": "שלום עולם (12:30) abc!", "gravity": "center"},
+    "hebrew-in-latin": {"text": "Photo: שלום עולם 12, Tel Aviv", "gravity": "center", "size": 18},
     "lines": {"text": "One line,\nand a longer one that has to be broken\nסוף", "size": 20, "margin": 8},
     "tile": {"text": "© مرحبا", "size": 20, "tile": True, "margin": 20, "opacity": 0.5},
     "much-too-large": {"text": "It fills\nthe image", "size": 1_000, "margin": 10},
@@ -40,7 +40,7 @@ def write(box: DecoderBox, image: pyvips.Image, **how: Any) -> pyvips.Image:
 
 def ink(box: DecoderBox, text: str, **how: Any) -> pyvips.Image:
     """White on black, cut to what is inked."""
-    image = write(box, plain(600, 200, 0), text=text, gravity="centre", **how)
+    image = write(box, plain(600, 200, 0), text=text, gravity="center", **how)
     return image.crop(*image.find_trim(background=0, threshold=1))
 
 
@@ -123,7 +123,7 @@ def test_markup_is_written_and_not_obeyed(box: DecoderBox) -> None:
     assert ink(box, "<b>x</b> &lt;").width > 4 * ink(box, "x").width
 
 
-@pytest.mark.parametrize("how", [{"opacity": 0}, {"colour": "transparent"}, {"colour": "#f000", "tile": True}])
+@pytest.mark.parametrize("how", [{"opacity": 0}, {"color": "transparent"}, {"color": "#f000", "tile": True}])
 def test_what_is_transparent_changes_nothing(box: DecoderBox, how: dict[str, Any]) -> None:
     image = photograph(200)
 
@@ -133,12 +133,12 @@ def test_what_is_transparent_changes_nothing(box: DecoderBox, how: dict[str, Any
 def test_gray_stays_gray_unless_the_text_is_not(box: DecoderBox) -> None:
     gray = plain(100, 50, 90)
 
-    assert write(box, gray, text="Hello", colour="#fff").bands == 1
-    assert write(box, gray, text="Hello", colour="#f00").bands == 3
+    assert write(box, gray, text="Hello", color="#fff").bands == 1
+    assert write(box, gray, text="Hello", color="#f00").bands == 3
 
 
 def test_it_is_written_on_nothing_too(box: DecoderBox) -> None:
-    image = write(box, plain(100, 50, 9, 9, 9, 0), text="██", size=40, colour="#f008", gravity="centre")
+    image = write(box, plain(100, 50, 9, 9, 9, 0), text="██", size=40, color="#f008", gravity="center")
 
     assert image.getpoint(50, 25) == [255, 0, 0, 136]
     assert image.getpoint(1, 1)[3] == 0

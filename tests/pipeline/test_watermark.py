@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 import pytest
 import pyvips
-from pipeline.pictures import FORMATS, colour_at, decode, encode, photograph, plain, sample
+from pipeline.pictures import FORMATS, color_at, decode, encode, photograph, plain, sample
 from pydantic import ValidationError
 
 from shared_lib.errors import FailureCode, Rejected
@@ -30,9 +30,9 @@ def lay(box: DecoderBox, image: pyvips.Image, overlay: pyvips.Image, **how: Any)
     return decode(made.get("x").data)
 
 
-def box_of(image: pyvips.Image, colour: list[int]) -> tuple[int, int, int, int]:
-    """Left, top, width and height of what has about this colour."""
-    near = ((image - colour).abs() < 30).bandand()
+def box_of(image: pyvips.Image, color: list[int]) -> tuple[int, int, int, int]:
+    """Left, top, width and height of what has about this color."""
+    near = ((image - color).abs() < 30).bandand()
     left, top, width, height = (near.ifthenelse(255, 0)).find_trim(background=0, threshold=100)
     return left, top, width, height
 
@@ -41,8 +41,8 @@ def box_of(image: pyvips.Image, colour: list[int]) -> tuple[int, int, int, int]:
     ("how", "expected"),
     [
         ({}, (170, 80, 30, 20)),
-        ({"gravity": "north-west"}, (0, 0, 30, 20)),
-        ({"gravity": "centre"}, (85, 40, 30, 20)),
+        ({"gravity": "northwest"}, (0, 0, 30, 20)),
+        ({"gravity": "center"}, (85, 40, 30, 20)),
         ({"gravity": "north", "margin": 7}, (85, 7, 30, 20)),
         ({"margin": 7}, (163, 73, 30, 20)),
         ({"gravity": {"x": 0, "y": 1}, "margin": 5}, (5, 75, 30, 20)),
@@ -78,10 +78,10 @@ def test_margins_that_leave_no_room_leave_a_pixel(box: DecoderBox) -> None:
 def test_tiles_lie_everywhere_with_margins_between_them(box: DecoderBox) -> None:
     image = lay(box, plain(200, 100, *RED), plain(30, 20, *BLUE), tile=True, margin=10)
 
-    across = [colour_at(image, x, 15) == BLUE for x in (5, 15, 35, 45, 55, 75, 85, 195)]
+    across = [color_at(image, x, 15) == BLUE for x in (5, 15, 35, 45, 55, 75, 85, 195)]
     assert across == [False, True, True, False, True, True, False, True]
-    assert colour_at(image, 199, 79) == BLUE  # cut where the image ends
-    assert colour_at(image, 20, 35) == RED
+    assert color_at(image, 199, 79) == BLUE  # cut where the image ends
+    assert color_at(image, 20, 35) == RED
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_half_opacity_is_half_of_each(
 ) -> None:
     image = lay(box, plain(40, 40, *below), plain(40, 40, *overlay), opacity=0.5)
 
-    assert colour_at(image, 20, 20) == pytest.approx(expected, abs=1)
+    assert color_at(image, 20, 20) == pytest.approx(expected, abs=1)
 
 
 @pytest.mark.parametrize("how", [{"opacity": 0}, {"opacity": 0, "tile": True}])
@@ -139,8 +139,8 @@ def test_a_drawing_is_drawn_as_large_as_it_is_needed(box: DecoderBox) -> None:
     made = box.render(encode(plain(1_000, 1_000, 255), "png"), [recipe({"scale": 1})], {LOGO: halves})
 
     image = decode(made.get("x").data)
-    assert colour_at(image, 497, 500) == [0, 0, 0]
-    assert colour_at(image, 502, 500) == [255, 255, 255]  # enlarged, it would be gray for a hundred px
+    assert color_at(image, 497, 500) == [0, 0, 0]
+    assert color_at(image, 502, 500) == [255, 255, 255]  # enlarged, it would be gray for a hundred px
 
 
 def test_it_lies_upright(box: DecoderBox) -> None:
@@ -148,20 +148,20 @@ def test_it_lies_upright(box: DecoderBox) -> None:
     sideways.set_type(pyvips.GValue.gint_type, "orientation", 6)  # turned right to be looked at
     data = sideways.jpegsave_buffer(Q=100, subsample_mode="off")
 
-    made = box.render(encode(plain(100, 100, 255, 255, 255), "png"), [recipe({"gravity": "north-west"})], {LOGO: data})
+    made = box.render(encode(plain(100, 100, 255, 255, 255), "png"), [recipe({"gravity": "northwest"})], {LOGO: data})
 
     image = decode(made.get("x").data)
     assert box_of(image, BLUE) == (0, 0, 20, 20)
     assert box_of(image, RED) == (0, 20, 20, 20)
 
 
-def test_its_colours_are_converted(box: DecoderBox) -> None:
+def test_its_colors_are_converted(box: DecoderBox) -> None:
     cmyk = plain(40, 40, *BLUE).icc_transform("cmyk", input_profile="srgb")
 
     made = box.render(encode(plain(40, 40, 255, 255, 255), "png"), [recipe({})], {LOGO: cmyk.jpegsave_buffer(Q=100)})
 
     image = decode(made.get("x").data)
-    red, _, blue = colour_at(image, 20, 20)
+    red, _, blue = color_at(image, 20, 20)
     assert blue > red + 60
     assert image.bands == 3
 
@@ -180,8 +180,8 @@ def test_it_lies_on_every_frame_and_is_its_first_one_itself(box: DecoderBox) -> 
 
     image = pyvips.Image.new_from_buffer(made.get("x").data, "", n=-1).flatten().copy_memory()
     assert image.get("n-pages") == 4
-    assert [colour_at(image, 52, 40 * n + 32)[2] > 200 for n in range(4)] == [True] * 4
-    assert [colour_at(image, 10, 40 * n + 10)[2] < 150 for n in range(4)] == [True] * 4
+    assert [color_at(image, 52, 40 * n + 32)[2] > 200 for n in range(4)] == [True] * 4
+    assert [color_at(image, 10, 40 * n + 10)[2] < 150 for n in range(4)] == [True] * 4
 
 
 def test_several_are_laid_one_on_the_other(box: DecoderBox) -> None:
@@ -195,7 +195,7 @@ def test_several_are_laid_one_on_the_other(box: DecoderBox) -> None:
 
     image = decode(made.get("x").data)
     assert both.overlays == (OTHER, LOGO)
-    assert [colour_at(image, at, at) for at in (20, 70, 95)] == [RED, BLUE, RED]
+    assert [color_at(image, at, at) for at in (20, 70, 95)] == [RED, BLUE, RED]
 
 
 def refused(

@@ -92,7 +92,7 @@ def carry_out(rt: Runtime, uuid: UUID, *, meanwhile: Callable[[], bool] = lambda
 
 
 def sign(name: str, mark: UUID) -> Recipe:
-    operations = [{"kind": "watermark", "image": str(mark), "gravity": "north-west"}]
+    operations = [{"kind": "watermark", "image": str(mark), "gravity": "northwest"}]
     return read_recipe({"name": name, "operations": operations, "output": {"format": "png"}})
 
 

@@ -22,7 +22,7 @@ _SIDE_BITS = (9, 13, 18, 30)
 # Width to height, by the three bits that may stand for the width.
 _RATIOS = {1: (1, 1), 2: (12, 10), 3: (4, 3), 4: (3, 2), 5: (16, 9), 6: (5, 4), 7: (2, 1)}
 _BANDS = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "I;16": 1, "F": 1, "F;16": 1}
-_DEPTHS = {"I;16": "ushort", "F": "float", "F;16": "float"}  # of gray; colours come with 8 bits, from whatever depth
+_DEPTHS = {"I;16": "ushort", "F": "float", "F;16": "float"}  # of gray; colors come with 8 bits, from whatever depth
 
 
 def read_size(data: bytes) -> tuple[int, int]:

@@ -11,11 +11,11 @@ from shared_lib.pipeline.codecs.bmff import list_properties
 from shared_lib.pipeline.color import to_srgb
 from shared_lib.pipeline.colorimetry import P3_PRIMARIES, SRGB, SRGB_PRIMARIES, Primaries
 from shared_lib.pipeline.decode import corrupt
-from shared_lib.pipeline.effects.geometry import average
 from shared_lib.pipeline.formats import Format
 from shared_lib.pipeline.metadata.exif import read_exif
 from shared_lib.pipeline.metadata.hashes import blur_hash, perceptual_hash, thumb_hash
 from shared_lib.pipeline.metadata.model import MAX_FRAMES, MAX_SWATCHES, ColourSpace, Knowledge, Swatch, clean_text
+from shared_lib.pipeline.resampling import average
 from shared_lib.pipeline.source import Source
 
 _SIDE = 32  # px, of what all is learnt from that is seen: no hash, nor a palette of six colours, sees more

@@ -1,6 +1,6 @@
-"""What a recipe lays on its image: text, and other stored images, which are as little trusted as the image itself."""
+"""Decode the stored images that a recipe lays on another. They are as little trusted as the image itself."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import replace
 from uuid import UUID
 
@@ -8,53 +8,41 @@ import pyvips
 
 from shared_lib.errors import FailureCode, Rejected
 from shared_lib.limits import Limits
-from shared_lib.pipeline import operations as op
 from shared_lib.pipeline.bounds import RecipeRejected
 from shared_lib.pipeline.color import to_srgb
 from shared_lib.pipeline.decode import cheapest_scale, complaints_of, decode, inspect, is_only_untidy
-from shared_lib.pipeline.effects import text
-from shared_lib.pipeline.effects.geometry import resample
 from shared_lib.pipeline.recipe import Recipe
+from shared_lib.pipeline.resampling import resample
 from shared_lib.pipeline.source import Source, Way
-
-_Stamped = tuple[op.Watermark | op.TextWatermark, int, tuple[int, int]]
 
 
 class Overlays:
-    """Those of one recipe: each made when it is first laid on, and once for all frames of one size."""
+    """What the operations of one recipe use besides their image: `operations.Context`."""
 
     def __init__(self, recipe: Recipe, given: Mapping[UUID, bytes], below: Source, limits: Limits) -> None:
         """Read the headers of the images alone.
 
         Raises RecipeRejected: watermark_missing for one whose bytes are not given, too_many_pixels when they and the
-        image below have too many together, and what `inspect` refuses one for.
+        image below have too many together, and whatever `inspect` rejects one for.
         """
         self._sources = {image: _inspect(image, given, limits) for image in recipe.overlays}
-        self._stamps: dict[_Stamped, pyvips.Image] = {}
+        self._made: dict[Hashable, pyvips.Image] = {}
         if self._sources:
             _bound_together([below, *self._sources.values()], limits)
 
-    def stamp(self, do: op.Watermark | op.TextWatermark, width: int, room: tuple[int, int]) -> pyvips.Image:
-        """All pixels of what is laid on an image of this width, px, where it has so much room for it.
+    def overlay_size(self, image: UUID) -> tuple[int, int]:
+        return self._sources[image].upright_size
 
-        In sRGB or gray, 8 bits a channel, with or without alpha. Raises RecipeRejected for corrupt data.
-        """
-        key = do, width, room
-        if key not in self._stamps:
-            make = self._draw(do, width, room) if isinstance(do, op.Watermark) else text.write(do, room)
-            self._stamps[key] = make
-        return self._stamps[key]
-
-    def _draw(self, do: op.Watermark, width: int, room: tuple[int, int]) -> pyvips.Image:
-        source = self._sources[do.image]
-        own_width, own_height = source.upright_size
-        wanted = 1.0 if do.scale is None else do.scale * width / own_width
-        scale = min(wanted, room[0] / own_width, room[1] / own_height)
-        size = max(1, round(own_width * scale)), max(1, round(own_height * scale))
+    def decode_overlay(self, image: UUID, size: tuple[int, int]) -> pyvips.Image:
         try:
-            return _decode(source, size)
+            return _decode(self._sources[image], size)
         except Rejected as reason:
-            raise _refused(do.image, reason) from reason
+            raise _reject(image, reason) from reason
+
+    def once(self, key: Hashable, make: Callable[[], pyvips.Image]) -> pyvips.Image:
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
 
 
 def _inspect(image: UUID, given: Mapping[UUID, bytes], limits: Limits) -> Source:
@@ -66,10 +54,10 @@ def _inspect(image: UUID, given: Mapping[UUID, bytes], limits: Limits) -> Source
     try:
         return inspect(given[image], limits)
     except Rejected as reason:
-        raise _refused(image, reason) from reason
+        raise _reject(image, reason) from reason
 
 
-def _refused(image: UUID, reason: Rejected) -> RecipeRejected:
+def _reject(image: UUID, reason: Rejected) -> RecipeRejected:
     return RecipeRejected(reason.failure, f"The watermark {image} cannot be laid on. {reason.public}")
 
 
@@ -89,7 +77,7 @@ def _decode(source: Source, size: tuple[int, int]) -> pyvips.Image:
 
 
 def _at_size(source: Source, size: tuple[int, int]) -> pyvips.Image:
-    """The first frame, upright."""
+    """Return the first frame, upright."""
     scales = [wanted / own for wanted, own in zip(size, source.upright_size, strict=True)]
     way = Way(cheapest_scale(source, max(scales)), animated=False)
     return resample(to_srgb(decode(source, way), source.meant), *size).copy_memory()
