@@ -1,4 +1,4 @@
-"""What was found or would be made, held against the limits, before anything of that size is decoded or made."""
+"""Enforce limits on an image or a rendition before anything of its size is decoded or made."""
 
 import mmap
 
@@ -14,19 +14,19 @@ _COMMENTS = (b"png-comment-", b"gif-comment", b"jpeg-comment")
 
 
 class RecipeRejected(Rejected):
-    """It is a recipe that cannot be carried out, and not the image that is to blame: others may be made of it."""
+    """One recipe cannot be carried out for this image, although others may be."""
 
 
 def bound(
-    width: int, height: int, limits: Limits, what: str = "The image", *, refusal: type[Rejected] = Rejected
+    width: int, height: int, limits: Limits, what: str = "The image", *, error: type[Rejected] = Rejected
 ) -> None:
-    """Raise the refusal when an image of this size, px, may not be decoded, or made on the way to a rendition."""
-    limits.enforce("max_side", *_longer(width, height, f"{what} is"), refusal)
-    limits.enforce("max_pixels", width * height, f"{what} has {width:,} x {height:,} = {{}} pixels", refusal)
+    """Raise the error if an image of this size, px, may not be decoded, or made on the way to a rendition."""
+    limits.enforce("max_side", *_longer(width, height, f"{what} is"), error)
+    limits.enforce("max_pixels", width * height, f"{what} has {width:,} x {height:,} = {{}} pixels", error)
 
 
 def bound_header(header: pyvips.Image, limits: Limits) -> None:
-    """Raise Rejected when a pixel holds too much, or the file too much else."""
+    """Raise Rejected if a pixel has too many channels or bits, or the file too much metadata."""
     limits.enforce("max_channels", header.bands, "The image has {} channels")
     limits.enforce("max_bits", _BITS.get(header.format, 64), "The image has {} bits a channel")
     fields = [name for name in list_fields(header) if name in _METADATA or name.startswith(_COMMENTS)]
@@ -34,19 +34,19 @@ def bound_header(header: pyvips.Image, limits: Limits) -> None:
 
 
 def bound_metadata(size: int, limits: Limits) -> None:
-    """Raise Rejected when there are too many bytes of metadata."""
+    """Raise Rejected for too many bytes of metadata."""
     limits.enforce("max_metadata_bytes", size, "The image carries {} bytes of metadata")
 
 
 def bound_frames(frames: int, width: int, height: int, limits: Limits) -> None:
-    """Raise RecipeRejected when an animation of so many frames of this size, px, may not be decoded."""
+    """Raise RecipeRejected if an animation of so many frames of this size, px, may not be decoded."""
     fact = f"The animation has {frames:,} x {width:,} x {height:,} = {{}} pixels in all frames"
     limits.enforce("max_frames", frames, "The animation has {} frames", RecipeRejected)
     limits.enforce("max_animation_pixels", frames * width * height, fact, RecipeRejected)
 
 
 def bound_output(width: int, height: int, frames: int, limits: Limits) -> None:
-    """Raise RecipeRejected when a rendition of this size, px, and so many frames may not be made."""
+    """Raise RecipeRejected if a rendition of this size, px, and so many frames may not be made."""
     size = f"{width:,} x {height:,}" + (f" x {frames:,} frames" if frames > 1 else "")
     limits.enforce("max_output_side", *_longer(width, height, "The rendition would be"), RecipeRejected)
     limits.enforce(
@@ -55,13 +55,13 @@ def bound_output(width: int, height: int, frames: int, limits: Limits) -> None:
 
 
 def bound_memory(size: int) -> None:
-    """Raise OSError if there are not so many bytes to be had: for libraries that fail in the same words without them.
+    """Raise OSError if so many bytes cannot be allocated. For libraries that call a lack of memory a corrupt image.
 
-    So a broken image that would need as much is said to need more memory, rather than a sound one to be broken.
+    Errs towards "out of memory" for a corrupt image rather than "corrupt" for a valid one.
     """
     mmap.mmap(-1, size).close()
 
 
 def _longer(width: int, height: int, begin: str) -> tuple[int, str]:
-    """The longer side, and the fact that it is."""
+    """Return the longer side, and the sentence about it."""
     return (width, f"{begin} {{}} px wide") if width >= height else (height, f"{begin} {{}} px high")

@@ -1,4 +1,4 @@
-"""Colors into sRGB, 8 bits a channel: what every browser assumes of an image without a profile."""
+"""Convert colors to sRGB, 8 bits a channel, which every browser assumes of an image without a profile."""
 
 import math
 
@@ -20,14 +20,14 @@ _HLG_PEAK = 1_000  # nits, of the display that HLG is made for
 _BRIGHTNESS = (0.2627, 0.678, 0.0593)  # of BT.2020's red, green and blue
 
 
-def to_srgb(image: pyvips.Image, meant: Colorimetry | None = None, *, keep_profile: bool = False) -> pyvips.Image:
-    """Convert by the colorimetry, else by the embedded ICC profile; CMYK without one by libvips' generic one.
+def to_srgb(image: pyvips.Image, colorimetry: Colorimetry | None = None, *, keep_profile: bool = False) -> pyvips.Image:
+    """Convert by the colorimetry, or else by the embedded ICC profile. CMYK without one takes libvips' generic one.
 
-    Gray without a profile stays one channel. With `keep_profile` what has an ICC profile stays as it is, to be encoded
-    with it, unless it is CMYK.
+    Gray without a profile stays one channel. With `keep_profile` an image with an ICC profile stays as it is, to be
+    encoded with it, unless it is CMYK.
     """
-    if meant is not None:
-        return _by_colorimetry(image, meant)
+    if colorimetry is not None:
+        return _by_colorimetry(image, colorimetry)
     if image.interpretation == _CMYK or (image.get_typeof("icc-profile-data") and not keep_profile):
         image = _by_profile(image)
     if image.interpretation not in ("srgb", "b-w"):
@@ -45,21 +45,25 @@ def _by_profile(image: pyvips.Image) -> pyvips.Image:
         return image  # a profile that cannot be read or fits another color space is as good as none; so do browsers
 
 
-def _by_colorimetry(image: pyvips.Image, meant: Colorimetry) -> pyvips.Image:
+def _by_colorimetry(image: pyvips.Image, colorimetry: Colorimetry) -> pyvips.Image:
     levels = 65_536 if image.format == "ushort" else 256
     colors, alpha = (image[:-1], image[image.bands - 1]) if image.hasalpha() else (image, None)
-    light = _light(pyvips.Image.identity(ushort=levels > 256, size=levels).linear(1 / (levels - 1), 0), meant.curve)
-    if colors.bands < 3 or (meant.primaries == SRGB_PRIMARIES and not meant.is_hdr):
-        if meant.is_hdr:
-            light = _darken(light, meant)
+    light = _light(
+        pyvips.Image.identity(ushort=levels > 256, size=levels).linear(1 / (levels - 1), 0), colorimetry.curve
+    )
+    if colors.bands < 3 or (colorimetry.primaries == SRGB_PRIMARIES and not colorimetry.is_hdr):
+        if colorimetry.is_hdr:
+            light = _darken(light, colorimetry)
         shown = colors.maplut(_numbers(light).copy(interpretation="b-w"))
         shown = shown.copy(interpretation="srgb" if colors.bands > 2 else "b-w")
     else:
         light = colors.maplut(light)
-        if meant.is_hdr:
-            light = _recomb(_darken(_recomb(light, meant.primaries, BT2020_PRIMARIES), meant), BT2020_PRIMARIES)
+        if colorimetry.is_hdr:
+            light = _recomb(
+                _darken(_recomb(light, colorimetry.primaries, BT2020_PRIMARIES), colorimetry), BT2020_PRIMARIES
+            )
         else:
-            light = _recomb(light, meant.primaries)
+            light = _recomb(light, colorimetry.primaries)
         shown = light.copy(interpretation="scrgb").colourspace("srgb")
     if alpha is not None:
         shown = shown.bandjoin((alpha >> 8 if levels > 256 else alpha).cast("uchar"))
@@ -74,7 +78,10 @@ def _recomb(light: pyvips.Image, of: Primaries, to: Primaries = SRGB_PRIMARIES) 
 
 
 def _light(numbers: pyvips.Image, curve: float) -> pyvips.Image:
-    """From 0 to 1; of PQ in units of white paper, of HLG that of the scene (H.273, table 3)."""
+    """Return the light that numbers from 0 to 1 stand for (H.273, table 3).
+
+    PQ's is in units of white paper, HLG's is the scene's.
+    """
     if isinstance(curve, float):
         return numbers**curve
     if curve == PQ:
@@ -88,7 +95,7 @@ def _light(numbers: pyvips.Image, curve: float) -> pyvips.Image:
 
 
 def _numbers(light: pyvips.Image) -> pyvips.Image:
-    """By sRGB's curve, 0 to 255."""
+    """Return sRGB's numbers, 0 to 255, for this light."""
     light = _not_below_0(light)
     numbers = (light <= 0.0031308).ifthenelse(light * 12.92, light ** (1 / 2.4) * 1.055 - 0.055)
     return (numbers * 255).rint().cast("uchar")
@@ -98,15 +105,16 @@ def _not_below_0(light: pyvips.Image) -> pyvips.Image:
     return (light > 0).ifthenelse(light, 0)
 
 
-def _darken(light: pyvips.Image, meant: Colorimetry) -> pyvips.Image:
-    """Make HDR's light fit between black and white, as Chromium does (SMPTE ST 2094-50, reference white tone mapping).
+def _darken(light: pyvips.Image, colorimetry: Colorimetry) -> pyvips.Image:
+    """Tone-map HDR's light to between black and white, as Chromium does (SMPTE ST 2094-50, reference white).
 
-    All up to white paper is made equally darker, and room for what is brighter is left above it. In BT.2020, or gray.
+    Everything up to white paper is darkened equally, which leaves room above it for brighter light. The light is in
+    BT.2020, or gray.
     """
-    if meant.curve == HLG:
+    if colorimetry.curve == HLG:
         scene = light if light.bands < 3 else light.recomb([list(_BRIGHTNESS)])
         light = light * _not_below_0(scene) ** 0.2 * (_HLG_PEAK / _WHITE)
-    most = meant.peak / _WHITE
+    most = colorimetry.peak / _WHITE
     if most <= 1:
         return light
     paper = 1 - 0.5 * min(1, math.log(most, _HLG_PEAK / _WHITE))

@@ -17,7 +17,7 @@ from shared_lib.pipeline.codecs.header import claimed_size, count_png_frames, is
 from shared_lib.pipeline.codecs.truncation import is_truncated
 from shared_lib.pipeline.colorimetry import read_colorimetry
 from shared_lib.pipeline.formats import Format, sniff
-from shared_lib.pipeline.source import Source, Way
+from shared_lib.pipeline.source import DecodePlan, Source
 
 # The loader is named by what we sniffed: libvips never gets to choose one of its many others.
 _LOADERS = {
@@ -101,8 +101,8 @@ def _inspect_by_libvips(data: bytes, real: Format, limits: Limits) -> Source:
     orientation = header.get("orientation") if header.get_typeof("orientation") else 1
     frames = count_png_frames(data) if real is Format.PNG else count_frames(header) if real in _ANIMATED else 1
     is_scalable = real is Format.WEBP or (real is Format.JPEG and not is_lossless_jpeg(data))
-    meant = read_colorimetry(data, real)
-    return Source(data, real, width, height, orientation, frames, is_scalable=is_scalable, meant=meant)
+    colorimetry = read_colorimetry(data, real)
+    return Source(data, real, width, height, orientation, frames, is_scalable=is_scalable, colorimetry=colorimetry)
 
 
 def _inspect_bitmap(data: bytes, limits: Limits) -> Source:
@@ -132,7 +132,7 @@ def _inspect_by_pillow(data: bytes, real: Format, limits: Limits) -> Source:
     bound(header.width, header.height, limits)
     bound_metadata(sum(len(value) for value in header.info.values() if isinstance(value, bytes)), limits)
     size = header.width, header.height
-    return Source(data, real, *size, orientation, by_pillow=True, meant=read_colorimetry(data, real))
+    return Source(data, real, *size, orientation, by_pillow=True, colorimetry=read_colorimetry(data, real))
 
 
 def _inspect_turned(data: bytes, real: Format, limits: Limits) -> Source:
@@ -143,7 +143,7 @@ def _inspect_turned(data: bytes, real: Format, limits: Limits) -> Source:
     bound(width, height, limits)
     if 0 in (width, height):
         raise corrupt(real)
-    return Source(data, real, width, height, orientation=1, meant=read_colorimetry(data, real))
+    return Source(data, real, width, height, orientation=1, colorimetry=read_colorimetry(data, real))
 
 
 def _inspect_drawing(data: bytes, limits: Limits) -> Source:
@@ -215,20 +215,20 @@ def whole_squares(length: int, side: int) -> int:
     return min(length, max(1, round(length / side)) * side)
 
 
-def decode(source: Source, way: Way) -> pyvips.Image:
+def decode(source: Source, plan: DecodePlan) -> pyvips.Image:
     """Decode upright. Pixels are read as they are asked for, in order, so errors may come as late as encoding."""
     if source.format is Format.SVG:
-        return _draw(source, way.scale)
+        return _draw(source, plan.scale)
     if source.format in _TURNED:
         return _decode_turned(source)
-    if source.format is Format.PNG and way.animated:
+    if source.format is Format.PNG and plan.animated:
         image = pillow.decode_frames(source.data, source.orientation)
-    elif source.by_pillow or _is_small_webp_at_full_size(source, way):
-        side = round(1 / way.scale)
+    elif source.by_pillow or _is_small_webp_at_full_size(source, plan):
+        side = round(1 / plan.scale)
         area = whole_squares(source.width, side), whole_squares(source.height, side)
         image = pillow.decode(source.data, source.format, side, area, source.orientation)
     else:
-        image = _decode_raster(source, way)
+        image = _decode_raster(source, plan)
     if source.format is Format.BMP and (profile := bmp.find_profile(source.data)):
         image.set_type(pyvips.GValue.blob_type, "icc-profile-data", profile)
     if source.orientation > 1:
@@ -244,17 +244,17 @@ def _decode_turned(source: Source) -> pyvips.Image:
     return image
 
 
-def _is_small_webp_at_full_size(source: Source, way: Way) -> bool:
+def _is_small_webp_at_full_size(source: Source, plan: DecodePlan) -> bool:
     is_small = source.width * source.height < _LARGE_WEBP
-    return source.format is Format.WEBP and is_small and way.scale > _SCALED_WEBP and not way.animated
+    return source.format is Format.WEBP and is_small and plan.scale > _SCALED_WEBP and not plan.animated
 
 
-def _decode_raster(source: Source, way: Way) -> pyvips.Image:
-    options: dict[str, float | str] = {"n": -1} if way.animated else {}
+def _decode_raster(source: Source, plan: DecodePlan) -> pyvips.Image:
+    options: dict[str, float | str] = {"n": -1} if plan.animated else {}
     if source.format is Format.WEBP:
-        options["scale"] = way.scale
+        options["scale"] = plan.scale
     elif source.format is Format.JPEG:
-        options["shrink"] = round(1 / way.scale)
+        options["shrink"] = round(1 / plan.scale)
         if not source.is_untidy:
             options["fail_on"] = "warning"  # so it says when data ends early, and paints the rest gray
     elif source.format is Format.GIF and not (screen := gif.read_screen(source.data)).is_filled:

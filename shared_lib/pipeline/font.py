@@ -1,4 +1,4 @@
-"""The font of text watermarks, which comes with the package, and which characters it has.
+"""The font of text watermarks, which comes with the package, and the characters that it has.
 
 DejaVu Sans 2.37: Latin, Greek, Cyrillic, Arabic, Hebrew and some more scripts, under a free license, in 740 kB.
 """
@@ -13,24 +13,24 @@ FOLDER = Path(__file__).parent / "fonts"
 FILE = FOLDER / "DejaVuSans.ttf"
 FAMILY = "DejaVu Sans"
 CONFIGURATION = FOLDER / "fonts.conf"
-"""Of Fontconfig, by which Pango finds fonts."""
+"""Fontconfig's, by which Pango finds fonts."""
 
-_SEGMENTED_COVERAGE = 12  # a format of subtable that holds all of Unicode
-_SEPARATING = {"Cc", "Zl", "Zp"}  # control characters, and other ends of lines than the one that there is
-_BLANK = "\u2800\ufffc"  # a Braille cell without dots, and what stands for an object
+_SEGMENTED_COVERAGE = 12  # the format of subtable that covers all of Unicode
+_SEPARATING = {"Cc", "Zl", "Zp"}  # control characters, and line ends other than \n
+_BLANK = "\u2800\ufffc"  # a Braille cell without dots, and the object replacement character
 
 
-def require(text: str) -> str:
-    """Return the text. Raises ValueError for what would be drawn as a box, or as nothing at all."""
+def validate(text: str) -> str:
+    """Return the text. Raises ValueError for characters that the font lacks, and for text without any ink."""
     for character in text:
-        if character != "\n" and (unicodedata.category(character) in _SEPARATING or not has(character)):
+        if character != "\n" and (unicodedata.category(character) in _SEPARATING or not has_glyph(character)):
             raise ValueError(f"the font has no character U+{ord(character):04X}")
     if all(unicodedata.category(character)[0] in "CZ" or character in _BLANK for character in text):
-        raise ValueError("there is nothing in it to be seen")
+        raise ValueError("the text has no visible characters")
     return text
 
 
-def has(character: str) -> bool:
+def has_glyph(character: str) -> bool:
     starts, ends = _ranges()
     at = bisect_right(starts, ord(character)) - 1
     return at >= 0 and ord(character) <= ends[at]
@@ -38,7 +38,7 @@ def has(character: str) -> bool:
 
 @cache
 def _ranges() -> tuple[list[int], list[int]]:
-    """First and last code points, in order, of the characters that have a glyph (OpenType specification: cmap)."""
+    """Return first and last code points, in order, of ranges that have glyphs (OpenType specification: cmap)."""
     with FILE.open("rb") as file:
         header = file.read(12)
         directory = file.read(16 * struct.unpack_from(">H", header, 4)[0])

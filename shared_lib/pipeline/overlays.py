@@ -13,7 +13,7 @@ from shared_lib.pipeline.color import to_srgb
 from shared_lib.pipeline.decode import cheapest_scale, complaints_of, decode, inspect, is_only_untidy
 from shared_lib.pipeline.recipe import Recipe
 from shared_lib.pipeline.resampling import resample
-from shared_lib.pipeline.source import Source, Way
+from shared_lib.pipeline.source import DecodePlan, Source
 
 
 class Overlays:
@@ -79,5 +79,5 @@ def _decode(source: Source, size: tuple[int, int]) -> pyvips.Image:
 def _at_size(source: Source, size: tuple[int, int]) -> pyvips.Image:
     """Return the first frame, upright."""
     scales = [wanted / own for wanted, own in zip(size, source.upright_size, strict=True)]
-    way = Way(cheapest_scale(source, max(scales)), animated=False)
-    return resample(to_srgb(decode(source, way), source.meant), *size).copy_memory()
+    plan = DecodePlan(cheapest_scale(source, max(scales)), animated=False)
+    return resample(to_srgb(decode(source, plan), source.colorimetry), *size).copy_memory()

@@ -1,4 +1,4 @@
-"""What comes out of the pipeline: renditions, and what was learnt about their source on the way."""
+"""The pipeline's results: renditions, and the metadata of their source."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ _KEPT = {Format.JPEG, Format.PNG, Format.WEBP, Format.GIF}
 
 
 def possible_formats(output: Output, source: Format) -> set[Format]:
-    """What a rendition's format can only be, whatever its pixels are."""
+    """Return the formats that a rendition may have, depending on its pixels."""
     if isinstance(output.format, Format):
         return {output.format}
     if output.format == "auto":
@@ -44,7 +44,7 @@ class Rendition:
 
 @dataclass(frozen=True, slots=True)
 class FailedRecipe:
-    """A recipe that this image cannot be made by, although others can."""
+    """A recipe that cannot be carried out for this image, although others can."""
 
     recipe: Recipe
     reason: Rejected
@@ -52,7 +52,7 @@ class FailedRecipe:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A source as it really is, whatever it was called, with its renditions in the recipes' order."""
+    """A source's real format and size, and its renditions in the recipes' order."""
 
     format: Format
     width: int
@@ -61,10 +61,10 @@ class Rendered:
     renditions: tuple[Rendition, ...]
     failed: tuple[FailedRecipe, ...] = ()
     knowledge: Knowledge | None = None
-    """If it was asked for."""
+    """None unless requested."""
 
     def get(self, name: str) -> Rendition:
-        """The rendition of that name. Raises the Rejected that its recipe met."""
+        """Return the rendition of that name. Raises the Rejected that its recipe failed with."""
         for each in self.failed:
             if each.recipe.name == name:
                 raise each.reason

@@ -26,7 +26,7 @@ _APART = 90  # between two colours of a palette, by `_distance`: about as far as
 _SPACES: dict[str, ColourSpace] = {"b-w": "gray", "grey16": "gray", "cmyk": "cmyk", "lab": "lab", "labs": "lab"}
 # Parts of what profiles call themselves; the shortest are those of compact ones, which libvips and Facebook embed.
 _PROFILES: dict[ColourSpace, tuple[str, ...]] = {"srgb": ("srgb", "c2ci"), "display-p3": ("display p3", "sp3c")}
-_MEANT: dict[tuple[Primaries, float], ColourSpace] = {
+_COLORIMETRIES: dict[tuple[Primaries, float], ColourSpace] = {
     (SRGB_PRIMARIES, SRGB): "srgb",
     (P3_PRIMARIES, SRGB): "display-p3",
 }
@@ -67,7 +67,7 @@ def _look_at(image: pyvips.Image, source: Source) -> tuple[Image.Image, Image.Im
         image = to_srgb(image)  # one of its four would be taken for alpha
     width, height = image.width, image.height
     side = max(1, max(width, height) // (2 * _SIDE))
-    pixels = pillow.as_pillow(to_srgb(average(image, side), source.meant)).convert("RGBA")
+    pixels = pillow.as_pillow(to_srgb(average(image, side), source.colorimetry)).convert("RGBA")
     box = (0, 0, width / side, height / side)  # without what averaging makes up beyond the edges
     longer = max(_SIDE, width, height)
     size = max(1, round(_SIDE * width / longer)), max(1, round(_SIDE * height / longer))
@@ -98,8 +98,8 @@ def _profile_of(image: pyvips.Image) -> str | None:
 def _colour_space(source: Source, image: pyvips.Image, profile: str | None) -> ColourSpace:
     if image.interpretation in _SPACES:
         return _SPACES[image.interpretation]
-    if source.meant is not None:
-        return _MEANT.get((source.meant.primaries, source.meant.curve), "rgb")
+    if source.colorimetry is not None:
+        return _COLORIMETRIES.get((source.colorimetry.primaries, source.colorimetry.curve), "rgb")
     called = (profile or "srgb").casefold()
     return next((space for space, names in _PROFILES.items() if any(name in called for name in names)), "rgb")
 

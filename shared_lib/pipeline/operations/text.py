@@ -26,7 +26,7 @@ class TextWatermark(Stamp):
     """
 
     kind: Literal["text"] = "text"
-    text: Annotated[str, Bounds(min_length=1, max_length=500), Validate(font.require)]
+    text: Annotated[str, Bounds(min_length=1, max_length=500), Validate(font.validate)]
     size: Annotated[int, IntegerBounds(ge=4, le=1_000)] = 24
     """Of the font, px."""
     color: Color = "#ffffff"

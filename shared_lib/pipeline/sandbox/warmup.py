@@ -20,7 +20,7 @@ from shared_lib.pipeline.decode import decode, inspect
 from shared_lib.pipeline.formats import Format, has_codec, import_codec
 from shared_lib.pipeline.metadata import hashes
 from shared_lib.pipeline.metadata.exif import read_exif
-from shared_lib.pipeline.source import Way
+from shared_lib.pipeline.source import DecodePlan
 
 # Loaded here because each child would have to: 37 and 3 ms, and 40 and 16 for the codecs.
 _LIBRARIES = ("shared_lib.pipeline.codecs.svg", "PIL.ImageCms")
@@ -42,7 +42,7 @@ def warm_up() -> None:
         file = io.BytesIO()
         photograph.save(file, form)
         source = inspect(file.getvalue(), Limits())
-        image = to_srgb(decode(source, Way(1.0, animated=False)).resize(0.5).crop(0, 0, _SIDE // 2, _SIDE // 2))
+        image = to_srgb(decode(source, DecodePlan(1.0, animated=False)).resize(0.5).crop(0, 0, _SIDE // 2, _SIDE // 2))
         pyvips.Region.new(image).fetch(0, 0, image.width, image.height)
     _hash(photograph.resize((_SIDE, _SIDE), Image.Resampling.BILINEAR))
     read_exif(b"")
