@@ -38,7 +38,7 @@ test: $(VENV)/ready-to-test
 
 # One process: two machines that share a Kafka would take each other's events.
 test-by-address: $(VENV)/ready-to-test
-	$(BIN)/python -m pytest tests/api tests/processing tests/rooms
+	$(BIN)/python -m pytest tests/api tests/processing tests/contracts
 
 conformance: $(VENV)/ready-to-test
 	SCHEMATHESIS_EXAMPLES=2000 $(BIN)/python -m pytest tests/api/test_conformance.py

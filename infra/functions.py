@@ -11,7 +11,7 @@ import yaml
 from functions_framework import _function_registry
 
 from infra.local.manifests import Service
-from shared_lib.web.openapi import Declaration
+from shared_lib.web import Endpoint
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = ROOT / "functions"
@@ -23,9 +23,12 @@ class Function:
     folder: str
     """In `functions/`, such as `get_image`."""
 
+    declared_name: str
+    """The name that its code declares, for logs and events. A test compares it with the folder."""
+
     manifest: Service
 
-    declaration: Declaration | None
+    endpoint: Endpoint | None
     """None if no HTTP request reaches the function: only events do."""
 
     @property
@@ -52,7 +55,7 @@ def list_functions() -> tuple[Function, ...]:
         raise SystemExit(
             f"functions/{folder}/main.py and infra/knative/{folder.replace('_', '-')}.yaml: one is missing"
         )
-    return tuple(Function(folder, services[folder], _load_declaration(folder)) for folder in sorted(folders))
+    return tuple(_load(folder, services[folder]) for folder in sorted(folders))
 
 
 def manifest_files() -> list[Path]:
@@ -68,10 +71,11 @@ def _services() -> Iterator[Service]:
                 yield Service.model_validate(document)
 
 
-def _load_declaration(folder: str) -> Declaration | None:
+def _load(folder: str, manifest: Service) -> Function:
+    """Load the function as functions-framework does, and read what it declares."""
     module, spec = _function_registry.load_function_module(  # type: ignore[no-untyped-call]  # no types
         str(FOLDERS / folder / "main.py")
     )
     spec.loader.exec_module(module)
-    declaration: Declaration | None = getattr(module.main, "declaration", None)
-    return declaration
+    endpoint: Endpoint | None = getattr(module.main, "endpoint", None)
+    return Function(folder, endpoint.name if endpoint else module.main.consumer, manifest, endpoint)

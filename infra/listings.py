@@ -24,8 +24,8 @@ def generate() -> dict[Path, str]:
         ROOT / "docker-compose.yml": _fill(
             ROOT / "docker-compose.yml",
             **{
-                "public functions": (_dependency(each) for each in functions if each.declaration),
-                "event functions": (_dependency(each) for each in functions if not each.declaration),
+                "public functions": (_dependency(each) for each in functions if each.endpoint),
+                "event functions": (_dependency(each) for each in functions if not each.endpoint),
                 "functions": map(_compose_service, functions),
             },
         ),

@@ -6,7 +6,7 @@ from itertools import groupby
 from pathlib import Path
 
 from infra.functions import ROOT, list_functions
-from shared_lib.web.openapi import Declaration
+from shared_lib.web import Endpoint
 
 ROUTES = ROOT / "infra" / "k8s" / "routes" / "api.yaml"
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -48,35 +48,36 @@ RULE = """\
 
 
 def generate() -> dict[Path, str]:
-    declarations = [function.declaration for function in list_functions() if function.declaration]
-    return {ROUTES: HEADER + "---\n".join(_routes(declarations))}
+    endpoints = [function.endpoint for function in list_functions() if function.endpoint]
+    return {ROUTES: HEADER + "---\n".join(_routes(endpoints))}
 
 
-def _routes(declarations: list[Declaration]) -> Iterator[str]:
-    first = {path: each.name for each in sorted(declarations, key=_order, reverse=True) for path in each.paths}
-    for tag, tagged in groupby(sorted(declarations, key=lambda each: (each.tag, _order(each))), lambda each: each.tag):
+def _routes(endpoints: list[Endpoint]) -> Iterator[str]:
+    first = {path: each.name for each in sorted(endpoints, key=_order, reverse=True) for path in each.route.paths}
+    ordered = sorted(endpoints, key=lambda each: (each.docs.tag, _order(each)))
+    for tag, tagged in groupby(ordered, lambda each: each.docs.tag):
         rules = [_rule(each, first) for each in tagged]
         for start in range(0, len(rules), MAX_RULES):
             name = f"api-{tag}-{start // MAX_RULES + 1}" if start else f"api-{tag}"
             yield ROUTE.format(name=name) + "".join(rules[start : start + MAX_RULES])
 
 
-def _order(declaration: Declaration) -> tuple[str, int]:
-    return declaration.paths[0], METHODS.index(declaration.method)
+def _order(endpoint: Endpoint) -> tuple[str, int]:
+    return endpoint.route.paths[0], METHODS.index(endpoint.route.method)
 
 
-def _rule(declaration: Declaration, first: dict[str, str]) -> str:
-    matches = "".join(f"        - {{{match}}}\n" for match in _matches(declaration, first))
-    return RULE.format(matches=matches, function=declaration.name.replace("_", "-"))
+def _rule(endpoint: Endpoint, first: dict[str, str]) -> str:
+    matches = "".join(f"        - {{{match}}}\n" for match in _matches(endpoint, first))
+    return RULE.format(matches=matches, function=endpoint.name.replace("_", "-"))
 
 
-def _matches(declaration: Declaration, first: dict[str, str]) -> Iterable[str]:
-    if CATCH_ALL in declaration.paths:
+def _matches(endpoint: Endpoint, first: dict[str, str]) -> Iterable[str]:
+    if CATCH_ALL in endpoint.route.paths:
         yield f"path: {{type: PathPrefix, value: {CATCH_ALL}}}"
         return
-    for path in declaration.paths:
-        yield f"method: {declaration.method}, path: {_match(path)}"
-        if first[path] == declaration.name:
+    for path in endpoint.route.paths:
+        yield f"method: {endpoint.route.method}, path: {_match(path)}"
+        if first[path] == endpoint.name:
             yield f"path: {_match(path)}"
 
 

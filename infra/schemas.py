@@ -12,8 +12,8 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def generate() -> dict[Path, str]:
-    declarations = [function.declaration for function in list_functions() if function.declaration]
-    documents = {ROOT / "shared_lib" / "web" / "openapi.json": openapi.build(declarations)}
+    endpoints = [function.endpoint for function in list_functions() if function.endpoint]
+    documents = {ROOT / "shared_lib" / "web" / "openapi.json": openapi.build(endpoints)}
     for payload in EVENTS:
         schema = payload.model_json_schema(mode="serialization")
         documents[ROOT / "events" / f"{payload.type}.schema.json"] = schema | {

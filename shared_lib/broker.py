@@ -34,7 +34,7 @@ from kafka.net.compat import KafkaNetClient
 from shared_lib import background
 from shared_lib.errors import Misconfigured, RequestRefused, Unavailable
 from shared_lib.events import TOPICS, Payload
-from shared_lib.observability import get_logger, traceparent
+from shared_lib.observability import current_function, current_traceparent, get_logger
 from shared_lib.settings import Kafka as KafkaSettings
 
 if TYPE_CHECKING:
@@ -80,14 +80,14 @@ class Broker:
         self._producer: Future[KafkaProducer] | None = None
         self._rest: tuple[float, BaseException] | None = None  # until when, of the monotonic clock, and why
 
-    def publish(self, event: Payload, *, function: str) -> None:
+    def publish(self, event: Payload) -> None:
         """
         Hand the event over to Kafka and wait until all in-sync replicas have it.
 
         Raises Unavailable when that takes longer than `KAFKA_PUBLISH_TIMEOUT_SECONDS` (the event may still arrive:
         readers expect duplicates), Misconfigured when the brokers do not let us.
         """
-        key, value, headers = event.to_kafka(function, traceparent())
+        key, value, headers = event.to_kafka(current_function(), current_traceparent())
         self._send(event.topic, key, value, headers)
 
     def ping(self) -> None:

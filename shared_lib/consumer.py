@@ -8,7 +8,7 @@ eventing/data-plane.md). A PingSource delivers again on 503 but not on 500.
 import functools
 import json
 from collections.abc import Callable
-from pathlib import Path
+from typing import Protocol
 
 import flask
 from cloudevents.http import CloudEvent
@@ -17,6 +17,7 @@ from werkzeug.exceptions import HTTPException
 from shared_lib import observability, runtime
 from shared_lib.errors import (
     Conflict,
+    Forbidden,
     Invalid,
     NotFound,
     Rejected,
@@ -35,6 +36,7 @@ MAX_EVENT = 1 << 20
 DEAD_LETTER, AGAIN_HELD, AGAIN_LATER = 422, 409, 503
 STATUS: dict[type[ServiceError], int] = {
     Invalid: 400,  # dead-letter: no redelivery can mend the event
+    Forbidden: DEAD_LETTER,
     Rejected: DEAD_LETTER,
     TooLarge: DEAD_LETTER,
     Unsupported: DEAD_LETTER,
@@ -44,8 +46,17 @@ STATUS: dict[type[ServiceError], int] = {
 }
 
 
+class EventFunction(Protocol):
+    """What functions-framework calls."""
+
+    consumer: str
+    """The function's name."""
+
+    def __call__(self, cloud_event: CloudEvent) -> None: ...
+
+
 class Event:
-    """A CloudEvent as it arrived: its attributes by name, and its data whatever it was."""
+    """A CloudEvent as it arrived: its attributes by name, and its data of whatever type."""
 
     def __init__(self, event: CloudEvent) -> None:
         self._attributes = event.get_attributes()
@@ -67,46 +78,49 @@ class Event:
         return None if value is None else str(value)
 
 
-def consumer(handler: Callable[[runtime.Runtime, Event], None]) -> Callable[[CloudEvent], None]:
+def consumer(
+    *, name: str, needs_sandbox: bool = False
+) -> Callable[[Callable[[runtime.Runtime, Event], None]], EventFunction]:
     """
-    Make `handler(rt, event)` callable by functions-framework. Returning accepts the event.
+    Make `handler(rt, event)` callable by functions-framework. Returning acknowledges the event.
 
-    Raising a ServiceError answers by the table above; anything else is a 503, so that nothing is lost to a mistake.
+    A ServiceError becomes a status by the table above. Any other error is a 503, so that no event is lost to a bug.
+
+    With `needs_sandbox`, a worker is ready before the first event comes. If the kernel can't confine it, and
+    PROCESSING_SANDBOX doesn't allow that, loading the function fails with the reason.
     """
-    name = Path(handler.__code__.co_filename).parent.name
 
-    @functools.wraps(handler)  # functions-framework finds and registers us by __name__
-    def edge(cloud_event: CloudEvent) -> None:
-        rt = runtime.current()
-        event = Event(cloud_event)
-        with observability.context(traceparent=event.get("traceparent"), function=name, event=event["id"]):
-            try:
-                handler(rt, event)
-            except ServiceError as error:
-                status = look_up(STATUS, error, AGAIN_LATER)
-                observability.log_failure(log, "event_not_accepted", error, status=status)
-                raise _answer(status, error.public) from error
-            except Exception as error:
-                log.exception("event_failed")
-                raise _answer(AGAIN_LATER, "Something went wrong on our side") from error
+    def decorate(handler: Callable[[runtime.Runtime, Event], None]) -> EventFunction:
+        @functools.wraps(handler)  # functions-framework registers it by __name__
+        def function(cloud_event: CloudEvent) -> None:
+            _handle(cloud_event, name, handler)
 
-    if flask.has_app_context():
-        # functions-framework runs the module inside its app's context, and reads whatever it is sent. Beyond this it
-        # answers 413, which a KafkaSource does not deliver again.
-        flask.current_app.config["MAX_CONTENT_LENGTH"] = MAX_EVENT
-    return edge
+        function.consumer = name  # type: ignore[attr-defined]
+        if flask.has_app_context():  # it is being loaded to be served
+            # functions-framework reads a body of any size. Past this it answers 413, which a KafkaSource
+            # doesn't deliver again.
+            flask.current_app.config["MAX_CONTENT_LENGTH"] = MAX_EVENT
+            if needs_sandbox:
+                runtime.current().box.start()
+        return function  # type: ignore[return-value]
+
+    return decorate
 
 
-def decoding(edge: Callable[[CloudEvent], None]) -> Callable[[CloudEvent], None]:
-    """
-    Have a decoder ready before the first event comes.
+def _handle(cloud_event: CloudEvent, name: str, handler: Callable[[runtime.Runtime, Event], None]) -> None:
+    rt = runtime.current()
+    event = Event(cloud_event)
+    with observability.context(traceparent=event.get("traceparent"), function=name, event=event["id"]):
+        try:
+            handler(rt, event)
+        except ServiceError as error:
+            status = look_up(STATUS, error, AGAIN_LATER)
+            observability.log_failure(log, "event_not_accepted", error, status=status)
+            raise _reject(status, error.public) from error
+        except Exception as error:
+            log.exception("event_failed")
+            raise _reject(AGAIN_LATER, "Something went wrong on our side") from error
 
-    A function whose kernel cannot confine one ends here, with the reason, if PROCESSING_SANDBOX does not allow it.
-    """
-    if flask.has_app_context():  # it is being loaded to be served
-        runtime.current().box.start()
-    return edge
 
-
-def _answer(status: int, sentence: str) -> HTTPException:
+def _reject(status: int, sentence: str) -> HTTPException:
     return HTTPException(response=flask.Response(sentence, status, mimetype="text/plain"))

@@ -23,6 +23,7 @@ TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 _traceparent: ContextVar[str] = ContextVar("traceparent")
+_function: ContextVar[str] = ContextVar("function")
 
 
 class _Output:
@@ -86,18 +87,28 @@ def log_failure(log: structlog.typing.FilteringBoundLogger, event: str, error: S
 
 
 @contextmanager
-def context(*, traceparent: str | None, **fields: str) -> Iterator[None]:
-    """Bind fields to every line logged inside, and go on with the caller's trace or begin one (W3C Trace Context)."""
+def context(*, traceparent: str | None, function: str, **fields: str) -> Iterator[None]:
+    """
+    Bind the function's name and other fields to every line logged inside.
+
+    Continues the caller's trace, or begins one (W3C Trace Context).
+    """
     if traceparent is None or not TRACEPARENT.fullmatch(traceparent):
         traceparent = f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
-    token = _traceparent.set(traceparent)
+    tokens = _traceparent.set(traceparent), _function.set(function)
     try:
-        with structlog.contextvars.bound_contextvars(trace=traceparent.split("-")[1], **fields):
+        with structlog.contextvars.bound_contextvars(trace=traceparent.split("-")[1], function=function, **fields):
             yield
     finally:
-        _traceparent.reset(token)
+        _traceparent.reset(tokens[0])
+        _function.reset(tokens[1])
 
 
-def traceparent() -> str | None:
-    """The trace that the current request or event is part of, to travel along with what it causes."""
+def current_traceparent() -> str | None:
+    """Return the trace of the current request or event, to pass on with the events that it publishes."""
     return _traceparent.get(None)
+
+
+def current_function() -> str:
+    """Return the name of the function that handles the current request or event."""
+    return _function.get("unknown")

@@ -9,7 +9,7 @@ from shared_lib import observability, settings
 from shared_lib.broker import Broker
 from shared_lib.database.connection import Database
 from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
-from shared_lib.pipeline.recipe_schema import describe_mistake, read_presets
+from shared_lib.pipeline.recipe_schema import read_presets
 from shared_lib.pipeline.sandbox.pool import DecoderBox
 from shared_lib.repositories import Collections, DeadLetters, Drift, Images, Originals, Renditions
 from shared_lib.services.health import Health
@@ -19,6 +19,7 @@ from shared_lib.services.workflow import Workflow
 from shared_lib.settings import InvalidSettings, Processing, Settings
 from shared_lib.storage.buckets import Gallery, Inbox, Store
 from shared_lib.storage.presigned import UploadUrls
+from shared_lib.validation import describe_mistake
 
 
 class Runtime:

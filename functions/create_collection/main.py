@@ -1,12 +1,12 @@
-"""POST /api/v1/collections: create a collection."""
+"""Create a collection."""
 
 from uuid import uuid4
 
 import functions_framework
 from pydantic import BaseModel
 
+from shared_lib import web
 from shared_lib.runtime import Runtime
-from shared_lib.web import Reply, endpoint
 from shared_lib.web.schemas import CollectionEnvelope, CollectionName, Description, show_collection
 
 
@@ -16,14 +16,18 @@ class NewCollection(BaseModel):
 
 
 @functions_framework.http
-@endpoint(
-    "POST",
-    "/api/v1/collections",
-    returns=CollectionEnvelope,
-    status=201,
-    headers={"Location": "Where the collection can be read."},
+@web.serve(
+    web.Endpoint(
+        name="create_collection",
+        route=web.Route("POST", "/api/v1/collections"),
+        docs=web.Docs(tag="collections", summary="Create a collection"),
+        inputs=web.Inputs(body=NewCollection),
+        success=web.Success(CollectionEnvelope, status=201, headers={"Location": "The collection's path."}),
+        errors=web.Errors(web.CollectionErrors),
+        access=web.PUBLIC,
+    )
 )
-def main(rt: Runtime, *, body: NewCollection) -> Reply:
+def main(rt: Runtime, *, body: NewCollection) -> web.Reply:
     collection = rt.collections.create(uuid4(), body.name, body.description)
     location = {"Location": f"/api/v1/collections/{collection.uuid}"}
-    return Reply(CollectionEnvelope(data=show_collection(collection)), headers=location)
+    return web.Reply(CollectionEnvelope(data=show_collection(collection)), headers=location)

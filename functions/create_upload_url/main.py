@@ -1,8 +1,4 @@
-"""GET /api/v1/images/actions/upload-url: get a URL to put an image to.
-
-A plain PUT of the bytes, with any Content-Type, is all it takes: the image is then processed by itself. To POST here is
-better: then the URL takes your file and no other.
-"""
+"""Get an upload URL that takes any file."""
 
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
@@ -10,11 +6,14 @@ from uuid import uuid4
 import functions_framework
 from pydantic import BaseModel, Field
 
+from shared_lib import web
 from shared_lib.domain.uploads import Extension, find_missing_codec
 from shared_lib.errors import Invalid
 from shared_lib.runtime import Runtime
-from shared_lib.web import endpoint
 from shared_lib.web.uploads import UploadUrl
+
+ABOUT = """`PUT` the bytes there, with any Content-Type. Processing starts by itself. Prefer `POST` to this path:
+its URL accepts only the file that you describe."""
 
 
 class Query(BaseModel):
@@ -22,7 +21,17 @@ class Query(BaseModel):
 
 
 @functions_framework.http
-@endpoint("GET", "/api/v1/images/actions/upload-url", returns=UploadUrl)
+@web.serve(
+    web.Endpoint(
+        name="create_upload_url",
+        route=web.Route("GET", "/api/v1/images/actions/upload-url"),
+        docs=web.Docs(tag="images", summary="Get a URL to upload an image to", description=ABOUT),
+        inputs=web.Inputs(query=Query),
+        success=web.Success(UploadUrl),
+        errors=web.Errors(web.ImageError),
+        access=web.PUBLIC,
+    )
+)
 def main(rt: Runtime, *, query: Query) -> UploadUrl:
     if complaint := find_missing_codec(query.extension):
         raise Invalid(complaint, code="codec_missing", details=[{"parameter": "extension", "message": complaint}])

@@ -1,12 +1,13 @@
-"""GET /api/v1/collections/{uuid}: show a collection and its images, a page of them at a time."""
+"""Get a collection with a page of its images."""
 
 from typing import Literal
 
 import functions_framework
 
+from shared_lib import web
 from shared_lib.domain.images import SortColumn
 from shared_lib.runtime import Runtime
-from shared_lib.web import NO_COLLECTION, endpoint, schemas
+from shared_lib.web import schemas
 
 COLUMNS: dict[str, SortColumn] = {"createdAt": "created_at", "filename": "filename", "status": "status"}
 
@@ -25,11 +26,16 @@ class CollectionPage(schemas.ApiModel):
 
 
 @functions_framework.http
-@endpoint(
-    "GET",
-    "/api/v1/collections/{uuid}",
-    returns=CollectionPage,
-    refusals=[NO_COLLECTION],
+@web.serve(
+    web.Endpoint(
+        name="get_collection",
+        route=web.Route("GET", "/api/v1/collections/{uuid}"),
+        docs=web.Docs(tag="collections", summary="Get a collection with a page of its images"),
+        inputs=web.Inputs(path={"uuid": schemas.CollectionId}, query=Query),
+        success=web.Success(CollectionPage),
+        errors=web.Errors(web.CollectionErrors, [web.NO_COLLECTION]),
+        access=web.PUBLIC,
+    )
 )
 def main(rt: Runtime, *, uuid: schemas.CollectionId, query: Query) -> CollectionPage:
     collection, page = rt.collections.show(uuid, query.to_query(COLUMNS[query.sort_by]))

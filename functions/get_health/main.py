@@ -1,20 +1,17 @@
-"""GET /api/health: tell whether the service can do its work.
-
-`/api/health/live` says that this process answers, and asks nobody else. `/api/health/ready` is `/api/health`.
-"""
+"""Report whether the service works."""
 
 from typing import Literal
 
 import functions_framework
 from pydantic import BaseModel
 
+from shared_lib import web
 from shared_lib.errors import Unavailable
 from shared_lib.runtime import Runtime
-from shared_lib.web import endpoint
 
-LIVE = "/api/health/live"
-# For example, as the runtime says it.
-KAFKA_IS_AWAY = Unavailable(
+READY, LIVE = "/api/health/ready", "/api/health/live"
+# Worded as in the health service, which raises it.
+KAFKA_IS_DOWN = Unavailable(
     "Out of reach: kafka", code="out_of_reach", details=[{"parameter": "kafka", "message": "does not answer"}]
 )
 
@@ -24,8 +21,24 @@ class Health(BaseModel):
 
 
 @functions_framework.http
-@endpoint("GET", "/api/health", "/api/health/ready", LIVE, returns=Health, refusals=[KAFKA_IS_AWAY])
-def main(rt: Runtime, *, path: str) -> Health:
-    if path != LIVE:
+@web.serve(
+    web.Endpoint(
+        name="get_health",
+        route=web.Route("GET", "/api/health", READY, LIVE),
+        docs=web.Docs(
+            tag="service",
+            summary="Check the service and all that it depends on",
+            summaries={READY: "Check readiness (the same as /api/health)", LIVE: "Check that this process responds"},
+            description=f"`{LIVE}` checks no dependency.",
+        ),
+        inputs=web.Inputs(url_path=True),
+        success=web.Success(Health),
+        errors=web.Errors(web.ImageError, [KAFKA_IS_DOWN]),
+        access=web.PUBLIC,
+        is_probe=True,
+    )
+)
+def main(rt: Runtime, *, url_path: str) -> Health:
+    if url_path != LIVE:
         rt.health.check()
     return Health()

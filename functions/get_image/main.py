@@ -1,27 +1,32 @@
-"""GET /api/v1/images/{uuid}: show one image."""
+"""Get an image."""
 
 from typing import Literal
 
 import functions_framework
 from pydantic import BaseModel, Field
 
+from shared_lib import web
 from shared_lib.runtime import Runtime
-from shared_lib.web import NO_IMAGE, endpoint
 from shared_lib.web.schemas import Image, ImageId, show_image
 
 
 class Query(BaseModel):
     include: Literal["location"] | None = Field(
-        default=None, description="Where it was taken, if the image says so and the operator allows it."
+        default=None, description="Include where the picture was taken, if it is known and the operator allows it."
     )
 
 
 @functions_framework.http
-@endpoint(
-    "GET",
-    "/api/v1/images/{uuid}",
-    returns=Image,
-    refusals=[NO_IMAGE],
+@web.serve(
+    web.Endpoint(
+        name="get_image",
+        route=web.Route("GET", "/api/v1/images/{uuid}"),
+        docs=web.Docs(tag="images", summary="Get an image"),
+        inputs=web.Inputs(path={"uuid": ImageId}, query=Query),
+        success=web.Success(Image),
+        errors=web.Errors(web.ImageError, [web.NO_IMAGE]),
+        access=web.PUBLIC,
+    )
 )
 def main(rt: Runtime, *, uuid: ImageId, query: Query) -> Image:
     return show_image(rt.images.get(uuid), with_location=query.include == "location")

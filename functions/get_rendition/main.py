@@ -1,31 +1,39 @@
-"""GET /api/v1/images/{uuid}/renditions/{name}: send a rendition's bytes.
-
-They may be kept and asked for again by their ETag: they change only when another recipe is given the same name. A
-`Range` of bytes, with `If-Range` if need be, is answered with that part. One yet to be made is 404 `rendition_pending`.
-"""
+"""Download a rendition."""
 
 from typing import Annotated
 
 import functions_framework
 from pydantic import Field
 
+from shared_lib import web
 from shared_lib.errors import NotFound
 from shared_lib.pipeline.recipe import RenditionName
 from shared_lib.repositories.renditions import MISSING
 from shared_lib.runtime import Runtime
 from shared_lib.storage.buckets import Download
-from shared_lib.web import Content, endpoint
 from shared_lib.web.schemas import ImageId
+
+NOT_FOUND = NotFound(MISSING, code="rendition_not_found")
+ABOUT = """Cache it and revalidate with its ETag: a name's bytes change only when the name is given another recipe.
+
+`Range`, with `If-Range` if given, returns one range of bytes. A rendition that isn't made yet is 404
+`rendition_pending`."""
 
 
 @functions_framework.http
-@endpoint(
-    "GET",
-    "/api/v1/images/{uuid}/renditions/{name}",
-    returns=bytes,
-    refusals=[NotFound(MISSING, code="rendition_not_found")],
+@web.serve(
+    web.Endpoint(
+        name="get_rendition",
+        route=web.Route("GET", "/api/v1/images/{uuid}/renditions/{name}"),
+        docs=web.Docs(tag="images", summary="Download a rendition", description=ABOUT),
+        inputs=web.Inputs(path={"uuid": ImageId, "name": Annotated[RenditionName, Field(examples=["thumbnail"])]}),
+        success=web.Success(bytes),
+        errors=web.Errors(web.ImageError, [NOT_FOUND]),
+        access=web.PUBLIC_EMBEDDABLE,
+        cache=web.Cache.REVALIDATE,
+    )
 )
-def main(rt: Runtime, *, uuid: ImageId, name: Annotated[RenditionName, Field(examples=["thumbnail"])]) -> Content:
+def main(rt: Runtime, *, uuid: ImageId, name: RenditionName) -> web.Content:
     found = rt.renditions.find(uuid, name)
 
     def send(span: range | None) -> Download:
@@ -34,7 +42,6 @@ def main(rt: Runtime, *, uuid: ImageId, name: Annotated[RenditionName, Field(exa
             raise NotFound(MISSING, code="rendition_not_found")
         return download
 
-    headers = {"ETag": found.etag, "Content-Length": f"{found.size}", "Accept-Ranges": "bytes"}
-    headers |= {"Cache-Control": "no-cache", "Cross-Origin-Resource-Policy": "cross-origin"}
-    headers["Content-Disposition"] = f'inline; filename="{uuid}-{name}.{found.content_type.partition("/")[2]}"'
-    return Content(send, found.content_type, headers)
+    filename = f"{uuid}-{name}.{found.content_type.partition('/')[2]}"
+    headers = {"Cross-Origin-Resource-Policy": "cross-origin", "Content-Disposition": f'inline; filename="{filename}"'}
+    return web.Content(send, found.content_type, headers, version=web.Version(found.etag, found.size))

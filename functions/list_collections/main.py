@@ -1,12 +1,12 @@
-"""GET /api/v1/collections: list collections, newest first."""
+"""List collections."""
 
 from typing import Literal
 
 import functions_framework
 
+from shared_lib import web
 from shared_lib.domain.images import SortColumn
 from shared_lib.runtime import Runtime
-from shared_lib.web import Reply, endpoint
 from shared_lib.web.schemas import ApiModel, Collection, PageParameters, Pagination, show_collection
 
 COLUMNS: dict[str, SortColumn] = {"createdAt": "created_at", "updatedAt": "updated_at"}
@@ -26,9 +26,19 @@ class CollectionList(ApiModel):
 
 
 @functions_framework.http
-@endpoint("GET", "/api/v1/collections", returns=CollectionList)
-def main(rt: Runtime, *, query: Query) -> Reply:
+@web.serve(
+    web.Endpoint(
+        name="list_collections",
+        route=web.Route("GET", "/api/v1/collections"),
+        docs=web.Docs(tag="collections", summary="List collections, newest first"),
+        inputs=web.Inputs(query=Query),
+        success=web.Success(CollectionList),
+        errors=web.Errors(web.CollectionErrors),
+        access=web.PUBLIC,
+    )
+)
+def main(rt: Runtime, *, query: Query) -> web.Reply:
     page = rt.collections.page(query.to_query(COLUMNS[query.sort_by]))
     collections = [show_collection(each) for each in page.items]
     shown = CollectionList(data=collections, meta=Meta(pagination=query.paginate(page.total)))
-    return Reply(shown, query=query, total=page.total)
+    return web.Reply(shown, query=query, total=page.total)

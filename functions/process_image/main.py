@@ -6,15 +6,14 @@ else holds it, the event has to come again.
 
 import functions_framework
 
-from shared_lib.consumer import Event, consumer, decoding
+from shared_lib.consumer import Event, consumer
 from shared_lib.errors import Rejected
 from shared_lib.events import read_work
 from shared_lib.runtime import Runtime
 
 
 @functions_framework.cloud_event
-@decoding
-@consumer
+@consumer(name="process_image", needs_sandbox=True)
 def main(rt: Runtime, event: Event) -> None:
     for uuid in rt.workflow.admit(read_work(event["type"], event.data, rt.inbox.name)):
         with rt.images.claim(uuid) as claim:
@@ -29,4 +28,4 @@ def main(rt: Runtime, event: Event) -> None:
                     rt.workflow.give_up(claim, reason)
                 else:
                     rt.rendering.publish(claim, original, rendered)
-        rt.workflow.conclude(uuid, function="process_image")
+        rt.workflow.conclude(uuid)

@@ -14,7 +14,7 @@ log = get_logger()
 
 
 @functions_framework.cloud_event
-@consumer
+@consumer(name="reconcile_images")
 def main(rt: Runtime, event: Event) -> None:
     drift = rt.reconciliation.drift
     if event.data == {"scope": "all"}:

@@ -14,7 +14,7 @@ from shared_lib.runtime import Runtime
 
 
 @functions_framework.cloud_event
-@consumer
+@consumer(name="record_dead_letter")
 def main(rt: Runtime, event: Event) -> None:
     try:
         images = read_work(event["type"], event.data, rt.inbox.name).images

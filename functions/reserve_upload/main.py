@@ -1,27 +1,31 @@
-"""POST /api/v1/images/actions/upload-url: get a URL to put one image to, of the size and type that are given here.
-
-The store refuses any other: what is given here is signed into the URL, and has to be sent as the answer's headers say.
-"""
+"""Get an upload URL that takes one file only."""
 
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import functions_framework
 
+from shared_lib import web
 from shared_lib.domain.uploads import find_missing_codec
 from shared_lib.errors import Invalid, TooLarge
 from shared_lib.runtime import Runtime
-from shared_lib.web import endpoint
 from shared_lib.web.uploads import SignedUpload, UploadReservation
+
+TOO_LARGE = TooLarge("The file may have at most 104,857,600 bytes", code="file_too_large")
+ABOUT = "What you give here is signed into the URL, so the store rejects any other file. Send the response's `headers`."
 
 
 @functions_framework.http
-@endpoint(
-    "POST",
-    "/api/v1/images/actions/upload-url",
-    returns=SignedUpload,
-    status=201,
-    refusals=[TooLarge("The file may have at most 104,857,600 bytes", code="file_too_large")],
+@web.serve(
+    web.Endpoint(
+        name="reserve_upload",
+        route=web.Route("POST", "/api/v1/images/actions/upload-url"),
+        docs=web.Docs(tag="images", summary="Get a URL to upload one file of a given size and type", description=ABOUT),
+        inputs=web.Inputs(body=UploadReservation),
+        success=web.Success(SignedUpload, status=201),
+        errors=web.Errors(web.ImageError, [TOO_LARGE]),
+        access=web.PUBLIC,
+    )
 )
 def main(rt: Runtime, *, body: UploadReservation) -> SignedUpload:
     if complaint := find_missing_codec(body.extension):

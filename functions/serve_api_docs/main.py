@@ -1,4 +1,4 @@
-"""GET /openapi.json: serve the API's description, and Swagger UI for it, from this host alone."""
+"""Serve the API's description, and Swagger UI for it, from this host alone."""
 
 import json
 import mimetypes
@@ -6,11 +6,11 @@ from importlib.resources import files
 
 import functions_framework
 
+from shared_lib import web
 from shared_lib.errors import NotFound
 from shared_lib.runtime import Runtime
-from shared_lib.web import Content, endpoint, openapi
 
-# Of two files with one name, the last folder's is sent.
+# If both folders have a file of the same name, the last one wins.
 FOLDERS = (files("flask_swagger_ui") / "dist", files("shared_lib.web") / "api_docs")
 ASSETS = {each.name: each for folder in FOLDERS for each in folder.iterdir()}
 POLICY = {
@@ -18,17 +18,27 @@ POLICY = {
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "Cache-Control": "max-age=3600",
 }
-LEAD_HERE = ("/", "/api-docs", "/api/v1", "/api/v1/")  # where people look first
+REDIRECTED = ("/", "/api-docs", "/api/v1", "/api/v1/")  # where people look for the docs
 
 
 @functions_framework.http
-@endpoint("GET", "/openapi.json", "/api-docs/", "/api-docs/{asset}", *LEAD_HERE, documented=False)
-def main(_rt: Runtime, *, path: str, asset: str = "index.html") -> Content:
-    if path == "/openapi.json":
-        return Content(json.dumps(openapi.load()).encode(), "application/json")
-    if path in LEAD_HERE:
-        return Content(b"", "text/plain", {"Location": "/api-docs/"}, status=308)
+@web.serve(
+    web.Endpoint(
+        name="serve_api_docs",
+        route=web.Route("GET", "/openapi.json", "/api-docs/", "/api-docs/{asset}", *REDIRECTED),
+        docs=web.Docs(tag="service", summary="Serve the API's description", is_hidden=True),
+        inputs=web.Inputs(path={"asset": str}, url_path=True),
+        success=web.Success(bytes),
+        errors=web.Errors(web.ImageError),
+        access=web.PUBLIC,
+    )
+)
+def main(_rt: Runtime, *, url_path: str, asset: str = "index.html") -> web.Content:
+    if url_path == "/openapi.json":
+        return web.Content(json.dumps(web.openapi.load()).encode(), "application/json")
+    if url_path in REDIRECTED:
+        return web.Content(b"", "text/plain", {"Location": "/api-docs/"}, status=308)
     if asset not in ASSETS:
-        raise NotFound(f"There is nothing at {path}", code="no_such_path")
+        raise NotFound(f"There is nothing at {url_path}", code="no_such_path")
     media_type = mimetypes.guess_type(asset)[0] or "application/octet-stream"
-    return Content(ASSETS[asset].read_bytes(), media_type, POLICY)
+    return web.Content(ASSETS[asset].read_bytes(), media_type, POLICY)

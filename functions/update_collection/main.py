@@ -1,27 +1,33 @@
-"""PATCH /api/v1/collections/{uuid}: rename a collection, or change its description.
-
-An absent field is left as it is; `"description": null` clears it.
-"""
+"""Update a collection."""
 
 import functions_framework
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
+from shared_lib import web
 from shared_lib.runtime import Runtime
-from shared_lib.web import NO_COLLECTION, endpoint
 from shared_lib.web.schemas import CollectionEnvelope, CollectionId, CollectionName, Description, show_collection
 
 
 class CollectionChanges(BaseModel):
-    name: CollectionName = ""
+    name: CollectionName = Field(default_factory=str)  # never read: an absent field stays unchanged
     description: Description | None = None
 
 
 @functions_framework.http
-@endpoint(
-    "PATCH",
-    "/api/v1/collections/{uuid}",
-    returns=CollectionEnvelope,
-    refusals=[NO_COLLECTION],
+@web.serve(
+    web.Endpoint(
+        name="update_collection",
+        route=web.Route("PATCH", "/api/v1/collections/{uuid}"),
+        docs=web.Docs(
+            tag="collections",
+            summary="Rename a collection, or change its description",
+            description='An absent field stays unchanged. `"description": null` clears it.',
+        ),
+        inputs=web.Inputs(path={"uuid": CollectionId}, body=CollectionChanges),
+        success=web.Success(CollectionEnvelope),
+        errors=web.Errors(web.CollectionErrors, [web.NO_COLLECTION]),
+        access=web.PUBLIC,
+    )
 )
 def main(rt: Runtime, *, uuid: CollectionId, body: CollectionChanges) -> CollectionEnvelope:
     collection = rt.collections.update(uuid, body.model_dump(exclude_unset=True))

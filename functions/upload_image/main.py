@@ -1,16 +1,16 @@
-"""POST /api/v1/images/actions/upload: upload an image, which is then processed by itself."""
+"""Upload an image."""
 
 import functions_framework
 from pydantic import BaseModel
 
+from shared_lib import web
 from shared_lib.domain.uploads import check_upload
 from shared_lib.errors import Invalid, NotFound
 from shared_lib.runtime import Runtime
-from shared_lib.web import UploadedFile, endpoint
 from shared_lib.web.schemas import Filename, ImageId
 from shared_lib.web.uploads import UploadForm
 
-NO_FILE = "No file uploaded"
+NO_FILE = Invalid("No file uploaded", code="no_file")
 NO_WATERMARK = NotFound("There is no processed image … to lay on another", code="watermark_not_found")
 
 
@@ -26,15 +26,20 @@ class Upload(BaseModel):
 
 
 @functions_framework.http
-@endpoint(
-    "POST",
-    "/api/v1/images/actions/upload",
-    returns=Upload,
-    refusals=[Invalid(NO_FILE, code="no_file"), NO_WATERMARK],
+@web.serve(
+    web.Endpoint(
+        name="upload_image",
+        route=web.Route("POST", "/api/v1/images/actions/upload"),
+        docs=web.Docs(tag="images", summary="Upload an image", description="Its processing starts by itself."),
+        inputs=web.Inputs(form=UploadForm),
+        success=web.Success(Upload),
+        errors=web.Errors(web.ImageError, [NO_FILE, NO_WATERMARK]),
+        access=web.PUBLIC,
+    )
 )
-def main(rt: Runtime, *, file: UploadedFile | None, form: UploadForm) -> Upload:
+def main(rt: Runtime, *, file: web.UploadedFile | None, form: UploadForm) -> Upload:
     if file is None:
-        raise Invalid(NO_FILE, code="no_file")
+        raise Invalid(NO_FILE.public, code=NO_FILE.code)
     check_upload(file.filename, file.content_type, len(file.data))
     recipes = rt.rendering.choose(form.renditions, form.preset)
     uuid = rt.workflow.receive(file.filename, form.description or None, file.data, file.content_type, recipes)

@@ -8,8 +8,9 @@ from pydantic import ValidationError
 from shared_lib.database.connection import Transaction
 from shared_lib.errors import Conflict, FailureCode
 from shared_lib.pipeline.recipe import Recipe
-from shared_lib.pipeline.recipe_schema import describe_mistake, read_recipe, write_recipe
+from shared_lib.pipeline.recipe_schema import read_recipe, write_recipe
 from shared_lib.pipeline.rendition import FailedRecipe, Rendition
+from shared_lib.validation import describe_mistake
 
 MAX_RENDITIONS = 100
 """Of one image, made or ordered."""

@@ -27,7 +27,6 @@ from shared_lib.settings import Reconciliation as BudgetSettings
 
 log = observability.get_logger()
 
-FUNCTION = "reconcile_images"
 URL_SKEW_SECONDS = 900  # a PUT that began in time may end this much after its URL (S3 allows 15 min of clock skew)
 OVERRUN_SECONDS = 240  # no step begins as much later: a tick then ends well within the 600 s that Knative grants
 TURN_SECONDS = 2  # that a step has before the next one's turn
@@ -194,7 +193,7 @@ class Reconciliation:
         return self._in_batches(turn, self.drift.find_overdue, repair)
 
     def _request(self, uuid: UUID) -> Iterator[str]:
-        if self.workflow.hint(ProcessingRequested(uuid=uuid), function=FUNCTION):
+        if self.workflow.hint(ProcessingRequested(uuid=uuid)):
             yield "requested"
 
     def _expire_uploads(self, turn: Turn) -> Generator[str]:  # noqa: ARG002  every step is called alike
@@ -209,7 +208,7 @@ class Reconciliation:
         """Images whose end Kafka has not heard of."""
 
         def repair(uuid: UUID) -> Iterator[str]:
-            if self.workflow.announce(uuid, function=FUNCTION):
+            if self.workflow.announce(uuid):
                 yield "announced"
 
         return self._in_batches(turn, self.drift.find_unannounced, repair)

@@ -45,7 +45,7 @@ class Workflow:
             self.images.delete(uuid)  # and not forget: the store may have it all the same, and tell of it later
             raise
         if not self.store_notifies:
-            self.hint(ProcessingRequested(uuid=uuid), function="upload_image")
+            self.hint(ProcessingRequested(uuid=uuid))
         return uuid
 
     def admit(self, work: Work) -> Iterator[UUID]:
@@ -109,7 +109,7 @@ class Workflow:
         if judged:
             self.inbox.delete_if_unchanged(judged)
 
-    def conclude(self, uuid: UUID, *, function: str) -> None:
+    def conclude(self, uuid: UUID) -> None:
         """
         What follows an image's end: its place in the inbox is cleared, and its end told, if nobody has told it.
 
@@ -124,7 +124,7 @@ class Workflow:
         if state.status is Status.SUCCEEDED:
             self.inbox.delete(str(uuid))
         if not state.announced:
-            self.announce(uuid, function=function)
+            self.announce(uuid)
 
     def sweep(self, uuid: UUID) -> None:
         """Remove a deleted image's objects."""
@@ -143,22 +143,22 @@ class Workflow:
         except (Unavailable, BeingRemoved) as error:
             observability.log_failure(log, "objects_not_removed", error, image=str(uuid))
 
-    def hint(self, event: Payload, *, function: str) -> bool:
+    def hint(self, event: Payload) -> bool:
         """Publish an event that nothing depends on, because the row already says it. False if Kafka is away."""
         try:
-            self.broker.publish(event, function=function)
+            self.broker.publish(event)
         except Unavailable as error:
             observability.log_failure(log, "event_not_published", error, type=event.type, image=str(event.uuid))
             return False
         return True
 
-    def announce(self, uuid: UUID, *, function: str) -> bool:
+    def announce(self, uuid: UUID) -> bool:
         """Tell how an image ended. False if Kafka is away, or it is gone or has been asked for again meanwhile."""
         try:
             image = self.images.get(uuid)
         except NotFound:
             return False
-        if not image.status.ended or not self.hint(describe_end(image), function=function):
+        if not image.status.ended or not self.hint(describe_end(image)):
             return False
         self.images.mark_announced(image)
         return True

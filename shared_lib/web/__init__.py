@@ -1,8 +1,30 @@
-"""HTTP as callers see it: endpoints, what they read and answer, and the OpenAPI document of all of them."""
+"""HTTP as callers see it: endpoints, what they read and return, and the OpenAPI document of all of them."""
 
-from shared_lib.web.endpoint import endpoint
-from shared_lib.web.errors import NO_COLLECTION, NO_IMAGE, ProcessingError
+from shared_lib.web.access import PUBLIC, PUBLIC_EMBEDDABLE
+from shared_lib.web.dispatch import serve
+from shared_lib.web.endpoint import Cache, Docs, Endpoint, Errors, Inputs, Route, Success
+from shared_lib.web.errors import NO_COLLECTION, NO_IMAGE, CollectionErrors, ImageError, ProcessingError
 from shared_lib.web.requests import UploadedFile
-from shared_lib.web.responses import Content, Reply
+from shared_lib.web.responses import Content, Reply, Version
 
-__all__ = ["NO_COLLECTION", "NO_IMAGE", "Content", "ProcessingError", "Reply", "UploadedFile", "endpoint"]
+__all__ = [
+    "NO_COLLECTION",
+    "NO_IMAGE",
+    "PUBLIC",
+    "PUBLIC_EMBEDDABLE",
+    "Cache",
+    "CollectionErrors",
+    "Content",
+    "Docs",
+    "Endpoint",
+    "Errors",
+    "ImageError",
+    "Inputs",
+    "ProcessingError",
+    "Reply",
+    "Route",
+    "Success",
+    "UploadedFile",
+    "Version",
+    "serve",
+]

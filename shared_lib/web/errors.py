@@ -1,5 +1,6 @@
-"""How the service says no to a caller: the table from kind of error to status, and the shapes of the body."""
+"""Errors as callers see them: the HTTP status of each kind, and the JSON bodies."""
 
+from abc import ABC, abstractmethod
 from typing import Self
 
 import flask
@@ -16,7 +17,6 @@ from shared_lib.errors import (
     Unavailable,
     Unsupported,
 )
-from shared_lib.web.openapi import ErrorBody
 
 STATUS: dict[type[ServiceError], int] = {
     Invalid: 400,
@@ -30,9 +30,17 @@ STATUS: dict[type[ServiceError], int] = {
 }
 RETRY_SECONDS = 5
 
-# As the repositories say it.
+# Worded as in the repositories, which raise them.
 NO_IMAGE = NotFound("Image not found", code="image_not_found")
 NO_COLLECTION = NotFound("Collection not found", code="collection_not_found")
+
+
+class ErrorBody(BaseModel, ABC):
+    """The JSON of an error."""
+
+    @classmethod
+    @abstractmethod
+    def of(cls, error: ServiceError) -> Self: ...
 
 
 class Detail(BaseModel):
@@ -41,7 +49,7 @@ class Detail(BaseModel):
 
 
 class ImageError(ErrorBody):
-    """How everything but the collections says no."""
+    """The error of every endpoint that isn't about collections."""
 
     error: str
     code: str
@@ -53,7 +61,7 @@ class ImageError(ErrorBody):
 
 
 class ProcessingError(ImageError):
-    """An ImageError, and beside it the two fields that older clients of `actions/process` read."""
+    """An ImageError with the two fields that older clients of `actions/process` read."""
 
     status: str = "error"
     message: str = ""
@@ -71,7 +79,7 @@ class CollectionError(BaseModel):
 
 
 class CollectionErrors(ErrorBody):
-    """How collections say no, in the manner of JSON:API."""
+    """The error of endpoints about collections, as in JSON:API."""
 
     errors: list[CollectionError] = Field(min_length=1)
 
@@ -91,7 +99,7 @@ class CollectionErrors(ErrorBody):
         )
 
 
-def refuse(status: int, error: ServiceError, shape: type[ErrorBody]) -> flask.Response:
+def render_error(status: int, error: ServiceError, shape: type[ErrorBody]) -> flask.Response:
     seconds = error.retry_after or (RETRY_SECONDS if status in (429, 503) else None)
     headers = {"Retry-After": str(seconds)} if seconds else {}
     body = shape.of(error).model_dump_json(exclude_none=True)

@@ -1,22 +1,23 @@
-"""What an endpoint declares about itself, and the OpenAPI 3.1 document made of all declarations.
+"""The OpenAPI 3.1 document of all endpoints.
 
-The document is written to `openapi.json` beside this module by `make contracts` (a test keeps it current): each
-function runs alone, and yet every one of them knows which methods a path has, and one of them serves it.
+`make contracts` writes it to `openapi.json` beside this module, and a test keeps it current. Each function runs alone,
+so it reads the methods that other functions serve at its path from there.
 """
 
 import json
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from functools import cache, partial
 from importlib.resources import files
-from typing import Any, Self
+from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
-from pydantic.json_schema import models_json_schema
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from shared_lib.errors import ServiceError
 from shared_lib.pipeline.formats import Format
+from shared_lib.web.endpoint import Endpoint, Inputs, Success
+from shared_lib.web.implied_errors import list_errors
+from shared_lib.web.requests import MAX_FORM_PARTS
 
 VERSION = "1.0.0"
 Schema = dict[str, Any]
@@ -35,109 +36,71 @@ _TAGS = {
     "service": "Whether it runs.",
 }
 
-MAX_FORM_PARTS = 10
-"""A form's file and fields, unknown ones included."""
-
 UPLOAD_TYPES = tuple(each.content_type for each in Format)
-"""What the part of a form that holds an image may say it is; any other `image/…` is taken too."""
+"""Documented content types of an uploaded file. Any other `image/…` is accepted too."""
 
 RENDITION_TYPES = tuple(each.content_type for each in Format if each not in (Format.BMP, Format.HEIC, Format.SVG))
-"""What a rendition may be encoded as."""
+"""Content types of renditions."""
 
+BINARY = {"type": "string", "format": "binary"}
 RETRY_AFTER = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
 REQUEST_ID = {"X-Request-Id": {"description": "Names this request in the logs.", "schema": {"type": "string"}}}
 
 
-class ErrorBody(BaseModel, ABC):
-    """A shape in which an endpoint says no."""
-
-    @classmethod
-    @abstractmethod
-    def of(cls, error: ServiceError) -> Self: ...
-
-
-@dataclass(frozen=True)
-class Declaration:
-    """One endpoint, as its function's decorator and signature tell it."""
-
-    name: str
-    method: str
-    paths: tuple[str, ...]
-    summary: str
-    description: str
-    tag: str
-    status: int
-    returns: Any
-    errors: type[ErrorBody]
-    refusals: dict[int, ServiceError]
-    """Status → an example."""
-    example: Any = None
-    """Of the success; None leaves it to the examples of the fields that `returns` has."""
-    path_parameters: dict[str, Any] = field(default_factory=dict)
-    query: type[BaseModel] | None = None
-    body: type[BaseModel] | None = None
-    form: type[BaseModel] | None = None
-    headers: dict[str, str] = field(default_factory=dict)
-    """Of the success, name → description."""
-    documented: bool = True
-    takes_path: bool = False
-    """Whether the handler asks which of its paths it was called by."""
-
-
-def build(declarations: Iterable[Declaration]) -> Schema:
-    """The whole document. Order of paths and keys depends on nothing but the declarations."""
-    declared = sorted((each for each in declarations if each.documented), key=lambda each: (each.paths, each.method))
-    models: dict[type[BaseModel], None] = {}
-    for each in declared:
-        for model in (each.body, each.form, each.errors, *_models_in(each.returns)):
-            if model is not None:
-                models[model] = None
-    _, schemas = models_json_schema(
-        [(model, "validation" if _is_input(model, declared) else "serialization") for model in models],
-        ref_template=_REF,
-    )
-    for form in {each.form for each in declared if each.form is not None}:
-        _describe_form(schemas["$defs"][form.__name__])
+def build(endpoints: Iterable[Endpoint]) -> Schema:
+    """Return the document. Its order depends on the endpoints alone, not on the order in which they come."""
+    documented = [each for each in endpoints if not each.docs.is_hidden]
+    documented.sort(key=lambda each: (each.route.paths, each.route.method))
+    schemas = _schemas(documented)
     paths: dict[str, Schema] = {}
-    for each in declared:
-        for path in each.paths:
-            paths.setdefault(path, {})[each.method.lower()] = _operation(each, path, schemas["$defs"])
+    for each in documented:
+        for path in each.route.paths:
+            paths.setdefault(path, {})[each.route.method.lower()] = _operation(each, path, schemas)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Image processing", "version": VERSION, "description": _INFO},
         "servers": [{"url": "/"}],
         "tags": [{"name": name, "description": about} for name, about in _TAGS.items()],
         "paths": paths,
-        "components": {"schemas": schemas["$defs"]},
+        "components": {"schemas": schemas},
     }
 
 
 @cache
 def load() -> Schema:
-    """The document as it was last written."""
+    """Return the document as `make contracts` last wrote it."""
     document: Schema = json.loads((files("shared_lib.web") / "openapi.json").read_text())
     return document
 
 
 def allowed_methods(path: str, own: str) -> tuple[str, ...]:
-    """Every method of a path template, an endpoint's own among them, with those that HTTP adds by itself."""
+    """Return every method of a path template: those of all functions, and those that HTTP adds."""
     methods = {own} | {method.upper() for method in load()["paths"].get(path, {})}
     return tuple(sorted(methods | {"OPTIONS"} | ({"HEAD"} if "GET" in methods else set())))
 
 
-def _is_input(model: type[BaseModel], declared: Iterable[Declaration]) -> bool:
-    return any(model in (each.body, each.form) for each in declared)
+def _schemas(endpoints: Iterable[Endpoint]) -> Schema:
+    """Return every model that the endpoints read or return, by name."""
+    inputs = {model: None for each in endpoints for model in (each.inputs.body, each.inputs.form) if model}
+    outputs = {model: None for each in endpoints for model in (each.errors.body, *_models_in(each.success.model))}
+    modes: list[tuple[type[BaseModel], JsonSchemaMode]] = [(model, "validation") for model in inputs]
+    modes += [(model, "serialization") for model in outputs]
+    _, definitions = models_json_schema(modes, ref_template=_REF)
+    schemas: Schema = definitions["$defs"]
+    for form in {each.inputs.form for each in endpoints if each.inputs.form}:
+        _describe_form(schemas[form.__name__])
+    return schemas
 
 
-def _models_in(returns: Any) -> list[type[BaseModel]]:  # noqa: ANN401  any type annotation
-    arguments = getattr(returns, "__args__", (returns,))
+def _models_in(annotation: Any) -> list[type[BaseModel]]:  # noqa: ANN401  any type annotation
+    arguments = getattr(annotation, "__args__", (annotation,))
     return [each for each in arguments if isinstance(each, type) and issubclass(each, BaseModel)]
 
 
 def _describe_form(schema: Schema) -> None:
-    """A form holds a file and texts: no null, and where a text is empty, nothing."""
+    """Add the file. A form's other fields are text: they can't be null, and an empty one counts as absent."""
     texts = {name: _without_null(field) for name, field in schema["properties"].items()}
-    schema["properties"] = {"file": {"type": "string", "format": "binary"}} | texts
+    schema["properties"] = {"file": BINARY} | texts
     schema["required"] = ["file", *schema.get("required", ())]
     schema |= {"additionalProperties": {"type": "string"}, "maxProperties": MAX_FORM_PARTS}
 
@@ -148,7 +111,7 @@ def _without_null(schema: Schema) -> Schema:
 
 
 def _make_example(schema: Schema, schemas: Mapping[str, Schema], *, whole: bool) -> Any:  # noqa: ANN401  any JSON
-    """What the examples of a schema's fields make together; unless `whole`, without optional fields that have none."""
+    """Put the examples of a schema's fields together. Unless `whole`, leave out optional fields that have none."""
     make = partial(_make_example, schemas=schemas, whole=whole)
     if "examples" in schema:
         return schema["examples"][0]
@@ -165,26 +128,33 @@ def _make_example(schema: Schema, schemas: Mapping[str, Schema], *, whole: bool)
     return schema.get("const", schema.get("default", ""))
 
 
-def _operation(each: Declaration, path: str, schemas: Mapping[str, Schema]) -> Schema:
+def _operation(endpoint: Endpoint, path: str, schemas: Mapping[str, Schema]) -> Schema:
+    docs = endpoint.docs
+    summary = docs.summaries.get(path, docs.summary)
     operation: Schema = {
-        "operationId": each.name + path.removeprefix(each.paths[0]).replace("/", "_"),
-        "summary": each.summary,
-        "tags": [each.tag],
-        "parameters": _parameters(each, path),
-        "responses": _responses(each, schemas),
+        "operationId": endpoint.name + path.removeprefix(endpoint.route.paths[0]).replace("/", "_"),
+        "summary": summary,
+        "tags": [docs.tag],
+        "parameters": _parameters(endpoint.inputs, path),
+        "responses": {str(endpoint.success.status): _success(endpoint.success, summary, schemas)}
+        | {str(status): _error(endpoint, status, error) for status, error in sorted(list_errors(endpoint).items())},
     }
-    if each.description:
-        operation["description"] = each.description
-    if each.body is not None:
-        reference = _reference(each.body)
-        operation["requestBody"] = _json(reference, _make_example(reference, schemas, whole=False)) | {"required": True}
-    if each.form is not None:
-        content = {
-            "schema": _reference(each.form),
-            "encoding": {"file": {"contentType": ", ".join(UPLOAD_TYPES)}},
-        }
-        operation["requestBody"] = {"content": {"multipart/form-data": content}, "required": True}
+    if docs.description:
+        operation["description"] = docs.description
+    if body := _request_body(endpoint.inputs, schemas):
+        operation["requestBody"] = body
     return operation
+
+
+def _request_body(inputs: Inputs, schemas: Mapping[str, Schema]) -> Schema | None:
+    if inputs.body:
+        reference = _reference(inputs.body)
+        return _json(reference, _make_example(reference, schemas, whole=False)) | {"required": True}
+    if inputs.form:
+        encoding = {"file": {"contentType": ", ".join(UPLOAD_TYPES)}}
+        content = {"schema": _reference(inputs.form), "encoding": encoding}
+        return {"content": {"multipart/form-data": content}, "required": True}
+    return None
 
 
 def _reference(model: type[BaseModel]) -> Schema:
@@ -195,14 +165,14 @@ def _json(schema: Schema, example: object) -> Schema:
     return {"content": {"application/json": {"schema": schema, "example": example}}}
 
 
-def _parameters(each: Declaration, path: str) -> list[Schema]:
+def _parameters(inputs: Inputs, path: str) -> list[Schema]:
     found = [
         _parameter(name, "path", TypeAdapter(kind).json_schema(), required=True)
-        for name, kind in each.path_parameters.items()
+        for name, kind in inputs.path.items()
         if f"{{{name}}}" in path
     ]
-    if each.query is not None:
-        schema = each.query.model_json_schema(by_alias=True)
+    if inputs.query:
+        schema = inputs.query.model_json_schema(by_alias=True)
         required = schema.get("required", ())
         found += [
             _parameter(name, "query", about, required=name in required) for name, about in schema["properties"].items()
@@ -222,30 +192,27 @@ def _parameter(name: str, place: str, schema: Schema, *, required: bool) -> Sche
     }
 
 
-def _responses(each: Declaration, schemas: Mapping[str, Schema]) -> Schema:
-    headers = REQUEST_ID | {
-        name: {"description": about, "schema": {"type": "string"}} for name, about in each.headers.items()
+def _success(success: Success, summary: str, schemas: Mapping[str, Schema]) -> Schema:
+    headers = {name: {"description": about, "schema": {"type": "string"}} for name, about in success.headers.items()}
+    response: Schema = {"description": summary, "headers": REQUEST_ID | headers}
+    if success.model is bytes:
+        return response | {"content": {name: {"schema": BINARY} for name in RENDITION_TYPES}}
+    schema = _schema_of(success.model)
+    return response | _json(schema, _dump(success.example) or _make_example(schema, schemas, whole=True))
+
+
+def _error(endpoint: Endpoint, status: int, error: ServiceError) -> Schema:
+    return {
+        "description": error.public,
+        "headers": REQUEST_ID | (RETRY_AFTER if status == 503 else {}),
+        **_json(_reference(endpoint.errors.body), _dump(endpoint.errors.body.of(error))),
     }
-    success: Schema = {"description": each.summary, "headers": headers}
-    if each.returns is bytes:
-        success["content"] = {name: {"schema": {"type": "string", "format": "binary"}} for name in RENDITION_TYPES}
-    elif each.returns is not None:
-        schema = _schema_of(each.returns)
-        success |= _json(schema, _dump(each.example) or _make_example(schema, schemas, whole=True))
-    responses = {str(each.status): success}
-    for status, refusal in sorted(each.refusals.items()):
-        responses[str(status)] = {
-            "description": refusal.public,
-            "headers": REQUEST_ID | (RETRY_AFTER if status == 503 else {}),
-            **_json(_reference(each.errors), _dump(each.errors.of(refusal))),
-        }
-    return responses
 
 
-def _schema_of(returns: Any) -> Schema:  # noqa: ANN401  any type annotation
-    if isinstance(returns, type) and issubclass(returns, BaseModel):
-        return _reference(returns)
-    schema = TypeAdapter(returns).json_schema(ref_template=_REF, mode="serialization")
+def _schema_of(model: Any) -> Schema:  # noqa: ANN401  any type annotation
+    if isinstance(model, type) and issubclass(model, BaseModel):
+        return _reference(model)
+    schema = TypeAdapter(model).json_schema(ref_template=_REF, mode="serialization")
     schema.pop("$defs", None)
     return schema
 

@@ -1,4 +1,4 @@
-"""What a request holds becomes what a handler's signature asks for, checked, or Invalid says what is wrong."""
+"""Read a request into the inputs that an endpoint declares."""
 
 import json
 import re
@@ -13,11 +13,12 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from shared_lib.domain.uploads import UNKNOWN_TYPE
 from shared_lib.errors import Invalid, NotFound, TooLarge, Unsupported
-from shared_lib.pipeline.recipe_schema import describe_mistake
 from shared_lib.settings import FORM_OVERHEAD
-from shared_lib.web.openapi import MAX_FORM_PARTS, Declaration
+from shared_lib.validation import describe_mistake
+from shared_lib.web.endpoint import Endpoint, Inputs
 
 MAX_JSON = 1024 * 1024  # bytes
+MAX_FORM_PARTS = 10  # a form's file and fields, unknown ones included
 # Bytes that a form's parser may hold. Werkzeug counts the piece it has just read too, of 64 KiB: with as much or less
 # here it refuses every file that is larger.
 FORM_MEMORY = 256 * 1024
@@ -32,10 +33,10 @@ class UploadedFile:
     data: bytes
 
 
-def match(request: flask.Request, declaration: Declaration) -> tuple[str, dict[str, str]]:
-    """The path template that the request fits, and what stands in its braces."""
-    for path in declaration.paths:
-        # Every other piece is a name; those between are to be found as they are.
+def match_path(request: flask.Request, endpoint: Endpoint) -> tuple[str, dict[str, str]]:
+    """Return the path template that the request matches, and its parameters. Raises NotFound."""
+    for path in endpoint.route.paths:
+        # Literal text and parameter names alternate.
         pieces = re.split(r"{(\w+)}", path)
         found = re.fullmatch("([^/]+)".join(map(re.escape, pieces[::2])), request.path)
         if found:
@@ -44,22 +45,23 @@ def match(request: flask.Request, declaration: Declaration) -> tuple[str, dict[s
 
 
 def read_inputs(
-    request: flask.Request, declaration: Declaration, arguments: Mapping[str, str], max_upload: int
+    request: flask.Request, declared: Inputs, arguments: Mapping[str, str], max_upload: int
 ) -> dict[str, Any]:
+    """Return the handler's arguments. Raises Invalid, TooLarge or Unsupported."""
     inputs: dict[str, Any] = {
-        name: _check(TypeAdapter(kind), arguments.get(name), name)
-        for name, kind in declaration.path_parameters.items()
+        name: _check(TypeAdapter(kind), arguments[name], name)
+        for name, kind in declared.path.items()
         if name in arguments
     }
-    if declaration.takes_path:
-        inputs["path"] = request.path
-    if declaration.query is not None:
-        inputs["query"] = _check(TypeAdapter(declaration.query), _read_query(request, declaration.query))
-    if declaration.body is not None:
-        inputs["body"] = _check(TypeAdapter(declaration.body), _read_json(request))
-    if declaration.form is not None:
+    if declared.url_path:
+        inputs["url_path"] = request.path
+    if declared.query is not None:
+        inputs["query"] = _check(TypeAdapter(declared.query), _read_query(request, declared.query))
+    if declared.body is not None:
+        inputs["body"] = _check(TypeAdapter(declared.body), _read_json(request))
+    if declared.form is not None:
         fields, inputs["file"] = _read_form(request, max_upload)
-        inputs["form"] = _check(TypeAdapter(declaration.form), fields)
+        inputs["form"] = _check(TypeAdapter(declared.form), fields)
     return inputs
 
 

@@ -1,4 +1,4 @@
-"""What a handler answers becomes a response: JSON by the declared model, pages with links, headers on everything."""
+"""Turn what a handler returns into a response: JSON by the declared model, pages with links, or content."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from werkzeug.exceptions import PreconditionFailed
 
 from shared_lib.settings import Http
 from shared_lib.storage.buckets import Download
-from shared_lib.web.openapi import Declaration
+from shared_lib.web.endpoint import Endpoint
 from shared_lib.web.origins import allow_origin
 from shared_lib.web.schemas import PageParameters
 
@@ -27,35 +27,54 @@ _HEADERS = {
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer with something beside its body: headers, or its place in a list of pages."""
+    """A JSON body with headers, or with its place in a list of pages."""
 
     body: Any
     headers: Mapping[str, str] = field(default_factory=dict)
     query: PageParameters | None = None
     total: int | None = None
-    """How many there are in all; with `query` it gives the page its Link and X-Total-Count."""
+    """Number of items on all pages. With `query` it makes the headers Link and X-Total-Count."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """What identifies the bytes of a content, so that callers can revalidate it and request parts of it."""
+
+    etag: str
+    """With its quotes."""
+    size: int
+    """bytes"""
 
 
 @dataclass(frozen=True)
 class Content:
-    """An answer that is no JSON."""
+    """A body that is not JSON."""
 
     data: bytes | Callable[[range | None], Download]
     """
-    A function is called only if its bytes are to be sent: not for HEAD, nor for a caller that has them already. It is
-    told which of them, None for all; then `headers` hold their ETag, and in Content-Length their number.
+    The bytes, or a function that opens them. It is called only if bytes are sent: not for HEAD, nor if the caller's
+    copy is current. Its argument is the range of bytes, None for all. It needs a `version`.
     """
     media_type: str
     headers: Mapping[str, str] = field(default_factory=dict)
     status: int = 200
+    version: Version | None = None
 
 
-def render(request: flask.Request, answer: Any, declaration: Declaration, http: Http) -> flask.Response:  # noqa: ANN401  a reply
-    if isinstance(answer, Content):
-        return _send(request, answer)
-    reply = answer if isinstance(answer, Reply) else Reply(answer)
-    data = TypeAdapter(declaration.returns).dump_json(reply.body, by_alias=True)
-    response = flask.Response(data, declaration.status, dict(reply.headers), mimetype="application/json")
+def render(request: flask.Request, result: Any, endpoint: Endpoint, http: Http) -> flask.Response:  # noqa: ANN401  any model
+    """Turn what a handler returned into a response: a Content, a Reply, or the body alone."""
+    if isinstance(result, Content):
+        response = _send(request, result)
+    else:
+        reply = result if isinstance(result, Reply) else Reply(result)
+        response = _render_json(request, reply, endpoint, http)
+    response.headers.setdefault("Cache-Control", endpoint.cache)
+    return response
+
+
+def _render_json(request: flask.Request, reply: Reply, endpoint: Endpoint, http: Http) -> flask.Response:
+    data = TypeAdapter(endpoint.success.model).dump_json(reply.body, by_alias=True)
+    response = flask.Response(data, endpoint.success.status, dict(reply.headers), mimetype="application/json")
     if reply.query is not None and reply.total is not None:
         response.headers["X-Total-Count"] = str(reply.total)
         response.headers["Link"] = _link(request, reply.query, reply.total, http)
@@ -63,13 +82,10 @@ def render(request: flask.Request, answer: Any, declaration: Declaration, http: 
 
 
 def _send(request: flask.Request, content: Content) -> flask.Response:
-    at_hand = content.data if isinstance(content.data, bytes) else None
-    response = flask.Response(at_hand, content.status, dict(content.headers), mimetype=content.media_type)
-    if "ETag" in content.headers:
-        ranged = callable(content.data) and _asks_for_one_range(request)
-        response.make_conditional(request, accept_ranges=ranged, complete_length=response.content_length)
-    if response.status_code == PreconditionFailed.code:
-        raise PreconditionFailed("It is not the one that If-Match asks for")
+    data = content.data if isinstance(content.data, bytes) else None
+    response = flask.Response(data, content.status, dict(content.headers), mimetype=content.media_type)
+    if content.version:
+        _apply_conditions(request, response, content.version)
     if callable(content.data) and request.method != "HEAD" and response.status_code in (content.status, 206):
         part = response.content_range
         download = content.data(range(part.start, part.stop) if part.start is not None and part.stop else None)
@@ -78,14 +94,22 @@ def _send(request: flask.Request, content: Content) -> flask.Response:
     return response
 
 
-def _asks_for_one_range(request: flask.Request) -> bool:
-    """Whether to answer with a part. Several at once, or what is no range of bytes, may be ignored (RFC 9110, 14.2)."""
-    asked = request.range if request.method == "GET" else None
-    return asked is not None and asked.units == "bytes" and len(asked.ranges) == 1
+def _apply_conditions(request: flask.Request, response: flask.Response, version: Version) -> None:
+    """Make the response a 304 or a 206 if the request's conditions or range call for it. Raises PreconditionFailed."""
+    response.headers.update({"ETag": version.etag, "Content-Length": f"{version.size}", "Accept-Ranges": "bytes"})
+    response.make_conditional(request, accept_ranges=_requests_one_range(request), complete_length=version.size)
+    if response.status_code == PreconditionFailed.code:
+        raise PreconditionFailed("The current version doesn't match If-Match")
+
+
+def _requests_one_range(request: flask.Request) -> bool:
+    """Return whether to send a part. Several ranges, or a unit other than bytes, may be ignored (RFC 9110, 14.2)."""
+    requested = request.range if request.method == "GET" else None
+    return requested is not None and requested.units == "bytes" and len(requested.ranges) == 1
 
 
 def _link(request: flask.Request, query: PageParameters, total: int, http: Http) -> str:
-    """The pages around this one, as RFC 8288 has it. Never by the request's Host, which anyone may have written."""
+    """Link to the pages around this one (RFC 8288). Never uses the request's Host, which the caller chooses."""
     last = max(query.paginate(total).total_pages, 1)
     pages = {"first": 1, "prev": query.page - 1, "next": query.page + 1, "last": last}
     base = (http.public_base_url or "").rstrip("/") + request.path
@@ -96,8 +120,8 @@ def _link(request: flask.Request, query: PageParameters, total: int, http: Http)
     )
 
 
-def dress(request: flask.Request, response: flask.Response, request_id: str, http: Http) -> flask.Response:
-    """What every answer has: its id, security headers, CORS."""
+def add_common_headers(request: flask.Request, response: flask.Response, request_id: str, http: Http) -> flask.Response:
+    """Add the headers that every response carries: request ID, security, CORS."""
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
     response.headers["X-Request-Id"] = request_id

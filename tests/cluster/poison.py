@@ -39,5 +39,5 @@ def await_dead_letter(seconds: float = 120) -> int | None:
 
 
 rt = current()
-rt.broker.publish(Poison(), function="acceptance")  # type: ignore[arg-type]  # no payload of ours is as broken
+rt.broker.publish(Poison())  # type: ignore[arg-type]  # no payload of ours is as broken
 print("recorded", await_dead_letter())  # noqa: T201  # what whoever runs it reads

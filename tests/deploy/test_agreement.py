@@ -82,7 +82,7 @@ def test_a_function_has_a_route_unless_it_only_takes_events() -> None:
     hosts = {rule["filters"][0]["urlRewrite"]["hostname"].split(".")[0] for rule in rules}
 
     takes_events = {each.name for each in list_functions() if each.manifest.takes_events}
-    assert takes_events == {each.name for each in list_functions() if each.declaration is None}
+    assert takes_events == {each.name for each in list_functions() if each.endpoint is None}
     assert hosts == dashed(FUNCTIONS) - takes_events
 
 

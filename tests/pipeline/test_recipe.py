@@ -12,7 +12,8 @@ from pydantic import TypeAdapter, ValidationError
 from shared_lib.pipeline.operations.resize import Resize
 from shared_lib.pipeline.operations.shape import Flatten
 from shared_lib.pipeline.recipe import PRESETS, THUMBNAIL, Output, Recipe
-from shared_lib.pipeline.recipe_schema import describe_mistake, read_recipe, write_recipe
+from shared_lib.pipeline.recipe_schema import read_recipe, write_recipe
+from shared_lib.validation import describe_mistake
 
 LOGO = "0b54d0c4-6bb1-4a0f-8e46-1d4ac5a3d0c8"
 

@@ -235,7 +235,7 @@ def test_that_further_renditions_were_refused_is_told_however_late(rt: Runtime, 
 
     assert succeeded in rt.reconciliation.drift.find_unannounced(0)
 
-    assert rt.workflow.announce(succeeded, function="test")
+    assert rt.workflow.announce(succeeded)
     assert succeeded not in rt.reconciliation.drift.find_unannounced(0)
 
 
@@ -530,7 +530,7 @@ def test_a_stored_recipe_that_this_release_cannot_read_is_refused_alone(
 def test_a_stored_recipe_that_this_release_cannot_read_ends_by_itself_and_is_told(
     rt: Runtime, succeeded: UUID, process: Callable[[UUID], int]
 ) -> None:
-    rt.workflow.announce(succeeded, function="test")
+    rt.workflow.announce(succeeded)
     ended = rt.images.get(succeeded).completed_at
     write_recipe_by_hand(rt, succeeded, "strange", {"operations": [{"kind": "from_the_future"}]})
 

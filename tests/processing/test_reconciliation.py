@@ -196,7 +196,7 @@ def test_an_end_is_told_later_while_kafka_is_away(
         rt.settings.kafka.model_copy(update={"bootstrap_servers": "127.0.0.1:1", "publish_timeout_seconds": 0.1})
     )
     with pytest.raises(Unavailable):
-        nowhere.publish(ProcessingRequested(uuid=uuid), function="test")
+        nowhere.publish(ProcessingRequested(uuid=uuid))
     gc.collect()
     reconciliation = replace(rt.reconciliation, workflow=replace(rt.workflow, broker=nowhere))
 
@@ -210,7 +210,7 @@ def test_an_image_that_was_asked_for_again_meanwhile_has_not_ended(rt: Runtime, 
     failed = rt.images.get(uuid)
     rt.images.request(uuid, "again.jpg", None, describe=False)
 
-    assert not rt.workflow.announce(uuid, function="test")
+    assert not rt.workflow.announce(uuid)
 
     rt.images.fail(uuid, FailureCode.CORRUPT_IMAGE, "once more")
     rt.images.mark_announced(failed)

@@ -38,7 +38,7 @@ def broker(proxy: KafkaProxy) -> Iterator[Broker]:
 
 
 def publish(broker: Broker) -> None:
-    broker.publish(ProcessingRequested(uuid=uuid4()), function="test")
+    broker.publish(ProcessingRequested(uuid=uuid4()))
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ broker = Broker(Kafka(bootstrap_servers=sys.argv[1], publish_timeout_seconds=2, 
 began = time.monotonic()
 for _ in range(3):
     try:
-        broker.publish(ProcessingRequested(uuid=uuid4()), function="test")
+        broker.publish(ProcessingRequested(uuid=uuid4()))
     except Unavailable as error:
         print(type(error).__name__, describe_cause(error))
 print(f"{time.monotonic() - began:.0f} s")

@@ -76,25 +76,25 @@ def test_kafka_that_is_away_is_waited_for_once_and_leaks_nothing(machine: Platfo
     threads = threading.active_count()
     broker = Broker(Kafka(bootstrap_servers=servers, publish_timeout_seconds=1))
     event = ProcessingRequested(uuid=uuid4())
-    broker.publish(event, function="test")
+    broker.publish(event)
     [process] = find_processes(machine, name="tansu")
     process.send_signal(signal.SIGSTOP)
     try:
         with pytest.raises(Unavailable):
-            broker.publish(event, function="test")
+            broker.publish(event)
         began = time.monotonic()
         with pytest.raises(Unavailable):
-            broker.publish(event, function="test")
+            broker.publish(event)
         assert time.monotonic() - began < 0.5
 
         for _ in range(2):
             time.sleep(5)  # it tries again
             with pytest.raises(Unavailable):
-                broker.publish(event, function="test")
+                broker.publish(event)
     finally:
         process.send_signal(signal.SIGCONT)
     time.sleep(5)
-    broker.publish(event, function="test")
+    broker.publish(event)
     broker.close()
     wait_for(threading.active_count, lambda count: count <= threads)
 

@@ -83,6 +83,6 @@ def test_health_says_that_nothing_can_be_published_and_that_it_can_again(platfor
     time.sleep(FRESH_SECONDS)
 
     health.check()
-    broker.publish(ProcessingRequested(uuid=uuid4()), function="test")
+    broker.publish(ProcessingRequested(uuid=uuid4()))
     broker.close()
     proxy.close()

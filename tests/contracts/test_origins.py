@@ -4,7 +4,7 @@ import flask
 import pytest
 
 from shared_lib.settings import Http
-from shared_lib.web.responses import dress
+from shared_lib.web.responses import add_common_headers
 
 APP = flask.Flask(__name__)
 FOREIGN = {"Origin": "https://app.example"}
@@ -12,7 +12,7 @@ FOREIGN = {"Origin": "https://app.example"}
 
 def dressed(http: Http, headers: dict[str, str]) -> flask.Response:
     with APP.test_request_context("/", headers=headers):
-        return dress(flask.request, flask.Response(), "1", http)
+        return add_common_headers(flask.request, flask.Response(), "1", http)
 
 
 @pytest.mark.parametrize(

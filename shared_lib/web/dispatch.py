@@ -1,0 +1,156 @@
+"""Serve an endpoint: match the path, authorize, read the inputs, call the handler, render its result.
+
+Only this package and `consumer` know Flask. Every error becomes JSON in the endpoint's declared shape.
+"""
+
+import functools
+import inspect
+import io
+import re
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import flask
+from werkzeug.exceptions import HTTPException
+
+from shared_lib import observability, runtime
+from shared_lib.errors import ServiceError, Unavailable, look_up
+from shared_lib.web import openapi
+from shared_lib.web.access import authorize
+from shared_lib.web.endpoint import Endpoint
+from shared_lib.web.errors import STATUS, render_error
+from shared_lib.web.requests import match_path, read_inputs
+from shared_lib.web.responses import add_common_headers, render
+
+log = observability.get_logger()
+
+_REQUEST_ID = re.compile(r"[\w.-]{1,128}", re.ASCII)
+
+
+class HttpFunction(Protocol):
+    """What functions-framework calls."""
+
+    endpoint: Endpoint
+
+    def __call__(self, request: flask.Request) -> flask.Response: ...
+
+
+def serve(endpoint: Endpoint) -> Callable[[Callable[..., Any]], HttpFunction]:
+    """
+    Make `handler(rt, **inputs)` callable by functions-framework.
+
+    Raises TypeError if the handler doesn't take exactly the inputs that the endpoint declares.
+    """
+
+    def decorate(handler: Callable[..., Any]) -> HttpFunction:
+        for path in endpoint.route.paths:
+            inspect.signature(handler).bind(None, **dict.fromkeys(endpoint.inputs.arguments(path)))
+
+        @functools.wraps(handler)  # functions-framework registers it by __name__
+        def function(request: flask.Request) -> flask.Response:
+            return _respond(request, endpoint, lambda rt: _call(rt, request, handler, endpoint))
+
+        function.endpoint = endpoint  # type: ignore[attr-defined]
+        if flask.has_app_context():
+            _register_error_handlers(flask.current_app, endpoint)
+        return function  # type: ignore[return-value]
+
+    return decorate
+
+
+def _register_error_handlers(app: flask.Flask, endpoint: Endpoint) -> None:
+    """
+    Render errors that don't pass through the function as JSON, too.
+
+    functions-framework loads the module inside its app's context. Flask itself answers what its catch-all route
+    doesn't match, such as a path with a line break or /favicon.ico, and would send an HTML page.
+    """
+    app.register_error_handler(
+        HTTPException,
+        lambda error: _respond(flask.request, endpoint, lambda _rt: _render_http_error(error, endpoint)),
+    )
+    app.register_error_handler(
+        Exception, lambda error: _respond(flask.request, endpoint, lambda _rt: _render_unexpected(error, endpoint))
+    )
+
+
+def _respond(
+    request: flask.Request, endpoint: Endpoint, make_response: Callable[[runtime.Runtime], flask.Response]
+) -> flask.Response:
+    """Make the response inside the request's log context, log it, and add the headers that all responses carry."""
+    rt = runtime.current()
+    given = request.headers.get("X-Request-Id", "")
+    request_id = given if _REQUEST_ID.fullmatch(given) else str(uuid.uuid4())
+    started = time.perf_counter()
+    traceparent = request.headers.get("traceparent")
+    with observability.context(traceparent=traceparent, function=endpoint.name, request=request_id):
+        response = make_response(rt)
+        request.stream = io.BytesIO()  # or functions-framework reads the rest of the body into memory
+        write = log.debug if endpoint.is_probe and response.status_code == 200 else log.info
+        write(
+            "request",
+            method=request.method,
+            path=request.path,
+            status=response.status_code,
+            ms=round((time.perf_counter() - started) * 1000, 1),
+        )
+    return add_common_headers(request, response, request_id, rt.settings.http)
+
+
+def _call(
+    rt: runtime.Runtime, request: flask.Request, handler: Callable[..., Any], endpoint: Endpoint
+) -> flask.Response:
+    http = rt.settings.http
+    try:
+        path, arguments = match_path(request, endpoint)
+        if request.method == "OPTIONS":
+            return _list_methods(path, endpoint)
+        if request.method not in endpoint.route.served_methods:
+            return _reject_method(path, endpoint)
+        principal = authorize(request, endpoint.access, http)
+        inputs = read_inputs(request, endpoint.inputs, arguments, rt.settings.processing.max_upload_bytes)
+        if endpoint.inputs.principal:
+            inputs["principal"] = principal
+        return render(request, handler(rt, **inputs), endpoint, http)
+    except ServiceError as error:
+        if isinstance(error, Unavailable):
+            observability.log_failure(log, "request_not_served", error)
+        return render_error(look_up(STATUS, error, 500), error, endpoint.errors.body)
+    except HTTPException as error:
+        return _render_http_error(error, endpoint)
+    except Exception as error:  # noqa: BLE001  it is logged
+        return _render_unexpected(error, endpoint)
+
+
+def _list_methods(path: str, endpoint: Endpoint) -> flask.Response:
+    response = flask.Response(status=204, headers={"Allow": _allowed_methods(path, endpoint)})
+    del response.headers["Content-Type"]  # there is no content
+    return response
+
+
+def _reject_method(path: str, endpoint: Endpoint) -> flask.Response:
+    allowed = _allowed_methods(path, endpoint)
+    error = ServiceError(f"{path} takes these methods: {allowed}", code="method_not_allowed")
+    response = render_error(405, error, endpoint.errors.body)
+    response.headers["Allow"] = allowed
+    return response
+
+
+def _allowed_methods(path: str, endpoint: Endpoint) -> str:
+    return ", ".join(openapi.allowed_methods(path, endpoint.route.method))
+
+
+def _render_http_error(error: HTTPException, endpoint: Endpoint) -> flask.Response:
+    named = ServiceError(error.description or error.name, code=error.name.lower().replace(" ", "_"))
+    response = render_error(error.code or 500, named, endpoint.errors.body)
+    for name, value in error.get_headers():
+        if name == "Content-Range":  # a 416 says how many bytes there are
+            response.headers[name] = value
+    return response
+
+
+def _render_unexpected(error: Exception, endpoint: Endpoint) -> flask.Response:
+    log.error("request_failed", exc_info=error)
+    return render_error(500, ServiceError("Something went wrong on our side"), endpoint.errors.body)

@@ -1,0 +1,46 @@
+"""The errors that an endpoint documents: its own, and those that its inputs and the service imply."""
+
+from collections.abc import Iterator
+
+from pydantic import BaseModel
+
+from shared_lib.errors import Invalid, ServiceError, Unavailable, Unsupported, look_up
+from shared_lib.settings import Processing
+from shared_lib.web.endpoint import Endpoint, Inputs
+from shared_lib.web.errors import STATUS
+from shared_lib.web.requests import body_too_large, file_too_large, not_json
+
+_URI_TOO_LONG = "Path and query together are too long (max 8192 bytes)"  # as the server says it
+
+
+def list_errors(endpoint: Endpoint) -> dict[int, ServiceError]:
+    """Return an example by status. One that the endpoint declares replaces an implied one."""
+    declared = {look_up(STATUS, each, 500): each for each in endpoint.errors.examples}
+    return dict(_implied(endpoint.inputs)) | declared
+
+
+def _implied(inputs: Inputs) -> Iterator[tuple[int, ServiceError]]:
+    yield 503, Unavailable("The database is out of reach")
+    if "uuid" in inputs.path:
+        yield 400, _invalid("uuid", "Input should be a valid UUID, invalid character: found `x` at 0")
+    elif model := inputs.query or inputs.body:
+        yield 400, _invalid_field(model)
+    if inputs.query:
+        yield 414, ServiceError(_URI_TOO_LONG, code="uri_too_long")
+    if inputs.body:
+        yield 413, body_too_large()
+        yield 415, not_json()
+    if inputs.form:
+        yield 413, file_too_large(Processing.model_fields["max_upload_bytes"].default)
+        yield 415, Unsupported("Only image files are allowed", code="not_an_image")
+
+
+def _invalid_field(model: type[BaseModel]) -> Invalid:
+    required = [field.alias or name for name, field in model.model_fields.items() if field.is_required()]
+    if required:
+        return _invalid(required[0], "Field required")
+    return _invalid("page", "Input should be greater than or equal to 1")
+
+
+def _invalid(parameter: str, message: str) -> Invalid:
+    return Invalid(f"{parameter}: {message}", details=[{"parameter": parameter, "message": message}])
