@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from infra.functions import ROOT
-from infra.local.front_door import Route, routes_of
+from infra.local.gateway import Route, routes_of
 from infra.local.manifests import Manifests
 
 ROUTES = ROOT / "infra" / "k8s" / "routes"

@@ -1,4 +1,4 @@
-"""The nginx edge on this machine: nginx itself, with the configuration of a cluster, Compose or OpenFaaS."""
+"""Run the nginx edge on this machine, with the configuration of a cluster, Compose or OpenFaaS."""
 
 import os
 import re
@@ -25,7 +25,7 @@ BACKENDS = {
 
 
 class Names:
-    """A cluster's DNS of which every name leads to one address, and which would have it kept for an hour."""
+    """A DNS server that resolves every name to one address, with a TTL of an hour."""
 
     def __init__(self) -> None:
         self.address = ""
@@ -50,9 +50,9 @@ class Names:
 @contextmanager
 def run_edge(folder: Path, backend: Path, *, backend_port: int, dns_port: int, hosts: Path = HOSTS) -> Iterator[str]:
     """
-    Run nginx with the edge's configuration and this backend.conf; its base URL.
+    Run nginx with the edge's configuration and the given backend.conf. Yield its base URL.
 
-    Changed are only its number of workers, where it listens and writes, whom it asks for names, and the backend's port.
+    The only changes are the number of workers, the listening address, paths, the DNS server and the backend's port.
     """
     port = find_free_port()
     folder.mkdir()
@@ -64,15 +64,15 @@ def run_edge(folder: Path, backend: Path, *, backend_port: int, dns_port: int, h
     }
     _copy(backend, folder / "backend.conf", changes)
     changes = {
-        "worker_processes 2": "worker_processes 1",  # each would remember names of its own
+        "worker_processes 2": "worker_processes 1",  # each has its own DNS cache
         "listen 8080": f"listen 127.0.0.1:{port}",
-        "/tmp/": f"{folder}/",  # noqa: S108  # what it replaces
+        "/tmp/": f"{folder}/",  # noqa: S108  # the path it replaces
     }
     _copy(EDGE / "nginx.conf", folder / "nginx.conf", changes)
-    user = " user root;" if os.getuid() == 0 else ""  # as root it would give itself up, and have no place to write
+    user = " user root;" if os.getuid() == 0 else ""  # nginx would drop root, and could not write here
     process = subprocess.Popen([_find_nginx(), "-c", folder / "nginx.conf", "-g", f"daemon off;{user}"])
     try:
-        wait_for(lambda: ports.answers_http(port, path="/_/ready"), bool)
+        wait_for(lambda: ports.responds_to_http(port, path="/_/ready"), bool)
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
@@ -88,7 +88,7 @@ def _copy(source: Path, target: Path, changes: dict[str, str]) -> None:
 
 
 def _find_nginx() -> str:
-    # Debian keeps it where only root's PATH looks.
+    # Debian installs it in a directory that is only on root's PATH.
     found = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
     assert found, "The edge's tests need nginx: install it (Debian: sudo apt install nginx-light)."
     return found

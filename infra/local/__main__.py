@@ -1,4 +1,4 @@
-"""`python -m infra.local`: the whole service on one machine, from the manifests that a cluster runs."""
+"""Run the whole service on one machine, from the same manifests as a cluster: `python -m infra.local`."""
 
 import argparse
 import errno
@@ -19,17 +19,17 @@ from infra.local import machine, ports, terminal
 from infra.local.processes import Interrupted, Supervisor
 from infra.local.settings import CannotStart, Settings
 
-LEAST_FREE_MB = 512
-LOCK_PATIENCE_SECONDS = 20.0  # the guard of a killed run may still be ending what that left
+MIN_FREE_MB = 512
+LOCK_TIMEOUT_SECONDS = 20.0  # after a run is killed, its guard may still be stopping processes
 
 
 def main() -> int:
-    """Start, serve until asked to stop, and stop; the exit code says whether it went well."""
+    """Serve until stopped by a signal. Return the exit code."""
     argparse.ArgumentParser(
         prog="python -m infra.local",
-        description="Run the whole service on this machine, until Ctrl-C.",
-        epilog="It takes no arguments. Its settings are variables: PORT (5000), HOST (127.0.0.1) and DATA_DIR (.data), "
-        "and those in the README's table; one that names a service of yours is used instead of an embedded one.",
+        description="Run the whole service on this machine until Ctrl-C.",
+        epilog="It takes no arguments. Set environment variables instead: PORT (5000), HOST (127.0.0.1), DATA_DIR "
+        "(.data), and those in the README's table. If one names a service of yours, no embedded one is started.",
     ).parse_args()
     try:
         settings = Settings.from_environment()
@@ -37,25 +37,25 @@ def main() -> int:
             _check_port(settings)
             return _serve(settings, lock)
     except CannotStart as reason:
-        terminal.complain(f"{reason}")
+        terminal.print_error(f"{reason}")
     except OSError as error:
         if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
             raise
-        terminal.complain(f"The disk is full ({error.filename}): free some space, or set DATA_DIR to another disk.")
+        terminal.print_error(f"The disk is full ({error.filename}): free some space, or set DATA_DIR to another disk.")
     return 1
 
 
 def _serve(settings: Settings, lock: IO[str]) -> int:
-    inbox: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()  # its put() is safe in a signal handler
-    _on_signals(inbox)
+    outcomes: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()  # its put() is safe in a signal handler
+    _on_signals(outcomes)
     supervisor = Supervisor(lock)
-    starting = threading.Thread(target=_start, args=[settings, supervisor, inbox])
+    starting = threading.Thread(target=_start, args=[settings, supervisor, outcomes])
     starting.start()
     failure: Exception | None = None
     try:
-        failure = _wait(inbox, supervisor)
+        failure = _wait(outcomes, supervisor)
     finally:
-        terminal.say("\nStopping …")
+        terminal.print_line("\nStopping …")
         supervisor.stop()
         starting.join()
     if failure:
@@ -63,32 +63,33 @@ def _serve(settings: Settings, lock: IO[str]) -> int:
     return 0
 
 
-def _start(settings: Settings, supervisor: Supervisor, inbox: "queue.SimpleQueue[Exception | None]") -> None:
+def _start(settings: Settings, supervisor: Supervisor, outcomes: "queue.SimpleQueue[Exception | None]") -> None:
     try:
         machine.start(settings, supervisor)
     except Interrupted:
         pass
     except Exception as failure:  # noqa: BLE001 - raised again, in the main thread
-        inbox.put(failure)
+        outcomes.put(failure)
 
 
-def _wait(inbox: "queue.SimpleQueue[Exception | None]", supervisor: Supervisor) -> Exception | None:
-    """Until a signal comes, the start fails, or the guard is lost; what failed, if something did."""
+def _wait(outcomes: "queue.SimpleQueue[Exception | None]", supervisor: Supervisor) -> Exception | None:
+    """Wait for a signal, a failed start, or the loss of the guard. Return the error, or None after a signal."""
     while supervisor.is_guarded:
         try:
-            return inbox.get(timeout=1)
+            return outcomes.get(timeout=1)
         except queue.Empty:
             continue
-    return CannotStart("The guard process was killed; nothing runs without it. Start again.")
+    return CannotStart("The guard process was killed. Nothing runs without it: start again.")
 
 
-def _on_signals(inbox: "queue.SimpleQueue[Exception | None]") -> None:
+def _on_signals(outcomes: "queue.SimpleQueue[Exception | None]") -> None:
     first: list[float] = []
 
     def stop(number: int, _frame: object) -> None:
         first.append(time.monotonic())
-        inbox.put(None)
-        # Asked again, and not just by a terminal and a shell at once, it leaves; and the rest to the guard.
+        outcomes.put(None)
+        # A second request leaves at once, and the guard stops the rest. A terminal and a shell may send the first
+        # twice.
         if first[-1] - first[0] > 1:
             os._exit(128 + number)
 
@@ -98,7 +99,7 @@ def _on_signals(inbox: "queue.SimpleQueue[Exception | None]") -> None:
 
 @contextmanager
 def _data_dir(path: Path) -> Iterator[IO[str]]:
-    """The data directory, made if need be, and held by this process and its guard alone."""
+    """Create the data directory if necessary, and lock it for this process and its guard."""
     try:
         path.mkdir(parents=True, exist_ok=True)
         lock = (path / "lock").open("a+")
@@ -107,22 +108,22 @@ def _data_dir(path: Path) -> Iterator[IO[str]]:
     with lock:
         _lock(lock, path)
         free = shutil.disk_usage(path).free // 2**20
-        if free < LEAST_FREE_MB:
+        if free < MIN_FREE_MB:
             raise CannotStart(
-                f"Only {free} MB are free in DATA_DIR={path}, and {LEAST_FREE_MB} MB are needed: free some space, or "
+                f"Only {free} MB are free in DATA_DIR={path}, and {MIN_FREE_MB} MB are needed: free some space, or "
                 "set DATA_DIR to another disk."
             )
         yield lock
 
 
 def _lock(lock: IO[str], path: Path) -> None:
-    deadline = time.monotonic() + LOCK_PATIENCE_SECONDS
+    deadline = time.monotonic() + LOCK_TIMEOUT_SECONDS
     while not _try_lock(lock):
         lock.seek(0)
         holder = int(lock.read() or 0)
         if _is_running(holder) or time.monotonic() > deadline:
             raise CannotStart(
-                f"DATA_DIR={path} is in use by process {holder}: stop that one, or start this one with its own, "
+                f"DATA_DIR={path} is in use by process {holder}: stop it, or use another directory, "
                 "DATA_DIR=.data2 PORT=5001 make run"
             )
         time.sleep(0.1)
@@ -140,7 +141,7 @@ def _try_lock(lock: IO[str]) -> bool:
 
 
 def _is_running(process: int) -> bool:
-    """If not, it was killed, and what still holds the lock is its guard: that will be over soon."""
+    """Return whether the process runs. If it was killed, its guard has the lock, and will release it soon."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -151,18 +152,16 @@ def _is_running(process: int) -> bool:
 
 
 def _check_port(settings: Settings) -> None:
-    """Better now, and in words, than by the server in a quarter of a minute."""
+    """Check the port first, for an early and clear error. The server would only fail after about 15 seconds."""
     try:
         ports.try_binding(settings.port, settings.host)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise CannotStart(
-                f"Port {settings.port} on {settings.host} is taken: stop what listens there, or choose another, "
+                f"Port {settings.port} on {settings.host} is in use: stop the process there, or choose another, "
                 f"PORT={settings.port + 1} make run"
             ) from None
-        raise CannotStart(
-            f"HOST={settings.host} PORT={settings.port} cannot be listened on: {error.strerror}."
-        ) from None
+        raise CannotStart(f"Cannot listen on HOST={settings.host} PORT={settings.port}: {error.strerror}.") from None
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""CloudEvents as a KafkaSource makes them from Kafka records, and as they travel over HTTP in binary mode."""
+"""Make CloudEvents from Kafka records as a KafkaSource does, and encode them for HTTP in binary mode."""
 
 import json
 import re
@@ -13,7 +13,7 @@ BEYOND_16_BITS = re.compile(r"[\U00010000-\U0010ffff]")
 
 
 class Record(Protocol):
-    """What is used of kafka-python's record."""
+    """The fields of kafka-python's record that are used here."""
 
     topic: str
     partition: int
@@ -26,7 +26,7 @@ class Record(Protocol):
 
 @dataclass(frozen=True)
 class CloudEvent:
-    """Its attributes by the names that the specification gives them, and its data as bytes."""
+    """A CloudEvent: attributes under the names of the specification, and data as bytes."""
 
     attributes: Mapping[str, str]
     data: bytes
@@ -38,7 +38,7 @@ class CloudEvent:
         return replace(self, attributes={**self.attributes, **attributes})
 
     def http_headers(self) -> dict[str, bytes]:
-        """Binary mode. Raises ValueError for an attribute with a control character: such an event is never sent."""
+        """Encode for binary mode. Raise ValueError for a control character in an attribute."""
         headers = {
             f"ce-{name}": _header_value(value) for name, value in self.attributes.items() if name != "datacontenttype"
         }
@@ -48,14 +48,14 @@ class CloudEvent:
 
 
 def _header_value(value: str) -> bytes:
-    """As Knative's dispatcher encodes it: Latin-1, and a question mark for each 16 bits that are not in it."""
+    """Encode like Knative's dispatcher: Latin-1, with a question mark for each UTF-16 unit outside of it."""
     if CONTROL.search(value):
-        raise ValueError(f"a header cannot carry {value!r}")
+        raise ValueError(f"not allowed in a header: {value!r}")
     return BEYOND_16_BITS.sub("??", value).encode("latin-1", "replace")
 
 
 def from_record(record: Record, source: str) -> CloudEvent:
-    """The event that a record is, or else the event that says a record came; `source` is the KafkaSource's path."""
+    """Return the CloudEvent in a record, or wrap any other record in one. `source` is the KafkaSource's path."""
     headers = {name: (value or b"").decode(errors="replace") for name, value in record.headers}
     event = _structured(record, headers) or _binary(record, headers) or _plain(record, headers, source)
     return event.extended(knativekafkapartition=f"{record.partition}", knativekafkaoffset=f"{record.offset}")

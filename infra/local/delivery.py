@@ -1,7 +1,7 @@
-"""Sending an event to its sink, until it is accepted or given up on, as Knative's dispatcher does it.
+"""Send events to their sinks, with retries and dead letters, like Knative's dispatcher.
 
-An attempt takes a thread only while it is being made: an event that waits for its next attempt is an entry in a
-timetable, so that many of them do not hold up the others.
+An event occupies a thread only during an attempt. While it waits for a retry it is an entry of the scheduler, so
+waiting events do not delay others.
 """
 
 import base64
@@ -23,17 +23,17 @@ from infra.local.manifests import Delivery
 
 log = logging.getLogger(__name__)
 
-ERROR_DATA_BYTES = 1024  # of a refusal's body that the dead-letter sink is shown
+ERROR_DATA_BYTES = 1024  # of the response body, passed on to the dead-letter sink
 
 
 @dataclass(frozen=True)
 class Policy:
-    """How often, when, and on what answer an event is sent again."""
+    """Which responses are retried, how often, and after what delay."""
 
     retries: int
     delay_seconds: Callable[[int], float]  # before the nth retry, counted from 1
     timeout_seconds: float
-    retried: Callable[[int], bool]
+    is_retried: Callable[[int], bool]
 
     @classmethod
     def of_kafka_source(cls, delivery: Delivery) -> "Policy":
@@ -43,23 +43,23 @@ class Policy:
             retries=delivery.retry,
             delay_seconds=lambda nth: base * 2**nth if exponential else base * nth,
             timeout_seconds=delivery.timeout.total_seconds(),
-            retried=lambda status: status >= 500 or status in {404, 408, 409, 429},
+            is_retried=lambda status: status >= 500 or status in {404, 408, 409, 429},
         )
 
     @classmethod
     def of_ping_source(cls) -> "Policy":
-        """A PingSource has no delivery of its own: five retries, and 500 is not among what is retried."""
+        """A PingSource has no `delivery` field. Knative retries five times, and not after a 500."""
         return cls(
             retries=5,
             delay_seconds=lambda nth: 0.05 * 2**nth,
             timeout_seconds=600,
-            retried=lambda status: status in {404, 413, 425, 429, 502, 503, 504},
+            is_retried=lambda status: status in {404, 413, 425, 429, 502, 503, 504},
         )
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why an attempt was not accepted; no status if there was no answer at all."""
+    """A failed attempt. `status` is None if there was no response."""
 
     status: int | None
     body: bytes
@@ -67,76 +67,78 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Errand:
+class PendingEvent:
     """An event on its way to one sink."""
 
     event: CloudEvent
     sink: str
     dead_letter_sink: str | None
-    done: Callable[[], None] = field(compare=False)  # called once, when it is accepted or given up
+    done: Callable[[], None] = field(compare=False)  # called once, after success or the last attempt
     failed_attempts: int = 0
 
 
 class Dispatcher:
-    """Sends events, any number at the same time up to `concurrency`; the caller bounds how many it hands over."""
+    """Send up to `concurrency` events at the same time. The caller must limit how many are pending."""
 
     def __init__(self, policy: Policy, concurrency: int) -> None:
         self._policy = policy
         self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="delivery")
-        self._timetable = Timetable()
+        self._scheduler = Scheduler()
         self._http = urllib3.PoolManager(maxsize=concurrency, retries=False)
 
-    def send(self, errand: Errand) -> None:
-        with suppress(RuntimeError):  # closed meanwhile: not accepted, not done, and so sent again by whoever is next
-            self._threads.submit(self._attempt, errand)
+    def send(self, pending: PendingEvent) -> None:
+        with suppress(RuntimeError):  # closed meanwhile: `done` is not called, so the next consumer sends it again
+            self._threads.submit(self._attempt, pending)
 
-    def close(self, patience_seconds: float) -> None:
-        """Start no further attempt, and wait so long for those being made."""
-        self._timetable.close()
+    def close(self, grace_seconds: float) -> None:
+        """Start no further attempts, and wait up to `grace_seconds` for the current ones."""
+        self._scheduler.close()
         end = functools.partial(self._threads.shutdown, cancel_futures=True)
         ending = threading.Thread(target=end, daemon=True)
         ending.start()
-        ending.join(patience_seconds)
+        ending.join(grace_seconds)
 
-    def _attempt(self, errand: Errand) -> None:
-        failure = self._post(errand.event, errand.sink)
+    def _attempt(self, pending: PendingEvent) -> None:
+        failure = self._post(pending.event, pending.sink)
         if failure is None:
-            errand.done()
-        elif errand.failed_attempts < self._policy.retries and self._may_be_retried(failure):
-            again = replace(errand, failed_attempts=errand.failed_attempts + 1)
+            pending.done()
+        elif pending.failed_attempts < self._policy.retries and self._is_retryable(failure):
+            again = replace(pending, failed_attempts=pending.failed_attempts + 1)
             delay = self._policy.delay_seconds(again.failed_attempts)
-            log.info("%s to %s: %s; again in %.1f s", errand.event, errand.sink, failure.reason, delay)
-            self._timetable.after(delay, lambda: self.send(again))
+            log.info("%s to %s: %s; retry in %.1f s", pending.event, pending.sink, failure.reason, delay)
+            self._scheduler.after(delay, lambda: self.send(again))
         else:
-            self._give_up(errand, failure)
+            self._give_up(pending, failure)
 
-    def _may_be_retried(self, failure: Failure) -> bool:
-        return failure.status is None or self._policy.retried(failure.status)
+    def _is_retryable(self, failure: Failure) -> bool:
+        return failure.status is None or self._policy.is_retried(failure.status)
 
-    def _give_up(self, errand: Errand, failure: Failure) -> None:
-        if errand.dead_letter_sink is None:
-            log.error("%s to %s: %s; given up, and lost", errand.event, errand.sink, failure.reason)
-            errand.done()
+    def _give_up(self, pending: PendingEvent, failure: Failure) -> None:
+        if pending.dead_letter_sink is None:
+            log.error("%s to %s: %s; no retries left, event lost", pending.event, pending.sink, failure.reason)
+            pending.done()
             return
-        log.warning("%s to %s: %s; given up, to the dead-letter sink", errand.event, errand.sink, failure.reason)
-        told = errand.event.extended(**_error_extensions(errand.sink, failure))
-        self.send(Errand(told, errand.dead_letter_sink, None, errand.done))
+        log.warning(
+            "%s to %s: %s; no retries left, sent to the dead-letter sink", pending.event, pending.sink, failure.reason
+        )
+        dead_letter = pending.event.extended(**_error_extensions(pending.sink, failure))
+        self.send(PendingEvent(dead_letter, pending.dead_letter_sink, None, pending.done))
 
     def _post(self, event: CloudEvent, sink: str) -> Failure | None:
         try:
-            answer = self._http.request(
+            response = self._http.request(
                 "POST",
                 sink,
                 body=event.data,
-                headers=event.http_headers(),  # type: ignore[arg-type] # bytes are how http.client sends a value as it is
+                headers=event.http_headers(),  # type: ignore[arg-type] # http.client sends bytes unchanged
                 timeout=self._policy.timeout_seconds,
                 redirect=False,
             )
-        except Exception as error:  # noqa: BLE001 - whatever came between, down to a header that HTTP cannot carry
+        except Exception as error:  # noqa: BLE001 - any network error, or a header that HTTP does not allow
             return Failure(None, b"", f"{error}")
-        if answer.status < 300:
+        if response.status < 300:
             return None
-        return Failure(answer.status, answer.data, f"answered {answer.status}")
+        return Failure(response.status, response.data, f"status {response.status}")
 
 
 def _error_extensions(sink: str, failure: Failure) -> dict[str, str]:
@@ -147,15 +149,15 @@ def _error_extensions(sink: str, failure: Failure) -> dict[str, str]:
     return extensions
 
 
-class Timetable:
-    """Calls things later, from one thread; what is called must be quick."""
+class Scheduler:
+    """Call functions after a delay, all on one thread. They must be quick."""
 
     def __init__(self) -> None:
         self._entries: list[tuple[float, int, Callable[[], None]]] = []
-        self._order = itertools.count()  # between entries of the same moment
+        self._order = itertools.count()  # between entries with the same time
         self._changed = threading.Condition()
         self._closed = False
-        threading.Thread(target=self._run, daemon=True, name="timetable").start()
+        threading.Thread(target=self._run, daemon=True, name="scheduler").start()
 
     def after(self, seconds: float, call: Callable[[], None]) -> None:
         with self._changed:

@@ -1,9 +1,11 @@
-"""Find and mend what a full disk does to an embedded SeaweedFS, which answers as before.
+"""Detect and repair the damage that a full disk does to an embedded SeaweedFS, which still responds to requests.
 
-It may refuse writes ever after, until it is started again. Its filer keeps entries in eight databases, by the folder
-that they are in, and each may be stuck by itself: so there is a folder for each, in a bucket of its own, and the check
-writes and removes an object of one byte in it. And a volume whose index was cut off in the middle of an entry is not
-loaded at the next start, with all objects in it: so its index is written anew before, from the volume itself.
+It may reject writes from then on, until it is restarted. Its filer spreads entries over eight databases by their
+folder, and each database can be stuck on its own. So the check has a bucket with one folder per database, and writes
+and deletes an object of one byte in it.
+
+A volume whose index ends in the middle of an entry is not loaded at the next start, nor are its objects. So the index
+is rebuilt from the volume before the start.
 """
 
 import hashlib
@@ -19,18 +21,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-BUCKET = "write-check"  # made by the first write
+BUCKET = "write-check"  # created by the first write
 DATABASES = 8  # of weed's filer: `leveldb2`
-EVERY_SECONDS = 30.0  # while nothing is the matter: one database
-ANSWER_SECONDS = 5.0
-# It makes its volumes read-only with less than 1 % free, and a restart would not change that.
-LEAST_FREE_BYTES, LEAST_FREE_SHARE = 64 * 2**20, 0.02
-INDEX_ENTRY_BYTES = 17  # of the builds for large disks, as the wheel's is: 8 of the key, 5 of the place, 4 of the size
+CHECK_SECONDS = 30.0  # between checks of one database while there is no problem
+TIMEOUT_SECONDS = 5.0
+# SeaweedFS makes its volumes read-only with less than 1 % free, and a restart would not change that.
+MIN_FREE_BYTES, MIN_FREE_SHARE = 64 * 2**20, 0.02
+INDEX_ENTRY_BYTES = 17  # in builds for large disks, like the wheel: 8 for the key, 5 for the offset, 4 for the size
 
 
 class WriteCheck:
     def __init__(self, store: Mapping[str, str], region: str, data: Path) -> None:
-        """`store` holds the variables that lead to it."""
+        """`store` has the S3 variables: endpoint and credentials."""
         self._store = store
         self._region = region
         self._data = data
@@ -39,25 +41,25 @@ class WriteCheck:
         self._due = 0.0
 
     def __call__(self) -> bool:
-        """Cheap enough to be asked every few seconds. Without room on the disk, nobody is to blame for not writing."""
-        if not self._has_room():
+        """Return whether the store can write. Cheap enough for every few seconds. A full disk counts as healthy."""
+        if not self._has_space():
             self._suspected = True
             return True
         if time.monotonic() < self._due and not self._suspected:
             return True
-        self._due = time.monotonic() + EVERY_SECONDS
+        self._due = time.monotonic() + CHECK_SECONDS
         count = DATABASES if self._suspected else 1
-        works = all(self.writes(folder) for folder in itertools.islice(self._folders, count))
-        self._suspected = not works
-        return works
+        healthy = all(self.can_write(folder) for folder in itertools.islice(self._folders, count))
+        self._suspected = not healthy
+        return healthy
 
-    def _has_room(self) -> bool:
+    def _has_space(self) -> bool:
         disk = shutil.disk_usage(self._data)
-        return disk.free >= max(LEAST_FREE_BYTES, LEAST_FREE_SHARE * disk.total)
+        return disk.free >= max(MIN_FREE_BYTES, MIN_FREE_SHARE * disk.total)
 
-    def writes(self, folder: str) -> bool:
-        """True if it takes an object there, or does not say."""
-        import botocore.exceptions  # noqa: PLC0415 - a quarter of a second, spent while nobody waits
+    def can_write(self, folder: str) -> bool:
+        """Return False only if the store rejects an object with a server error."""
+        import botocore.exceptions  # noqa: PLC0415 - takes a quarter of a second, so not at the start
 
         try:
             self._client.put_object(Bucket=BUCKET, Key=f"{folder}/check", Body=b".")
@@ -66,7 +68,7 @@ class WriteCheck:
             status: int = error.response["ResponseMetadata"]["HTTPStatusCode"]
             return status < 500
         except botocore.exceptions.BotoCoreError:
-            return True  # it is busy, or being stopped: that is not what a restart mends
+            return True  # busy or stopping: a restart would not help
         return True
 
     @cached_property
@@ -82,15 +84,15 @@ class WriteCheck:
             region_name=self._region,
             config=Config(
                 s3={"addressing_style": "path"},
-                connect_timeout=ANSWER_SECONDS,
-                read_timeout=ANSWER_SECONDS,
+                connect_timeout=TIMEOUT_SECONDS,
+                read_timeout=TIMEOUT_SECONDS,
                 retries={"total_max_attempts": 1},
             ),
         )
 
 
 def find_folders() -> list[str]:
-    """Of the bucket, one for each database: a folder's is the last byte of its path's MD5, modulo their number."""
+    """Return one folder for each database: the last byte of the path's MD5, modulo the number of databases."""
     found: dict[int, str] = {}
     for number in itertools.count():
         path = f"/buckets/{BUCKET}/{number}"
@@ -100,8 +102,8 @@ def find_folders() -> list[str]:
     raise AssertionError
 
 
-def mend_indexes(weed: Path, data: Path) -> None:
-    """Before it starts: `weed fix` reads a volume through, and writes its index."""
+def repair_indexes(weed: Path, data: Path) -> None:
+    """Rebuild truncated indexes. Call before the start: `weed fix` reads a whole volume to write its index."""
     for index in data.glob("*.idx"):
         if index.stat().st_size % INDEX_ENTRY_BYTES:
             collection, _, volume = index.stem.rpartition("_")

@@ -1,6 +1,6 @@
-"""The process that gives the functions behind the scenes their work: every KafkaSource and PingSource.
+"""Run every KafkaSource and PingSource in one process: `python -m infra.local.eventing PLAN`.
 
-And, for the embedded store, its bucket notifications. Started as `python -m infra.local.eventing PLAN`.
+It also receives the bucket notifications of the embedded store.
 """
 
 import logging
@@ -16,15 +16,15 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from infra.local.kafka_source import Consumption
+from infra.local.kafka_source import KafkaSourceRunner
 from infra.local.manifests import Destination, KafkaSource, Manifests
 from infra.local.notifications import Receiver
-from infra.local.ping_source import Pinging
+from infra.local.ping_source import PingSourceRunner
 from infra.local.settings import Settings
 
 log = logging.getLogger(__name__)
 
-PATIENCE_SECONDS = 3.0  # for requests being made when asked to stop
+GRACE_SECONDS = 3.0  # for current requests when stopping
 
 
 class Plan(BaseModel):
@@ -46,9 +46,9 @@ def _end_process(failed: threading.ExceptHookArgs) -> None:
     os._exit(1)  # not sys.exit, which would wait for the other threads
 
 
-def _consumption(plan: Plan, source: KafkaSource) -> Consumption:
+def _runner(plan: Plan, source: KafkaSource) -> KafkaSourceRunner:
     dead_letter_sink = source.spec.delivery.dead_letter_sink
-    return Consumption(
+    return KafkaSourceRunner(
         source,
         plan.bootstrap_servers,
         sink=plan.address(source.spec.sink),
@@ -57,26 +57,25 @@ def _consumption(plan: Plan, source: KafkaSource) -> Consumption:
 
 
 def main(plan: Plan) -> None:
-    """Run until asked to stop. A thread that fails takes the process with it, which is then started again."""
+    """Run until stopped by a signal. If a thread fails the process exits, and the supervisor restarts it."""
     threading.excepthook = _end_process
-    asked: queue.SimpleQueue[int] = queue.SimpleQueue()
-    signal.signal(signal.SIGTERM, lambda number, _frame: asked.put(number))
+    signals: queue.SimpleQueue[int] = queue.SimpleQueue()
+    signal.signal(signal.SIGTERM, lambda number, _frame: signals.put(number))
     manifests = Manifests.read(plan.manifests)
-    token = Settings.from_environment().webhook_token or secrets.token_urlsafe()  # where none was told, nobody has it
+    token = Settings.from_environment().webhook_token or secrets.token_urlsafe()  # unknown to all callers
     receiver = Receiver(plan.webhook_port, plan.bootstrap_servers, token)
     threading.Thread(target=receiver.serve_forever, daemon=True, name="webhook").start()
     stopping = threading.Event()
-    consumptions = [_consumption(plan, source) for source in manifests.kafka_sources]
-    pings = [Pinging(source, plan.address(source.spec.sink), stopping) for source in manifests.ping_sources]
-    for consumption in consumptions:
-        consumption.start()
-    for ping in pings:
-        ping.start()
-    asked.get()
+    kafka_runners = [_runner(plan, source) for source in manifests.kafka_sources]
+    for runner in kafka_runners:
+        runner.start()
+    for source in manifests.ping_sources:
+        PingSourceRunner(source, plan.address(source.spec.sink), stopping).start()
+    signals.get()
     stopping.set()
     receiver.server_close()
-    for consumption in consumptions:
-        consumption.stop(PATIENCE_SECONDS)
+    for runner in kafka_runners:
+        runner.stop(GRACE_SECONDS)
 
 
 if __name__ == "__main__":
@@ -86,6 +85,6 @@ if __name__ == "__main__":
         datefmt="%Y-%m-%dT%H:%M:%S",
         stream=sys.stdout,
     )
-    logging.Formatter.converter = time.gmtime  # as the functions' own lines
-    logging.getLogger("kafka").setLevel(logging.ERROR)  # says in many lines what ours say in one
+    logging.Formatter.converter = time.gmtime  # like the functions' log lines
+    logging.getLogger("kafka").setLevel(logging.ERROR)  # several lines for each of ours
     main(Plan.model_validate_json(sys.argv[1]))

@@ -1,7 +1,7 @@
-"""Under which names this machine's API answers.
+"""Check the Host header, against DNS rebinding.
 
-It is open to whoever reaches it, so a web page must not reach it under a name of its own: the owner of a name may have
-it lead to any address, and a browser takes what answers there for that name's (DNS rebinding).
+The API has no authentication. A web page must not reach it under a host name of its own: the owner of a name can point
+it at this machine, and the browser would then treat the API as part of that site.
 """
 
 from collections.abc import Iterable
@@ -10,16 +10,16 @@ from urllib.parse import urlsplit
 
 
 class KnownHosts:
-    """`localhost`, the addresses of this machine, and whatever else is named."""
+    """`localhost`, the addresses of this machine, and the given names."""
 
     def __init__(self, named: Iterable[str]) -> None:
         self._named = {name.lower() for name in named}
 
     def include(self, host: str, reached: str) -> bool:
         """
-        Whether a request's Host is known. `reached` is the address that its connection came in on.
+        Return whether a Host header is allowed. `reached` is the local address of the connection.
 
-        A name without a Host is no browser's.
+        A request without the header is allowed: browsers always send it.
         """
         try:
             name = urlsplit(f"//{host}").hostname or ""

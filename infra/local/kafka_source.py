@@ -1,7 +1,7 @@
-"""A KafkaSource: a consumer group that hands each record to its sink, and commits what has been handed over.
+"""Run a KafkaSource: a consumer group that sends each record to a sink and commits the offsets of finished ones.
 
-Delivery is at least once. Offsets are committed only up to the first record that is neither accepted nor given up, so
-that after a crash a few are delivered again and none is lost.
+Delivery is at least once. Offsets are committed only up to the first unfinished record. After a crash a few records are
+delivered again, and none is lost.
 """
 
 import logging
@@ -17,23 +17,21 @@ from kafka.errors import KafkaError
 from kafka.structs import OffsetAndMetadata
 
 from infra.local.cloud_event import CloudEvent, Record, from_record
-from infra.local.delivery import Dispatcher, Errand, Policy
+from infra.local.delivery import Dispatcher, PendingEvent, Policy
 from infra.local.manifests import KafkaSource
 
 log = logging.getLogger(__name__)
 
-POLL_RECORDS = 50  # Knative's max.poll.records: so many at a time, and only while fewer are in flight
-CONNECTIONS = 100  # to sinks, of each Kafka consumer: Knative's maxPoolSize
-VIRTUAL_REPLICAS = 20  # of a source's `consumers`, in one Kafka consumer: Knative's POD_CAPACITY
-COMMIT_SECONDS = 1.0  # Knative's is 5; a shorter one delivers less twice
-SESSION_MS = 6_000  # how long a killed consumer keeps its partitions: kafka-python's 45 s is a long wait at a desk
+POLL_RECORDS = 50  # Knative's max.poll.records. It also polls only while fewer than this are in flight
+CONNECTIONS = 100  # to sinks, for each Kafka consumer: Knative's maxPoolSize
+VIRTUAL_REPLICAS = 20  # of a source's `consumers` share one Kafka consumer: Knative's POD_CAPACITY
+COMMIT_SECONDS = 1.0  # Knative's is 5. A shorter interval causes fewer duplicates
+SESSION_MS = 6_000  # how long a killed consumer keeps its partitions. kafka-python's 45 s is long for a local run
 POLL_MS = 100
-CLOSE_MS = 1_000  # a broker that is busy forming the group answers only when that is done
+CLOSE_MS = 1_000  # a broker that is rebalancing the group only responds afterwards
 
 
-class Consumption:
-    """One KafkaSource at work."""
-
+class KafkaSourceRunner:
     def __init__(
         self,
         source: KafkaSource,
@@ -49,7 +47,7 @@ class Consumption:
         self.dead_letter_sink = dead_letter_sink
         self.commit_seconds = commit_seconds
         self.stopping = threading.Event()
-        self.delivered = threading.Event()  # while stopping: what was being sent has been answered
+        self.delivered = threading.Event()  # while stopping: the last requests have ended
         count = math.ceil(source.spec.consumers / VIRTUAL_REPLICAS)
         self.dispatcher = Dispatcher(Policy.of_kafka_source(source.spec.delivery), max(count, 1) * CONNECTIONS)
         self.consumers = [Consumer(self, number) for number in range(count)]
@@ -58,10 +56,10 @@ class Consumption:
         for consumer in self.consumers:
             consumer.start()
 
-    def stop(self, patience_seconds: float) -> None:
-        """Take no more; let the requests that are being made end; commit, and leave the group."""
+    def stop(self, grace_seconds: float) -> None:
+        """Wait up to `grace_seconds` for current requests, commit, and leave the group."""
         self.stopping.set()
-        self.dispatcher.close(patience_seconds)
+        self.dispatcher.close(grace_seconds)
         self.delivered.set()
         for consumer in self.consumers:
             consumer.join()
@@ -73,11 +71,11 @@ class Consumption:
 
 
 class Partition:
-    """One partition while it is ours: which of its records are unfinished, and which wait for their turn."""
+    """Track the unfinished and the waiting records of an assigned partition."""
 
     def __init__(self) -> None:
-        self.waiting: deque[Record] = deque()  # in an ordered source
-        self._unfinished: dict[int, None] = {}  # offsets, rising
+        self.waiting: deque[Record] = deque()  # only in an ordered source
+        self._unfinished: dict[int, None] = {}  # offsets, ascending
         self._next: int | None = None
         self._committed: int | None = None
 
@@ -93,7 +91,7 @@ class Partition:
         return bool(self._unfinished)
 
     def take_offset(self) -> int | None:
-        """What to commit: the first unfinished record's offset, or else the one after the last; None if it was."""
+        """Offset to commit: the first unfinished record, else last + 1. None if already committed."""
         offset = next(iter(self._unfinished), self._next)
         if offset == self._committed:
             return None
@@ -102,46 +100,46 @@ class Partition:
 
 
 class Consumer(threading.Thread, AsyncConsumerRebalanceListener):  # type: ignore[misc] # kafka-python ships no types
-    """One member of the group, with a thread of its own: kafka-python's consumer belongs to one thread."""
+    """One member of the group, on its own thread: kafka-python's consumer may only be used on one."""
 
-    def __init__(self, work: Consumption, number: int) -> None:
-        super().__init__(name=f"{work.source.metadata.name}-{number}")
-        self._work = work
-        self._lock = threading.Lock()  # over what deliveries change from their threads
+    def __init__(self, runner: KafkaSourceRunner, number: int) -> None:
+        super().__init__(name=f"{runner.source.metadata.name}-{number}")
+        self._runner = runner
+        self._lock = threading.Lock()  # for state that delivery threads change
         self._partitions: dict[TopicPartition, Partition] = {}
         self._in_flight = 0
-        self._ordered = work.source.spec.ordering == "ordered"
+        self._ordered = runner.source.spec.ordering == "ordered"
         self._commit_due = 0.0
 
     @property
-    def held(self) -> set[TopicPartition]:
-        """The partitions that are its own at the moment."""
+    def assigned(self) -> set[TopicPartition]:
+        """The partitions that it reads now."""
         return set(self._partitions)
 
     def run(self) -> None:
-        while not self._work.stopping.is_set():
+        while not self._runner.stopping.is_set():
             try:
                 self._consume()
             except KafkaError as error:
-                log.warning("Kafka at %s: %r; connecting again", self._work.servers, error)
-                self._forget(set(self._partitions))
-                self._work.stopping.wait(1)
+                log.warning("Kafka at %s: %r; reconnecting", self._runner.servers, error)
+                self._drop(set(self._partitions))
+                self._runner.stopping.wait(1)
 
     def _consume(self) -> None:
         self._kafka = self._connect()
         try:
-            self._kafka.subscribe(self._work.source.spec.topics, listener=self)
-            while not self._work.stopping.is_set():
+            self._kafka.subscribe(self._runner.source.spec.topics, listener=self)
+            while not self._runner.stopping.is_set():
                 self._poll()
-            self._work.delivered.wait()
+            self._runner.delivered.wait()
             self._commit()
         finally:
             self._kafka.close(timeout_ms=CLOSE_MS)
 
     def _connect(self) -> KafkaConsumer:
-        spec = self._work.source.spec
+        spec = self._runner.source.spec
         return KafkaConsumer(
-            bootstrap_servers=self._work.servers.split(","),
+            bootstrap_servers=self._runner.servers.split(","),
             group_id=spec.consumer_group,
             auto_offset_reset=spec.initial_offset,
             enable_auto_commit=False,
@@ -154,16 +152,16 @@ class Consumer(threading.Thread, AsyncConsumerRebalanceListener):  # type: ignor
     def _poll(self) -> None:
         with self._lock:
             may_take = self._in_flight < POLL_RECORDS
-        # A full consumer still polls, with its partitions paused: polling is how it stays in the group.
+        # Poll even when full, with partitions paused: a consumer that stops polling is removed from the group.
         assigned = self._kafka.assignment()
         (self._kafka.resume if may_take else self._kafka.pause)(*assigned)
         for place, records in self._kafka.poll(POLL_MS, max_records=POLL_RECORDS).items():
-            if partition := self._partitions.get(place):  # or it has just gone to another, who reads the same
+            if partition := self._partitions.get(place):  # else just reassigned, with these records
                 for record in records:
                     self._accept(partition, record)
         if time.monotonic() > self._commit_due:
             self._commit()
-            self._commit_due = time.monotonic() + self._work.commit_seconds
+            self._commit_due = time.monotonic() + self._runner.commit_seconds
 
     def _accept(self, partition: Partition, record: Record) -> None:
         with self._lock:
@@ -176,12 +174,12 @@ class Consumer(threading.Thread, AsyncConsumerRebalanceListener):  # type: ignor
             self._send(partition, record)
 
     def _send(self, partition: Partition, record: Record) -> None:
-        work = self._work
+        runner = self._runner
 
         def done() -> None:
             self._finish(partition, record.offset)
 
-        work.dispatcher.send(Errand(work.event(record), work.sink, work.dead_letter_sink, done))
+        runner.dispatcher.send(PendingEvent(runner.event(record), runner.sink, runner.dead_letter_sink, done))
 
     def _finish(self, partition: Partition, offset: int) -> None:
         with self._lock:
@@ -205,18 +203,18 @@ class Consumer(threading.Thread, AsyncConsumerRebalanceListener):  # type: ignor
         log.info("%s reads %d partitions", self.name, len(self._partitions))
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        """Called on kafka-python's own thread, where nothing may block."""
+        """Commit without blocking: kafka-python calls this on its own thread."""
         try:
             if offsets := self._take_offsets():
                 await self._kafka.commit_async(offsets)
-        except KafkaError as error:  # too late: whoever has them now delivers those records again
-            log.warning("%s: could not commit what it lost: %r", self.name, error)
-        self._forget(revoked)
+        except KafkaError as error:  # too late: the new consumer delivers those records again
+            log.warning("%s: could not commit revoked partitions: %r", self.name, error)
+        self._drop(revoked)
 
-    def _forget(self, partitions: Iterable[TopicPartition]) -> None:
-        """What is being sent goes on, but no longer counts; what waits for its turn is someone else's."""
+    def _drop(self, partitions: Iterable[TopicPartition]) -> None:
+        """Drop partitions. Records being sent no longer count, and waiting ones belong to the new consumer."""
         with self._lock:
             for each in partitions:
-                lost = self._partitions.pop(each, Partition())
-                self._in_flight -= len(lost.waiting)
-                lost.waiting.clear()
+                dropped = self._partitions.pop(each, Partition())
+                self._in_flight -= len(dropped.waiting)
+                dropped.waiting.clear()

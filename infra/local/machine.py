@@ -1,7 +1,7 @@
-"""The order in which one machine comes up.
+"""Start everything on one machine, in order.
 
-Services first, at the same time; then what the bootstrap job makes in them; then the functions, and what gives them
-their work.
+First the services, all at the same time. Then the bootstrap job, which creates tables, buckets and topics. Then the
+functions and their event sources.
 """
 
 import secrets
@@ -20,7 +20,7 @@ from infra.local.settings import CannotStart, Settings
 
 ROOT = Path(__file__).parents[2]
 FUNCTIONS, ROUTES = ROOT / "infra/knative", ROOT / "infra/k8s/routes"
-FRONT_DOOR_THREADS = 32  # shared by all public functions
+GATEWAY_THREADS = 32  # shared by all public functions
 SERVICE_VARIABLES = (
     "DATABASE_URL",
     "S3_ENDPOINT_URL",
@@ -28,15 +28,15 @@ SERVICE_VARIABLES = (
     "S3_SECRET_ACCESS_KEY",
     "KAFKA_BOOTSTRAP_SERVERS",
 )
-ANY_ADDRESS = "0.0.0.0"  # noqa: S104  as HOST may be set to
-GRACEFUL_SECONDS = 3  # for requests in flight, when asked to stop
+ANY_ADDRESS = "0.0.0.0"  # noqa: S104  a possible value of HOST
+GRACEFUL_SECONDS = 3  # for requests in flight when stopping
 
 
 def start(settings: Settings, supervisor: Supervisor) -> None:
-    """Start everything; return when it serves."""
+    """Start everything, and return when the API is ready."""
     began = time.monotonic()
     manifests = _manifests()
-    terminal.say(f"Starting, with data in {settings.data_dir}")
+    terminal.print_line(f"Starting, with data in {settings.data_dir}")
     ports.reserve(settings.port)
     [webhook_port] = ports.free_ports(1)
     webhook = Webhook(webhook_port, secrets.token_urlsafe(32))
@@ -53,19 +53,19 @@ def start(settings: Settings, supervisor: Supervisor) -> None:
     with terminal.step(f"{len(manifests.services)} functions and their sources"):
         _start_functions(settings, supervisor, manifests, environ, webhook)
     _write_environment(settings.data_dir / "environment", environ)
-    _say_where(settings, environ, time.monotonic() - began)
+    _print_addresses(settings, environ, time.monotonic() - began)
 
 
 def _manifests() -> Manifests:
     manifests = Manifests.read(FUNCTIONS, ROUTES)
     for service in manifests.services:
         if not _source(service).exists():
-            raise CannotStart(f"infra/knative has {service.name}, but there is no {_source(service)}.")
+            raise CannotStart(f"infra/knative has {service.name}, but {_source(service)} does not exist.")
     consumers = {service.name for service in manifests.services if service.takes_events}
     for sink in manifests.sinks:
         if sink.ref.name not in consumers:
             raise CannotStart(
-                f"infra/knative has a source whose sink {sink.ref.name} is no Service of the component `events`."
+                f"infra/knative has a source with the sink {sink.ref.name}, but no such Service of component `events`."
             )
     return manifests
 
@@ -75,7 +75,7 @@ def _source(service: Service) -> Path:
 
 
 def _start_services(settings: Settings, supervisor: Supervisor, webhook: Webhook) -> dict[str, str]:
-    """Start those whose address is not given; the variables that lead to all of them."""
+    """Start every service whose address is not set. Return the variables with the addresses."""
     logs = settings.data_dir / "logs"
     logs.mkdir(mode=0o700, exist_ok=True)
     with ThreadPoolExecutor() as pool:
@@ -83,7 +83,7 @@ def _start_services(settings: Settings, supervisor: Supervisor, webhook: Webhook
         database: dict[str, str] = {}
         if not settings.database_url:
             with terminal.step("PostgreSQL"):
-                database = postgres.start(supervisor, settings, _fresh(logs / "postgres.log"))
+                database = postgres.start(supervisor, settings, _rotate(logs / "postgres.log"))
         return database | store_and_broker.result()
 
 
@@ -95,16 +95,16 @@ def _start_store_and_broker(settings: Settings, supervisor: Supervisor, logs: Pa
     }
     if not settings.s3_endpoint_url:
         with terminal.step("S3 (SeaweedFS)"):
-            store = seaweedfs.start(supervisor, settings, _fresh(logs / "seaweedfs.log"), webhook)
+            store = seaweedfs.start(supervisor, settings, _rotate(logs / "seaweedfs.log"), webhook)
     broker: dict[str, str] = {}
     if not settings.kafka_bootstrap_servers:
         with terminal.step("Kafka (Tansu)"):
-            broker = tansu.start(supervisor, settings, _fresh(logs / "tansu.log"), store)
+            broker = tansu.start(supervisor, settings, _rotate(logs / "tansu.log"), store)
     return store | broker
 
 
-def _fresh(log: Path) -> Path:
-    """The last run's log steps aside; the one before it is gone."""
+def _rotate(log: Path) -> Path:
+    """Keep the log of the last run only."""
     if log.exists():
         log.replace(log.with_suffix(".log.1"))
     return log
@@ -113,7 +113,7 @@ def _fresh(log: Path) -> Path:
 def _start_functions(
     settings: Settings, supervisor: Supervisor, manifests: Manifests, environ: dict[str, str], webhook: Webhook
 ) -> None:
-    """One process for the public ones, one for each of the others, and one for what calls those."""
+    """Start one process for all public functions, one for each event function, and one for the event sources."""
     private = [service for service in manifests.services if service.takes_events]
     own_ports = dict(zip((service.name for service in private), ports.free_ports(len(private)), strict=True))
     plan = Plan(
@@ -124,13 +124,13 @@ def _start_functions(
     )
     programs = [
         *(_private(service, own_ports[service.name], environ) for service in private),
-        _front_door(settings, environ),
+        _gateway(settings, environ),
         Program(
             name="eventing",
             tier=Tier.EVENTING,
             argv=[sys.executable, "-m", "infra.local.eventing", plan.model_dump_json()],
             environ={**environ, "WEBHOOK_TOKEN": webhook.token},
-            is_ready=lambda _pid: ports.answers_http(webhook.port),
+            is_ready=lambda _pid: ports.responds_to_http(webhook.port),
             cwd=ROOT,
         ),
     ]
@@ -139,7 +139,7 @@ def _start_functions(
 
 
 def _serving(host: str, port: int, threads: int) -> dict[str, str]:
-    """Settings of a process that serves, as in its container, but with less time to stop in."""
+    """Return the settings of a server process: those of its container, but with less time to stop."""
     return {"HOST": host, "PORT": f"{port}", "THREADS": f"{threads}", "GRACEFUL_SECONDS": f"{GRACEFUL_SECONDS}"}
 
 
@@ -156,40 +156,40 @@ def _private(service: Service, port: int, environ: dict[str, str]) -> Program:
             "FUNCTION_SOURCE": f"{_source(service)}",
             "K_SERVICE": service.name,
         },
-        is_ready=lambda _pid: ports.answers_http(port),
+        is_ready=lambda _pid: ports.responds_to_http(port),
         cwd=ROOT,
     )
 
 
-def _front_door(settings: Settings, environ: dict[str, str]) -> Program:
+def _gateway(settings: Settings, environ: dict[str, str]) -> Program:
     return Program(
         name="api",
-        tier=Tier.FRONT_DOOR,
-        argv=[sys.executable, "-m", "infra.local.front_door"],
-        environ={**environ, **_serving(settings.host, settings.port, FRONT_DOOR_THREADS)},
-        is_ready=lambda _pid: ports.answers_http(settings.port, settings.host, "/api/health/live"),
+        tier=Tier.GATEWAY,
+        argv=[sys.executable, "-m", "infra.local.gateway"],
+        environ={**environ, **_serving(settings.host, settings.port, GATEWAY_THREADS)},
+        is_ready=lambda _pid: ports.responds_to_http(settings.port, settings.host, "/api/health/live"),
         cwd=ROOT,
     )
 
 
 def _base_url(settings: Settings) -> str:
-    """The API's address as its clients know it."""
+    """Return the API's address for clients."""
     host = {ports.LOOPBACK: "localhost", ANY_ADDRESS: ports.find_own_address()}.get(settings.host, settings.host)
     return f"http://{host}:{settings.port}"
 
 
 def _write_environment(path: Path, environ: dict[str, str]) -> None:
-    """What leads to the services, for whoever wants to look inside: psql, an S3 client, the tests. It holds secrets."""
+    """Write the services' addresses and credentials to a file, for psql, S3 clients and tests."""
     path.unlink(missing_ok=True)
     path.touch(mode=0o600)
     lines = [f"{name}={shlex.quote(environ[name])}\n" for name in SERVICE_VARIABLES if name in environ]
     path.write_text("".join(lines))
 
 
-def _say_where(settings: Settings, environ: dict[str, str], seconds: float) -> None:
+def _print_addresses(settings: Settings, environ: dict[str, str], seconds: float) -> None:
     base = environ["HTTP_PUBLIC_BASE_URL"]
-    credentials = "as given" if settings.s3_endpoint_url else f"credentials in {settings.data_dir / 's3.ini'}"
-    terminal.say(
+    credentials = "as set" if settings.s3_endpoint_url else f"credentials in {settings.data_dir / 's3.ini'}"
+    terminal.print_line(
         f"\nReady after {seconds:.1f} s\n\n"
         f"  API         {base}/api/v1\n"
         f"  Swagger UI  {base}/api-docs/\n"
@@ -198,7 +198,7 @@ def _say_where(settings: Settings, environ: dict[str, str], seconds: float) -> N
         "Ctrl-C stops everything.\n"
     )
     if not settings.is_private:
-        terminal.say(
-            "Whoever reaches this machine by the network may read, change and delete all images: there is no login.\n"
-            "Presigned URLs lead to this machine's own store, which listens here alone: elsewhere, upload directly.\n"
+        terminal.print_line(
+            "There is no authentication: everyone on the network can read, change and delete all images.\n"
+            "Presigned URLs only work on this machine, as its store only listens on it. Elsewhere, upload directly.\n"
         )

@@ -1,7 +1,7 @@
-"""The manifests of `infra/knative` and `infra/k8s/routes`, as far as one machine can follow them.
+"""Read the manifests of `infra/knative` and `infra/k8s/routes` for a run on one machine.
 
-Strict on purpose: a field that is not understood here is refused and never ignored, so that a local run cannot
-promise what it does not do. Fields that mean nothing on one machine are taken as they are and marked so below.
+Unknown fields are errors and never ignored, so a local run supports everything in the manifests it accepts. Fields that
+only matter in a cluster are marked `ClusterOnly`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,7 +15,7 @@ from pydantic.alias_generators import to_camel
 
 from infra.local.settings import CannotStart
 
-ClusterOnly = Any  # taken unread: it means something to a cluster alone
+ClusterOnly = Any  # ignored here: it only matters in a cluster
 
 
 class Manifest(BaseModel):
@@ -56,7 +56,7 @@ class ServiceSpec(Manifest):
 
 
 class Service(Manifest):
-    """A Knative Service: one function."""
+    """A Knative Service, which runs one function."""
 
     api_version: Literal["serving.knative.dev/v1"]
     kind: Literal["Service"]
@@ -69,12 +69,12 @@ class Service(Manifest):
 
     @property
     def folder(self) -> str:
-        """Where its code is: Kubernetes' names have dashes, Python's have underscores."""
+        """Its folder in `functions/`. Names have dashes in Kubernetes and underscores in Python."""
         return self.name.replace("-", "_")
 
     @property
     def takes_events(self) -> bool:
-        """True if sources call it, and no route does."""
+        """True if event sources call it, and no route does."""
         return self.metadata.labels.get("app.kubernetes.io/component") == "events"
 
     @property
@@ -94,7 +94,7 @@ class Destination(Manifest):
 
 
 class Delivery(Manifest):
-    """How often and how patiently an event is sent. A block that is given replaces the defaults wholesale."""
+    """Retries and timeouts of a source. If the block is present, none of the defaults for an absent one apply."""
 
     retry: int = Field(0, ge=0)
     backoff_policy: Literal["linear", "exponential"] = "exponential"
@@ -114,7 +114,7 @@ class Overrides(Manifest):
 class KafkaSourceSpec(Manifest):
     bootstrap_servers: ClusterOnly
     topics: tuple[str, ...] = Field(min_length=1)
-    consumer_group: str = Field(min_length=1, description="Knative would make one up; an explicit one survives")
+    consumer_group: str = Field(min_length=1, description="Knative would generate one, and a new one after each change")
     consumers: int = Field(1, ge=0)
     initial_offset: Literal["earliest", "latest"] = "latest"
     ordering: Literal["ordered", "unordered"] = "ordered"
@@ -167,7 +167,7 @@ class RewriteFilter(Manifest):
 
 class RouteRule(Manifest):
     matches: tuple[RouteMatch, ...] = (RouteMatch(),)
-    filters: tuple[RewriteFilter] = Field(description="exactly one: it names the function")
+    filters: tuple[RewriteFilter] = Field(description="exactly one, which names the function")
     backend_refs: ClusterOnly
 
 
@@ -183,8 +183,8 @@ class HTTPRoute(Manifest):
     spec: HTTPRouteSpec
 
 
-Understood = Service | KafkaSource | PingSource | HTTPRoute
-KINDS: dict[str, type[Understood]] = {
+Supported = Service | KafkaSource | PingSource | HTTPRoute
+KINDS: dict[str, type[Supported]] = {
     "Service": Service,
     "KafkaSource": KafkaSource,
     "PingSource": PingSource,
@@ -194,7 +194,7 @@ CLUSTER_ONLY_KINDS = {"ServiceAccount", "ReferenceGrant"}
 
 
 class Manifests(BaseModel):
-    """All that the manifests of some folders declare."""
+    """All objects in the manifests of some folders."""
 
     services: list[Service] = []
     kafka_sources: list[KafkaSource] = []
@@ -214,23 +214,23 @@ class Manifests(BaseModel):
 
     @property
     def sinks(self) -> set[Destination]:
-        """Wherever a source sends to, dead letters included."""
+        """The destinations of all sources, including dead letters."""
         kafka = [source.spec for source in self.kafka_sources]
         dead = {spec.delivery.dead_letter_sink for spec in kafka if spec.delivery.dead_letter_sink}
         return dead | {spec.sink for spec in kafka} | {source.spec.sink for source in self.ping_sources}
 
 
-def _resources(folder: Path) -> Iterator[Understood]:
+def _resources(folder: Path) -> Iterator[Supported]:
     for name in _documents(folder / "kustomization.yaml")[0]["resources"]:
         for document in _documents(folder / name):
             kind = document.get("kind", "")
             if kind not in CLUSTER_ONLY_KINDS:
-                yield _understood(folder / name, kind, document)
+                yield _validate(folder / name, kind, document)
 
 
-def _understood(path: Path, kind: str, document: Mapping[str, Any]) -> Understood:
+def _validate(path: Path, kind: str, document: Mapping[str, Any]) -> Supported:
     if kind not in KINDS:
-        raise CannotStart(f"{path}: kind {kind!r} is not understood here; known are {', '.join(KINDS)}.")
+        raise CannotStart(f"{path}: kind {kind!r} is not supported here, only {', '.join(KINDS)}.")
     try:
         return KINDS[kind].model_validate(document)
     except ValidationError as error:

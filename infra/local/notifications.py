@@ -1,7 +1,7 @@
-"""MinIO's bucket notifications, for a store that has none.
+"""Produce MinIO's bucket notifications for SeaweedFS, which has none.
 
-SeaweedFS tells a webhook of every entry that changes; from that the very message is made which MinIO would have
-written to Kafka: same fields in the same order, same escaping, same key. What comes after cannot tell the difference.
+SeaweedFS calls a webhook for every changed entry. From each call this module writes the message that MinIO would write
+to Kafka: same fields in the same order, same escaping, same key. Consumers see no difference.
 """
 
 import base64
@@ -26,24 +26,24 @@ from infra.local.ports import LOOPBACK
 log = logging.getLogger(__name__)
 
 TOPIC = "bucket-events"
-KEEP_SECONDS = 600.0  # how long a message waits for Kafka
-AT_ONCE = 500  # messages
-AGAIN_AFTER_SECONDS = 1.0
-ANSWER_SECONDS = 10.0  # for Kafka to answer in
-FLUSH_SECONDS = 2.0  # for what still waits when asked to stop
+MAX_AGE_SECONDS = 600.0  # after which a message is dropped if Kafka is unavailable
+BATCH_SIZE = 500
+RETRY_SECONDS = 1.0
+TIMEOUT_SECONDS = 10.0  # of a request to Kafka
+FLUSH_SECONDS = 2.0  # for waiting messages when stopping
 PRINCIPAL = "local"
 BUCKETS = "/buckets/"
 
 
 class Message(NamedTuple):
-    """A Kafka record as MinIO writes it."""
+    """A Kafka record in MinIO's format."""
 
     key: bytes
     value: bytes
 
 
-def message_of(notice: Mapping[str, Any]) -> Message | None:
-    """What MinIO would have written of this change, or nothing: for folders, parts of uploads, tags and the like."""
+def to_message(notice: Mapping[str, Any]) -> Message | None:
+    """Return MinIO's message for a change, or None if it has no content: folders, upload parts, tags."""
     entry = notice["message"].get("new_entry") or {}
     bucket, _, name = notice["key"].removeprefix(BUCKETS).partition("/")
     if not entry or entry.get("is_directory") or name.startswith(".uploads/") or not _has_new_content(notice, entry):
@@ -52,11 +52,11 @@ def message_of(notice: Mapping[str, Any]) -> Message | None:
     action = "CompleteMultipartUpload" if "x-seaweedfs-upload-id" in extended else "Put"
     event_name, key = f"s3:ObjectCreated:{action}", f"{bucket}/{name}"
     record = _record(event_name, bucket, _object(name, entry, extended), _modified_ns(entry))
-    return Message(key.encode(), _as_go({"EventName": event_name, "Key": key, "Records": [record]}))
+    return Message(key.encode(), _go_json({"EventName": event_name, "Key": key, "Records": [record]}))
 
 
 def _has_new_content(notice: Mapping[str, Any], entry: Mapping[str, Any]) -> bool:
-    """An update with the same chunks has changed tags or the like."""
+    """Return False for an update with the same chunks: it only changes tags or metadata."""
     old = notice["message"].get("old_entry")
     return notice["event_type"] == "create" or not old or _chunks(old) != _chunks(entry)
 
@@ -84,7 +84,7 @@ def _object(name: str, entry: Mapping[str, Any], extended: Mapping[str, str]) ->
         "contentType": content_type,
         "userMetadata": dict(sorted(metadata.items())),
     }
-    # Go leaves out what is empty, and so there is no size for an empty object.
+    # Go omits empty values, so an empty object has no size.
     return {key: value for key, value in described.items() if value} | {"sequencer": f"{_modified_ns(entry):X}"}
 
 
@@ -119,8 +119,8 @@ def _record(event_name: str, bucket: str, described: dict[str, Any], modified_ns
     }
 
 
-def _as_go(value: Any) -> bytes:  # noqa: ANN401 - whatever JSON can hold
-    """As Go's encoding/json writes it: compact, UTF-8 as it is, and what HTML minds escaped."""
+def _go_json(value: Any) -> bytes:  # noqa: ANN401 - any JSON
+    """Encode like Go's encoding/json: compact, UTF-8 unescaped, and characters special in HTML escaped."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
@@ -128,12 +128,12 @@ def _as_go(value: Any) -> bytes:  # noqa: ANN401 - whatever JSON can hold
 
 
 class Outbox(threading.Thread):
-    """Keeps messages until Kafka has them. After each failure it connects anew: no state of a producer outlives one."""
+    """Keep messages until Kafka has them. Reconnect after each failure, so that no producer state survives one."""
 
     def __init__(self, servers: str) -> None:
         super().__init__(name="outbox", daemon=True)
         self._servers = servers
-        self._messages: queue.SimpleQueue[tuple[float, Message]] = queue.SimpleQueue()  # each with its time of coming
+        self._messages: queue.SimpleQueue[tuple[float, Message]] = queue.SimpleQueue()  # with their arrival times
         self._stopping = threading.Event()
         self._producer: KafkaProducer | None = None
 
@@ -143,42 +143,42 @@ class Outbox(threading.Thread):
     def run(self) -> None:
         waiting: list[tuple[float, Message]] = []
         while not self._stopping.is_set():
-            waiting += self._take(AT_ONCE - len(waiting), patience_seconds=0 if waiting else 0.5)
+            waiting += self._take(BATCH_SIZE - len(waiting), timeout_seconds=0 if waiting else 0.5)
             waiting = [each for each in self._send(waiting) if not _is_too_old(*each)]
             if waiting:
-                self._stopping.wait(AGAIN_AFTER_SECONDS)
-        self._send([*waiting, *self._take(AT_ONCE, patience_seconds=0)])
+                self._stopping.wait(RETRY_SECONDS)
+        self._send([*waiting, *self._take(BATCH_SIZE, timeout_seconds=0)])
         self._disconnect()
 
     def stop(self) -> None:
-        """Try once more to send what waits."""
+        """Try once more to send the waiting messages, and end the thread."""
         self._stopping.set()
         self.join(FLUSH_SECONDS)
 
-    def _take(self, count: int, patience_seconds: float) -> Iterable[tuple[float, Message]]:
-        """What has come; if that is nothing, what comes next."""
+    def _take(self, count: int, timeout_seconds: float) -> Iterable[tuple[float, Message]]:
+        """Yield up to `count` messages. Wait for the first."""
         with suppress(queue.Empty):
             for number in range(count):
-                yield self._messages.get(timeout=patience_seconds) if number == 0 else self._messages.get_nowait()
+                yield self._messages.get(timeout=timeout_seconds) if number == 0 else self._messages.get_nowait()
 
     def _send(self, messages: list[tuple[float, Message]]) -> list[tuple[float, Message]]:
-        """Those that Kafka does not have."""
+        """Send messages, and return those that Kafka did not accept."""
         if not messages:
             return []
         try:
             producer = self._producer = self._producer or self._connect()
             sent = [producer.send(TOPIC, key=each.key, value=each.value) for _, each in messages]
         except KafkaError as error:
-            self._complain(len(messages), error)
+            self._log_failure(len(messages), error)
             return messages
-        deadline = time.monotonic() + ANSWER_SECONDS
+        deadline = time.monotonic() + TIMEOUT_SECONDS
         errors = [_wait_for_error(each, deadline) for each in sent]
         if failed := [each for each in errors if each]:
-            self._complain(len(failed), failed[0])
+            self._log_failure(len(failed), failed[0])
         return [each for each, error in zip(messages, errors, strict=True) if error]
 
     def _connect(self) -> KafkaProducer:
-        timeout = int(ANSWER_SECONDS * 1000)
+        timeout = int(TIMEOUT_SECONDS * 1000)
         return KafkaProducer(
             bootstrap_servers=self._servers.split(","),
             acks="all",
@@ -186,11 +186,11 @@ class Outbox(threading.Thread):
             bootstrap_timeout_ms=timeout,
             max_block_ms=timeout,
             request_timeout_ms=timeout // 2,
-            delivery_timeout_ms=timeout // 2,  # before we give up waiting: it closes when nothing is under way
+            delivery_timeout_ms=timeout // 2,  # shorter than our wait, so that the producer can close
         )
 
-    def _complain(self, count: int, error: BaseException) -> None:
-        log.warning("Kafka does not take notifications: %r; %d of them wait", error, count)
+    def _log_failure(self, count: int, error: BaseException) -> None:
+        log.warning("Kafka does not accept notifications: %r; %d are waiting", error, count)
         self._disconnect()
 
     def _disconnect(self) -> None:
@@ -208,18 +208,17 @@ def _wait_for_error(sent: Any, deadline: float) -> KafkaError | None:  # noqa: A
     return None
 
 
-def _is_too_old(came: float, message: Message) -> bool:
-    too_old = time.monotonic() - came > KEEP_SECONDS
+def _is_too_old(arrived: float, message: Message) -> bool:
+    too_old = time.monotonic() - arrived > MAX_AGE_SECONDS
     if too_old:
-        log.error("Kafka did not take the notification for %s within %.0f s", message.key.decode(), KEEP_SECONDS)
+        log.error("Kafka did not accept the notification for %s within %.0f s", message.key.decode(), MAX_AGE_SECONDS)
     return too_old
 
 
 class Receiver(ThreadingHTTPServer):
-    """The webhook. SeaweedFS tells of each change once and never again, so it only has to be heard here.
+    """The webhook. SeaweedFS calls it once for each change and does not retry, so it only queues the message.
 
-    From there on a message is kept until Kafka has it, in memory: as MinIO without a queue directory, what a crash
-    loses is found again by `reconcile_images`.
+    The queue is in memory, as in MinIO without a queue directory. `reconcile_images` recovers what a crash loses.
     """
 
     daemon_threads = True
@@ -240,22 +239,22 @@ class _Handler(BaseHTTPRequestHandler):
     server: Receiver
 
     def do_GET(self) -> None:
-        self._answer()
+        self._respond()
 
     def do_POST(self) -> None:
         if not compare_digest(self.headers.get("Authorization", "").encode(), self.server.authorization):
             self.close_connection = True
-            self._answer(401)
+            self._respond(401)
             return
         notice = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self._answer()
-        if message := message_of(notice):
+        self._respond()
+        if message := to_message(notice):
             self.server.outbox.put(message)
 
-    def _answer(self, status: int = 200) -> None:
+    def _respond(self, status: int = 200) -> None:
         self.send_response(status)
         self.send_header("Content-Length", "0")
         self.end_headers()
 
     def log_message(self, *_line: object) -> None:
-        """One line per notification would drown the others."""
+        """Log nothing: one line for each notification is too many."""

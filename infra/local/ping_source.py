@@ -1,4 +1,4 @@
-"""A PingSource: an event at each moment of a schedule."""
+"""Run a PingSource: send an event at each time of a schedule."""
 
 import logging
 import threading
@@ -9,14 +9,14 @@ from zoneinfo import ZoneInfo
 from croniter import croniter
 
 from infra.local.cloud_event import CloudEvent
-from infra.local.delivery import Dispatcher, Errand, Policy
+from infra.local.delivery import Dispatcher, PendingEvent, Policy
 from infra.local.manifests import PingSource
 
 log = logging.getLogger(__name__)
 
 
-class Pinging(threading.Thread):
-    """Sends the event of one PingSource whenever its schedule says so; a slow answer does not hold up the next."""
+class PingSourceRunner(threading.Thread):
+    """Send the event of one PingSource by its schedule. A slow response does not delay the next event."""
 
     def __init__(self, source: PingSource, sink: str, stopping: threading.Event) -> None:
         super().__init__(name=source.metadata.name)
@@ -27,10 +27,10 @@ class Pinging(threading.Thread):
 
     def run(self) -> None:
         spec = self._source.spec
-        moments = croniter(spec.schedule, datetime.now(ZoneInfo(spec.timezone)), second_at_beginning=True)
-        while not self._stopping.wait((moments.get_next(datetime) - datetime.now(UTC)).total_seconds()):
-            self._dispatcher.send(Errand(self._event(), self._sink, None, done=lambda: None))
-        self._dispatcher.close(patience_seconds=3.0)
+        times = croniter(spec.schedule, datetime.now(ZoneInfo(spec.timezone)), second_at_beginning=True)
+        while not self._stopping.wait((times.get_next(datetime) - datetime.now(UTC)).total_seconds()):
+            self._dispatcher.send(PendingEvent(self._event(), self._sink, None, done=lambda: None))
+        self._dispatcher.close(grace_seconds=3.0)
 
     def _event(self) -> CloudEvent:
         spec, metadata = self._source.spec, self._source.metadata

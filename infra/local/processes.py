@@ -1,7 +1,7 @@
-"""Child processes that are started, watched, started again when they die, and never left behind.
+"""Start processes, watch them, restart those that die, and stop all at the end.
 
-Each runs in a session of its own: a Ctrl-C at the terminal reaches the supervisor alone, which stops the others in
-order, and whatever a process itself has started can be ended with it.
+Each runs in a session of its own. Ctrl-C in the terminal then only reaches the supervisor, which stops the others in
+order, and a process can be killed together with its own children.
 """
 
 import io
@@ -23,52 +23,52 @@ from typing import IO
 from infra.local import terminal
 from infra.local.settings import CannotStart
 
-# Tells the guard its own number, through what is its standard input until it becomes the program: so there is no
-# moment at which a process runs and the guard does not know of it.
-_ANNOUNCED = ("/bin/sh", "-c", 'echo "$$ $0" >&0; exec "$@" </dev/null')
-_AGAIN_AFTER_SECONDS = (0.2, 1.0, 2.0, 5.0)  # then every 5 s
-_SETTLED_SECONDS = 30.0  # after a life this long, the waits begin anew
-_CHECKS_TO_SPARE = 6  # of a young process, which may have much to do
-_CHECKS_TO_FAIL = 2  # one after the other, before it is taken for stuck
-_LAST_WORDS_SECONDS = 1.0  # for what a dead process wrote to be read; one that left it would never be through
+# Writes its PID to the guard before it becomes the program: its standard input is the pipe to the guard. So the guard
+# knows of each process from the start.
+_ANNOUNCE = ("/bin/sh", "-c", 'echo "$$ $0" >&0; exec "$@" </dev/null')
+_RESTART_SECONDS = (0.2, 1.0, 2.0, 5.0)  # then every 5 s
+_STABLE_SECONDS = 30.0  # a process that ran this long resets the delays
+_CHECKS_TO_SKIP = 6  # while a new process may be busy
+_CHECKS_TO_FAIL = 2  # in a row, before a process counts as stuck
+_OUTPUT_SECONDS = 1.0  # for reading the output of a dead process. A child of it may keep the pipe open forever
 
 
 class Interrupted(Exception):
-    """The start was overtaken by a request to stop."""
+    """The supervisor was stopped during the start."""
 
 
 class Tier(IntEnum):
-    """What stands on what. The highest stops first, so that nothing loses its ground while it finishes."""
+    """Which processes depend on which. The highest tier stops first, so its dependencies outlive it."""
 
     STORE = 0
-    BROKER = 1  # keeps its log in the store
+    BROKER = 1  # stores its log in the store
     FUNCTION = 2
-    EVENTING = 3  # gives functions their work, and must hear of every upload
-    FRONT_DOOR = 4
+    EVENTING = 3  # sends events to functions, and must receive every notification of an upload
+    GATEWAY = 4
 
 
 @dataclass(frozen=True)
 class Program:
-    """What to run, and how to tell that it is ready."""
+    """A command, with its environment and health checks."""
 
     name: str
     tier: Tier
     argv: Sequence[str]
     environ: Mapping[str, str]
     is_ready: Callable[[int], bool] = lambda _pid: True
-    prepare: Callable[[], None] = lambda: None  # called before each process begins
-    works: Callable[[], bool] = lambda: True  # one that does not is ended, and started again
-    check_seconds: float = 5.0  # how often it is asked whether it works
+    prepare: Callable[[], None] = lambda: None  # called before each start
+    is_healthy: Callable[[], bool] = lambda: True  # an unhealthy process is restarted
+    check_seconds: float = 5.0  # between health checks
     cwd: Path | None = None
-    user: str | None = None  # of the same name: its group
-    log: Path | None = None  # None: to the terminal, each line after its name
+    user: str | None = None  # also the name of its group
+    log: Path | None = None  # None: to the terminal, each line with the program's name
     stop_signal: signal.Signals = signal.SIGTERM
-    grace_seconds: float = 5.0  # to stop in, before it is killed
-    leaves: Sequence[Path] = ()  # files outside of its directories, that it does not remove if it is killed
+    grace_seconds: float = 5.0  # for stopping, before it is killed
+    files: Sequence[Path] = ()  # extra files to delete if the process is killed
 
 
 class Supervisor:
-    """Runs programs until told to stop."""
+    """Keep programs running until `stop`."""
 
     def __init__(self, lock: IO[str]) -> None:
         self._stopping = threading.Event()
@@ -86,106 +86,106 @@ class Supervisor:
         return self._guard.poll() is None
 
     def start(self, program: Program, *, within_seconds: float = 60.0) -> None:
-        """Start it and keep it running; return once it is ready."""
-        running = self._launch(program, again=True)
+        """Start a program and keep it running. Return when it is ready."""
+        running = self._launch(program, restart=True)
         if not running.settled.wait(within_seconds):
-            raise CannotStart(f"{program.name} is not ready after {within_seconds:.0f} s.\n{running.last_words()}")
+            raise CannotStart(f"{program.name} is not ready after {within_seconds:.0f} s.\n{running.last_output()}")
         if self._stopping.is_set():
             raise Interrupted
         if running.exit_code is not None:
-            raise CannotStart(f"{program.name} ended while it was starting.\n{running.last_words()}")
+            raise CannotStart(f"{program.name} ended while it was starting.\n{running.last_output()}")
 
     def run(self, program: Program) -> None:
-        """Run it to its end; any end but success is a reason not to start."""
-        running = self._launch(program, again=False)
+        """Run a program to its end. Raise CannotStart unless it succeeds."""
+        running = self._launch(program, restart=False)
         running.join()
         if self._stopping.is_set():
             raise Interrupted
         if running.exit_code != 0:
-            raise CannotStart(f"{program.name} did not succeed.\n{running.last_words()}")
+            raise CannotStart(f"{program.name} failed.\n{running.last_output()}")
 
     def stop(self) -> None:
-        """Stop all, tier by tier; then let the guard go, which removes the scratch directory."""
+        """Stop all programs, tier by tier. Then close the guard, which removes the scratch directory."""
         self._stopping.set()
         for tier in sorted(Tier, reverse=True):
-            together = [running for running in self._running if running.program.tier == tier]
-            for running in together:
-                running.ask_to_stop()
-            for running in together:
-                running.end()
+            tier_programs = [running for running in self._running if running.program.tier == tier]
+            for running in tier_programs:
+                running.request_stop()
+            for running in tier_programs:
+                running.ensure_stopped()
         if self._guard.stdin:
             self._guard.stdin.close()
         self._guard.wait()
 
-    def _launch(self, program: Program, *, again: bool) -> "_Running":
+    def _launch(self, program: Program, *, restart: bool) -> "_Running":
         if self._guard.stdin is None:
             raise AssertionError
-        running = _Running(program, self._guard.stdin, self._stopping, again=again)
+        running = _Running(program, self._guard.stdin, self._stopping, restart=restart)
         self._running.append(running)
         running.start()
         return running
 
 
 class _Running(threading.Thread):
-    """One program, through all the processes that run it one after the other."""
+    """One program, over all restarts of its process."""
 
-    def __init__(self, program: Program, guard: IO[bytes], stopping: threading.Event, *, again: bool) -> None:
+    def __init__(self, program: Program, guard: IO[bytes], stopping: threading.Event, *, restart: bool) -> None:
         super().__init__(name=program.name)
         self.program = program
-        self.settled = threading.Event()  # it became ready, or will not
-        self.exit_code: int | None = None  # of a process that ended before it was ready, or ran only once
-        self._again = again
+        self.settled = threading.Event()  # it is ready, or never will be
+        self.exit_code: int | None = None  # if it ended before it was ready, or is not restarted
+        self._restart = restart
         self._guard = guard
         self._stopping = stopping
-        self._turn = threading.Lock()  # so that none begins while they are told to stop
+        self._starting = threading.Lock()  # so that no process starts while all are being stopped
         self._process: subprocess.Popen[bytes] | None = None
         self._tail: deque[str] = deque(maxlen=20)
 
     def run(self) -> None:
         failures = 0
-        while process := self._begin():
+        while process := self._start_process():
             began = time.monotonic()
             relay = threading.Thread(target=self._relay, args=[process.stdout], daemon=True)
             relay.start()
-            self._see_ready(process)
-            code = self._see_end(process)
-            relay.join(_LAST_WORDS_SECONDS)  # its last words are why it ended
-            if self._stopping.is_set() or not self._again or not self.settled.is_set():
+            self._wait_until_ready(process)
+            code = self._wait_for_exit(process)
+            relay.join(_OUTPUT_SECONDS)  # its last lines say why it ended
+            if self._stopping.is_set() or not self._restart or not self.settled.is_set():
                 self.exit_code = code
                 break
-            failures = 0 if time.monotonic() - began > _SETTLED_SECONDS else failures
-            wait = _AGAIN_AFTER_SECONDS[min(failures, len(_AGAIN_AFTER_SECONDS) - 1)]
+            failures = 0 if time.monotonic() - began > _STABLE_SECONDS else failures
+            wait = _RESTART_SECONDS[min(failures, len(_RESTART_SECONDS) - 1)]
             failures += 1
-            terminal.complain(f"{self.program.name} ended ({_meaning(code)}); it starts again in {wait:g} s.")
+            terminal.print_error(f"{self.program.name} ended ({_describe(code)}). Restart in {wait:g} s.")
             self._stopping.wait(wait)
         self.settled.set()
 
-    def ask_to_stop(self) -> None:
-        """Ask the process itself, not its group: it knows in which order its own must end."""
-        with self._turn:
+    def request_stop(self) -> None:
+        """Signal the process and not its group: it stops its own children in the right order."""
+        with self._starting:
             if self._process:
                 self._process.send_signal(self.program.stop_signal)
 
-    def end(self) -> None:
+    def ensure_stopped(self) -> None:
         self.join(self.program.grace_seconds)
         if self.is_alive() and self._process:
             _kill_group(self._process.pid)
         self.join()
 
-    def last_words(self) -> str:
+    def last_output(self) -> str:
         if self.program.log and self.program.log.exists():
             self._tail.extend(self.program.log.read_text(errors="replace").splitlines()[-20:])
         return "\n".join(f"    {line}" for line in self._tail)
 
-    def _begin(self) -> subprocess.Popen[bytes] | None:
-        with self._turn:
+    def _start_process(self) -> subprocess.Popen[bytes] | None:
+        with self._starting:
             if self._stopping.is_set():
                 return None
             program = self.program
             program.prepare()
             log = program.log.open("ab") if program.log else None
             self._process = subprocess.Popen(
-                [*_ANNOUNCED, f"{program.tier:d} {program.stop_signal:d}", *program.argv],
+                [*_ANNOUNCE, f"{program.tier:d} {program.stop_signal:d}", *program.argv],
                 env=program.environ,
                 cwd=program.cwd,
                 user=program.user,
@@ -200,13 +200,13 @@ class _Running(threading.Thread):
                 log.close()
             return self._process
 
-    def _see_ready(self, process: subprocess.Popen[bytes]) -> None:
-        while self._again and process.poll() is None and not self._stopping.wait(0.02):
+    def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
+        while self._restart and process.poll() is None and not self._stopping.wait(0.02):
             if self.program.is_ready(process.pid):
                 self.settled.set()
                 return
 
-    def _see_end(self, process: subprocess.Popen[bytes]) -> int:
+    def _wait_for_exit(self, process: subprocess.Popen[bytes]) -> int:
         checks = failed = 0
         while failed < _CHECKS_TO_FAIL:
             try:
@@ -214,19 +214,19 @@ class _Running(threading.Thread):
                 break
             except subprocess.TimeoutExpired:
                 checks += 1
-                spared = checks <= _CHECKS_TO_SPARE or self._stopping.is_set()
-                failed = 0 if spared or self.program.works() else failed + 1
-        code = self._end_stuck(process) if process.poll() is None else process.wait()
-        _kill_group(process.pid)  # what it left: a killed PostgreSQL leaves its workers
-        for path in self.program.leaves:
+                skipped = checks <= _CHECKS_TO_SKIP or self._stopping.is_set()
+                failed = 0 if skipped or self.program.is_healthy() else failed + 1
+        code = self._stop_stuck(process) if process.poll() is None else process.wait()
+        _kill_group(process.pid)  # its children: a killed PostgreSQL leaves its workers running
+        for path in self.program.files:
             path.unlink(missing_ok=True)
-        with suppress(BrokenPipeError):  # the guard is gone too, and the platform about to stop
+        with suppress(BrokenPipeError):  # the guard is gone, and everything is about to stop
             self._guard.write(f"-{process.pid}\n".encode())
             self._guard.flush()
         return code
 
-    def _end_stuck(self, process: subprocess.Popen[bytes]) -> int:
-        terminal.complain(f"{self.program.name} runs, and does not work; it is ended.")
+    def _stop_stuck(self, process: subprocess.Popen[bytes]) -> int:
+        terminal.print_error(f"{self.program.name} runs, but does not work. It is being stopped.")
         process.send_signal(self.program.stop_signal)
         try:
             return process.wait(self.program.grace_seconds)
@@ -247,5 +247,5 @@ def _kill_group(group: int) -> None:
         os.killpg(group, signal.SIGKILL)
 
 
-def _meaning(code: int) -> str:
+def _describe(code: int) -> str:
     return signal.Signals(-code).name if code < 0 else f"exit code {code}"

@@ -1,4 +1,4 @@
-"""An S3 server from its wheel (SeaweedFS), that checks signatures, and tells of each object put into the inbox."""
+"""Run an S3 server from its wheel: SeaweedFS, with signatures checked and a webhook for uploads to the inbox."""
 
 import json
 import secrets
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from infra.local import ports
-from infra.local.disk_full import WriteCheck, mend_indexes
+from infra.local.disk_full import WriteCheck, repair_indexes
 from infra.local.processes import Program, Supervisor, Tier
 from infra.local.settings import CannotStart, Settings
 
@@ -16,18 +16,18 @@ _PORT_FLAGS = (
     *("master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc"),
     *("s3.port", "s3.port.grpc", "admin.port"),
 )
-_ADMIN_GRPC_OFFSET = 10_000  # its maintenance worker looks for the admin server there, whatever the flags say
+_ADMIN_GRPC_OFFSET = 10_000  # its maintenance worker expects the admin server there, regardless of the flags
 
 
 class Webhook(NamedTuple):
-    """Whom it tells of each change: the port on this machine, and what the caller has to know."""
+    """The receiver of change notifications: a port on this machine, and the bearer token."""
 
     port: int
     token: str
 
 
 def start(supervisor: Supervisor, settings: Settings, log: Path, webhook: Webhook) -> dict[str, str]:
-    """Start it on `DATA_DIR/seaweedfs`; give the variables that lead to it."""
+    """Start it on `DATA_DIR/seaweedfs`. Return the variables with its address and credentials."""
     executable = Path(sys.executable).with_name("weed")
     if not executable.exists():
         raise CannotStart(
@@ -58,14 +58,13 @@ def start(supervisor: Supervisor, settings: Settings, log: Path, webhook: Webhoo
                 "AWS_ACCESS_KEY_ID": key,
                 "AWS_SECRET_ACCESS_KEY": secret,
             },
-            is_ready=lambda _pid: ports.answers_http(chosen["s3.port"]),
-            prepare=lambda: mend_indexes(executable, folder / "data"),
-            works=WriteCheck(store, settings.s3_region, folder),
+            is_ready=lambda _pid: ports.responds_to_http(chosen["s3.port"]),
+            prepare=lambda: repair_indexes(executable, folder / "data"),
+            is_healthy=WriteCheck(store, settings.s3_region, folder),
             cwd=folder,
-            # Its volume server waits half a minute for connections that were opened and never used: its files do not
-            # need that, they are only appended to.
+            # Its volume server waits half a minute for unused connections. A kill is safe: its files are append-only.
             grace_seconds=4.0,
-            leaves=_sockets(chosen),
+            files=_sockets(chosen),
             log=log,
         )
     )
@@ -84,8 +83,8 @@ def _flags(data: Path, scratch: Path, chosen: dict[str, int]) -> list[str]:
         "-s3.port.lance=0",
         "-webdav=false",
         "-admin.ui=false",
-        # Of its servers only S3 checks who asks. The master and the filer would have any web page and any user of this
-        # machine list, change and delete everything. So they speak gRPC alone.
+        # Only the S3 server authenticates callers. Over HTTP, any web page and any user of this machine could list,
+        # change and delete everything through the master and the filer. So those only speak gRPC.
         "-disableHttp",
         "-master.telemetry=false",
         "-volume.preStopSeconds=0",
@@ -93,14 +92,14 @@ def _flags(data: Path, scratch: Path, chosen: dict[str, int]) -> list[str]:
 
 
 def _volume_keys() -> dict[str, str]:
-    """The volume server keeps its HTTP, for S3 reads and writes by it: nobody else has a key to sign with."""
+    """Return keys for the volume server. Its HTTP stays on for S3, and without a key nobody else can use it."""
     return {f"WEED_JWT_SIGNING{use}_KEY": secrets.token_urlsafe(32) for use in ("", "_READ")}
 
 
 def _sockets(chosen: dict[str, int]) -> list[Path]:
-    """Where it puts one for each gRPC port, and leaves it if it is killed."""
+    """Return its sockets, one for each gRPC port. It does not delete them if it is killed."""
     grpc = {flag.split(".")[0]: port for flag, port in chosen.items() if flag.endswith(".grpc")}
-    return [Path(f"/tmp/seaweedfs-{server}-grpc-{port}.sock") for server, port in grpc.items()]  # noqa: S108 - its choice
+    return [Path(f"/tmp/seaweedfs-{server}-grpc-{port}.sock") for server, port in grpc.items()]  # noqa: S108 - SeaweedFS chooses the path
 
 
 def _notification(bucket: str, webhook: Webhook) -> str:
@@ -116,7 +115,7 @@ path_prefixes = ["/buckets/{bucket}/"]
 
 
 def _ports(remembered: Path, preferred_s3: int) -> dict[str, int]:
-    """The last start's ports as long as all are free: a presigned URL outlives a restart."""
+    """Reuse the ports of the last start if all are free, so that presigned URLs survive a restart."""
     if remembered.exists():
         last: dict[str, int] = json.loads(remembered.read_text())
         if all(map(ports.is_free, last.values())):
@@ -133,7 +132,7 @@ def _ports(remembered: Path, preferred_s3: int) -> dict[str, int]:
 
 
 def _credentials(path: Path, endpoint: str, region: str) -> tuple[str, str]:
-    """Made at the first start, kept in the form that AWS's tools read: `AWS_CONFIG_FILE=.data/s3.ini aws s3 ls`."""
+    """Create credentials once, in a file for AWS's tools: `AWS_CONFIG_FILE=.data/s3.ini aws s3 ls`."""
     config = ConfigParser()
     config.read(path)
     kept = dict(config["default"]) if config.has_section("default") else {}

@@ -1,4 +1,4 @@
-"""What this machine is told through its environment; the only reader of it in `infra.local`."""
+"""Read the settings of `infra.local` from the environment. No other module of it does."""
 
 import os
 from pathlib import Path
@@ -8,19 +8,19 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 
 class CannotStart(Exception):
-    """Why the platform does not start, in one sentence that says what to do about it."""
+    """The service cannot start. The message says why, and what to do about it."""
 
 
 def _split(names: object) -> object:
     return tuple(filter(None, map(str.strip, names.split(",")))) if isinstance(names, str) else names
 
 
-# Compose files and shells pass "unset" on as an empty string.
+# Compose files and shells often set a variable to an empty string instead of unsetting it.
 Address = Annotated[str | None, BeforeValidator(lambda value: value or None)]
 
 
 class Settings(BaseModel):
-    """The variables by their own names, in lower case. An address that is set is used instead of an embedded part."""
+    """Environment variables, in lower case. If an address is set, it is used instead of an embedded service."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -35,23 +35,23 @@ class Settings(BaseModel):
     s3_region: str = "us-east-1"
     s3_upload_bucket: str = "upload-images"
     kafka_bootstrap_servers: Address = None
-    webhook_token: Address = Field(None, description="what the embedded store shows when it tells of a change")
+    webhook_token: Address = Field(None, description="sent by the embedded store to authenticate change notifications")
     inherited: dict[str, str] = Field(default_factory=dict, description="the whole environment, for child processes")
 
     @property
     def is_private(self) -> bool:
-        """Whether only this machine can reach the API."""
+        """True if only this machine can reach the API."""
         return self.host == "localhost" or self.host.startswith("127.")
 
     @model_validator(mode="after")
-    def s3_is_named_with_its_credentials(self) -> Self:
+    def require_s3_credentials(self) -> Self:
         if self.s3_endpoint_url and not (self.s3_access_key_id and self.s3_secret_access_key):
             raise ValueError("S3_ENDPOINT_URL is set: set S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY too")
         return self
 
     @classmethod
     def from_environment(cls) -> Self:
-        environ = dict(os.environ)  # noqa: TID251 - the one place that reads it
+        environ = dict(os.environ)  # noqa: TID251 - the only reader
         named = {name.lower(): value for name, value in environ.items() if name.lower() in cls.model_fields}
         try:
             settings = cls.model_validate(named | {"inherited": environ})

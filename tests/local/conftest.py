@@ -1,4 +1,4 @@
-"""Real parts for the local platform's rooms: a broker, a store, and sinks."""
+"""Real services for the tests of infra.local: a broker, a store, and sinks."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from kafka import KafkaAdminClient, KafkaProducer
-from local.sink import Answer, Sink
+from local.sink import Responder, Sink
 
 from infra.local import ports, seaweedfs, tansu
 from infra.local.processes import Supervisor
@@ -31,7 +31,7 @@ def supervisor(settings: Settings) -> Iterator[Supervisor]:
 @pytest.fixture(scope="session")
 def webhook() -> Webhook:
     [port] = ports.free_ports(1)
-    return Webhook(port, "known to the store alone")
+    return Webhook(port, "only the store knows this")
 
 
 @pytest.fixture(scope="session")
@@ -41,7 +41,7 @@ def store(settings: Settings, supervisor: Supervisor, webhook: Webhook) -> dict[
 
 @pytest.fixture(scope="session")
 def servers(settings: Settings, supervisor: Supervisor, store: dict[str, str]) -> str:
-    """Where Kafka is."""
+    """Kafka's address."""
     return tansu.start(supervisor, settings, settings.data_dir / "tansu.log", store)["KAFKA_BOOTSTRAP_SERVERS"]
 
 
@@ -60,7 +60,7 @@ def producer(servers: str) -> Iterator[KafkaProducer]:
 
 @pytest.fixture
 def make_topic(admin: KafkaAdminClient, request: pytest.FixtureRequest) -> Callable[[int], str]:
-    """A topic named after the test."""
+    """Create a topic named after the test."""
 
     def make(partitions: int) -> str:
         name = f"{request.node.name}"
@@ -74,8 +74,8 @@ def make_topic(admin: KafkaAdminClient, request: pytest.FixtureRequest) -> Calla
 def make_sink() -> Iterator[Callable[..., Sink]]:
     made: list[Sink] = []
 
-    def make(answer: Answer = lambda _request: 200, body: bytes = b"") -> Sink:
-        made.append(Sink(answer, body))
+    def make(respond: Responder = lambda _request: 200, body: bytes = b"") -> Sink:
+        made.append(Sink(respond, body))
         return made[-1]
 
     yield make
@@ -85,7 +85,7 @@ def make_sink() -> Iterator[Callable[..., Sink]]:
 
 @pytest.fixture
 def manifest_folder(tmp_path: Path) -> Callable[..., Path]:
-    """A kustomize folder of these files."""
+    """Create a kustomize folder with these files."""
 
     def make(**files: str) -> Path:
         folder = tmp_path / f"manifests-{len(list(tmp_path.iterdir()))}"

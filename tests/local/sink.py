@@ -1,4 +1,4 @@
-"""A function as a source sees it: an HTTP server that answers what the test says, and remembers what came."""
+"""An HTTP server in place of a function: it responds as the test says, and records all requests."""
 
 import threading
 import time
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-Answer = Callable[["Request"], int]
+Responder = Callable[["Request"], int]
 
 
 @dataclass(frozen=True)
@@ -22,14 +22,14 @@ class Request:
 
 
 class Sink(ThreadingHTTPServer):
-    """`answer` gives the status of each request, and may take its time."""
+    """`respond` returns the status for each request, and may block."""
 
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, answer: Answer = lambda _request: 200, body: bytes = b"") -> None:
+    def __init__(self, respond: Responder = lambda _request: 200, body: bytes = b"") -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.answer = answer
+        self.respond = respond
         self.body = body
         self.requests: list[Request] = []
         self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01})
@@ -51,7 +51,7 @@ class Sink(ThreadingHTTPServer):
         return self.requests
 
     def handle_error(self, *_request: object) -> None:
-        """A source that gave up waiting has hung up."""
+        """Ignore clients that disconnected after a timeout."""
 
     def close(self) -> None:
         self.shutdown()
@@ -67,10 +67,10 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         request = Request(time.monotonic(), self.headers, body)
         self.server.requests.append(request)
-        self.send_response(self.server.answer(request))
+        self.send_response(self.server.respond(request))
         self.send_header("Content-Length", f"{len(self.server.body)}")
         self.end_headers()
         self.wfile.write(self.server.body)
 
     def log_message(self, *_line: object) -> None:
-        """Say nothing."""
+        """Log nothing."""

@@ -36,7 +36,7 @@ def run_store(data: Path) -> Iterator["S3Client"]:
             supervisor.stop()
 
 
-def test_a_volume_whose_index_was_cut_off_is_there_after_the_next_start(tmp_path: Path) -> None:
+def test_a_volume_with_a_truncated_index_is_available_after_a_restart(tmp_path: Path) -> None:
     with run_store(tmp_path) as s3:
         s3.create_bucket(Bucket="kept")
         for number in range(3):
@@ -53,38 +53,40 @@ def test_a_volume_whose_index_was_cut_off_is_there_after_the_next_start(tmp_path
         ]
 
 
-def test_a_store_that_can_write_is_found_well_in_all_its_databases(store: dict[str, str], tmp_path: Path) -> None:
+def test_the_check_passes_for_all_databases_of_a_store_that_can_write(store: dict[str, str], tmp_path: Path) -> None:
     assert len(set(find_folders())) == DATABASES
     check = WriteCheck(store, "us-east-1", tmp_path)
 
-    assert all(check.writes(folder) for folder in find_folders())
+    assert all(check.can_write(folder) for folder in find_folders())
     assert check()
 
 
-def test_a_store_that_answers_but_cannot_write_is_found_out(make_sink: Callable[..., Sink], tmp_path: Path) -> None:
+def test_the_check_fails_for_a_store_that_responds_but_cannot_write(
+    make_sink: Callable[..., Sink], tmp_path: Path
+) -> None:
     store = {"S3_ENDPOINT_URL": make_sink().url, "S3_ACCESS_KEY_ID": "key", "S3_SECRET_ACCESS_KEY": "secret"}
 
-    assert not WriteCheck(store, "us-east-1", tmp_path)(), "it takes no PUT"
+    assert not WriteCheck(store, "us-east-1", tmp_path)(), "the server does not accept PUT"
 
 
-def test_what_runs_but_does_not_work_is_started_again(tmp_path: Path) -> None:
-    began = tmp_path / "began"
-    works = tmp_path / "works"
-    works.touch()
+def test_a_process_that_fails_its_health_check_is_restarted(tmp_path: Path) -> None:
+    starts = tmp_path / "starts"
+    healthy = tmp_path / "healthy"
+    healthy.touch()
     with (tmp_path / "lock").open("w") as lock:
         supervisor = Supervisor(lock)
         program = Program(
             name="stuck",
             tier=Tier.STORE,
-            argv=["/bin/sh", "-c", f"echo >> {began}; exec sleep 1000"],
+            argv=["/bin/sh", "-c", f"echo >> {starts}; exec sleep 1000"],
             environ=dict(os.environ),
-            is_ready=lambda _pid: began.exists(),
-            works=works.exists,
+            is_ready=lambda _pid: starts.exists(),
+            is_healthy=healthy.exists,
             check_seconds=0.2,
         )
         supervisor.start(program)
-        works.unlink()
+        healthy.unlink()
         try:
-            wait_for(lambda: len(began.read_text()), lambda count: count >= 2)
+            wait_for(lambda: len(starts.read_text()), lambda count: count >= 2)
         finally:
             supervisor.stop()

@@ -13,7 +13,7 @@ from service import wait_for
 
 from infra.local import ports
 from infra.local.eventing import Plan
-from infra.local.kafka_source import Consumption
+from infra.local.kafka_source import KafkaSourceRunner
 from infra.local.manifests import KafkaSource
 
 ROOT = Path(__file__).parents[2]
@@ -39,19 +39,19 @@ def source_of(topic: str, **spec: object) -> KafkaSource:
 
 
 @pytest.fixture
-def consume(servers: str) -> Iterator[Callable[..., Consumption]]:
-    """Start a KafkaSource; what is still running is stopped at the end."""
-    started: list[Consumption] = []
+def consume(servers: str) -> Iterator[Callable[..., KafkaSourceRunner]]:
+    """Start a KafkaSource. The runners are stopped after the test."""
+    started: list[KafkaSourceRunner] = []
 
-    def start(source: KafkaSource, sink: Sink, dead: Sink | None = None, **more: float) -> Consumption:
-        started.append(Consumption(source, servers, sink.url, dead.url if dead else None, **more))
+    def start(source: KafkaSource, sink: Sink, dead: Sink | None = None, **more: float) -> KafkaSourceRunner:
+        started.append(KafkaSourceRunner(source, servers, sink.url, dead.url if dead else None, **more))
         started[-1].start()
         return started[-1]
 
     yield start
-    for consumption in started:
-        if not consumption.stopping.is_set():
-            consumption.stop(1)
+    for runner in started:
+        if not runner.stopping.is_set():
+            runner.stop(1)
 
 
 def produce(producer: KafkaProducer, topic: str, *values: bytes, partition: int = 0) -> None:
@@ -59,9 +59,9 @@ def produce(producer: KafkaProducer, topic: str, *values: bytes, partition: int 
         producer.send(topic, value, partition=partition).get(timeout=10)
 
 
-def partitions_of(consumption: Consumption) -> set[int]:
-    """Which it holds; each of its consumers holds some."""
-    shares = [{each.partition for each in consumer.held} for consumer in consumption.consumers]
+def partitions_of(runner: KafkaSourceRunner) -> set[int]:
+    """Return the partitions assigned to a runner. Empty until each of its consumers has some."""
+    shares = [{each.partition for each in consumer.assigned} for consumer in runner.consumers]
     return set().union(*shares) if all(shares) else set()
 
 
@@ -72,11 +72,11 @@ def committed(servers: str, topic: str) -> int | None:
     return offset
 
 
-def test_records_become_the_events_that_knative_makes_of_them(
+def test_records_become_the_same_events_as_with_knative(
     make_topic: Callable[[int], str],
     make_sink: Callable[..., Sink],
     producer: KafkaProducer,
-    consume: Callable[..., Consumption],
+    consume: Callable[..., KafkaSourceRunner],
 ) -> None:
     topic, sink = make_topic(1), make_sink()
     producer.send(topic, b'{"Records":[]}', key=b"upload-images/x", partition=0, timestamp_ms=1_772_996_531_614)
@@ -117,7 +117,7 @@ def test_offsets_are_committed_up_to_the_first_gap_and_the_rest_is_delivered_aga
     make_topic: Callable[[int], str],
     make_sink: Callable[..., Sink],
     producer: KafkaProducer,
-    consume: Callable[..., Consumption],
+    consume: Callable[..., KafkaSourceRunner],
     servers: str,
 ) -> None:
     topic = make_topic(1)
@@ -128,16 +128,16 @@ def test_offsets_are_committed_up_to_the_first_gap_and_the_rest_is_delivered_aga
     sink.await_requests(5)
     first.stop(1)
     assert committed(servers, topic) == 2
-    sink.answer = lambda _request: 200
+    sink.respond = lambda _request: 200
     consume(source, sink)
     assert sorted(request.body for request in sink.await_requests(8)[5:]) == [b"2", b"3", b"4"]
 
 
-def test_what_was_finished_is_committed_before_another_gets_the_partition(
+def test_finished_records_are_committed_before_a_partition_is_reassigned(
     make_topic: Callable[[int], str],
     make_sink: Callable[..., Sink],
     producer: KafkaProducer,
-    consume: Callable[..., Consumption],
+    consume: Callable[..., KafkaSourceRunner],
 ) -> None:
     topic, sink = make_topic(2), make_sink()
     source = source_of(topic)
@@ -146,28 +146,28 @@ def test_what_was_finished_is_committed_before_another_gets_the_partition(
         produce(producer, topic, b"0", b"1", partition=partition)
     sink.await_requests(4)
     second = consume(source, sink, commit_seconds=3600)
-    for consumption in (first, second):
-        wait_for(lambda held=consumption: partitions_of(held), lambda held: len(held) == 1)  # type: ignore[misc]
+    for runner in (first, second):
+        wait_for(lambda each=runner: partitions_of(each), lambda partitions: len(partitions) == 1)  # type: ignore[misc]
     produce(producer, topic, b"2")
     sink.await_requests(5)
     assert sorted(sink.bodies) == [b"0", b"0", b"1", b"1", b"2"]
 
 
-def test_unordered_lets_others_pass_and_ordered_does_not(
+def test_a_retry_delays_later_records_only_in_an_ordered_source(
     make_topic: Callable[[int], str],
     make_sink: Callable[..., Sink],
     producer: KafkaProducer,
-    consume: Callable[..., Consumption],
+    consume: Callable[..., KafkaSourceRunner],
 ) -> None:
     topic = make_topic(1)
     produce(producer, topic, b"0", b"1", b"2")
 
-    def refuse_once(sink: Sink) -> Callable[[Request], int]:
+    def fail_once(sink: Sink) -> Callable[[Request], int]:
         return lambda request: 503 if request.body == b"0" and sink.bodies.count(b"0") == 1 else 200
 
     sinks = {ordering: make_sink() for ordering in ("ordered", "unordered")}
     for ordering, sink in sinks.items():
-        sink.answer = refuse_once(sink)
+        sink.respond = fail_once(sink)
         delivery = {"retry": 2, "backoffDelay": "PT0.2S"}
         consume(source_of(topic, ordering=ordering, delivery=delivery, consumerGroup=f"{topic}-{ordering}"), sink)
     for sink in sinks.values():
@@ -180,30 +180,30 @@ def test_consumers_of_one_group_share_the_partitions(
     make_topic: Callable[[int], str],
     make_sink: Callable[..., Sink],
     producer: KafkaProducer,
-    consume: Callable[..., Consumption],
+    consume: Callable[..., KafkaSourceRunner],
 ) -> None:
     topic, sink = make_topic(6), make_sink()
-    consumption = consume(source_of(topic, consumers=24), sink)
+    runner = consume(source_of(topic, consumers=24), sink)
     for partition in range(6):
         produce(producer, topic, f"{partition}".encode(), partition=partition)
     sink.await_requests(6)
     time.sleep(0.5)
     assert sorted(sink.bodies) == [b"0", b"1", b"2", b"3", b"4", b"5"]
-    assert len(partitions_of(consumption)) == 6
+    assert len(partitions_of(runner)) == 6
 
 
 @pytest.mark.parametrize(("virtual", "real"), [(0, 0), (1, 1), (20, 1), (21, 2), (40, 2)])
-def test_twenty_consumers_of_a_source_are_one_kafka_consumer(virtual: int, real: int) -> None:
-    consumption = Consumption(source_of("nothing", consumers=virtual), "nowhere:1", "http://nowhere", None)
+def test_up_to_twenty_consumers_of_a_source_share_one_kafka_consumer(virtual: int, real: int) -> None:
+    runner = KafkaSourceRunner(source_of("nothing", consumers=virtual), "nowhere:1", "http://nowhere", None)
 
-    assert len(consumption.consumers) == real
+    assert len(runner.consumers) == real
 
 
-def test_a_consumer_takes_no_more_while_fifty_records_are_in_flight(
+def test_a_consumer_stops_reading_while_fifty_records_are_in_flight(
     make_topic: Callable[[int], str],
     make_sink: Callable[..., Sink],
     producer: KafkaProducer,
-    consume: Callable[..., Consumption],
+    consume: Callable[..., KafkaSourceRunner],
 ) -> None:
     topic, release = make_topic(1), threading.Event()
     sink = make_sink(lambda _request: 200 if release.wait(20) else 500)
@@ -213,12 +213,12 @@ def test_a_consumer_takes_no_more_while_fifty_records_are_in_flight(
     consume(source_of(topic, ordering="unordered"), sink)
     sink.await_requests(50)
     time.sleep(0.5)
-    assert len(sink.requests) < 100  # the poll at 49 in flight brings up to 50
+    assert len(sink.requests) < 100  # the poll with 49 in flight returns up to 50
     release.set()
     sink.await_requests(240)
 
 
-WRITTEN = """
+MANIFEST = """
 apiVersion: sources.knative.dev/v1
 kind: KafkaSource
 metadata: {{name: source}}
@@ -236,11 +236,11 @@ spec:
 
 @pytest.fixture
 def start_eventing(servers: str, manifest_folder: Callable[..., Path]) -> Callable[..., subprocess.Popen[bytes]]:
-    """The process itself, as the platform starts it, on a manifest with these values."""
+    """Start the eventing process with a manifest that has these values."""
 
     def start(sink: Sink, **values: object) -> subprocess.Popen[bytes]:
         plan = Plan(
-            manifests=manifest_folder(source=WRITTEN.format(**values)),
+            manifests=manifest_folder(source=MANIFEST.format(**values)),
             bootstrap_servers=servers,
             services={"sink": sink.url},
             webhook_port=ports.free_ports(1)[0],
@@ -250,7 +250,7 @@ def start_eventing(servers: str, manifest_folder: Callable[..., Path]) -> Callab
     return start
 
 
-def test_a_manifest_that_says_another_number_of_retries_is_followed(
+def test_the_number_of_retries_comes_from_the_manifest(
     make_topic: Callable[[int], str],
     make_sink: Callable[..., Sink],
     producer: KafkaProducer,
@@ -268,7 +268,7 @@ def test_a_manifest_that_says_another_number_of_retries_is_followed(
     assert {retry: len(sink.requests) for retry, sink in sinks.items()} == {1: 2, 3: 4}
 
 
-def test_what_a_killed_process_had_not_finished_is_delivered_again(
+def test_unfinished_records_of_a_killed_process_are_delivered_again(
     make_topic: Callable[[int], str],
     make_sink: Callable[..., Sink],
     producer: KafkaProducer,

@@ -26,20 +26,20 @@ def delivery_of(folder: Path) -> Delivery:
     return source.spec.delivery
 
 
-def test_delivery_that_is_left_out_has_knatives_defaults(manifest_folder: Callable[..., Path]) -> None:
+def test_without_a_delivery_block_knatives_defaults_apply(manifest_folder: Callable[..., Path]) -> None:
     delivery = delivery_of(manifest_folder(source=SOURCE))
     assert (delivery.retry, delivery.backoff_policy) == (10, "exponential")
     assert (delivery.backoff_delay, delivery.timeout) == (timedelta(seconds=0.3), timedelta(seconds=600))
 
 
-def test_delivery_that_is_given_replaces_the_defaults_wholesale(manifest_folder: Callable[..., Path]) -> None:
+def test_a_delivery_block_replaces_all_the_defaults(manifest_folder: Callable[..., Path]) -> None:
     sink = "{ref: {apiVersion: serving.knative.dev/v1, kind: Service, name: dead}}"
     delivery = delivery_of(manifest_folder(source=f"{SOURCE}  delivery: {{deadLetterSink: {sink}}}\n"))
     assert (delivery.retry, delivery.backoff_delay) == (0, timedelta(seconds=0.2))
 
 
 @pytest.mark.parametrize(
-    ("text", "complaint"),
+    ("text", "message"),
     [
         (f"{SOURCE}  replicas: 3\n", "spec.replicas"),
         (f"{SOURCE}  ordering: sometimes\n", "spec.ordering"),
@@ -48,24 +48,24 @@ def test_delivery_that_is_given_replaces_the_defaults_wholesale(manifest_folder:
         ("kind: [\n", "not YAML"),
     ],
 )
-def test_what_is_not_understood_is_refused(text: str, complaint: str, manifest_folder: Callable[..., Path]) -> None:
-    with pytest.raises(CannotStart, match=complaint):
+def test_an_unsupported_manifest_is_an_error(text: str, message: str, manifest_folder: Callable[..., Path]) -> None:
+    with pytest.raises(CannotStart, match=message):
         Manifests.read(manifest_folder(source=text))
 
 
-def test_every_function_has_a_service_and_every_service_a_function() -> None:
+def test_every_function_has_a_service_and_the_other_way_around() -> None:
     folders = {path.parent.name for path in (ROOT / "functions").glob("*/main.py")}
     assert {service.folder for service in Manifests.read(ROOT / "infra/knative").services} == folders
 
 
-def test_threads_answer_the_concurrency_that_the_service_promises() -> None:
-    stated = [service for service in Manifests.read(ROOT / "infra/knative").services if service.environ]
-    assert {service.name: service.environ["THREADS"] for service in stated} == {
-        service.name: f"{service.spec.template.spec.container_concurrency}" for service in stated
+def test_a_service_has_as_many_threads_as_its_concurrency() -> None:
+    services = [service for service in Manifests.read(ROOT / "infra/knative").services if service.environ]
+    assert {service.name: service.environ["THREADS"] for service in services} == {
+        service.name: f"{service.spec.template.spec.container_concurrency}" for service in services
     }
 
 
-def test_an_event_outlives_the_lease_of_a_dead_worker_and_not_two_minutes_more() -> None:
+def test_retries_last_longer_than_a_lease_and_at_most_two_and_a_half_minutes() -> None:
     [source] = Manifests.read(ROOT / "infra/knative").kafka_sources
     delivery = source.spec.delivery
     waits = [delivery.backoff_delay.total_seconds() * 2**nth for nth in range(1, delivery.retry + 1)]

@@ -12,7 +12,7 @@ from botocore.config import Config
 from kafka import KafkaAdminClient, KafkaConsumer
 from kafka_proxy import UNKNOWN_SERVER_ERROR, KafkaProxy
 
-from infra.local.notifications import TOPIC, Message, Outbox, Receiver, message_of
+from infra.local.notifications import TOPIC, Message, Outbox, Receiver, to_message
 from infra.local.ports import LOOPBACK
 from infra.local.seaweedfs import Webhook
 from infra.local.settings import Settings
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 BUCKET = "upload-images"
-# What MinIO writes, field by field; in <> what differs each time.
-WRITTEN = (
+# MinIO's message, field by field. The parts in <> vary.
+TEMPLATE = (
     '{"EventName":"s3:ObjectCreated:<action>","Key":"upload-images/<name>","Records":[{"eventVersion":"2.0",'
     '"eventSource":"minio:s3","awsRegion":"","eventTime":"<time>","eventName":"s3:ObjectCreated:<action>",'
     '"userIdentity":{"principalId":"local"},"requestParameters":{"principalId":"local","region":"",'
@@ -50,7 +50,7 @@ def s3(store: dict[str, str]) -> "S3Client":
 
 @pytest.fixture(scope="module")
 def records(servers: str, admin: KafkaAdminClient, webhook: Webhook) -> Iterator[KafkaConsumer]:
-    """What comes to the topic, one after the other."""
+    """The records of the topic."""
     admin.create_topics({TOPIC: {"num_partitions": 1, "replication_factor": 1}})
     receiver = Receiver(webhook.port, servers, webhook.token)
     thread = threading.Thread(target=receiver.serve_forever, kwargs={"poll_interval": 0.01})
@@ -63,33 +63,33 @@ def records(servers: str, admin: KafkaAdminClient, webhook: Webhook) -> Iterator
     receiver.server_close()
 
 
-def filled(**parts: str) -> bytes:
-    text = WRITTEN
+def fill_template(**parts: str) -> bytes:
+    text = TEMPLATE
     for name, value in parts.items():
         text = text.replace(f"<{name}>", value)
     return text.encode()
 
 
-def test_a_put_is_told_as_minio_would_tell_it(s3: "S3Client", records: KafkaConsumer) -> None:
+def test_the_notification_for_a_put_is_the_same_as_minios(s3: "S3Client", records: KafkaConsumer) -> None:
     s3.put_object(Bucket=BUCKET, Key="a b/ü+&.jpg", Body=b"hello", ContentType="image/jpeg", Metadata={"who": "me"})
     record = next(records)
-    told = json.loads(record.value)["Records"][0]
+    event = json.loads(record.value)["Records"][0]
     assert record.key.decode() == "upload-images/a b/ü+&.jpg"
     assert record.headers == []
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", told["eventTime"])
-    assert re.fullmatch(r"[0-9A-F]{16}", told["s3"]["object"]["sequencer"])
-    assert record.value == filled(
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", event["eventTime"])
+    assert re.fullmatch(r"[0-9A-F]{16}", event["s3"]["object"]["sequencer"])
+    assert record.value == fill_template(
         action="Put",
         name="a b/ü+\\u0026.jpg",
         escaped="a+b%2F%C3%BC%2B%26.jpg",
         described='"size":5,"eTag":"5d41402abc4b2a76b9719d911017c592","contentType":"image/jpeg",'
         '"userMetadata":{"X-Amz-Meta-Who":"me","content-type":"image/jpeg"}',
-        time=told["eventTime"],
-        sequencer=told["s3"]["object"]["sequencer"],
+        time=event["eventTime"],
+        sequencer=event["s3"]["object"]["sequencer"],
     )
 
 
-def test_only_new_content_is_told(s3: "S3Client", records: KafkaConsumer) -> None:
+def test_only_new_content_causes_notifications(s3: "S3Client", records: KafkaConsumer) -> None:
     s3.put_object(Bucket=BUCKET, Key="once", Body=b"1")
     s3.put_object_tagging(Bucket=BUCKET, Key="once", Tagging={"TagSet": [{"Key": "k", "Value": "v"}]})
     s3.delete_object(Bucket=BUCKET, Key="once")
@@ -104,8 +104,8 @@ def test_only_new_content_is_told(s3: "S3Client", records: KafkaConsumer) -> Non
         UploadId=upload,
         MultipartUpload={"Parts": [{"ETag": part["ETag"], "PartNumber": 1}]},
     )
-    told = [json.loads(next(records).value)["Records"][0] for _ in range(5)]
-    objects = {(each["eventName"], each["s3"]["object"]["key"], each["s3"]["object"].get("size")) for each in told}
+    events = [json.loads(next(records).value)["Records"][0] for _ in range(5)]
+    objects = {(each["eventName"], each["s3"]["object"]["key"], each["s3"]["object"].get("size")) for each in events}
     assert objects == {
         ("s3:ObjectCreated:Put", "once", 1),
         ("s3:ObjectCreated:Put", "twice", 1),
@@ -115,18 +115,20 @@ def test_only_new_content_is_told(s3: "S3Client", records: KafkaConsumer) -> Non
     }
 
 
-def test_a_folder_is_no_object() -> None:
+def test_a_folder_causes_no_notification() -> None:
     notice: dict[str, Any] = {
         "event_type": "create",
         "key": "/buckets/upload-images/folder",
         "message": {"new_entry": {"name": "folder", "is_directory": True, "attributes": {"mtime": 1}}},
     }
-    assert message_of(notice) is None
+    assert to_message(notice) is None
 
 
-@pytest.mark.parametrize("shown", [None, "Bearer guessed"])
-def test_the_webhook_believes_the_store_alone(records: KafkaConsumer, webhook: Webhook, shown: str | None) -> None:
-    headers = {"Authorization": shown} if shown else {}
+@pytest.mark.parametrize("authorization", [None, "Bearer guessed"])
+def test_the_webhook_rejects_callers_without_the_token(
+    records: KafkaConsumer, webhook: Webhook, authorization: str | None
+) -> None:
+    headers = {"Authorization": authorization} if authorization else {}
     response = requests.post(
         f"http://{LOOPBACK}:{webhook.port}/", json={"key": "/buckets/x"}, headers=headers, timeout=10
     )
@@ -134,7 +136,7 @@ def test_the_webhook_believes_the_store_alone(records: KafkaConsumer, webhook: W
     assert response.status_code == 401
 
 
-def test_only_s3_answers_on_the_stores_ports(settings: Settings, s3: "S3Client") -> None:
+def test_only_the_s3_port_of_the_store_serves_requests(settings: Settings, s3: "S3Client") -> None:
     s3.put_object(Bucket=BUCKET, Key="private", Body=b"private")
     listening: dict[str, int] = json.loads((settings.data_dir / "seaweedfs/listening.json").read_text())
     master, volume, filer = (f"http://{LOOPBACK}:{listening[name + '.port']}" for name in ("master", "volume", "filer"))
@@ -155,10 +157,10 @@ def test_only_s3_answers_on_the_stores_ports(settings: Settings, s3: "S3Client")
     assert s3.get_object(Bucket=BUCKET, Key="private")["Body"].read() == b"private"
 
 
-def test_what_kafka_refuses_for_a_while_is_told_when_it_takes_it(servers: str, admin: KafkaAdminClient) -> None:
+def test_notifications_that_kafka_rejects_are_sent_again_later(servers: str, admin: KafkaAdminClient) -> None:
     proxy = KafkaProxy(servers)
     consumer = KafkaConsumer(TOPIC, bootstrap_servers=servers, auto_offset_reset="latest", consumer_timeout_ms=20_000)
-    consumer.poll(1000)  # it stands at the end by now
+    consumer.poll(1000)  # now at the end of the topic
     outbox = Outbox(proxy.address)
     outbox.start()
     outbox.put(Message(b"before", b"{}"))

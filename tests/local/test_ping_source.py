@@ -5,10 +5,10 @@ from collections.abc import Callable
 from local.sink import Sink
 
 from infra.local.manifests import PingSource
-from infra.local.ping_source import Pinging
+from infra.local.ping_source import PingSourceRunner
 
 
-def test_a_ping_comes_whenever_the_schedule_says(make_sink: Callable[..., Sink]) -> None:
+def test_a_ping_source_sends_an_event_at_each_time_of_its_schedule(make_sink: Callable[..., Sink]) -> None:
     sink, stopping = make_sink(), threading.Event()
     source = PingSource.model_validate(
         {
@@ -23,11 +23,11 @@ def test_a_ping_comes_whenever_the_schedule_says(make_sink: Callable[..., Sink])
             },
         }
     )
-    pinging = Pinging(source, sink.url, stopping)
-    pinging.start()
+    runner = PingSourceRunner(source, sink.url, stopping)
+    runner.start()
     first, second = sink.await_requests(2)[:2]
     stopping.set()
-    pinging.join()
+    runner.join()
     assert abs(time.time() - time.monotonic() + second.at - round(time.time() - time.monotonic() + second.at)) < 0.3
     assert 0.7 < second.at - first.at < 1.3
     assert first.headers["ce-type"] == "dev.knative.sources.ping"

@@ -1,4 +1,4 @@
-"""The Postman collection runs whole, by newman, and comes to an end whatever it is answered."""
+"""Newman runs the whole Postman collection, and ends whatever the responses are."""
 
 import json
 import signal
@@ -28,7 +28,7 @@ def report(tmp_path: Path) -> Path:
 
 
 def run(url: str, report: Path, **variables: str) -> tuple[Counter[str], list[str]]:
-    """How often each request was sent, and what failed."""
+    """Return how often each request was sent, and the failures."""
     assert NEWMAN.exists(), "newman is not installed: run `make .venv/ready-to-test`"
     options = [f"--env-var={name}={value}" for name, value in ({"baseUrl": url} | variables).items()]
     node = Path(sys.executable).with_name("node")
@@ -38,30 +38,30 @@ def run(url: str, report: Path, **variables: str) -> tuple[Counter[str], list[st
         try:
             newman.wait(80)
         except subprocess.TimeoutExpired:
-            newman.kill()  # once in a while Node stays there after the report, which is the last that newman does
-    told = json.loads(report.read_text())["run"]
-    failures = [f"{each['source']['name']}: {each['error']['message']}" for each in told["failures"]]
+            newman.kill()  # Node sometimes hangs after newman has written the report
+    run = json.loads(report.read_text())["run"]
+    failures = [f"{each['source']['name']}: {each['error']['message']}" for each in run["failures"]]
     assert newman.returncode in (-signal.SIGKILL, 1 if failures else 0)
-    return Counter(each["item"]["name"] for each in told["executions"]), failures
+    return Counter(each["item"]["name"] for each in run["executions"]), failures
 
 
-def test_the_postman_collection_runs_whole(platform: Platform, report: Path) -> None:
+def test_the_postman_collection_runs_without_failures(platform: Platform, report: Path) -> None:
     sent, failures = run(platform.url, report)
 
     assert failures == []
     assert sent.total() == ITEMS - 1 + sent[POLLED]
 
 
-def test_the_postman_collection_ends_when_its_upload_is_refused(platform: Platform, report: Path) -> None:
+def test_the_postman_collection_ends_if_its_upload_fails(platform: Platform, report: Path) -> None:
     sent, failures = run(platform.url, report, image="no-uuid")
 
     assert sent.total() == ITEMS
     assert f"{POLLED}: expected response to have status code 200 but got 400" in failures
 
 
-def test_the_postman_collection_ends_when_an_image_does_not(platform: Platform, report: Path) -> None:
+def test_the_postman_collection_ends_if_an_image_stays_pending(platform: Platform, report: Path) -> None:
     database = Database(settings.Database(url=SecretStr(platform.environment["DATABASE_URL"])))
-    uploading = uuid4()  # its object is waited for
+    uploading = uuid4()  # its object never arrives
     Images(database, settings.Processing()).create(uploading, "never.jpg", None, 1)
     database.disconnect()
 

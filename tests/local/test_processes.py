@@ -23,7 +23,7 @@ def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
 
 @pytest.fixture
 def program(tmp_path: Path) -> Callable[..., Program]:
-    """A shell script as a program; it is ready once it has appended its number to the file `pids`."""
+    """Make a program of a shell script. It is ready when it has appended its PID to the file `pids`."""
     (tmp_path / "pids").touch()
 
     def make(script: str, *, tier: Tier = Tier.FUNCTION, **more: float) -> Program:
@@ -49,7 +49,7 @@ def is_running(pid: int) -> bool:
     return bool(state) and not state.startswith("Z")
 
 
-def test_a_process_that_dies_is_started_again(
+def test_a_process_that_dies_is_restarted(
     tmp_path: Path, supervisor: Supervisor, program: Callable[..., Program]
 ) -> None:
     supervisor.start(program("echo $$ >> pids; exec sleep 60"))
@@ -57,7 +57,7 @@ def test_a_process_that_dies_is_started_again(
     assert len(wait_for(lambda: pids(tmp_path), lambda seen: len(seen) == 2)) == 2
 
 
-def test_what_a_dead_process_left_is_ended_before_the_next(
+def test_children_of_a_dead_process_are_stopped_before_the_restart(
     tmp_path: Path, supervisor: Supervisor, program: Callable[..., Program]
 ) -> None:
     supervisor.start(program("sleep 60 & echo $! > child; echo $$ >> pids; wait"))
@@ -66,14 +66,14 @@ def test_what_a_dead_process_left_is_ended_before_the_next(
     wait_for(lambda: is_running(child), lambda running: not running)
 
 
-def test_one_that_does_not_start_is_told_with_its_last_words(
+def test_the_error_for_a_process_that_does_not_start_has_its_output(
     supervisor: Supervisor, program: Callable[..., Program]
 ) -> None:
     with pytest.raises(CannotStart, match=r"(?s)FUNCTION ended while it was starting.*no such luck"):
         supervisor.start(program("echo no such luck; exit 3"))
 
 
-def test_the_highest_tier_stops_first_and_the_stubborn_are_killed(
+def test_the_highest_tier_stops_first_and_processes_that_ignore_the_signal_are_killed(
     tmp_path: Path, supervisor: Supervisor, program: Callable[..., Program]
 ) -> None:
     for tier in Tier:
@@ -81,11 +81,11 @@ def test_the_highest_tier_stops_first_and_the_stubborn_are_killed(
         supervisor.start(program(script, tier=tier))
     supervisor.start(program("trap '' TERM; echo $$ >> pids; while :; do sleep 0.05; done", grace_seconds=0.5))
     supervisor.stop()
-    assert (tmp_path / "ended").read_text().split() == ["FRONT_DOOR", "EVENTING", "FUNCTION", "BROKER", "STORE"]
+    assert (tmp_path / "ended").read_text().split() == ["GATEWAY", "EVENTING", "FUNCTION", "BROKER", "STORE"]
     assert not any(map(is_running, pids(tmp_path)))
 
 
-KILLED = """
+SUPERVISED = """
 import os, signal, sys
 from infra.local.processes import Program, Supervisor, Tier
 supervisor = Supervisor(open("lock", "w"))
@@ -97,9 +97,9 @@ signal.pause()
 """
 
 
-def test_nothing_is_left_of_a_supervisor_that_was_killed(tmp_path: Path) -> None:
+def test_no_process_and_no_file_is_left_after_the_supervisor_is_killed(tmp_path: Path) -> None:
     environ = os.environ | {"PYTHONPATH": f"{ROOT}"}
-    killed = subprocess.Popen([sys.executable, "-c", KILLED], cwd=tmp_path, env=environ, stdout=subprocess.PIPE)
+    killed = subprocess.Popen([sys.executable, "-c", SUPERVISED], cwd=tmp_path, env=environ, stdout=subprocess.PIPE)
     assert killed.stdout
     scratch = Path(killed.stdout.readline().decode().strip())
     time.sleep(0.3)
@@ -107,5 +107,5 @@ def test_nothing_is_left_of_a_supervisor_that_was_killed(tmp_path: Path) -> None
     killed.kill()
     killed.wait()
     killed.stdout.close()
-    wait_for(lambda: [pid for pid in pids(tmp_path) if is_running(pid)], lambda left: not left)
-    wait_for(scratch.exists, lambda there: not there)
+    wait_for(lambda: [pid for pid in pids(tmp_path) if is_running(pid)], lambda running: not running)
+    wait_for(scratch.exists, lambda exists: not exists)

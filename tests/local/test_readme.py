@@ -1,4 +1,4 @@
-"""Who pastes the README's blocks one after the other, as they are, gets what the text around them promises."""
+"""The README's code blocks work when pasted one after the other, with the results that the text describes."""
 
 import json
 import re
@@ -24,7 +24,7 @@ SHELL = [each for each in blocks("Quick start", "sh") if "git clone" not in each
 
 @pytest.fixture
 def folder(platform: Platform, tmp_path: Path) -> Path:
-    """Where a reader stands: the checkout, with `.data` in it."""
+    """A stand-in for the checkout, with `.data` in it."""
     (tmp_path / "tests").symlink_to(ROOT / "tests")
     (tmp_path / ".data").symlink_to(platform.data)
     return tmp_path
@@ -39,7 +39,7 @@ def paste(blocks: list[str], port: str) -> str:
     return "\n".join(blocks).replace("localhost:5000", f"localhost:{port}")
 
 
-def test_the_quick_start_works_as_it_is_written(folder: Path, port: str) -> None:
+def test_the_quick_start_works_as_written(folder: Path, port: str) -> None:
     assert len(SHELL) == 7
     marked = [f"echo; echo '@{number}'\n{block}" for number, block in enumerate(SHELL)]
 
@@ -66,9 +66,7 @@ def test_the_quick_start_works_as_it_is_written(folder: Path, port: str) -> None
 
 
 @pytest.mark.parametrize(("language", "program"), [("python", sys.executable), ("js", "node")])
-def test_a_client_in_another_language_works_as_it_is_written(
-    folder: Path, port: str, language: str, program: str
-) -> None:
+def test_the_example_clients_work_as_written(folder: Path, port: str, language: str, program: str) -> None:
     script = folder / {"python": "client.py", "js": "client.mjs"}[language]
     script.write_text(paste(blocks("From your own code", language)[:1], port))
     command = Path(sys.executable).with_name(program) if program == "node" else program
@@ -89,20 +87,20 @@ def consumer(folder: Path, port: str) -> Iterator[subprocess.Popen[str]]:
         process.terminate()
 
 
-def test_a_service_hears_of_an_images_end_as_it_is_written(consumer: subprocess.Popen[str], port: str) -> None:
+def test_the_example_consumer_receives_the_event_of_an_image(consumer: subprocess.Popen[str], port: str) -> None:
     with (ROOT / "tests/golden/photographs/cat.jpg").open("rb") as file:
-        form = {"file": ("heard-of.jpg", file, "image/jpeg")}
+        form = {"file": ("announced.jpg", file, "image/jpeg")}
         uuid = requests.post(f"http://localhost:{port}/api/v1/images/actions/upload", files=form, timeout=30).json()[
             "data"
         ]["uuid"]
 
     assert consumer.stdout
-    heard = next(line for line in consumer.stdout if uuid in line)
-    assert heard == f"org.imageprocessing.image.processing.succeeded.v1 {uuid} heard-of.jpg\n"
+    received = next(line for line in consumer.stdout if uuid in line)
+    assert received == f"org.imageprocessing.image.processing.succeeded.v1 {uuid} announced.jpg\n"
 
 
-def test_no_block_of_the_readme_destroys_anything() -> None:
-    everywhere = "\n".join(re.findall(r"^```sh\n(.*?)^```$", README, re.MULTILINE | re.DOTALL))
+def test_no_code_block_of_the_readme_deletes_data() -> None:
+    commands = "\n".join(re.findall(r"^```sh\n(.*?)^```$", README, re.MULTILINE | re.DOTALL))
 
-    assert "make reset" not in everywhere
-    assert "make migration" not in everywhere
+    assert "make reset" not in commands
+    assert "make migration" not in commands

@@ -1,4 +1,4 @@
-"""What bootstrap finds out about a store, on SeaweedFS with and without keys, and what it sets there."""
+"""Bootstrap checks the store's security and configures it: on SeaweedFS with and without keys."""
 
 import os
 import subprocess
@@ -52,16 +52,16 @@ def open_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, s
         process = subprocess.Popen([*command, "-ip.bind=127.0.0.1"], cwd=folder, env=environ, stdout=log, stderr=log)
     url = f"http://127.0.0.1:{ports['s3']}"
 
-    def answers() -> bool:
+    def responds() -> bool:
         with suppress(requests.ConnectionError):
             return requests.put(f"{url}/upload-images", timeout=10).status_code in (200, 409)
         return False
 
     try:
-        wait_for(answers, bool, seconds=60)
+        wait_for(responds, bool, seconds=60)
         yield {"S3_ENDPOINT_URL": url, "S3_ACCESS_KEY_ID": "any", "S3_SECRET_ACCESS_KEY": "any"}
     finally:
-        process.kill()  # asked, it would wait half a minute for connections
+        process.kill()  # on SIGTERM it waits half a minute for connections
         process.wait(timeout=30)
 
 
@@ -71,7 +71,7 @@ def probe(settings: StoreSettings) -> dict[str, bool]:
     return {check.name: check.passed for check in StoreProbe(store, settings).run()}
 
 
-def test_a_store_that_checks_signatures_passes_and_is_left_as_it_was(store: dict[str, str]) -> None:
+def test_a_store_that_checks_signatures_passes_and_stays_unchanged(store: dict[str, str]) -> None:
     settings = settings_for(store)
 
     found = probe(settings)
@@ -82,7 +82,7 @@ def test_a_store_that_checks_signatures_passes_and_is_left_as_it_was(store: dict
     assert list(Inbox(Store(settings), settings.completed_bucket).list(PROBES)) == []
 
 
-def test_a_store_that_checks_nothing_ends_the_bootstrap_and_is_told_by_name(open_store: dict[str, str]) -> None:
+def test_bootstrap_fails_for_a_store_that_checks_nothing_and_names_each_risk(open_store: dict[str, str]) -> None:
     with pytest.raises(UnsafeStore) as caught:
         probe(settings_for(open_store))
 
@@ -90,7 +90,7 @@ def test_a_store_that_checks_nothing_ends_the_bootstrap_and_is_told_by_name(open
     assert f"S3_ACCEPTED_RISKS={','.join(RISKS)}" in caught.value.public
 
 
-def test_an_operator_may_accept_a_risk_by_its_name(open_store: dict[str, str]) -> None:
+def test_an_operator_can_accept_risks_by_name(open_store: dict[str, str]) -> None:
     found = probe(settings_for(open_store, accepted_risks=",".join(RISKS)))
 
     assert {name for name, passed in found.items() if not passed} >= set(RISKS)
@@ -100,19 +100,19 @@ def test_an_operator_may_accept_a_risk_by_its_name(open_store: dict[str, str]) -
         settings_for(open_store, accepted_risks="everything")
 
 
-def test_web_pages_of_the_origins_named_may_put_to_upload_urls(store: dict[str, str]) -> None:
+def test_web_pages_of_allowed_origins_can_put_to_upload_urls(store: dict[str, str]) -> None:
     settings = settings_for(store)
     setup = StoreSetup(Store(settings), settings)
     setup.create_buckets()
     assert setup.allow_origins(["https://gallery.example"])
     url = UploadUrls(Store(settings), settings.upload_bucket).sign(uuid := uuid4(), 60)
 
-    def ask(origin: str) -> requests.Response:
-        asked = {"Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "content-type"}
-        return requests.options(url, headers={"Origin": origin, **asked}, timeout=10)
+    def preflight(origin: str) -> requests.Response:
+        headers = {"Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "content-type"}
+        return requests.options(url, headers={"Origin": origin, **headers}, timeout=10)
 
-    assert ask("https://gallery.example").headers["Access-Control-Allow-Origin"] == "https://gallery.example"
-    assert "Access-Control-Allow-Origin" not in ask("https://elsewhere.example").headers
+    assert preflight("https://gallery.example").headers["Access-Control-Allow-Origin"] == "https://gallery.example"
+    assert "Access-Control-Allow-Origin" not in preflight("https://elsewhere.example").headers
     put = requests.put(url, b"x", headers={"Origin": "https://gallery.example"}, timeout=10)
     assert (put.status_code, put.headers["Access-Control-Allow-Origin"]) == (200, "https://gallery.example")
     Store(settings).client.delete_bucket_cors(Bucket=settings.upload_bucket)
@@ -121,13 +121,13 @@ def test_web_pages_of_the_origins_named_may_put_to_upload_urls(store: dict[str, 
 
 @pytest.fixture
 def no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The service that other tests share has its keys in the environment."""
+    """Unset the keys, which are in the environment for the service that tests share."""
     for variable in ("S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(variable, raising=False)
 
 
 @pytest.mark.usefixtures("no_keys")
-def test_keys_may_be_left_to_the_sdk_and_come_in_pairs() -> None:
+def test_keys_are_optional_but_come_in_pairs() -> None:
     assert StoreSettings(endpoint_url="http://127.0.0.1:1").access_key_id is None
     with pytest.raises(ValidationError, match="S3_SECRET_ACCESS_KEY"):
         StoreSettings(endpoint_url="http://127.0.0.1:1", access_key_id="alone")
@@ -136,7 +136,7 @@ def test_keys_may_be_left_to_the_sdk_and_come_in_pairs() -> None:
 
 
 @pytest.mark.usefixtures("no_keys")
-def test_without_keys_the_sdks_own_are_used(store: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_keys_in_settings_the_sdk_finds_its_own(store: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", store["S3_ACCESS_KEY_ID"])
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", store["S3_SECRET_ACCESS_KEY"])
 
@@ -145,10 +145,10 @@ def test_without_keys_the_sdks_own_are_used(store: dict[str, str], monkeypatch: 
     assert all(found.values())
 
 
-@pytest.mark.parametrize(("arn", "told", "notifies"), [(None, None, False), ("arn", None, True), (None, True, True)])
-def test_a_store_notifies_if_bootstrap_sets_that_or_the_operator_says_so(
-    arn: str | None, *, told: bool | None, notifies: bool
+@pytest.mark.parametrize(("arn", "setting", "notifies"), [(None, None, False), ("arn", None, True), (None, True, True)])
+def test_a_store_notifies_if_it_has_an_arn_or_the_setting_says_so(
+    arn: str | None, *, setting: bool | None, notifies: bool
 ) -> None:
-    settings = StoreSettings(endpoint_url="http://127.0.0.1:1", notification_arn=arn, sends_notifications=told)
+    settings = StoreSettings(endpoint_url="http://127.0.0.1:1", notification_arn=arn, sends_notifications=setting)
 
     assert settings.notifies is notifies

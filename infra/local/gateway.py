@@ -1,8 +1,8 @@
-"""One port for all public functions: the HTTPRoute's rules, over functions-framework's own applications.
+"""Serve all public functions on one port, by the rules of the HTTPRoutes.
 
-Stands in for a gateway and Knative's ingress. Each function is loaded exactly as in its container; only the process
-is shared. As there, a function sees the rewritten host and not the one the caller used. A host that is not this
-machine's is refused.
+This replaces a gateway and Knative's ingress. Each function is loaded as in its container, but all share one process. A
+function sees the rewritten host instead of the caller's, as in a cluster. Requests for hosts other than this machine
+get status 421.
 """
 
 import re
@@ -26,17 +26,18 @@ ROOT = Path(__file__).parents[2]
 
 
 class Route(NamedTuple):
-    """One match of one rule, and the host of the function that it leads to."""
+    """One match of one rule, and the host of the function that it selects."""
 
     match: RouteMatch
     host: str
 
     @property
     def precedence(self) -> tuple[int, int, bool]:
-        """Sorts the stronger match first: exact path, then expression, then prefix, longest first, then by method.
+        """
+        Sort by kind of path, length and method: exact paths, expressions, prefixes; longer first; with a method first.
 
-        The Gateway API leaves the place of expressions to each implementation; Envoy's put them here. What is equal
-        keeps its order in the manifest.
+        The Gateway API leaves the precedence of expressions to implementations. Those on Envoy put them here. Equal
+        matches keep their order in the manifest.
         """
         path = self.match.path
         kind = ("Exact", "RegularExpression", "PathPrefix").index(path.type)
@@ -44,7 +45,7 @@ class Route(NamedTuple):
 
 
 def routes_of(manifests: Manifests) -> list[Route]:
-    """All matches of all rules, strongest first: the first that fits a request is the one that takes it."""
+    """Return all matches of all rules by precedence: the first that matches a request serves it."""
     routes = [
         Route(match, rule.filters[0].url_rewrite.hostname)
         for manifest in manifests.routes
@@ -54,7 +55,7 @@ def routes_of(manifests: Manifests) -> list[Route]:
     return sorted(routes, key=lambda route: route.precedence)
 
 
-def fits(path: PathMatch) -> Callable[[str], bool]:
+def matcher(path: PathMatch) -> Callable[[str], bool]:
     if path.type == "Exact":
         return path.value.__eq__
     if path.type == "RegularExpression":
@@ -64,44 +65,44 @@ def fits(path: PathMatch) -> Callable[[str], bool]:
     return lambda requested: requested == prefix or requested.startswith(prefix + "/")
 
 
-class FrontDoor:
-    """A WSGI application that hands each request to the function its route names."""
+class Gateway:
+    """A WSGI application that passes each request to the function of its route."""
 
     def __init__(
         self, routes: Iterable[Route], functions: Mapping[str, "WSGIApplication"], known_hosts: KnownHosts
     ) -> None:
-        self._routes = [(route.match.method, fits(route.match.path), route.host) for route in routes]
+        self._routes = [(route.match.method, matcher(route.match.path), route.host) for route in routes]
         self._functions = functions
         self._known_hosts = known_hosts
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        method, path, asked = environ["REQUEST_METHOD"], _path_as_sent(environ), environ.get("HTTP_HOST", "")
-        if not self._known_hosts.include(asked, environ["SERVER_NAME"]):
-            return _refuse_host(asked, start_response)
-        for wanted, path_fits, host in self._routes:
-            if wanted in (None, method) and path_fits(path):
-                environ |= {"HTTP_HOST": host, "HTTP_X_FORWARDED_HOST": asked}
-                return self._functions[host](environ, start_response)
-        start_response("404 Not Found", [("Content-Length", "0")])  # as a gateway does when no rule fits
+        method, path, host = environ["REQUEST_METHOD"], _raw_path(environ), environ.get("HTTP_HOST", "")
+        if not self._known_hosts.include(host, environ["SERVER_NAME"]):
+            return _reject_host(host, start_response)
+        for route_method, matches, function_host in self._routes:
+            if route_method in (None, method) and matches(path):
+                environ |= {"HTTP_HOST": function_host, "HTTP_X_FORWARDED_HOST": host}
+                return self._functions[function_host](environ, start_response)
+        start_response("404 Not Found", [("Content-Length", "0")])  # like a gateway when no rule matches
         return []
 
 
-def _refuse_host(host: str, start_response: "StartResponse") -> Iterable[bytes]:
+def _reject_host(host: str, start_response: "StartResponse") -> Iterable[bytes]:
     name = urlsplit(f"//{host}").hostname
-    sentence = f"This machine does not answer to the host {host}. If it should, start it with ALLOWED_HOSTS={name}"
-    headers, body = make_refusal(421, sentence)
+    message = f"The host {host} is not allowed here. To allow it, start the service with ALLOWED_HOSTS={name}"
+    headers, body = make_refusal(421, message)
     start_response("421 Misdirected Request", [(name.decode(), value.decode()) for name, value in headers])
     return [body]
 
 
-def _path_as_sent(environ: "WSGIEnvironment") -> str:
-    """The path before percent-decoding, which is what a gateway compares: `a%2Fb` is one segment."""
+def _raw_path(environ: "WSGIEnvironment") -> str:
+    """Return the path before percent-decoding. Gateways compare that: `a%2Fb` is one segment."""
     target = f"{environ.get('RAW_URI') or environ['PATH_INFO']}".split("?", 1)[0]
     return target if target.startswith("/") else "/" + target.split("/", 3)[-1]
 
 
-def create_app() -> FrontDoor:
-    """Load every function that a route leads to."""
+def create_app() -> Gateway:
+    """Load every function that has a route."""
     manifests = Manifests.read(ROOT / "infra/k8s/routes", ROOT / "infra/knative")
     routes = routes_of(manifests)
     folders = {service.name: service.folder for service in manifests.services}
@@ -112,8 +113,8 @@ def create_app() -> FrontDoor:
         for host in {route.host for route in routes}
     }
     base_url = runtime.current().settings.http.public_base_url or ""
-    named = {urlsplit(base_url).hostname or "", *Settings.from_environment().allowed_hosts}
-    return FrontDoor(routes, functions, KnownHosts(named))
+    allowed = {urlsplit(base_url).hostname or "", *Settings.from_environment().allowed_hosts}
+    return Gateway(routes, functions, KnownHosts(allowed))
 
 
 if __name__ == "__main__":

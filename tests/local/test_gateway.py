@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 from werkzeug.test import Client
 
-from infra.local.front_door import FrontDoor, routes_of
+from infra.local.gateway import Gateway, routes_of
 from infra.local.hosts import KnownHosts
 from infra.local.manifests import Manifests
 
@@ -17,22 +17,22 @@ UUID = "0b9d1f5e-3c1c-4a52-8f5e-6b8c7d9e0f11"
 
 
 def function(host: str) -> "WSGIApplication":
-    """Answers with its own name, and the host that it was called by."""
+    """Return an application that responds with its own name and the request's host."""
 
-    def answer(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+    def respond(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         start_response("200 OK", [])
         return [f"{host} {environ['HTTP_HOST']}".encode()]
 
-    return answer
+    return respond
 
 
-def door(manifests: Manifests) -> Client:
+def gateway(manifests: Manifests) -> Client:
     routes = routes_of(manifests)
     functions = {route.host: function(route.host) for route in routes}
-    return Client(FrontDoor(routes, functions, KnownHosts(["images.example.com"])))
+    return Client(Gateway(routes, functions, KnownHosts(["images.example.com"])))
 
 
-def taken_by(client: Client, method: str, path: str) -> str:
+def serving_function(client: Client, method: str, path: str) -> str:
     return client.open(path, method=method).text.split(".")[0].split(" ")[0]
 
 
@@ -60,18 +60,18 @@ def taken_by(client: Client, method: str, path: str) -> str:
         ("GET", "/api-docs", "serve-api-docs"),
         ("GET", "/api-docs/swagger-ui.css", "serve-api-docs"),
         ("GET", "/openapi.json", "serve-api-docs"),
-        # Another method is its path's first function's to refuse, and OPTIONS its to answer …
+        # The first function of a path serves OPTIONS and rejects other methods.
         ("PUT", "/api/v1/images", "list-images"),
         ("OPTIONS", f"/api/v1/collections/{UUID}", "get-collection"),
         ("GET", f"/api/v1/collections/{UUID}/relationships/images", "add-images-to-collection"),
-        # … and another path is no one's but the last resort's.
+        # The catch-all function serves every other path.
         ("GET", f"/api/v1/images/{UUID}/more", "serve-api-docs"),
         ("POST", "/", "serve-api-docs"),
         ("GET", "/api-docsx", "serve-api-docs"),
     ],
 )
-def test_our_route_leads_to(method: str, path: str, expected: str) -> None:
-    assert taken_by(door(Manifests.read(ROOT / "infra/k8s/routes")), method, path) == expected
+def test_the_routes_select_the_function_for_a_method_and_path(method: str, path: str, expected: str) -> None:
+    assert serving_function(gateway(Manifests.read(ROOT / "infra/k8s/routes")), method, path) == expected
 
 
 ROUTE = """
@@ -107,7 +107,7 @@ def rule(host: str, *matches: str) -> str:
         ("GET", "/twice", "first"),
     ],
 )
-def test_the_stronger_match_wins_wherever_it_stands(
+def test_the_match_with_the_highest_precedence_wins_in_any_order(
     method: str, path: str, expected: str, manifest_folder: Callable[..., Path]
 ) -> None:
     rules = [
@@ -119,17 +119,17 @@ def test_the_stronger_match_wins_wherever_it_stands(
         rule("first", "path: {type: Exact, value: /twice}"),
         rule("second", "path: {type: Exact, value: /twice}"),
     ]
-    client = door(Manifests.read(manifest_folder(route=ROUTE + "".join(rules))))
-    assert taken_by(client, method, path) == expected
+    client = gateway(Manifests.read(manifest_folder(route=ROUTE + "".join(rules))))
+    assert serving_function(client, method, path) == expected
 
 
-def test_a_function_is_called_by_its_own_host(manifest_folder: Callable[..., Path]) -> None:
-    client = door(Manifests.read(manifest_folder(route=ROUTE + rule("one", "path: {value: /}"))))
+def test_a_function_gets_requests_under_its_own_host(manifest_folder: Callable[..., Path]) -> None:
+    client = gateway(Manifests.read(manifest_folder(route=ROUTE + rule("one", "path: {value: /}"))))
     assert client.get("/", headers={"Host": "images.example.com"}).text.endswith(" one.space.svc.cluster.local")
 
 
 @pytest.mark.parametrize(
-    ("host", "is_known"),
+    ("host", "is_allowed"),
     [
         ("images.example.com", True),
         ("IMAGES.example.com:80", True),
@@ -145,12 +145,12 @@ def test_a_function_is_called_by_its_own_host(manifest_folder: Callable[..., Pat
         ("", True),
     ],
 )
-def test_known_are_what_is_named_localhost_and_the_address_that_was_reached(host: str, *, is_known: bool) -> None:
-    assert KnownHosts(["images.example.com"]).include(host, "192.0.2.7") is is_known
+def test_configured_hosts_localhost_and_the_reached_address_are_allowed(host: str, *, is_allowed: bool) -> None:
+    assert KnownHosts(["images.example.com"]).include(host, "192.0.2.7") is is_allowed
 
 
-def test_an_unknown_host_is_told_the_way_out(manifest_folder: Callable[..., Path]) -> None:
-    client = door(Manifests.read(manifest_folder(route=ROUTE + rule("one", "path: {value: /}"))))
+def test_the_error_for_an_unknown_host_says_how_to_allow_it(manifest_folder: Callable[..., Path]) -> None:
+    client = gateway(Manifests.read(manifest_folder(route=ROUTE + rule("one", "path: {value: /}"))))
     response = client.get("/", headers={"Host": "elsewhere.example:80"})
 
     assert response.status_code == 421
