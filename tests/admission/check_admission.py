@@ -1,4 +1,4 @@
-"""Every overlay is taken by a cluster's own admission, and what is broken is refused. Run by `make check-admission`."""
+"""A cluster's admission accepts every overlay and rejects broken objects. Run by `make check-admission`."""
 
 import copy
 import os
@@ -16,29 +16,29 @@ from deploy.cluster import COMBINATIONS, OVERLAYS, Object, combine, overlay, pod
 from service import ROOT
 
 NAMESPACE = "--namespace=image-processing"
-ELSEWHERE = "gateway.envoyproxy.io/"  # of one Gateway implementation, which is not installed here
-GROUND = ("Namespace", "ServiceAccount")  # what must be there for others to be judged
+NOT_INSTALLED = "gateway.envoyproxy.io/"  # of one Gateway implementation
+PREREQUISITES = ("Namespace", "ServiceAccount")  # must exist before other objects are checked
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """With the namespace, and the account that a controller would give it."""
+    """A cluster with the namespace, and the service account that a controller would create."""
     with run_control_plane(tmp_path_factory.mktemp("control-plane")) as cluster:
-        assert cluster.apply(*(each for each in overlay("local") if each["kind"] in GROUND)).returncode == 0
+        assert cluster.apply(*(each for each in overlay("local") if each["kind"] in PREREQUISITES)).returncode == 0
         cluster.kubectl("create", "serviceaccount", "default", NAMESPACE)
         yield cluster
 
 
 @pytest.fixture(scope="class", params=OVERLAYS)
 def installed(request: pytest.FixtureRequest, cluster: Cluster) -> Iterator[list[Object]]:
-    """An overlay's objects, applied."""
+    """Apply an overlay, and return its objects."""
     objects = overlay(request.param)
     done = cluster.apply(*objects)
     assert (done.returncode, done.stderr) == (0, "")
     assert len(done.stdout.splitlines()) == len(objects)
     yield objects
-    there = [each for each in objects if each["kind"] not in GROUND]
-    cluster.kubectl("delete", "--filename=-", stdin=yaml.safe_dump_all(there))
+    deletable = [each for each in objects if each["kind"] not in PREREQUISITES]
+    cluster.kubectl("delete", "--filename=-", stdin=yaml.safe_dump_all(deletable))
 
 
 def generations(cluster: Cluster, objects: list[Object]) -> dict[str, int | None]:
@@ -46,13 +46,13 @@ def generations(cluster: Cluster, objects: list[Object]) -> dict[str, int | None
     return {title(each): each["metadata"].get("generation") for each in yaml.safe_load(live)["items"]}
 
 
-def refusal(cluster: Cluster, thing: Object) -> str:
-    """Why a cluster does not take it; empty if it does."""
+def rejection(cluster: Cluster, thing: Object) -> str:
+    """Return why the cluster rejects an object, or an empty string if it accepts it."""
     done = cluster.apply(thing, dry_run=True)
     return done.stderr if done.returncode else ""
 
 
-def test_the_prerequisites_have_knative_use_kourier(cluster: Cluster) -> None:
+def test_the_prerequisites_configure_knative_to_use_kourier(cluster: Cluster) -> None:
     network = cluster.get("configmap", "config-network", "--namespace=knative-serving")
 
     assert network["data"]["ingress-class"] == "kourier.ingress.networking.knative.dev"
@@ -60,7 +60,7 @@ def test_the_prerequisites_have_knative_use_kourier(cluster: Cluster) -> None:
 
 class TestAnOverlay:
     def test_applying_an_overlay_again_changes_nothing(self, cluster: Cluster, installed: list[Object]) -> None:
-        """A new generation would be a new Revision, or a rollout."""
+        """A new generation would cause a new Revision or a rollout."""
         before = generations(cluster, installed)
 
         done = cluster.apply(*installed)
@@ -68,16 +68,14 @@ class TestAnOverlay:
         assert (done.returncode, done.stderr) == (0, "")
         assert generations(cluster, installed) == before
 
-    def test_the_pods_are_admitted_to_the_namespace(self, cluster: Cluster, installed: list[Object]) -> None:
-        """Knative asks for its own pods, if the Service says so."""
+    def test_the_namespace_admits_the_pods(self, cluster: Cluster, installed: list[Object]) -> None:
+        """Knative validates the pods of a Service itself, if an annotation requests it."""
         for thing in installed:
             if specification := pod(thing):
-                wanted = with_dry_run(thing) if title(thing) in KNATIVE else pod_of(thing, specification)
-                assert refusal(cluster, wanted) == "", title(thing)
+                checked = with_dry_run(thing) if title(thing) in KNATIVE else pod_of(thing, specification)
+                assert rejection(cluster, checked) == "", title(thing)
 
-    def test_a_function_that_was_rolled_back_goes_forward_with_the_next_apply(
-        self, cluster: Cluster, installed: list[Object]
-    ) -> None:
+    def test_the_next_apply_ends_the_rollback_of_a_function(self, cluster: Cluster, installed: list[Object]) -> None:
         back = '{"spec":{"traffic":[{"revisionName":"get-image-00007","percent":100}]}}'
         cluster.kubectl("patch", "ksvc", "get-image", NAMESPACE, "--type=merge", f"--patch={back}")
         assert cluster.get("ksvc", "get-image", NAMESPACE)["spec"]["traffic"][0]["revisionName"] == "get-image-00007"
@@ -87,14 +85,14 @@ class TestAnOverlay:
         [traffic] = cluster.get("ksvc", "get-image", NAMESPACE)["spec"]["traffic"]
         assert traffic == {"latestRevision": True, "percent": 100}
 
-    def test_the_acceptance_test_says_what_an_installation_lacks(
+    def test_the_acceptance_test_names_everything_that_is_not_ready(
         self, cluster: Cluster, installed: list[Object]
     ) -> None:
-        """Here all of it: there is no controller, and nothing runs."""
-        told = {**os.environ, "KUBECONFIG": f"{cluster.kubeconfig}", "CLUSTER_CONTEXT": "admission"}
+        """Nothing is ready here: there are no controllers, and nothing runs."""
+        environ = {**os.environ, "KUBECONFIG": f"{cluster.kubeconfig}", "CLUSTER_CONTEXT": "admission"}
         command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "tests/cluster/check_installation.py"]
 
-        done = subprocess.run(command, cwd=ROOT, env=told, capture_output=True, text=True, check=False, timeout=100)
+        done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False, timeout=100)
 
         assert done.returncode == 3
         for thing in installed:
@@ -102,12 +100,10 @@ class TestAnOverlay:
                 assert f"ksvc {thing['metadata']['name']} is not ready" in done.stdout
         assert "kafkasource image-work is not ready" in done.stdout
 
-    def test_a_new_release_has_to_delete_the_bootstrap_job_first(
-        self, cluster: Cluster, installed: list[Object]
-    ) -> None:
+    def test_a_new_release_must_delete_the_bootstrap_job_first(self, cluster: Cluster, installed: list[Object]) -> None:
         [job] = [copy.deepcopy(each) for each in installed if each["kind"] == "Job"]
         put(job, "spec.template.spec.containers.0.image", "image-processing/get-health:next")
-        assert "field is immutable" in refusal(cluster, job)
+        assert "field is immutable" in rejection(cluster, job)
 
         cluster.kubectl("delete", "job", "bootstrap", NAMESPACE)
 
@@ -119,38 +115,40 @@ KNATIVE = {title(each) for name in OVERLAYS for each in services(overlay(name)).
 
 
 def with_dry_run(service: Object) -> Object:
-    asked = copy.deepcopy(service)
-    asked["metadata"]["annotations"] = {"features.knative.dev/podspec-dryrun": "strict"}
-    return asked
+    checked = copy.deepcopy(service)
+    checked["metadata"]["annotations"] = {"features.knative.dev/podspec-dryrun": "strict"}
+    return checked
 
 
 def pod_of(workload: Object, specification: Object) -> Object:
-    """The pod that a controller would make, claims included."""
+    """Return the pod that a controller would create, with its volume claims."""
     claims = [each["metadata"]["name"] for each in workload["spec"].get("volumeClaimTemplates", [])]
     volumes = [{"name": claim, "persistentVolumeClaim": {"claimName": claim}} for claim in claims]
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": "asked", "namespace": "image-processing"},
+        "metadata": {"name": "checked", "namespace": "image-processing"},
         "spec": specification | {"volumes": [*specification.get("volumes", []), *volumes]},
     }
 
 
 @pytest.mark.parametrize("components", COMBINATIONS, ids="+".join)
-def test_any_combination_of_components_is_taken(cluster: Cluster, components: tuple[str, ...], tmp_path: Path) -> None:
+def test_every_combination_of_components_is_accepted(
+    cluster: Cluster, components: tuple[str, ...], tmp_path: Path
+) -> None:
     done = cluster.apply(*combine(tmp_path, components), dry_run=True)
 
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_manifests_in_the_guide_are_taken(cluster: Cluster) -> None:
+def test_the_manifests_in_the_guide_are_accepted(cluster: Cluster) -> None:
     blocks = re.findall(r"```yaml\n(apiVersion.+?)```", (ROOT / "docs/deploy.md").read_text(), re.DOTALL)
 
     objects = [each for block in blocks for each in yaml.safe_load_all(block)]
-    judged = [each for each in objects if not each["apiVersion"].startswith(ELSEWHERE)]
-    assert judged
-    for thing in judged:
-        assert refusal(cluster, thing) == "", title(thing)
+    checked = [each for each in objects if not each["apiVersion"].startswith(NOT_INSTALLED)]
+    assert checked
+    for thing in checked:
+        assert rejection(cluster, thing) == "", title(thing)
 
 
 # Broken variants
@@ -183,7 +181,7 @@ MATCH = "spec.rules.0.matches.0"
             [{"latestRevision": True, "revisionName": "process-image-00001", "percent": 100}],
             "latestRevision",
         ),
-        # Eventing; the KafkaSource by its schema alone
+        # Eventing. Only the schema checks the KafkaSource
         ("PingSource reconcile-every-minute", "spec.schedule", "every minute", "schedule"),
         ("PingSource reconcile-every-minute", "spec.data", "{", "data"),
         ("PingSource reconcile-every-minute", "spec.dataBase64", "e30=", "data"),
@@ -192,7 +190,7 @@ MATCH = "spec.rules.0.matches.0"
         ("KafkaSource image-work", "spec.resources", {}, "unknown field"),
         ("KafkaSource image-work", "spec.consumers", "3", "consumers"),
         ("KafkaSource image-work", "spec.delivery.retry", "6", "retry"),
-        # Gateway API, with the rules in its definitions
+        # Gateway API, including the rules in its definitions
         ("HTTPRoute api-images", f"{MATCH}.path", {"type": "Exact", "value": "api"}, "absolute path"),
         ("HTTPRoute api-images", f"{MATCH}.path", {"type": "Exact", "value": "/a//b"}, "'//'"),
         ("HTTPRoute api-images", f"{MATCH}.method", "get", "method"),
@@ -215,11 +213,11 @@ MATCH = "spec.rules.0.matches.0"
         ("Job bootstrap", "spec.template.spec.restartPolicy", "Always", "restartPolicy"),
     ],
 )
-def test_a_broken_object_is_refused(cluster: Cluster, name: str, path: str, value: object, reason: str) -> None:
+def test_a_broken_object_is_rejected(cluster: Cluster, name: str, path: str, value: object, reason: str) -> None:
     broken = find(name)
     put(broken, path, value)
 
-    assert reason in refusal(cluster, broken)
+    assert reason in rejection(cluster, broken)
 
 
 @pytest.mark.parametrize(
@@ -229,11 +227,11 @@ def test_a_broken_object_is_refused(cluster: Cluster, name: str, path: str, valu
         {"securityContext": {"runAsNonRoot": True, "capabilities": {"drop": ["ALL"]}}},
     ],
 )
-def test_a_function_that_is_not_restricted_is_refused_by_its_dry_run(cluster: Cluster, change: Any) -> None:
+def test_the_dry_run_rejects_a_function_that_is_not_restricted(cluster: Cluster, change: Any) -> None:
     broken = with_dry_run(find("Service process-image"))
     broken["spec"]["template"]["spec"]["containers"][0] |= change
 
-    assert "violates PodSecurity" in refusal(cluster, broken)
+    assert "violates PodSecurity" in rejection(cluster, broken)
 
 
 def find(name: str) -> Object:

@@ -1,7 +1,7 @@
-"""What decides whether a cluster takes an object: Kubernetes' API server, with Knative's own webhooks behind it.
+"""Run the parts of a cluster that validate objects: Kubernetes' API server and Knative's webhooks.
 
-Nothing that is applied is run: there is no scheduler and no node. The KafkaSource's webhook and Kourier's are in no
-registry, so their kinds are checked by their schemas alone.
+Applied objects do not run: there is no scheduler and no node. The webhooks of the KafkaSource and of Kourier are not
+published as Go modules, so their kinds are only checked against schemas.
 """
 
 import json
@@ -23,15 +23,15 @@ KUBECTL = Path(sys.executable).with_name("kubectl")
 BUILT = ROOT / ".cache/control-plane"
 START_SECONDS = 90.0
 WEBHOOKS = {"webhook": "knative-serving", "eventing-webhook": "knative-eventing"}
-"""The Services by which the API server calls those that run here, and their namespaces."""
+"""The Services through which the API server calls the webhooks that run here, with their namespaces."""
 CONFIGURATIONS = "mutatingwebhookconfigurations,validatingwebhookconfigurations"
 APPLY = ("apply", "--server-side", "--force-conflicts")
-"""As docs/deploy.md has the prerequisites applied: Knative's webhooks take over fields of their own configurations."""
+"""As in docs/deploy.md. Knative's webhooks become the owners of some fields of their configurations."""
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """Spoken to by kubectl, as an operator would."""
+    """A cluster, used through kubectl."""
 
     kubeconfig: Path
 
@@ -56,20 +56,20 @@ class Cluster:
 
 @contextmanager
 def run_control_plane(folder: Path) -> Iterator[Cluster]:
-    """Start it, and apply to it what infra/k8s/prerequisites applies. `folder` takes data and logs."""
+    """Start the control plane and apply infra/k8s/prerequisites. `folder` is for data and logs."""
     with ExitStack() as running:
         etcd = f"http://127.0.0.1:{find_free_port()}"
         _start_etcd(running, folder, etcd)
         cluster = _start_api_server(running, folder, etcd)
         prerequisites = _localize_prerequisites(folder / "prerequisites")
-        cluster.try_kubectl(*APPLY, f"--kustomize={prerequisites}")  # some kinds are not known to it yet
+        cluster.try_kubectl(*APPLY, f"--kustomize={prerequisites}")  # fails for kinds that it only defines now
         ports = {name: find_free_port() for name in WEBHOOKS}
-        _lead_to_webhooks(cluster, ports)
+        _connect_webhooks(cluster, ports)
         for name in WEBHOOKS:
             _start_webhook(running, folder, cluster, name, ports[name])
         wait_for(lambda: _uncertified(cluster), lambda names: not names, START_SECONDS)
         cluster.kubectl(*APPLY, f"--kustomize={prerequisites}")
-        _lead_to_webhooks(cluster, ports)
+        _connect_webhooks(cluster, ports)
         cluster.kubectl(*APPLY, *(f"--filename={path}" for path in BUILT.glob("manifests/gateway.*")))
         yield cluster
 
@@ -133,17 +133,17 @@ def _start_api_server(running: ExitStack, folder: Path, etcd: str) -> Cluster:
 
 
 def _localize_prerequisites(folder: Path) -> Path:
-    """infra/k8s/prerequisites, with the files that its URLs name beside it."""
+    """Copy infra/k8s/prerequisites, with local files in place of its URLs."""
     shutil.copytree(BUILT / "manifests", folder)
-    for path in folder.glob("2-*.yaml"):  # as the operator orders them
+    for path in folder.glob("2-*.yaml"):  # the operator numbers them
         path.rename(folder / path.name.removeprefix("2-"))
-    written = (ROOT / "infra/k8s/prerequisites/kustomization.yaml").read_text()
-    (folder / "kustomization.yaml").write_text(re.sub(r"- https://\S+/", "- ", written))
+    text = (ROOT / "infra/k8s/prerequisites/kustomization.yaml").read_text()
+    (folder / "kustomization.yaml").write_text(re.sub(r"- https://\S+/", "- ", text))
     return folder
 
 
-def _lead_to_webhooks(cluster: Cluster, ports: Mapping[str, int]) -> None:
-    """Have the API server find those webhooks that run here, and call no others."""
+def _connect_webhooks(cluster: Cluster, ports: Mapping[str, int]) -> None:
+    """Let the API server call the webhooks that run here, and no others."""
     for name, namespace in WEBHOOKS.items():
         here = {"spec": {"type": "ExternalName", "externalName": "localhost", "clusterIP": None, "clusterIPs": None}}
         cluster.kubectl("patch", "service", name, f"--namespace={namespace}", f"--patch={json.dumps(here)}")
@@ -189,7 +189,7 @@ def _start_webhook(running: ExitStack, folder: Path, cluster: Cluster, name: str
 
 
 def _uncertified(cluster: Cluster) -> list[str]:
-    """The webhooks that have not registered themselves yet, with the certificate that they are known by."""
+    """Return the webhooks that have not registered their certificates yet."""
     return [
         each["name"]
         for configuration in cluster.get(CONFIGURATIONS)["items"]
@@ -211,5 +211,5 @@ def _run(folder: Path, program: str, *arguments: str, environ: Mapping[str, str]
     try:
         yield
     finally:
-        process.kill()  # the webhooks would go on for a while, for callers that nobody told
+        process.kill()  # on SIGTERM, webhooks continue for a while
         process.wait()

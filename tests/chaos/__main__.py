@@ -1,8 +1,8 @@
-"""A disk that fills up under load, and has room again: every image that was accepted succeeds, and nobody lends a hand.
+"""Fill the disk under load, then free it: every accepted image must succeed, without help from an operator.
 
     make chaos-disk        as root: it mounts a tmpfs of its own
 
-Uploads go on, by both ways, while the disk is full; most are refused then, as they should be.
+Direct and presigned uploads continue while the disk is full. Most of them fail then, as expected.
 """
 
 import argparse
@@ -21,14 +21,14 @@ import requests
 from service import Api, make_photo, start_platform
 
 CLIENTS = 4
-SETTLE_SECONDS = 15.0  # of load before the disk fills up
+SETTLE_SECONDS = 15.0  # of load before the disk is filled
 RECOVER_SECONDS = 120.0
 
 
 @contextmanager
 def mount_tmpfs(megabytes: int) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="chaos-disk-") as folder:
-        Path(folder).chmod(0o755)  # PostgreSQL's user must pass through
+        Path(folder).chmod(0o755)  # PostgreSQL's user needs access
         subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "chaos-disk", folder], check=True)
         try:
             yield Path(folder)
@@ -38,10 +38,10 @@ def mount_tmpfs(megabytes: int) -> Iterator[Path]:
 
 @contextmanager
 def fill(disk: Path) -> Iterator[None]:
-    """Leave no byte free while the block runs: what others remove is taken too."""
+    """Fill the disk during the block. Space that other processes free is filled too."""
     freed = threading.Event()
 
-    def take() -> None:
+    def write() -> None:
         with (disk / "filler").open("wb", buffering=0) as file:
             while not freed.is_set():
                 try:
@@ -49,18 +49,18 @@ def fill(disk: Path) -> Iterator[None]:
                 except OSError:
                     freed.wait(0.05)
 
-    taking = threading.Thread(target=take)
-    taking.start()
+    writer = threading.Thread(target=write)
+    writer.start()
     try:
         yield
     finally:
         freed.set()
-        taking.join()
+        writer.join()
         (disk / "filler").unlink()
 
 
 class Load:
-    """Clients that upload one picture after the other, straight and by presigned URL, until stopped."""
+    """Clients that upload photos in a loop, half of them directly and half by presigned URL."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -68,7 +68,7 @@ class Load:
         self._stopped = threading.Event()
         self._threads = [threading.Thread(target=self._upload, args=[number]) for number in range(CLIENTS)]
         self.accepted: list[str] = []
-        self.refused: Counter[str] = Counter()
+        self.responses: Counter[str] = Counter()
         for thread in self._threads:
             thread.start()
 
@@ -87,44 +87,44 @@ class Load:
 
     def _post(self, api: Api) -> str | None:
         files = {"file": ("photo.jpg", self._photo, "image/jpeg")}
-        answer = api("POST", "/images/actions/upload", files=files)
-        self.refused[f"POST {answer.status_code}"] += 1
-        return str(answer.json()["data"]["uuid"]) if answer.ok else None
+        response = api("POST", "/images/actions/upload", files=files)
+        self.responses[f"POST {response.status_code}"] += 1
+        return str(response.json()["data"]["uuid"]) if response.ok else None
 
     def _put(self, api: Api) -> str | None:
-        ticket = api("GET", "/images/actions/upload-url?extension=jpg")
-        if not ticket.ok:
-            self.refused[f"GET {ticket.status_code}"] += 1
+        signed = api("GET", "/images/actions/upload-url?extension=jpg")
+        if not signed.ok:
+            self.responses[f"GET {signed.status_code}"] += 1
             return None
-        answer = requests.put(ticket.json()["presignedUrl"], self._photo, timeout=30)
-        self.refused[f"PUT {answer.status_code}"] += 1
-        return str(ticket.json()["uuid"]) if answer.ok else None
+        response = requests.put(signed.json()["presignedUrl"], self._photo, timeout=30)
+        self.responses[f"PUT {response.status_code}"] += 1
+        return str(signed.json()["uuid"]) if response.ok else None
 
 
-def count_by_end(api: Api, uuids: list[str]) -> Counter[str]:
-    """How many images are at each status, or what is answered instead, with the reason of those that failed."""
-    ends: Counter[str] = Counter()
+def count_by_status(api: Api, uuids: list[str]) -> Counter[str]:
+    """Count images by status, or by error code. Print the errors of failed images."""
+    statuses: Counter[str] = Counter()
     for uuid in uuids:
         try:
             image = api("GET", f"/images/{uuid}").json()
         except requests.RequestException:
-            ends["no answer"] += 1
+            statuses["no response"] += 1
             continue
-        ends[image["status"] if "status" in image else image["code"]] += 1
+        statuses[image["status"] if "status" in image else image["code"]] += 1
         if image.get("status") == "failed":
             print(uuid, image["error"])
-    return ends
+    return statuses
 
 
 def main(megabytes: int, full_seconds: float) -> int:
     with mount_tmpfs(megabytes) as disk:
         platform = start_platform(disk)
         try:
-            ends = run(platform.url, disk, full_seconds)
+            statuses = run(platform.url, disk, full_seconds)
         finally:
             platform.stop()
         print_stuck(platform.log)
-    return 0 if ends.keys() == {"succeeded"} else 1
+    return 0 if statuses.keys() == {"succeeded"} else 1
 
 
 def run(url: str, disk: Path, full_seconds: float) -> Counter[str]:
@@ -133,39 +133,39 @@ def run(url: str, disk: Path, full_seconds: float) -> Counter[str]:
         time.sleep(SETTLE_SECONDS)
         before = len(load.accepted)
         with fill(disk):
-            print(f"{before} accepted; the disk is full now")
+            print(f"{before} accepted, and now the disk is full")
             time.sleep(full_seconds)
-        print(f"{len(load.accepted) - before} accepted meanwhile; the disk has room again")
+        print(f"{len(load.accepted) - before} accepted meanwhile, and now the disk has free space")
         freed = time.monotonic()
         time.sleep(5)
     finally:
         load.stop()
-    print("answers:", dict(load.refused))
+    print("responses:", dict(load.responses))
     with requests.Session() as session:
         api = Api(f"{url}/api/v1", session)
         while True:
-            ends = count_by_end(api, load.accepted)
+            statuses = count_by_status(api, load.accepted)
             seconds = time.monotonic() - freed
-            print(f"{seconds:4.0f} s after: {dict(ends)}")
-            if ends.keys() <= {"succeeded"} or seconds > RECOVER_SECONDS:
+            print(f"{seconds:4.0f} s later: {dict(statuses)}")
+            if statuses.keys() <= {"succeeded"} or seconds > RECOVER_SECONDS:
                 health = requests.get(f"{url}/api/health", timeout=30)
                 print("health:", health.status_code, health.text)
-                return ends
+                return statuses
             time.sleep(2)
 
 
 def print_stuck(log: Path) -> None:
-    """What the supervisor ended or started again."""
+    """Print which processes the supervisor stopped or restarted."""
     for line in log.read_text(errors="replace").splitlines():
-        if " it is ended" in line or " starts again in " in line:
+        if "It is being stopped" in line or ". Restart in " in line:
             print(line)
 
 
 if __name__ == "__main__":
     if os.geteuid() != 0:
-        sys.exit("chaos: only root can mount a disk to fill")
+        sys.exit("chaos: only root can mount a disk")
     parser = argparse.ArgumentParser(prog="python -m chaos", description=__doc__)
-    parser.add_argument("--megabytes", type=int, default=900, help="of the disk (default: %(default)s)")
+    parser.add_argument("--megabytes", type=int, default=900, help="size of the disk (default: %(default)s)")
     parser.add_argument("--full-seconds", type=float, default=45, help="how long it is full (default: %(default)s)")
-    asked = parser.parse_args()
-    sys.exit(main(asked.megabytes, asked.full_seconds))
+    options = parser.parse_args()
+    sys.exit(main(options.megabytes, options.full_seconds))

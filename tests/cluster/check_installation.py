@@ -1,7 +1,7 @@
-"""Whether an installation works, asked as its callers would. Run by `make test-cluster context=…`.
+"""Check that an installation in a cluster works, through its API. Run by `make test-cluster context=…`.
 
-It uploads images, makes a collection and sends one event that is to be refused, and takes all of it away again. It
-changes nothing else: what it is told of the cluster, it reads.
+It uploads images, creates a collection, and sends one invalid event. It deletes all of these at the end, and changes
+nothing else in the cluster.
 """
 
 import io
@@ -28,58 +28,58 @@ from cluster.installation import (
 from PIL import Image
 from service import Api, find_free_port, make_photo, wait_for
 
-PATIENCE = 120.0  # for pods that have to start first, on a cluster that may have to find room for them
-GRACE = 25.0  # reconciliation looks after 30 s: what has ended before came by its event
+TIMEOUT = 120.0  # for pods to start, possibly on a new node
+EVENT_SECONDS = 25.0  # reconciliation starts after 30 s: anything faster came by an event
 MARK = f"acceptance-{uuid4().hex[:12]}"
 POISON = (Path(__file__).parent / "poison.py").read_text()
 
 
 @pytest.fixture(scope="session")
 def installation() -> Installation:
-    """The one that was named, and only if it is whole."""
+    """The installation in the given context. Exit if it is incomplete."""
     context = os.environ.get("CLUSTER_CONTEXT", "")
     if not context:
         pytest.exit(
-            "Which cluster? Name its context: make test-cluster context=…\n"
-            f"kubectl knows these: {known_contexts()}. It uploads and deletes images of its own there.",
+            "Set the cluster's context: make test-cluster context=…\n"
+            f"kubectl has these: {known_contexts()}. The test uploads images to the cluster and deletes them again.",
             returncode=2,
         )
     installation = Installation(context)
     try:
-        lacking = installation.shortcomings()
+        problems = installation.find_problems()
     except Unreachable as error:
-        lacking = [f"kubectl cannot look at it: {error}"]
-    if lacking:
-        lines = "\n".join(f"  - {each}" for each in lacking)
-        pytest.exit(f"The installation in {context} is not whole:\n{lines}", returncode=3)
+        problems = [f"kubectl cannot read it: {error}"]
+    if problems:
+        lines = "\n".join(f"  - {each}" for each in problems)
+        pytest.exit(f"The installation in {context} is not ready:\n{lines}", returncode=3)
     return installation
 
 
 @pytest.fixture(scope="session")
 def url(installation: Installation) -> Iterator[str]:
-    """Where its API is: as told, as its settings say, or through a forwarded port; and its store within reach."""
+    """The API's base URL: as given, from the settings, or through a forwarded port. Also forward the store's port."""
     with ExitStack() as forwards:
         try:
             found = find_api(installation, forwards)
-            lead_to_store(installation, forwards)
+            forward_store(installation, forwards)
         except Unreachable as error:
             pytest.exit(f"{error}.", returncode=3)
         yield found
 
 
 def find_api(installation: Installation, forwards: ExitStack) -> str:
-    told, published = os.environ.get("CLUSTER_URL", ""), installation.setting("HTTP_PUBLIC_BASE_URL")
-    if told or (published and not is_of_this_machine(published)):
-        return (told or published).rstrip("/")
+    given, published = os.environ.get("CLUSTER_URL", ""), installation.setting("HTTP_PUBLIC_BASE_URL")
+    if given or (published and not is_of_this_machine(published)):
+        return (given or published).rstrip("/")
     if "edge" not in installation.own("service"):
-        raise Unreachable("Its settings name no public address: make test-cluster context=… url=https://…")
-    local = find_free_port()  # what answers where its settings say may be another program of this machine
+        raise Unreachable("The settings have no public address: make test-cluster context=… url=https://…")
+    local = find_free_port()  # another program may listen on the port in the settings
     forwards.enter_context(installation.forward("edge", 80, local))
     return f"http://127.0.0.1:{local}"
 
 
-def lead_to_store(installation: Installation, forwards: ExitStack) -> None:
-    """On the port that presigned URLs name, if that is one of this machine: the host is part of what is signed."""
+def forward_store(installation: Installation, forwards: ExitStack) -> None:
+    """Forward the port in presigned URLs, if it is on this machine. The signature covers the host and port."""
     store = installation.setting("S3_PUBLIC_ENDPOINT_URL")
     port = urlsplit(store).port or 80
     if store and is_of_this_machine(store) and not listens(port) and "minio" in installation.own("service"):
@@ -87,8 +87,8 @@ def lead_to_store(installation: Installation, forwards: ExitStack) -> None:
 
 
 @dataclass
-class Made:
-    """What is to be taken away again."""
+class Created:
+    """Resources to delete at the end."""
 
     images: list[str] = field(default_factory=list)
     collections: list[str] = field(default_factory=list)
@@ -103,12 +103,12 @@ def api(url: str) -> Iterator[Api]:
 
 
 @pytest.fixture(scope="session")
-def made(api: Api) -> Iterator[Made]:
-    made = Made()
-    yield made
-    left = [f"/images/{uuid}" for uuid in made.images if not remove(api, f"/images/{uuid}")]
-    left += [f"/collections/{uuid}" for uuid in made.collections if not remove(api, f"/collections/{uuid}")]
-    assert not left, f"These are still there, and yours to delete: {', '.join(left)}"
+def created(api: Api) -> Iterator[Created]:
+    created = Created()
+    yield created
+    remaining = [f"/images/{uuid}" for uuid in created.images if not remove(api, f"/images/{uuid}")]
+    remaining += [f"/collections/{uuid}" for uuid in created.collections if not remove(api, f"/collections/{uuid}")]
+    assert not remaining, f"Could not delete these, please do: {', '.join(remaining)}"
 
 
 def remove(api: Api, path: str) -> bool:
@@ -116,40 +116,40 @@ def remove(api: Api, path: str) -> bool:
 
 
 @pytest.fixture(scope="session")
-def upload(api: Api, made: Made) -> Callable[..., str]:
+def upload(api: Api, created: Created) -> Callable[..., str]:
     def upload(data: bytes, name: str) -> str:
-        made.images.append(api.upload(data, f"{MARK}-{name}"))
-        return made.images[-1]
+        created.images.append(api.upload(data, f"{MARK}-{name}"))
+        return created.images[-1]
 
     return upload
 
 
 @pytest.fixture(scope="session")
 def image(api: Api, upload: Callable[..., str]) -> dict[str, Any]:
-    """One that was uploaded directly, and has ended."""
+    """A processed image that was uploaded directly."""
     return await_end(api, upload(make_photo(640, 480), "direct.jpg"))
 
 
 def await_end(api: Api, uuid: str) -> dict[str, Any]:
-    """Bears with answers that are errors: a pod may have to start, or to be found."""
+    """Wait until an image is processed. Ignore errors: a pod may still be starting."""
 
-    def look() -> dict[str, Any]:
-        answer = api("GET", f"/images/{uuid}")
-        return answer.json() if answer.status_code == 200 else {"answered": answer.status_code}
+    def show() -> dict[str, Any]:
+        response = api("GET", f"/images/{uuid}")
+        return response.json() if response.status_code == 200 else {"responded": response.status_code}
 
-    return wait_for(look, lambda it: it.get("status") in ("succeeded", "failed"), PATIENCE)
+    return wait_for(show, lambda shown: shown.get("status") in ("succeeded", "failed"), TIMEOUT)
 
 
-def test_all_parts_answer(api: Api, url: str) -> None:
-    def ask() -> requests.Response:
+def test_the_service_is_healthy(api: Api, url: str) -> None:
+    def check() -> requests.Response:
         return api.session.get(f"{url}/api/health", timeout=60)
 
-    answer = wait_for(ask, lambda it: it.status_code == 200, PATIENCE)
+    response = wait_for(check, lambda response: response.status_code == 200, TIMEOUT)
 
-    assert answer.json() == {"status": "ok"}
+    assert response.json() == {"status": "ok"}
 
 
-def test_no_function_has_an_address_outside_of_the_cluster(installation: Installation) -> None:
+def test_no_function_has_an_address_outside_the_cluster(installation: Installation) -> None:
     functions = installation.own("ksvc")
     addresses = [functions[name]["status"]["url"] for name in READY["ksvc"]]
 
@@ -174,46 +174,50 @@ def test_a_direct_upload_succeeds(image: dict[str, Any]) -> None:
     assert image["imageData"].startswith("data:image/jpeg;base64,")
 
 
-def test_a_presigned_upload_is_processed_by_its_event(api: Api, made: Made, image: dict[str, Any]) -> None:
-    """That takes the store's public address, its notifications, Kafka and the KafkaSource."""
-    ticket = api("GET", "/images/actions/upload-url?extension=png").json()
-    made.images.append(ticket["uuid"])
+def test_a_presigned_upload_is_processed_by_its_event(api: Api, created: Created, image: dict[str, Any]) -> None:
+    """This needs the store's public address, its notifications, Kafka and the KafkaSource."""
+    signed = api("GET", "/images/actions/upload-url?extension=png").json()
+    created.images.append(signed["uuid"])
 
-    stored = requests.put(ticket["presignedUrl"], make_photo(form="PNG"), timeout=60)
+    stored = requests.put(signed["presignedUrl"], make_photo(form="PNG"), timeout=60)
     began = time.monotonic()
 
-    assert stored.status_code == 200, f"{urlsplit(ticket['presignedUrl']).netloc}: {stored.text}"
-    assert await_end(api, ticket["uuid"])["status"] == "succeeded"
-    assert time.monotonic() - began < GRACE, "it succeeded by reconciliation: no notification, or no event, came"
+    assert stored.status_code == 200, f"{urlsplit(signed['presignedUrl']).netloc}: {stored.text}"
+    assert await_end(api, signed["uuid"])["status"] == "succeeded"
+    assert time.monotonic() - began < EVENT_SECONDS, "found by reconciliation, not by an event"
 
 
-def test_a_rendition_is_made_and_fetched(api: Api, image: dict[str, Any]) -> None:
+def test_a_requested_rendition_can_be_downloaded(api: Api, image: dict[str, Any]) -> None:
     resize = {"kind": "resize", "width": 64, "height": 48}
     recipe = {"name": "card", "operations": [resize], "output": {"format": "webp"}}
-    order = {"uuid": image["uuid"], "filename": image["filename"], "renditions": [recipe]}
-    assert api("POST", "/images/actions/process", json=order).status_code in (200, 202)
+    request = {"uuid": image["uuid"], "filename": image["filename"], "renditions": [recipe]}
+    assert api("POST", "/images/actions/process", json=request).status_code in (200, 202)
 
-    answer = wait_for(
-        lambda: api("GET", f"/images/{image['uuid']}/renditions/card"), lambda it: it.status_code == 200, PATIENCE
+    response = wait_for(
+        lambda: api("GET", f"/images/{image['uuid']}/renditions/card"),
+        lambda response: response.status_code == 200,
+        TIMEOUT,
     )
 
-    with Image.open(io.BytesIO(answer.content)) as picture:
-        assert (picture.format, picture.size) == ("WEBP", (64, 48))
-    again = {"If-None-Match": answer.headers["ETag"]}
-    assert api("GET", f"/images/{image['uuid']}/renditions/card", headers=again).status_code == 304
+    with Image.open(io.BytesIO(response.content)) as rendition:
+        assert (rendition.format, rendition.size) == ("WEBP", (64, 48))
+    conditional = {"If-None-Match": response.headers["ETag"]}
+    assert api("GET", f"/images/{image['uuid']}/renditions/card", headers=conditional).status_code == 304
 
 
-def test_a_file_that_is_no_image_fails_with_its_reason(api: Api, upload: Callable[..., str]) -> None:
-    failed = await_end(api, upload(b"\xff\xd8\xff no picture at all", "broken.jpg"))
+def test_a_file_that_is_not_an_image_fails_with_an_error(api: Api, upload: Callable[..., str]) -> None:
+    failed = await_end(api, upload(b"\xff\xd8\xff not an image", "broken.jpg"))
 
     assert failed["status"] == "failed"
     assert failed["error"]
 
 
-def test_a_collection_holds_an_image_until_it_is_taken_out(api: Api, made: Made, image: dict[str, Any]) -> None:
-    created = api("POST", "/collections", json={"name": MARK}).json()["data"]
-    made.collections.append(created["uuid"])
-    path, members = f"/collections/{created['uuid']}", {"data": [{"type": "images", "uuid": image["uuid"]}]}
+def test_an_image_can_be_added_to_and_removed_from_a_collection(
+    api: Api, created: Created, image: dict[str, Any]
+) -> None:
+    collection = api("POST", "/collections", json={"name": MARK}).json()["data"]
+    created.collections.append(collection["uuid"])
+    path, members = f"/collections/{collection['uuid']}", {"data": [{"type": "images", "uuid": image["uuid"]}]}
 
     assert api("POST", f"{path}/relationships/images", json=members).status_code < 300
     assert api("GET", path).json()["data"]["imageCount"] == 1
@@ -233,34 +237,34 @@ def test_a_collection_holds_an_image_until_it_is_taken_out(api: Api, made: Made,
         ("PUT", "/images", 405),
     ],
 )
-def test_an_error_is_the_apis_own(api: Api, method: str, path: str, status: int) -> None:
-    answer = api(method, path)
+def test_errors_have_the_apis_format(api: Api, method: str, path: str, status: int) -> None:
+    response = api(method, path)
 
-    assert answer.status_code == status
-    assert answer.json()["code"]
-
-
-def test_what_cannot_be_read_is_a_dead_letter(installation: Installation) -> None:
-    """An event goes from Kafka to process_image, which refuses it, and from there to record_dead_letter."""
-    said = installation.run_python("reconcile-images", POISON.replace("MARK", MARK))
-
-    assert said.split() == ["recorded", "400"]
+    assert response.status_code == status
+    assert response.json()["code"]
 
 
-def test_a_function_that_nobody_calls_starts_when_it_is_called(api: Api, installation: Installation) -> None:
-    """Unless others keep it busy: then it answers anyway."""
+def test_an_invalid_event_becomes_a_dead_letter(installation: Installation) -> None:
+    """The event goes from Kafka to process_image, which rejects it, and then to record_dead_letter."""
+    output = installation.run_python("reconcile-images", POISON.replace("MARK", MARK))
+
+    assert output.split() == ["recorded", "400"]
+
+
+def test_a_function_that_is_scaled_to_zero_starts_for_a_request(api: Api, installation: Installation) -> None:
+    """Other callers may keep it running. Then the test only checks the response."""
     deadline = time.monotonic() + 150
     while installation.pods_of("find-similar-images") and time.monotonic() < deadline:
         time.sleep(2)
 
     began = time.monotonic()
-    answer = api("GET", f"/images/{uuid4()}/similar")
+    response = api("GET", f"/images/{uuid4()}/similar")
 
-    assert answer.status_code == 404
+    assert response.status_code == 404
     assert time.monotonic() - began < 25
 
 
-def test_a_deleted_image_is_gone(api: Api, upload: Callable[..., str]) -> None:
+def test_a_deleted_image_is_not_found(api: Api, upload: Callable[..., str]) -> None:
     uuid = upload(make_photo(), "deleted.jpg")
     await_end(api, uuid)
 

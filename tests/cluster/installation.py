@@ -1,4 +1,4 @@
-"""An installation as kubectl sees it: what it must have, and ways to it."""
+"""Read an installation with kubectl: find problems, settings and addresses."""
 
 import json
 import socket
@@ -27,12 +27,12 @@ READY = {
 
 
 class Unreachable(Exception):
-    """kubectl could not do what was asked; its own words."""
+    """kubectl failed. The message is its error output."""
 
 
 @dataclass(frozen=True)
 class Installation:
-    """Reads a cluster, and changes nothing in it."""
+    """An installation in a cluster. Nothing here changes the cluster."""
 
     context: str
 
@@ -48,21 +48,23 @@ class Installation:
         return items
 
     def own(self, kind: str, *arguments: str) -> dict[str, dict[str, Any]]:
-        """Those of the installation's namespace, by name."""
+        """Return objects in the installation's namespace, by name."""
         return {each["metadata"]["name"]: each for each in self.get(kind, f"--namespace={NAMESPACE}", *arguments)}
 
-    def shortcomings(self) -> list[str]:
-        """What it lacks, each as a sentence; looked for no further once later ones would follow from it."""
-        there = {each["metadata"]["name"] for each in self.get("customresourcedefinitions")}
-        lacking = [f"{what} is not installed: no {name}." for name, what in DEFINITIONS.items() if name not in there]
-        if lacking:
-            return [*lacking, "infra/k8s/prerequisites installs all of these; its first lines say how."]
+    def find_problems(self) -> list[str]:
+        """Return everything that is missing or not ready, as sentences. Stop where one problem causes all others."""
+        installed = {each["metadata"]["name"] for each in self.get("customresourcedefinitions")}
+        missing = [
+            f"{what} is not installed: no {name}." for name, what in DEFINITIONS.items() if name not in installed
+        ]
+        if missing:
+            return [*missing, "infra/k8s/prerequisites installs all of these. Its first lines say how."]
         if not [each for each in self.get("namespaces") if each["metadata"]["name"] == NAMESPACE]:
-            return [f"There is no namespace {NAMESPACE}: nothing is installed in this cluster."]
+            return [f"The namespace {NAMESPACE} does not exist: nothing is installed in this cluster."]
         return [*self._bootstrap_failures(), *(line for kind in READY for line in self._not_ready(kind))]
 
     def _bootstrap_failures(self) -> list[str]:
-        job = self.own("job").get("bootstrap", {"status": {"succeeded": 1}})  # it goes an hour after it is done
+        job = self.own("job").get("bootstrap", {"status": {"succeeded": 1}})  # deleted an hour after its success
         if job.get("status", {}).get("succeeded"):
             return []
         return [f"The job bootstrap has not succeeded: kubectl --namespace {NAMESPACE} logs job/bootstrap"]
@@ -74,14 +76,14 @@ class Installation:
             conditions = {each["type"]: each for each in found[name].get("status", {}).get("conditions", [])}
             ready = conditions.get("Ready", {"status": "Unknown"})
             if ready["status"] != "True":
-                why = f"{ready.get('reason', 'no controller has said so')}. {ready.get('message', '')}".strip()
+                why = f"{ready.get('reason', 'no controller has set a condition')}. {ready.get('message', '')}".strip()
                 lines.append(f"{kind} {name} is not ready: {why}")
         return lines
 
     def setting(self, name: str) -> str:
-        """A setting as the functions have it now; empty if it is not set."""
+        """Return a setting of the current functions, or an empty string if it is not set."""
         [container] = self.own("ksvc")["get-health"]["spec"]["template"]["spec"]["containers"]
-        maps = self.own("configmap")  # those of earlier releases are still among them
+        maps = self.own("configmap")  # including those of earlier releases
         named = [each["configMapRef"]["name"] for each in container["envFrom"] if "configMapRef" in each]
         return next((f"{maps[each]['data'][name]}" for each in named if name in maps[each]["data"]), "")
 
@@ -89,7 +91,7 @@ class Installation:
         return self.own("pods", f"--selector=serving.knative.dev/service={function}")
 
     def run_python(self, function: str, code: str) -> str:
-        """Run it in a pod of this function; what it prints. Waits for one to be there."""
+        """Run code in a pod of a function, and return its output. Wait for a pod first."""
         pods = wait_for(lambda: self._running(function), bool, 150)
         target = [f"--namespace={NAMESPACE}", pods[0], "--container=user-container"]
         return self.kubectl("exec", *target, "--", "python", "-c", code, seconds=150)
@@ -100,14 +102,14 @@ class Installation:
 
     @contextmanager
     def forward(self, service: str, port: int, local: int) -> Iterator[None]:
-        """Lead a port of this machine to a Service, as long as the block runs."""
+        """Forward a port of this machine to a Service during the block."""
         target = [f"--namespace={NAMESPACE}", f"service/{service}", f"{local}:{port}"]
         with subprocess.Popen(self._command("port-forward", *target), stdout=subprocess.DEVNULL) as process:
             deadline = time.monotonic() + 30
             try:
                 while not listens(local):
                     if process.poll() is not None or time.monotonic() > deadline:
-                        raise Unreachable(f"kubectl leads to no pod of the Service {service}")
+                        raise Unreachable(f"kubectl found no pod of the Service {service}")
                     time.sleep(0.1)
                 yield
             finally:

@@ -1,6 +1,6 @@
-"""Run in a function's pod: send an event that nothing can read, and see it become a dead letter, which is then removed.
+"""Send an invalid event, wait for its dead letter, and delete that. Runs in a function's pod.
 
-Prints `recorded` and the answer that it got. MARK is replaced by what tells it from others.
+Prints `recorded` and the status in the dead letter. MARK is replaced by a unique ID.
 """
 
 import time
@@ -8,7 +8,7 @@ import time
 from shared_lib.runtime import current
 
 SOURCE, ID = "/acceptance", "MARK"
-WANTED = "SELECT code FROM dead_letters WHERE event_source = :source AND event_id = :id"
+FIND = "SELECT code FROM dead_letters WHERE event_source = :source AND event_id = :id"
 DELETE = "DELETE FROM dead_letters WHERE event_source = :source AND event_id = :id"
 
 
@@ -30,14 +30,14 @@ def await_dead_letter(seconds: float = 120) -> int | None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         with rt.database.transaction() as tx:
-            if row := tx.row(WANTED, source=SOURCE, id=ID):
+            if row := tx.row(FIND, source=SOURCE, id=ID):
                 tx.rows(DELETE, source=SOURCE, id=ID)
                 code: int | None = row["code"]
                 return code
         time.sleep(1)
-    raise SystemExit(f"No dead letter came in {seconds:.0f} s: look at the KafkaSource and at record-dead-letter.")
+    raise SystemExit(f"No dead letter within {seconds:.0f} s: check the KafkaSource and record-dead-letter.")
 
 
 rt = current()
-rt.broker.publish(Poison())  # type: ignore[arg-type]  # no payload of ours is as broken
-print("recorded", await_dead_letter())  # noqa: T201  # what whoever runs it reads
+rt.broker.publish(Poison())  # type: ignore[arg-type]  # no real payload is as broken
+print("recorded", await_dead_letter())  # noqa: T201  # read by the caller

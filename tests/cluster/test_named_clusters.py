@@ -1,4 +1,4 @@
-"""The acceptance test of an installation asks nothing of a cluster that nobody named."""
+"""The acceptance test of an installation only connects to the cluster that the user names."""
 
 import os
 import subprocess
@@ -18,14 +18,14 @@ current-context: production
 
 
 def check(folder: Path, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Run it, with a kubectl that knows one context, which leads nowhere."""
+    """Run it with a kubeconfig that has one context, of an unreachable cluster."""
     (folder / "kubeconfig").write_text(KUBECONFIG)
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "tests/cluster/check_installation.py"]
-    told = {**os.environ, "KUBECONFIG": f"{folder / 'kubeconfig'}", **environ}
-    return subprocess.run(command, cwd=ROOT, env=told, capture_output=True, text=True, check=False, timeout=110)
+    variables = {**os.environ, "KUBECONFIG": f"{folder / 'kubeconfig'}", **environ}
+    return subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False, timeout=110)
 
 
-def test_a_cluster_that_was_not_named_is_not_looked_at(tmp_path: Path) -> None:
+def test_without_a_context_no_cluster_is_contacted(tmp_path: Path) -> None:
     done = check(tmp_path)
 
     assert done.returncode == 2
@@ -33,9 +33,9 @@ def test_a_cluster_that_was_not_named_is_not_looked_at(tmp_path: Path) -> None:
     assert "production" in done.stdout
 
 
-def test_a_cluster_that_does_not_answer_is_named_with_the_reason(tmp_path: Path) -> None:
+def test_the_error_for_an_unreachable_cluster_names_it_and_the_reason(tmp_path: Path) -> None:
     done = check(tmp_path, CLUSTER_CONTEXT="production")
 
     assert done.returncode == 3
-    assert "The installation in production is not whole" in done.stdout
+    assert "The installation in production is not ready" in done.stdout
     assert "127.0.0.1:1" in done.stdout

@@ -1,4 +1,4 @@
-"""What kustomize makes of the manifests: every overlay, and every combination of components."""
+"""Build the manifests with kustomize: every overlay, and every combination of components."""
 
 import functools
 import itertools
@@ -18,7 +18,7 @@ FUNCTIONS = {path.parent.name for path in ROOT.glob("functions/*/main.py")}
 KUBECTL = Path(sys.executable).with_name("kubectl")
 DEPENDENCIES = ("postgres", "kafka", "minio")
 EDGES = ("gateway-api", "nginx-edge")
-FOR_SOME = ("registry",)
+OPTIONAL = ("registry",)
 
 Object = dict[str, Any]
 
@@ -31,16 +31,16 @@ COMBINATIONS = [
     (*dependencies, edge, *more)
     for dependencies in subsets(DEPENDENCIES)
     for edge in EDGES
-    for more in subsets(FOR_SOME)
+    for more in subsets(OPTIONAL)
 ]
 OVERLAYS = ("local", "production")
 
 
 @functools.cache
 def build(folder: Path) -> list[Object]:
-    made = subprocess.run([KUBECTL, "kustomize", folder], check=False, capture_output=True, text=True)
-    assert made.returncode == 0, made.stderr
-    return [each for each in yaml.safe_load_all(made.stdout) if each]
+    result = subprocess.run([KUBECTL, "kustomize", folder], check=False, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    return [each for each in yaml.safe_load_all(result.stdout) if each]
 
 
 def overlay(name: str) -> list[Object]:
@@ -48,7 +48,7 @@ def overlay(name: str) -> list[Object]:
 
 
 def combine(folder: Path, components: tuple[str, ...]) -> list[Object]:
-    """The base with these components, as an overlay of an operator's own would have them."""
+    """Build the base with these components, like an operator's own overlay."""
     base = Path("../" * len(folder.parts[1:])) / K8S.relative_to("/")
     overlay = {
         "resources": [f"{base / 'base'}"],
@@ -62,9 +62,9 @@ def combine(folder: Path, components: tuple[str, ...]) -> list[Object]:
 
 
 def put(thing: Any, path: str, value: object) -> None:
-    r"""Set what a path like `spec.rules.0` leads to; a dot in a name is written `\.`."""
-    *way, last = (step.replace("\\.", ".") for step in re.split(r"(?<!\\)\.", path))
-    for step in way:
+    r"""Set the value at a path such as `spec.rules.0`. A dot in a name is written `\.`."""
+    *steps, last = (step.replace("\\.", ".") for step in re.split(r"(?<!\\)\.", path))
+    for step in steps:
         thing = thing[int(step) if step.isdecimal() else step]
     thing[last] = value
 
@@ -82,12 +82,12 @@ def of_kind(objects: list[Object], kind: str, group: str = "") -> dict[str, Obje
 
 
 def services(objects: list[Object]) -> dict[str, Object]:
-    """Knative's, by name."""
+    """Return the Knative Services, by name."""
     return of_kind(objects, "Service", "serving.knative.dev/")
 
 
 def pod(thing: Object) -> Object | None:
-    """The specification of the pods that it makes, if it makes any."""
+    """Return the pod specification of a workload, or None for other objects."""
     template: Object | None = thing.get("spec", {}).get("template")
     return template["spec"] if template and "containers" in template.get("spec", {}) else None
 

@@ -1,4 +1,4 @@
-"""Kubernetes' Pod Security Standard "restricted", control by control as the standard lists them."""
+"""Check pods against Kubernetes' Pod Security Standard "restricted", in the order of the standard."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -33,7 +33,7 @@ def _of_the_pod(pod: dict[str, Any]) -> Iterator[str]:
         yield from (f"volume {kind}" for kind in volume.keys() - VOLUMES - {"name"})
     context = pod.get("securityContext", {})
     for name in ("sysctls", "windowsOptions", "seLinuxOptions", "appArmorProfile"):
-        if context.get(name):  # some values would be allowed; none is needed here
+        if context.get(name):  # the standard allows some values, but none is needed here
             yield name
     if context.get("runAsUser") == 0:
         yield "runs as root"
@@ -53,15 +53,15 @@ def _of(container: dict[str, Any], pod: dict[str, Any]) -> Iterator[str]:
         "no seccomp profile": own.get("seccompProfile", inherited.get("seccompProfile", {})).get("type")
         not in PROFILES,
         "host ports": any(port.get("hostPort") for port in container.get("ports", [])),
-        "probes or hooks that name a host": any(_names_a_host(container.get(name)) for name in _ASKED),
+        "probes or hooks with a host": any(_has_host(container.get(name)) for name in _PROBES),
     }
     yield from (name for name, violated in checks.items() if violated)
 
 
-_ASKED = ("livenessProbe", "readinessProbe", "startupProbe", "lifecycle")
+_PROBES = ("livenessProbe", "readinessProbe", "startupProbe", "lifecycle")
 
 
-def _names_a_host(part: Any) -> bool:
+def _has_host(part: Any) -> bool:
     if isinstance(part, dict):
-        return "host" in part or any(map(_names_a_host, part.values()))
+        return "host" in part or any(map(_has_host, part.values()))
     return False

@@ -1,4 +1,4 @@
-"""Validation as `kubectl apply --validate=strict` does it: what a schema does not name is an error."""
+"""Validate objects like `kubectl apply --validate=strict`: unknown fields are errors."""
 
 import functools
 import json
@@ -9,16 +9,16 @@ import jsonschema
 import kubernetes_validate
 
 SCHEMAS = Path(__file__).parent / "schemas"
-KUBERNETES = "1.34"  # the oldest that Knative 1.23 runs on
+KUBERNETES = "1.34"  # the oldest version that Knative 1.23 supports
 
 
-def complaints(thing: dict[str, Any]) -> list[str]:
-    """What is wrong with an object, by the schema of its own kind."""
+def schema_errors(thing: dict[str, Any]) -> list[str]:
+    """Return the errors of an object by the schema of its kind."""
     name = f"{thing['kind']}_{thing['apiVersion'].replace('/', '_')}.json".lower()
     if (SCHEMAS / name).exists():
-        wrong = [f"{error.json_path}: {error.message}" for error in _validator(name).iter_errors(thing)]
-        # A definition leaves metadata to the API server, which has one idea of it for all kinds.
-        return wrong + complaints({"apiVersion": "v1", "kind": "ConfigMap", "metadata": thing["metadata"]})
+        errors = [f"{error.json_path}: {error.message}" for error in _validator(name).iter_errors(thing)]
+        # Definitions have no schema for metadata: the API server uses one for all kinds.
+        return errors + schema_errors({"apiVersion": "v1", "kind": "ConfigMap", "metadata": thing["metadata"]})
     try:
         kubernetes_validate.validate(thing, KUBERNETES, strict=True)
     except kubernetes_validate.ValidationError as error:
@@ -34,7 +34,7 @@ def _validator(name: str) -> jsonschema.Draft202012Validator:
 
 
 def _closed(schema: Any) -> Any:
-    """Kubernetes' dialect in plain JSON Schema, where an object that lists its properties has no others."""
+    """Translate Kubernetes' dialect to JSON Schema. An object with properties allows no others."""
     if isinstance(schema, list):
         return [_closed(each) for each in schema]
     if not isinstance(schema, dict):

@@ -33,7 +33,7 @@ VARIABLES = {
 SECRETS = {name for name, field in VARIABLES.items() if "SecretStr" in str(field.annotation)}
 REQUIRED = {name for name, field in VARIABLES.items() if field.is_required()}
 REGISTRY = "registry.example.com/"
-NOT_SETTINGS = {"THREADS"}  # of the process, not of what it does
+NOT_SETTINGS = {"THREADS"}  # of the server, not of shared_lib/settings.py
 
 SKAFFOLD = yaml.safe_load((ROOT / "skaffold.yaml").read_text())
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -47,7 +47,7 @@ def dashed(names: set[str]) -> set[str]:
 
 
 def environment_of(name: str) -> dict[str, str]:
-    """What a function is told in this overlay, but for its secrets."""
+    """Return the settings of the functions in an overlay, without secrets."""
     [found] = [each for each in of_kind(overlay(name), "ConfigMap").values() if "S3_REGION" in each["data"]]
     data: dict[str, str] = found["data"]
     return data
@@ -66,7 +66,7 @@ def test_every_derived_file_is_what_make_contracts_would_write(generate: Callabl
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
-def test_each_function_is_a_service_of_its_own_image(name: str) -> None:
+def test_each_function_is_a_service_with_its_own_image(name: str) -> None:
     images = {
         service: each["spec"]["template"]["spec"]["containers"][0]["image"]
         for service, each in services(overlay(name)).items()
@@ -87,25 +87,25 @@ def test_a_function_has_a_route_unless_it_only_takes_events() -> None:
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
-def test_no_function_has_an_address_outside_of_the_cluster(name: str) -> None:
+def test_no_function_has_an_address_outside_the_cluster(name: str) -> None:
     for service in services(overlay(name)).values():
         assert service["metadata"]["labels"]["networking.knative.dev/visibility"] == "cluster-local"
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
 def test_applying_the_manifests_sends_all_traffic_to_the_latest_revision(name: str) -> None:
-    """A rollback names a Revision in a field that an apply leaves alone unless the manifests set it."""
+    """A rollback sets this field. An apply only resets fields that the manifests contain."""
     for service in services(overlay(name)).values():
         assert service["spec"]["traffic"] == [{"latestRevision": True, "percent": 100}]
 
 
-def test_each_function_is_an_artifact() -> None:
+def test_each_function_is_an_artifact_of_skaffold() -> None:
     artifacts = {each["image"]: each["docker"]["buildArgs"]["FUNCTION"] for each in SKAFFOLD["build"]["artifacts"]}
 
     assert artifacts == {f"image-processing/{name.replace('_', '-')}": name for name in FUNCTIONS}
 
 
-def test_each_function_is_a_container_under_compose() -> None:
+def test_each_function_is_a_service_of_compose() -> None:
     built = {
         each["build"]["args"]["FUNCTION"]: (name, each["image"])
         for name, each in COMPOSE["services"].items()
@@ -121,7 +121,7 @@ def test_each_function_is_a_container_under_compose() -> None:
     }
 
 
-def test_each_function_is_one_on_openfaas() -> None:
+def test_each_function_is_a_function_of_openfaas() -> None:
     images = {name: each["image"] for name, each in OPENFAAS["functions"].items()}
 
     assert images == {name: f"image-processing/{name}:{VERSION}" for name in dashed(FUNCTIONS)}
@@ -144,23 +144,23 @@ def _sinks(source: Object) -> Iterator[Object]:
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
-def test_each_setting_is_in_the_manifests_and_nothing_else_is(name: str) -> None:
+def test_the_manifests_set_every_setting_and_nothing_else(name: str) -> None:
     assert environment_of(name).keys() == VARIABLES.keys() - SECRETS
 
 
-def test_the_secrets_are_those_settings_that_are_secret_and_required_and_the_keys_of_a_store_without_roles() -> None:
+def test_the_secret_has_the_required_secret_settings_and_the_keys_of_the_store() -> None:
     [secret] = [each for each in of_kind(overlay("local"), "Secret").values() if "DATABASE_URL" in each["data"]]
 
     assert secret["data"].keys() == SECRETS & REQUIRED | {"S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY"}
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
-def test_a_function_is_told_nothing_that_is_no_setting(name: str) -> None:
+def test_functions_have_only_known_variables(name: str) -> None:
     for where, pod in pods(overlay(name)).items():
         [container] = pod["containers"]
         if container["image"].removeprefix(REGISTRY).startswith("image-processing/"):
-            told = {each["name"] for each in container.get("env", [])}
-            assert told <= VARIABLES.keys() | NOT_SETTINGS, where
+            variables = {each["name"] for each in container.get("env", [])}
+            assert variables <= VARIABLES.keys() | NOT_SETTINGS, where
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_a_function_is_told_nothing_that_is_no_setting(name: str) -> None:
         *(each["environment"] for each in OPENFAAS["functions"].values()),
     ],
 )
-def test_compose_and_openfaas_set_what_is_required_and_nothing_that_is_no_setting(environment: Object) -> None:
+def test_compose_and_openfaas_set_the_required_settings_and_only_known_ones(environment: Object) -> None:
     assert REQUIRED <= environment.keys() <= VARIABLES.keys() | NOT_SETTINGS
 
 
@@ -193,7 +193,7 @@ def test_the_settings_in_the_base_are_the_defaults(monkeypatch: pytest.MonkeyPat
     assert settings.load.__wrapped__() == by_default
 
 
-def test_all_pods_together_open_fewer_connections_than_postgresql_takes() -> None:
+def test_all_pods_together_open_fewer_connections_than_postgresql_allows() -> None:
     spare = 20  # for bootstrap, operators, backups and PostgreSQL's own reserve
     [postgres] = [
         each for each in of_kind(overlay("local"), "StatefulSet").values() if "postgres" in str(each["metadata"])
@@ -203,8 +203,8 @@ def test_all_pods_together_open_fewer_connections_than_postgresql_takes() -> Non
     allowed = 0
     for service in services(overlay("local")).values():
         template = service["spec"]["template"]
-        told = {each["name"]: each["value"] for each in template["spec"]["containers"][0]["env"]}
-        pool = int(told.get("DATABASE_POOL_SIZE", environment_of("local")["DATABASE_POOL_SIZE"]))
+        variables = {each["name"]: each["value"] for each in template["spec"]["containers"][0]["env"]}
+        pool = int(variables.get("DATABASE_POOL_SIZE", environment_of("local")["DATABASE_POOL_SIZE"]))
         allowed += pool * int(template["metadata"]["annotations"]["autoscaling.knative.dev/max-scale"])
 
     assert allowed + spare <= most
@@ -215,17 +215,17 @@ def test_all_pods_together_open_fewer_connections_than_postgresql_takes() -> Non
 
 @pytest.mark.parametrize("name", OVERLAYS)
 def test_timeouts_nest(name: str) -> None:
-    """Decoders give up first, three for one image at most, then the source, then the Revision: each learns why."""
+    """Workers time out first (at most three for one image), then the source, then the Revision."""
     functions = services(overlay(name))
     for source in of_kind(overlay(name), "KafkaSource").values():
-        patience = DURATION.validate_python(source["spec"]["delivery"]["timeout"]).total_seconds()
-        assert 3 * float(environment_of(name)["LIMITS_WALL_SECONDS"]) < patience
+        timeout = DURATION.validate_python(source["spec"]["delivery"]["timeout"]).total_seconds()
+        assert 3 * float(environment_of(name)["LIMITS_WALL_SECONDS"]) < timeout
         for sink in _sinks(source):
-            assert patience < functions[sink["ref"]["name"]]["spec"]["template"]["spec"]["timeoutSeconds"] <= 600
+            assert timeout < functions[sink["ref"]["name"]]["spec"]["template"]["spec"]["timeoutSeconds"] <= 600
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
-def test_sources_read_topics_that_are_made(name: str) -> None:
+def test_sources_read_existing_topics(name: str) -> None:
     environment = environment_of(name)
     for source in of_kind(overlay(name), "KafkaSource").values():
         spec = source["spec"]
@@ -235,7 +235,7 @@ def test_sources_read_topics_that_are_made(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
-def test_a_pod_takes_as_many_requests_as_it_has_threads(name: str) -> None:
+def test_a_pod_has_as_many_threads_as_its_concurrency(name: str) -> None:
     for service in services(overlay(name)).values():
         spec = service["spec"]["template"]["spec"]
         [threads] = [each["value"] for each in spec["containers"][0]["env"] if each["name"] == "THREADS"]
@@ -243,13 +243,13 @@ def test_a_pod_takes_as_many_requests_as_it_has_threads(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
-def test_a_pod_has_room_for_all_its_decoders(name: str) -> None:
+def test_a_pod_has_memory_for_all_its_workers(name: str) -> None:
     environment = environment_of(name)
     [container] = services(overlay(name))["process-image"]["spec"]["template"]["spec"]["containers"]
     mebibytes = int(container["resources"]["limits"]["memory"].removesuffix("Mi"))
 
-    decoders = int(environment["PROCESSING_DECODERS"]) * int(environment["LIMITS_MEMORY_BYTES"])
-    assert decoders < mebibytes << 20
+    workers = int(environment["PROCESSING_DECODERS"]) * int(environment["LIMITS_MEMORY_BYTES"])
+    assert workers < mebibytes << 20
 
 
 # Versions
@@ -267,13 +267,13 @@ def images() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("image", sorted(set(images())))
-def test_an_image_names_its_version_to_the_last_digit(image: str) -> None:
+def test_every_image_has_a_full_version(image: str) -> None:
     tag = image.rpartition("/")[2].partition(":")[2]
 
     assert re.match(r"v?\d+\.\d+(\.\d+)?|RELEASE\.\d{4}-\d\d-\d\dT", tag), "no version"
 
 
-def test_what_runs_in_a_cluster_runs_under_compose_in_the_same_version() -> None:
+def test_images_have_the_same_versions_in_a_cluster_and_under_compose() -> None:
     cluster = {
         pod["containers"][0]["image"].removeprefix(REGISTRY)
         for name in OVERLAYS
@@ -283,7 +283,7 @@ def test_what_runs_in_a_cluster_runs_under_compose_in_the_same_version() -> None
     assert cluster <= {each["image"] for each in COMPOSE["services"].values()}
 
 
-def test_both_dockerfiles_stand_on_the_same_python() -> None:
+def test_both_dockerfiles_use_the_same_python() -> None:
     bases = {re.findall(r"^ARG PYTHON=(.+)$", path.read_text(), re.MULTILINE)[0] for path in DOCKERFILES}
     dockerfile = (ROOT / "functions/Dockerfile").read_text()
 
@@ -300,7 +300,7 @@ def test_both_dockerfiles_stand_on_the_same_python() -> None:
     [("skaffold-v4beta13.json", SKAFFOLD), ("compose.json", COMPOSE)],
     ids=["skaffold", "compose"],
 )
-def test_a_file_is_valid_by_its_own_schema(schema: str, content: Object) -> None:
+def test_files_of_skaffold_and_compose_are_valid(schema: str, content: Object) -> None:
     definition: dict[str, Any] = json.loads((SCHEMAS / schema).read_text())
     validator = jsonschema.validators.validator_for(definition)(definition)
 

@@ -1,25 +1,25 @@
-"""Every overlay and every combination of components builds, and each object in them is valid."""
+"""Every overlay and every combination of components builds, and all their objects are valid."""
 
 from pathlib import Path
 
 import pytest
 from deploy.cluster import COMBINATIONS, OVERLAYS, Object, combine, of_kind, overlay, pods, services, title
 from deploy.pod_security import violations
-from deploy.strict_schema import complaints
+from deploy.strict_schema import schema_errors
 
 
 def problems(objects: list[Object]) -> list[str]:
-    wrong = [f"{title(each)}: {complaint}" for each in objects for complaint in complaints(each)]
-    return wrong + [f"{name}: {violation}" for name, pod in pods(objects).items() for violation in violations(pod)]
+    errors = [f"{title(each)}: {error}" for each in objects for error in schema_errors(each)]
+    return errors + [f"{name}: {violation}" for name, pod in pods(objects).items() for violation in violations(pod)]
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
-def test_an_overlay_builds_and_its_objects_are_valid_and_restricted(name: str) -> None:
+def test_an_overlay_builds_with_valid_objects_and_restricted_pods(name: str) -> None:
     assert problems(overlay(name)) == []
 
 
 @pytest.mark.parametrize("components", COMBINATIONS, ids="+".join)
-def test_any_combination_of_components_builds(components: tuple[str, ...], tmp_path: Path) -> None:
+def test_every_combination_of_components_builds(components: tuple[str, ...], tmp_path: Path) -> None:
     objects = combine(tmp_path, components)
 
     workloads = {*of_kind(objects, "StatefulSet"), *of_kind(objects, "Deployment")}
@@ -32,19 +32,19 @@ def test_any_combination_of_components_builds(components: tuple[str, ...], tmp_p
     assert images == {"registry.example.com/image-processing" if "registry" in components else "image-processing"}
 
 
-def test_all_components_together_are_valid_and_restricted(tmp_path: Path) -> None:
+def test_all_components_together_have_valid_objects_and_restricted_pods(tmp_path: Path) -> None:
     assert problems(combine(tmp_path, max(COMBINATIONS, key=len))) == []
 
 
-def test_the_namespace_holds_its_pods_to_what_is_checked_here() -> None:
+def test_the_namespace_enforces_restricted_pods() -> None:
     labels = of_kind(overlay("production"), "Namespace")["image-processing"]["metadata"]["labels"]
 
     assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
-def test_a_changed_setting_is_a_new_revision(name: str) -> None:
-    """For the ConfigMap's name holds a digest of it, and each Service names it."""
+def test_a_changed_setting_causes_a_new_revision(name: str) -> None:
+    """The ConfigMap's name contains a digest, and each Service refers to it by name."""
     [settings] = [each for each in of_kind(overlay(name), "ConfigMap") if each.startswith("image-processing-")]
 
     for service in services(overlay(name)).values():
@@ -52,11 +52,11 @@ def test_a_changed_setting_is_a_new_revision(name: str) -> None:
         assert container["envFrom"][0] == {"configMapRef": {"name": settings}}
 
 
-def test_production_holds_no_secret() -> None:
+def test_the_production_overlay_contains_no_secret() -> None:
     assert of_kind(overlay("production"), "Secret") == {}
 
 
-def test_nothing_may_talk_that_no_policy_lets(tmp_path: Path) -> None:
+def test_network_policies_deny_by_default_and_cover_every_workload(tmp_path: Path) -> None:
     objects = combine(tmp_path, max(COMBINATIONS, key=len))
     policies = of_kind(objects, "NetworkPolicy")
     named = [

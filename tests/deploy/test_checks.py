@@ -1,28 +1,28 @@
-"""A check that cannot fail proves nothing: each is shown something broken."""
+"""The checks of these tests fail for broken objects."""
 
 import copy
 
 import pytest
 from deploy.cluster import Object, overlay, pods, put
 from deploy.pod_security import violations
-from deploy.strict_schema import complaints
+from deploy.strict_schema import schema_errors
 
 KINDS = sorted({each["kind"] for name in ("local", "production") for each in overlay(name)})
 
 
 def of(kind: str) -> Object:
     found = [each for name in ("local", "production") for each in overlay(name) if each["kind"] == kind]
-    return copy.deepcopy(found[-1])  # of the two kinds of Service, it does not matter which
+    return copy.deepcopy(found[-1])  # either kind of Service will do
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("place", ["nonsense", "metadata.nonsense"])
-def test_a_field_that_no_object_has_is_found(kind: str, place: str) -> None:
+def test_an_unknown_field_is_an_error(kind: str, place: str) -> None:
     thing = of(kind)
-    assert complaints(thing) == []
+    assert schema_errors(thing) == []
 
     put(thing, place, value=True)
-    assert complaints(thing)
+    assert schema_errors(thing)
 
 
 @pytest.mark.parametrize(
@@ -39,19 +39,19 @@ def test_a_field_that_no_object_has_is_found(kind: str, place: str) -> None:
         ("NetworkPolicy", "spec.ingress", [{"form": []}]),
     ],
 )
-def test_a_wrong_field_is_found(kind: str, path: str, value: object) -> None:
+def test_an_invalid_field_is_an_error(kind: str, path: str, value: object) -> None:
     thing = of(kind)
 
     put(thing, path, value)
-    assert complaints(thing)
+    assert schema_errors(thing)
 
 
-def test_a_wrong_field_of_a_knative_service_is_found() -> None:
+def test_an_invalid_field_of_a_knative_service_is_an_error() -> None:
     [service] = [each for each in overlay("local") if each["metadata"]["name"] == "process-image"]
-    for wrong in ({"containerConcurency": 2}, {"timeoutSeconds": "130"}, {"nodeName": "here"}):
+    for invalid in ({"containerConcurency": 2}, {"timeoutSeconds": "130"}, {"nodeName": "here"}):
         broken = copy.deepcopy(service)
-        broken["spec"]["template"]["spec"] |= wrong
-        assert complaints(broken), wrong
+        broken["spec"]["template"]["spec"] |= invalid
+        assert schema_errors(broken), invalid
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_a_wrong_field_of_a_knative_service_is_found() -> None:
         {"readinessProbe": {"httpGet": {"host": "example.com", "port": 80}}},
     ],
 )
-def test_a_container_that_is_not_restricted_is_found(change: Object) -> None:
+def test_an_unrestricted_container_is_a_violation(change: Object) -> None:
     specification = copy.deepcopy(pods(overlay("local"))["Service process-image"])
     assert violations(specification) == []
 
@@ -75,7 +75,7 @@ def test_a_container_that_is_not_restricted_is_found(change: Object) -> None:
     "change",
     [{"hostNetwork": True}, {"volumes": [{"name": "host", "hostPath": {"path": "/"}}]}, {"initContainers": [{}]}],
 )
-def test_a_pod_that_is_not_restricted_is_found(change: Object) -> None:
+def test_an_unrestricted_pod_is_a_violation(change: Object) -> None:
     specification = copy.deepcopy(pods(overlay("local"))["Service process-image"]) | change
 
     assert violations(specification)

@@ -1,4 +1,4 @@
-"""What docs/deploy.md has an operator type is what the manifests need."""
+"""The commands in docs/deploy.md fit the manifests."""
 
 import re
 import shutil
@@ -20,7 +20,7 @@ def block(containing: str) -> str:
     return found
 
 
-def test_the_sample_overlay_is_copied_out_of_the_checkout_and_builds(tmp_path: Path) -> None:
+def test_a_copy_of_the_sample_overlay_outside_the_checkout_builds(tmp_path: Path) -> None:
     checkout = tmp_path / "image-processing"
     for folder in ("infra/k8s", "infra/knative"):
         shutil.copytree(ROOT / folder, checkout / folder)
@@ -31,7 +31,7 @@ def test_the_sample_overlay_is_copied_out_of_the_checkout_and_builds(tmp_path: P
     assert [title(each) for each in copied] == [title(each) for each in overlay("production")]
 
 
-def test_what_is_to_be_changed_in_the_sample_is_marked() -> None:
+def test_the_sample_marks_every_file_with_example_values() -> None:
     sample = ROOT / "infra/k8s/overlays/production"
     lines = (sample / "kustomization.yaml").read_text().splitlines()
     marked = {word for line in lines if "CHANGE" in line for word in line.split() if word.endswith(".yaml")}
@@ -40,18 +40,18 @@ def test_what_is_to_be_changed_in_the_sample_is_marked() -> None:
     assert examples - {"kustomization.yaml"} <= marked
 
 
-def test_every_secret_that_production_refers_to_is_made_with_its_keys() -> None:
-    made = block("create secret generic image-processing")
-    keys = set(re.findall(r"^(\w+)=", made, re.MULTILINE))
-    names = set(re.findall(r"create secret (?:generic|tls) ([\w-]+)", made))
+def test_the_guide_creates_every_secret_in_production_with_its_keys() -> None:
+    commands = block("create secret generic image-processing")
+    keys = set(re.findall(r"^(\w+)=", commands, re.MULTILINE))
+    names = set(re.findall(r"create secret (?:generic|tls) ([\w-]+)", commands))
 
-    asked: dict[str, set[str]] = {}
+    used: dict[str, set[str]] = {}
     for reference in _secret_references(overlay("production")):
-        asked.setdefault(reference["name"], set()).update({reference["key"]} if "key" in reference else set())
+        used.setdefault(reference["name"], set()).update({reference["key"]} if "key" in reference else set())
     for gateway in of_kind(overlay("production"), "Gateway").values():
-        asked |= {ref["name"]: set() for each in gateway["spec"]["listeners"] for ref in each["tls"]["certificateRefs"]}
-    assert asked.keys() == names
-    assert asked["image-processing"] <= keys
+        used |= {ref["name"]: set() for each in gateway["spec"]["listeners"] for ref in each["tls"]["certificateRefs"]}
+    assert used.keys() == names
+    assert used["image-processing"] <= keys
     assert {"DATABASE_URL", "S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY"} <= keys
 
 
@@ -64,25 +64,25 @@ def _secret_references(part: object) -> list[Object]:
     return own + _secret_references(list(part.values()))
 
 
-def test_production_runs_no_database_broker_or_store_of_its_own() -> None:
+def test_production_does_not_run_a_database_a_broker_or_a_store() -> None:
     assert of_kind(overlay("production"), "StatefulSet") == {}
     assert all("minio" not in str(pod) for pod in pods(overlay("production")).values())
 
 
 @pytest.mark.parametrize("port", [5432, 9096, 443])
-def test_production_lets_pods_out_to_what_it_stands_on(port: int) -> None:
+def test_production_allows_egress_to_its_services(port: int) -> None:
     policy = of_kind(overlay("production"), "NetworkPolicy")["managed-services"]["spec"]
 
     assert port in [each["port"] for rule in policy["egress"] for each in rule["ports"]]
     assert all(rule["to"] for rule in policy["egress"])
 
 
-def test_the_documents_say_that_there_is_no_authentication() -> None:
+def test_the_documents_warn_that_there_is_no_authentication() -> None:
     for document in ("README.md", "docs/deploy.md"):
         assert "no authentication" in (ROOT / document).read_text()
 
 
-def test_every_file_that_the_library_reads_is_installed_with_it() -> None:
+def test_all_data_files_of_the_library_are_installed() -> None:
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
     folders = {ROOT / package.replace(".", "/"): globs for package, globs in declared.items()}
     installed = {path for folder, globs in folders.items() for each in globs for path in folder.glob(each)}

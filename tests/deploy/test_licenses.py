@@ -1,4 +1,4 @@
-"""THIRD_PARTY.md names what is passed on with an image, and its license; nothing of it is under the GPL."""
+"""THIRD_PARTY.md lists everything that container images contain, with licenses. None is under the GPL."""
 
 import re
 from importlib import metadata
@@ -15,7 +15,7 @@ def listed(section: str) -> dict[str, str]:
     return dict(re.findall(r"^\| ([\w-]+) \| ([^|]+) \|", text, re.MULTILINE))
 
 
-def stated(package: str, field: str) -> list[str]:
+def license_metadata(package: str, field: str) -> list[str]:
     return metadata.metadata(package).get_all(field, [])
 
 
@@ -26,27 +26,29 @@ def required(file: str) -> set[str]:
 @pytest.mark.parametrize(
     ("section", "file"), [("Python packages", "requirements.txt"), ("Codecs apart", "requirements-codecs.txt")]
 )
-def test_every_package_is_listed_with_the_license_that_it_states(section: str, file: str) -> None:
+def test_every_package_is_listed_with_its_license(section: str, file: str) -> None:
     packages = {name: text for name, text in listed(section).items() if name != "package"}
 
     assert packages.keys() == required(file), f"bring THIRD_PARTY.md up to date with {file}"
     for name, written in packages.items():
-        assert stated(name, "License-Expression") in ([], [written.strip()]), name
+        assert license_metadata(name, "License-Expression") in ([], [written.strip()]), name
 
 
-def test_no_package_of_every_image_is_under_the_gpl() -> None:
+def test_no_package_in_requirements_is_under_the_gpl() -> None:
     for name in required("requirements.txt"):
-        licenses = [text for field in ("License-Expression", "License", "Classifier") for text in stated(name, field)]
+        licenses = [
+            text for field in ("License-Expression", "License", "Classifier") for text in license_metadata(name, field)
+        ]
         assert not [each for each in licenses if GPL.search(each[:200])], name
     assert not [text for text in listed("Python packages").values() if GPL.search(text)]
 
 
-def test_an_image_has_no_wheel_with_gpl_in_it_unless_asked() -> None:
+def test_images_have_no_wheel_under_the_gpl_by_default() -> None:
     dockerfile = (ROOT / "functions/Dockerfile").read_text()
     installed = re.findall(r"pip [^&\n]*?install [^&\n]*", dockerfile.replace("\\\n", " "))
 
     assert [each for each in installed if "-r requirements-codecs.txt" in each] == []
     assert all("--no-binary pillow-heif" in each for each in installed if each.rstrip().endswith("pillow-heif"))
     assert "ARG JPEG_XL=no\n" in dockerfile
-    [asked] = [each for each in dockerfile.split("RUN ") if "pillow-jxl-plugin" in each]
-    assert asked.startswith('test "$JPEG_XL" != yes')
+    [optional] = [each for each in dockerfile.split("RUN ") if "pillow-jxl-plugin" in each]
+    assert optional.startswith('test "$JPEG_XL" != yes')

@@ -1,4 +1,4 @@
-"""The nginx edge, run by nginx itself, finds its backend by name."""
+"""The nginx edge resolves its backends by name and limits its clients."""
 
 import re
 import select
@@ -22,7 +22,7 @@ LARGE = 4 * 2**20
 
 
 class Backend(ThreadingHTTPServer):
-    """Tells which address was asked, and for which host and path."""
+    """Responds with the address, host and path of the request."""
 
     request_queue_size = 512
 
@@ -36,7 +36,7 @@ class Backend(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    def answer(self) -> None:
+    def respond(self) -> None:
         if self.path.endswith("/large"):
             self._send(bytes(LARGE))
             return
@@ -44,16 +44,16 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(body)
 
     def _send(self, body: bytes) -> None:
-        with suppress(OSError):  # the edge has given its client up
+        with suppress(OSError):  # the edge has closed the connection
             self.send_response(200)
             self.send_header("Content-Length", f"{len(body)}")
             self.end_headers()
             self.wfile.write(body)
 
-    do_GET = do_TRACE = answer  # noqa: N815  # names that http.server looks for
+    do_GET = do_TRACE = respond  # noqa: N815  # names that http.server looks for
 
     def log_message(self, *_line: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -75,16 +75,16 @@ def backends() -> Iterator[list[Backend]]:
 def test_the_edge_follows_a_backend_that_moves_to_another_address(
     variant: str, names: Names, backends: list[Backend], tmp_path: Path
 ) -> None:
-    def ask(url: str, method: str = "GET") -> list[str]:
+    def request(url: str, method: str = "GET") -> list[str]:
         return requests.request(method, f"{url}/api/v1/images?x=%2F", timeout=10).text.split(" ")
 
     names.address = "127.0.0.2"
     port = backends[0].server_port
     with run_edge(tmp_path / "nginx", BACKENDS[variant], backend_port=port, dns_port=names.port) as url:
-        assert ask(url) == ["127.0.0.2", HOSTS[variant], PATHS[variant]]
-        assert ask(url, "TRACE")[0] == "127.0.0.2"
+        assert request(url) == ["127.0.0.2", HOSTS[variant], PATHS[variant]]
+        assert request(url, "TRACE")[0] == "127.0.0.2"
         names.address = "127.0.0.3"
-        moved = wait_for(lambda: ask(url), lambda seen: seen[0] == "127.0.0.3")
+        moved = wait_for(lambda: request(url), lambda seen: seen[0] == "127.0.0.3")
         assert moved == ["127.0.0.3", HOSTS[variant], PATHS[variant]]
 
 
@@ -109,7 +109,7 @@ def edge(names: Names, backends: list[Backend], tmp_path: Path) -> Iterator[tupl
         yield "127.0.0.1", urlsplit(url).port or 0
 
 
-def test_slow_readers_take_no_more_of_the_edge_than_it_has(edge: tuple[str, int], tmp_path: Path) -> None:
+def test_slow_readers_cannot_exhaust_the_edge(edge: tuple[str, int], tmp_path: Path) -> None:
     raw = b"GET /api/v1/images/large HTTP/1.1\r\nHost: localhost\r\n\r\n"
     with ExitStack() as crowd:
         readers = [crowd.enter_context(connect(edge, raw, receive_buffer=4096)) for _ in range(500)]
@@ -121,35 +121,35 @@ def test_slow_readers_take_no_more_of_the_edge_than_it_has(edge: tuple[str, int]
         assert exchange(edge, PROBE, client="127.0.0.9").status == 200
 
 
-def test_slow_senders_take_no_more_of_the_edge_than_it_has(edge: tuple[str, int]) -> None:
+def test_slow_senders_cannot_exhaust_the_edge(edge: tuple[str, int]) -> None:
     raw = b"POST /api/v1/images/actions/upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999999\r\n\r\n"
     with ExitStack() as crowd:
         senders = [crowd.enter_context(connect(edge, raw + bytes(100_000))) for _ in range(100)]
-        refused = [read_answer(sender) for sender in senders if select.select([sender], [], [], 0.05)[0]]
+        rejected = [read_answer(sender) for sender in senders if select.select([sender], [], [], 0.05)[0]]
 
-        assert len(refused) == 100 - 32
-        assert {(answer.status, answer.json()["code"]) for answer in refused} == {(429, "too_many_requests")}
-        assert {answer.headers["retry-after"] for answer in refused} == {"5"}
-        assert exchange(edge, PROBE).status == 200  # without a body it is not one of too many
+        assert len(rejected) == 100 - 32
+        assert {(response.status, response.json()["code"]) for response in rejected} == {(429, "too_many_requests")}
+        assert {response.headers["retry-after"] for response in rejected} == {"5"}
+        assert exchange(edge, PROBE).status == 200  # requests without a body have a limit of their own
 
 
 PROBE = b"GET /api/v1/images HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 @pytest.mark.parametrize(("host", "status"), [("localhost:5000", 200), ("[::1]", 200), ("elsewhere.example", 421)])
-def test_under_compose_the_edge_answers_to_this_machines_names(edge: tuple[str, int], host: str, status: int) -> None:
+def test_under_compose_the_edge_only_allows_this_machines_names(edge: tuple[str, int], host: str, status: int) -> None:
     assert exchange(edge, f"GET /api/v1/images HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()).status == status
 
 
-def test_a_client_behind_a_private_proxy_is_counted_by_its_own_address() -> None:
-    """Counted by the proxy's, all of its clients would share one allowance."""
+def test_limits_apply_to_each_client_behind_a_private_proxy() -> None:
+    """By the proxy's address, all of its clients would share one limit."""
     configuration = (EDGE / "nginx.conf").read_text()
     trusted = [ip_network(found) for found in re.findall(r"set_real_ip_from (\S+);", configuration)]
 
     assert all(network.is_private for network in trusted)
 
 
-def test_the_pod_has_room_for_all_that_its_clients_may_leave_there() -> None:
+def test_the_pod_has_disk_and_memory_for_its_maximum_load() -> None:
     configuration = (EDGE / "nginx.conf").read_text()
 
     def limit(expression: str) -> int:

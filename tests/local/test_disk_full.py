@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import boto3
+import botocore.exceptions
 from local.sink import Sink
 from service import wait_for
 
@@ -46,11 +47,15 @@ def test_a_volume_with_a_truncated_index_is_available_after_a_restart(tmp_path: 
     os.truncate(index, index.stat().st_size - 5)
 
     with run_store(tmp_path) as s3:
-        assert [s3.get_object(Bucket="kept", Key=f"{n}")["Body"].read() for n in range(3)] == [
-            b"kept 0",
-            b"kept 1",
-            b"kept 2",
-        ]
+        wait_for(lambda: read_all(s3), lambda objects: objects == [b"kept 0", b"kept 1", b"kept 2"])
+
+
+def read_all(s3: "S3Client") -> list[bytes]:
+    """Read the objects. Empty while a busy machine's store has not loaded the volume yet."""
+    try:
+        return [s3.get_object(Bucket="kept", Key=f"{number}")["Body"].read() for number in range(3)]
+    except botocore.exceptions.ClientError:
+        return []
 
 
 def test_the_check_passes_for_all_databases_of_a_store_that_can_write(store: dict[str, str], tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Write the schemas beside this file from the modules that release them. Needs Go, for its module proxy."""
+"""Write the schemas beside this file from the Go modules that publish them. Needs Go."""
 
 import argparse
 import json
@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 HERE = Path(__file__).parent
-KNATIVE = "knative.dev/operator@v0.50.0"  # it carries every release of Knative as it was published
+KNATIVE = "knative.dev/operator@v0.50.0"  # contains every release of Knative as published
 GATEWAY_API = "sigs.k8s.io/gateway-api@v1.4.1"
 COMPOSE = "github.com/compose-spec/compose-go/v2@v2.16.2"
 SKAFFOLD = "github.com/GoogleContainerTools/skaffold/v2@v2.24.0"
@@ -39,16 +39,16 @@ FILES = {
     (COMPOSE, "schema/compose-spec.json"): "compose.json",
     (SKAFFOLD, "docs-v2/content/en/schemas/v4beta13.json"): "skaffold-v4beta13.json",
 }
-NOT_KEPT = {"description", "x-intellij-html-description", "x-kubernetes-validations", "examples"}
+REMOVED = {"description", "x-intellij-html-description", "x-kubernetes-validations", "examples"}
 
 
 def fetch(module: str) -> Path:
-    answer = subprocess.run(["go", "mod", "download", "-json", module], check=True, capture_output=True)
-    return Path(json.loads(answer.stdout)["Dir"])
+    result = subprocess.run(["go", "mod", "download", "-json", module], check=True, capture_output=True)
+    return Path(json.loads(result.stdout)["Dir"])
 
 
 def definitions(text: str) -> Iterator[tuple[str, str, Any]]:
-    """Kind, API version and schema of each resource that a release defines."""
+    """Yield the kind, API version and schema of each resource that a release defines."""
     for part in re.split(r"^---.*$", text, flags=re.MULTILINE):
         if "kind: CustomResourceDefinition" not in part:
             continue
@@ -57,16 +57,16 @@ def definitions(text: str) -> Iterator[tuple[str, str, Any]]:
             yield spec["names"]["kind"], f"{spec['group']}/{version['name']}", version["schema"]["openAPIV3Schema"]
 
 
-def bare(schema: Any) -> Any:
-    """The schema without its prose. A property may well be called `description`: those are strings only in prose."""
+def strip(schema: Any) -> Any:
+    """Remove prose from a schema. Keep properties that are called `description`: those are not strings."""
     if isinstance(schema, list):
-        return [bare(each) for each in schema]
+        return [strip(each) for each in schema]
     if not isinstance(schema, dict):
         return schema
     return {
-        key: bare(value)
+        key: strip(value)
         for key, value in schema.items()
-        if not ((key in NOT_KEPT and isinstance(value, str | list)) or key == "x-kubernetes-validations")
+        if not ((key in REMOVED and isinstance(value, str | list)) or key == "x-kubernetes-validations")
     }
 
 
@@ -81,9 +81,9 @@ def main() -> None:
         for path in paths:
             for kind, version, schema in definitions((folder / path).read_text()):
                 if (kind, version) in USED:
-                    write(f"{kind}_{version.replace('/', '_')}.json".lower(), bare(schema))
+                    write(f"{kind}_{version.replace('/', '_')}.json".lower(), strip(schema))
     for (module, path), name in FILES.items():
-        write(name, bare(json.loads((fetch(module) / path).read_text())))
+        write(name, strip(json.loads((fetch(module) / path).read_text())))
 
 
 if __name__ == "__main__":
