@@ -15,7 +15,7 @@ def listed(section: str) -> dict[str, str]:
     return dict(re.findall(r"^\| ([\w-]+) \| ([^|]+) \|", text, re.MULTILINE))
 
 
-def license_metadata(package: str, field: str) -> list[str]:
+def license_of(package: str, field: str) -> list[str]:
     return metadata.metadata(package).get_all(field, [])
 
 
@@ -31,13 +31,13 @@ def test_every_package_is_listed_with_its_license(section: str, file: str) -> No
 
     assert packages.keys() == required(file), f"bring THIRD_PARTY.md up to date with {file}"
     for name, written in packages.items():
-        assert license_metadata(name, "License-Expression") in ([], [written.strip()]), name
+        assert license_of(name, "License-Expression") in ([], [written.strip()]), name
 
 
 def test_no_package_in_requirements_is_under_the_gpl() -> None:
     for name in required("requirements.txt"):
         licenses = [
-            text for field in ("License-Expression", "License", "Classifier") for text in license_metadata(name, field)
+            text for field in ("License-Expression", "License", "Classifier") for text in license_of(name, field)
         ]
         assert not [each for each in licenses if GPL.search(each[:200])], name
     assert not [text for text in listed("Python packages").values() if GPL.search(text)]
