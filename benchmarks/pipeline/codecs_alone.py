@@ -12,7 +12,7 @@ from PIL import AvifImagePlugin, Image
 
 from shared_lib.pipeline.encode import encode
 from shared_lib.pipeline.formats import Format
-from shared_lib.pipeline.recipe import Output
+from shared_lib.pipeline.output import Output
 
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 pyvips.cache_set_max(0)

@@ -7,7 +7,8 @@ from cells import QUALITY, measure
 from shared_lib.limits import Limits
 from shared_lib.pipeline.formats import Format
 from shared_lib.pipeline.operations.resize import Resize
-from shared_lib.pipeline.recipe import Output, Recipe
+from shared_lib.pipeline.output import Output
+from shared_lib.pipeline.recipe import Recipe
 from shared_lib.pipeline.render import render
 
 

@@ -9,7 +9,7 @@ from shared_lib.pipeline.animation import is_animated
 from shared_lib.pipeline.codecs import jxl, pillow
 from shared_lib.pipeline.formats import Format
 from shared_lib.pipeline.metadata import privacy
-from shared_lib.pipeline.recipe import Output
+from shared_lib.pipeline.output import Output
 
 _EVERY_BROWSER = frozenset({Format.JPEG, Format.PNG, Format.WEBP})
 _DRAWING = 0.1  # of its raw size: what a drawing packs to without loss, and a photograph never does

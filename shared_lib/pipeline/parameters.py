@@ -1,6 +1,7 @@
 """Types that operations' parameters have in common, each with its limits."""
 
-from typing import Annotated, ClassVar
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, ClassVar
 
 from shared_lib.constraints import Bounds, Handler, IntegerBounds, Schema
 from shared_lib.limits import MAX_SIDE
@@ -23,6 +24,7 @@ def _require_kind(schema: Schema) -> None:
         schema["required"] = ["kind", *schema.get("required", ())]
 
 
+@dataclass(frozen=True)
 class StrictInput:
     """Base of dataclasses that callers write: unknown fields are errors, and no value is converted to another type."""
 
@@ -33,3 +35,9 @@ class StrictInput:
         schema = handler(source)
         handler.resolve_ref_schema(schema)["strict"] = False  # accept a mapping in place of an instance
         return schema
+
+
+def changed_fields(described: StrictInput) -> dict[str, Any]:
+    """Return the fields that differ from their defaults."""
+    values = ((each, getattr(described, each.name)) for each in fields(described))
+    return {each.name: value for each, value in values if value != each.default}

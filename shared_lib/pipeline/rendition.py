@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from shared_lib.errors import Rejected
 from shared_lib.pipeline.formats import Format
 from shared_lib.pipeline.metadata.model import Knowledge
-from shared_lib.pipeline.recipe import Output, Recipe
+from shared_lib.pipeline.output import Output
+from shared_lib.pipeline.recipe import Recipe
 
 _KEPT = {Format.JPEG, Format.PNG, Format.WEBP, Format.GIF}
 

@@ -39,7 +39,8 @@ from shared_lib.limits import Limits
 from shared_lib.pipeline.codecs.header import count_png_frames
 from shared_lib.pipeline.formats import Format, sniff
 from shared_lib.pipeline.operations.resize import Resize
-from shared_lib.pipeline.recipe import Output, Recipe
+from shared_lib.pipeline.output import Output
+from shared_lib.pipeline.recipe import Recipe
 from shared_lib.pipeline.sandbox.pool import DecoderBox, DecoderCrashed
 
 THREADS = os.cpu_count() or 1

@@ -11,7 +11,8 @@ from pipeline.pictures import decode, encode, pack_jpeg, photograph, plain, save
 
 from shared_lib.pipeline.formats import Format
 from shared_lib.pipeline.operations.resize import Resize
-from shared_lib.pipeline.recipe import THUMBNAIL, Output, Recipe
+from shared_lib.pipeline.output import Output
+from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
 from shared_lib.pipeline.sandbox.pool import DecoderBox
 
 CUP = [150, 100, 80]  # a color that sRGB, P3 and printing inks all have

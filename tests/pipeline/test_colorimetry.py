@@ -10,7 +10,8 @@ from pipeline.pictures import color_at, decode, encode, plain
 
 from shared_lib.pipeline.formats import Format
 from shared_lib.pipeline.operations.resize import Resize
-from shared_lib.pipeline.recipe import THUMBNAIL, Output, Recipe
+from shared_lib.pipeline.output import Output
+from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
 from shared_lib.pipeline.sandbox.pool import DecoderBox
 
 PNG = Recipe(name="png", output=Output(format=Format.PNG))

@@ -23,7 +23,8 @@ from pipeline.pictures import (
 from shared_lib.errors import FailureCode, Rejected
 from shared_lib.pipeline.formats import Format, sniff
 from shared_lib.pipeline.operations.resize import Resize
-from shared_lib.pipeline.recipe import PRESETS, THUMBNAIL, Output, Recipe
+from shared_lib.pipeline.output import Output
+from shared_lib.pipeline.recipe import PRESETS, THUMBNAIL, Recipe
 from shared_lib.pipeline.sandbox.pool import DecoderBox
 
 OPAQUE = {"jpeg": "jpeg", "png": "png", "gif": "png", "webp": "webp", "avif": "jpeg", "tiff": "jpeg", "svg": "png"}

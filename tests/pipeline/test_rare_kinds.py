@@ -8,7 +8,8 @@ from pipeline.rare import bmp, frame, gif, lossless_jpeg, with_tag, with_two_tab
 
 from shared_lib.errors import FailureCode, Rejected
 from shared_lib.pipeline.formats import Format
-from shared_lib.pipeline.recipe import THUMBNAIL, Output, Recipe
+from shared_lib.pipeline.output import Output
+from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
 from shared_lib.pipeline.sandbox.pool import DecoderBox
 
 PNG = Recipe(name="png", output=Output(format=Format.PNG))

@@ -11,7 +11,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from shared_lib.pipeline.operations.resize import Resize
 from shared_lib.pipeline.operations.shape import Flatten
-from shared_lib.pipeline.recipe import PRESETS, THUMBNAIL, Output, Recipe
+from shared_lib.pipeline.output import Output
+from shared_lib.pipeline.recipe import PRESETS, THUMBNAIL, Recipe
 from shared_lib.pipeline.recipe_schema import read_recipe, write_recipe
 from shared_lib.validation import describe_mistake
 

@@ -13,7 +13,8 @@ from pipeline.pictures import decode, encode, photograph, plain
 from pydantic import ValidationError
 
 from shared_lib.pipeline import font
-from shared_lib.pipeline.recipe import Output, Recipe
+from shared_lib.pipeline.output import Output
+from shared_lib.pipeline.recipe import Recipe
 from shared_lib.pipeline.recipe_schema import read_recipe
 from shared_lib.pipeline.sandbox.pool import DecoderBox
 

@@ -1,0 +1,76 @@
+"""How renditions are encoded: the options of recipes' `output`."""
+
+from dataclasses import dataclass, fields
+from typing import Annotated, ClassVar, Literal
+
+from shared_lib.constraints import IntegerBounds, Schema, to_camel
+from shared_lib.pipeline.formats import Format, describe_missing_codec, has_codec
+from shared_lib.pipeline.parameters import StrictInput, changed_fields
+
+_LOSSY = {Format.JPEG, Format.WEBP, Format.AVIF, Format.JXL}
+# The formats that have each option. A format that is chosen later (`source`, `auto`) ignores options that it lacks.
+_FORMATS_WITH = {
+    "quality": _LOSSY,
+    "lossless": {Format.WEBP, Format.AVIF, Format.JXL},
+    "progressive": {Format.JPEG, Format.PNG},
+    "chroma_subsampling": {Format.JPEG, Format.AVIF},
+    "colors": {Format.PNG, Format.GIF},
+    "max_bytes": _LOSSY,
+    "profile": set(Format) - {Format.JXL},
+    "animation": {Format.GIF, Format.WEBP, Format.PNG},
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output(StrictInput):
+    """How a rendition is encoded.
+
+    `source` keeps the image's format, or takes the nearest that any browser shows; `auto` takes the smallest that any
+    browser shows, which is WebP: lossless for a drawing, else lossy.
+    """
+
+    __pydantic_config__: ClassVar[Schema] = StrictInput.__pydantic_config__ | {
+        "alias_generator": to_camel,
+        "populate_by_name": True,
+        "serialize_by_alias": True,
+    }
+
+    format: Literal[
+        "source", "auto",
+        Format.JPEG, Format.PNG, Format.WEBP, Format.AVIF, Format.GIF, Format.TIFF, Format.JXL,
+    ] = "source"  # fmt: skip
+    quality: Annotated[int, IntegerBounds(ge=1, le=100)] | None = None
+    """By default a number for each format with which most people see no difference."""
+    lossless: bool = False
+    progressive: bool = False
+    chroma_subsampling: Literal["4:2:0", "4:4:4"] = "4:2:0"
+    """4:4:4 keeps thin colored lines sharp, and takes more bytes."""
+    effort: Annotated[int, IntegerBounds(ge=1, le=10)] | None = None
+    """Processor time to spend on fewer bytes: 1 least, 10 most."""
+    colors: Annotated[Literal[2, 4, 16, 256], IntegerBounds()] | None = None
+    """Largest number of colors, in a palette of 1, 2, 4 or 8 bits, which are the ones that PNG has."""
+    max_bytes: Annotated[int, IntegerBounds(ge=1_000, le=10_000_000)] | None = None
+    """Use the highest quality up to `quality` that stays below; 1 if none does."""
+    metadata: Literal["strip", "keep", "copyright"] = "strip"
+    profile: Literal["srgb", "keep"] = "srgb"
+    """`keep`: colors stay in the source's ICC profile, which is embedded."""
+    animation: Literal["still", "keep"] = "still"
+    """`still` takes the first frame; `keep` all of them, of a GIF, WebP or PNG into any of these."""
+
+
+def check_options(output: Output) -> Output:
+    """Return the options. Raises ValueError for a format without a codec, and for options that exclude one another."""
+    if isinstance(output.format, Format):
+        if not has_codec(output.format):
+            raise ValueError(describe_missing_codec(output.format))
+        chosen = changed_fields(output)
+        for option, formats in _FORMATS_WITH.items():
+            if option in chosen and output.format not in formats:
+                raise ValueError(f"{output.format} has no option {to_camel(option)}")
+    if output.lossless and (output.quality is not None or output.max_bytes is not None):
+        raise ValueError("lossless leaves neither quality nor maxBytes to choose")
+    return output
+
+
+DEFAULTS = {to_camel(each.name): each.default for each in fields(Output)}
+"""All options in JSON's names. By itself pydantic would show Python's names."""
