@@ -1,8 +1,8 @@
-"""How plain dataclasses tell pydantic what they hold, without importing it.
+"""Constraints on dataclass fields, for pydantic, without importing it.
 
-Their fields' annotations carry what is below, and pydantic asks it wherever such a class is read from the outside: by a
-model that has one as a field, or a TypeAdapter. What is made in code is trusted, and not held to it. The decoder's
-children, which are handed what was read already, so never load pydantic: it takes 17 MiB, more than libvips.
+Fields carry them in `Annotated`. Pydantic enforces them when such a class is read from outside, by a model or a
+TypeAdapter. Instances made in code are trusted and not checked. Sandbox workers receive what was already read, and so
+never load pydantic, which takes 17 MiB, more than libvips.
 """
 
 from collections.abc import Callable
@@ -11,11 +11,11 @@ from typing import Any, Protocol
 
 Schema = dict[str, Any]
 
-_PLAIN = ("int", "float", "str", "uuid", "literal", "tuple")
+_SCALARS = ("int", "float", "str", "uuid", "literal", "tuple")
 
 
 class Handler(Protocol):
-    """Pydantic's, of the schema as it is so far."""
+    """Pydantic's GetCoreSchemaHandler or GetJsonSchemaHandler."""
 
     def __call__(self, source: Any, /) -> Schema: ...  # noqa: ANN401  a type, or a schema
 
@@ -26,7 +26,7 @@ class Handler(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Bounds:
-    """Bounds of a value, as pydantic's core calls them; of what is no plain value they would bound nothing."""
+    """Constraints, named as in pydantic-core. For scalars and tuples only: elsewhere pydantic would ignore them."""
 
     ge: float | None = None
     gt: float | None = None
@@ -40,29 +40,29 @@ class Bounds:
 
     def __get_pydantic_core_schema__(self, source: object, handler: Handler) -> Schema:
         schema = handler(source)
-        if schema["type"] not in _PLAIN:
-            raise TypeError(f"bounds of {schema['type']}, which pydantic would pass over")
+        if schema["type"] not in _SCALARS:
+            raise TypeError(f"pydantic would ignore bounds of {schema['type']}")
         return schema | {name: bound for name, bound in vars(self).items() if bound is not None}
 
 
 class IntegerBounds(Bounds):
-    """Bounds of a whole number, which JSON may write as 3.0 as well as 3 (JSON Schema: `integer`)."""
+    """Bounds of an integer, which JSON may write as 3.0 as well as 3 (JSON Schema: `integer`)."""
 
     def __get_pydantic_core_schema__(self, source: object, handler: Handler) -> Schema:
         return {
             "type": "function-before",
-            "function": {"type": "no-info", "function": _without_point},
+            "function": {"type": "no-info", "function": _drop_decimal_point},
             "schema": super().__get_pydantic_core_schema__(source, handler),
         }
 
 
-def _without_point(value: object) -> object:
+def _drop_decimal_point(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 @dataclass(frozen=True)
 class Validate:
-    """What returns a value that was read, or raises ValueError with what is wrong with it."""
+    """A function that returns the value that was read, or raises ValueError with what is wrong with it."""
 
     check: Callable[[Any], Any]
 
@@ -75,17 +75,17 @@ class Validate:
 
 
 class JsonSchemaExtra:
-    """What a JSON schema says in addition, such as `examples`; None for what it shall not say."""
+    """Additional JSON Schema keywords, such as `examples`. None removes a keyword."""
 
-    def __init__(self, **said: object) -> None:
-        self._said = said
+    def __init__(self, **keywords: object) -> None:
+        self._keywords = keywords
 
     def __get_pydantic_json_schema__(self, schema: Schema, handler: Handler) -> Schema:
-        shown = handler(schema) | self._said
-        return {name: value for name, value in shown.items() if value is not None}
+        extended = handler(schema) | self._keywords
+        return {name: value for name, value in extended.items() if value is not None}
 
 
 def to_camel(name: str) -> str:
-    """As JSON has it: `max_bytes` is `maxBytes`."""
+    """Return a name as JSON has it: `max_bytes` becomes `maxBytes`."""
     first, *others = name.split("_")
     return first + "".join(map(str.capitalize, others))

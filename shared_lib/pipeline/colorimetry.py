@@ -1,4 +1,4 @@
-"""What numbers stand for where no ICC profile says it: by code points (CICP, ITU-T H.273) or PNG's gAMA and cHRM."""
+"""Read what numbers stand for without an ICC profile: by CICP code points (ITU-T H.273) or PNG's gAMA and cHRM."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ _HDR = (PQ, HLG)
 
 _CURVES = {4: 2.2, 5: 2.8, 8: 1.0} | {code: code for code in (SRGB, PQ, HLG)}
 _TELEVISION = (1, 6, 14, 15)
-# As browsers have it: of television's a PNG means that of a display (ITU-R BT.1886), any other file sRGB's.
+# As browsers do: television's codes mean a display's curve in a PNG (ITU-R BT.1886), and sRGB's in any other file.
 _PNG_CURVES = _CURVES | dict.fromkeys(_TELEVISION, 2.4)
 _HEIF_CURVES = _CURVES | dict.fromkeys((*_TELEVISION, _UNSPECIFIED), SRGB)
 
@@ -38,20 +38,20 @@ _PRIMARIES = {
     22: (0.63, 0.34, 0.295, 0.605, 0.155, 0.077, *_D65),
 }
 
-_PEAK = 1_000.0  # nits, of HDR that does not say what its brightest is
+_PEAK = 1_000.0  # nits, of HDR that does not state its peak
 _MAX_PEAK = 10_000.0  # nits, of PQ
-_NEAR = 0.05  # of 1, between a gamma and sRGB's: what libpng and browsers take for the same
+_NEAR = 0.05  # of 1, between a gamma and sRGB's, which libpng and browsers take for the same
 
 
 @dataclass(frozen=True, slots=True)
 class Colorimetry:
-    """Of red, green and blue, or of gray."""
+    """How red, green and blue, or gray, are encoded."""
 
     primaries: Primaries
     curve: int | float
-    """From numbers to light: one of the codes above, or the exponent that turns numbers into light, a float."""
+    """From numbers to light: one of the codes above, or an exponent, which is a float."""
     peak: float = _PEAK
-    """The brightest, nits, of PQ and HLG."""
+    """Brightest light, nits, of PQ and HLG."""
 
     @property
     def is_hdr(self) -> bool:
@@ -62,14 +62,14 @@ _SRGB = Colorimetry(SRGB_PRIMARIES, SRGB)
 
 
 def read_colorimetry(data: bytes, real: Format) -> Colorimetry | None:
-    """Read the header of a PNG, AVIF or HEIC; None where it is sRGB, or an ICC profile says it."""
+    """Read the header of a PNG, AVIF or HEIC. Return None for sRGB, or if an ICC profile says it."""
     if real is Format.PNG:
         return _read_png(data)
     return _read_heif(data) if real in (Format.AVIF, Format.HEIC) else None
 
 
 def _read_png(data: bytes) -> Colorimetry | None:
-    """In the order of precedence (PNG, third edition, 4.3), as browsers do it: cHRM alone means nothing."""
+    """Apply the order of precedence (PNG, third edition, 4.3) as browsers do: cHRM alone means nothing."""
     chunks = find_png_chunks(data, {b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cLLI", b"mDCV"})
     if len(points := chunks.get(b"cICP", b"")) >= 4:
         brightest = _integer(chunks, b"cLLI", 0, 4) or _integer(chunks, b"mDCV", 16, 4)
@@ -94,8 +94,8 @@ def _read_heif(data: bytes) -> Colorimetry | None:
     points = next((content[4:] for content in described if content.startswith(b"nclx")), b"")
     if len(points) < 4 or any(content.startswith((b"prof", b"rICC")) for content in described):
         return None
-    said = dict(properties)
-    brightest = _integer(said, b"clli", 0, 2) or _integer(said, b"mdcv", 16, 4) / 10_000
+    by_kind = dict(properties)
+    brightest = _integer(by_kind, b"clli", 0, 2) or _integer(by_kind, b"mdcv", 16, 4) / 10_000
     named, curve = int.from_bytes(points[:2], "big"), int.from_bytes(points[2:4], "big")
     primaries = SRGB_PRIMARIES if named == _UNSPECIFIED else _PRIMARIES.get(named)
     found = _colorimetry(primaries, _HEIF_CURVES.get(curve), brightest)
@@ -103,7 +103,7 @@ def _read_heif(data: bytes) -> Colorimetry | None:
 
 
 def _colorimetry(primaries: Primaries | None, curve: float | None, brightest: float) -> Colorimetry | None:
-    """None where one is missing: it is unspecified, reserved or too rare to be known."""
+    """Return None if one is missing: it is unspecified, reserved or too rare to be known."""
     if primaries is None or curve is None:
         return None
     return Colorimetry(primaries, curve, (min(brightest, _MAX_PEAK) or _PEAK) if curve in _HDR else _PEAK)
@@ -118,12 +118,12 @@ _BRADFORD: Matrix = ((0.8951, 0.2664, -0.1614), (-0.7502, 1.7135, 0.0367), (0.03
 
 
 def matrix_between(one: Primaries, other: Primaries) -> Matrix:
-    """What light as red, green and blue of the one is multiplied by, to have it as those of the other."""
+    """Return the matrix from light in the one primaries to light in the other."""
     return multiply(invert(_to_d65(other)), _to_d65(one))
 
 
 def _to_d65(primaries: Primaries) -> Matrix:
-    """To XYZ, with white adapted to that of sRGB (http://www.brucelindbloom.com/index.html?Eqn_RGB_XYZ_Matrix.html)."""
+    """Return the matrix to XYZ, with white adapted to sRGB's (http://www.brucelindbloom.com/index.html?Eqn_RGB_XYZ_Matrix.html)."""
     *colors, white = (_xyz(primaries[at], primaries[at + 1]) for at in range(0, 8, 2))
     columns = tuple(zip(*colors, strict=True))
     shares = _apply(invert(columns), white)
@@ -155,7 +155,7 @@ def _apply(rows: Matrix, vector: tuple[float, ...]) -> tuple[float, ...]:
 
 
 def invert(matrix: Matrix) -> Matrix:
-    """Raise ZeroDivisionError where there is no inverse."""
+    """Raises ZeroDivisionError for a matrix without an inverse."""
     (a, b, c), (d, e, f), (g, h, i) = matrix
     cofactors = (
         (e * i - f * h, c * h - b * i, b * f - c * e),

@@ -13,15 +13,15 @@ from shared_lib.pipeline.metadata.model import Knowledge
 from shared_lib.pipeline.recipe import PRESETS, Recipe
 
 
-def _refuse_homonyms(recipes: tuple[Recipe, ...]) -> tuple[Recipe, ...]:
+def _require_unique_names(recipes: tuple[Recipe, ...]) -> tuple[Recipe, ...]:
     names = [recipe.name for recipe in recipes]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"each rendition needs a name of its own, and {', '.join(twice)} is there twice")
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"each rendition needs a name of its own; repeated: {', '.join(repeated)}")
     return recipes
 
 
-Recipes = Annotated[tuple[Recipe, ...], Field(max_length=20), AfterValidator(_refuse_homonyms)]
-"""What may be asked for at once."""
+Recipes = Annotated[tuple[Recipe, ...], Field(max_length=20), AfterValidator(_require_unique_names)]
+"""The renditions of one request."""
 
 # Made when first needed: most functions never read a recipe by itself.
 _recipe = cache(lambda: TypeAdapter(Recipe))
@@ -35,12 +35,12 @@ def read_recipe(described: Mapping[str, Any]) -> Recipe:
 
 
 def write_recipe(recipe: Recipe) -> str:
-    """As JSON that `read_recipe` understands."""
+    """Return JSON that `read_recipe` reads."""
     return _recipe().dump_json(recipe).decode()
 
 
 def read_presets(described: Mapping[str, Mapping[str, Any]]) -> dict[str, Recipe]:
-    """Add an operator's presets to the built-in ones, or put them in their place. Raises ValidationError."""
+    """Return the built-in presets with an operator's, which replace those of the same name. Raises ValidationError."""
     if not described:
         return PRESETS
     return PRESETS | _presets().validate_python({name: {**recipe, "name": name} for name, recipe in described.items()})
