@@ -1,6 +1,6 @@
-"""Pixels: what may be asked of an image, and the box in which it is decoded, transformed and encoded.
+"""Everything about pixels: recipes, and the sandbox in which images are decoded, transformed and encoded.
 
-The HTTP functions read recipes by `notation`, and hand them to `box`: neither loads an imaging library. Only the box's
-child processes (`child`, which imports `render`) ever parse an untrusted byte, and they load no pydantic. This package
-itself is imported by both, and so imports nothing.
+HTTP functions read recipes with `recipe_schema`, and must not load an imaging library. The processor hands recipes to
+`sandbox.pool`. Only its worker processes, which import `render`, parse untrusted bytes, and they load no pydantic. All
+of them import this package, so it imports nothing itself.
 """
