@@ -79,7 +79,7 @@ def clear(rt: Runtime, images: list[UUID]) -> None:
 def ask_for_waiting_uploads(rt: Runtime) -> None:
     images = [uuid4() for _ in range(3000)]
     for uuid in images:
-        rt.images.await_upload(uuid, "waits.jpg")
+        rt.images.reserve(uuid, "waits.jpg")
     put_all(rt, list(map(str, images)))
     patient = rt.settings.processing.model_copy(update={"pending_grace_seconds": GRACE_SECONDS})
     time.sleep(GRACE_SECONDS)
@@ -134,8 +134,8 @@ def sweep_behind_unsweepable(rt: Runtime) -> None:
     others = delete(480, "now(), NULL")
     repairs = rt.reconciliation.run(everything=False)
     print(f"480 deleted images behind 20 that cannot be swept: {repairs}")
-    print(f"  swept: {count(rt, others, 'swept_at IS NOT NULL')} of the 480")
-    assert count(rt, others, "swept_at IS NOT NULL") == len(others)
+    print(f"  swept: {count(rt, others, 'cleaned_up_at IS NOT NULL')} of the 480")
+    assert count(rt, others, "cleaned_up_at IS NOT NULL") == len(others)
     clear(rt, stuck + others)
 
 
@@ -180,10 +180,10 @@ def fill_store(rt: Runtime, keys: list[str]) -> None:
 def compare(keys: int) -> None:
     """In a process that does nothing else."""
     rt = current()
-    at_once = replace(rt.reconciliation, settling=timedelta(0))
+    at_once = replace(rt.reconciliation, comparison=replace(rt.reconciliation.comparison, settling=timedelta(0)))
     began, ticks, found = time.monotonic(), 0, Counter[str]()
-    rt.reconciliation.drift.begin_scan(rt.gallery.name)
-    while rt.reconciliation.drift.read_position(rt.gallery.name) is not None:
+    rt.drift.begin_scan(rt.gallery.name)
+    while rt.drift.read_position(rt.gallery.name) is not None:
         found.update(at_once.run(everything=False))
         ticks += 1
     # Not ru_maxrss: that of a new process is at least its parent's, which holds every key.

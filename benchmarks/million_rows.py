@@ -40,8 +40,8 @@ BATCH = 100_000  # rows a transaction
 
 IMAGES = """
 INSERT INTO images (uuid, filename, description, status, created_at, completed_at, content_type, size_bytes,
-                    width, height, failure_code, failure_message, preview, preview_type, original_key, sha256,
-                    announced, knowledge, perceptual_hash, collection_id)
+                    width, height, failure_code, failure_message, thumbnail, thumbnail_type, original_key, sha256,
+                    announced, metadata, perceptual_hash, collection_id)
 SELECT ('00000000-0000-4000-9000-' || lpad(to_hex(n), 12, '0'))::uuid, 'photo-' || n || '.jpg',
        CASE n % 3 WHEN 0 THEN 'The harbor at dawn, number ' || n
                   WHEN 1 THEN 'A street in the rain, ' || digest END,

@@ -6,8 +6,9 @@ languages, as JSON Schema and examples. A test keeps both equal.
 
 import base64
 import uuid
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 from urllib.parse import unquote_plus
 from uuid import UUID
 
@@ -24,14 +25,14 @@ TASKS, COMPLETED, BUCKET_EVENTS = "image-tasks", "image-completed", "bucket-even
 TOPICS = (TASKS, COMPLETED, BUCKET_EVENTS)
 
 KAFKA_RECORD = "dev.knative.kafka.event"
-"""The type that a KafkaSource gives to a record that is no CloudEvent."""
+"""The type that a KafkaSource gives to a record that isn't a CloudEvent."""
 
 MAX_RECORDS = 100
-"""Of one notification. MinIO, RustFS and AWS send one."""
+"""Of one notification. MinIO, RustFS and AWS send one record each."""
 MAX_REASON = 500
-"""Characters of a refused delivery's answer that are kept."""
+"""Characters of the response to a failed delivery that are kept."""
 
-# Other ObjectCreated events (PutTagging, PutRetention, PutLegalHold) tell of no new bytes.
+# Other ObjectCreated events (PutTagging, PutRetention, PutLegalHold) are not about new bytes.
 _CREATIONS = ("Put", "Post", "CompleteMultipartUpload", "Copy")
 
 
@@ -163,61 +164,72 @@ class _Record(BaseModel):
 
 class BucketNotification(BaseModel):
     """
-    A store's own message, read by shape: MinIO, RustFS and AWS differ around `Records`, not inside.
+    A store's own message. MinIO, RustFS and AWS differ around `Records`, not inside.
 
-    Neither size nor ETag is believed: the event only says where to look.
+    Size and ETag are not trusted: the event only says where to look.
     """
 
-    # A store puts one record into a message. More is not what a store wrote.
+    # A store puts one record into a message. A message with many more was not written by a store.
     records: tuple[_Record, ...] = Field(alias="Records", min_length=1, max_length=MAX_RECORDS)
 
     def created_keys(self, bucket: str) -> list[str]:
-        """The keys, decoded, of the objects that came into being in that bucket."""
+        """Return the decoded keys of the objects that were created in that bucket."""
         return [
             unquote_plus(record.s3.object.key)
             for record in self.records
-            if record.s3.bucket.name == bucket and _tells_of_creation(record.event_name)
+            if record.s3.bucket.name == bucket and _is_creation(record.event_name)
         ]
 
 
-def _tells_of_creation(name: str) -> bool:
+def _is_creation(name: str) -> bool:
     kind, _, how = name.removeprefix("s3:").partition(":")
     return kind == "ObjectCreated" and how in _CREATIONS
 
 
-class Work(BaseModel, frozen=True):
-    """What an event asks the processor to look at: images by uuid, and objects in the inbox by key."""
+@dataclass(frozen=True, slots=True)
+class ImageRequested:
+    """An event that asks for an image to be processed."""
 
-    kind: Literal["images", "objects"]
-    names: tuple[str, ...]
+    uuid: UUID
 
     @property
     def images(self) -> list[UUID]:
-        """The images that are named as such; a stranger's object is none yet."""
-        return [uuid for uuid in map(StoredObject.name_image, self.names) if uuid]
+        return [self.uuid]
 
 
-def read_work(event_type: str, data: Any, bucket: str) -> Work:  # noqa: ANN401  whatever the wire held
-    """Read an event that the processor consumes. Raises Invalid for one that nobody can act on."""
+@dataclass(frozen=True, slots=True)
+class ObjectsCreated:
+    """An event that tells of new objects in the inbox."""
+
+    keys: tuple[str, ...]
+
+    @property
+    def images(self) -> list[UUID]:
+        """The images that the keys name. A foreign object is no image yet."""
+        return [uuid for uuid in map(StoredObject.name_image, self.keys) if uuid]
+
+
+def read_work(event_type: str, data: Any, inbox: str) -> ImageRequested | ObjectsCreated:  # noqa: ANN401  of any event
+    """Read an event that the processor consumes. Raises Invalid if nobody can act on it."""
     try:
         if event_type == ProcessingRequested.type:
-            return Work(kind="images", names=(str(ProcessingRequested.model_validate(data).uuid),))
+            return ImageRequested(ProcessingRequested.model_validate(data).uuid)
         if event_type == KAFKA_RECORD:
-            return Work(kind="objects", names=tuple(BucketNotification.model_validate(data).created_keys(bucket)))
+            return ObjectsCreated(tuple(BucketNotification.model_validate(data).created_keys(inbox)))
     except ValidationError as error:
         raise Invalid(f"The data of this {event_type} event cannot be read") from error
     raise Invalid(f"Events of type {event_type} are not for this function")
 
 
 def read_reason(data: str | None) -> str:
-    """What a refused delivery answered, as plain text: the extension `knativeerrordata` is its Base64."""
+    """Return the response to a failed delivery as plain text. The extension `knativeerrordata` has it in Base64."""
     try:
-        answer = base64.b64decode(data or "", validate=True)
+        response = base64.b64decode(data or "", validate=True)
     except ValueError:
         return "the answer could not be read"
-    return clean_text(answer.decode(errors="replace"), MAX_REASON) or "the function could not be reached"
+    return clean_text(response.decode(errors="replace"), MAX_REASON) or "the function could not be reached"
 
 
-def clean_text(text: str, most: int) -> str:
-    """At most so many characters of a text that anyone may have written, with a space for what is not printable."""
-    return "".join(letter if letter.isprintable() else " " for letter in text[:most]).strip()
+def clean_text(text: str, max_length: int) -> str:
+    """Return the first `max_length` characters of a text from outside, with spaces for unprintable ones."""
+    return "".join(letter if letter.isprintable() else " " for letter in text[:max_length]).strip()

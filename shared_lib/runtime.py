@@ -1,4 +1,4 @@
-"""Settings become live clients, each on first use. Nothing connects at import: the process may yet fork."""
+"""Make live clients and services of the settings. Nothing connects at import, because the process may still fork."""
 
 import threading
 from functools import cache
@@ -11,11 +11,27 @@ from shared_lib.database.connection import Database
 from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
 from shared_lib.pipeline.recipe_schema import read_presets
 from shared_lib.pipeline.sandbox.pool import DecoderBox
-from shared_lib.repositories import Collections, DeadLetters, Drift, Images, Originals, Renditions
+from shared_lib.repositories import (
+    Claims,
+    Collections,
+    DeadLetters,
+    Drift,
+    ImageQueries,
+    Images,
+    Originals,
+    Renditions,
+)
+from shared_lib.services.announcing import Announcer
+from shared_lib.services.comparison import Comparison
+from shared_lib.services.finishing import Finisher
 from shared_lib.services.health import Health
+from shared_lib.services.ingestion import Ingestion
+from shared_lib.services.overlays import Overlays
+from shared_lib.services.processing import Processor
+from shared_lib.services.publishing import Publisher
+from shared_lib.services.recipes import Recipes
 from shared_lib.services.reconciliation import Reconciliation
-from shared_lib.services.rendering import Rendering
-from shared_lib.services.workflow import Workflow
+from shared_lib.services.renderer import Renderer
 from shared_lib.settings import InvalidSettings, Processing, Settings
 from shared_lib.storage.buckets import Gallery, Inbox, Store
 from shared_lib.storage.presigned import UploadUrls
@@ -23,52 +39,87 @@ from shared_lib.validation import describe_mistake
 
 
 class Runtime:
-    """What a function is handed: the outside world. No part of it connects, or starts anything, before it is used."""
+    """Everything a function needs from outside. No part of it connects, or starts anything, before it is used."""
 
-    def __init__(self, told: Settings) -> None:
-        self.settings = told
-        self.database = Database(told.database)
-        self.store = Store(told.store)
-        self.broker = Broker(told.kafka)
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.database = Database(settings.database)
+        self.store = Store(settings.store)
+        self.broker = Broker(settings.kafka)
         self.health = Health({"database": self.database.ping, "store": self.store.ping, "kafka": self.broker.ping})
         self.box = DecoderBox(
-            told.limits, children=told.processing.decoders, required=told.processing.sandbox == "required"
+            settings.limits,
+            children=settings.processing.decoders,
+            required=settings.processing.sandbox == "required",
         )
-        self.images = Images(self.database, told.processing)
+        self.inbox = Inbox(self.store, settings.store.upload_bucket)
+        self.gallery = Gallery(self.store, settings.store.completed_bucket)
+        self.upload_urls = UploadUrls(self.store, settings.store.upload_bucket)
+        self._make_repositories()
+        self._make_services()
+
+    def _make_repositories(self) -> None:
+        self.images = Images(self.database, self.settings.processing)
+        self.image_queries = ImageQueries(self.database)
+        self.claims = Claims(self.database, self.settings.processing)
         self.collections = Collections(self.database)
         self.originals = Originals(self.database)
         self.dead_letters = DeadLetters(self.database)
-        self.inbox = Inbox(self.store, told.store.upload_bucket)
-        self.gallery = Gallery(self.store, told.store.completed_bucket)
-        self.upload_urls = UploadUrls(self.store, told.store.upload_bucket)
-        self.presets = _read_presets(told.processing)
-        self.rendering = Rendering(
+        self.drift = Drift(self.database)
+        presets = _read_presets(self.settings.processing)
+        names = dict.fromkeys((THUMBNAIL.name, *self.settings.processing.always))
+        self.recipes = Recipes(self.originals, presets, defaults=tuple(presets[name] for name in names))
+        self.renditions = Renditions(self.database, (recipe.name for recipe in self.recipes.defaults))
+
+    def _make_services(self) -> None:
+        settings = self.settings
+        self.announcer = Announcer(self.images, self.image_queries, self.broker)
+        self.ingestion = Ingestion(
+            self.images,
+            self.image_queries,
+            self.inbox,
+            self.announcer,
+            limits=settings.limits,
+            store_notifies=settings.store.notifies,
+        )
+        self.finisher = Finisher(
+            self.images,
+            self.image_queries,
+            self.claims,
             self.originals,
             self.inbox,
             self.gallery,
-            self.box,
-            presets=self.presets,
-            always=tuple(self.presets[name] for name in dict.fromkeys((THUMBNAIL.name, *told.processing.always))),
-            keep_location=told.processing.keep_location,
-            limits=told.limits,
+            self.announcer,
         )
-        self.renditions = Renditions(self.database, (recipe.name for recipe in self.rendering.always))
-        self.workflow = Workflow(
-            self.images, self.originals, self.inbox, self.gallery, self.broker, told.limits, told.store.notifies
+        overlays = Overlays(self.originals, self.gallery)
+        self.renderer = Renderer(self.box, overlays, settings.limits, settings.processing.keep_location)
+        self.publisher = Publisher(self.claims, self.gallery)
+        self.processor = Processor(
+            self.claims, self.inbox, self.gallery, self.recipes, self.renderer, self.publisher, self.finisher
         )
         self.reconciliation = Reconciliation(
-            Drift(self.database), self.dead_letters, self.workflow, told.processing, told.reconciliation
+            self.drift,
+            self.images,
+            self.image_queries,
+            self.dead_letters,
+            self.inbox,
+            self.ingestion,
+            self.finisher,
+            self.announcer,
+            Comparison(self.drift, self.image_queries, self.originals, self.gallery),
+            settings.processing,
+            settings.reconciliation,
         )
 
 
-def _read_presets(told: Processing) -> dict[str, Recipe]:
-    """Raises InvalidSettings."""
+def _read_presets(settings: Processing) -> dict[str, Recipe]:
+    """Raise InvalidSettings if a preset is invalid, or a default one is not defined."""
     try:
-        presets = read_presets(told.presets)
+        presets = read_presets(settings.presets)
     except ValidationError as error:
         places = [".".join(map(str, each["loc"])) + ": " + describe_mistake(each) for each in error.errors()]
         raise InvalidSettings(f"PROCESSING_PRESETS: {'; '.join(places)}") from error
-    if unknown := set(told.always) - presets.keys():
+    if unknown := set(settings.always) - presets.keys():
         raise InvalidSettings(f"PROCESSING_ALWAYS: there is no preset {', '.join(sorted(unknown))}")
     return presets
 
@@ -77,13 +128,13 @@ _making = threading.Lock()
 
 
 def current() -> Runtime:
-    """The process's own runtime; the same for all threads, however many come first at once."""
+    """Return the process's only runtime, also to threads that call this for the first time at once."""
     with _making:
         return _make()
 
 
 @cache
 def _make() -> Runtime:
-    told = settings.load()
-    observability.configure(told.log.level, told.log.format)
-    return Runtime(told)
+    loaded = settings.load()
+    observability.configure(loaded.log.level, loaded.log.format)
+    return Runtime(loaded)

@@ -36,6 +36,6 @@ def main(rt: Runtime, *, query: Query) -> UploadUrl:
     if complaint := find_missing_codec(query.extension):
         raise Invalid(complaint, code="codec_missing", details=[{"parameter": "extension", "message": complaint}])
     uuid, seconds = uuid4(), rt.settings.processing.upload_url_seconds
-    rt.images.await_upload(uuid, f"{uuid}.{query.extension}")
+    rt.images.reserve(uuid, f"{uuid}.{query.extension}")
     url = rt.upload_urls.sign(uuid, seconds)
     return UploadUrl(uuid=uuid, presigned_url=url, expires_at=datetime.now(UTC) + timedelta(seconds=seconds))

@@ -28,5 +28,5 @@ DELETED = Message(message="Image deleted")
 )
 def main(rt: Runtime, *, uuid: ImageId) -> Message:
     rt.images.delete(uuid)
-    rt.workflow.try_to_sweep(uuid)
+    rt.finisher.try_to_clean_up(uuid)
     return DELETED

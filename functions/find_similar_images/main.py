@@ -30,4 +30,4 @@ class Query(BaseModel):
     )
 )
 def main(rt: Runtime, *, uuid: ImageId, query: Query) -> list[SimilarImage]:
-    return [show_similar_image(each) for each in rt.images.find_similar(uuid, query.distance, query.limit)]
+    return [show_similar_image(each) for each in rt.image_queries.find_similar(uuid, query.distance, query.limit)]

@@ -29,4 +29,4 @@ class Query(BaseModel):
     )
 )
 def main(rt: Runtime, *, uuid: ImageId, query: Query) -> Image:
-    return show_image(rt.images.get(uuid), with_location=query.include == "location")
+    return show_image(rt.image_queries.get(uuid), with_location=query.include == "location")

@@ -43,5 +43,7 @@ class Query(PageParameters):
 )
 def main(rt: Runtime, *, query: Query) -> web.Reply:
     statuses = VISIBLE if query.status == "all" else [Status(name) for name in query.status.split(",")]
-    page = rt.images.page(query.to_query("created_at"), statuses=statuses, previews=query.include == "imageData")
+    page = rt.image_queries.page(
+        query.to_query("created_at"), statuses=statuses, thumbnails=query.include == "imageData"
+    )
     return web.Reply([show_image(each) for each in page.items], query=query, total=page.total)

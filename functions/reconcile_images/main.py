@@ -1,7 +1,7 @@
-"""On a tick: make what should be true, true; see `shared_lib/services/reconciliation.py` for what that is.
+"""Reconcile, on a schedule: find what events missed, and repair it (`shared_lib/services/reconciliation.py`).
 
-The tick's data says how far to look: `{"scope": "recent"}`, or `{"scope": "all"}` to begin comparing the whole store.
-One that comes while another is at work is done with at once: what that one does not reach, the next one does.
+The tick's data is `{"scope": "recent"}`, or `{"scope": "all"}` to also begin comparing the whole gallery. A tick that
+comes during another one returns at once. The next tick does what that one does not reach.
 """
 
 import functions_framework
@@ -16,11 +16,10 @@ log = get_logger()
 @functions_framework.cloud_event
 @consumer(name="reconcile_images")
 def main(rt: Runtime, event: Event) -> None:
-    drift = rt.reconciliation.drift
     if event.data == {"scope": "all"}:
-        drift.begin_scan(rt.gallery.name)
-    with drift.take_turn(rt.inbox.name) as mine:
-        if mine:
+        rt.reconciliation.comparison.begin()
+    with rt.drift.lock(rt.inbox.name) as locked:
+        if locked:
             rt.reconciliation.run(everything=False)
         else:
-            log.info("reconciliation_under_way")
+            log.info("reconciliation_in_progress")

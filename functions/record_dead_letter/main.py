@@ -1,7 +1,7 @@
-"""On an event that a source gave up on: write it down with its reason.
+"""Record a dead letter: an event that a source gave up on, with the reason.
 
-It ends nothing: whoever sent it may have made it up, and an outage that caused it may be over by now. The image's row
-still says what is to be done, so `reconcile_images` asks for it again, and its counted attempts decide when to stop.
+It fails no image: anyone may have sent it, and the outage that caused it may be over by now. The image's row still says
+what is to be done, so `reconcile_images` requests it again, and its counted attempts decide when to stop.
 """
 
 import functions_framework

@@ -39,10 +39,10 @@ class ProcessingRequest(RenditionRequests):
     )
 )
 def main(rt: Runtime, *, body: ProcessingRequest) -> Message:
-    if not rt.workflow.is_stored(body.uuid):
+    if not rt.ingestion.is_stored(body.uuid):
         raise NotFound(MISSING.public, code=MISSING.code)
     describe = "description" in body.model_fields_set
-    chosen = rt.rendering.choose(body.renditions, body.preset)
+    chosen = rt.recipes.choose(body.renditions, body.preset)
     if rt.images.request(body.uuid, body.filename, body.description, chosen, describe=describe):
-        rt.workflow.hint(ProcessingRequested(uuid=body.uuid))
+        rt.announcer.publish_best_effort(ProcessingRequested(uuid=body.uuid))
     return STARTED

@@ -34,7 +34,7 @@ def main(rt: Runtime, *, body: UploadReservation) -> SignedUpload:
     if body.size_bytes and body.size_bytes > most:
         raise TooLarge(f"The file may have at most {most:,} bytes", code="file_too_large")
     uuid, seconds = uuid4(), rt.settings.processing.upload_url_seconds
-    rt.images.await_upload(uuid, body.filename or f"{uuid}.{body.extension}", body.description)
+    rt.images.reserve(uuid, body.filename or f"{uuid}.{body.extension}", body.description)
     url = rt.upload_urls.sign(uuid, seconds, body.terms)
     expires_at = datetime.now(UTC) + timedelta(seconds=seconds)
     return SignedUpload(uuid=uuid, presigned_url=url, expires_at=expires_at, headers=body.terms.headers)

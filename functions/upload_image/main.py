@@ -41,6 +41,6 @@ def main(rt: Runtime, *, file: web.UploadedFile | None, form: UploadForm) -> Upl
     if file is None:
         raise Invalid(NO_FILE.public, code=NO_FILE.code)
     check_upload(file.filename, file.content_type, len(file.data))
-    recipes = rt.rendering.choose(form.renditions, form.preset)
-    uuid = rt.workflow.receive(file.filename, form.description or None, file.data, file.content_type, recipes)
+    recipes = rt.recipes.choose(form.renditions, form.preset)
+    uuid = rt.ingestion.ingest(file.filename, form.description or None, file.data, file.content_type, recipes)
     return Upload(data=UploadReceipt(uuid=uuid, filename=file.filename))

@@ -19,7 +19,7 @@ from shared_lib.broker import Broker
 from shared_lib.database.connection import Database, open_for_migrations, translating
 from shared_lib.errors import Conflict, ServiceError
 from shared_lib.events import TOPICS
-from shared_lib.repositories import Images
+from shared_lib.repositories import ImageQueries
 from shared_lib.settings import InvalidSettings, Settings
 from shared_lib.storage.buckets import Store
 from shared_lib.storage.probe import StoreProbe
@@ -50,7 +50,7 @@ def reset(told: Settings, *, confirmed: bool, forced: bool) -> None:
     """Undo every migration, if that is confirmed, and forced where images exist; else raises Conflict."""
     database = Database(told.database)
     name = read_database_url(told.database.url.get_secret_value())
-    images = Images(database, told.processing).count_all()
+    images = ImageQueries(database).count()
     database.disconnect()
     holds = f"{name} holds {images} image{'' if images == 1 else 's'}"
     if not confirmed:

@@ -9,7 +9,7 @@ import sys
 from shared_lib import settings
 from shared_lib.database.connection import Database
 from shared_lib.errors import NOT_ITS_OWN_FAULT, FailureCode, ServiceError
-from shared_lib.repositories import DeadLetters
+from shared_lib.repositories import Retries
 from shared_lib.settings import InvalidSettings
 
 
@@ -18,7 +18,7 @@ def main(*words: str) -> int:
     codes = _parser().parse_args(words).codes or NOT_ITS_OWN_FAULT
     try:
         told = settings.load()
-        images = DeadLetters(Database(told.database)).redrive(codes, told.processing.retention_days)
+        images = Retries(Database(told.database)).retry(codes, told.processing.retention_days)
     except (InvalidSettings, ServiceError) as error:
         print(f"redrive: {error}", file=sys.stderr)  # noqa: T201  the answer of a command
         return 1

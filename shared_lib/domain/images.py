@@ -38,6 +38,102 @@ VISIBLE = tuple(status for status in Status if status is not Status.AWAITING_UPL
 """Statuses of images that callers can see: an image that still awaits its upload does not exist for them."""
 
 
+class Hidden(StrEnum):
+    """States that are no status: there is no row, or it is a tombstone."""
+
+    ABSENT = "absent"
+    DELETED = "deleted"
+
+
+class Change(StrEnum):
+    """Something that happens to an image."""
+
+    CREATE = "create"
+    """It was uploaded, or an object without a row was found in the inbox."""
+    RESERVE = "reserve"
+    """An upload URL is given out."""
+    ARRIVE = "arrive"
+    """Reconciliation found the awaited upload in the inbox."""
+    REQUEST = "request"
+    """A caller names it, requests renditions, or has a failed one tried again."""
+    CLAIM = "claim"
+    """A worker begins an attempt."""
+    RELEASE = "release"
+    """The attempt broke off, and counts unless an outage broke it off."""
+    SUCCEED = "succeed"
+    """The worker publishes what it made."""
+    FAIL = "fail"
+    """The worker finds that no retry would help."""
+    GIVE_UP = "give_up"
+    """It fails without a worker: its upload never came, or is too large."""
+    RETRY = "retry"
+    """An operator has it tried again."""
+    DELETE = "delete"
+    FORGET = "forget"
+    """Its object was gone before it could be moved to its key."""
+    EXPIRE = "expire"
+    """Its upload URL ran out unused."""
+    CLEAN_UP = "clean_up"
+    """Its objects are gone."""
+    PURGE = "purge"
+    """Its tombstone has been kept long enough."""
+
+
+class Guard(StrEnum):
+    """A condition on a transition, besides the state."""
+
+    NONE = ""
+    HELD = "the worker's claim is the current one"
+    LEASE_EXPIRED = "the lease has expired"
+    NO_LEASE = "no lease is running"
+    RENDITIONS_PENDING = "renditions are requested, and no lease is running"
+    NO_ATTEMPT = "no attempt was made"
+    RETRYABLE = "its failure code is among those to try again, and its upload is kept"
+    URL_EXPIRED = "the upload URL has expired"
+    CLEANED_UP = "its objects are gone, and it has been kept long enough"
+
+
+State = Status | Hidden
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    change: Change
+    sources: tuple[State, ...]
+    target: State | None
+    """None for the same state."""
+    guard: Guard = Guard.NONE
+
+
+TRANSITIONS = (
+    Transition(Change.CREATE, (Hidden.ABSENT,), Status.PENDING),
+    Transition(Change.RESERVE, (Hidden.ABSENT,), Status.AWAITING_UPLOAD),
+    Transition(Change.ARRIVE, (Status.AWAITING_UPLOAD,), Status.PENDING),
+    Transition(Change.REQUEST, (Status.AWAITING_UPLOAD, Status.FAILED), Status.PENDING),
+    Transition(Change.REQUEST, (Status.PENDING, Status.PROCESSING, Status.SUCCEEDED), None),
+    Transition(Change.CLAIM, (Status.AWAITING_UPLOAD, Status.PENDING), Status.PROCESSING),
+    Transition(Change.CLAIM, (Status.PROCESSING,), Status.PROCESSING, Guard.LEASE_EXPIRED),
+    Transition(Change.CLAIM, (Status.SUCCEEDED,), None, Guard.RENDITIONS_PENDING),
+    Transition(Change.RELEASE, (Status.PROCESSING,), Status.PENDING, Guard.HELD),
+    Transition(Change.RELEASE, (Status.SUCCEEDED,), None, Guard.HELD),
+    Transition(Change.SUCCEED, (Status.PROCESSING, Status.SUCCEEDED), Status.SUCCEEDED, Guard.HELD),
+    Transition(Change.FAIL, (Status.PROCESSING,), Status.FAILED, Guard.HELD),
+    Transition(Change.FAIL, (Status.SUCCEEDED,), None, Guard.HELD),  # only the requested renditions fail
+    Transition(Change.GIVE_UP, (Status.AWAITING_UPLOAD, Status.PENDING), Status.FAILED),
+    Transition(Change.GIVE_UP, (Status.PROCESSING,), Status.FAILED, Guard.LEASE_EXPIRED),
+    Transition(Change.RETRY, (Status.FAILED,), Status.PENDING, Guard.RETRYABLE),
+    Transition(Change.DELETE, tuple(Status), Hidden.DELETED),
+    Transition(Change.FORGET, (Status.PENDING,), Hidden.ABSENT, Guard.NO_ATTEMPT),
+    Transition(Change.EXPIRE, (Status.AWAITING_UPLOAD,), Hidden.ABSENT, Guard.URL_EXPIRED),
+    Transition(Change.CLEAN_UP, (Hidden.DELETED,), None, Guard.NO_LEASE),
+    Transition(Change.PURGE, (Hidden.DELETED,), Hidden.ABSENT, Guard.CLEANED_UP),
+)
+"""
+All transitions of an image: what happens, from which states, to which, and under which condition. In any other state
+nothing changes. `repositories/lifecycle.py` has the statements that carry them out.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """The reason why an image, or one of its renditions, cannot be made."""

@@ -1,27 +1,33 @@
-"""Images, collections, attempts and dead letters, in and out of the database: the only room with SQL."""
+"""All SQL: images, claims and attempts, renditions, collections, dead letters."""
 
-from shared_lib.repositories.attempts import Claim, Superseded
+from shared_lib.repositories.claims import Claim, Claims
 from shared_lib.repositories.collections import Collections
 from shared_lib.repositories.dead_letters import DeadLetter, DeadLetters
 from shared_lib.repositories.drift import BATCH, BULK, Drift, Overdue, Pair
+from shared_lib.repositories.image_queries import ImageQueries
 from shared_lib.repositories.images import Images
+from shared_lib.repositories.leases import Superseded
 from shared_lib.repositories.originals import BeingRemoved, Originals
 from shared_lib.repositories.renditions import Renditions, StoredRendition
+from shared_lib.repositories.retries import Retries
 
 __all__ = [
     "BATCH",
     "BULK",
     "BeingRemoved",
     "Claim",
+    "Claims",
     "Collections",
     "DeadLetter",
     "DeadLetters",
     "Drift",
+    "ImageQueries",
     "Images",
     "Originals",
     "Overdue",
     "Pair",
     "Renditions",
+    "Retries",
     "StoredRendition",
     "Superseded",
 ]

@@ -1,58 +1,98 @@
-"""Holding a claim: its lease is renewed in the background, and let go of when the work breaks off."""
+"""Keep the leases of this process's claims: one background thread renews all of them by one statement."""
 
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from uuid import UUID
 
-from shared_lib.errors import Unavailable
+from shared_lib.database.connection import Database
+from shared_lib.errors import Conflict, Unavailable
 from shared_lib.observability import get_logger, log_failure
-from shared_lib.repositories.attempts import Claim, Superseded
+from shared_lib.repositories import lifecycle
 
 log = get_logger()
 
-_RELEASE_TRIES = 100  # a third of a lease apart: ten minutes and more
+LOST = "The image was deleted or claimed anew while it was processed"
 
 
-@contextmanager
-def hold(claim: Claim) -> Iterator[None]:
-    """Renew the claim's lease in the background while the block runs, and let go of it when the block raises."""
-    ended = threading.Event()
-    heartbeat = threading.Thread(target=_renew_until, args=(claim, ended), daemon=True, name="lease")
-    heartbeat.start()
-    try:
-        yield
-    except Superseded:
-        raise
-    except BaseException as error:
-        _release(claim, error)
-        raise
-    finally:
-        ended.set()
+class Superseded(Conflict):
+    """The claim was lost on the way: the image was deleted, ended or claimed by someone else. Publish nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(LOST)
 
 
-def _release(claim: Claim, error: BaseException) -> None:
-    try:
-        claim.release(error)
-    except Unavailable:
-        # Or the lease would run out, and what an outage of the database did would look like a worker that died.
-        threading.Thread(target=_release_later, args=(claim, error), daemon=True, name="release").start()
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right of one worker to one image. A higher fence ends it."""
+
+    uuid: UUID
+    fence: int
+    lost: threading.Event = field(default_factory=threading.Event, compare=False)
+    """Set when a renewal finds that someone else has the image, or that it is gone."""
+
+    def ensure_held(self) -> None:
+        """Raise Superseded if the lease is known to be lost: any more work on the image would be wasted."""
+        if self.lost.is_set():
+            raise Superseded
 
 
-def _release_later(claim: Claim, error: BaseException) -> None:
-    for _ in range(_RELEASE_TRIES):
-        time.sleep(claim.settings.lease_seconds / 3)
-        with suppress(Unavailable):
-            claim.release(error)
+class LeaseKeeper:
+    def __init__(self, database: Database, seconds: float) -> None:
+        """A lease lasts for so many seconds, and is renewed after a third of them."""
+        self._database = database
+        self._seconds = seconds
+        self._changing = threading.Lock()
+        self._held: dict[tuple[UUID, int], Lease] = {}
+        self._thread: threading.Thread | None = None
+
+    def keep(self, lease: Lease) -> None:
+        """Renew the lease until it is dropped or lost."""
+        with self._changing:
+            self._held[lease.uuid, lease.fence] = lease
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, daemon=True, name="leases")
+                self._thread.start()
+
+    def drop(self, lease: Lease) -> None:
+        with self._changing:
+            self._held.pop((lease.uuid, lease.fence), None)
+
+    def renew(self) -> None:
+        """Renew all leases now."""
+        with self._changing:
+            held = list(self._held.values())
+        if not held:
             return
-
-
-def _renew_until(claim: Claim, ended: threading.Event) -> None:
-    while not ended.wait(claim.settings.lease_seconds / 3):
         try:
-            if not claim.renew():
-                log.warning("lease_lost", image=str(claim.uuid))
-                claim.lost.set()
-                return
+            renewed = self._write(held)
         except Unavailable as error:
-            log_failure(log, "lease_not_renewed", error, image=str(claim.uuid))
+            log_failure(log, "leases_not_renewed", error, images=[str(each.uuid) for each in held])
+            return
+        for lease in held:
+            if (lease.uuid, lease.fence) not in renewed and not self._is_dropped(lease):
+                log.warning("lease_lost", image=str(lease.uuid))
+                lease.lost.set()
+                self.drop(lease)
+
+    def _write(self, held: list[Lease]) -> set[tuple[UUID, int]]:
+        uuids, fences = [lease.uuid for lease in held], [lease.fence for lease in held]
+        with self._database.transaction() as tx:
+            rows = tx.rows(lifecycle.RENEW_LEASES, uuids=uuids, fences=fences, lease=self._seconds)
+        return {(row["uuid"], row["fence"]) for row in rows}
+
+    def _is_dropped(self, lease: Lease) -> bool:
+        with self._changing:
+            return (lease.uuid, lease.fence) not in self._held
+
+    def _run(self) -> None:
+        while True:
+            time.sleep(self._seconds / 3)
+            with self._changing:
+                if not self._held:
+                    self._thread = None
+                    return
+            try:
+                self.renew()
+            except Exception:  # a bug must not end the renewal of all leases
+                log.exception("leases_not_renewed")

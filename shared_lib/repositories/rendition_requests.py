@@ -1,4 +1,4 @@
-"""Renditions that were asked for: written down beside the image, and carried out by whoever claims it."""
+"""Rendition requests: stored beside the image, and carried out by the worker that claims it."""
 
 from collections.abc import Iterable, Sequence
 from uuid import UUID
@@ -13,117 +13,125 @@ from shared_lib.pipeline.rendition import FailedRecipe, Rendition
 from shared_lib.validation import describe_mistake
 
 MAX_RENDITIONS = 100
-"""Of one image, made or ordered."""
+"""Of one image, made or requested."""
 
-_WITHDRAW = "DELETE FROM rendition_orders WHERE image_id = :uuid AND name = :name"
-_WRITE = """
+_INSERT_REQUEST = """
+    INSERT INTO rendition_requests (image_id, name, recipe_hash, recipe)
+    VALUES (:uuid, :name, :hash, CAST(:recipe AS jsonb)) ON CONFLICT DO NOTHING
+"""
+_DELETE_REQUEST = "DELETE FROM rendition_requests WHERE image_id = :uuid AND name = :name"
+_TAKE_REQUEST = """
+    DELETE FROM rendition_requests WHERE image_id = :uuid AND name = :name AND recipe_hash = :hash RETURNING name
+"""
+_SAVE_RENDITION = """
     INSERT INTO renditions (image_id, name, recipe_hash, key, content_type, width, height, size_bytes)
-    {rendition}
+    VALUES (:uuid, :name, :hash, :key, :content_type, :width, :height, :size)
+    ON CONFLICT (image_id, name) DO UPDATE SET
+        recipe_hash = excluded.recipe_hash, key = excluded.key, content_type = excluded.content_type,
+        width = excluded.width, height = excluded.height, size_bytes = excluded.size_bytes
+"""
+# The recipe's rendition may exist already, under this name or another.
+_REUSE_RENDITION = """
+    INSERT INTO renditions (image_id, name, recipe_hash, key, content_type, width, height, size_bytes)
+    SELECT image_id, :name, recipe_hash, key, content_type, width, height, size_bytes
+    FROM renditions WHERE image_id = :uuid AND recipe_hash = :hash ORDER BY name = :name DESC LIMIT 1
     ON CONFLICT (image_id, name) DO UPDATE SET
         recipe_hash = excluded.recipe_hash, key = excluded.key, content_type = excluded.content_type,
         width = excluded.width, height = excluded.height, size_bytes = excluded.size_bytes
     RETURNING name
 """
-_KEEP = _WRITE.format(rendition="VALUES (:uuid, :name, :hash, :key, :content_type, :width, :height, :size)")
-# What the recipe makes may lie there already, under this name or another.
-_REUSE = _WRITE.format(
-    rendition="""SELECT image_id, :name, recipe_hash, key, content_type, width, height, size_bytes
-    FROM renditions WHERE image_id = :uuid AND recipe_hash = :hash ORDER BY name = :name DESC LIMIT 1"""
-)
-_PLACE = """
-    INSERT INTO rendition_orders (image_id, name, recipe_hash, recipe)
-    VALUES (:uuid, :name, :hash, CAST(:recipe AS jsonb))
+_LIST_PENDING = """
+    SELECT name, recipe_hash, recipe FROM rendition_requests
+    WHERE image_id = :uuid AND failure_code IS NULL ORDER BY name
 """
-_OUTSTANDING = """
-    SELECT name, recipe_hash, recipe FROM rendition_orders WHERE image_id = :uuid AND failure_code IS NULL ORDER BY name
-"""
-# What a recipe's hash is made of may have changed with a release.
-_REHASH = "UPDATE rendition_orders SET recipe_hash = :hash WHERE image_id = :uuid AND name = :name"
-# What used up a decoder's time or memory, or killed it, is not tried again at once: after a minute, then two, four …
-_COOLING = """
-    SELECT 1 FROM rendition_orders WHERE image_id = :uuid AND name = :name AND recipe_hash = :hash
+# A release may change what a recipe's hash is made of.
+_UPDATE_HASH = "UPDATE rendition_requests SET recipe_hash = :hash WHERE image_id = :uuid AND name = :name"
+# A recipe that used up a decoder's time or memory, or killed it, is not tried again at once, but after a minute, then
+# two, four …
+_IS_BACKING_OFF = """
+    SELECT 1 FROM rendition_requests WHERE image_id = :uuid AND name = :name AND recipe_hash = :hash
     AND failure_code IN ('decoder_timeout', 'decoder_out_of_memory', 'decoder_crashed')
-    AND refused_at + make_interval(mins => least(power(2, refusals - 1), 1440)::integer) > now()
+    AND failed_at + make_interval(mins => least(power(2, failures - 1), 1440)::integer) > now()
 """
-_AGAIN = """
-    UPDATE rendition_orders SET failure_code = NULL, failure_message = NULL
+_REOPEN_FAILED = """
+    UPDATE rendition_requests SET failure_code = NULL, failure_message = NULL
     WHERE image_id = :uuid AND name = :name AND recipe_hash = :hash AND failure_code IS NOT NULL RETURNING name
 """
-_COUNT = """
+_COUNT_NAMES = """
     SELECT count(*) AS names FROM (SELECT name FROM renditions WHERE image_id = :uuid
-                                   UNION SELECT name FROM rendition_orders WHERE image_id = :uuid) known
+                                   UNION SELECT name FROM rendition_requests WHERE image_id = :uuid) known
 """
-_REFUSE = """
-    UPDATE rendition_orders SET failure_code = :code, failure_message = :message,
-                                refused_at = now(), refusals = refusals + 1
+_MARK_FAILED = """
+    UPDATE rendition_requests SET failure_code = :code, failure_message = :message,
+                                  failed_at = now(), failures = failures + 1
     WHERE image_id = :uuid AND name = :name AND recipe_hash = :hash
 """
 
 
-def place(tx: Transaction, uuid: UUID, recipes: Sequence[Recipe]) -> bool:
+def add(tx: Transaction, uuid: UUID, recipes: Sequence[Recipe]) -> bool:
     """
-    Order renditions; one of the same name is replaced, once the new one is made. False if none is to be made.
+    Request renditions. Return whether any is to be made.
 
-    One that was refused for what it cost a decoder stays refused for a while, twice as long each time. Raises Conflict
-    when the image would have too many.
+    One of the same name as another is replaced as soon as the new one is made. One that failed for its cost stays
+    failed for a while, twice as long each time. Raises Conflict if the image would have too many.
     """
-    outstanding = False
+    pending = False
     for recipe in recipes:
-        order = {"uuid": uuid, "name": recipe.name, "hash": recipe.hash}
-        if tx.row(_COOLING, **order):
+        request = {"uuid": uuid, "name": recipe.name, "hash": recipe.hash}
+        if tx.row(_IS_BACKING_OFF, **request):
             continue
-        if tx.row(_REUSE, **order):
-            tx.rows(_WITHDRAW, uuid=uuid, name=recipe.name)
+        if tx.row(_REUSE_RENDITION, **request):
+            tx.rows(_DELETE_REQUEST, uuid=uuid, name=recipe.name)
             continue
-        outstanding = True
-        if tx.row(_AGAIN, **order) is None:
-            tx.rows(_WITHDRAW, uuid=uuid, name=recipe.name)
-            tx.rows(_PLACE, **_columns(uuid, recipe))
-    if recipes and tx.rows(_COUNT, uuid=uuid)[0]["names"] > MAX_RENDITIONS:
+        pending = True
+        if tx.row(_REOPEN_FAILED, **request) is None:
+            tx.rows(_DELETE_REQUEST, uuid=uuid, name=recipe.name)
+            tx.rows(_INSERT_REQUEST, **request, recipe=write_recipe(recipe))
+    if recipes and tx.rows(_COUNT_NAMES, uuid=uuid)[0]["names"] > MAX_RENDITIONS:
         raise Conflict(f"An image has at most {MAX_RENDITIONS} renditions", code="too_many_renditions")
-    return outstanding
+    return pending
 
 
-def list_outstanding(tx: Transaction, uuid: UUID) -> tuple[tuple[Recipe, ...], bool]:
+def list_pending(tx: Transaction, uuid: UUID) -> tuple[tuple[Recipe, ...], bool]:
     """
-    What is still to be made, and whether anything was refused on the way.
+    Return the recipes still to be made, and whether any failed while they were read.
 
-    A stored recipe that this release cannot read is refused alone, with what is wrong with it.
+    A stored recipe that this release cannot read fails alone.
     """
-    recipes, refused = [], False
-    for row in tx.rows(_OUTSTANDING, uuid=uuid):
+    recipes, some_failed = [], False
+    for row in tx.rows(_LIST_PENDING, uuid=uuid):
         try:
             recipe = read_recipe(row["recipe"])
         except ValidationError as error:
-            tx.rows(_REFUSE, uuid=uuid, name=row["name"], hash=row["recipe_hash"], **_describe(error))
-            refused = True
+            tx.rows(_MARK_FAILED, uuid=uuid, name=row["name"], hash=row["recipe_hash"], **_describe(error))
+            some_failed = True
             continue
         if recipe.hash != row["recipe_hash"]:
-            tx.rows(_REHASH, uuid=uuid, name=recipe.name, hash=recipe.hash)
+            tx.rows(_UPDATE_HASH, uuid=uuid, name=recipe.name, hash=recipe.hash)
         recipes.append(recipe)
-    return tuple(recipes), refused
+    return tuple(recipes), some_failed
 
 
 def _describe(error: ValidationError) -> dict[str, str]:
     mistake = error.errors()[0]
-    place = ".".join(map(str, mistake["loc"])) or "recipe"
+    path = ".".join(map(str, mistake["loc"])) or "recipe"
     return {
         "code": FailureCode.UNSUPPORTED_RECIPE.value,
-        "message": f"This release cannot carry out the recipe ({place}: {describe_mistake(mistake)}). Ask for it anew.",
+        "message": f"This release cannot carry out the recipe ({path}: {describe_mistake(mistake)}). Ask for it anew.",
     }
 
 
-def fulfil(tx: Transaction, uuid: UUID, made: Rendition, key: str, *, unasked: bool) -> None:
+def fulfill(tx: Transaction, uuid: UUID, made: Rendition, key: str, *, unrequested: bool) -> None:
     """
-    Strike out an order, and write down what was made of it, unless another recipe has been asked for under its name.
+    Save a rendition and delete its request, unless another recipe was requested under its name meanwhile.
 
-    With `unasked` also what nobody ordered, because every image gets it.
+    With `unrequested`, also save a rendition that nobody requested: one that every image gets.
     """
-    sql = _WITHDRAW + " AND recipe_hash = :hash RETURNING name"
-    if tx.row(sql, uuid=uuid, name=made.name, hash=made.recipe.hash) is None and not unasked:
+    taken = tx.row(_TAKE_REQUEST, uuid=uuid, name=made.name, hash=made.recipe.hash)
+    if taken is None and not unrequested:
         return
     tx.rows(
-        _KEEP,
+        _SAVE_RENDITION,
         uuid=uuid,
         name=made.name,
         hash=made.recipe.hash,
@@ -135,24 +143,14 @@ def fulfil(tx: Transaction, uuid: UUID, made: Rendition, key: str, *, unasked: b
     )
 
 
-def refuse(tx: Transaction, uuid: UUID, refused: Iterable[FailedRecipe], *, unasked: bool) -> None:
+def fail(tx: Transaction, uuid: UUID, failed: Iterable[FailedRecipe], *, unrequested: bool) -> None:
     """
-    Write down why renditions cannot be made; asking again for one tries again, a costly one after a while.
+    Record why renditions cannot be made. A new request tries again, for a costly one only after a while.
 
-    With `unasked` also of those that nobody ordered, because every image gets them.
+    With `unrequested`, also record those that nobody requested: those that every image gets.
     """
-    for each in refused:
-        if unasked:
-            tx.rows(_PLACE + " ON CONFLICT DO NOTHING", **_columns(uuid, each.recipe))
-        tx.rows(
-            _REFUSE,
-            uuid=uuid,
-            name=each.recipe.name,
-            hash=each.recipe.hash,
-            code=each.reason.code,
-            message=each.reason.public,
-        )
-
-
-def _columns(uuid: UUID, recipe: Recipe) -> dict[str, object]:
-    return {"uuid": uuid, "name": recipe.name, "hash": recipe.hash, "recipe": write_recipe(recipe)}
+    for each in failed:
+        request = {"uuid": uuid, "name": each.recipe.name, "hash": each.recipe.hash}
+        if unrequested:
+            tx.rows(_INSERT_REQUEST, **request, recipe=write_recipe(each.recipe))
+        tx.rows(_MARK_FAILED, **request, code=each.reason.code, message=each.reason.public)

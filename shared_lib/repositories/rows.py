@@ -16,16 +16,16 @@ VISIBLE_IMAGE = "i.deleted_at IS NULL AND i.status <> 'awaiting_upload'"
 
 IMAGE_COLUMNS = """
     i.uuid, i.filename, i.description, i.status, i.created_at, i.completed_at, i.collection_id,
-    i.content_type, i.size_bytes, i.sha256, i.knowledge, i.width, i.height,
+    i.content_type, i.size_bytes, i.sha256, i.metadata, i.width, i.height,
     i.failure_code, i.failure_message, i.attempts,
     (SELECT json_agg(json_build_object('name', r.name, 'content_type', r.content_type, 'width', r.width,
                                        'height', r.height, 'size_bytes', r.size_bytes) ORDER BY r.name)
        FROM renditions r WHERE r.image_id = i.uuid) AS renditions,
-    (SELECT json_agg(json_build_object('name', o.name, 'code', o.failure_code, 'message', o.failure_message)
-                     ORDER BY o.name)
-       FROM rendition_orders o WHERE o.image_id = i.uuid) AS orders
+    (SELECT json_agg(json_build_object('name', q.name, 'code', q.failure_code, 'message', q.failure_message)
+                     ORDER BY q.name)
+       FROM rendition_requests q WHERE q.image_id = i.uuid) AS requests
 """
-PREVIEW_COLUMNS = ", i.preview, i.preview_type"
+THUMBNAIL_COLUMNS = ", i.thumbnail, i.thumbnail_type"
 
 COLLECTION_COLUMNS = """
     c.uuid, c.name, c.description, c.created_at, c.updated_at,
@@ -39,7 +39,7 @@ _CODES = {code.value for code in FailureCode}
 
 
 def to_image(row: dict[str, Any]) -> Image:
-    preview, requests = row.get("preview"), row["orders"] or ()
+    thumbnail, requests = row.get("thumbnail"), row["requests"] or ()
     return Image(
         uuid=row["uuid"],
         filename=row["filename"],
@@ -53,7 +53,7 @@ def to_image(row: dict[str, Any]) -> Image:
         width=row["width"],
         height=row["height"],
         sha256=row["sha256"],
-        metadata=_to_metadata(row["knowledge"]),
+        metadata=_to_metadata(row["metadata"]),
         renditions=tuple(Rendition(**each) for each in row["renditions"] or ()),
         pending_renditions=tuple(each["name"] for each in requests if not each["code"]),
         failed_renditions=tuple(
@@ -63,7 +63,7 @@ def to_image(row: dict[str, Any]) -> Image:
         ),
         failure=_to_failure(row["failure_code"], row["failure_message"]) if row["failure_code"] else None,
         attempts=row["attempts"],
-        thumbnail=Thumbnail(row["preview_type"], preview) if preview else None,
+        thumbnail=Thumbnail(row["thumbnail_type"], thumbnail) if thumbnail else None,
     )
 
 

@@ -1,8 +1,8 @@
-"""Perceptual hashes that differ little, found by an index: multi-index hashing.
+"""Find similar images by their perceptual hashes, with an index: multi-index hashing.
 
 Norouzi, Punjani and Fleet, "Fast Search in Hamming Space with Multi-Index Hashing" (CVPR 2012): of two hashes that
-differ in at most 4n + 3 bits, at least one of four quarters differs in at most n. So it is enough to look up, for each
-quarter, all values that near; the whole distance is then counted for the few that are found.
+differ in at most 4n + 3 bits, at least one of four quarters differs in at most n. So it is enough to look up all values
+that close for each quarter. The whole distance is then computed only for the few rows found.
 """
 
 from itertools import combinations
@@ -10,13 +10,13 @@ from typing import Any
 from uuid import UUID
 
 from shared_lib.database.connection import Transaction
-from shared_lib.repositories.rows import IMAGE_COLUMNS, PREVIEW_COLUMNS, VISIBLE_IMAGE
+from shared_lib.repositories.rows import IMAGE_COLUMNS, THUMBNAIL_COLUMNS, VISIBLE_IMAGE
 
 _BITS = 16  # of a quarter
 
-_HASH = f"SELECT CAST(i.perceptual_hash AS text) AS hash FROM images i WHERE i.uuid = :uuid AND {VISIBLE_IMAGE}"
-_ALIKE = f"""
-    SELECT {IMAGE_COLUMNS}{PREVIEW_COLUMNS}, bit_count(i.perceptual_hash # CAST(:hash AS bit(64))) AS distance
+_SELECT_HASH = f"SELECT CAST(i.perceptual_hash AS text) AS hash FROM images i WHERE i.uuid = :uuid AND {VISIBLE_IMAGE}"
+_SELECT_SIMILAR = f"""
+    SELECT {IMAGE_COLUMNS}{THUMBNAIL_COLUMNS}, bit_count(i.perceptual_hash # CAST(:hash AS bit(64))) AS distance
     FROM images i
     WHERE i.deleted_at IS NULL AND i.perceptual_hash IS NOT NULL
     AND i.perceptual_quarters && CAST(:quarters AS integer[])
@@ -25,19 +25,19 @@ _ALIKE = f"""
 """
 
 
-def find_alike(tx: Transaction, uuid: UUID, distance: int, limit: int) -> list[dict[str, Any]] | None:
-    """Rows of images, with their distance. None if there is no such image; no rows if it looks like nothing."""
-    row = tx.row(_HASH, uuid=uuid)
+def select_similar(tx: Transaction, uuid: UUID, distance: int, limit: int) -> list[dict[str, Any]] | None:
+    """Return rows of images with their distance: None if there is no such image, and no rows if it has no hash."""
+    row = tx.row(_SELECT_HASH, uuid=uuid)
     if row is None or row["hash"] is None:
         return None if row is None else []
-    # The planner expects each quarter to be frequent, and would rather read the whole table.
+    # The planner overestimates how frequent each quarter is, and would scan the whole table.
     tx.rows("SET LOCAL enable_seqscan = off")
     quarters = _probe(row["hash"], distance)
-    return tx.rows(_ALIKE, uuid=uuid, hash=row["hash"], quarters=quarters, distance=distance, limit=limit)
+    return tx.rows(_SELECT_SIMILAR, uuid=uuid, hash=row["hash"], quarters=quarters, distance=distance, limit=limit)
 
 
 def _probe(perceptual_hash: str, distance: int) -> list[int]:
-    """Every value of `perceptual_quarters` that an image within so many bits may have. The hash is 64 digits 0 or 1."""
+    """Return all values of `perceptual_quarters` within that distance. The hash is 64 digits, 0 or 1."""
     masks = [
         sum(1 << bit for bit in flipped)
         for count in range(distance // 4 + 1)

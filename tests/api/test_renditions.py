@@ -170,7 +170,7 @@ def test_a_rendition_that_is_still_to_be_made_is_told_from_one_that_never_was(
         answer = client.get(f"/api/v1/images/{uuid}/renditions/{name}")
         assert (answer.status_code, answer.json["code"]) == (404, code)  # type: ignore[index]
         assert ("Retry-After" in answer.headers) == (code == "rendition_pending")
-    rt.images.fail(uuid, FailureCode.UPLOAD_MISSING, "for the test")
+    rt.images.give_up(uuid, FailureCode.UPLOAD_MISSING, "for the test")
     for name in ("thumbnail", "ordered"):
         assert client.get(f"/api/v1/images/{uuid}/renditions/{name}").json["code"] == "rendition_not_found"  # type: ignore[index]
 

@@ -4,13 +4,21 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import jsonschema
 import pytest
 from service import ROOT
 
 from infra.schemas import DIALECT, EVENTS
-from shared_lib.events import KAFKA_RECORD, Payload, ProcessingRequested, read_work
+from shared_lib.events import (
+    KAFKA_RECORD,
+    ImageRequested,
+    ObjectsCreated,
+    Payload,
+    ProcessingRequested,
+    read_work,
+)
 from shared_lib.web import openapi
 
 EXAMPLES = sorted((ROOT / "events").glob("*.example.json"))
@@ -85,11 +93,12 @@ def test_an_event_is_on_kafka_what_its_example_says(payload: type[Payload]) -> N
 def test_a_stores_message_names_the_objects_that_came() -> None:
     message = json.loads((ROOT / "events" / "bucket-events.example.json").read_text())
 
-    assert read_work(KAFKA_RECORD, message, "upload-images").names == ("0b9c0f3e-6e0e-4f3c-8f55-2f0f3f3a9d11",)
+    uuid = "0b9c0f3e-6e0e-4f3c-8f55-2f0f3f3a9d11"
+    assert read_work(KAFKA_RECORD, message, "upload-images") == ObjectsCreated((uuid,))
 
 
 @pytest.mark.parametrize(
-    ("event_name", "key", "names"),
+    ("event_name", "key", "keys"),
     [
         ("s3:ObjectCreated:Put", "holiday+photos%2Fmy%20cat.jpg", ("holiday photos/my cat.jpg",)),
         ("ObjectCreated:CompleteMultipartUpload", "a%2Bb.jpg", ("a+b.jpg",)),
@@ -99,13 +108,13 @@ def test_a_stores_message_names_the_objects_that_came() -> None:
         ("s3:ObjectRemoved:Delete", "d.jpg", ()),
     ],
 )
-def test_only_new_bytes_are_work_whatever_store_says_so(event_name: str, key: str, names: tuple[str, ...]) -> None:
+def test_only_new_bytes_are_work_whatever_store_says_so(event_name: str, key: str, keys: tuple[str, ...]) -> None:
     record = {"eventName": event_name, "s3": {"bucket": {"name": "upload-images"}, "object": {"key": key}}}
 
-    assert read_work(KAFKA_RECORD, {"Records": [record]}, "upload-images").names == names
-    assert read_work(KAFKA_RECORD, {"Records": [record]}, "another-bucket").names == ()
+    assert read_work(KAFKA_RECORD, {"Records": [record]}, "upload-images") == ObjectsCreated(keys)
+    assert read_work(KAFKA_RECORD, {"Records": [record]}, "another-bucket") == ObjectsCreated(())
 
 
 def test_a_request_names_its_image() -> None:
-    data = {"uuid": "0b9c0f3e-6e0e-4f3c-8f55-2f0f3f3a9d11"}
-    assert read_work(ProcessingRequested.type, data, "upload-images").names == (data["uuid"],)
+    uuid = "0b9c0f3e-6e0e-4f3c-8f55-2f0f3f3a9d11"
+    assert read_work(ProcessingRequested.type, {"uuid": uuid}, "upload-images") == ImageRequested(UUID(uuid))

@@ -52,7 +52,7 @@ def test_a_verified_database_shows_a_certificate(mode: str, *, checks_the_name: 
         ("HTTP_PUBLIC_BASE_URL", "images.example.com", "must look like https://host"),
     ],
 )
-def test_an_address_that_cannot_be_right_is_refused_at_the_start(
+def test_an_address_that_cannot_be_right_is_failed_at_the_start(
     monkeypatch: pytest.MonkeyPatch, variable: str, value: str, complaint: str
 ) -> None:
     complete = {

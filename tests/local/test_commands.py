@@ -12,7 +12,7 @@ from service import ENVIRONMENT, ROOT, Platform
 
 from shared_lib import settings
 from shared_lib.database.connection import Database
-from shared_lib.repositories import Images
+from shared_lib.repositories import ImageQueries, Images
 
 PROGRAMS = ("infra.local", "infra.contracts", "shared_lib.commands.bootstrap", "shared_lib.commands.redrive")
 pytestmark = pytest.mark.timeout(300)  # make may install something first
@@ -82,7 +82,7 @@ def execute(database: settings.Database, statement: str) -> None:
 
 def count_images(url: str) -> int:
     database = Database(settings.Database(url=SecretStr(url)))
-    count = Images(database, settings.Processing()).count_all()
+    count = ImageQueries(database).count()
     database.disconnect()
     return count
 

@@ -18,7 +18,7 @@ from service import make_photo, wait_for
 from shared_lib.domain.images import Status
 from shared_lib.domain.uploads import StoredObject
 from shared_lib.events import TASKS
-from shared_lib.repositories.drift import line_up
+from shared_lib.repositories.drift import pair
 from shared_lib.runtime import Runtime
 from shared_lib.services.reconciliation import Reconciliation
 
@@ -91,7 +91,7 @@ def test_uploads_that_wait_for_a_processor_are_asked_for_once_in_a_while(
 ) -> None:
     backlog += [uuid4() for _ in range(30)]
     for uuid in backlog:
-        rt.images.await_upload(uuid, "waits.jpg")
+        rt.images.reserve(uuid, "waits.jpg")
     put_into_inbox(rt, backlog)
     sleep(1.1)  # the store's clock knows whole seconds
     patient = rt.settings.processing.model_copy(update={"pending_grace_seconds": 600.0})
@@ -109,13 +109,13 @@ def test_uploads_that_wait_for_a_processor_are_asked_for_once_in_a_while(
 def test_an_upload_that_came_without_a_notification_is_no_longer_hidden(rt: Runtime, backlog: list[UUID]) -> None:
     uuid = uuid4()
     backlog.append(uuid)
-    rt.images.await_upload(uuid, "waits.jpg")
+    rt.images.reserve(uuid, "waits.jpg")
     put_into_inbox(rt, backlog)
     sleep(1.1)
 
     rt.reconciliation.run(everything=False)
 
-    assert rt.images.get(uuid).status in (Status.PENDING, Status.PROCESSING)
+    assert rt.image_queries.get(uuid).status in (Status.PENDING, Status.PROCESSING)
 
 
 def test_objects_that_cannot_be_adopted_are_in_nobodys_way(
@@ -162,7 +162,7 @@ def test_an_object_whose_notification_cannot_be_delivered_is_adopted(rt: Runtime
 
     rt.reconciliation.run(everything=False)
 
-    assert rt.images.get(found.image).filename.isprintable()
+    assert rt.image_queries.get(found.image).filename.isprintable()
     assert rt.inbox.head(str(found.image))
     assert rt.inbox.head(key) is None
 
@@ -178,8 +178,8 @@ def test_images_that_cannot_be_swept_are_in_nobodys_way(
     small_steps.run(everything=False)
 
     # The platform's own tick may have found some of them first.
-    wait_for(lambda: count_rows(rt, others, "swept_at IS NOT NULL"), lambda swept: swept == len(others))
-    assert count_rows(rt, stuck, "swept_at IS NULL AND retry_at IS NOT NULL") == len(stuck)
+    wait_for(lambda: count_rows(rt, others, "cleaned_up_at IS NOT NULL"), lambda swept: swept == len(others))
+    assert count_rows(rt, stuck, "cleaned_up_at IS NULL AND retry_at IS NOT NULL") == len(stuck)
 
 
 def test_a_tick_ends_when_its_time_is_up_and_the_next_does_the_rest(rt: Runtime, backlog: list[UUID]) -> None:
@@ -189,11 +189,11 @@ def test_a_tick_ends_when_its_time_is_up_and_the_next_does_the_rest(rt: Runtime,
 
     hasty.run(everything=False)
 
-    swept = count_rows(rt, backlog, "swept_at IS NOT NULL")
+    swept = count_rows(rt, backlog, "cleaned_up_at IS NOT NULL")
     assert 0 < swept < len(backlog)
     assert monotonic() - began < 30
     hasty.run(everything=False)
-    assert count_rows(rt, backlog, "swept_at IS NOT NULL") > swept
+    assert count_rows(rt, backlog, "cleaned_up_at IS NOT NULL") > swept
 
 
 def test_upload_urls_that_ran_out_unused_go_at_once_however_many_there_are(rt: Runtime, backlog: list[UUID]) -> None:
@@ -205,7 +205,7 @@ def test_upload_urls_that_ran_out_unused_go_at_once_however_many_there_are(rt: R
 
 
 def test_tombstones_and_dead_letters_that_are_old_go_however_many_there_are(rt: Runtime, backlog: list[UUID]) -> None:
-    old = "deleted_at = now() - interval '9 days', swept_at = now() - interval '9 days'"
+    old = "deleted_at = now() - interval '9 days', cleaned_up_at = now() - interval '9 days'"
     backlog += add_rows(rt, 3000, old)
     source = f"/{uuid4()}"
     with rt.database.transaction() as tx:
@@ -228,7 +228,7 @@ def test_a_comparison_goes_on_where_the_last_tick_stopped(rt: Runtime, compare: 
     early, late = f"originals/0-{uuid4()}.jpg", f"originals/z-{uuid4()}.jpg"
     for key in (early, late):
         rt.gallery.put(key, b"x", "image/jpeg")
-    at_once = replace(rt.reconciliation, settling=timedelta(0))
+    at_once = replace(rt.reconciliation, comparison=replace(rt.reconciliation.comparison, settling=timedelta(0)))
 
     compare(at_once, after="originals/y")
     assert (rt.gallery.head(early) is None, rt.gallery.head(late) is None) == (False, True)
@@ -243,9 +243,9 @@ def test_a_listing_and_what_rows_name_are_lined_up_in_the_order_of_bytes() -> No
         return StoredObject(key=key, size=1, etag="", modified=datetime.now(UTC))
 
     stored = ["B", "a", "a-b", "é", "\U0001f600"]
-    both = list(line_up(map(lie, stored), ["A", "a", "é"], ["a", "z", "\uffff"]))
+    both = list(pair(map(lie, stored), ["A", "a", "é"], ["a", "z", "\uffff"]))
 
-    assert [(each.key, each.found is not None, each.is_named) for each in both] == [
+    assert [(each.key, each.found is not None, each.is_referenced) for each in both] == [
         ("A", False, True),
         ("B", True, False),
         ("a", True, True),
@@ -262,7 +262,7 @@ def test_rows_name_their_keys_in_the_order_of_bytes(rt: Runtime, backlog: list[U
     for key in reversed(keys):
         backlog += add_rows(rt, 1, f"original_key = '{key}'")
 
-    assert [key for key in rt.reconciliation.drift.walk_originals("originals/A") if key in keys] == keys
+    assert [key for key in rt.drift.list_original_keys("originals/A") if key in keys] == keys
 
 
 def test_redrive_takes_any_number_each_once(rt: Runtime, backlog: list[UUID]) -> None:

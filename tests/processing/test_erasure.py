@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 WaitInInbox = Callable[..., UUID]
 
 TOMBSTONE = {
-    *("uuid", "status", "created_at", "completed_at", "deleted_at", "swept_at", "retry_at"),
+    *("uuid", "status", "created_at", "completed_at", "deleted_at", "cleaned_up_at", "retry_at"),
     *("attempts", "fence", "lease_until", "announced"),
 }
 """The columns that a deleted image keeps: none says what it was."""
@@ -36,7 +36,7 @@ def look(rt: Runtime, uuid: UUID) -> dict[str, Any]:
 
 def count_rows(rt: Runtime, uuid: UUID) -> dict[str, int]:
     """How many rows of each other table tell of the image."""
-    tables = ("renditions", "rendition_orders", "processing_attempts", "dead_letters")
+    tables = ("renditions", "rendition_requests", "processing_attempts", "dead_letters")
     with rt.database.transaction() as tx:
         return {
             table: len(tx.rows(f"SELECT 1 FROM {table} WHERE image_id = :uuid", uuid=uuid))  # noqa: S608  no caller's
@@ -58,13 +58,13 @@ def test_a_deleted_image_keeps_nothing_of_what_it_was(
     rt: Runtime, api: Api, deliver: Deliver, wait_in_inbox: WaitInInbox
 ) -> None:
     uuid = wait_in_inbox(take_photo())
-    rt.images.request(uuid, "secret.jpg", "secret words", [rt.presets["small"]], describe=True)
+    rt.images.request(uuid, "secret.jpg", "secret words", [rt.recipes.presets["small"]], describe=True)
     assert deliver("process_image", ProcessingRequested.type, {"uuid": str(uuid)}) == 200
     told = {"id": str(uuid4()), "knativeerrorcode": "503", "knativeerrordata": base64.b64encode(b"secret").decode()}
     assert deliver("record_dead_letter", ProcessingRequested.type, {"uuid": str(uuid)}, **told) == 200
-    rt.images.request(uuid, "secret.jpg", None, [rt.presets["large"]], describe=False)
+    rt.images.request(uuid, "secret.jpg", None, [rt.recipes.presets["large"]], describe=False)
     before = look(rt, uuid)
-    assert before["knowledge"]
+    assert before["metadata"]
     assert before["sha256"]
     assert all(count_rows(rt, uuid).values())
 
@@ -72,7 +72,7 @@ def test_a_deleted_image_keeps_nothing_of_what_it_was(
 
     left = {name: value for name, value in look(rt, uuid).items() if value not in (None, "", [None] * 4)}
     assert left.keys() <= TOMBSTONE
-    assert left["swept_at"]
+    assert left["cleaned_up_at"]
     assert not any(count_rows(rt, uuid).values())
     assert [*rt.inbox.list(str(uuid)), *rt.gallery.list(f"{uuid}/")] == []
     assert rt.gallery.head(before["original_key"]) is None
@@ -80,7 +80,7 @@ def test_a_deleted_image_keeps_nothing_of_what_it_was(
 
 def test_a_deleted_image_keeps_no_reason_of_its_failure(rt: Runtime, wait_in_inbox: WaitInInbox) -> None:
     uuid = wait_in_inbox()
-    rt.images.fail(uuid, FailureCode.CORRUPT_IMAGE, "secret.jpg is broken")
+    rt.images.give_up(uuid, FailureCode.CORRUPT_IMAGE, "secret.jpg is broken")
 
     rt.images.delete(uuid)
 
@@ -112,16 +112,16 @@ def test_the_key_of_an_original_stays_until_the_original_is_gone(
     s3.put_bucket_policy(Bucket=rt.gallery.name, Policy=json.dumps(policy))
     try:
         rt.images.delete(uuid)
-        rt.workflow.try_to_sweep(uuid)
+        rt.finisher.try_to_clean_up(uuid)
     finally:
         s3.delete_bucket_policy(Bucket=rt.gallery.name)
     assert look(rt, uuid)["original_key"] == key
     with pytest.raises(BeingRemoved):  # the store may have done it all the same
-        rt.workflow.sweep(uuid)
+        rt.finisher.clean_up(uuid)
     with rt.database.transaction() as tx:
         tx.rows("UPDATE original_removals SET ends_at = now() WHERE key = :key", key=key)
 
-    rt.workflow.sweep(uuid)
+    rt.finisher.clean_up(uuid)
 
     assert look(rt, uuid)["original_key"] is None
     assert rt.gallery.head(key) is None
@@ -160,14 +160,14 @@ def test_an_upload_that_comes_after_its_image_was_deleted_is_erased(rt: Runtime,
 
 def test_a_deleted_upload_outlives_its_url_as_a_tombstone(rt: Runtime) -> None:
     uuid = uuid4()
-    rt.images.await_upload(uuid, "a.jpg")
+    rt.images.reserve(uuid, "a.jpg")
     rt.images.delete(uuid)
     with rt.database.transaction() as tx:  # had it not been deleted, its URL would have run out
         tx.rows("UPDATE images SET due_at = now() - interval '1 day' WHERE uuid = :uuid", uuid=uuid)
 
     rt.reconciliation.run(everything=False)
 
-    trace = rt.images.get_state(uuid)
+    trace = rt.image_queries.get_state(uuid)
     assert trace
     assert trace.deleted
 
@@ -178,7 +178,7 @@ def test_a_late_adoption_does_not_remove_a_tombstone(rt: Runtime, wait_in_inbox:
 
     rt.images.forget(uuid)
 
-    assert rt.images.get_state(uuid)
+    assert rt.image_queries.get_state(uuid)
 
 
 def test_an_original_is_removed_without_a_lock_on_its_key(rt: Runtime) -> None:
@@ -204,7 +204,7 @@ def test_an_original_that_is_being_removed_is_named_and_stored_again_afterwards(
     photo = make_photo()
     key = f"originals/{uuid4()}.jpg"
     uuid = wait_in_inbox(photo)
-    with rt.images.claim(uuid) as claim:
+    with rt.claims.hold(uuid) as claim:
         assert claim
 
         def remove(_: str) -> None:
@@ -213,12 +213,12 @@ def test_an_original_that_is_being_removed_is_named_and_stored_again_afterwards(
         with pytest.raises(Unavailable):
             rt.originals.release(key, remove)
         with pytest.raises(BeingRemoved):
-            claim.name_original(key, "0", 0)
+            rt.claims.name_original(claim, key, "0", 0)
         with rt.database.transaction() as tx:
             tx.rows("UPDATE original_removals SET ends_at = now() WHERE key = :key", key=key)
-        claim.name_original(key, "0", 0)
+        rt.claims.name_original(claim, key, "0", 0)
         assert not rt.originals.release(key, remove), "it is named now"
-        claim.withdraw()
+        rt.claims.withdraw(claim)
 
 
 def test_a_failed_image_keeps_no_original_in_the_gallery(
@@ -226,13 +226,13 @@ def test_a_failed_image_keeps_no_original_in_the_gallery(
 ) -> None:
     uuid = wait_in_inbox(make_photo())
     key = f"originals/{uuid4()}.jpg"
-    with rt.images.claim(uuid) as claim:
+    with rt.claims.hold(uuid) as claim:
         assert claim
-        claim.name_original(key, "0", 0)
+        rt.claims.name_original(claim, key, "0", 0)
         rt.gallery.put(key, make_photo(), "image/jpeg")
-        claim.fail(Rejected(FailureCode.CORRUPT_IMAGE, "for the test"))
+        rt.claims.fail(claim, Rejected(FailureCode.CORRUPT_IMAGE, "for the test"))
 
-    compare(replace(rt.reconciliation, settling=timedelta(0)))
+    compare(replace(rt.reconciliation, comparison=replace(rt.reconciliation.comparison, settling=timedelta(0))))
 
     assert rt.gallery.head(key) is None
 
@@ -248,4 +248,4 @@ def test_a_notification_about_a_deleted_image_brings_nothing_back(
     assert deliver("process_image", KAFKA_RECORD, {"Records": [put]}) == 200
 
     assert rt.inbox.head(str(uuid)) is None
-    assert rt.images.get_state(uuid)
+    assert rt.image_queries.get_state(uuid)

@@ -92,14 +92,14 @@ def test_all_pages_together_are_the_whole_list_in_order(
     fill(rt, marker, 40)
     seen = []
     for page in count(1):
-        found = rt.images.page(PageQuery(page=page, limit=7, sort=sort), statuses=statuses)
+        found = rt.image_queries.page(PageQuery(page=page, limit=7, sort=sort), statuses=statuses)
         seen += [(image.created_at, image.uuid) for image in found.items]
         if page * 7 >= found.total:
             break
 
     assert len(seen) == found.total
     assert seen == sorted(set(seen), reverse=sort == "desc")
-    assert rt.images.page(PageQuery(page=1_000_000, limit=100), statuses=statuses) == Page([], found.total)
+    assert rt.image_queries.page(PageQuery(page=1_000_000, limit=100), statuses=statuses) == Page([], found.total)
 
 
 @pytest.mark.parametrize("sort_by", ["created_at", "filename", "status"])
@@ -152,7 +152,7 @@ def test_a_search_can_be_answered_from_the_trigrams(rt: Runtime, marker: str) ->
         tx.rows("SET enable_indexonlyscan = off")
 
     def search() -> int:
-        assert rt.images.page(PageQuery(search="-5999."), statuses=VISIBLE).total == 1
+        assert rt.image_queries.page(PageQuery(search="-5999."), statuses=VISIBLE).total == 1
         with rt.database.transaction() as tx:
             tx.rows("SELECT pg_stat_force_next_flush()")
             return int(
@@ -168,7 +168,9 @@ def test_a_search_can_be_answered_from_the_trigrams(rt: Runtime, marker: str) ->
 
 def test_a_collections_images_and_their_number_are_of_one_moment(rt: Runtime, marker: str, collection: UUID) -> None:
     fill(rt, marker, 20)
-    images = [image.uuid for image in rt.images.page(PageQuery(limit=100, search=marker), statuses=VISIBLE).items]
+    images = [
+        image.uuid for image in rt.image_queries.page(PageQuery(limit=100, search=marker), statuses=VISIBLE).items
+    ]
     ended = threading.Event()
 
     def move_all() -> None:
@@ -194,7 +196,7 @@ def test_counts_stay_exact_whatever_happens_at_once(rt: Runtime, marker: str, co
         mine: list[UUID] = []
         for number in range(60):
             uuid = uuid4()
-            (rt.images.await_upload if number % 5 == 0 else create)(uuid, f"{marker}-{seed}-{number}")
+            (rt.images.reserve if number % 5 == 0 else create)(uuid, f"{marker}-{seed}-{number}")
             mine.append(uuid)
             one = chance.choice(mine)
             try:

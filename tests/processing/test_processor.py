@@ -15,6 +15,7 @@ import pytest
 from flask.testing import FlaskClient
 from service import Api, Deliver, make_photo, wait_for
 
+from shared_lib import observability
 from shared_lib.database.connection import Database
 from shared_lib.domain.images import Status
 from shared_lib.domain.uploads import PROBES
@@ -22,7 +23,7 @@ from shared_lib.errors import Conflict, FailureCode, Misconfigured, NotFound, Re
 from shared_lib.events import KAFKA_RECORD, ProcessingRequested
 from shared_lib.pipeline.recipe import THUMBNAIL
 from shared_lib.pipeline.sandbox.pool import DecoderCrashed, DecoderFailed
-from shared_lib.repositories import Images, Superseded
+from shared_lib.repositories import Claims, Superseded
 from shared_lib.runtime import Runtime
 from shared_lib.storage.buckets import Inbox, Store
 
@@ -45,7 +46,7 @@ def test_twenty_deliveries_at_once_are_one_processing(
 
     assert set(answers) <= {200, 409}
     assert 200 in answers
-    assert (rt.images.get(uuid).status, rt.images.get(uuid).attempts) == (Status.SUCCEEDED, 1)
+    assert (rt.image_queries.get(uuid).status, rt.image_queries.get(uuid).attempts) == (Status.SUCCEEDED, 1)
     assert outcomes(uuid) == ["succeeded"]
     assert len(list(rt.gallery.list(f"{uuid}/"))) == 1
     assert rt.inbox.head(str(uuid)) is None
@@ -68,7 +69,7 @@ def test_a_stores_record_and_a_request_about_the_same_object_are_one_image(
         assert deliver("process_image", KAFKA_RECORD, record(key)) == 200
     assert deliver("process_image", REQUESTED, {"uuid": str(uuid)}) == 200
 
-    image = rt.images.get(uuid)
+    image = rt.image_queries.get(uuid)
     assert (image.status, image.attempts) == (Status.SUCCEEDED, 1)
     assert list(rt.inbox.list(str(uuid))) == list(rt.inbox.list("stranger/")) == []
 
@@ -101,58 +102,61 @@ def test_an_event_that_overtakes_its_object_costs_no_attempt(
 
     assert deliver("process_image", REQUESTED, {"uuid": str(uuid)}) == 200
 
-    assert (rt.images.get(uuid).status, rt.images.get(uuid).attempts) == (Status.PENDING, 0)
+    assert (rt.image_queries.get(uuid).status, rt.image_queries.get(uuid).attempts) == (Status.PENDING, 0)
     assert outcomes(uuid) == []
 
 
 def test_a_held_image_has_to_come_again(rt: Runtime, deliver: Deliver, wait_in_inbox: WaitInInbox) -> None:
     uuid = wait_in_inbox()
-    with rt.images.claim(uuid) as claim:
+    with rt.claims.hold(uuid) as claim:
         assert claim
         assert deliver("process_image", REQUESTED, {"uuid": str(uuid)}) == 409
 
 
 def test_a_worker_that_is_alive_keeps_its_lease(rt: Runtime, wait_in_inbox: WaitInInbox) -> None:
-    images = Images(rt.database, rt.settings.processing.model_copy(update={"lease_seconds": 1}))
-    uuid = wait_in_inbox()
-    with images.claim(uuid) as claim:
+    claims = Claims(rt.database, rt.settings.processing.model_copy(update={"lease_seconds": 1}))
+    uuid, another = wait_in_inbox(), wait_in_inbox()
+    with claims.hold(uuid) as claim, claims.hold(another) as second:
         assert claim
+        assert second
         time.sleep(2.5)
-        with pytest.raises(Conflict), images.claim(uuid):
-            pytest.fail("two workers hold the same image")
-        claim.fail(REFUSAL)
+        for each in (uuid, another):
+            with pytest.raises(Conflict), claims.hold(each):
+                pytest.fail("two workers hold the same image")
+        claims.fail(claim, REFUSAL)
+        claims.fail(second, REFUSAL)
 
 
 def test_a_worker_that_outlives_its_lease_changes_nothing(
     rt: Runtime, wait_in_inbox: WaitInInbox, outcomes: Outcomes, let_lease_run_out: Callable[[UUID], None]
 ) -> None:
     uuid = wait_in_inbox(make_photo())
-    with rt.images.claim(uuid) as stale:
+    with rt.claims.hold(uuid) as stale:
         assert stale
         let_lease_run_out(uuid)
-        with rt.images.claim(uuid) as fresh:
+        with rt.claims.hold(uuid) as fresh:
             assert fresh
             with pytest.raises(Superseded):
-                stale.fail(REFUSAL)
-            rt.rendering.publish(fresh, make_photo(), rt.box.render(make_photo(), [THUMBNAIL]))
+                rt.claims.fail(stale, REFUSAL)
+            rt.publisher.publish(fresh, make_photo(), rt.box.render(make_photo(), [THUMBNAIL]))
         with pytest.raises(Superseded):
-            stale.fail(REFUSAL)
+            rt.claims.fail(stale, REFUSAL)
 
-    assert rt.images.get(uuid).status is Status.SUCCEEDED
+    assert rt.image_queries.get(uuid).status is Status.SUCCEEDED
     assert outcomes(uuid) == ["lost", "succeeded"]
 
 
 def test_a_worker_whose_image_was_deleted_notices_and_begins_nothing_more(
     rt: Runtime, wait_in_inbox: WaitInInbox
 ) -> None:
-    images = Images(rt.database, rt.settings.processing.model_copy(update={"lease_seconds": 0.6}))
+    claims = Claims(rt.database, rt.settings.processing.model_copy(update={"lease_seconds": 0.6}))
     uuid = wait_in_inbox(make_photo())
-    with pytest.raises(Superseded), images.claim(uuid) as claim:
+    with pytest.raises(Superseded), claims.hold(uuid) as claim:
         assert claim
-        claim.ensure_held()
-        images.delete(uuid)
-        assert claim.lost.wait(timeout=30)
-        rt.rendering.publish(claim, make_photo(), rt.box.render(make_photo(), [THUMBNAIL]))
+        claim.lease.ensure_held()
+        rt.images.delete(uuid)
+        assert claim.lease.lost.wait(timeout=30)
+        rt.publisher.publish(claim, make_photo(), rt.box.render(make_photo(), [THUMBNAIL]))
     assert list(rt.gallery.list(f"{uuid}/")) == []
 
 
@@ -161,16 +165,16 @@ def test_an_image_that_keeps_killing_its_worker_is_failed(
 ) -> None:
     uuid = wait_in_inbox(make_photo())
     for _ in range(rt.settings.processing.max_abnormal_attempts):
-        with rt.images.claim(uuid) as claim:
+        with rt.claims.hold(uuid) as claim:
             assert claim
             let_lease_run_out(uuid)
 
     assert deliver("process_image", REQUESTED, {"uuid": str(uuid)}) == 200
 
-    image = rt.images.get(uuid)
+    image = rt.image_queries.get(uuid)
     assert image.failure
     assert (image.status, image.failure.code) == (Status.FAILED, FailureCode.WORKER_LOST)
-    assert uuid not in rt.reconciliation.drift.find_unannounced(0), "it is told at once"
+    assert uuid not in rt.drift.find_unannounced(0), "it is told at once"
 
 
 @pytest.mark.parametrize(
@@ -193,16 +197,16 @@ def test_attempts_that_break_off_are_limited(  # noqa: PLR0913, PLR0917  the tab
 ) -> None:
     uuid = wait_in_inbox()
     for _ in range(tries):
-        with pytest.raises(type(error)), rt.images.claim(uuid) as claim:
+        with pytest.raises(type(error)), rt.claims.hold(uuid) as claim:
             assert claim
             raise error
-        assert rt.images.get(uuid).status is Status.PENDING
+        assert rt.image_queries.get(uuid).status is Status.PENDING
 
-    with rt.images.claim(uuid) as claim:
+    with rt.claims.hold(uuid) as claim:
         assert claim is None
 
-    assert rt.images.get(uuid).failure is not None
-    assert rt.images.get(uuid).failure.code is code  # type: ignore[union-attr]
+    assert rt.image_queries.get(uuid).failure is not None
+    assert rt.image_queries.get(uuid).failure.code is code  # type: ignore[union-attr]
     assert outcomes(uuid) == [outcome] * tries + ["failed"]
 
 
@@ -212,14 +216,14 @@ def test_however_long_an_outage_lasts_it_fails_no_image(
 ) -> None:
     uuid = wait_in_inbox(make_photo())
     for _ in range(rt.settings.processing.max_attempts + 1):
-        with pytest.raises(Unavailable), rt.images.claim(uuid) as claim:
+        with pytest.raises(Unavailable), rt.claims.hold(uuid) as claim:
             assert claim
             raise error
-        assert (rt.images.get(uuid).status, rt.images.get(uuid).attempts) == (Status.PENDING, 0)
+        assert (rt.image_queries.get(uuid).status, rt.image_queries.get(uuid).attempts) == (Status.PENDING, 0)
 
     assert deliver("process_image", REQUESTED, {"uuid": str(uuid)}) == 200
 
-    assert (rt.images.get(uuid).status, outcomes(uuid)) == (Status.SUCCEEDED, ["succeeded"])
+    assert (rt.image_queries.get(uuid).status, outcomes(uuid)) == (Status.SUCCEEDED, ["succeeded"])
 
 
 def test_a_worker_that_lost_the_database_lets_go_when_it_is_back(
@@ -227,10 +231,10 @@ def test_a_worker_that_lost_the_database_lets_go_when_it_is_back(
 ) -> None:
     little = rt.settings.database.model_copy(update={"pool_size": 1, "statement_timeout_seconds": 0.3})
     database = Database(little)
-    images = Images(database, rt.settings.processing.model_copy(update={"lease_seconds": 1}))
+    claims = Claims(database, rt.settings.processing.model_copy(update={"lease_seconds": 1}))
     uuid = wait_in_inbox()
     with ExitStack() as outage:
-        with pytest.raises(Unavailable), images.claim(uuid) as claim:
+        with pytest.raises(Unavailable), claims.hold(uuid) as claim:
             assert claim
             outage.enter_context(database.transaction())  # nobody else has a connection now
             raise Unavailable("for the test")
@@ -238,7 +242,7 @@ def test_a_worker_that_lost_the_database_lets_go_when_it_is_back(
         assert outcomes(uuid) == [None], "as if the worker had died"
 
     wait_for(lambda: outcomes(uuid), lambda found: found == [])
-    assert (rt.images.get(uuid).status, rt.images.get(uuid).attempts) == (Status.PENDING, 0)
+    assert (rt.image_queries.get(uuid).status, rt.image_queries.get(uuid).attempts) == (Status.PENDING, 0)
     database.disconnect()
 
 
@@ -246,12 +250,12 @@ def test_deleting_while_it_is_processed_leaves_nothing(
     rt: Runtime, api: Api, deliver: Deliver, wait_in_inbox: WaitInInbox
 ) -> None:
     uuid = wait_in_inbox(make_photo())
-    with pytest.raises(Superseded), rt.images.claim(uuid) as claim:
+    with pytest.raises(Superseded), rt.claims.hold(uuid) as claim:
         assert claim
         assert api("DELETE", f"/images/{uuid}").status_code == 200
         assert api("GET", f"/images/{uuid}").status_code == 404
         rt.gallery.put(f"{uuid}/0/0.jpg", make_photo(), "image/jpeg")
-        rt.rendering.publish(claim, make_photo(), rt.box.render(make_photo(), [THUMBNAIL]))
+        rt.publisher.publish(claim, make_photo(), rt.box.render(make_photo(), [THUMBNAIL]))
 
     assert deliver("process_image", REQUESTED, {"uuid": str(uuid)}) == 200
 
@@ -261,7 +265,7 @@ def test_deleting_while_it_is_processed_leaves_nothing(
 def test_an_upload_that_was_refused_does_not_come_back(rt: Runtime, deliver: Deliver) -> None:
     nowhere = Inbox(Store(rt.settings.store.model_copy(update={"endpoint_url": "http://127.0.0.1:1"})), rt.inbox.name)
     with pytest.raises(Unavailable):
-        replace(rt.workflow, inbox=nowhere).receive("secret.jpg", "content", make_photo(), "image/jpeg")
+        replace(rt.ingestion, inbox=nowhere).ingest("secret.jpg", "content", make_photo(), "image/jpeg")
     with rt.database.transaction() as tx:
         row = tx.rows("SELECT * FROM images ORDER BY created_at DESC LIMIT 1")[0]
     assert row["deleted_at"]
@@ -271,7 +275,7 @@ def test_an_upload_that_was_refused_does_not_come_back(rt: Runtime, deliver: Del
     assert deliver("process_image", KAFKA_RECORD, record(str(row["uuid"]))) == 200
 
     with pytest.raises(NotFound):
-        rt.images.get(row["uuid"])
+        rt.image_queries.get(row["uuid"])
     assert rt.inbox.head(str(row["uuid"])) is None
 
 
@@ -281,9 +285,9 @@ def test_a_strangers_object_that_changed_before_it_was_taken_over_leaves_no_row(
     assert found
     rt.inbox.put("hasty.jpg", make_photo(), "image/jpeg")
 
-    assert not rt.workflow.adopt(found)
+    assert not rt.ingestion.adopt(found)
 
-    assert rt.images.get_state(found.image) is None
+    assert rt.image_queries.get_state(found.image) is None
     rt.inbox.delete("hasty.jpg")
 
 
@@ -301,14 +305,14 @@ def test_a_dead_letter_is_written_down_and_ends_nothing(
     for _ in range(2):
         assert deliver("record_dead_letter", REQUESTED, {"uuid": str(uuid)}, **told) == 200
 
-    image = rt.images.get(uuid)
+    image = rt.image_queries.get(uuid)
     assert (image.status, image.failure) == (Status.PENDING, None), "nothing in the service has failed it"
     with rt.database.transaction() as tx:
         [letter] = tx.rows("SELECT * FROM dead_letters WHERE image_id = :uuid", uuid=uuid)
     assert (letter["code"], letter["reason"]) == (503, "The object store is out of reach")
     assert json.loads(letter["data"]) == {"uuid": str(uuid)}
     assert deliver("process_image", REQUESTED, {"uuid": str(uuid)}) == 200
-    assert rt.images.get(uuid).status is Status.SUCCEEDED, "whenever it is asked for again, it is processed"
+    assert rt.image_queries.get(uuid).status is Status.SUCCEEDED, "whenever it is asked for again, it is processed"
 
 
 def test_a_made_up_dead_letter_is_kept_only_as_far_as_an_operator_reads_it(rt: Runtime, deliver: Deliver) -> None:
@@ -344,17 +348,17 @@ def test_a_notification_with_more_records_than_a_store_sends_is_for_the_dead_let
 
 def test_no_event_shows_an_upload_before_its_object_is_there(rt: Runtime, deliver: Deliver) -> None:
     uuid = uuid4()
-    rt.images.await_upload(uuid, "awaited.jpg")
+    rt.images.reserve(uuid, "awaited.jpg")
 
     assert deliver("process_image", REQUESTED, {"uuid": str(uuid)}) == 200
     assert deliver("process_image", KAFKA_RECORD, record(str(uuid))) == 200
 
-    state = rt.images.get_state(uuid)
+    state = rt.image_queries.get_state(uuid)
     assert state
     assert state.status is Status.AWAITING_UPLOAD
     rt.inbox.put(str(uuid), make_photo(), "image/jpeg")
     assert deliver("process_image", REQUESTED, {"uuid": str(uuid)}) == 200
-    assert rt.images.get(uuid).status is Status.SUCCEEDED
+    assert rt.image_queries.get(uuid).status is Status.SUCCEEDED
 
 
 def test_a_dead_letter_that_nobody_can_read_is_kept_all_the_same(rt: Runtime, deliver: Deliver) -> None:
@@ -395,7 +399,8 @@ def test_a_failed_image_can_be_tried_again(api: Api, s3: Any) -> None:
 def test_where_the_store_tells_nobody_a_direct_upload_has_an_event_of_its_own(rt: Runtime) -> None:
     from kafka import KafkaConsumer  # noqa: PLC0415  only these tests listen
 
-    uuid = replace(rt.workflow, store_notifies=False).receive("a.jpg", None, b"x", "image/jpeg")
+    with observability.context(traceparent=None, function="upload_image"):
+        uuid = replace(rt.ingestion, store_notifies=False).ingest("a.jpg", None, b"x", "image/jpeg")
 
     servers = rt.settings.kafka.bootstrap_servers
     with KafkaConsumer(
@@ -404,7 +409,7 @@ def test_where_the_store_tells_nobody_a_direct_upload_has_an_event_of_its_own(rt
         told = {(message.key.decode(), dict(message.headers)["ce_source"]) for message in consumer}
     assert (str(uuid), b"/image-processing/upload_image") in told
     rt.images.delete(uuid)
-    rt.workflow.sweep(uuid)
+    rt.finisher.clean_up(uuid)
 
 
 def test_what_bootstrap_tries_in_the_inbox_becomes_no_image(rt: Runtime, deliver: Deliver) -> None:
@@ -415,7 +420,7 @@ def test_what_bootstrap_tries_in_the_inbox_becomes_no_image(rt: Runtime, deliver
 
     assert deliver("process_image", KAFKA_RECORD, record(key)) == 200
 
-    assert rt.images.get_state(found.image) is None
+    assert rt.image_queries.get_state(found.image) is None
     assert rt.inbox.head(key) is None
 
 

@@ -59,7 +59,7 @@ def test_a_lost_notification_is_made_good(rt: Runtime, tick: Callable[..., None]
     assert repairs["requested"] >= 1
     # The platform's own processor hears it too, claims the image for a moment, and finds no object in its own inbox.
     wait_for(lambda: is_asked_for_again(rt, uuid), bool)
-    wait_for(lambda: rt.images.get(uuid).status, lambda status: status is Status.PENDING)
+    wait_for(lambda: rt.image_queries.get(uuid).status, lambda status: status is Status.PENDING)
     tick()
 
 
@@ -67,14 +67,14 @@ def test_a_dead_workers_image_is_asked_for_again(
     rt: Runtime, deliver: Deliver, wait_in_inbox: WaitInInbox, let_lease_run_out: Callable[[UUID], None]
 ) -> None:
     uuid = wait_in_inbox(make_photo())
-    with rt.images.claim(uuid) as claim:
+    with rt.claims.hold(uuid) as claim:
         assert claim
         let_lease_run_out(uuid)
 
     assert rt.reconciliation.run(everything=False)["requested"] >= 1
 
     process(deliver, uuid)
-    assert (rt.images.get(uuid).status, rt.images.get(uuid).attempts) == (Status.SUCCEEDED, 2)
+    assert (rt.image_queries.get(uuid).status, rt.image_queries.get(uuid).attempts) == (Status.SUCCEEDED, 2)
 
 
 def test_an_object_without_a_row_is_adopted(rt: Runtime, deliver: Deliver, tick: Callable[..., None]) -> None:
@@ -88,8 +88,8 @@ def test_an_object_without_a_row_is_adopted(rt: Runtime, deliver: Deliver, tick:
 
     for uuid in (UUID(own), found.image):
         process(deliver, uuid)
-        assert rt.images.get(uuid).status is Status.SUCCEEDED
-    assert rt.images.get(found.image).filename == "found later.jpg"
+        assert rt.image_queries.get(uuid).status is Status.SUCCEEDED
+    assert rt.image_queries.get(found.image).filename == "found later.jpg"
     assert rt.inbox.head(stranger) is None
 
 
@@ -99,13 +99,13 @@ def test_a_row_whose_object_never_came_is_failed_in_the_end(
     uuid = wait_in_inbox()
     age(rt, uuid, "due_at", 60)
     tick()
-    assert rt.images.get(uuid).status is Status.PENDING
+    assert rt.image_queries.get(uuid).status is Status.PENDING
 
     age(rt, uuid, "due_at", 60)
     age(rt, uuid, "created_at", 7200)
     tick()
 
-    image = rt.images.get(uuid)
+    image = rt.image_queries.get(uuid)
     assert image.failure
     assert image.failure.code is FailureCode.UPLOAD_MISSING
 
@@ -113,25 +113,25 @@ def test_a_row_whose_object_never_came_is_failed_in_the_end(
 def test_an_upload_url_that_ran_out_leaves_no_row(rt: Runtime, tick: Callable[..., None]) -> None:
     expired, running, used = uuid4(), uuid4(), uuid4()
     for uuid in (expired, running, used):
-        rt.images.await_upload(uuid, "a.jpg")
+        rt.images.reserve(uuid, "a.jpg")
     rt.inbox.put(str(used), make_photo(), "image/jpeg")
     for uuid in (expired, used):
         age(rt, uuid, "due_at", 7200)
 
     tick()
 
-    assert rt.images.get_state(expired) is None
-    assert rt.images.get_state(running)
-    assert rt.images.get_state(used)
+    assert rt.image_queries.get_state(expired) is None
+    assert rt.image_queries.get_state(running)
+    assert rt.image_queries.get_state(used)
 
 
 def test_what_a_deletion_could_not_remove_is_removed(
     rt: Runtime, tick: Callable[..., None], wait_in_inbox: WaitInInbox
 ) -> None:
     uuid = wait_in_inbox(make_photo())
-    with rt.images.claim(uuid) as claim:
+    with rt.claims.hold(uuid) as claim:
         assert claim
-        rt.rendering.publish(claim, make_photo(), rt.box.render(make_photo(), [THUMBNAIL]))
+        rt.publisher.publish(claim, make_photo(), rt.box.render(make_photo(), [THUMBNAIL]))
     rt.images.delete(uuid)
     assert list(rt.gallery.list(f"{uuid}/"))
 
@@ -139,18 +139,18 @@ def test_what_a_deletion_could_not_remove_is_removed(
 
     assert list(rt.gallery.list(f"{uuid}/")) == list(rt.inbox.list(str(uuid))) == []
     with pytest.raises(NotFound):
-        rt.images.get(uuid)
-    age(rt, uuid, "swept_at", 8 * 24 * 3600)
+        rt.image_queries.get(uuid)
+    age(rt, uuid, "cleaned_up_at", 8 * 24 * 3600)
     tick()
-    assert rt.images.get_state(uuid) is None
+    assert rt.image_queries.get_state(uuid) is None
 
 
 def test_leftovers_in_the_inbox_go(rt: Runtime, tick: Callable[..., None], wait_in_inbox: WaitInInbox) -> None:
     succeeded, failed = wait_in_inbox(make_photo()), wait_in_inbox(b"broken")
-    with rt.images.claim(succeeded) as claim:
+    with rt.claims.hold(succeeded) as claim:
         assert claim
-        rt.rendering.publish(claim, make_photo(), rt.box.render(make_photo(), [THUMBNAIL]))
-    rt.images.fail(failed, FailureCode.CORRUPT_IMAGE, "for the test")
+        rt.publisher.publish(claim, make_photo(), rt.box.render(make_photo(), [THUMBNAIL]))
+    rt.images.give_up(failed, FailureCode.CORRUPT_IMAGE, "for the test")
 
     tick()
 
@@ -165,7 +165,7 @@ def test_leftovers_in_the_inbox_go(rt: Runtime, tick: Callable[..., None], wait_
 def test_a_late_put_to_a_deleted_image_goes(rt: Runtime, tick: Callable[..., None], wait_in_inbox: WaitInInbox) -> None:
     uuid = wait_in_inbox()
     rt.images.delete(uuid)
-    rt.workflow.sweep(uuid)
+    rt.finisher.clean_up(uuid)
     rt.inbox.put(str(uuid), make_photo(), "image/jpeg")
 
     sleep(1.1)  # the store's clock knows whole seconds
@@ -176,7 +176,7 @@ def test_a_late_put_to_a_deleted_image_goes(rt: Runtime, tick: Callable[..., Non
 
 def test_an_end_that_was_not_told_is_told(rt: Runtime, tick: Callable[..., None], wait_in_inbox: WaitInInbox) -> None:
     uuid = wait_in_inbox()
-    rt.images.fail(uuid, FailureCode.CORRUPT_IMAGE, "for the test")
+    rt.images.give_up(uuid, FailureCode.CORRUPT_IMAGE, "for the test")
     age(rt, uuid, "completed_at", 60)
 
     tick()
@@ -190,7 +190,7 @@ def test_an_end_is_told_later_while_kafka_is_away(
 ) -> None:
     caplog.set_level("CRITICAL", "kafka")  # its records would hold on to its sockets
     uuid = wait_in_inbox()
-    rt.images.fail(uuid, FailureCode.CORRUPT_IMAGE, "for the test")
+    rt.images.give_up(uuid, FailureCode.CORRUPT_IMAGE, "for the test")
     age(rt, uuid, "completed_at", 60)
     nowhere = Broker(
         rt.settings.kafka.model_copy(update={"bootstrap_servers": "127.0.0.1:1", "publish_timeout_seconds": 0.1})
@@ -198,7 +198,7 @@ def test_an_end_is_told_later_while_kafka_is_away(
     with pytest.raises(Unavailable):
         nowhere.publish(ProcessingRequested(uuid=uuid))
     gc.collect()
-    reconciliation = replace(rt.reconciliation, workflow=replace(rt.workflow, broker=nowhere))
+    reconciliation = replace(rt.reconciliation, announcer=replace(rt.announcer, broker=nowhere))
 
     assert reconciliation.run(everything=False).keys().isdisjoint({"announced", "requested"})
     assert not is_announced(rt, uuid)
@@ -206,13 +206,13 @@ def test_an_end_is_told_later_while_kafka_is_away(
 
 def test_an_image_that_was_asked_for_again_meanwhile_has_not_ended(rt: Runtime, wait_in_inbox: WaitInInbox) -> None:
     uuid = wait_in_inbox(make_photo())
-    rt.images.fail(uuid, FailureCode.CORRUPT_IMAGE, "for the test")
-    failed = rt.images.get(uuid)
+    rt.images.give_up(uuid, FailureCode.CORRUPT_IMAGE, "for the test")
+    failed = rt.image_queries.get(uuid)
     rt.images.request(uuid, "again.jpg", None, describe=False)
 
-    assert not rt.workflow.announce(uuid)
+    assert not rt.announcer.announce(uuid)
 
-    rt.images.fail(uuid, FailureCode.CORRUPT_IMAGE, "once more")
+    rt.images.give_up(uuid, FailureCode.CORRUPT_IMAGE, "once more")
     rt.images.mark_announced(failed)
     assert not is_announced(rt, uuid), "it was the earlier end that was told"
 
@@ -248,7 +248,12 @@ def test_comparing_everything_removes_what_no_row_names_nor_will(
         rt.gallery.put(f"{uuid}/0/0.jpg", make_photo(), "image/jpeg")
 
     assert "orphan_removed" not in compare(), "they may be a running worker's"
-    assert compare(replace(rt.reconciliation, settling=timedelta(0)))["orphan_removed"] >= 3
+    assert (
+        compare(replace(rt.reconciliation, comparison=replace(rt.reconciliation.comparison, settling=timedelta(0))))[
+            "orphan_removed"
+        ]
+        >= 3
+    )
 
     assert {each.key for each in rt.gallery.list(f"{ended}/")} == named
     assert rt.gallery.head(stray) is None
@@ -268,27 +273,27 @@ def test_what_was_given_up_in_an_outage_is_tried_again_by_one_command(
     # A code that no other image has here: what is tried again is what everybody's database holds of it.
     given_up, refused, forgotten = wait_in_inbox(make_photo()), wait_in_inbox(make_photo()), wait_in_inbox()
     for uuid in (given_up, forgotten):
-        rt.images.fail(uuid, FailureCode.DELIVERY_GIVEN_UP, "for the test")
-    rt.images.fail(refused, FailureCode.NESTED_TOO_DEEPLY, "for the test")
+        rt.images.give_up(uuid, FailureCode.DELIVERY_GIVEN_UP, "for the test")
+    rt.images.give_up(refused, FailureCode.NESTED_TOO_DEEPLY, "for the test")
     age(rt, forgotten, "created_at", 8 * 24 * 3600)
     waiting = publish(rt, wait_in_inbox)
-    rt.images.request(waiting, "more.jpg", None, [rt.presets["small"]], describe=False)
-    with rt.images.claim(waiting) as claim:
+    rt.images.request(waiting, "more.jpg", None, [rt.recipes.presets["small"]], describe=False)
+    with rt.claims.hold(waiting) as claim:
         assert claim
-        claim.fail(Rejected(FailureCode.WORKER_LOST, "for the test"))
+        rt.claims.fail(claim, Rejected(FailureCode.WORKER_LOST, "for the test"))
 
     assert redrive().endswith(" images will be tried again")
 
     assert rt.reconciliation.run(everything=False)["requested"] >= 2
     for uuid in (given_up, waiting):
         process(deliver, uuid)
-    assert (rt.images.get(given_up).status, rt.images.get(given_up).attempts) == (Status.SUCCEEDED, 1)
-    assert "small" in [each.name for each in rt.images.get(waiting).renditions]
-    assert [rt.images.get(uuid).status for uuid in (refused, forgotten)] == [Status.FAILED] * 2
+    assert (rt.image_queries.get(given_up).status, rt.image_queries.get(given_up).attempts) == (Status.SUCCEEDED, 1)
+    assert "small" in [each.name for each in rt.image_queries.get(waiting).renditions]
+    assert [rt.image_queries.get(uuid).status for uuid in (refused, forgotten)] == [Status.FAILED] * 2
     assert redrive() == "0 images will be tried again"
 
     assert redrive("nested_too_deeply") == "1 images will be tried again"
-    assert rt.images.get(refused).status is Status.PENDING
+    assert rt.image_queries.get(refused).status is Status.PENDING
     assert "'bad_luck' is no failure code" in redrive("bad_luck")
 
 
@@ -299,9 +304,9 @@ def is_announced(rt: Runtime, uuid: UUID) -> bool:
 
 def publish(rt: Runtime, wait_in_inbox: WaitInInbox) -> UUID:
     uuid = wait_in_inbox(make_photo())
-    with rt.images.claim(uuid) as claim:
+    with rt.claims.hold(uuid) as claim:
         assert claim
-        rt.rendering.publish(claim, make_photo(), rt.box.render(make_photo(), [THUMBNAIL]))
+        rt.publisher.publish(claim, make_photo(), rt.box.render(make_photo(), [THUMBNAIL]))
     return uuid
 
 
@@ -318,7 +323,7 @@ def test_a_tick_beside_another_is_done_with_at_once(rt: Runtime, tick: Callable[
     rt.inbox.put(stranger, make_photo(), "image/jpeg")
     sleep(1.1)  # an object's age is known in whole seconds
 
-    with rt.reconciliation.drift.take_turn(rt.inbox.name) as mine:
+    with rt.drift.lock(rt.inbox.name) as mine:
         assert mine
         tick()
         tick("all")

@@ -6,7 +6,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
@@ -22,8 +22,10 @@ from shared_lib.events import ProcessingRequested
 from shared_lib.limits import Limits
 from shared_lib.pipeline.recipe import Recipe
 from shared_lib.pipeline.recipe_schema import read_recipe
+from shared_lib.pipeline.rendition import Rendered
 from shared_lib.pipeline.sandbox.pool import DecoderBox, DecoderCrashed
 from shared_lib.runtime import Runtime
+from shared_lib.services.renderer import Renderer, RenderRequest
 
 WaitInInbox = Callable[..., UUID]
 REQUESTED = ProcessingRequested.type
@@ -42,6 +44,16 @@ GREEDY = read_recipe(
         "output": {"format": "png"},
     }
 )
+
+
+@dataclass(frozen=True)
+class InterruptedRenderer(Renderer):
+    interrupt: Callable[[], bool]
+    results: list[bool]
+
+    def render(self, request: RenderRequest) -> Rendered:
+        self.results.append(self.interrupt())
+        return super().render(request)
 
 
 @pytest.fixture
@@ -78,17 +90,13 @@ def order(rt: Runtime, uuid: UUID, *recipes: Recipe) -> bool:
 
 def carry_out(rt: Runtime, uuid: UUID, *, meanwhile: Callable[[], bool] = lambda: False, **changes: Any) -> bool:
     """
-    What the processor does with an image, by a rendering that differs in something from its own.
+    Process an image with a renderer that is changed in some way.
 
-    Answers what was answered meanwhile.
+    `meanwhile` is called while the image is claimed and read, but not rendered yet. Its result is returned.
     """
-    with rt.images.claim(uuid) as claim:
-        assert claim
-        original = rt.rendering.read_original(claim)
-        assert original
-        answer = meanwhile()
-        rt.rendering.publish(claim, original, replace(rt.rendering, **changes).render(claim, original))
-    return answer
+    renderer = InterruptedRenderer(**vars(rt.renderer) | changes, interrupt=meanwhile, results=[])
+    replace(rt.processor, renderer=renderer).process(uuid)
+    return renderer.results[0]
 
 
 def sign(name: str, mark: UUID) -> Recipe:
@@ -97,15 +105,15 @@ def sign(name: str, mark: UUID) -> Recipe:
 
 
 def names(rt: Runtime, uuid: UUID) -> list[str]:
-    return [each.name for each in rt.images.get(uuid).renditions]
+    return [each.name for each in rt.image_queries.get(uuid).renditions]
 
 
 def widths(rt: Runtime, uuid: UUID) -> list[int]:
-    return [each.width for each in rt.images.get(uuid).renditions]
+    return [each.width for each in rt.image_queries.get(uuid).renditions]
 
 
 def codes(rt: Runtime, uuid: UUID) -> dict[str, str]:
-    return {each.name: each.failure.code for each in rt.images.get(uuid).failed_renditions}
+    return {each.name: each.failure.code for each in rt.image_queries.get(uuid).failed_renditions}
 
 
 def takes_much(child: psutil.Process) -> bool:
@@ -147,30 +155,30 @@ def test_what_was_ordered_before_is_made_with_the_thumbnail(
 ) -> None:
     uuid = wait_in_inbox(make_photo())
     assert order(rt, uuid, SMALL)
-    assert rt.images.get(uuid).pending_renditions == ("small",)
+    assert rt.image_queries.get(uuid).pending_renditions == ("small",)
 
     process(uuid)
 
-    image = rt.images.get(uuid)
+    image = rt.image_queries.get(uuid)
     assert (names(rt, uuid), image.pending_renditions, image.attempts) == (["small", "thumbnail"], (), 1)
 
 
 def test_a_succeeded_image_stays_so_while_more_is_made_of_it(
     rt: Runtime, succeeded: UUID, process: Callable[[UUID], int]
 ) -> None:
-    before = rt.images.get(succeeded)
+    before = rt.image_queries.get(succeeded)
     assert order(rt, succeeded, SMALL)
-    with rt.images.claim(succeeded) as claim:
+    with rt.claims.hold(succeeded) as claim:
         assert claim
-        assert claim.orders == (SMALL,)
-        assert rt.images.get(succeeded).status is Status.SUCCEEDED
-        with pytest.raises(Conflict), rt.images.claim(succeeded):
+        assert claim.requested == (SMALL,)
+        assert rt.image_queries.get(succeeded).status is Status.SUCCEEDED
+        with pytest.raises(Conflict), rt.claims.hold(succeeded):
             pytest.fail("two workers hold the same image")
-        claim.withdraw()
+        rt.claims.withdraw(claim)
 
     assert process(succeeded) == 200
 
-    after = rt.images.get(succeeded)
+    after = rt.image_queries.get(succeeded)
     assert names(rt, succeeded) == ["small", "thumbnail"]
     assert (after.thumbnail, after.metadata, after.sha256) == (before.thumbnail, before.metadata, before.sha256)
 
@@ -180,7 +188,7 @@ def test_the_same_recipe_is_no_work(rt: Runtime, with_small: UUID) -> None:
     assert not order(rt, with_small, SMALL)
     assert not order(rt, with_small, alias)
 
-    with rt.images.claim(with_small) as claim:
+    with rt.claims.hold(with_small) as claim:
         assert claim is None
     assert names(rt, with_small) == ["alias", "small", "thumbnail"]
     assert len(list(rt.gallery.list(f"{with_small}/"))) == 2
@@ -203,8 +211,8 @@ def test_an_order_that_comes_while_the_image_is_worked_on_is_not_lost(
     carry_out(rt, uuid, meanwhile=lambda: order(rt, uuid, SMALL))
     assert names(rt, uuid) == ["thumbnail"]
 
-    overdue = wait_for(lambda: rt.reconciliation.drift.find_overdue(30), lambda found: uuid in {e.uuid for e in found})
-    assert next(each for each in overdue if each.uuid == uuid).published
+    overdue = wait_for(lambda: rt.drift.find_overdue(30), lambda found: uuid in {e.uuid for e in found})
+    assert next(each for each in overdue if each.uuid == uuid).succeeded
     process(uuid)
 
     assert names(rt, uuid) == ["small", "thumbnail"]
@@ -218,37 +226,39 @@ def test_what_cannot_be_made_is_said_and_costs_nothing_else(
 
     process(uuid)
 
-    image = rt.images.get(uuid)
+    image = rt.image_queries.get(uuid)
     assert (image.status, names(rt, uuid)) == (Status.SUCCEEDED, ["small", "thumbnail"])
     (failed,) = image.failed_renditions
     assert failed.name == "huge"
     assert "8,000" in failed.failure.message
-    with rt.images.claim(uuid) as claim:
+    with rt.claims.hold(uuid) as claim:
         assert claim is None
 
 
 def test_that_further_renditions_were_refused_is_told_however_late(rt: Runtime, succeeded: UUID) -> None:
     order(rt, succeeded, SMALL)
-    with rt.images.claim(succeeded) as claim:
+    with rt.claims.hold(succeeded) as claim:
         assert claim
-        claim.fail(Rejected(FailureCode.DECODER_TIMEOUT, "for the test"))  # its worker dies before it can tell
+        rt.claims.fail(
+            claim, Rejected(FailureCode.DECODER_TIMEOUT, "for the test")
+        )  # its worker dies before it can tell
 
-    assert succeeded in rt.reconciliation.drift.find_unannounced(0)
+    assert succeeded in rt.drift.find_unannounced(0)
 
-    assert rt.workflow.announce(succeeded)
-    assert succeeded not in rt.reconciliation.drift.find_unannounced(0)
+    assert rt.announcer.announce(succeeded)
+    assert succeeded not in rt.drift.find_unannounced(0)
 
 
 def test_a_further_rendition_that_keeps_killing_its_decoder_is_given_up_alone(rt: Runtime, succeeded: UUID) -> None:
     order(rt, succeeded, SMALL)
     for _ in range(rt.settings.processing.max_abnormal_attempts):
-        with pytest.raises(DecoderCrashed), rt.images.claim(succeeded):
+        with pytest.raises(DecoderCrashed), rt.claims.hold(succeeded):
             raise DecoderCrashed("for the test")
 
-    with rt.images.claim(succeeded) as claim:
+    with rt.claims.hold(succeeded) as claim:
         assert claim is None
 
-    image = rt.images.get(succeeded)
+    image = rt.image_queries.get(succeeded)
     assert (image.status, image.pending_renditions) == (Status.SUCCEEDED, ())
     assert codes(rt, succeeded) == {"small": "decoder_crashed"}
 
@@ -257,13 +267,13 @@ def test_a_dead_workers_further_renditions_come_free(
     rt: Runtime, succeeded: UUID, let_lease_run_out: Callable[[UUID], None], process: Callable[[UUID], int]
 ) -> None:
     order(rt, succeeded, SMALL)
-    with rt.images.claim(succeeded) as stale:
+    with rt.claims.hold(succeeded) as stale:
         assert stale
         let_lease_run_out(succeeded)
-        assert succeeded in {each.uuid for each in rt.reconciliation.drift.find_overdue(0.01)}
+        assert succeeded in {each.uuid for each in rt.drift.find_overdue(0.01)}
         assert process(succeeded) == 200
         with pytest.raises(Conflict):
-            stale.succeed(rt.box.render(make_photo(), [SMALL]), {"small": "nowhere"})
+            rt.claims.succeed(stale, rt.box.render(make_photo(), [SMALL]), {"small": "nowhere"})
 
     assert names(rt, succeeded) == ["small", "thumbnail"]
 
@@ -275,10 +285,10 @@ def test_deleting_while_more_is_made_leaves_nothing(
     succeeded = wait_in_inbox(original)
     process(succeeded)
     order(rt, succeeded, SMALL)
-    with pytest.raises(Conflict), rt.images.claim(succeeded) as claim:
+    with pytest.raises(Conflict), rt.claims.hold(succeeded) as claim:
         assert claim
         assert api("DELETE", f"/images/{succeeded}").status_code == 200
-        rt.rendering.publish(claim, original, rt.rendering.render(claim, original))
+        rt.publisher.publish(claim, original, rt.renderer.render(RenderRequest(original=original, recipes=(SMALL,))))
 
     process(succeeded)
 
@@ -314,12 +324,12 @@ def test_an_original_that_is_about_to_be_written_is_not_removed(
     key = f"originals/{digest}.jpg"
     first, second = wait_in_inbox(photo), wait_in_inbox(photo)
     process(first)
-    with rt.images.claim(second) as claim:
+    with rt.claims.hold(second) as claim:
         assert claim
-        claim.name_original(key, digest, len(photo))
+        rt.claims.name_original(claim, key, digest, len(photo))
         assert api("DELETE", f"/images/{first}").status_code == 200
         assert rt.gallery.head(key), "the second is about to rely on it"
-        claim.withdraw()
+        rt.claims.withdraw(claim)
 
 
 def test_an_image_is_laid_on_another(rt: Runtime, wait_in_inbox: WaitInInbox, process: Callable[[UUID], int]) -> None:
@@ -346,15 +356,10 @@ def test_a_watermark_that_leaves_no_room_is_refused_alone(
     photo = make_photo()
     uuid = wait_in_inbox(photo)
     order(rt, uuid, sign("signed", succeeded))
-    narrow = replace(rt.rendering, limits=Limits(max_bytes=len(photo) + 1))
+    carry_out(rt, uuid, limits=Limits(max_bytes=len(photo) + 1))
 
-    with rt.images.claim(uuid) as claim:
-        assert claim
-        rendered = narrow.render(claim, photo)
-        claim.withdraw()
-
-    assert [each.name for each in rendered.renditions] == ["thumbnail"]
-    assert [each.reason.failure for each in rendered.failed] == [FailureCode.WATERMARK_MISSING]
+    assert names(rt, uuid) == ["thumbnail"]
+    assert codes(rt, uuid) == {"signed": FailureCode.WATERMARK_MISSING}
 
 
 def test_no_image_has_more_renditions_than_it_may(rt: Runtime, succeeded: UUID) -> None:
@@ -364,7 +369,7 @@ def test_no_image_has_more_renditions_than_it_may(rt: Runtime, succeeded: UUID) 
     assert order(rt, succeeded, *many(99))
     with pytest.raises(Conflict, match="at most 100 renditions"):
         order(rt, succeeded, *many(101))
-    assert len(rt.images.get(succeeded).pending_renditions) == 99
+    assert len(rt.image_queries.get(succeeded).pending_renditions) == 99
 
 
 def test_a_recipe_is_kept_as_it_was_asked_for(rt: Runtime, succeeded: UUID) -> None:
@@ -373,10 +378,10 @@ def test_a_recipe_is_kept_as_it_was_asked_for(rt: Runtime, succeeded: UUID) -> N
 
     order(rt, succeeded, recipe)
 
-    with rt.images.claim(succeeded) as claim:
+    with rt.claims.hold(succeeded) as claim:
         assert claim
-        assert (claim.orders, claim.orders[0].hash) == ((recipe,), recipe.hash)
-        claim.withdraw()
+        assert (claim.requested, claim.requested[0].hash) == ((recipe,), recipe.hash)
+        rt.claims.withdraw(claim)
 
 
 def test_an_order_that_was_fulfilled_meanwhile_is_not_overdue(
@@ -387,7 +392,7 @@ def test_an_order_that_was_fulfilled_meanwhile_is_not_overdue(
 
     process(succeeded)
 
-    assert succeeded not in {each.uuid for each in rt.reconciliation.drift.find_overdue(0.01)}
+    assert succeeded not in {each.uuid for each in rt.drift.find_overdue(0.01)}
 
 
 def test_what_was_asked_for_last_wins(rt: Runtime, with_small: UUID) -> None:
@@ -399,7 +404,7 @@ def test_what_was_asked_for_last_wins(rt: Runtime, with_small: UUID) -> None:
 
 
 def test_names_for_what_is_there_are_counted_too(rt: Runtime, succeeded: UUID) -> None:
-    thumbnail = rt.presets["thumbnail"]
+    thumbnail = rt.recipes.presets["thumbnail"]
     with pytest.raises(Conflict, match="at most 100 renditions"):
         order(rt, succeeded, *(replace(thumbnail, name=f"n{number}") for number in range(100)))
 
@@ -426,9 +431,9 @@ def test_an_order_that_takes_all_memory_takes_it_from_no_other(
         carry_out(rt, uuid)
     order(rt, uuid, GREEDY, SMALL)
 
-    carry_out(rt, uuid, box=small_box)
+    carry_out(rt, uuid, sandbox=small_box)
 
-    assert (rt.images.get(uuid).status, names(rt, uuid)) == (Status.SUCCEEDED, ["small", "thumbnail"])
+    assert (rt.image_queries.get(uuid).status, names(rt, uuid)) == (Status.SUCCEEDED, ["small", "thumbnail"])
     assert codes(rt, uuid) == {"greedy": "decoder_out_of_memory"}
 
 
@@ -438,7 +443,7 @@ def test_orders_that_would_take_too_long_one_by_one_are_refused_together(
     uuid = wait_in_inbox(make_photo())
     order(rt, uuid, GREEDY, SMALL)
 
-    carry_out(rt, uuid, box=small_box, limits=Limits(wall_seconds=0.01))
+    carry_out(rt, uuid, sandbox=small_box, limits=Limits(wall_seconds=0.01))
 
     assert names(rt, uuid) == ["thumbnail"]
     assert codes(rt, uuid) == dict.fromkeys(("greedy", "small"), "decoder_out_of_memory")
@@ -450,7 +455,7 @@ def test_orders_that_are_made_one_by_one_have_no_more_room_than_together(
     uuid = wait_in_inbox(make_photo())
     order(rt, uuid, GREEDY, SMALL, replace(SMALL, name="tiny", operations=()))
 
-    carry_out(rt, uuid, box=small_box, limits=Limits(max_output_bytes=6000))
+    carry_out(rt, uuid, sandbox=small_box, limits=Limits(max_output_bytes=6000))
 
     assert names(rt, uuid) == ["small", "thumbnail"]
     assert codes(rt, uuid) == {"greedy": "decoder_out_of_memory", "tiny": "output_too_many_bytes"}
@@ -462,8 +467,11 @@ def test_an_image_without_as_much_as_a_thumbnail_is_refused_for_it(
     uuid = wait_in_inbox(make_photo(6000, 6000, progressive=True, subsampling=0))
     order(rt, uuid, SMALL)
 
-    with pytest.raises(Rejected, match="MiB of memory"):
-        carry_out(rt, uuid, box=small_box)
+    carry_out(rt, uuid, sandbox=small_box)
+
+    failure = rt.image_queries.get(uuid).failure
+    assert failure
+    assert (failure.code, "MiB of memory" in failure.message) == ("decoder_out_of_memory", True)
 
 
 def test_at_the_last_attempt_only_what_kills_the_decoder_is_given_up(rt: Runtime, succeeded: UUID) -> None:
@@ -490,17 +498,17 @@ def test_a_decoder_that_dies_of_one_alone_is_tried_again(rt: Runtime, succeeded:
         return child.pid in busy[1:]  # the first one runs out of memory when it makes both
 
     with pytest.raises(DecoderCrashed), kill_decoders(is_another):
-        carry_out(rt, succeeded, box=box)
+        carry_out(rt, succeeded, sandbox=box)
     box.close()
 
-    assert rt.images.get(succeeded).pending_renditions == ("greedy", "small")
+    assert rt.image_queries.get(succeeded).pending_renditions == ("greedy", "small")
 
 
 def write_recipe_by_hand(rt: Runtime, uuid: UUID, name: str, described: dict[str, Any]) -> None:
     """As another release may have done, whose recipes are not all of this one's."""
     with rt.database.transaction() as tx:
         tx.rows(
-            """INSERT INTO rendition_orders (image_id, name, recipe_hash, recipe)
+            """INSERT INTO rendition_requests (image_id, name, recipe_hash, recipe)
                VALUES (:uuid, :name, 'of another release', CAST(:recipe AS jsonb))""",
             uuid=uuid,
             name=name,
@@ -521,27 +529,27 @@ def test_a_stored_recipe_that_this_release_cannot_read_is_refused_alone(
 
     assert process(uuid) == 200
 
-    assert (rt.images.get(uuid).status, names(rt, uuid)) == (Status.SUCCEEDED, ["small", "thumbnail"])
+    assert (rt.image_queries.get(uuid).status, names(rt, uuid)) == (Status.SUCCEEDED, ["small", "thumbnail"])
     assert codes(rt, uuid) == {"strange": "unsupported_recipe"}
-    [failed] = rt.images.get(uuid).failed_renditions
+    [failed] = rt.image_queries.get(uuid).failed_renditions
     assert "dither" in failed.failure.message
 
 
 def test_a_stored_recipe_that_this_release_cannot_read_ends_by_itself_and_is_told(
     rt: Runtime, succeeded: UUID, process: Callable[[UUID], int]
 ) -> None:
-    rt.workflow.announce(succeeded)
-    ended = rt.images.get(succeeded).completed_at
+    rt.announcer.announce(succeeded)
+    ended = rt.image_queries.get(succeeded).completed_at
     write_recipe_by_hand(rt, succeeded, "strange", {"operations": [{"kind": "from_the_future"}]})
 
     assert process(succeeded) == 200
 
-    image = rt.images.get(succeeded)
+    image = rt.image_queries.get(succeeded)
     assert codes(rt, succeeded) == {"strange": "unsupported_recipe"}
     assert image.completed_at
     assert ended
     assert image.completed_at > ended
-    assert succeeded not in {each.uuid for each in rt.reconciliation.drift.find_overdue(0.01)}
+    assert succeeded not in {each.uuid for each in rt.drift.find_overdue(0.01)}
 
 
 def test_a_stored_recipe_whose_hash_is_another_releases_is_made(
@@ -551,7 +559,7 @@ def test_a_stored_recipe_whose_hash_is_another_releases_is_made(
 
     process(succeeded)
 
-    assert (names(rt, succeeded), rt.images.get(succeeded).pending_renditions) == (["small", "thumbnail"], ())
+    assert (names(rt, succeeded), rt.image_queries.get(succeeded).pending_renditions) == (["small", "thumbnail"], ())
 
 
 def test_asking_for_more_does_not_hide_that_a_worker_dies_of_what_it_has(
@@ -559,12 +567,12 @@ def test_asking_for_more_does_not_hide_that_a_worker_dies_of_what_it_has(
 ) -> None:
     order(rt, succeeded, SMALL)
     for number in range(rt.settings.processing.max_abnormal_attempts):
-        with rt.images.claim(succeeded) as claim:
+        with rt.claims.hold(succeeded) as claim:
             assert claim
             order(rt, succeeded, replace(SMALL, name=f"more-{number}"))
             let_lease_run_out(succeeded)
 
-    with rt.images.claim(succeeded) as claim:
+    with rt.claims.hold(succeeded) as claim:
         assert claim is None
     assert set(codes(rt, succeeded).values()) == {"worker_lost"}
 
@@ -579,7 +587,7 @@ def test_what_is_asked_for_while_a_worker_holds_the_image_is_tried_as_often_as_a
     shrink(10)
     for number in range(rt.settings.processing.max_attempts + 1):
         assert carry_out(rt, succeeded, meanwhile=partial(shrink, 11 + number))
-        assert rt.images.get(succeeded).attempts == 1
+        assert rt.image_queries.get(succeeded).attempts == 1
     assert codes(rt, succeeded) == {}
 
 
@@ -587,12 +595,12 @@ def test_a_code_or_knowledge_of_another_release_does_not_spoil_a_page(rt: Runtim
     write_recipe_by_hand(rt, succeeded, "strange", {})
     with rt.database.transaction() as tx:
         tx.rows(
-            """UPDATE rendition_orders SET failure_code = 'from_the_future', failure_message = 'as it said'
+            """UPDATE rendition_requests SET failure_code = 'from_the_future', failure_message = 'as it said'
                WHERE image_id = :uuid""",
             uuid=succeeded,
         )
         tx.rows(
-            """UPDATE images SET knowledge = '{"from": "the future"}', filename = 'another-release.jpg'
+            """UPDATE images SET metadata = '{"from": "the future"}', filename = 'another-release.jpg'
                WHERE uuid = :uuid""",
             uuid=succeeded,
         )
@@ -606,14 +614,14 @@ def test_a_code_or_knowledge_of_another_release_does_not_spoil_a_page(rt: Runtim
 def test_an_order_that_was_refused_for_its_cost_is_not_tried_again_at_once(rt: Runtime, succeeded: UUID) -> None:
     def refuse(code: FailureCode, recipe: Recipe) -> None:
         assert order(rt, succeeded, recipe)
-        with rt.images.claim(succeeded) as claim:
+        with rt.claims.hold(succeeded) as claim:
             assert claim
-            claim.fail(Rejected(code, "for the test"))
+            rt.claims.fail(claim, Rejected(code, "for the test"))
 
     def let_pass(minutes: int) -> None:
         with rt.database.transaction() as tx:
             tx.rows(
-                """UPDATE rendition_orders SET refused_at = refused_at - make_interval(mins => :minutes)
+                """UPDATE rendition_requests SET failed_at = failed_at - make_interval(mins => :minutes)
                    WHERE image_id = :uuid""",
                 minutes=minutes,
                 uuid=succeeded,

@@ -1,0 +1,235 @@
+"""Claims: the right of one worker to process an image, and the changes that only its holder may make.
+
+A claim has a lease, so that a dead worker's image comes free, and a fence, so that a worker that outlived its lease
+changes nothing.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from shared_lib.database.connection import Database, Transaction
+from shared_lib.domain.images import Status
+from shared_lib.errors import NOT_ITS_OWN_FAULT, Conflict, Rejected, RequestRefused, ServiceError, Unavailable
+from shared_lib.observability import get_logger
+from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
+from shared_lib.pipeline.recipe_schema import write_knowledge
+from shared_lib.pipeline.rendition import FailedRecipe, Rendered
+from shared_lib.pipeline.sandbox.pool import DecoderCrashed, DecoderFailed
+from shared_lib.repositories import lifecycle, originals, rendition_requests
+from shared_lib.repositories.attempts import begin_attempt, end_attempt, erase_attempt, read_history
+from shared_lib.repositories.leases import Lease, LeaseKeeper, Superseded
+from shared_lib.settings import Processing
+
+log = get_logger()
+
+_LOCK_CLAIMABLE = """
+    SELECT status, attempts, fence, lease_until > now() AS held, lease_until IS NOT NULL AS begun, original_key
+    FROM images WHERE uuid = :uuid AND deleted_at IS NULL FOR UPDATE
+"""
+_RELEASE_TRIES = 100  # a third of a lease apart: ten minutes and more
+_OUTCOMES: Mapping[type[BaseException], str] = {DecoderCrashed: "crashed", DecoderFailed: "errored"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """The sole right to process one image, until it ends, is released, or its lease expires."""
+
+    lease: Lease
+    attempt: int
+    is_last: bool
+    """If the decoder crashes once more, the image is given up."""
+    requested: tuple[Recipe, ...]
+    """Renditions that were requested besides the default ones."""
+    original_key: str | None
+    """Of an image that has succeeded: then only the requested renditions are to be made."""
+    began: float = field(default_factory=time.monotonic)
+
+    @property
+    def uuid(self) -> UUID:
+        return self.lease.uuid
+
+    @property
+    def has_succeeded(self) -> bool:
+        return self.original_key is not None
+
+
+class Claims:
+    def __init__(self, database: Database, settings: Processing) -> None:
+        self._database = database
+        self._settings = settings
+        self._leases = LeaseKeeper(database, settings.lease_seconds)
+
+    @contextmanager
+    def hold(self, uuid: UUID) -> Iterator[Claim | None]:
+        """
+        Hold the sole right to process an image while the block runs, with its lease renewed in the background.
+
+        Yields None if the image has ended or is gone. Raises Conflict while someone else holds it. The claim is
+        released if the block raises. The lease of a worker that dies expires.
+        """
+        claim = self._take(uuid)
+        if claim is None:
+            yield None
+            return
+        self._leases.keep(claim.lease)
+        try:
+            yield claim
+        except Superseded:
+            raise
+        except BaseException as error:
+            self._release_at_last(claim, error)
+            raise
+        finally:
+            self._leases.drop(claim.lease)
+
+    def _take(self, uuid: UUID) -> Claim | None:
+        """
+        Claim an image. Return None if it has ended and no renditions are pending, or it is gone.
+
+        An image that has used up its attempts fails here, before it can do more harm. Raises Conflict while another
+        lease runs, so that the event is delivered again: only an end is a success.
+        """
+        with self._database.transaction() as tx:
+            row = tx.row(_LOCK_CLAIMABLE, uuid=uuid)
+            if row is None or row["status"] == Status.FAILED:
+                return None
+            requested, some_failed = rendition_requests.list_pending(tx, uuid)
+            original_key = row["original_key"] if row["status"] == Status.SUCCEEDED else None
+            if row["begun"] and not row["held"]:
+                end_attempt(tx, uuid, row["fence"], "lost", "the lease ran out")
+            if original_key and not requested:
+                tx.rows(lifecycle.SETTLE_SUCCEEDED, uuid=uuid, failed=some_failed)
+                return None
+            if row["held"]:
+                raise Conflict("The image is being processed by another worker", code="image_held")
+            history = read_history(tx, uuid, row["attempts"])
+            claimed = tx.rows(
+                lifecycle.CLAIM_IMAGE, uuid=uuid, attempt=history.attempts + 1, lease=self._settings.lease_seconds
+            )[0]
+            begin_attempt(tx, uuid, claimed["fence"])
+        claim = Claim(
+            lease=Lease(uuid, claimed["fence"]),
+            attempt=claimed["attempts"],
+            is_last=history.abnormal + 1 >= self._settings.max_abnormal_attempts,
+            requested=requested,
+            original_key=original_key,
+        )
+        if exhausted := history.find_exhaustion(self._settings):
+            self.fail(claim, exhausted)
+            return None
+        return claim
+
+    def name_original(self, claim: Claim, key: str, sha256: str, size: int) -> None:
+        """
+        Record where the original will be stored: from now on nobody deletes an object there.
+
+        Raises Superseded if the claim was lost, and BeingRemoved while an equal original is being deleted.
+        """
+        with originals.naming(self._database, key) as tx:
+            _write(tx, claim, lifecycle.NAME_ORIGINAL, key=key, sha256=sha256, size=size)
+
+    def succeed(self, claim: Claim, rendered: Rendered, keys: Mapping[str, str]) -> None:
+        """
+        Publish stored renditions by one conditional update. `keys` has the key of each rendition by its name.
+
+        Raises Superseded if the claim was lost. The caller then has to delete what it stored.
+        """
+        new = not claim.has_succeeded
+        with self._database.transaction() as tx:
+            _write(tx, claim, lifecycle.PUBLISH_IMAGE, **_describe(rendered))
+            end_attempt(tx, claim.uuid, claim.lease.fence, "succeeded", None)
+            for each in rendered.renditions:
+                rendition_requests.fulfill(tx, claim.uuid, each, keys[each.name], unrequested=new)
+            rendition_requests.fail(tx, claim.uuid, rendered.failed, unrequested=new)
+        failed = {each.recipe.name: each.reason.code for each in rendered.failed}
+        event = "image_succeeded" if new else "renditions_made"
+        _log_end(claim, log.info, event, renditions=len(rendered.renditions), failed=failed)
+
+    def fail(self, claim: Claim, reason: Rejected) -> None:
+        """
+        Fail the image for a reason that no retry changes, or only the requested renditions if it has succeeded.
+
+        Raises Superseded if the claim was lost.
+        """
+        with self._database.transaction() as tx:
+            if claim.has_succeeded:
+                _write(tx, claim, lifecycle.END_SUCCEEDED_CLAIM)
+                failed = [FailedRecipe(recipe, reason) for recipe in claim.requested]
+                rendition_requests.fail(tx, claim.uuid, failed, unrequested=False)
+            else:
+                _write(tx, claim, lifecycle.FAIL_CLAIMED_IMAGE, code=reason.code, message=reason.public)
+            end_attempt(tx, claim.uuid, claim.lease.fence, "failed", reason.code)
+        write = log.warning if reason.failure in NOT_ITS_OWN_FAULT else log.info
+        event = "renditions_failed" if claim.has_succeeded else "image_failed"
+        _log_end(claim, write, event, code=reason.code, reason=reason.public)
+
+    def withdraw(self, claim: Claim) -> None:
+        """Take back the claim and its attempt: there was nothing to work on, or nothing to work with."""
+        with self._database.transaction() as tx:
+            self._release(tx, claim, counted=False)
+            erase_attempt(tx, claim.uuid, claim.lease.fence)
+
+    def release(self, claim: Claim, error: BaseException) -> None:
+        """
+        Release an image whose attempt broke off, so that the next delivery may try at once.
+
+        An attempt that an outage broke off does not count. However long the outage lasts, it fails no image.
+        """
+        outage = isinstance(error, Unavailable) and not isinstance(error, RequestRefused)
+        if outage:
+            self.withdraw(claim)
+        else:
+            outcome = _OUTCOMES.get(type(error), "released")
+            reason = error.public if isinstance(error, ServiceError) else type(error).__name__
+            with self._database.transaction() as tx:
+                end_attempt(tx, claim.uuid, claim.lease.fence, outcome, reason)
+                self._release(tx, claim, counted=True)
+        _log_end(claim, log.warning, "attempt_broke_off", error=type(error).__name__, counted=not outage)
+
+    def _release(self, tx: Transaction, claim: Claim, *, counted: bool) -> None:
+        wait = self._settings.pending_grace_seconds
+        tx.rows(lifecycle.RELEASE_CLAIM, uuid=claim.uuid, fence=claim.lease.fence, counted=counted, wait=wait)
+
+    def _release_at_last(self, claim: Claim, error: BaseException) -> None:
+        """Release now, or as soon as the database is back: an expired lease would look like a dead worker's."""
+        try:
+            self.release(claim, error)
+        except Unavailable:
+            threading.Thread(target=self._release_later, args=(claim, error), daemon=True, name="release").start()
+
+    def _release_later(self, claim: Claim, error: BaseException) -> None:
+        for _ in range(_RELEASE_TRIES):
+            time.sleep(self._settings.lease_seconds / 3)
+            with suppress(Unavailable):
+                self.release(claim, error)
+                return
+
+
+def _write(tx: Transaction, claim: Claim, sql: str, **columns: object) -> None:
+    """Change the claimed image. Raises Superseded if the claim was lost."""
+    if tx.row(sql, uuid=claim.uuid, fence=claim.lease.fence, **columns) is None:
+        raise Superseded
+
+
+def _describe(rendered: Rendered) -> dict[str, Any]:
+    thumbnail = next((each for each in rendered.renditions if each.name == THUMBNAIL.name), None)
+    metadata = rendered.knowledge
+    return {
+        "content_type": rendered.content_type,
+        "width": rendered.width,
+        "height": rendered.height,
+        "metadata": metadata and write_knowledge(metadata),
+        "perceptual_hash": f"x{metadata.perceptual_hash}" if metadata and metadata.perceptual_hash else None,
+        "thumbnail": thumbnail and thumbnail.data,
+        "thumbnail_type": thumbnail and thumbnail.content_type,
+    }
+
+
+def _log_end(claim: Claim, write: Callable[..., None], event: str, **fields: object) -> None:
+    ms = round((time.monotonic() - claim.began) * 1000)
+    write(event, image=str(claim.uuid), attempts=claim.attempt, ms=ms, **fields)

@@ -1,0 +1,80 @@
+"""Read images."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+from uuid import UUID
+
+from shared_lib.database.connection import Database
+from shared_lib.domain.images import VISIBLE, Image, ImageState, Page, PageQuery, SimilarImage, Status
+from shared_lib.errors import FailureCode, NotFound
+from shared_lib.repositories.pages import begin_snapshot, read_page
+from shared_lib.repositories.rows import IMAGE_COLUMNS, THUMBNAIL_COLUMNS, VISIBLE_IMAGE, to_image
+from shared_lib.repositories.similarity import select_similar
+
+NOT_FOUND = "Image not found"
+
+_SELECT_VISIBLE_IMAGE = (
+    f"SELECT {IMAGE_COLUMNS}{THUMBNAIL_COLUMNS} FROM images i WHERE i.uuid = :uuid AND {VISIBLE_IMAGE}"
+)
+_IS_AWAITED = "SELECT 1 FROM images WHERE uuid = :uuid AND status = 'awaiting_upload' AND deleted_at IS NULL"
+_SELECT_STATES = """
+    SELECT uuid, status, deleted_at IS NOT NULL AS deleted, original_key, announced, failure_code AS failure,
+           completed_at AS ended_at, coalesce(lease_until > now(), false) AS held
+    FROM images WHERE uuid = ANY(CAST(:uuids AS uuid[]))
+"""
+_HAS_TABLE = "SELECT to_regclass('images') IS NOT NULL AS there"
+_COUNT_VISIBLE = f"SELECT count(*) AS total FROM images i WHERE {VISIBLE_IMAGE}"
+
+
+class ImageQueries:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def get(self, uuid: UUID) -> Image:
+        """Return a visible image. Raises NotFound, with a code of its own if the image awaits its upload."""
+        with self._database.transaction() as tx:
+            row = tx.row(_SELECT_VISIBLE_IMAGE, uuid=uuid)
+            awaited = row is None and tx.row(_IS_AWAITED, uuid=uuid) is not None
+        if awaited:
+            raise NotFound(NOT_FOUND, code="image_awaits_upload", retry_after=2)
+        if row is None:
+            raise NotFound(NOT_FOUND, code="image_not_found")
+        return to_image(row)
+
+    def page(self, query: PageQuery, *, statuses: Iterable[Status] = VISIBLE, thumbnails: bool = True) -> Page[Image]:
+        """Return one page of the visible images that match."""
+        with self._database.transaction() as tx:
+            begin_snapshot(tx)
+            rows, total = read_page(tx, query, tuple(statuses), thumbnails=thumbnails)
+        return Page([to_image(row) for row in rows], total)
+
+    def find_similar(self, uuid: UUID, distance: int, limit: int) -> list[SimilarImage]:
+        """Return images whose perceptual hashes differ in at most `distance` bits, closest first. Raises NotFound."""
+        with self._database.transaction() as tx:
+            rows = select_similar(tx, uuid, distance, limit)
+        if rows is None:
+            raise NotFound(NOT_FOUND, code="image_not_found")
+        return [SimilarImage(to_image(row), row["distance"]) for row in rows]
+
+    def get_state(self, uuid: UUID) -> ImageState | None:
+        """Return the state of an image, hidden and deleted ones included, or None if there never was one."""
+        return self.get_states([uuid]).get(uuid)
+
+    def get_states(self, uuids: Sequence[UUID]) -> dict[UUID, ImageState]:
+        """Return the states of many images at once, without those that never were."""
+        with self._database.transaction() as tx:
+            rows = tx.rows(_SELECT_STATES, uuids=list(uuids))
+        return {row.pop("uuid"): _to_state(row) for row in rows}
+
+    def count(self) -> int:
+        """Return how many images are visible; 0 before the tables are created."""
+        with self._database.transaction() as tx:
+            if not tx.rows(_HAS_TABLE)[0]["there"]:
+                return 0
+            total: int = tx.rows(_COUNT_VISIBLE)[0]["total"]
+        return total
+
+
+def _to_state(row: dict[str, Any]) -> ImageState:
+    failure = row["failure"] and FailureCode(row["failure"])
+    return ImageState(**row | {"status": Status(row["status"]), "failure": failure})

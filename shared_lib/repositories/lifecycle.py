@@ -1,0 +1,207 @@
+"""Every statement that writes to an image's row, except for its collection: `domain.images.TRANSITIONS` as SQL.
+
+A comment names the transition. A statement that finds its row in another state changes nothing. The fence decides
+whether a worker's claim is the current one: a claim and a deletion increase it, so an earlier holder matches no row.
+"""
+
+# CREATE and RESERVE
+INSERT_IMAGE = """
+    INSERT INTO images (uuid, filename, description, status, size_bytes, due_at)
+    VALUES (:uuid, :filename, :description, :status, :size, now() + make_interval(secs => :wait))
+    ON CONFLICT (uuid) DO NOTHING RETURNING uuid
+"""
+
+# ARRIVE
+MARK_ARRIVED = """
+    UPDATE images SET status = 'pending', due_at = created_at WHERE uuid = ANY(ARRAY(
+        SELECT uuid FROM images WHERE uuid = ANY(CAST(:uuids AS uuid[])) AND status = 'awaiting_upload'
+        AND deleted_at IS NULL ORDER BY uuid FOR UPDATE SKIP LOCKED))
+"""
+
+# REQUEST. A failed image's attempts are counted anew. A succeeded image's count is left to the next claim: the worker
+# that holds it now may still die.
+REQUEST_PROCESSING = """
+    UPDATE images SET
+        filename = coalesce(:filename, filename),
+        description = CASE WHEN :describe THEN :description ELSE description END,
+        attempts = CASE WHEN status = 'failed' THEN 0 ELSE attempts END,
+        completed_at = CASE WHEN status = 'failed' THEN NULL ELSE completed_at END,
+        announced = announced AND status <> 'failed',
+        failure_code = NULL, failure_message = NULL,
+        due_at = CASE WHEN status IN ('awaiting_upload', 'failed') OR :renditions_pending
+                      THEN now() + make_interval(secs => :wait) ELSE due_at END,
+        status = CASE WHEN status IN ('awaiting_upload', 'failed') THEN 'pending' ELSE status END
+    WHERE uuid = :uuid AND deleted_at IS NULL RETURNING status
+"""
+
+# CLAIM, in the transaction that locked the row. A succeeded image stays succeeded, whether or not the renditions can
+# be made.
+CLAIM_IMAGE = """
+    UPDATE images SET status = CASE status WHEN 'succeeded' THEN status ELSE 'processing' END,
+                      attempts = :attempt, fence = fence + 1, due_at = NULL,
+                      lease_until = now() + make_interval(secs => :lease)
+    WHERE uuid = :uuid RETURNING fence, attempts
+"""
+
+# No transition: a worker that lives keeps its claims. In the order of uuids, as everyone locks several images.
+RENEW_LEASES = """
+    WITH held AS MATERIALIZED (
+        SELECT images.uuid, images.fence FROM images
+        JOIN unnest(CAST(:uuids AS uuid[]), CAST(:fences AS bigint[])) AS claimed (uuid, fence) USING (uuid, fence)
+        WHERE lease_until IS NOT NULL ORDER BY images.uuid FOR NO KEY UPDATE OF images
+    )
+    UPDATE images SET lease_until = now() + make_interval(secs => :lease)
+    FROM held WHERE images.uuid = held.uuid AND images.fence = held.fence RETURNING images.uuid, images.fence
+"""
+
+# No transition: a succeeded image that was to be claimed has no pending renditions any more. If some could not even be
+# read, that is an end to announce.
+SETTLE_SUCCEEDED = """
+    UPDATE images SET due_at = NULL, lease_until = CASE WHEN lease_until > now() THEN lease_until END,
+                      completed_at = CASE WHEN :failed THEN now() ELSE completed_at END,
+                      announced = announced AND NOT :failed
+    WHERE uuid = :uuid AND (due_at IS NOT NULL OR lease_until < now() OR :failed)
+"""
+
+# RELEASE. An attempt that does not count is taken back.
+RELEASE_CLAIM = """
+    UPDATE images SET status = CASE status WHEN 'succeeded' THEN status ELSE 'pending' END, lease_until = NULL,
+                      attempts = CASE WHEN :counted THEN attempts ELSE attempts - 1 END,
+                      due_at = now() + make_interval(secs => :wait)
+    WHERE uuid = :uuid AND fence = :fence AND lease_until IS NOT NULL
+"""
+
+# No transition: the original's key is named before the object is written.
+NAME_ORIGINAL = """
+    UPDATE images SET original_key = :key, sha256 = :sha256, size_bytes = :size
+    WHERE uuid = :uuid AND fence = :fence AND lease_until IS NOT NULL AND deleted_at IS NULL RETURNING uuid
+"""
+
+# SUCCEED
+PUBLISH_IMAGE = """
+    UPDATE images SET status = 'succeeded', completed_at = now(), lease_until = NULL, announced = false,
+                      content_type = :content_type, width = :width, height = :height,
+                      metadata = coalesce(CAST(:metadata AS jsonb), metadata),
+                      perceptual_hash = coalesce(CAST(CAST(:perceptual_hash AS text) AS bit(64)), perceptual_hash),
+                      thumbnail = coalesce(:thumbnail, thumbnail),
+                      thumbnail_type = coalesce(:thumbnail_type, thumbnail_type)
+    WHERE uuid = :uuid AND fence = :fence AND lease_until IS NOT NULL AND deleted_at IS NULL RETURNING uuid
+"""
+
+# FAIL, of an image that has not succeeded
+FAIL_CLAIMED_IMAGE = """
+    UPDATE images SET status = 'failed', completed_at = now(), lease_until = NULL, announced = false,
+                      failure_code = :code, failure_message = :message, original_key = NULL
+    WHERE uuid = :uuid AND fence = :fence AND status = 'processing' AND deleted_at IS NULL RETURNING uuid
+"""
+
+# FAIL, of a succeeded image's renditions
+END_SUCCEEDED_CLAIM = """
+    UPDATE images SET completed_at = now(), lease_until = NULL, announced = false
+    WHERE uuid = :uuid AND fence = :fence AND lease_until IS NOT NULL AND deleted_at IS NULL RETURNING uuid
+"""
+
+# GIVE_UP
+FAIL_UNCLAIMED_IMAGE = """
+    UPDATE images SET status = 'failed', failure_code = :code, failure_message = :message, completed_at = now(),
+                      lease_until = NULL, due_at = NULL, announced = false, fence = fence + 1, original_key = NULL
+    WHERE uuid = :uuid AND deleted_at IS NULL
+    AND (status IN ('awaiting_upload', 'pending') OR (status = 'processing' AND lease_until < now()))
+    RETURNING uuid
+"""
+
+# RETRY. A failed image's upload is kept for some days. Its attempts are counted anew.
+RETRY_FAILED_IMAGES = """
+    WITH retried AS (
+        UPDATE images SET status = 'pending', attempts = 0, completed_at = NULL, announced = false,
+                          failure_code = NULL, failure_message = NULL, due_at = now()
+        WHERE uuid = ANY(ARRAY(
+            SELECT uuid FROM images WHERE uuid > :after AND status = 'failed' AND deleted_at IS NULL
+            AND failure_code = ANY(CAST(:codes AS text[])) AND created_at > now() - make_interval(days => :days)
+            ORDER BY uuid LIMIT :batch FOR UPDATE))
+        RETURNING uuid
+    ) SELECT uuid FROM retried ORDER BY uuid
+"""
+
+# No transition: renditions of succeeded images are requested again. An image is locked before its requests, as by
+# everyone who changes both.
+RETRY_FAILED_RENDITIONS = """
+    WITH held AS MATERIALIZED (
+        SELECT uuid FROM images WHERE uuid = ANY(ARRAY(
+            SELECT DISTINCT image_id FROM rendition_requests
+            WHERE image_id > :after AND failure_code = ANY(CAST(:codes AS text[])) ORDER BY image_id LIMIT :batch))
+        ORDER BY uuid FOR UPDATE
+    ), requested AS (
+        UPDATE rendition_requests SET failure_code = NULL, failure_message = NULL
+        WHERE image_id IN (SELECT uuid FROM held) AND failure_code = ANY(CAST(:codes AS text[])) RETURNING image_id
+    ), retried AS (
+        UPDATE images SET due_at = now() WHERE uuid IN (SELECT image_id FROM requested) RETURNING uuid
+    ) SELECT uuid FROM held ORDER BY uuid
+"""
+
+# DELETE. The tombstone keeps a late event or upload from bringing the image back. It keeps the original's key until the
+# objects are gone.
+DELETE_IMAGE = """
+    UPDATE images SET deleted_at = now(), fence = fence + 1, cleaned_up_at = NULL, due_at = NULL, retry_at = NULL,
+                      collection_id = NULL, filename = '', description = NULL, thumbnail = NULL, thumbnail_type = NULL,
+                      content_type = NULL, size_bytes = NULL, width = NULL, height = NULL, sha256 = NULL,
+                      metadata = NULL, perceptual_hash = NULL, failure_code = NULL, failure_message = NULL
+    WHERE uuid = :uuid AND deleted_at IS NULL RETURNING uuid
+"""
+
+# FORGET
+FORGET_ADOPTED_IMAGE = """
+    DELETE FROM images WHERE uuid = :uuid AND status = 'pending' AND attempts = 0 AND deleted_at IS NULL
+"""
+
+# EXPIRE
+EXPIRE_RESERVATIONS = """
+    DELETE FROM images WHERE uuid = ANY(ARRAY(
+        SELECT uuid FROM images WHERE deleted_at IS NULL AND status = 'awaiting_upload'
+        AND due_at < now() - make_interval(secs => :skew) ORDER BY due_at LIMIT :batch FOR UPDATE SKIP LOCKED))
+    RETURNING uuid
+"""
+
+# CLEAN_UP. A worker that holds it may still be writing objects.
+MARK_CLEANED_UP = """
+    UPDATE images SET cleaned_up_at = now(), original_key = NULL
+    WHERE uuid = :uuid AND deleted_at IS NOT NULL AND (lease_until IS NULL OR lease_until < now())
+"""
+
+# PURGE
+PURGE_TOMBSTONES = """
+    DELETE FROM images WHERE uuid = ANY(ARRAY(
+        SELECT uuid FROM images WHERE deleted_at IS NOT NULL
+        AND cleaned_up_at < now() - make_interval(days => :days, secs => :skew)
+        ORDER BY cleaned_up_at LIMIT :batch FOR UPDATE SKIP LOCKED))
+    RETURNING uuid
+"""
+
+# No transition: the event for this end was published. One that came later is still to be announced.
+MARK_ANNOUNCED = "UPDATE images SET announced = true WHERE uuid = :uuid AND completed_at = :ended"
+
+# No transition, this and the next two: what reconciliation finds is put off, so that others have their turn.
+DEFER_OVERDUE = """
+    UPDATE images SET due_at = now() + make_interval(secs => :grace) WHERE uuid = ANY(ARRAY(
+        SELECT uuid FROM images
+        WHERE deleted_at IS NULL AND (
+            (status IN ('pending', 'succeeded') AND lease_until IS NULL AND due_at < coalesce(:before, now()))
+            OR (lease_until < now() AND coalesce(due_at < :before, due_at <= now(), true)))
+        ORDER BY due_at NULLS FIRST LIMIT :batch FOR UPDATE SKIP LOCKED))
+    RETURNING uuid, created_at, status = 'succeeded' AS succeeded
+"""
+DEFER_UNANNOUNCED = """
+    UPDATE images SET retry_at = now() + make_interval(secs => :grace) WHERE uuid = ANY(ARRAY(
+        SELECT uuid FROM images WHERE deleted_at IS NULL AND status IN ('succeeded', 'failed') AND NOT announced
+        AND completed_at < now() - make_interval(secs => :grace)
+        AND (retry_at IS NULL OR retry_at < coalesce(:before, now()))
+        ORDER BY retry_at NULLS FIRST LIMIT :batch FOR UPDATE SKIP LOCKED))
+    RETURNING uuid
+"""
+DEFER_CLEANUP = """
+    UPDATE images SET retry_at = now() + make_interval(secs => :grace) WHERE uuid = ANY(ARRAY(
+        SELECT uuid FROM images WHERE deleted_at IS NOT NULL AND cleaned_up_at IS NULL
+        AND (lease_until IS NULL OR lease_until < now()) AND (retry_at IS NULL OR retry_at < coalesce(:before, now()))
+        ORDER BY retry_at NULLS FIRST LIMIT :batch FOR UPDATE SKIP LOCKED))
+    RETURNING uuid
+"""

@@ -1,0 +1,72 @@
+"""Finish with an image: fail it, clear its upload, announce its end, and clean up after its deletion."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from shared_lib import observability
+from shared_lib.domain.images import Status
+from shared_lib.errors import NOT_WORTH_KEEPING, Rejected, Unavailable
+from shared_lib.repositories import BeingRemoved, Claim, Claims, ImageQueries, Images, Originals
+from shared_lib.services.announcing import Announcer
+from shared_lib.storage.buckets import Gallery, Inbox
+
+log = observability.get_logger()
+
+
+@dataclass(frozen=True)
+class Finisher:
+    images: Images
+    image_queries: ImageQueries
+    claims: Claims
+    originals: Originals
+    inbox: Inbox
+    gallery: Gallery
+    announcer: Announcer
+
+    def fail(self, claim: Claim, reason: Rejected) -> None:
+        """
+        Fail what a claim was to make, and delete an upload that is not worth keeping. Raises Superseded.
+
+        A newer upload that replaces it after the image has failed is kept.
+        """
+        upload = None
+        if reason.failure in NOT_WORTH_KEEPING and not claim.has_succeeded:
+            upload = self.inbox.head(str(claim.uuid))
+        self.claims.fail(claim, reason)
+        if upload:
+            self.inbox.delete_if_unchanged(upload)
+
+    def finish(self, uuid: UUID) -> None:
+        """
+        Delete a succeeded image's upload, and announce an end that was not announced yet.
+
+        A failed image's upload is kept if it is worth it: the image may be tried again. A deleted image's objects are
+        deleted.
+        """
+        state = self.image_queries.get_state(uuid)
+        if state is None:
+            return
+        if state.deleted:
+            self.try_to_clean_up(uuid)
+            return
+        if state.status is Status.SUCCEEDED:
+            self.inbox.delete(str(uuid))
+        if not state.announced:
+            self.announcer.announce(uuid)
+
+    def clean_up(self, uuid: UUID) -> None:
+        """Delete a deleted image's objects."""
+        self.inbox.delete(str(uuid))
+        self.gallery.delete_renditions(uuid)
+        state = self.image_queries.get_state(uuid)
+        if state and state.original_key:
+            self.originals.release(state.original_key, self.gallery.delete)
+        self.images.mark_cleaned_up(uuid)
+        log.info("image_erased", image=str(uuid))
+
+    def try_to_clean_up(self, uuid: UUID) -> None:
+        """Clean up as far as possible now. Reconciliation does what remains."""
+        try:
+            self.clean_up(uuid)
+        except (Unavailable, BeingRemoved) as error:
+            observability.log_failure(log, "objects_not_removed", error, image=str(uuid))

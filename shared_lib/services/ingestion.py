@@ -1,0 +1,97 @@
+"""Take images in: direct uploads, uploads that clients put into the inbox, and objects that have no row yet."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from uuid import UUID, uuid4
+
+from shared_lib.domain.images import Status
+from shared_lib.domain.uploads import PROBES, StoredObject
+from shared_lib.errors import Rejected, Unavailable
+from shared_lib.events import ImageRequested, ObjectsCreated, ProcessingRequested
+from shared_lib.limits import Limits
+from shared_lib.observability import get_logger
+from shared_lib.pipeline.recipe import Recipe
+from shared_lib.repositories import ImageQueries, Images
+from shared_lib.services.announcing import Announcer
+from shared_lib.storage.buckets import Inbox
+
+log = get_logger()
+
+
+@dataclass(frozen=True)
+class Ingestion:
+    images: Images
+    image_queries: ImageQueries
+    inbox: Inbox
+    announcer: Announcer
+    limits: Limits
+    store_notifies: bool
+    """The store tells Kafka about new objects in the inbox."""
+
+    def ingest(
+        self, filename: str, description: str | None, data: bytes, content_type: str, recipes: Sequence[Recipe] = ()
+    ) -> UUID:
+        """Take in a direct upload: first the row, then the object. The object's event, or our own, does the rest."""
+        uuid = uuid4()
+        self.images.create(uuid, filename, description, len(data), recipes)
+        try:
+            self.inbox.put(str(uuid), data, content_type)
+        except Unavailable:
+            self.images.delete(uuid)  # not forget: the store may have it all the same, and send its event later
+            raise
+        if not self.store_notifies:
+            self.announcer.publish_best_effort(ProcessingRequested(uuid=uuid))
+        return uuid
+
+    def resolve(self, event: ImageRequested | ObjectsCreated) -> Iterator[UUID]:
+        """
+        Yield the images that an event is about. An object without a row is adopted on the way.
+
+        An image that still awaits its upload is left out, whatever the event says, until its object is there.
+        """
+        keys = [str(event.uuid)] if isinstance(event, ImageRequested) else event.keys
+        for key in keys:
+            uuid = StoredObject.name_image(key)
+            if uuid and (state := self.image_queries.get_state(uuid)):
+                if state.status is not Status.AWAITING_UPLOAD or state.deleted or self.inbox.head(key):
+                    yield uuid
+            elif isinstance(event, ObjectsCreated) and (found := self.inbox.head(key)) and self.adopt(found):
+                yield found.image
+
+    def adopt(self, found: StoredObject) -> bool:
+        """
+        Make an image of an object that some client put into the inbox. Return False if it is gone meanwhile.
+
+        An object that is too large fails at once and is deleted, without being moved to its key.
+        """
+        if found.key.startswith(PROBES):
+            self.inbox.delete_if_unchanged(found)
+            return False
+        self.images.adopt(found)
+        if found.named_image is None and not self._move(found):
+            return False
+        log.info("object_adopted", key=found.key, image=str(found.image))
+        return True
+
+    def _move(self, foreign: StoredObject) -> bool:
+        try:
+            self.limits.enforce_file(foreign.size)
+        except Rejected as reason:
+            self.images.give_up(foreign.image, reason.failure, reason.public)
+            self.inbox.delete_if_unchanged(foreign)
+            return True
+        if self.inbox.move(foreign):
+            return True
+        if not self.inbox.head(str(foreign.image)):  # nor did anyone else move it
+            self.images.forget(foreign.image)
+        return False
+
+    def is_stored(self, uuid: UUID) -> bool:
+        """Return whether the image exists and its original, or something made of it, is in the store."""
+        for _ in range(2):  # the processor may publish and empty the inbox between the two checks
+            state = self.image_queries.get_state(uuid)
+            if state is None or state.deleted:
+                return False
+            if state.status is Status.SUCCEEDED or self.inbox.head(str(uuid)):
+                return True
+        return False
