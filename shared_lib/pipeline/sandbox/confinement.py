@@ -13,7 +13,8 @@ from pathlib import Path
 
 from shared_lib.limits import Limits
 from shared_lib.pipeline.sandbox.landlock import NEWEST, restrict_files
-from shared_lib.pipeline.sandbox.seccomp import restrict_system_calls
+from shared_lib.pipeline.sandbox.libc import LIBC, prctl
+from shared_lib.pipeline.sandbox.seccomp import prepare_filter, restrict_system_calls
 
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38
 _CAPABILITIES = 0x20080522  # the version of Linux's interface to them
@@ -33,9 +34,10 @@ def confine_zygote(newest_landlock: int = NEWEST) -> list[str]:
     limit(resource.RLIMIT_CORE, 0)  # a core would hold someone's picture
     if sys.platform != "linux":
         return ["seccomp", "Landlock"]
-    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    prctl(_PR_SET_NO_NEW_PRIVS, 1)
     hide_memory()
     _drop_capabilities()
+    prepare_filter()
     return [] if restrict_files(map(Path, _READABLE), newest_landlock) else ["Landlock"]
 
 
@@ -56,7 +58,7 @@ def confine_child(limits: Limits) -> list[str]:
 def die_with_parent() -> None:
     """Have the kernel kill this process when the thread ends that started it, even in the middle of an image."""
     if sys.platform == "linux":
-        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def hide_memory() -> None:
@@ -65,7 +67,7 @@ def hide_memory() -> None:
     Files in /proc then belong to root, and ptrace is for those who may trace anyone.
     """
     if sys.platform == "linux":
-        _prctl(_PR_SET_DUMPABLE, 0)
+        prctl(_PR_SET_DUMPABLE, 0)
 
 
 def limit(what: int, most: int, hard: int | None = None) -> None:
@@ -80,13 +82,6 @@ def limit(what: int, most: int, hard: int | None = None) -> None:
 def _drop_capabilities() -> None:
     """All of root's, if it is root. Raises OSError."""
     nobody_elses = struct.pack("=II", _CAPABILITIES, 0)
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.capset(nobody_elses, bytes(24)):
+    if LIBC.capset(nobody_elses, bytes(24)):
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
-
-def _prctl(option: int, value: int) -> None:
-    """Raises OSError."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(option, *map(ctypes.c_ulong, (value, 0, 0, 0))):
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))

@@ -9,6 +9,8 @@ import struct
 from collections.abc import Iterable
 from pathlib import Path
 
+from shared_lib.pipeline.sandbox.libc import LIBC
+
 # The same numbers on every architecture.
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _GET_VERSION = 1
@@ -27,16 +29,15 @@ def restrict_files(readable: Iterable[Path], newest: int = NEWEST) -> bool:
     Needs PR_SET_NO_NEW_PRIVS, and holds for threads that are started afterwards. With `newest` it gives up no more than
     a kernel could that has no later ABI. Raises OSError for a kernel that has Landlock, and refuses.
     """
-    libc = ctypes.CDLL(None, use_errno=True)
-    abi = min(libc.syscall(_CREATE_RULESET, None, 0, _GET_VERSION), newest)
+    abi = min(LIBC.syscall(_CREATE_RULESET, None, 0, _GET_VERSION), newest)
     if abi < 1:
         return False
-    ruleset = _checked(libc.syscall(_CREATE_RULESET, *_sized(_ruleset(abi)), 0))
+    ruleset = _checked(LIBC.syscall(_CREATE_RULESET, *_sized(_ruleset(abi)), 0))
     try:
         for path in readable:
             if path.is_dir():
-                _allow(libc, ruleset, path)
-        _checked(libc.syscall(_RESTRICT_SELF, ruleset, 0))
+                _allow(ruleset, path)
+        _checked(LIBC.syscall(_RESTRICT_SELF, ruleset, 0))
     finally:
         os.close(ruleset)
     return True
@@ -51,11 +52,11 @@ def _ruleset(abi: int) -> bytes:
     return struct.pack(f"={len(fields)}Q", *fields)
 
 
-def _allow(libc: ctypes.CDLL, ruleset: int, path: Path) -> None:
+def _allow(ruleset: int, path: Path) -> None:
     descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
         rule = struct.pack("=Qi", _READ_FILE | _READ_DIRECTORY, descriptor)
-        _checked(libc.syscall(_ADD_RULE, ruleset, _PATH_BENEATH, rule, 0))
+        _checked(LIBC.syscall(_ADD_RULE, ruleset, _PATH_BENEATH, rule, 0))
     finally:
         os.close(descriptor)
 

@@ -14,6 +14,9 @@ import errno
 import os
 import platform
 import struct
+from functools import cache
+
+from shared_lib.pipeline.sandbox.libc import LIBC
 
 # Reading and writing what is open, finding files, memory, threads, signals of its own, clocks, and who it is.
 _ALLOWED = {
@@ -63,6 +66,7 @@ _CLONE_THREAD = 0x10000
 _TO_WRITE = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC  # the same on both
 _HARMLESS_FCNTL = (1, 2, 3, 4)  # get and set flags; others have the kernel send signals, or enlarge pipes
 _PR_SET_NAME = 15  # of a thread
+_ANY_PID = 0xFFFFFFFF  # stands in a compiled filter where the process's own id goes; no process has this one
 
 _Step = tuple[int, int, int, int]
 """An operation, how many steps to skip if its condition holds and if not, and its operand."""
@@ -73,16 +77,26 @@ class _Program(ctypes.Structure):
 
 
 def restrict_system_calls() -> bool:
-    """Leave this process the system calls above. Tells whether kernel and architecture could do it.
+    """Allow this process only the system calls above. Return whether the kernel and architecture support that.
 
-    Needs PR_SET_NO_NEW_PRIVS, and holds for threads that are started afterwards.
+    Needs PR_SET_NO_NEW_PRIVS, and also holds for threads started afterwards.
+    """
+    template = prepare_filter()
+    if template is None:
+        return False
+    code = template.replace(_pack(_ANY_PID), _pack(os.getpid()))
+    program = _Program(len(code) // 8, code)
+    return bool(LIBC.prctl(_PR_SET_SECCOMP, _MODE_FILTER, ctypes.byref(program), 0, 0) == 0)
+
+
+@cache
+def prepare_filter() -> bytes | None:
+    """Compile the filter for any process. Return None for an architecture that has none.
+
+    Call it before forking: compiling takes 0.4 ms, and only the process id differs.
     """
     machine = platform.machine()
-    if machine not in _ALLOWED:
-        return False
-    code = compile_filter(machine, os.getpid())
-    program = _Program(len(code) // 8, code)
-    return bool(ctypes.CDLL(None).prctl(_PR_SET_SECCOMP, _MODE_FILTER, ctypes.byref(program), 0, 0) == 0)
+    return compile_filter(machine, _ANY_PID) if machine in _ALLOWED else None
 
 
 def compile_filter(machine: str, pid: int) -> bytes:
@@ -127,6 +141,10 @@ def _judge(name: str, pid: int) -> list[_Step]:
 
 
 _DENY_OR_ALLOW = [(_RETURN, 0, 0, _DENY), (_RETURN, 0, 0, _ALLOW)]
+
+
+def _pack(pid: int) -> bytes:
+    return struct.pack("=I", pid)
 
 
 def _argument(number: int) -> int:

@@ -1,0 +1,12 @@
+"""The C library, loaded once. Each `ctypes.CDLL` defines a class of its own, which a worker would pay for per image."""
+
+import ctypes
+import os
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def prctl(option: int, value: int) -> None:
+    """Raises OSError."""
+    if LIBC.prctl(option, *map(ctypes.c_ulong, (value, 0, 0, 0))):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
