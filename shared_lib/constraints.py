@@ -5,7 +5,7 @@ TypeAdapter. Instances made in code are trusted and not checked. Sandbox workers
 never load pydantic, which takes 17 MiB, more than libvips.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -72,6 +72,25 @@ class Validate:
             "function": {"type": "no-info", "function": self.check},
             "schema": handler(source),
         }
+
+
+@dataclass(frozen=True)
+class FormerNames:
+    """Names that an earlier release wrote, with today's. They are read, never written, and not part of JSON schemas."""
+
+    names: Mapping[str, str]
+
+    def __get_pydantic_core_schema__(self, source: object, handler: Handler) -> Schema:
+        return {
+            "type": "function-before",
+            "function": {"type": "no-info", "function": self._rename},
+            "schema": handler(source),
+        }
+
+    def _rename(self, value: object) -> object:
+        if not isinstance(value, dict):
+            return value
+        return {self.names.get(name, name): each for name, each in value.items()}
 
 
 class JsonSchemaExtra:

@@ -101,7 +101,7 @@ def consumer(
             # doesn't deliver again.
             flask.current_app.config["MAX_CONTENT_LENGTH"] = MAX_EVENT
             if needs_sandbox:
-                runtime.current().box.start()
+                runtime.current().sandbox.start()
         return function  # type: ignore[return-value]
 
     return decorate

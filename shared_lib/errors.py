@@ -138,6 +138,22 @@ class Misconfigured(Unavailable):
         super().__init__(f"{part} refuses the service's own settings; its operators find the reason in the logs")
 
 
+class WorkerError(ServiceError):
+    """The sandbox has neither a result nor a rejection. The image may be to blame, or not: count it, and retry."""
+
+
+class WorkerCrashed(WorkerError):
+    """A worker died while it processed an image, or replied what no worker of ours replies."""
+
+    code = FailureCode.DECODER_CRASHED.value
+
+
+class WorkerFailed(WorkerError):
+    """A worker met a bug of ours, and reported it."""
+
+    code = FailureCode.INTERNAL_ERROR.value
+
+
 class RequestRefused(Unavailable):
     """A service that we depend on answered, and refused this one request: no outage, and waiting may not help."""
 

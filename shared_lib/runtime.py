@@ -10,7 +10,7 @@ from shared_lib.broker import Broker
 from shared_lib.database.connection import Database
 from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
 from shared_lib.pipeline.recipe_schema import read_presets
-from shared_lib.pipeline.sandbox.pool import DecoderBox
+from shared_lib.pipeline.sandbox.pool import Sandbox
 from shared_lib.repositories import (
     Claims,
     Collections,
@@ -47,9 +47,9 @@ class Runtime:
         self.store = Store(settings.store)
         self.broker = Broker(settings.kafka)
         self.health = Health({"database": self.database.ping, "store": self.store.ping, "kafka": self.broker.ping})
-        self.box = DecoderBox(
+        self.sandbox = Sandbox(
             settings.limits,
-            children=settings.processing.decoders,
+            workers=settings.processing.decoders,
             required=settings.processing.sandbox == "required",
         )
         self.inbox = Inbox(self.store, settings.store.upload_bucket)
@@ -92,7 +92,7 @@ class Runtime:
             self.announcer,
         )
         overlays = Overlays(self.originals, self.gallery)
-        self.renderer = Renderer(self.box, overlays, settings.limits, settings.processing.keep_location)
+        self.renderer = Renderer(self.sandbox, overlays, settings.limits, settings.processing.keep_location)
         self.publisher = Publisher(self.claims, self.gallery)
         self.processor = Processor(
             self.claims, self.inbox, self.gallery, self.recipes, self.renderer, self.publisher, self.finisher

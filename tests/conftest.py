@@ -65,7 +65,7 @@ def rt(platform: Platform, s3: "S3Client") -> Iterator[Runtime]:
     s3.create_bucket(Bucket="quiet-images")
     runtime = current()
     yield runtime
-    runtime.box.close()
+    runtime.sandbox.close()
     runtime.broker.close()
     runtime.database.disconnect()
 

@@ -1,4 +1,4 @@
-"""Our side of the benchmark: render() itself; what the box adds is measured apart."""
+"""Our side of the benchmark: render() itself; what the sandbox adds is measured apart."""
 
 from functools import cache
 

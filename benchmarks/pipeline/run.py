@@ -27,7 +27,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 DATA = ROOT / ".data" / "benchmarks"
 REPORT = ROOT / "docs" / "performance.md"
-AS_IN_THE_BOX: list[str | Path] = ["env", *(f"{name}={value}" for name, value in ENVIRONMENT.items()), sys.executable]
+AS_A_WORKER: list[str | Path] = ["env", *(f"{name}={value}" for name, value in ENVIRONMENT.items()), sys.executable]
 PEERS = ("sharp", "thumbor")
 ROUNDS = 3
 ENOUGH, WON = 1.05, 0.9  # times the faster peer
@@ -81,10 +81,10 @@ def ask_in_turns(contestants: dict[str, list[str | Path]], file: Path, seconds: 
 
 def compare(seconds: str) -> list[dict[str, Any]]:
     contestants = {
-        "ours": [*AS_IN_THE_BOX, "ours.py"],
+        "ours": [*AS_A_WORKER, "ours.py"],
         "sharp": ["node", DATA / "sharp.mjs"],
         "thumbor": [DATA / "thumbor" / "bin" / "python", "thumbor_engine.py"],
-        "alone": [*AS_IN_THE_BOX, "codecs_alone.py"],
+        "alone": [*AS_A_WORKER, "codecs_alone.py"],
     }
     rows = []
     for (name, megapixels), file in sources.make(DATA / "photographs").items():
@@ -133,9 +133,9 @@ def likeness(file: Path, cell: str, sharps_bytes: int) -> list[float]:
     return [our, *(compare_with_best((DATA / "made" / name / f"{side}-{fit}.{to}").read_bytes()) for name in PEERS)]
 
 
-def measure_box() -> list[dict[str, Any]]:
+def measure_sandbox() -> list[dict[str, Any]]:
     files = [str(DATA / "photographs" / f"1mp.{suffix}") for suffix in ("jpg", "png", "webp", "avif")]
-    done = subprocess.run([*AS_IN_THE_BOX, "box.py", *files], capture_output=True, text=True, check=True, cwd=HERE)
+    done = subprocess.run([*AS_A_WORKER, "sandbox.py", *files], capture_output=True, text=True, check=True, cwd=HERE)
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
@@ -163,7 +163,7 @@ def report(rows: list[dict[str, Any]], added: list[dict[str, Any]]) -> str:
         f"| at most 1.3 times decoding and encoding alone | {count('alone', 1.3)} |",
         f"| SSIM no less than sharp's, to 0.003, at no more bytes | {as_good} of {len(rows)} |",
         "",
-        "The decoder box adds "
+        "The sandbox adds "
         + ", ".join(f"{one['added']:.2f} ms to {one['file']}" for one in added)
         + " (processor time): a fork for each image, and the pages that it copies.",
         "",
@@ -189,5 +189,5 @@ if __name__ == "__main__":
     prepare_peers()
     measured = compare(f"{asked.seconds}")
     REPORT.parent.mkdir(exist_ok=True)
-    REPORT.write_text(report(measured, measure_box()))
+    REPORT.write_text(report(measured, measure_sandbox()))
     print(f"written: {REPORT}")

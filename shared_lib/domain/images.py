@@ -8,7 +8,7 @@ from typing import Generic, Literal, TypeVar
 from uuid import UUID
 
 from shared_lib.errors import NOT_WORTH_KEEPING, FailureCode
-from shared_lib.pipeline.metadata.model import Knowledge
+from shared_lib.pipeline.metadata.model import ImageMetadata
 
 MAX_FILENAME = 255
 """Characters."""
@@ -185,7 +185,7 @@ class Image:
     """px, after orientation"""
     sha256: str | None
     """Of the original's bytes, in hexadecimal."""
-    metadata: Knowledge | None
+    metadata: ImageMetadata | None
     """As extracted when the image arrived."""
     renditions: tuple[Rendition, ...]
     pending_renditions: tuple[str, ...]

@@ -39,10 +39,10 @@ def format_for(output: Output, source: Format, image: pyvips.Image) -> Format:
     return Format.PNG if source in (Format.GIF, Format.SVG) or image.hasalpha() else Format.JPEG
 
 
-def encode(image: pyvips.Image, to: Format, output: Output, *, location: bool = False) -> bytes:
-    """Where it was taken stays only with `location`, in metadata that is kept."""
+def encode(image: pyvips.Image, to: Format, output: Output, *, with_location: bool = False) -> bytes:
+    """Encode, with the metadata that the output keeps. Only `with_location` keeps where the image was taken."""
     if output.metadata == "keep":
-        image = privacy.keep_public(image, to, location=location)
+        image = privacy.keep_public(image, to, with_location=with_location)
     elif output.metadata == "copyright":
         image = privacy.keep_copyright(image)
     if output.format == "auto":

@@ -1,4 +1,4 @@
-"""Recipes and what is learnt of an image, as they are written: in JSON, by callers and operators, and by ourselves.
+"""Recipes and image metadata as JSON, written by callers, by operators, and by ourselves.
 
 The only room of the pipeline that checks what it reads, by pydantic, besides the box, which reads what a child tells.
 """
@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, TypeAdapter
 
-from shared_lib.pipeline.metadata.model import Knowledge
+from shared_lib.pipeline.metadata.model import ImageMetadata
 from shared_lib.pipeline.recipe import PRESETS, Recipe
 
 
@@ -26,7 +26,7 @@ Recipes = Annotated[tuple[Recipe, ...], Field(max_length=20), AfterValidator(_re
 # Made when first needed: most functions never read a recipe by itself.
 _recipe = cache(lambda: TypeAdapter(Recipe))
 _presets = cache(lambda: TypeAdapter(dict[str, Recipe]))
-_knowledge = cache(lambda: TypeAdapter(Knowledge))
+_metadata = cache(lambda: TypeAdapter(ImageMetadata))
 
 
 def read_recipe(described: Mapping[str, Any]) -> Recipe:
@@ -46,6 +46,6 @@ def read_presets(described: Mapping[str, Mapping[str, Any]]) -> dict[str, Recipe
     return PRESETS | _presets().validate_python({name: {**recipe, "name": name} for name, recipe in described.items()})
 
 
-def write_knowledge(knowledge: Knowledge) -> str:
+def write_metadata(metadata: ImageMetadata) -> str:
     """As JSON."""
-    return _knowledge().dump_json(knowledge).decode()
+    return _metadata().dump_json(metadata).decode()

@@ -15,7 +15,7 @@ from shared_lib.pipeline.bounds import RecipeRejected, bound, bound_output
 from shared_lib.pipeline.color import to_srgb
 from shared_lib.pipeline.decode import inspect, is_only_untidy
 from shared_lib.pipeline.encode import encode, format_for
-from shared_lib.pipeline.metadata.extract import learn_from
+from shared_lib.pipeline.metadata.extract import extract_metadata
 from shared_lib.pipeline.operations import Operation
 from shared_lib.pipeline.operations.resize import Resize
 from shared_lib.pipeline.overlays import Overlays
@@ -34,23 +34,27 @@ def render(  # noqa: PLR0913  a job's fields, and the limits
     limits: Limits,
     overlays: Mapping[UUID, bytes] | None = None,
     *,
-    learn: bool = False,
-    location: bool = False,
+    with_metadata: bool = False,
+    with_location: bool = False,
 ) -> Rendered:
     """Make all renditions of one image.
 
-    A recipe fails alone if its rendition would exceed a limit or its watermark is missing. With `location`, renditions
-    that keep metadata also keep the GPS position. Raises Rejected for bytes that cannot be read, MemoryError beyond the
-    limit, and any other error for a bug of ours.
+    A recipe fails alone if its rendition would exceed a limit or its watermark is missing. With `with_location`,
+    renditions that keep metadata also keep the GPS position. Raises Rejected for bytes that cannot be read, MemoryError
+    beyond the limit, and any other error for a bug of ours.
     """
     source = inspect(data, limits)
     try:
-        return _render(source, recipes, limits, overlays or {}, learn=learn, location=location)
+        return _render(
+            source, recipes, limits, overlays or {}, with_metadata=with_metadata, with_location=with_location
+        )
     except pyvips.Error as error:
         if not is_only_untidy(error):
             raise
         source = replace(source, is_untidy=True)
-        return _render(source, recipes, limits, overlays or {}, learn=learn, location=location)
+        return _render(
+            source, recipes, limits, overlays or {}, with_metadata=with_metadata, with_location=with_location
+        )
 
 
 def _render(  # noqa: PLR0913  (same)
@@ -59,25 +63,25 @@ def _render(  # noqa: PLR0913  (same)
     limits: Limits,
     overlays: Mapping[UUID, bytes],
     *,
-    learn: bool,
-    location: bool,
+    with_metadata: bool,
+    with_location: bool,
 ) -> Rendered:
-    pixels = Pixels(source, [*recipes, *([THUMBNAIL] if learn else [])], limits)
+    pixels = Pixels(source, [*recipes, *([THUMBNAIL] if with_metadata else [])], limits)
     with pixels.attribute_errors():
-        renditions, failed = _render_all(pixels, recipes, overlays, location=location)
+        renditions, failed = _render_all(pixels, recipes, overlays, with_location=with_location)
         # From a thumbnail's pixels, because one is nearly always made.
-        knowledge = learn_from(source, pixels.decode_for(THUMBNAIL)) if learn else None
-    return Rendered(source.format, *source.upright_size, tuple(renditions), tuple(failed), knowledge)
+        metadata = extract_metadata(source, pixels.decode_for(THUMBNAIL)) if with_metadata else None
+    return Rendered(source.format, *source.upright_size, tuple(renditions), tuple(failed), metadata)
 
 
 def _render_all(
-    pixels: Pixels, recipes: Sequence[Recipe], overlays: Mapping[UUID, bytes], *, location: bool
+    pixels: Pixels, recipes: Sequence[Recipe], overlays: Mapping[UUID, bytes], *, with_location: bool
 ) -> tuple[list[Rendition], list[FailedRecipe]]:
     renditions: list[Rendition] = []
     failed: list[FailedRecipe] = []
     for recipe in recipes:
         try:
-            rendition = _render_one(pixels, recipe, overlays, location=location)
+            rendition = _render_one(pixels, recipe, overlays, with_location=with_location)
             size = sum(len(each.data) for each in (*renditions, rendition))
             pixels.limits.enforce_output(size, RecipeRejected)
         except RecipeRejected as reason:
@@ -87,7 +91,7 @@ def _render_all(
     return renditions, failed
 
 
-def _render_one(pixels: Pixels, recipe: Recipe, overlays: Mapping[UUID, bytes], *, location: bool) -> Rendition:
+def _render_one(pixels: Pixels, recipe: Recipe, overlays: Mapping[UUID, bytes], *, with_location: bool) -> Rendition:
     context = Overlays(recipe, overlays, pixels.source, pixels.limits)
     frames = split(pixels.decode_for(recipe))
     frames = [_transform(frame, pixels, recipe, context) for frame in frames]
@@ -95,7 +99,7 @@ def _render_one(pixels: Pixels, recipe: Recipe, overlays: Mapping[UUID, bytes], 
     bound_output(width, height, len(frames), pixels.limits)
     image = join(frames)
     to = format_for(recipe.output, pixels.source.format, image)
-    data = encode(image, to, recipe.output, location=location)
+    data = encode(image, to, recipe.output, with_location=with_location)
     return Rendition(recipe, to, width, height, data)
 
 

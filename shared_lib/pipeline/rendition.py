@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from shared_lib.errors import Rejected
 from shared_lib.pipeline.formats import Format
-from shared_lib.pipeline.metadata.model import Knowledge
+from shared_lib.pipeline.metadata.model import ImageMetadata
 from shared_lib.pipeline.output import Output
 from shared_lib.pipeline.recipe import Recipe
 
@@ -61,7 +61,7 @@ class Rendered:
     height: int
     renditions: tuple[Rendition, ...]
     failed: tuple[FailedRecipe, ...] = ()
-    knowledge: Knowledge | None = None
+    metadata: ImageMetadata | None = None
     """None unless requested."""
 
     def get(self, name: str) -> Rendition:

@@ -14,12 +14,20 @@ from uuid import UUID
 
 from shared_lib.database.connection import Database, Transaction
 from shared_lib.domain.images import Status
-from shared_lib.errors import NOT_ITS_OWN_FAULT, Conflict, Rejected, RequestRefused, ServiceError, Unavailable
+from shared_lib.errors import (
+    NOT_ITS_OWN_FAULT,
+    Conflict,
+    Rejected,
+    RequestRefused,
+    ServiceError,
+    Unavailable,
+    WorkerCrashed,
+    WorkerFailed,
+)
 from shared_lib.observability import get_logger
 from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
-from shared_lib.pipeline.recipe_schema import write_knowledge
+from shared_lib.pipeline.recipe_schema import write_metadata
 from shared_lib.pipeline.rendition import FailedRecipe, Rendered
-from shared_lib.pipeline.sandbox.pool import DecoderCrashed, DecoderFailed
 from shared_lib.repositories import lifecycle, originals, rendition_requests
 from shared_lib.repositories.attempts import begin_attempt, end_attempt, erase_attempt, read_history
 from shared_lib.repositories.leases import Lease, LeaseKeeper, Superseded
@@ -32,7 +40,7 @@ _LOCK_CLAIMABLE = """
     FROM images WHERE uuid = :uuid AND deleted_at IS NULL FOR UPDATE
 """
 _RELEASE_TRIES = 100  # a third of a lease apart: ten minutes and more
-_OUTCOMES: Mapping[type[BaseException], str] = {DecoderCrashed: "crashed", DecoderFailed: "errored"}
+_OUTCOMES: Mapping[type[BaseException], str] = {WorkerCrashed: "crashed", WorkerFailed: "errored"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,12 +226,12 @@ def _write(tx: Transaction, claim: Claim, sql: str, **columns: object) -> None:
 
 def _describe(rendered: Rendered) -> dict[str, Any]:
     thumbnail = next((each for each in rendered.renditions if each.name == THUMBNAIL.name), None)
-    metadata = rendered.knowledge
+    metadata = rendered.metadata
     return {
         "content_type": rendered.content_type,
         "width": rendered.width,
         "height": rendered.height,
-        "metadata": metadata and write_knowledge(metadata),
+        "metadata": metadata and write_metadata(metadata),
         "perceptual_hash": f"x{metadata.perceptual_hash}" if metadata and metadata.perceptual_hash else None,
         "thumbnail": thumbnail and thumbnail.data,
         "thumbnail_type": thumbnail and thumbnail.content_type,

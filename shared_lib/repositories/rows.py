@@ -7,7 +7,7 @@ from pydantic import TypeAdapter, ValidationError
 from shared_lib.domain.images import Collection, FailedRendition, Failure, Image, Rendition, Status, Thumbnail
 from shared_lib.errors import FailureCode
 from shared_lib.observability import get_logger
-from shared_lib.pipeline.metadata.model import Knowledge
+from shared_lib.pipeline.metadata.model import ImageMetadata, StoredMetadata
 
 log = get_logger()
 
@@ -34,7 +34,7 @@ COLLECTION_COLUMNS = """
 """
 
 
-_METADATA = TypeAdapter(Knowledge)
+_METADATA = TypeAdapter[ImageMetadata](StoredMetadata)
 _CODES = {code.value for code in FailureCode}
 
 
@@ -72,7 +72,7 @@ def _to_failure(code: str, message: str) -> Failure:
     return Failure(code=FailureCode(code) if code in _CODES else FailureCode.OTHER, message=message)
 
 
-def _to_metadata(stored: dict[str, Any] | None) -> Knowledge | None:
+def _to_metadata(stored: dict[str, Any] | None) -> ImageMetadata | None:
     """Return the metadata, or None if another release wrote it in a form that this one cannot read."""
     if stored is None:
         return None

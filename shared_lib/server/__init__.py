@@ -45,7 +45,7 @@ def create_app() -> "WSGIApplication":
 
 def _tell_state(start_response: "StartResponse") -> Iterable[bytes]:
     """That it is there; and what a decoder does without, where an operator has allowed that."""
-    missing = runtime.current().box.missing
+    missing = runtime.current().sandbox.missing
     if not missing:
         start_response("204 No Content", [])
         return []

@@ -4,11 +4,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from shared_lib.errors import FailureCode, Rejected
+from shared_lib.errors import FailureCode, Rejected, WorkerError
 from shared_lib.limits import Limits
 from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
 from shared_lib.pipeline.rendition import FailedRecipe, Rendered, Rendition
-from shared_lib.pipeline.sandbox.pool import DecoderBox, DecoderBroke
+from shared_lib.pipeline.sandbox.pool import Sandbox
 from shared_lib.services.overlays import Overlays
 
 
@@ -26,7 +26,7 @@ class RenderRequest:
 
 @dataclass(frozen=True)
 class Renderer:
-    sandbox: DecoderBox
+    sandbox: Sandbox
     overlays: Overlays
     limits: Limits
     keep_location: bool
@@ -36,14 +36,14 @@ class Renderer:
         """
         Render all recipes in one job. If that fails, render each in a job of its own.
 
-        Raises Rejected if nothing can be made, or no thumbnail of a new image, and DecoderBroke unless the request
+        Raises Rejected if nothing can be made, or no thumbnail of a new image, and WorkerError unless the request
         accepts crashes and something can be made all the same.
         """
         # Worst case: two timeouts plus one running job = three. The event source waits for four.
         until = time.monotonic() + 2 * self.limits.wall_seconds
         try:
             return self._run_job(request, request.recipes, with_metadata=request.is_new)
-        except (Rejected, DecoderBroke) as error:
+        except (Rejected, WorkerError) as error:
             if len(request.recipes) == 1 or _should_retry(error, request):
                 raise
             reason = _to_rejected(error)
@@ -67,7 +67,7 @@ class Renderer:
             try:
                 result = self._run_job(request, (recipe,), with_metadata=is_first_of_new)
                 self.limits.enforce_output(_count_bytes(*made, *result.renditions))
-            except (Rejected, DecoderBroke) as error:
+            except (Rejected, WorkerError) as error:
                 if _should_retry(error, request) or is_first_of_new:  # not even a thumbnail
                     raise
                 failed.append(FailedRecipe(recipe, _to_rejected(error)))
@@ -83,7 +83,7 @@ class Renderer:
         images = {image for recipe in recipes for image in recipe.overlays}
         overlays = self.overlays.read(images, self.limits.max_bytes - len(request.original))
         rendered = self.sandbox.render(
-            request.original, recipes, overlays, learn=with_metadata, location=self.keep_location
+            request.original, recipes, overlays, with_metadata=with_metadata, with_location=self.keep_location
         )
         if with_metadata:
             rendered.get(THUMBNAIL.name)  # raises if it failed
@@ -96,8 +96,8 @@ def _count_bytes(*renditions: Rendition) -> int:
 
 def _should_retry(error: Exception, request: RenderRequest) -> bool:
     """Return whether another attempt may end otherwise: a decoder may also crash by itself."""
-    return isinstance(error, DecoderBroke) and not request.accepts_crashes
+    return isinstance(error, WorkerError) and not request.accepts_crashes
 
 
-def _to_rejected(error: Rejected | DecoderBroke) -> Rejected:
+def _to_rejected(error: Rejected | WorkerError) -> Rejected:
     return error if isinstance(error, Rejected) else Rejected(FailureCode(error.code), error.public)

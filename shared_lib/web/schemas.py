@@ -66,14 +66,14 @@ class ApiModel(BaseModel):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageMetadata(model.Knowledge):
+class ImageMetadata(model.ImageMetadata):
     """Metadata extracted from an image. A field is null if the image has no such value, or an implausible one."""
 
     # Computed, because callers could derive it themselves: nothing stores it.
     @computed_field(examples=["#b5651d"])  # type: ignore[prop-decorator]  # mypy knows no decorated properties
     @property
     def dominant_color(self) -> str | None:
-        return self.palette[0].colour if self.palette else None
+        return self.palette[0].color if self.palette else None
 
 
 class Rendition(ApiModel):
@@ -101,7 +101,7 @@ class FailedRendition(ApiModel):
 _EXAMPLE_METADATA = {
     "frames": 1,
     "hasAlpha": False,
-    "colourSpace": "srgb",
+    "colorSpace": "srgb",
     "profile": "sRGB IEC61966-2.1",
     "bitDepth": 8,
     "capturedAt": "2026-03-08T19:02:11+01:00",
@@ -109,7 +109,7 @@ _EXAMPLE_METADATA = {
     "cameraModel": "EOS R6",
     "lensModel": "RF24-105mm F4 L IS USM",
     "location": None,
-    "palette": [{"colour": "#b5651d", "share": 0.42}],
+    "palette": [{"color": "#b5651d", "share": 0.42}],
     "thumbHash": "1QcSHQRnh493V4dIh4eXh1h4kJUI",
     "blurHash": "LEHV6nWB2yk8pyo0adR*.7kCMdnj",
     "perceptualHash": "c3d4e1b0a5f69278",
@@ -259,7 +259,7 @@ def _describe_image(image: domain.Image, *, with_location: bool = False) -> dict
     return {name: value for name, value in shown.items() if name not in ("failure", "thumbnail")}
 
 
-def _show_metadata(metadata: model.Knowledge, *, with_location: bool) -> ImageMetadata:
+def _show_metadata(metadata: model.ImageMetadata, *, with_location: bool) -> ImageMetadata:
     shown = ImageMetadata(**_describe(metadata))
     return shown if with_location else replace(shown, location=None)
 

@@ -298,7 +298,7 @@ def test_what_is_learnt_of_an_image_is_told(api: Api) -> None:
     shown = api.await_end(uuid)
     metadata = shown["metadata"]
 
-    assert (metadata["frames"], metadata["hasAlpha"], metadata["colourSpace"]) == (1, False, "srgb")
+    assert (metadata["frames"], metadata["hasAlpha"], metadata["colorSpace"]) == (1, False, "srgb")
     assert (metadata["cameraMake"], metadata["cameraModel"]) == ("Acme", "Box 1")
     assert metadata["dominantColor"].startswith("#c")
     assert metadata["thumbHash"]

@@ -4,7 +4,7 @@
     make hostile bless=yes       judge all, and make it the record
 
 Thousands of public test images and fuzzers' finds, mutants of them and of our own, and bombs: each is given to the
-decoder box as `process_image` gives it; then all but the mutants to a running service.
+sandbox as `process_image` gives it; then all but the mutants to a running service.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from pipeline.pictures import FORMATS, PHOTOGRAPHS, sample
 
 from shared_lib.limits import Limits
 from shared_lib.pipeline.recipe_schema import read_recipe
-from shared_lib.pipeline.sandbox.pool import DecoderBox
+from shared_lib.pipeline.sandbox.pool import Sandbox
 
 CACHE = Path("build/hostile")
 RECORD = Path(__file__).parent / "recorded"
@@ -117,23 +117,23 @@ def judge_all(title: str, files: Mapping[str, bytes], judge_one: Callable[[bytes
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bless", action="store_true", help="record what is found")
-    parser.add_argument("--no-service", action="store_true", help="the decoder box alone")
+    parser.add_argument("--no-service", action="store_true", help="the sandbox alone")
     options = parser.parse_args()
 
     files, missing = collect_corpus()
     traps = make_bombs()
-    box = DecoderBox(Limits(), children=THREADS)
+    sandbox = Sandbox(Limits(), workers=THREADS)
     found = {
-        "corpus": judge_all("Corpus", files, lambda data: judge(box, data)),
-        "bombs": judge_all("Bombs", traps, lambda data: judge(box, data)),
+        "corpus": judge_all("Corpus", files, lambda data: judge(sandbox, data)),
+        "bombs": judge_all("Bombs", traps, lambda data: judge(sandbox, data)),
         "frames": judge_all(
             "Bombs, all frames",
             {name: data for name, data in traps.items() if name.startswith("raster/")},
-            lambda data: judge(box, data, ALL_FRAMES),
+            lambda data: judge(sandbox, data, ALL_FRAMES),
         ),
-        "mutants": judge_all("Mutants", make_mutants(files), lambda data: judge(box, data)),
+        "mutants": judge_all("Mutants", make_mutants(files), lambda data: judge(sandbox, data)),
     }
-    box.close()
+    sandbox.close()
     complaints = [f"missing: {each}" for each in missing]
     for part in found.values():
         complaints += [f"{verdict}: {name}" for name, verdict in part.items() if verdict in UNEXPLAINED]

@@ -34,14 +34,14 @@ from hostile.__main__ import CACHE, RECORD, collect_corpus
 from PIL import Image
 from playwright.sync_api import Error, Page, sync_playwright
 
-from shared_lib.errors import Rejected
+from shared_lib.errors import Rejected, WorkerCrashed
 from shared_lib.limits import Limits
 from shared_lib.pipeline.codecs.header import count_png_frames
 from shared_lib.pipeline.formats import Format, sniff
 from shared_lib.pipeline.operations.resize import Resize
 from shared_lib.pipeline.output import Output
 from shared_lib.pipeline.recipe import Recipe
-from shared_lib.pipeline.sandbox.pool import DecoderBox, DecoderCrashed
+from shared_lib.pipeline.sandbox.pool import Sandbox
 
 THREADS = os.cpu_count() or 1
 LONGEST = 512  # px; what is larger is scaled down, by each in its own way
@@ -124,12 +124,12 @@ Shown = dict[str, Seen | None]
 """By sha256; None is not shown."""
 
 
-def look_at_ours(box: DecoderBox, data: bytes) -> Seen | str:
+def look_at_ours(sandbox: Sandbox, data: bytes) -> Seen | str:
     """Ours, or the code it is refused with."""
     try:
-        rendered = box.render(data, [LOOK])
+        rendered = sandbox.render(data, [LOOK])
         png = rendered.get(LOOK.name).data
-    except (Rejected, DecoderCrashed) as refusal:
+    except (Rejected, WorkerCrashed) as refusal:
         return refusal.failure if isinstance(refusal, Rejected) else refusal.code
     pixels = np.asarray(Image.open(io.BytesIO(png)).convert("RGBA")).astype(float)
     pixels[..., :3] *= pixels[..., 3:] / 255
@@ -269,10 +269,10 @@ def compare(ours: Seen | str, theirs: Seen | None, *, is_drawing: bool) -> tuple
 
 def compare_all(files: Mapping[str, bytes]) -> dict[str, tuple[str, float]]:
     theirs = look_through_chromium(files)
-    box = DecoderBox(Limits(), children=THREADS)
+    sandbox = Sandbox(Limits(), workers=THREADS)
     with ThreadPoolExecutor(THREADS) as threads:
-        ours = dict(zip(files, threads.map(lambda data: look_at_ours(box, data), files.values()), strict=True))
-    box.close()
+        ours = dict(zip(files, threads.map(lambda data: look_at_ours(sandbox, data), files.values()), strict=True))
+    sandbox.close()
     found = {
         name: compare(ours[name], theirs[hashlib.sha256(data).hexdigest()], is_drawing=sniff(data) is Format.SVG)
         for name, data in files.items()

@@ -7,9 +7,9 @@ from itertools import groupby
 from pathlib import Path
 from string import ascii_letters
 
-from shared_lib.errors import NOT_ITS_OWN_FAULT, Rejected
+from shared_lib.errors import NOT_ITS_OWN_FAULT, Rejected, WorkerError
 from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
-from shared_lib.pipeline.sandbox.pool import DecoderBox, DecoderBroke
+from shared_lib.pipeline.sandbox.pool import Sandbox
 
 ACCEPTED = "ok"
 UNEXPLAINED = {code.value for code in NOT_ITS_OWN_FAULT}
@@ -24,13 +24,13 @@ Verdicts = dict[str, str]
 """By the name of a file: `ok`, or the code by which it is refused."""
 
 
-def judge(box: DecoderBox, data: bytes, recipe: Recipe = THUMBNAIL) -> str:
+def judge(sandbox: Sandbox, data: bytes, recipe: Recipe = THUMBNAIL) -> str:
     """Render as the processor does a new image."""
     try:
-        box.render(data, [recipe], learn=True).get(recipe.name)
+        sandbox.render(data, [recipe], with_metadata=True).get(recipe.name)
     except Rejected as refusal:
         return refusal.code
-    except DecoderBroke as error:
+    except WorkerError as error:
         traceback.print_exception(error)
         return error.code
     return ACCEPTED

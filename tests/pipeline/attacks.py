@@ -1,8 +1,8 @@
-"""What a decoder that was taken over might try, each run inside a really confined child; and the processor it is after.
+"""Attacks that a worker might try once an image has taken it over, and the processor that it attacks.
 
-`python attacks.py ABI` plays the processor: it has secrets, files and listening sockets, starts a zygote that believes
-its kernel to have no later Landlock than ABI (0: none at all, for real), has each attack carried out by a child of its
-own, and prints what came of them as JSON. Whatever an attack may have reached is looked at from outside as well.
+`python attacks.py ABI` plays the processor: it has secrets, files and listening sockets, and starts a zygote that uses
+no later Landlock than ABI (0: none at all). It has each attack carried out by a confined worker of its own, and prints
+the outcomes as JSON. It also checks from outside whatever an attack may have reached.
 """
 
 import ctypes
@@ -33,7 +33,7 @@ from shared_lib.pipeline.sandbox.landlock import NEWEST
 SECRET = b"postgresql://user:hunter2@database/images"
 AN_IMAGE = "none: it is the image before"
 _MARK = b"the bytes of somebody else's image, once only: " + b"7f3a" * 8
-# The same numbers on every architecture; those that differ are looked up.
+# The same numbers on every architecture; those that differ are below.
 _OPEN_TREE, _PIDFD_SEND_SIGNAL, _IO_URING_SETUP, _PIDFD_OPEN, _CLONE3, _PIDFD_GETFD, _LANDLOCK = (
     428, 424, 425, 434, 435, 438, 446,
 )  # fmt: skip
@@ -59,13 +59,13 @@ _CALLS = _NUMBERS.get(platform.machine(), {})
 
 
 class Target:
-    """What an attack is told of its surroundings, as a real one would find out or guess."""
+    """An attack's surroundings, which a real one would find out or guess."""
 
-    def __init__(self, told: dict[str, Any]) -> None:
-        self.processor: int = told["processor"]
-        self.folder = Path(told["folder"])
-        self.port: int = told["port"]
-        self.abstract: str = told["abstract"]
+    def __init__(self, config: dict[str, Any]) -> None:
+        self.processor: int = config["processor"]
+        self.folder = Path(config["folder"])
+        self.port: int = config["port"]
+        self.abstract: str = config["abstract"]
 
 
 def call(number: int | str, *arguments: int | bytes | None) -> int:
@@ -243,25 +243,25 @@ simple("take more memory than it may", lambda _: mmap.mmap(-1, 4 << 30))
 
 @attack("see the last image's bytes")
 def _(_: Target) -> None:
-    """They were noted here by the process that saw them."""
+    """The worker that saw them has stored them here."""
     if not _SEEN:
-        raise OSError(errno.ENOENT, "there is nothing of it")
+        raise OSError(errno.ENOENT, "none of its bytes are here")
 
 
 _SEEN: list[bytes] = []
 
 
-def work(task: ipc.Task, body: bytes, _limits: Limits) -> tuple[ipc.Reply, list[bytes]]:
-    """What the zygote's children do here: the attack that the "image" names. Success is told as a trace of nothing."""
-    told = json.loads(body.removeprefix(_MARK))
+def work(_job: ipc.Job, body: bytes, _limits: Limits) -> tuple[ipc.Reply, list[bytes]]:
+    """Carry out the attack that the "image" names, in a worker. An empty trace means that it succeeded."""
+    request = json.loads(body.removeprefix(_MARK))
     try:
-        if told["name"] == AN_IMAGE:
+        if request["name"] == AN_IMAGE:
             _SEEN.append(_MARK)
         else:
-            ATTACKS[told["name"]](Target(told))
+            ATTACKS[request["name"]](Target(request))
     except (OSError, MemoryError, ValueError) as error:
-        return ipc.Failure(trace=(f"{type(error).__name__}: {error}"[:300],)), []
-    return ipc.Failure(trace=()), []
+        return ipc.JobError(trace=(f"{type(error).__name__}: {error}"[:300],)), []
+    return ipc.JobError(trace=()), []
 
 
 def deny_landlock() -> None:
@@ -272,8 +272,8 @@ def deny_landlock() -> None:
 def deny_seccomp() -> None:
     """Answer prctl(PR_SET_SECCOMP) with EINVAL, as a kernel without it does, in this process and all that it starts."""
     prctl = {"x86_64": 157, "aarch64": 167}[platform.machine()]
-    asked = [(0x20, 0, 0, 0), (0x15, 0, 3, prctl), (0x20, 0, 0, 16), (0x15, 0, 1, 22)]
-    _deny([*asked, (0x06, 0, 0, 0x00050000 | errno.EINVAL)])
+    test = [(0x20, 0, 0, 0), (0x15, 0, 3, prctl), (0x20, 0, 0, 16), (0x15, 0, 1, 22)]
+    _deny([*test, (0x06, 0, 0, 0x00050000 | errno.EINVAL)])
 
 
 class _Program(ctypes.Structure):
@@ -290,7 +290,7 @@ def _deny(steps: list[tuple[int, int, int, int]]) -> None:
 
 
 def play_processor(abi: int) -> dict[str, str]:
-    """What each attack met: an error, or nothing at all; and what was seen of them from outside."""
+    """Return each attack's error, or that it succeeded, and what changed outside."""
     results, signals = {}, []
     signal.signal(signal.SIGUSR1, lambda *_: signals.append("signalled"))
     if abi == 0:
@@ -305,7 +305,7 @@ def play_processor(abi: int) -> dict[str, str]:
         hidden = socket.socket(socket.AF_UNIX)
         hidden.bind("\0" + abstract)
         hidden.listen()
-        told = {"processor": os.getpid(), "folder": name, "port": tcp.getsockname()[1], "abstract": abstract}
+        config = {"processor": os.getpid(), "folder": name, "port": tcp.getsockname()[1], "abstract": abstract}
         before = _describe(folder)
         folder_of_this = str(Path(__file__).parent)
         code = (
@@ -315,29 +315,29 @@ def play_processor(abi: int) -> dict[str, str]:
         forks = processes.Zygote(Limits(cpu_seconds=5), required=abi > 0, program=("-c", code))
         for each in ATTACKS:
             _carry_out(forks, {"name": AN_IMAGE})
-            results[each] = _carry_out(forks, told | {"name": each})
+            results[each] = _carry_out(forks, config | {"name": each})
         time.sleep(0.2)  # for signals on their way
         forks.kill()
         results["what the processor sees"] = " ".join(signals) or _describe(folder).replace(before, "untouched")
     return results
 
 
-def _carry_out(forks: processes.Zygote, told: dict[str, Any]) -> str:
-    decoder = forks.take()
+def _carry_out(forks: processes.Zygote, request: dict[str, Any]) -> str:
+    worker = forks.take()
     try:
-        task = ipc.Task(recipes=(THUMBNAIL,)).write()
-        header, _ = decoder.exchange(task, [_MARK, json.dumps(told).encode()], 0, time.monotonic() + 30)
+        job = ipc.Job(recipes=(THUMBNAIL,)).write()
+        header, _ = worker.exchange(job, [_MARK, json.dumps(request).encode()], 0, time.monotonic() + 30)
         trace = json.loads(header)["trace"]
         return trace[0] if trace else "succeeded"
     except (EOFError, BrokenPipeError):
-        status, words = decoder.end(wait=True)
-        return f"{processes.describe(status)} {words}"
+        status, stderr = worker.end(wait=True)
+        return f"{processes.describe(status)} {stderr}"
     finally:
-        decoder.close()
+        worker.close()
 
 
 def _describe(folder: Path) -> str:
-    """All that an attack might have changed."""
+    """Return all that an attack might have changed."""
     files = [(file.name, file.lstat().st_size, file.lstat().st_mode) for file in sorted(folder.iterdir())]
     return repr((
         files, resource.getrlimit(resource.RLIMIT_NOFILE), os.getpriority(os.PRIO_PROCESS, 0),

@@ -29,12 +29,12 @@ from shared_lib.limits import Limits
 from shared_lib.pipeline.recipe import THUMBNAIL
 from shared_lib.pipeline.recipe_schema import read_recipe
 from shared_lib.pipeline.rendition import Rendition
-from shared_lib.pipeline.sandbox.pool import DecoderBox
+from shared_lib.pipeline.sandbox.pool import Sandbox
 
 
-def keep(box: DecoderBox, data: bytes, *operations: dict[str, Any], **output: Any) -> Rendition:
+def keep(sandbox: Sandbox, data: bytes, *operations: dict[str, Any], **output: Any) -> Rendition:
     recipe = read_recipe({"name": "x", "operations": operations, "output": {"animation": "keep", **output}})
-    return box.render(data, [recipe]).get("x")
+    return sandbox.render(data, [recipe]).get("x")
 
 
 def frames_of(data: bytes) -> pyvips.Image:
@@ -59,8 +59,8 @@ def _frames_of_png(image: Image.Image) -> pyvips.Image:
 
 @pytest.mark.parametrize("source", [".gif", ".webp", ".png"])
 @pytest.mark.parametrize("to", ["source", "gif", "webp", "png", "auto"])
-def test_frames_times_and_rounds_are_kept(box: DecoderBox, source: str, to: str) -> None:
-    made = keep(box, animation(source), {"kind": "resize", "width": 30, "height": 30}, format=to)
+def test_frames_times_and_rounds_are_kept(sandbox: Sandbox, source: str, to: str) -> None:
+    made = keep(sandbox, animation(source), {"kind": "resize", "width": 30, "height": 30}, format=to)
 
     image = frames_of(made.data)
     assert (made.width, made.height) == (30, 30)
@@ -81,8 +81,8 @@ def test_frames_times_and_rounds_are_kept(box: DecoderBox, source: str, to: str)
     ],
 )
 @pytest.mark.parametrize("source", [".gif", ".png"])
-def test_operations_work_on_each_frame_alone(box: DecoderBox, operation: dict[str, Any], source: str) -> None:
-    made = keep(box, animation(source), operation)
+def test_operations_work_on_each_frame_alone(sandbox: Sandbox, operation: dict[str, Any], source: str) -> None:
+    made = keep(sandbox, animation(source), operation)
 
     image = frames_of(made.data)
     assert image.get("n-pages") == 5
@@ -91,8 +91,8 @@ def test_operations_work_on_each_frame_alone(box: DecoderBox, operation: dict[st
 
 
 @pytest.mark.parametrize("source", [".gif", ".webp", ".png"])
-def test_the_first_frame_is_taken_unless_all_are_asked_for(box: DecoderBox, source: str) -> None:
-    (thumbnail,) = box.render(animation(source), [THUMBNAIL]).renditions
+def test_the_first_frame_is_taken_unless_all_are_asked_for(sandbox: Sandbox, source: str) -> None:
+    (thumbnail,) = sandbox.render(animation(source), [THUMBNAIL]).renditions
 
     image = decode(thumbnail.data)
     assert image.height == 100
@@ -100,12 +100,12 @@ def test_the_first_frame_is_taken_unless_all_are_asked_for(box: DecoderBox, sour
 
 
 @pytest.mark.parametrize("name", ["jpeg", "png", "gif", "webp", "avif", "tiff", "bmp", "heic", "jxl", "svg"])
-def test_a_still_image_stays_one(box: DecoderBox, name: str) -> None:
-    assert decode(keep(box, encode(photograph(60), name)).data).height == 40
+def test_a_still_image_stays_one(sandbox: Sandbox, name: str) -> None:
+    assert decode(keep(sandbox, encode(photograph(60), name)).data).height == 40
 
 
-def test_pages_are_not_frames(box: DecoderBox) -> None:
-    assert decode(keep(box, animation(".tif")).data).height == 40
+def test_pages_are_not_frames(sandbox: Sandbox) -> None:
+    assert decode(keep(sandbox, animation(".tif")).data).height == 40
 
 
 def long_gif(frames: int, side: int) -> bytes:
@@ -124,28 +124,28 @@ def test_the_frames_of_an_animation_that_is_not_kept_cost_nothing() -> None:
     """Decoded, they would take 1.2 GB."""
     data = long_gif(frames=10_001, side=200)
     assert len(frame_starts(data)) == 10_001
-    box = DecoderBox(
-        Limits(max_frames=4, max_animation_pixels=1_000, memory_bytes=256 << 20, cpu_seconds=2), children=1
+    sandbox = Sandbox(
+        Limits(max_frames=4, max_animation_pixels=1_000, memory_bytes=256 << 20, cpu_seconds=2), workers=1
     )
 
-    assert box.render(data, [THUMBNAIL]).width == 200
-    box.close()
+    assert sandbox.render(data, [THUMBNAIL]).width == 200
+    sandbox.close()
 
 
-def test_the_sides_of_a_rendition_are_those_of_a_frame(box: DecoderBox) -> None:
-    made = keep(box, long_gif(frames=101, side=100))
+def test_the_sides_of_a_rendition_are_those_of_a_frame(sandbox: Sandbox) -> None:
+    made = keep(sandbox, long_gif(frames=101, side=100))
 
     assert (made.width, made.height) == (100, 100)
     assert frames_of(made.data).height == 10_100
 
 
 @pytest.mark.parametrize(("left", "width", "height"), [(0, 60_000, 60_000), (0, 100, 90), (50, 60, 40)])
-def test_a_frame_beyond_the_canvas_is_cut_to_it(box: DecoderBox, left: int, width: int, height: int) -> None:
+def test_a_frame_beyond_the_canvas_is_cut_to_it(sandbox: Sandbox, left: int, width: int, height: int) -> None:
     data = bytearray(animation(".gif"))
     second = frame_starts(data)[1]
     data[second + 9 : second + 17] = struct.pack("<HHHH", left, 0, width, height)
 
-    made = keep(box, bytes(data))
+    made = keep(sandbox, bytes(data))
 
     assert (made.width, made.height, frames_of(made.data).get("n-pages")) == (60, 40, 5)
 
@@ -192,7 +192,7 @@ def _png_by_hand(frames: list[tuple[pyvips.Image, int]], dispose: int, blend: in
 
 @pytest.mark.parametrize("dispose", [0, 1, 2])
 @pytest.mark.parametrize("blend", [0, 1])
-def test_frames_of_a_png_are_laid_over_each_other_as_it_says(box: DecoderBox, dispose: int, blend: int) -> None:
+def test_frames_of_a_png_are_laid_over_each_other_as_it_says(sandbox: Sandbox, dispose: int, blend: int) -> None:
     """A square with a hole moves over a ground: PNG, third edition, 11.3.7.2, worked out here once more."""
     ground = plain(40, 40, 0, 0, 200, 255)
     square = plain(10, 10, 255, 0, 0, 255).insert(plain(4, 4, 0, 0, 0, 0), 3, 3)
@@ -207,7 +207,7 @@ def test_frames_of_a_png_are_laid_over_each_other_as_it_says(box: DecoderBox, di
         cleared = canvas.insert(plain(10, 10, 0, 0, 0, 0), place, place)
         canvas = [expected[-1], cleared, canvas][dispose]
 
-    image = frames_of(keep(box, data).data)
+    image = frames_of(keep(sandbox, data).data)
 
     assert image.get("delay") == [100] * 4
     assert (image - pyvips.Image.arrayjoin(expected, across=1)).abs().max() == 0
@@ -220,41 +220,41 @@ def _with_default_image(default: pyvips.Image) -> bytes:
     )
 
 
-def test_a_still_image_beside_the_frames_is_for_those_who_want_none(box: DecoderBox) -> None:
+def test_a_still_image_beside_the_frames_is_for_those_who_want_none(sandbox: Sandbox) -> None:
     data = _with_default_image(plain(20, 20, 0, 255, 0))
 
-    (thumbnail,) = box.render(data, [THUMBNAIL]).renditions
-    image = frames_of(keep(box, data).data)
+    (thumbnail,) = sandbox.render(data, [THUMBNAIL]).renditions
+    image = frames_of(keep(sandbox, data).data)
 
     assert color_at(decode(thumbnail.data), 50, 50) == [0, 255, 0]
     assert image.get("delay") == [70, 80, 90]
     assert [color_at(image, 5, 20 * n)[:3] for n in range(3)] == [[50 * n, 0, 0] for n in range(3)]
 
 
-def test_sixteen_bits_of_gray_move_too(box: DecoderBox) -> None:
+def test_sixteen_bits_of_gray_move_too(sandbox: Sandbox) -> None:
     frames = [(plain(20, 20, n).cast("ushort") * 257).cast("ushort") for n in (30, 90, 150)]
     data = _png_by_hand([(frame, 0) for frame in frames], 0, 0)
 
-    image = frames_of(keep(box, data).data)
+    image = frames_of(keep(sandbox, data).data)
 
     assert [color_at(image, 5, 20 * n)[0] for n in range(3)] == [30, 90, 150]
 
 
 @pytest.mark.parametrize("colors", [2, 4, 16, 256])
-def test_all_frames_of_a_png_share_one_palette(box: DecoderBox, colors: int) -> None:
-    image = frames_of(keep(box, animation(".png"), format="png", colors=colors).data)
+def test_all_frames_of_a_png_share_one_palette(sandbox: Sandbox, colors: int) -> None:
+    image = frames_of(keep(sandbox, animation(".png"), format="png", colors=colors).data)
 
     assert sum(image.get("delay")) == sum(DELAYS)
     assert len({tuple(color_at(image, 5, y)) for y in range(5, image.height, 40)}) in {min(colors, 5), 2, 3, 4}
 
 
-def test_what_is_said_of_an_animated_png_is_kept_as_far_as_asked_for(box: DecoderBox) -> None:
+def test_what_is_said_of_an_animated_png_is_kept_as_far_as_asked_for(sandbox: Sandbox) -> None:
     first, *others = (to_pillow(plain(20, 20, 50 * n, 0, 0)) for n in range(3))
     profile = plain(1, 1, 1, 2, 3).icc_transform("p3", input_profile="srgb").get("icc-profile-data")
     data = save(first, "PNG", save_all=True, append_images=others, duration=50, icc_profile=profile)
 
-    assert b"iCCP" not in keep(box, data).data
-    assert Image.open(io.BytesIO(keep(box, data, profile="keep").data)).info["icc_profile"] == profile
+    assert b"iCCP" not in keep(sandbox, data).data
+    assert Image.open(io.BytesIO(keep(sandbox, data, profile="keep").data)).info["icc_profile"] == profile
 
 
 def _first(data: bytes, kind: bytes, number: int = 1) -> slice:
@@ -269,32 +269,32 @@ def _replace(data: bytes, where: slice, kind: bytes, body: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("size", [(61, 40), (60, 41), (30_000, 30_000), (0, 0), (2**31, 1)])
-def test_a_later_frame_larger_than_the_canvas_is_corrupt(box: DecoderBox, size: tuple[int, int]) -> None:
+def test_a_later_frame_larger_than_the_canvas_is_corrupt(sandbox: Sandbox, size: tuple[int, int]) -> None:
     data = animation(".png")
     second = _first(data, b"fcTL", 2)
     body = data[second][8:12] + struct.pack(">II", *size) + data[second][20:-4]
 
     with pytest.raises(Rejected) as refusal:
-        keep(box, _replace(data, second, b"fcTL", body))
+        keep(sandbox, _replace(data, second, b"fcTL", body))
 
     assert refusal.value.failure is FailureCode.CORRUPT_IMAGE
-    assert box.render(data, [THUMBNAIL]).width == 60
+    assert sandbox.render(data, [THUMBNAIL]).width == 60
 
 
 @pytest.mark.parametrize(
     ("frames", "code"), [(6, "corrupt_image"), (301, "too_many_frames"), (2**31, "too_many_frames")]
 )
-def test_a_png_that_claims_more_frames_than_it_has(box: DecoderBox, frames: int, code: str) -> None:
+def test_a_png_that_claims_more_frames_than_it_has(sandbox: Sandbox, frames: int, code: str) -> None:
     data = animation(".png")
 
     with pytest.raises(Rejected) as refusal:
-        keep(box, _replace(data, _first(data, b"acTL"), b"acTL", struct.pack(">II", frames, 0)))
+        keep(sandbox, _replace(data, _first(data, b"acTL"), b"acTL", struct.pack(">II", frames, 0)))
 
     assert refusal.value.failure == code
 
 
 @pytest.mark.parametrize("name", ["png", "webp"])
-def test_every_frame_is_turned_upright(box: DecoderBox, name: str) -> None:
+def test_every_frame_is_turned_upright(sandbox: Sandbox, name: str) -> None:
     """Stored lying on the side, red on the left: upright, red is at the top."""
     lying = plain(20, 40, 200, 0, 0).join(plain(40, 40, 0, 0, 200), "horizontal")
     exif = Image.Exif()
@@ -302,7 +302,7 @@ def test_every_frame_is_turned_upright(box: DecoderBox, name: str) -> None:
     first, *others = (to_pillow(lying.insert(plain(5, 5, n, n, n), 30, 30)) for n in (60, 120, 180))
     data = save(first, name, save_all=True, append_images=others, duration=50, exif=exif.tobytes())
 
-    made = keep(box, data)
+    made = keep(sandbox, data)
 
     image = frames_of(made.data)
     assert (made.width, made.height, image.get("n-pages"), image.get("page-height")) == (40, 60, 3, 60)
@@ -312,10 +312,10 @@ def test_every_frame_is_turned_upright(box: DecoderBox, name: str) -> None:
 
 @pytest.mark.parametrize(("rounds", "kept"), [(0, 0), (1, 1), (65_535, 65_535), (2**32 - 1, 65_535)])
 @pytest.mark.parametrize("to", ["png", "gif", "webp"])
-def test_rounds_are_counted_as_far_as_every_format_can(box: DecoderBox, rounds: int, kept: int, to: str) -> None:
+def test_rounds_are_counted_as_far_as_every_format_can(sandbox: Sandbox, rounds: int, kept: int, to: str) -> None:
     data = animation(".png")
 
-    made = keep(box, _replace(data, _first(data, b"acTL"), b"acTL", struct.pack(">II", 5, rounds)), format=to)
+    made = keep(sandbox, _replace(data, _first(data, b"acTL"), b"acTL", struct.pack(">II", 5, rounds)), format=to)
 
     assert frames_of(made.data).get("loop") == kept
 
@@ -329,7 +329,7 @@ EXPLAINED = {
 }
 
 
-def test_mutants_of_an_animated_png_are_accepted_or_refused_and_nothing_else(box: DecoderBox) -> None:
+def test_mutants_of_an_animated_png_are_accepted_or_refused_and_nothing_else(sandbox: Sandbox) -> None:
     """Its checksums are made right again, or nothing but they would be found wrong."""
     original, chance = animation(".png"), random.Random("png")
     controls = [at for kind in (b"acTL", b"fcTL", b"fdAT") for at in _places(original, kind)]
@@ -341,7 +341,7 @@ def test_mutants_of_an_animated_png_are_accepted_or_refused_and_nothing_else(box
                 [0, 1, 255, chance.randrange(256)]
             )
         try:
-            keep(box, _with_right_checksums(mutant))
+            keep(sandbox, _with_right_checksums(mutant))
         except Rejected as refusal:
             assert refusal.failure in EXPLAINED, mutant.hex()  # noqa: PT017  # both outcomes are right
 
@@ -360,10 +360,10 @@ def _with_right_checksums(data: bytearray) -> bytes:
 
 
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
-def test_a_png_that_ends_between_its_frames_is_corrupt(box: DecoderBox, share: float) -> None:
+def test_a_png_that_ends_between_its_frames_is_corrupt(sandbox: Sandbox, share: float) -> None:
     data = animation(".png")
 
     with pytest.raises(Rejected) as refusal:
-        keep(box, data[: int(len(data) * share)] + data[-12:])
+        keep(sandbox, data[: int(len(data) * share)] + data[-12:])
 
     assert refusal.value.failure is FailureCode.CORRUPT_IMAGE

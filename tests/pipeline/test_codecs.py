@@ -18,7 +18,7 @@ from pathlib import Path
 from pydantic import ValidationError
 from shared_lib.errors import ServiceError
 from shared_lib.limits import Limits
-from shared_lib.pipeline.sandbox.pool import DecoderBox
+from shared_lib.pipeline.sandbox.pool import Sandbox
 from shared_lib.pipeline.recipe_schema import read_recipe
 from shared_lib.pipeline.recipe import THUMBNAIL
 from shared_lib.domain.uploads import check_upload
@@ -31,13 +31,13 @@ def attempt(do):
     except ValidationError as error:
         return ["invalid", str(error)]
 
-box = DecoderBox(Limits(), children=1)
+sandbox = Sandbox(Limits(), workers=1)
 told = {}
 for file in map(Path, sys.argv[1:]):
-    told[f"render {file.name}"] = attempt(lambda: box.render(file.read_bytes(), [THUMBNAIL]))
+    told[f"render {file.name}"] = attempt(lambda: sandbox.render(file.read_bytes(), [THUMBNAIL]))
     told[f"upload {file.name}"] = attempt(lambda: check_upload(file.name, "application/octet-stream", 1))
 told["output"] = attempt(lambda: read_recipe({"name": "small", "output": {"format": "jxl"}}))
-box.close()
+sandbox.close()
 print(json.dumps(told))
 """
 

@@ -12,7 +12,7 @@ from shared_lib.pipeline.formats import Format
 from shared_lib.pipeline.operations.resize import Resize
 from shared_lib.pipeline.output import Output
 from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
-from shared_lib.pipeline.sandbox.pool import DecoderBox
+from shared_lib.pipeline.sandbox.pool import Sandbox
 
 PNG = Recipe(name="png", output=Output(format=Format.PNG))
 GRAY, RED, ROSE = (0.5, 0.5, 0.5), (0.5, 0.0, 0.0), (0.7, 0.2, 0.2)
@@ -55,8 +55,8 @@ def png(color: tuple[float, ...], *chunks: Chunk, depth: int = 8) -> bytes:
     return join_png([(b"IHDR", header), *chunks, (b"IDAT", zlib.compress(b"\0" + row)), (b"IEND", b"")])
 
 
-def shown(box: DecoderBox, data: bytes) -> list[int]:
-    (rendition,) = box.render(data, [PNG]).renditions
+def shown(sandbox: Sandbox, data: bytes) -> list[int]:
+    (rendition,) = sandbox.render(data, [PNG]).renditions
     return color_at(decode(rendition.data), 0, 0)
 
 
@@ -100,30 +100,30 @@ def near(color: list[int], expected: tuple[int, ...], tolerance: int = 2) -> boo
     ],
 )
 def test_a_png(
-    box: DecoderBox, chunks: list[Chunk], color: tuple[float, ...], expected: tuple[int, ...], depth: int
+    sandbox: Sandbox, chunks: list[Chunk], color: tuple[float, ...], expected: tuple[int, ...], depth: int
 ) -> None:
-    assert near(shown(box, png(color, *chunks, depth=depth)), expected)
+    assert near(shown(sandbox, png(color, *chunks, depth=depth)), expected)
 
 
 @pytest.mark.parametrize(
     ("chunk", "expected"), [(gamma(1), 188), (cicp(9, 16), 131), (cicp(9, 18), 99), (cicp(12, 13), 128)]
 )
-def test_gray_stays_gray_and_alpha_as_it_is(box: DecoderBox, chunk: Chunk, expected: int) -> None:
-    assert near(shown(box, png((0.5,), chunk)), (expected,))
-    assert near(shown(box, png((0.5, 0.2), chunk, depth=16)), (expected, 51))
-    assert near(shown(box, png((0.5, 0.5, 0.5, 0.2), chunk)), (expected, expected, expected, 51))
+def test_gray_stays_gray_and_alpha_as_it_is(sandbox: Sandbox, chunk: Chunk, expected: int) -> None:
+    assert near(shown(sandbox, png((0.5,), chunk)), (expected,))
+    assert near(shown(sandbox, png((0.5, 0.2), chunk, depth=16)), (expected, 51))
+    assert near(shown(sandbox, png((0.5, 0.5, 0.5, 0.2), chunk)), (expected, expected, expected, 51))
 
 
-def test_a_profile_that_does_not_count_is_not_kept(box: DecoderBox) -> None:
+def test_a_profile_that_does_not_count_is_not_kept(sandbox: Sandbox) -> None:
     kept = Recipe(name="kept", output=Output(format=Format.PNG, profile="keep"))
 
-    (rendition,) = box.render(png(RED, cicp(9, 16), PROFILE), [kept]).renditions
+    (rendition,) = sandbox.render(png(RED, cicp(9, 16), PROFILE), [kept]).renditions
 
     assert decode(rendition.data).get_typeof("icc-profile-data") == 0
     assert near(color_at(decode(rendition.data), 0, 0), (165, 0, 0))
 
 
-def test_light_is_averaged_as_the_file_means_it(box: DecoderBox) -> None:
+def test_light_is_averaged_as_the_file_means_it(sandbox: Sandbox) -> None:
     """Black and white lines: half the light is 188 in sRGB, whatever stands for it in the file."""
     lines = pyvips.Image.black(100, 100).draw_rect(255, 0, 0, 50, 100, fill=True)
     data = lines.pngsave_buffer()
@@ -132,7 +132,7 @@ def test_light_is_averaged_as_the_file_means_it(box: DecoderBox) -> None:
     chunk = struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
     recipe = Recipe(name="x", operations=(Resize(width=1, height=1, linear=True),), output=Output(format=Format.PNG))
 
-    (rendition,) = box.render(data[:end_of_header] + chunk + data[end_of_header:], [recipe]).renditions
+    (rendition,) = sandbox.render(data[:end_of_header] + chunk + data[end_of_header:], [recipe]).renditions
 
     assert near(color_at(decode(rendition.data), 0, 0), (188,), 3)
 
@@ -160,8 +160,8 @@ def heif(form: str, primaries: int, curve: int) -> bytes:
         (1, 13, (128, 40, 40)),
     ],
 )
-def test_avif_and_heic(box: DecoderBox, form: str, primaries: int, curve: int, expected: tuple[int, ...]) -> None:
-    assert near(shown(box, heif(form, primaries, curve)), expected, 3)
+def test_avif_and_heic(sandbox: Sandbox, form: str, primaries: int, curve: int, expected: tuple[int, ...]) -> None:
+    assert near(shown(sandbox, heif(form, primaries, curve)), expected, 3)
 
 
 @pytest.mark.parametrize(
@@ -175,8 +175,8 @@ def test_avif_and_heic(box: DecoderBox, form: str, primaries: int, curve: int, e
         (heif("avif", 12, 13), "display-p3"),
     ],
 )
-def test_what_colors_there_are_is_learnt(box: DecoderBox, data: bytes, expected: str) -> None:
-    knowledge = box.render(data, [THUMBNAIL], learn=True).knowledge
+def test_what_colors_there_are_is_learnt(sandbox: Sandbox, data: bytes, expected: str) -> None:
+    metadata = sandbox.render(data, [THUMBNAIL], with_metadata=True).metadata
 
-    assert knowledge is not None
-    assert knowledge.colour_space == expected
+    assert metadata is not None
+    assert metadata.color_space == expected

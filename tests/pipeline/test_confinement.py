@@ -1,4 +1,4 @@
-"""A decoder is confined before it reads anything, or nothing is decoded."""
+"""A worker is confined before it reads anything, or nothing is decoded."""
 
 import errno
 import json
@@ -16,7 +16,7 @@ from shared_lib.pipeline.sandbox.seccomp import compile_filter
 
 pytestmark = pytest.mark.skipif(platform.system() != "Linux", reason="Landlock and seccomp are Linux's")
 
-# A process of its own, because what a kernel is made to lack stays lacking.
+# A process of its own, because a filter that hides a kernel feature stays.
 PREAMBLE = f"""
 import json, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
@@ -26,17 +26,17 @@ DECODE = """
 from structlog.testing import capture_logs
 from shared_lib.errors import ServiceError
 from shared_lib.limits import Limits
-from shared_lib.pipeline.sandbox.pool import DecoderBox
+from shared_lib.pipeline.sandbox.pool import Sandbox
 from shared_lib.pipeline.recipe import THUMBNAIL
 with capture_logs() as lines:
-    box = DecoderBox(Limits(), children=1, required={required})
+    sandbox = Sandbox(Limits(), workers=1, required={required})
     try:
-        said = box.render(sys.stdin.buffer.read(), [THUMBNAIL]).width
+        outcome = sandbox.render(sys.stdin.buffer.read(), [THUMBNAIL]).width
     except ServiceError as error:
-        said = [error.code, error.public]
-    told = box.missing
-    box.close()
-print(json.dumps([said, told, [[line["event"], line["log_level"]] for line in lines]]))
+        outcome = [error.code, error.public]
+    missing = sandbox.missing
+    sandbox.close()
+print(json.dumps([outcome, missing, [[line["event"], line["log_level"]] for line in lines]]))
 """
 LACKING = {"Landlock": "attacks.deny_landlock()", "seccomp": "attacks.deny_seccomp()"}
 
@@ -44,8 +44,8 @@ LACKING = {"Landlock": "attacks.deny_landlock()", "seccomp": "attacks.deny_secco
 def run(code: str, data: bytes = b"") -> list[object]:
     done = subprocess.run([sys.executable, "-c", PREAMBLE + code], input=data, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
-    said: list[object] = json.loads(done.stdout)
-    return said
+    outcome: list[object] = json.loads(done.stdout)
+    return outcome
 
 
 @pytest.fixture(scope="module")
@@ -54,27 +54,27 @@ def image() -> bytes:
 
 
 @pytest.mark.parametrize("lacking", LACKING)
-def test_without_it_nothing_is_decoded(image: bytes, lacking: str) -> None:
-    said, _, lines = run(LACKING[lacking] + DECODE.format(required=True), image)
+def test_without_a_kernel_feature_nothing_is_decoded(image: bytes, lacking: str) -> None:
+    outcome, _, lines = run(LACKING[lacking] + DECODE.format(required=True), image)
 
-    assert isinstance(said, list)
-    assert said[0] == "sandbox_incomplete"
-    assert lacking in said[1]
-    assert "PROCESSING_SANDBOX=best-effort" in said[1]
+    assert isinstance(outcome, list)
+    assert outcome[0] == "sandbox_incomplete"
+    assert lacking in outcome[1]
+    assert "PROCESSING_SANDBOX=best-effort" in outcome[1]
     assert lines == [["sandbox_incomplete", "error"]]
 
 
 @pytest.mark.parametrize("lacking", LACKING)
-def test_without_it_images_are_decoded_if_that_is_allowed_and_the_log_says_so(image: bytes, lacking: str) -> None:
-    said, told, lines = run(LACKING[lacking] + DECODE.format(required=False), image)
+def test_images_are_decoded_without_it_if_the_settings_allow_that_and_it_is_logged(image: bytes, lacking: str) -> None:
+    outcome, missing, lines = run(LACKING[lacking] + DECODE.format(required=False), image)
 
-    assert isinstance(said, int)
-    assert told == [lacking]
+    assert isinstance(outcome, int)
+    assert missing == [lacking]
     assert lines == [["sandbox_incomplete", "warning"]]
 
 
 def serve(code: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    """Load the processor as its server does, and ask whether it is ready."""
+    """Load the processor as its server does, and request its readiness."""
     environment = {
         "PATH": os.environ["PATH"],
         "FUNCTION_TARGET": "main",
@@ -86,15 +86,15 @@ def serve(code: str, **settings: str) -> subprocess.CompletedProcess[str]:
         "S3_SECRET_ACCESS_KEY": "secret",
         "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1",
     }
-    ask = """
+    request = """
 from werkzeug.test import Client
 from shared_lib import server, runtime
-answer = Client(server.create_app()).get("/_/ready")
-print(answer.status_code, answer.text)
-runtime.current().box.close()
+response = Client(server.create_app()).get("/_/ready")
+print(response.status_code, response.text)
+runtime.current().sandbox.close()
 """
     return subprocess.run(
-        [sys.executable, "-c", PREAMBLE + code + ask],
+        [sys.executable, "-c", PREAMBLE + code + request],
         env=environment | settings,
         capture_output=True,
         text=True,
@@ -103,25 +103,25 @@ runtime.current().box.close()
     )
 
 
-def test_a_processor_that_cannot_confine_its_decoders_does_not_start_and_says_why() -> None:
+def test_a_processor_that_cannot_confine_its_workers_does_not_start_and_logs_why() -> None:
     done = serve(LACKING["Landlock"])
 
     assert done.returncode != 0
-    assert "the kernel cannot confine a decoder without Landlock" in done.stderr
+    assert "the kernel cannot confine a worker without Landlock" in done.stderr
 
 
-def test_a_processor_that_may_do_without_says_so_when_it_is_asked_whether_it_is_ready() -> None:
+def test_a_processor_that_may_do_without_reports_it_by_its_readiness() -> None:
     done = serve(LACKING["Landlock"], PROCESSING_SANDBOX="best-effort")
 
     assert done.stdout.startswith("200 Decoding without Landlock, as PROCESSING_SANDBOX allows")
     assert '"sandbox_incomplete"' in done.stderr
 
 
-def test_a_processor_that_confines_its_decoders_is_simply_ready() -> None:
+def test_a_processor_that_confines_its_workers_is_ready() -> None:
     assert serve("").stdout.split() == ["204"]
 
 
-# The filter, carried out here, because only one of the two architectures is at hand.
+# An interpreter for the filter, because the tests run on only one of the two architectures.
 ALLOW, DENIED, UNKNOWN, KILL = 0x7FFF0000, 0x00050000 | errno.EPERM, 0x00050000 | errno.ENOSYS, 0x80000000
 ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 PID = 4321
@@ -154,7 +154,7 @@ CALLS = {  # read, openat, clone, tgkill, prlimit64, fcntl, prctl, and socket, e
 
 
 @pytest.mark.parametrize("machine", CALLS)
-def test_the_filter_judges_calls_by_number_and_argument(machine: str) -> None:
+def test_the_filter_decides_by_number_and_arguments(machine: str) -> None:
     read, openat, clone, tgkill, prlimit, fcntl, prctl, *others = CALLS[machine]
 
     assert judge(machine, read, 0, 1 << 40, 5) == ALLOW

@@ -1,4 +1,4 @@
-"""A decoder that a hostile image has taken over gets out by none of these ways."""
+"""A worker that a hostile image has taken over cannot escape by any of these attacks."""
 
 import json
 import os
@@ -14,13 +14,13 @@ from pipeline.attacks import ATTACKS, SECRET
 pytestmark = pytest.mark.skipif(platform.system() != "Linux", reason="Landlock and seccomp are Linux's")
 
 PROGRAM = Path(__file__).parent / "attacks.py"
-# Without Landlock whatever its user may read can be read. That is why nothing is decoded without it by default.
+# Without Landlock, a worker can read all that its user may read. So by default nothing is decoded without it.
 NEEDS_LANDLOCK = {"read a file", "list a folder"}
 
 
 @cache
 def carry_out(abi: int) -> dict[str, str]:
-    """All attacks, on a kernel that has no later Landlock."""
+    """Carry out all attacks, with no later Landlock than this ABI."""
     environment = {"DATABASE_URL": SECRET.decode(), "PATH": os.environ["PATH"]}
     done = subprocess.run(
         [sys.executable, str(PROGRAM), str(abi)], env=environment, capture_output=True, check=False, timeout=100
@@ -42,5 +42,5 @@ def test_an_attack_fails_even_without_landlock(name: str) -> None:
 
 
 @pytest.mark.parametrize("abi", [0, 1, 4, 6])
-def test_nothing_that_was_attacked_has_changed(abi: int) -> None:
+def test_the_attacks_change_nothing(abi: int) -> None:
     assert carry_out(abi)["what the processor sees"] == "untouched"

@@ -25,7 +25,7 @@ from shared_lib.pipeline.formats import Format, sniff
 from shared_lib.pipeline.operations.resize import Resize
 from shared_lib.pipeline.output import Output
 from shared_lib.pipeline.recipe import PRESETS, THUMBNAIL, Recipe
-from shared_lib.pipeline.sandbox.pool import DecoderBox
+from shared_lib.pipeline.sandbox.pool import Sandbox
 
 OPAQUE = {"jpeg": "jpeg", "png": "png", "gif": "png", "webp": "webp", "avif": "jpeg", "tiff": "jpeg", "svg": "png"}
 OPAQUE |= {"bmp": "jpeg", "heic": "jpeg", "jxl": "jpeg"}
@@ -33,8 +33,8 @@ TRANSPARENT = {"png": "png", "gif": "png", "webp": "webp", "avif": "png", "tiff"
 
 
 @pytest.mark.parametrize(("source", "expected"), OPAQUE.items())
-def test_the_thumbnail_of_an_opaque_image(box: DecoderBox, source: str, expected: str) -> None:
-    rendered = box.render(sample(source), [THUMBNAIL])
+def test_the_thumbnail_of_an_opaque_image(sandbox: Sandbox, source: str, expected: str) -> None:
+    rendered = sandbox.render(sample(source), [THUMBNAIL])
 
     (thumbnail,) = rendered.renditions
     assert rendered.format == source
@@ -43,19 +43,19 @@ def test_the_thumbnail_of_an_opaque_image(box: DecoderBox, source: str, expected
 
 
 @pytest.mark.parametrize(("source", "expected"), TRANSPARENT.items())
-def test_the_thumbnail_of_a_transparent_image_stays_transparent(box: DecoderBox, source: str, expected: str) -> None:
+def test_the_thumbnail_of_a_transparent_image_stays_transparent(sandbox: Sandbox, source: str, expected: str) -> None:
     data = encode(plain(120, 120, 200, 30, 30, 0), source)
 
-    (thumbnail,) = box.render(data, [THUMBNAIL]).renditions
+    (thumbnail,) = sandbox.render(data, [THUMBNAIL]).renditions
 
     assert thumbnail.format == expected
     assert decode(thumbnail.data)[-1].max() == 0
 
 
-def test_a_transparent_image_asked_for_as_jpeg_turns_white(box: DecoderBox) -> None:
+def test_a_transparent_image_asked_for_as_jpeg_turns_white(sandbox: Sandbox) -> None:
     recipe = Recipe(name="jpeg", operations=THUMBNAIL.operations, output=Output(format=Format.JPEG))
 
-    (rendition,) = box.render(encode(plain(120, 120, 200, 30, 30, 0), "png"), [recipe]).renditions
+    (rendition,) = sandbox.render(encode(plain(120, 120, 200, 30, 30, 0), "png"), [recipe]).renditions
 
     assert decode(rendition.data).min() >= 254
 
@@ -76,10 +76,10 @@ def test_media_types_and_extensions_are_the_usual_ones() -> None:
 
 
 @pytest.mark.parametrize("name", RASTER_FORMATS)
-def test_several_renditions_come_in_the_order_they_were_asked_for(box: DecoderBox, name: str) -> None:
+def test_several_renditions_come_in_the_order_they_were_asked_for(sandbox: Sandbox, name: str) -> None:
     recipes = [Recipe(name=f"w{width}", operations=(Resize(width=width, height=50),)) for width in (300, 20, 100)]
 
-    renditions = box.render(encode(photograph(), name), recipes).renditions
+    renditions = sandbox.render(encode(photograph(), name), recipes).renditions
 
     assert [(r.name, r.width, r.height, r.recipe.hash) for r in renditions] == [
         (recipe.name, width, 50, recipe.hash) for recipe, width in zip(recipes, (300, 20, 100), strict=True)
@@ -87,12 +87,12 @@ def test_several_renditions_come_in_the_order_they_were_asked_for(box: DecoderBo
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_no_rendition_depends_on_what_else_is_asked_for(box: DecoderBox, name: str) -> None:
+def test_no_rendition_depends_on_what_else_is_asked_for(sandbox: Sandbox, name: str) -> None:
     data, presets = encode(photograph(), name), list(PRESETS.values())
 
-    together = box.render(data, presets).renditions
+    together = sandbox.render(data, presets).renditions
 
-    assert [box.render(data, [preset]).renditions[0].data for preset in presets] == [each.data for each in together]
+    assert [sandbox.render(data, [preset]).renditions[0].data for preset in presets] == [each.data for each in together]
 
 
 @pytest.mark.parametrize(
@@ -116,9 +116,9 @@ def test_no_rendition_depends_on_what_else_is_asked_for(box: DecoderBox, name: s
         b"\xff\xd8",
     ],
 )
-def test_anything_else_is_unsupported(box: DecoderBox, data: bytes) -> None:
+def test_anything_else_is_unsupported(sandbox: Sandbox, data: bytes) -> None:
     with pytest.raises(Rejected) as refusal:
-        box.render(data, [THUMBNAIL])
+        sandbox.render(data, [THUMBNAIL])
 
     assert refusal.value.failure is FailureCode.UNSUPPORTED_FORMAT
 
@@ -130,9 +130,9 @@ def test_anything_else_is_unsupported(box: DecoderBox, data: bytes) -> None:
         sample("jpeg").replace(b"\xff\xc0\0\x11\x08", b"\xff\xc0\0\x11\x0c"),  # 12 bits a channel
     ],
 )
-def test_rare_kinds_of_a_format_are_unsupported_and_not_called_corrupt(box: DecoderBox, data: bytes) -> None:
+def test_rare_kinds_of_a_format_are_unsupported_and_not_called_corrupt(sandbox: Sandbox, data: bytes) -> None:
     with pytest.raises(Rejected) as refusal:
-        box.render(data, [THUMBNAIL])
+        sandbox.render(data, [THUMBNAIL])
 
     assert refusal.value.failure is FailureCode.UNSUPPORTED_FORMAT
 
@@ -147,20 +147,22 @@ def test_what_a_container_of_any_codec_holds_its_configuration_tells(codec: byte
     assert sniff(b"\0\0\0\x18ftypmif1\0\0\0\0mif1miaf" + bytes(60) + codec) == real
 
 
-def test_jpeg_xl_is_known_with_and_without_its_container(box: DecoderBox) -> None:
+def test_jpeg_xl_is_known_with_and_without_its_container(sandbox: Sandbox) -> None:
     picture = to_pillow(photograph(60))
 
     for data in (save(picture, "JXL", use_container=True), save(picture, "JXL", use_container=False)):
-        assert box.render(data, [THUMBNAIL]).format == "jxl"
+        assert sandbox.render(data, [THUMBNAIL]).format == "jxl"
 
 
-def test_a_jpeg_packed_as_jpeg_xl_is_unpacked(box: DecoderBox, tmp_path: Path) -> None:
+def test_a_jpeg_packed_as_jpeg_xl_is_unpacked(sandbox: Sandbox, tmp_path: Path) -> None:
     jpeg = encode(photograph(60), "jpeg")
 
     packed = pack_jpeg(jpeg, tmp_path)
 
     assert b"jbrd" in packed
-    assert box.render(packed, [THUMBNAIL]).renditions[0].data == box.render(jpeg, [THUMBNAIL]).renditions[0].data
+    assert (
+        sandbox.render(packed, [THUMBNAIL]).renditions[0].data == sandbox.render(jpeg, [THUMBNAIL]).renditions[0].data
+    )
 
 
 def _bmp_with_alpha(width: int, height: int, *color: int) -> bytes:
@@ -172,38 +174,38 @@ def _bmp_with_alpha(width: int, height: int, *color: int) -> bytes:
     return b"BM" + struct.pack("<IHHI", 14 + len(header) + len(pixels), 0, 0, 14 + len(header)) + header + pixels
 
 
-def test_a_bitmap_may_be_transparent(box: DecoderBox) -> None:
-    (thumbnail,) = box.render(_bmp_with_alpha(120, 120, 200, 30, 30, 128), [THUMBNAIL]).renditions
+def test_a_bitmap_may_be_transparent(sandbox: Sandbox) -> None:
+    (thumbnail,) = sandbox.render(_bmp_with_alpha(120, 120, 200, 30, 30, 128), [THUMBNAIL]).renditions
 
     assert thumbnail.format == "png"
     assert color_at(decode(thumbnail.data), 50, 50) == [200, 30, 30, 128]
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB"])
-def test_bitmaps_of_every_depth_are_read(box: DecoderBox, mode: str) -> None:
+def test_bitmaps_of_every_depth_are_read(sandbox: Sandbox, mode: str) -> None:
     picture = to_pillow(photograph(60)).convert(mode)
 
-    (rendition,) = box.render(save(picture, "BMP"), [Recipe(name="x", output=Output(format=Format.PNG))]).renditions
+    (rendition,) = sandbox.render(save(picture, "BMP"), [Recipe(name="x", output=Output(format=Format.PNG))]).renditions
 
     original = from_pillow(picture.convert("RGB"))
     assert (decode(rendition.data).colourspace("srgb") - original).abs().max() == 0
 
 
-def test_an_old_bitmap_header_is_read_too(box: DecoderBox) -> None:
+def test_an_old_bitmap_header_is_read_too(sandbox: Sandbox) -> None:
     data = b"BM" + struct.pack("<IHHI", 0, 0, 0, 26) + struct.pack("<IHHHH", 12, 2, 2, 1, 24)
     data += (b"\0\0\xff" * 2 + b"\0\0") * 2
 
-    (thumbnail,) = box.render(data, [THUMBNAIL]).renditions
+    (thumbnail,) = sandbox.render(data, [THUMBNAIL]).renditions
 
     assert all(abs(a - b) < 3 for a, b in zip(color_at(decode(thumbnail.data), 50, 50), [255, 0, 0], strict=True))
 
 
 @pytest.mark.parametrize("compression", [4, 5, 99])  # JPEG and PNG, which only printers know; and nothing
-def test_a_bitmap_of_a_rare_kind_is_not_called_corrupt(box: DecoderBox, compression: int) -> None:
+def test_a_bitmap_of_a_rare_kind_is_not_called_corrupt(sandbox: Sandbox, compression: int) -> None:
     data = sample("bmp")
 
     with pytest.raises(Rejected) as refusal:
-        box.render(data[:30] + struct.pack("<I", compression) + data[34:], [THUMBNAIL])
+        sandbox.render(data[:30] + struct.pack("<I", compression) + data[34:], [THUMBNAIL])
 
     assert refusal.value.failure is FailureCode.UNSUPPORTED_FORMAT
     assert refusal.value.public == "The BMP image is of a kind that is not read."

@@ -22,17 +22,17 @@ from pipeline.pictures import (
 from shared_lib.pipeline.operations.resize import Resize
 from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
 from shared_lib.pipeline.recipe_schema import read_recipe
-from shared_lib.pipeline.sandbox.pool import DecoderBox
+from shared_lib.pipeline.sandbox.pool import Sandbox
 
 SIDES = st.one_of(st.integers(1, 12), st.integers(90, 110), st.integers(1, 700))
 
 
 @settings(max_examples=120, deadline=None)
 @given(width=SIDES, height=SIDES, bands=st.integers(1, 4), name=st.sampled_from(["png", "png", "jpeg", "webp", "tiff"]))
-def test_any_image_becomes_exactly_100_by_100(box: DecoderBox, width: int, height: int, bands: int, name: str) -> None:
+def test_any_image_becomes_exactly_100_by_100(sandbox: Sandbox, width: int, height: int, bands: int, name: str) -> None:
     image = plain(width, height, *[200, 100, 50, 255][:bands])
 
-    rendered = box.render(encode(image, name), [THUMBNAIL])
+    rendered = sandbox.render(encode(image, name), [THUMBNAIL])
 
     assert (rendered.width, rendered.height) == (width, height)
     thumbnail = decode(rendered.renditions[0].data)
@@ -41,10 +41,10 @@ def test_any_image_becomes_exactly_100_by_100(box: DecoderBox, width: int, heigh
 
 @settings(max_examples=60, deadline=None)
 @given(width=SIDES, height=SIDES, to_width=st.integers(1, 300), to_height=st.integers(1, 300))
-def test_any_size_can_be_asked_for(box: DecoderBox, width: int, height: int, to_width: int, to_height: int) -> None:
+def test_any_size_can_be_asked_for(sandbox: Sandbox, width: int, height: int, to_width: int, to_height: int) -> None:
     recipe = Recipe(name="any", operations=(Resize(width=to_width, height=to_height),))
 
-    (rendition,) = box.render(encode(plain(width, height, 9, 99, 200), "png"), [recipe]).renditions
+    (rendition,) = sandbox.render(encode(plain(width, height, 9, 99, 200), "png"), [recipe]).renditions
 
     image = decode(rendition.data)
     assert (image.width, image.height) == (to_width, to_height)
@@ -56,12 +56,12 @@ def test_any_size_can_be_asked_for(box: DecoderBox, width: int, height: int, to_
     ("side", "expected"), [({"width": 30}, (30, 20)), ({"height": 30}, (45, 30)), ({"width": 120}, (120, 80))]
 )
 def test_of_one_side_the_other_follows(
-    box: DecoderBox, fit: str | None, side: dict[str, int], expected: tuple[int, int]
+    sandbox: Sandbox, fit: str | None, side: dict[str, int], expected: tuple[int, int]
 ) -> None:
     operation = {"kind": "resize", **side, **({"fit": fit} if fit else {})}
     recipe = read_recipe({"name": "x", "operations": [operation]})
 
-    (rendition,) = box.render(encode(plain(60, 40, 9, 99, 200), "png"), [recipe]).renditions
+    (rendition,) = sandbox.render(encode(plain(60, 40, 9, 99, 200), "png"), [recipe]).renditions
 
     image = decode(rendition.data)
     assert (image.width, image.height) == expected
@@ -70,24 +70,24 @@ def test_of_one_side_the_other_follows(
 
 @pytest.mark.parametrize("size", [(1, 30_000), (30_000, 1), (2, 20_001), (29_999, 3)])
 @pytest.mark.parametrize("gravity", ["center", "smart", "southeast"])
-def test_the_longest_strip_takes_no_longer(box: DecoderBox, size: tuple[int, int], gravity: str) -> None:
+def test_the_longest_strip_takes_no_longer(sandbox: Sandbox, size: tuple[int, int], gravity: str) -> None:
     recipe = read_recipe(
         {"name": "x", "operations": [{"kind": "resize", "width": 100, "height": 100, "gravity": gravity}]}
     )
 
-    (thumbnail,) = box.render(encode(plain(*size, 10, 20, 30), "png"), [recipe]).renditions
+    (thumbnail,) = sandbox.render(encode(plain(*size, 10, 20, 30), "png"), [recipe]).renditions
 
     assert color_at(decode(thumbnail.data), 50, 50) == [10, 20, 30]
 
 
 @pytest.mark.parametrize("name", RASTER_FORMATS)
 @pytest.mark.parametrize("upright", [False, True])
-def test_the_middle_stays_in_the_middle(box: DecoderBox, name: str, *, upright: bool) -> None:
+def test_the_middle_stays_in_the_middle(sandbox: Sandbox, name: str, *, upright: bool) -> None:
     """A square of 200 px in the middle of a 1,000 x 400 strip becomes the middle half of the thumbnail."""
     image = plain(1000, 400, 0, 0, 255).insert(plain(200, 200, 255, 0, 0), 400, 100)
     image = image.rot90() if upright else image
 
-    (thumbnail,) = box.render(encode(image, name), [THUMBNAIL]).renditions
+    (thumbnail,) = sandbox.render(encode(image, name), [THUMBNAIL]).renditions
 
     red = decode(thumbnail.data)[0] > 128
     columns, rows = red.project()
@@ -136,7 +136,7 @@ def _exif(orientation: int) -> bytes:
 @pytest.mark.parametrize("name", ["jpeg", "png", "tiff", "webp", "avif", "heic", "jxl", "jxl from jpeg"])
 @pytest.mark.parametrize("metadata", ["strip", "keep"])
 def test_an_image_comes_out_upright_and_says_so_no_more(
-    box: DecoderBox, orientation: int, name: str, metadata: str, tmp_path: Path
+    sandbox: Sandbox, orientation: int, name: str, metadata: str, tmp_path: Path
 ) -> None:
     recipe = read_recipe(
         {
@@ -146,7 +146,7 @@ def test_an_image_comes_out_upright_and_says_so_no_more(
         }
     )
 
-    rendered = box.render(_marked(orientation, name, tmp_path), [recipe])
+    rendered = sandbox.render(_marked(orientation, name, tmp_path), [recipe])
 
     image = decode(rendered.renditions[0].data)
     assert (rendered.width, rendered.height) == (120, 80)
@@ -160,10 +160,10 @@ def test_an_image_comes_out_upright_and_says_so_no_more(
     )
 
 
-def test_an_orientation_that_does_not_exist_is_none(box: DecoderBox) -> None:
+def test_an_orientation_that_does_not_exist_is_none(sandbox: Sandbox) -> None:
     image = photograph(50)
     image.set_type(pyvips.GValue.gint_type, "orientation", 9)
 
-    rendered = box.render(image.jpegsave_buffer(), [THUMBNAIL])
+    rendered = sandbox.render(image.jpegsave_buffer(), [THUMBNAIL])
 
     assert rendered.width == 50

@@ -10,7 +10,7 @@ from pipeline.pictures import FORMATS, RASTER_FORMATS, encode, photograph, sampl
 from shared_lib.errors import FailureCode, Rejected
 from shared_lib.pipeline.recipe import THUMBNAIL
 from shared_lib.pipeline.recipe_schema import read_recipe
-from shared_lib.pipeline.sandbox.pool import DecoderBox
+from shared_lib.pipeline.sandbox.pool import Sandbox
 
 REFUSALS = {
     FailureCode.EMPTY_FILE,
@@ -24,14 +24,14 @@ REFUSALS = {
 }
 
 
-def refusal_of(box: DecoderBox, data: bytes) -> Rejected:
+def refusal_of(sandbox: Sandbox, data: bytes) -> Rejected:
     with pytest.raises(Rejected) as refusal:
-        box.render(data, [THUMBNAIL])
+        sandbox.render(data, [THUMBNAIL])
     return refusal.value
 
 
-def test_nothing_is_refused_as_nothing(box: DecoderBox) -> None:
-    assert refusal_of(box, b"").failure is FailureCode.EMPTY_FILE
+def test_nothing_is_refused_as_nothing(sandbox: Sandbox) -> None:
+    assert refusal_of(sandbox, b"").failure is FailureCode.EMPTY_FILE
 
 
 @pytest.mark.parametrize("name", CLAIMS)
@@ -54,9 +54,9 @@ def test_nothing_is_refused_as_nothing(box: DecoderBox) -> None:
     ],
 )
 def test_a_header_that_claims_too_much_is_refused_before_anything_is_decoded(
-    box: DecoderBox, name: str, size: tuple[int, int], code: FailureCode, found: str
+    sandbox: Sandbox, name: str, size: tuple[int, int], code: FailureCode, found: str
 ) -> None:
-    refusal = refusal_of(box, CLAIMS[name](*size))
+    refusal = refusal_of(sandbox, CLAIMS[name](*size))
 
     assert refusal.failure is code
     assert refusal.public == f"The image {found} are allowed."
@@ -64,72 +64,72 @@ def test_a_header_that_claims_too_much_is_refused_before_anything_is_decoded(
 
 # A GIF's frames may be smaller than its canvas, and an AVIF's are scaled to it.
 @pytest.mark.parametrize("name", sorted(CLAIMS.keys() - {"gif", "avif"}))
-def test_a_header_that_claims_more_than_there_is_is_corrupt(box: DecoderBox, name: str) -> None:
-    assert refusal_of(box, CLAIMS[name](6_000, 6_000)).failure is FailureCode.CORRUPT_IMAGE
+def test_a_header_that_claims_more_than_there_is_is_corrupt(sandbox: Sandbox, name: str) -> None:
+    assert refusal_of(sandbox, CLAIMS[name](6_000, 6_000)).failure is FailureCode.CORRUPT_IMAGE
 
 
 @pytest.mark.parametrize("name", ["bmp", "heic", "png", "tiff"])  # a GIF's first frame has a size of its own
 @pytest.mark.parametrize("size", [(0, 0), (0, 10), (10, 0)])
-def test_an_image_without_any_pixel_is_corrupt(box: DecoderBox, name: str, size: tuple[int, int]) -> None:
-    assert refusal_of(box, CLAIMS[name](*size)).failure is FailureCode.CORRUPT_IMAGE
+def test_an_image_without_any_pixel_is_corrupt(sandbox: Sandbox, name: str, size: tuple[int, int]) -> None:
+    assert refusal_of(sandbox, CLAIMS[name](*size)).failure is FailureCode.CORRUPT_IMAGE
 
 
-def test_a_bomb_of_as_many_pixels_as_are_allowed_is_just_a_large_image(box: DecoderBox) -> None:
+def test_a_bomb_of_as_many_pixels_as_are_allowed_is_just_a_large_image(sandbox: Sandbox) -> None:
     bomb = one_bit(10_000, 10_000)
     assert len(bomb) < 100_000
 
-    assert box.render(bomb, [THUMBNAIL]).width == 10_000
+    assert sandbox.render(bomb, [THUMBNAIL]).width == 10_000
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_an_image_cut_short_anywhere_is_refused(box: DecoderBox, name: str) -> None:
+def test_an_image_cut_short_anywhere_is_refused(sandbox: Sandbox, name: str) -> None:
     # Upright, so that a thumbnail does not need the last rows; without GIF's last byte, which decoders do not miss.
     data = encode(photograph(120).rot90(), name)
     end = len(data) - (2 if name == "gif" else 1)
 
-    codes = {refusal_of(box, data[:length]).failure for length in [*range(0, end, max(1, end // 60)), end]}
+    codes = {refusal_of(sandbox, data[:length]).failure for length in [*range(0, end, max(1, end // 60)), end]}
 
     assert codes <= {FailureCode.EMPTY_FILE, FailureCode.UNSUPPORTED_FORMAT, FailureCode.CORRUPT_IMAGE}
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_bytes_after_the_end_do_no_harm(box: DecoderBox, name: str) -> None:
+def test_bytes_after_the_end_do_no_harm(sandbox: Sandbox, name: str) -> None:
     trailer = b"\n<!-- -->" if name == "svg" else b"PK\x03\x04" + sample("jpeg")
 
-    assert box.render(sample(name) + trailer, [THUMBNAIL]).format == name
+    assert sandbox.render(sample(name) + trailer, [THUMBNAIL]).format == name
 
 
 @pytest.mark.parametrize("marker", [b"\xff\xdb", b"\xff\xda", b"\xff\xd9"])
-def test_stray_bytes_before_a_marker_do_no_harm(box: DecoderBox, marker: bytes) -> None:
+def test_stray_bytes_before_a_marker_do_no_harm(sandbox: Sandbox, marker: bytes) -> None:
     data = encode(photograph(60), "jpeg")
     at = data.rindex(marker)
 
-    assert box.render(data[:at] + b"\x12\xff\0\x34\x56" + data[at:], [THUMBNAIL]).width == 60
+    assert sandbox.render(data[:at] + b"\x12\xff\0\x34\x56" + data[at:], [THUMBNAIL]).width == 60
 
 
-def test_a_jpeg_that_ends_properly_but_lacks_its_middle_is_corrupt(box: DecoderBox) -> None:
+def test_a_jpeg_that_ends_properly_but_lacks_its_middle_is_corrupt(sandbox: Sandbox) -> None:
     data = encode(photograph(200), "jpeg")
 
-    assert refusal_of(box, data[: len(data) // 2] + data[-2:]).failure is FailureCode.CORRUPT_IMAGE
+    assert refusal_of(sandbox, data[: len(data) // 2] + data[-2:]).failure is FailureCode.CORRUPT_IMAGE
 
 
 @pytest.mark.parametrize("metadata", ["strip", "copyright", "keep"])
 @pytest.mark.parametrize("keyword", ["Größe".encode("latin-1"), b"\xff  "], ids=["Latin-1", "nothing"])
-def test_a_png_may_call_its_texts_what_it_likes(box: DecoderBox, keyword: bytes, metadata: str) -> None:
+def test_a_png_may_call_its_texts_what_it_likes(sandbox: Sandbox, keyword: bytes, metadata: str) -> None:
     data = png(10, 10, (b"tEXt", keyword + b"\0three by four"), rows=bytes(310))
     recipe = read_recipe({"name": "x", "output": {"metadata": metadata}})
 
-    assert box.render(data, [recipe], learn=True).get("x").width == 10
+    assert sandbox.render(data, [recipe], with_metadata=True).get("x").width == 10
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_mutants_are_accepted_or_refused_and_nothing_else(box: DecoderBox, name: str) -> None:
+def test_mutants_are_accepted_or_refused_and_nothing_else(sandbox: Sandbox, name: str) -> None:
     original = encode(photograph(60), name)
 
     for number in range(60):
         mutant = mutate(original, f"{name} {number}")
         try:
-            rendered = box.render(mutant, [THUMBNAIL])
+            rendered = sandbox.render(mutant, [THUMBNAIL])
         except Rejected as refusal:
             assert refusal.failure in REFUSALS, mutant.hex()  # noqa: PT017  # both outcomes are right
         else:
@@ -137,21 +137,21 @@ def test_mutants_are_accepted_or_refused_and_nothing_else(box: DecoderBox, name:
 
 
 @pytest.mark.parametrize("name", QUICK_BOMBS)
-def test_bombs_do_no_more_harm_than_mutants(box: DecoderBox, name: str) -> None:
+def test_bombs_do_no_more_harm_than_mutants(sandbox: Sandbox, name: str) -> None:
     for bomb in QUICK_BOMBS[name]().values():
         with contextlib.suppress(Rejected):
-            box.render(bomb, [THUMBNAIL])
+            sandbox.render(bomb, [THUMBNAIL])
 
 
 @pytest.mark.parametrize("first", RASTER_FORMATS)
 @pytest.mark.parametrize("second", RASTER_FORMATS)
-def test_a_file_that_starts_as_one_format_is_never_read_as_another(box: DecoderBox, first: str, second: str) -> None:
+def test_a_file_that_starts_as_one_format_is_never_read_as_another(sandbox: Sandbox, first: str, second: str) -> None:
     if first == second:
         return
     polyglot = sample(first)[:18] + sample(second)
 
     # Another format's bytes, read as a WebP's size, may be any.
-    assert refusal_of(box, polyglot).failure in {
+    assert refusal_of(sandbox, polyglot).failure in {
         FailureCode.CORRUPT_IMAGE,
         FailureCode.TOO_MANY_PIXELS,
         FailureCode.SIDE_TOO_LONG,

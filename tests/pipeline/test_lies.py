@@ -1,27 +1,27 @@
-"""A decoder that was taken over may claim what it likes: nothing comes of it but that its image was not decoded."""
+"""A worker that a hostile image has taken over may lie: nothing follows but that its image fails."""
 
 import pytest
 from pipeline.pictures import sample
 
-from shared_lib.errors import Rejected
+from shared_lib.errors import Rejected, WorkerCrashed
 from shared_lib.limits import Limits
 from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
 from shared_lib.pipeline.recipe_schema import read_recipe
 from shared_lib.pipeline.rendition import Rendered
-from shared_lib.pipeline.sandbox.pool import DecoderBox, DecoderCrashed
+from shared_lib.pipeline.sandbox.pool import Sandbox
 
-# It decodes what it is told to, and then changes its reply and the bytes that it made.
+# It carries out its job, and then changes its reply and the renditions.
 LIAR = """
 from dataclasses import replace
 from shared_lib.errors import FailureCode
-from shared_lib.pipeline.sandbox import ipc as wire
-from shared_lib.pipeline.sandbox import worker as child
+from shared_lib.pipeline.sandbox import ipc
+from shared_lib.pipeline.sandbox import worker
 from shared_lib.pipeline.sandbox import zygote
 from shared_lib.pipeline.formats import Format
 from shared_lib.pipeline.metadata.model import Location
 
-def lie(task, body, limits):
-    it, made = child.decode(task, body, limits)
+def lie(job, body, limits):
+    it, made = worker.render_job(job, body, limits)
     first = it.renditions[0]
     {lie}
     return it, made
@@ -43,35 +43,37 @@ LIES = {
     "there is one more rendition": "it = replace(it, renditions=(first, first)); made = made * 2",
     "there is none": "it = replace(it, renditions=()); made = []",
     "more was made than may be": "made = [bytes(limits.max_output_bytes + 1)]",
-    "it knows a place": "where = Location(latitude=1, longitude=2); "
-    "it = replace(it, knowledge=replace(it.knowledge, location=where))",
-    "there is nothing to know": "it = replace(it, knowledge=None)",
-    "a sentence is a page": "it = wire.Refusal(code=FailureCode.CORRUPT_IMAGE, public='x' * 301)",
-    "a sentence clears the screen": "it = wire.Refusal(code=FailureCode.CORRUPT_IMAGE, public=chr(27) + '[2J')",
-    "a trace is endless": "it = wire.Failure(trace=('x',) * 1000)",
+    "the image has a location": "where = Location(latitude=1, longitude=2); "
+    "it = replace(it, metadata=replace(it.metadata, location=where))",
+    "the image has no metadata": "it = replace(it, metadata=None)",
+    "a sentence is a page": "it = ipc.ImageError(code=FailureCode.CORRUPT_IMAGE, public='x' * 301)",
+    "a sentence clears the screen": "it = ipc.ImageError(code=FailureCode.CORRUPT_IMAGE, public=chr(27) + '[2J')",
+    "a trace is endless": "it = ipc.JobError(trace=('x',) * 1000)",
 }
 
 
-def ask_liar(lie: str, recipe: Recipe) -> Rendered:
-    box = DecoderBox(Limits(), children=1, program=("-c", LIAR.format(lie=lie)))
+def render_by_liar(lie: str, recipe: Recipe) -> Rendered:
+    sandbox = Sandbox(Limits(), workers=1, program=("-c", LIAR.format(lie=lie)))
     try:
-        return box.render(sample("jpeg"), [recipe], learn=True)
+        return sandbox.render(sample("jpeg"), [recipe], with_metadata=True)
     finally:
-        box.close()
+        sandbox.close()
 
 
 @pytest.mark.parametrize("lie", LIES.values(), ids=LIES)
-def test_a_decoder_is_not_believed_that(lie: str) -> None:
-    with pytest.raises(DecoderCrashed):
-        ask_liar(lie, THUMBNAIL)
+def test_a_worker_cannot_claim_that(lie: str) -> None:
+    with pytest.raises(WorkerCrashed):
+        render_by_liar(lie, THUMBNAIL)
 
 
-def test_a_decoder_is_not_believed_that_a_format_is_the_one_asked_for() -> None:
-    with pytest.raises(DecoderCrashed):
-        ask_liar("it = replace(it, renditions=(replace(first, format=Format.JPEG),))", WEBP)
+def test_a_worker_cannot_claim_that_a_format_is_the_requested_one() -> None:
+    with pytest.raises(WorkerCrashed):
+        render_by_liar("it = replace(it, renditions=(replace(first, format=Format.JPEG),))", WEBP)
 
 
-def test_a_decoder_that_tells_the_truth_is_believed() -> None:
-    assert ask_liar("pass", WEBP).get("web").content_type == "image/webp"
-    with pytest.raises(Rejected, match="whatever it says"):
-        ask_liar("it = wire.Refusal(code=FailureCode.CORRUPT_IMAGE, public='whatever it says'); made = []", WEBP)
+def test_a_worker_that_tells_the_truth_is_trusted() -> None:
+    assert render_by_liar("pass", WEBP).get("web").content_type == "image/webp"
+    with pytest.raises(Rejected, match="whatever"):
+        render_by_liar(
+            "it = ipc.ImageError(code=FailureCode.CORRUPT_IMAGE, public='whatever it says'); made = []", WEBP
+        )

@@ -13,19 +13,19 @@ from shared_lib.errors import FailureCode, Rejected
 from shared_lib.limits import Limits
 from shared_lib.pipeline.recipe import Recipe
 from shared_lib.pipeline.recipe_schema import read_recipe
-from shared_lib.pipeline.sandbox.pool import DecoderBox
+from shared_lib.pipeline.sandbox.pool import Sandbox
 
 MANY_BANDS = pyvips.Image.black(10, 10, bands=9).copy(interpretation="multiband")
 KEPT = {"output": {"animation": "keep"}}
 
 
 def refusal_of(limits: dict[str, Any], data: bytes, recipe: dict[str, Any]) -> Rejected:
-    box = DecoderBox(Limits(**limits), children=1)
+    sandbox = Sandbox(Limits(**limits), workers=1)
     try:
         with pytest.raises(Rejected) as refusal:
-            box.render(data, [read_recipe({"name": "x"} | recipe)]).get("x")
+            sandbox.render(data, [read_recipe({"name": "x"} | recipe)]).get("x")
     finally:
-        box.close()
+        sandbox.close()
     return refusal.value
 
 
@@ -135,9 +135,9 @@ def test_an_image_beyond_a_limit_is_refused_with_its_code_and_both_numbers(limit
     assert refusal.failure is Limits.code_of(limit)
 
 
-def test_renditions_beyond_their_bytes_are_refused_with_both_numbers(box: DecoderBox) -> None:
+def test_renditions_beyond_their_bytes_are_refused_with_both_numbers(sandbox: Sandbox) -> None:
     recipe = {"output": {"format": "png"}}
-    [made] = box.render(encode(photograph(), "jpeg"), [read_recipe({"name": "x"} | recipe)]).renditions
+    [made] = sandbox.render(encode(photograph(), "jpeg"), [read_recipe({"name": "x"} | recipe)]).renditions
 
     refusal = refusal_of({"max_output_bytes": 10_000}, encode(photograph(), "jpeg"), recipe)
 
@@ -150,10 +150,10 @@ def test_every_limit_with_a_code_is_tried_here() -> None:
 
 
 @pytest.mark.parametrize("name", ["jpeg", "png", "webp", "avif", "tiff"])
-def test_a_color_profile_counts_as_metadata_in_every_format(box: DecoderBox, name: str) -> None:
+def test_a_color_profile_counts_as_metadata_in_every_format(sandbox: Sandbox, name: str) -> None:
     data = encode(photograph(40).icc_transform("p3", input_profile="srgb"), name)
 
-    assert box.render(data, [Recipe(name="x")]).width == 40
+    assert sandbox.render(data, [Recipe(name="x")]).width == 40
     assert refusal_of({"max_metadata_bytes": 400}, data, {}).failure is FailureCode.METADATA_TOO_LARGE
 
 
@@ -161,13 +161,13 @@ def test_a_color_profile_counts_as_metadata_in_every_format(box: DecoderBox, nam
     ("times", "code"), [(2, FailureCode.METADATA_TOO_LARGE), (500, FailureCode.DECODER_OUT_OF_MEMORY)]
 )
 def test_text_that_unpacks_to_a_bomb_is_refused_and_harms_nobody(
-    box: DecoderBox, times: int, code: FailureCode
+    sandbox: Sandbox, times: int, code: FailureCode
 ) -> None:
     """By itself libvips keeps 50 texts of 50 MB each, and skips others without a word."""
     bomb = with_comments(b"a" * 9_000_000, times)
 
     with pytest.raises(Rejected) as refusal:
-        box.render(bomb, [Recipe(name="x")])
+        sandbox.render(bomb, [Recipe(name="x")])
 
     assert refusal.value.failure is code
-    assert box.render(SVG, [Recipe(name="x")]).width == 60
+    assert sandbox.render(SVG, [Recipe(name="x")]).width == 60

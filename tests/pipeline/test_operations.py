@@ -16,7 +16,7 @@ from shared_lib.pipeline.formats import Format
 from shared_lib.pipeline.operations import OPERATIONS, Operation
 from shared_lib.pipeline.recipe import PRESETS, Recipe
 from shared_lib.pipeline.recipe_schema import read_recipe
-from shared_lib.pipeline.sandbox.pool import DecoderBox
+from shared_lib.pipeline.sandbox.pool import Sandbox
 
 LOGO = "0b54d0c4-6bb1-4a0f-8e46-1d4ac5a3d0c8"
 OVERLAYS = {
@@ -69,9 +69,9 @@ EXAMPLES: dict[str, dict[str, Any]] = {
 }
 
 
-def render(box: DecoderBox, image: pyvips.Image, *operations: dict[str, Any], to: Format = Format.PNG) -> pyvips.Image:
+def render(sandbox: Sandbox, image: pyvips.Image, *operations: dict[str, Any], to: Format = Format.PNG) -> pyvips.Image:
     recipe = read_recipe({"name": "x", "operations": operations, "output": {"format": to}})
-    rendition = box.render(encode(image, "png"), [recipe], OVERLAYS).get("x")
+    rendition = sandbox.render(encode(image, "png"), [recipe], OVERLAYS).get("x")
     return decode(rendition.data)
 
 
@@ -92,19 +92,19 @@ def test_every_operation_has_an_example() -> None:
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_on_a_photograph(box: DecoderBox, name: str) -> None:
-    assert_looks_like_golden(render(box, small(), EXAMPLES[name]), f"operation-{name}")
+def test_on_a_photograph(sandbox: Sandbox, name: str) -> None:
+    assert_looks_like_golden(render(sandbox, small(), EXAMPLES[name]), f"operation-{name}")
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_on_a_cut_out(box: DecoderBox, name: str) -> None:
-    assert_looks_like_golden(render(box, cut_out(), EXAMPLES[name]), f"operation-{name}-cut-out")
+def test_on_a_cut_out(sandbox: Sandbox, name: str) -> None:
+    assert_looks_like_golden(render(sandbox, cut_out(), EXAMPLES[name]), f"operation-{name}-cut-out")
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
 @pytest.mark.parametrize("bands", [1, 2])
-def test_on_gray(box: DecoderBox, name: str, bands: int) -> None:
-    image = render(box, plain(96, 64, 100, 255)[:bands], EXAMPLES[name])
+def test_on_gray(sandbox: Sandbox, name: str, bands: int) -> None:
+    image = render(sandbox, plain(96, 64, 100, 255)[:bands], EXAMPLES[name])
 
     assert image.bands in {bands, 2, 3, 4}
 
@@ -117,9 +117,9 @@ def test_on_gray(box: DecoderBox, name: str, bands: int) -> None:
     color=st.lists(st.integers(0, 255), min_size=1, max_size=4),
 )
 def test_any_of_them_in_any_order_on_any_image(
-    box: DecoderBox, operations: list[dict[str, Any]], width: int, height: int, color: list[int]
+    sandbox: Sandbox, operations: list[dict[str, Any]], width: int, height: int, color: list[int]
 ) -> None:
-    assert render(box, plain(width, height, *color), *operations).width >= 1
+    assert render(sandbox, plain(width, height, *color), *operations).width >= 1
 
 
 @pytest.mark.parametrize(
@@ -141,9 +141,9 @@ def test_any_of_them_in_any_order_on_any_image(
     ],
 )
 def test_sizes_are_as_sharp_and_css_have_them(
-    box: DecoderBox, operation: dict[str, Any], size: tuple[int, int]
+    sandbox: Sandbox, operation: dict[str, Any], size: tuple[int, int]
 ) -> None:
-    image = render(box, plain(120, 80, 1, 2, 3), {"kind": "resize", **operation})
+    image = render(sandbox, plain(120, 80, 1, 2, 3), {"kind": "resize", **operation})
 
     assert (image.width, image.height) == size
 
@@ -161,20 +161,20 @@ def test_sizes_are_as_sharp_and_css_have_them(
     ],
 )
 @pytest.mark.parametrize("width", [300, 3_000])
-def test_gravity_says_what_is_kept(box: DecoderBox, gravity: object, color: list[int], width: int) -> None:
+def test_gravity_says_what_is_kept(sandbox: Sandbox, gravity: object, color: list[int], width: int) -> None:
     third = width // 3
     stripes = plain(third, 40, 255, 0, 0).join(plain(third, 40, 0, 255, 0), "horizontal")
     stripes = stripes.join(plain(third, 40, 0, 0, 255), "horizontal")
 
-    image = render(box, stripes, {"kind": "resize", "width": 20, "height": 20, "gravity": gravity})
+    image = render(sandbox, stripes, {"kind": "resize", "width": 20, "height": 20, "gravity": gravity})
 
     assert color_at(image, 10, 10) == color
 
 
-def test_smart_gravity_finds_what_is_there(box: DecoderBox) -> None:
+def test_smart_gravity_finds_what_is_there(sandbox: Sandbox) -> None:
     empty = plain(600, 100, 128, 128, 128).insert(photograph(100), 470, 10)
 
-    image = render(box, empty, {"kind": "resize", "width": 100, "height": 100, "gravity": "smart"})
+    image = render(sandbox, empty, {"kind": "resize", "width": 100, "height": 100, "gravity": "smart"})
 
     assert image.colourspace("b-w").deviate() > 20
 
@@ -197,10 +197,10 @@ HALF_THE_LIGHT, A_QUARTER = 188, 137  # in sRGB
 @pytest.mark.parametrize("bands", [1, 2, 3, 4])
 @pytest.mark.parametrize("depth", [8, 16])
 @pytest.mark.parametrize("fit", ["cover", "contain", "fill", "inside", "outside"])
-def test_fine_detail_keeps_its_brightness_in_linear_light(box: DecoderBox, bands: int, depth: int, fit: str) -> None:
+def test_fine_detail_keeps_its_brightness_in_linear_light(sandbox: Sandbox, bands: int, depth: int, fit: str) -> None:
     board, small = _fine_board(bands, depth), {"kind": "resize", "width": 8, "height": 8, "fit": fit}
 
-    usual, linear = (render(box, board, {**small, "linear": it}) for it in (False, True))
+    usual, linear = (render(sandbox, board, {**small, "linear": it}) for it in (False, True))
 
     *colors, last = color_at(linear, 4, 4)
     assert abs(last - (128 if bands % 2 == 0 else HALF_THE_LIGHT)) <= 1
@@ -209,36 +209,38 @@ def test_fine_detail_keeps_its_brightness_in_linear_light(box: DecoderBox, bands
 
 
 @pytest.mark.parametrize("name", ["jpeg", "gif", "webp", "avif", "tiff", "bmp", "heic", "jxl"])
-def test_no_decoder_averages_before_linear_light_can(box: DecoderBox, name: str) -> None:
+def test_no_decoder_averages_before_linear_light_can(sandbox: Sandbox, name: str) -> None:
     """Lines, whose averages survive lossy compression: a decoder that scales would have made them middle gray."""
     lines = pyvips.Image.xyz(64, 64)[1] % 4 < 2
     data = encode(lines.bandjoin([lines, lines]).copy(interpretation="srgb"), name)
     resize = {"kind": "resize", "width": 4, "height": 4, "linear": True}
 
-    (rendition,) = box.render(data, [read_recipe({"name": "x", "operations": [resize]})]).renditions
+    (rendition,) = sandbox.render(data, [read_recipe({"name": "x", "operations": [resize]})]).renditions
 
     assert abs(color_at(decode(rendition.data), 2, 2)[0] - HALF_THE_LIGHT) <= 6
 
 
 @pytest.mark.parametrize("profile", ["cmyk", "p3"])
-def test_linear_light_is_that_of_the_colors_meant(box: DecoderBox, profile: str) -> None:
+def test_linear_light_is_that_of_the_colors_meant(sandbox: Sandbox, profile: str) -> None:
     board = _fine_board(3, 8).icc_transform(profile, input_profile="srgb", intent="relative")
     resize = {"kind": "resize", "width": 8, "height": 8, "linear": True}
 
-    (rendition,) = box.render(board.tiffsave_buffer(), [read_recipe({"name": "x", "operations": [resize]})]).renditions
+    (rendition,) = sandbox.render(
+        board.tiffsave_buffer(), [read_recipe({"name": "x", "operations": [resize]})]
+    ).renditions
 
     assert all(abs(value - HALF_THE_LIGHT) <= 4 for value in color_at(decode(rendition.data), 4, 4))
 
 
-def test_linear_light_leaves_no_dark_fringe(box: DecoderBox) -> None:
+def test_linear_light_leaves_no_dark_fringe(sandbox: Sandbox) -> None:
     image = plain(400, 400, 0, 0, 0, 0).insert(plain(150, 400, 255, 255, 255, 255), 0, 0)
 
-    small = render(box, image, {"kind": "resize", "width": 100, "height": 100, "linear": True})
+    small = render(sandbox, image, {"kind": "resize", "width": 100, "height": 100, "linear": True})
 
     assert (small[0] < 250).ifthenelse(small[3] > 8, 0).max() == 0
 
 
-def test_each_frame_is_resized_in_linear_light(box: DecoderBox) -> None:
+def test_each_frame_is_resized_in_linear_light(sandbox: Sandbox) -> None:
     board = _fine_board(3, 8)
     columns = pyvips.Image.xyz(64, 64)[0] % 4 < 1
     tall = board.join(columns.bandjoin([columns, columns]), "vertical").copy(interpretation="srgb")
@@ -246,24 +248,24 @@ def test_each_frame_is_resized_in_linear_light(box: DecoderBox) -> None:
     resize = {"kind": "resize", "width": 8, "height": 8, "linear": True}
     recipe = read_recipe({"name": "x", "operations": [resize], "output": {"animation": "keep"}})
 
-    (rendition,) = box.render(tall.gifsave_buffer(), [recipe]).renditions
+    (rendition,) = sandbox.render(tall.gifsave_buffer(), [recipe]).renditions
 
     frames = pyvips.Image.new_from_buffer(rendition.data, "", n=-1)
     assert (frames.height, frames.get("page-height")) == (16, 8)
     assert [color_at(frames, 4, y)[0] for y in (4, 12)] == [HALF_THE_LIGHT, A_QUARTER]
 
 
-def test_operations_are_done_in_order(box: DecoderBox) -> None:
+def test_operations_are_done_in_order(sandbox: Sandbox) -> None:
     crop = {"kind": "crop", "left": 60, "width": 60, "height": 80}
     flop = {"kind": "flop"}
     image = plain(60, 80, 255, 0, 0).join(plain(60, 80, 0, 0, 255), "horizontal")
 
-    assert color_at(render(box, image, crop, flop), 5, 5) == [0, 0, 255]
-    assert color_at(render(box, image, flop, crop), 5, 5) == [255, 0, 0]
+    assert color_at(render(sandbox, image, crop, flop), 5, 5) == [0, 0, 255]
+    assert color_at(render(sandbox, image, flop, crop), 5, 5) == [255, 0, 0]
 
 
-def test_no_operation_is_a_recipe_too(box: DecoderBox) -> None:
-    assert (render(box, small()) - small()).abs().max() == 0
+def test_no_operation_is_a_recipe_too(sandbox: Sandbox) -> None:
+    assert (render(sandbox, small()) - small()).abs().max() == 0
 
 
 @pytest.mark.parametrize(
@@ -277,10 +279,10 @@ def test_no_operation_is_a_recipe_too(box: DecoderBox) -> None:
     ],
 )
 def test_a_rendition_too_large_is_refused_and_not_tried(
-    box: DecoderBox, operations: list[dict[str, Any]], code: FailureCode
+    sandbox: Sandbox, operations: list[dict[str, Any]], code: FailureCode
 ) -> None:
     with pytest.raises(Rejected) as refusal:
-        render(box, plain(10, 40, 1, 2, 3), *operations)
+        render(sandbox, plain(10, 40, 1, 2, 3), *operations)
 
     assert refusal.value.failure is code
 
@@ -322,8 +324,8 @@ def test_an_unknown_operation_is_a_mistake() -> None:
 
 
 @pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
-def test_presets_are_recipes_that_work(box: DecoderBox, preset: Recipe) -> None:
-    (rendition,) = box.render(encode(photograph(), "jpeg"), [preset]).renditions
+def test_presets_are_recipes_that_work(sandbox: Sandbox, preset: Recipe) -> None:
+    (rendition,) = sandbox.render(encode(photograph(), "jpeg"), [preset]).renditions
 
     assert max(rendition.width, rendition.height) <= 1_600
     assert rendition.recipe is preset

@@ -14,15 +14,15 @@ from shared_lib.pipeline.formats import Format, sniff
 from shared_lib.pipeline.recipe import PRESETS, THUMBNAIL
 from shared_lib.pipeline.recipe_schema import read_recipe
 from shared_lib.pipeline.rendition import Rendition
-from shared_lib.pipeline.sandbox.pool import DecoderBox
+from shared_lib.pipeline.sandbox.pool import Sandbox
 
 RASTER = ["jpeg", "png", "webp", "avif", "gif", "tiff", "jxl"]
 
 
-def rendition(box: DecoderBox, image: pyvips.Image | bytes, **output: Any) -> Rendition:  # validated
+def rendition(sandbox: Sandbox, image: pyvips.Image | bytes, **output: Any) -> Rendition:  # validated
     recipe = read_recipe({"name": "x", "output": output})
     data = image if isinstance(image, bytes) else encode(image, "png")
-    return box.render(data, [recipe]).get("x")
+    return sandbox.render(data, [recipe]).get("x")
 
 
 def distance(data: bytes, original: pyvips.Image) -> float:
@@ -34,27 +34,27 @@ def distance(data: bytes, original: pyvips.Image) -> float:
 
 @pytest.mark.parametrize("name", RASTER)
 @pytest.mark.parametrize("bands", [1, 2, 3, 4])
-def test_every_format_can_be_asked_for(box: DecoderBox, name: str, bands: int) -> None:
-    made = rendition(box, plain(40, 30, *[200, 180, 90, 255][:bands]), format=name)
+def test_every_format_can_be_asked_for(sandbox: Sandbox, name: str, bands: int) -> None:
+    made = rendition(sandbox, plain(40, 30, *[200, 180, 90, 255][:bands]), format=name)
 
     assert made.format == name == sniff(made.data)
     assert (decode(made.data).width, made.width) == (40, 40)
 
 
 @pytest.mark.parametrize("name", ["png", "tiff"])
-def test_what_loses_nothing_loses_nothing(box: DecoderBox, name: str) -> None:
-    assert distance(rendition(box, photograph(), format=name).data, photograph()) == 0
+def test_what_loses_nothing_loses_nothing(sandbox: Sandbox, name: str) -> None:
+    assert distance(rendition(sandbox, photograph(), format=name).data, photograph()) == 0
 
 
 @pytest.mark.parametrize("name", ["webp", "avif", "jxl"])
-def test_lossless_can_be_asked_for(box: DecoderBox, name: str) -> None:
-    assert distance(rendition(box, photograph(200), format=name, lossless=True).data, photograph(200)) < 0.01
+def test_lossless_can_be_asked_for(sandbox: Sandbox, name: str) -> None:
+    assert distance(rendition(sandbox, photograph(200), format=name, lossless=True).data, photograph(200)) < 0.01
 
 
 @pytest.mark.parametrize("name", ["jpeg", "webp", "avif", "jxl"])
-def test_quality_trades_bytes_for_likeness(box: DecoderBox, name: str) -> None:
+def test_quality_trades_bytes_for_likeness(sandbox: Sandbox, name: str) -> None:
     poor, usual, good = (
-        rendition(box, photograph(300), format=name, **q).data for q in ({"quality": 20}, {}, {"quality": 95})
+        rendition(sandbox, photograph(300), format=name, **q).data for q in ({"quality": 20}, {}, {"quality": 95})
     )
 
     assert len(poor) < len(usual) < len(good)
@@ -64,38 +64,38 @@ def test_quality_trades_bytes_for_likeness(box: DecoderBox, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["jpeg", "webp", "avif", "jxl"])
 @pytest.mark.parametrize("most", [4_000, 9_000])
-def test_the_most_bytes_are_used_but_not_exceeded(box: DecoderBox, name: str, most: int) -> None:
-    made = rendition(box, photograph(300), format=name, maxBytes=most, quality=98)
+def test_the_most_bytes_are_used_but_not_exceeded(sandbox: Sandbox, name: str, most: int) -> None:
+    made = rendition(sandbox, photograph(300), format=name, maxBytes=most, quality=98)
 
     assert most * 0.85 < len(made.data) <= most
 
 
-def test_when_nothing_is_small_enough_the_smallest_is_given(box: DecoderBox) -> None:
-    smallest = rendition(box, photograph(), format="jpeg", quality=1)
+def test_when_nothing_is_small_enough_the_smallest_is_given(sandbox: Sandbox) -> None:
+    smallest = rendition(sandbox, photograph(), format="jpeg", quality=1)
 
-    assert rendition(box, photograph(), format="jpeg", maxBytes=1_000).data == smallest.data
-
-
-def test_enough_room_leaves_quality_as_it_was(box: DecoderBox) -> None:
-    usual = rendition(box, photograph(), format="jpeg")
-
-    assert rendition(box, photograph(), format="jpeg", maxBytes=1_000_000).data == usual.data
+    assert rendition(sandbox, photograph(), format="jpeg", maxBytes=1_000).data == smallest.data
 
 
-def test_a_recipe_that_asks_too_much_costs_the_others_nothing(box: DecoderBox) -> None:
+def test_enough_room_leaves_quality_as_it_was(sandbox: Sandbox) -> None:
+    usual = rendition(sandbox, photograph(), format="jpeg")
+
+    assert rendition(sandbox, photograph(), format="jpeg", maxBytes=1_000_000).data == usual.data
+
+
+def test_a_recipe_that_asks_too_much_costs_the_others_nothing(sandbox: Sandbox) -> None:
     huge = read_recipe({"name": "huge", "operations": [{"kind": "resize", "width": 8192, "height": 8192}]})
 
-    rendered = box.render(encode(photograph(), "jpeg"), [THUMBNAIL, huge, PRESETS["small"]])
+    rendered = sandbox.render(encode(photograph(), "jpeg"), [THUMBNAIL, huge, PRESETS["small"]])
 
     assert [each.name for each in rendered.renditions] == ["thumbnail", "small"]
     with pytest.raises(Rejected, match="8,192 x 8,192"):
         rendered.get("huge")
 
 
-def test_progressive_and_chroma_are_heeded(box: DecoderBox) -> None:
-    baseline = rendition(box, photograph(), format="jpeg").data
-    progressive = rendition(box, photograph(), format="jpeg", progressive=True).data
-    sharp = rendition(box, photograph(), format="jpeg", chromaSubsampling="4:4:4").data
+def test_progressive_and_chroma_are_heeded(sandbox: Sandbox) -> None:
+    baseline = rendition(sandbox, photograph(), format="jpeg").data
+    progressive = rendition(sandbox, photograph(), format="jpeg", progressive=True).data
+    sharp = rendition(sandbox, photograph(), format="jpeg", chromaSubsampling="4:4:4").data
 
     assert (b"\xff\xc0" in baseline, b"\xff\xc2" in progressive) == (True, True)
     assert decode(baseline).get("jpeg-chroma-subsample") == "4:2:0"
@@ -104,43 +104,43 @@ def test_progressive_and_chroma_are_heeded(box: DecoderBox) -> None:
 
 @pytest.mark.parametrize("name", ["png", "gif"])
 @pytest.mark.parametrize("colors", [2, 4, 16])
-def test_a_palette_has_at_most_as_many_colors_as_asked_for(box: DecoderBox, name: str, colors: int) -> None:
-    made = rendition(box, photograph(60), format=name, colors=colors)
+def test_a_palette_has_at_most_as_many_colors_as_asked_for(sandbox: Sandbox, name: str, colors: int) -> None:
+    made = rendition(sandbox, photograph(60), format=name, colors=colors)
 
     pixels = decode(made.data)[:3]
     assert 2 <= len({tuple(pixels.getpoint(x, y)) for x in range(60) for y in range(pixels.height)}) <= colors
 
 
-def test_a_large_jpeg_wastes_nothing_on_what_is_empty(box: DecoderBox) -> None:
+def test_a_large_jpeg_wastes_nothing_on_what_is_empty(sandbox: Sandbox) -> None:
     on_white = photograph(600).embed(300, 200, 1200, 900, extend="background", background=[255, 255, 255])
 
-    usual, thorough = (rendition(box, on_white, format="jpeg", effort=effort).data for effort in (5, 7))
+    usual, thorough = (rendition(sandbox, on_white, format="jpeg", effort=effort).data for effort in (5, 7))
 
     assert usual == thorough
 
 
-def test_a_large_jpeg_is_as_good_as_the_most_bytes_allow(box: DecoderBox) -> None:
+def test_a_large_jpeg_is_as_good_as_the_most_bytes_allow(sandbox: Sandbox) -> None:
     large = photograph(600).resize(2)
 
-    made = rendition(box, large, format="jpeg", maxBytes=20_000).data
+    made = rendition(sandbox, large, format="jpeg", maxBytes=20_000).data
 
     assert 17_000 < len(made) <= 20_000
-    assert len(made) == len(rendition(box, large, format="jpeg", maxBytes=20_000, effort=7).data)
+    assert len(made) == len(rendition(sandbox, large, format="jpeg", maxBytes=20_000, effort=7).data)
 
 
 @pytest.mark.parametrize("name", ["jpeg", "png", "webp", "jxl"])
-def test_effort_saves_bytes(box: DecoderBox, name: str) -> None:
+def test_effort_saves_bytes(sandbox: Sandbox, name: str) -> None:
     image = photograph(600).resize(1.5)
-    least, most = (rendition(box, image, format=name, effort=effort).data for effort in (1, 7))
+    least, most = (rendition(sandbox, image, format=name, effort=effort).data for effort in (1, 7))
 
     assert len(most) < len(least)
 
 
-def test_auto_packs_a_photograph_with_loss_and_a_drawing_without(box: DecoderBox) -> None:
+def test_auto_packs_a_photograph_with_loss_and_a_drawing_without(sandbox: Sandbox) -> None:
     drawing = plain(200, 200, 255, 255, 255).insert(plain(50, 50, 200, 0, 0), 30, 30)
 
-    assert b"VP8 " in rendition(box, photograph(), format="auto").data
-    assert b"VP8L" in rendition(box, drawing, format="auto").data
+    assert b"VP8 " in rendition(sandbox, photograph(), format="auto").data
+    assert b"VP8L" in rendition(sandbox, drawing, format="auto").data
 
 
 XMP = (
@@ -171,9 +171,9 @@ def _with_metadata(name: str = "jpeg") -> bytes:
     [("strip", set()), ("copyright", {"Artist", "Copyright"}), ("keep", {"Artist", "Copyright", "Make"})],
 )
 def test_metadata_of_newer_formats_is_understood_too(
-    box: DecoderBox, source: str, metadata: str, said: set[str]
+    sandbox: Sandbox, source: str, metadata: str, said: set[str]
 ) -> None:
-    image = decode(rendition(box, _with_metadata(source), format="jpeg", metadata=metadata).data)
+    image = decode(rendition(sandbox, _with_metadata(source), format="jpeg", metadata=metadata).data)
 
     fields = {field.removeprefix("exif-ifd0-") for field in image.get_fields()}
     assert fields & {"Artist", "Copyright", "Make"} == said
@@ -190,8 +190,8 @@ def test_metadata_of_newer_formats_is_understood_too(
         ("keep", {b"somebody", b"all mine", b"camera", b"news"}),
     ],
 )
-def test_metadata_is_kept_as_far_as_asked_for(box: DecoderBox, name: str, metadata: str, said: set[bytes]) -> None:
-    made = rendition(box, _with_metadata(), format=name, metadata=metadata)
+def test_metadata_is_kept_as_far_as_asked_for(sandbox: Sandbox, name: str, metadata: str, said: set[bytes]) -> None:
+    made = rendition(sandbox, _with_metadata(), format=name, metadata=metadata)
 
     image = decode(made.data)
     text = made.data + (image.get("xmp-data") if image.get_typeof("xmp-data") else b"")  # which PNG compresses
@@ -200,21 +200,21 @@ def test_metadata_is_kept_as_far_as_asked_for(box: DecoderBox, name: str, metada
     assert image.get_typeof("orientation") == 0 or image.get("orientation") == 1
 
 
-def test_no_preview_of_what_was_cropped_is_kept(box: DecoderBox) -> None:
+def test_no_preview_of_what_was_cropped_is_kept(sandbox: Sandbox) -> None:
     image = photograph(100)
     image.set_type(pyvips.GValue.blob_type, "jpeg-thumbnail-data", plain(20, 20, 1, 2, 3).jpegsave_buffer())
 
-    made = rendition(box, image.jpegsave_buffer(), metadata="keep")
+    made = rendition(sandbox, image.jpegsave_buffer(), metadata="keep")
 
     assert made.data.count(b"\xff\xd8\xff") == 1
 
 
 @pytest.mark.parametrize("name", ["jpeg", "png", "webp", "avif", "tiff"])
-def test_a_wide_gamut_can_be_kept(box: DecoderBox, name: str) -> None:
+def test_a_wide_gamut_can_be_kept(sandbox: Sandbox, name: str) -> None:
     wide = plain(60, 60, 30, 220, 40).icc_transform("p3", input_profile="srgb")
 
     made = rendition(
-        box, wide.tiffsave_buffer(), format=name, profile="keep", **{"quality": 95} if name == "avif" else {}
+        sandbox, wide.tiffsave_buffer(), format=name, profile="keep", **{"quality": 95} if name == "avif" else {}
     )
 
     image = decode(made.data)
@@ -252,8 +252,8 @@ def test_what_makes_no_sense_together_is_a_mistake(output: dict[str, Any]) -> No
 
 @pytest.mark.parametrize("option", [{"quality": 50}, {"lossless": True}, {"progressive": True}, {"colors": 16}])
 @pytest.mark.parametrize("source", ["jpeg", "png", "webp", "gif"])
-def test_an_open_format_takes_what_it_can(box: DecoderBox, option: dict[str, Any], source: str) -> None:
-    assert rendition(box, encode(photograph(60), source), **option).width == 60
+def test_an_open_format_takes_what_it_can(sandbox: Sandbox, option: dict[str, Any], source: str) -> None:
+    assert rendition(sandbox, encode(photograph(60), source), **option).width == 60
 
 
 def test_the_name_of_a_format_is_its_media_type() -> None:

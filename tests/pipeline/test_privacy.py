@@ -179,12 +179,12 @@ def picture(source: str) -> bytes:
 
 
 @cache
-def renditions(source: str, *, location: bool = False) -> dict[str, bytes]:
+def renditions(source: str, *, with_location: bool = False) -> dict[str, bytes]:
     recipes = [
         read_recipe({"name": f"{to}-{mode}", "output": {"format": to, "metadata": mode}})
         for to, mode in product(TARGETS, MODES)
     ]
-    rendered = render(picture(source), recipes, Limits(), location=location)
+    rendered = render(picture(source), recipes, Limits(), with_location=with_location)
     assert not rendered.failed
     return {each.name: each.data for each in rendered.renditions}
 
@@ -270,7 +270,7 @@ def test_captions_and_copyright_in_xmp_stay(target: str) -> None:
 @pytest.mark.parametrize("target", ["jpeg", "png", "webp", "avif", "jxl"])
 @pytest.mark.parametrize("source", [each for each in SOURCES if each != "tiff"])
 def test_where_it_was_taken_stays_if_the_operator_keeps_it(source: str, target: str) -> None:
-    made = renditions(source, location=True)
+    made = renditions(source, with_location=True)
 
     assert tells_latitude(made[f"{target}-keep"])
     assert mentions(made[f"{target}-keep"], PERSON) == set()
@@ -283,23 +283,23 @@ def test_where_it_was_taken_stays_if_the_operator_keeps_it(source: str, target: 
     [b"", b"<", b"\0", XMP[:-200], XMP.replace(b"<x:xmpmeta", b'<!DOCTYPE a [<!ENTITY e "x">]><x:xmpmeta'), b"<a/>"],
 )
 def test_xmp_that_cannot_be_read_goes(packet: bytes) -> None:
-    assert filter_xmp(packet, location=True) == b""
+    assert filter_xmp(packet, with_location=True) == b""
 
 
 def test_xmp_in_another_encoding_is_read() -> None:
-    assert COPYRIGHT.encode() in filter_xmp(XMP.decode().replace("\ufeff", "").encode("utf-16"), location=False)
+    assert COPYRIGHT.encode() in filter_xmp(XMP.decode().replace("\ufeff", "").encode("utf-16"), with_location=False)
 
 
 @pytest.mark.parametrize(
     "block", [b"", b"\x1c", b"\x1c\2\x74\xff\xff", PHOTOSHOP[:20], b"Photoshop 3.0\0" + b"8BIM" * 9, b"x"]
 )
 def test_iptc_that_cannot_be_read_goes(block: bytes) -> None:
-    assert filter_iptc(block, location=True) == b""
+    assert filter_iptc(block, with_location=True) == b""
 
 
 def test_iptc_comes_out_of_photoshop_s_resources_and_bare_alike() -> None:
-    assert filter_iptc(PHOTOSHOP, location=False) == filter_iptc(IPTC, location=False)
-    assert PLACE.encode() in filter_iptc(IPTC, location=True)
+    assert filter_iptc(PHOTOSHOP, with_location=False) == filter_iptc(IPTC, with_location=False)
+    assert PLACE.encode() in filter_iptc(IPTC, with_location=True)
 
 
 def test_orientation_is_not_told_twice() -> None:

@@ -10,7 +10,7 @@ from shared_lib.errors import FailureCode, Rejected
 from shared_lib.pipeline.formats import Format
 from shared_lib.pipeline.output import Output
 from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
-from shared_lib.pipeline.sandbox.pool import DecoderBox
+from shared_lib.pipeline.sandbox.pool import Sandbox
 
 PNG = Recipe(name="png", output=Output(format=Format.PNG))
 ANIMATED = Recipe(name="animated", output=Output(format=Format.GIF, animation="keep"))
@@ -18,115 +18,115 @@ ANIMATED = Recipe(name="animated", output=Output(format=Format.GIF, animation="k
 CLEAR, RED, GREEN, BLUE = [0, 0, 0, 0], [255, 0, 0, 255], [0, 255, 0, 255], [0, 0, 255, 255]
 
 
-def shown(box: DecoderBox, data: bytes) -> pyvips.Image:
-    (rendition,) = box.render(data, [PNG], learn=True).renditions
+def shown(sandbox: Sandbox, data: bytes) -> pyvips.Image:
+    (rendition,) = sandbox.render(data, [PNG], with_metadata=True).renditions
     return decode(rendition.data)
 
 
-def refusal_of(box: DecoderBox, data: bytes) -> Rejected:
+def refusal_of(sandbox: Sandbox, data: bytes) -> Rejected:
     with pytest.raises(Rejected) as refusal:
-        box.render(data, [THUMBNAIL], learn=True)
+        sandbox.render(data, [THUMBNAIL], with_metadata=True)
     return refusal.value
 
 
 @pytest.mark.parametrize("codec", [6, 34_661, 34_712, 34_887, 34_892, 34_925, 50_000, 50_002, 22_610, 34_933])
-def test_a_tiff_in_tiles_of_a_codec_that_is_not_built_in_is_not_shown_black(box: DecoderBox, codec: int) -> None:
+def test_a_tiff_in_tiles_of_a_codec_that_is_not_built_in_is_not_shown_black(sandbox: Sandbox, codec: int) -> None:
     tiled = plain(64, 64, 200, 30, 30).tiffsave_buffer(tile=True, tile_width=32, tile_height=32)
 
-    refusal = refusal_of(box, with_tag(tiled, 259, codec))
+    refusal = refusal_of(sandbox, with_tag(tiled, 259, codec))
 
     assert refusal.failure is FailureCode.UNSUPPORTED_FORMAT
     assert refusal.public == "The TIFF image is of a kind that is not read."
 
 
 @pytest.mark.parametrize("codec", [5, 8, 50_001])
-def test_tiles_that_are_broken_are_not_shown_black(box: DecoderBox, codec: int) -> None:
+def test_tiles_that_are_broken_are_not_shown_black(sandbox: Sandbox, codec: int) -> None:
     tiled = plain(64, 64, 200, 30, 30).tiffsave_buffer(tile=True, tile_width=32, tile_height=32)
 
-    assert refusal_of(box, with_tag(tiled, 259, codec)).failure is FailureCode.CORRUPT_IMAGE
+    assert refusal_of(sandbox, with_tag(tiled, 259, codec)).failure is FailureCode.CORRUPT_IMAGE
 
 
 @pytest.mark.parametrize("compression", ["none", "lzw", "deflate", "packbits", "jpeg", "webp"])
-def test_a_tiff_in_tiles_is_read(box: DecoderBox, compression: str) -> None:
+def test_a_tiff_in_tiles_is_read(sandbox: Sandbox, compression: str) -> None:
     data = plain(64, 64, 200, 30, 30).tiffsave_buffer(
         tile=True, tile_width=32, tile_height=32, compression=compression, lossless=True
     )
 
-    assert all(abs(a - b) < 4 for a, b in zip(color_at(shown(box, data), 60, 60), [200, 30, 30], strict=True))
+    assert all(abs(a - b) < 4 for a, b in zip(color_at(shown(sandbox, data), 60, 60), [200, 30, 30], strict=True))
 
 
 @pytest.mark.parametrize(("bits", "kind"), [(6, 1), (24, 1), (64, 1)])
-def test_a_tiff_of_odd_depth_is_not_called_corrupt(box: DecoderBox, bits: int, kind: int) -> None:
+def test_a_tiff_of_odd_depth_is_not_called_corrupt(sandbox: Sandbox, bits: int, kind: int) -> None:
     data = tiff(10, 10, (258, 3, 1, bits), (262, 3, 1, kind), body=bytes(1_000))
 
-    assert refusal_of(box, data).failure is FailureCode.UNSUPPORTED_FORMAT
+    assert refusal_of(sandbox, data).failure is FailureCode.UNSUPPORTED_FORMAT
 
 
-def test_a_lab_tiff_of_eight_bits_is_not_called_corrupt(box: DecoderBox) -> None:
+def test_a_lab_tiff_of_eight_bits_is_not_called_corrupt(sandbox: Sandbox) -> None:
     data = with_tag(plain(10, 10, 200, 30, 30).tiffsave_buffer(), 262, 8)
 
-    assert refusal_of(box, data).failure is FailureCode.UNSUPPORTED_FORMAT
+    assert refusal_of(sandbox, data).failure is FailureCode.UNSUPPORTED_FORMAT
 
 
 @pytest.mark.parametrize(("bands", "expected"), [(5, [10]), (3, [10]), (2, [10, 20])])
-def test_of_gray_with_several_more_channels_gray_is_shown(box: DecoderBox, bands: int, expected: list[int]) -> None:
+def test_of_gray_with_several_more_channels_gray_is_shown(sandbox: Sandbox, bands: int, expected: list[int]) -> None:
     image = pyvips.Image.black(20, 20, bands=bands) + [10 * n for n in range(1, bands + 1)]
     data = image.cast("uchar").copy(interpretation="b-w").tiffsave_buffer()
 
-    assert color_at(shown(box, with_tag(data, 262, 1)), 0, 0) == expected
+    assert color_at(shown(sandbox, with_tag(data, 262, 1)), 0, 0) == expected
 
 
-def test_of_colors_with_several_more_channels_the_colors_are_shown(box: DecoderBox) -> None:
+def test_of_colors_with_several_more_channels_the_colors_are_shown(sandbox: Sandbox) -> None:
     image = pyvips.Image.black(20, 20, bands=5).linear(1, [10, 20, 30, 40, 50], uchar=True).copy(interpretation="srgb")
 
-    assert color_at(shown(box, image.tiffsave_buffer()), 0, 0) == [10, 20, 30]
+    assert color_at(shown(sandbox, image.tiffsave_buffer()), 0, 0) == [10, 20, 30]
 
 
-def test_the_thumbnail_of_a_lossless_jpeg_shows_all_of_it(box: DecoderBox) -> None:
+def test_the_thumbnail_of_a_lossless_jpeg_shows_all_of_it(sandbox: Sandbox) -> None:
     image = photograph(600).colourspace("b-w")
 
-    (thumbnail,) = box.render(lossless_jpeg(image), [THUMBNAIL]).renditions
+    (thumbnail,) = sandbox.render(lossless_jpeg(image), [THUMBNAIL]).renditions
 
-    expected = decode(box.render(encode(image, "png"), [THUMBNAIL]).renditions[0].data)
+    expected = decode(sandbox.render(encode(image, "png"), [THUMBNAIL]).renditions[0].data)
     assert (decode(thumbnail.data) - expected).abs().avg() < 3
 
 
-def test_ycbcr_that_calls_itself_ycck_is_read(box: DecoderBox) -> None:
+def test_ycbcr_that_calls_itself_ycck_is_read(sandbox: Sandbox) -> None:
     data = encode(plain(64, 64, 200, 30, 30), "jpeg")
     end = 4 + int.from_bytes(data[4:6], "big")
     named = data[:2] + b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0\2" + data[end:]
 
-    assert all(abs(a - b) < 4 for a, b in zip(color_at(shown(box, named), 9, 9), [200, 30, 30], strict=True))
+    assert all(abs(a - b) < 4 for a, b in zip(color_at(shown(sandbox, named), 9, 9), [200, 30, 30], strict=True))
 
 
-def test_a_gif_is_empty_where_its_first_frame_is_not(box: DecoderBox) -> None:
-    image = shown(box, gif(20, 20, frame((5, 5, 10, 10), 1)))
+def test_a_gif_is_empty_where_its_first_frame_is_not(sandbox: Sandbox) -> None:
+    image = shown(sandbox, gif(20, 20, frame((5, 5, 10, 10), 1)))
 
     assert [color_at(image, x, y) for x, y in ((0, 0), (5, 5), (14, 14), (15, 15))] == [CLEAR, RED, RED, CLEAR]
 
 
-def test_a_gif_that_its_first_frame_fills_is_opaque(box: DecoderBox) -> None:
-    assert shown(box, gif(20, 20, frame((0, 0, 20, 20), 1))).bands == 3
+def test_a_gif_that_its_first_frame_fills_is_opaque(sandbox: Sandbox) -> None:
+    assert shown(sandbox, gif(20, 20, frame((0, 0, 20, 20), 1))).bands == 3
 
 
-def test_a_gif_is_as_large_as_its_first_frame_needs(box: DecoderBox) -> None:
-    rendered = box.render(gif(8, 8, frame((4, 4, 16, 12), 1)), [PNG])
+def test_a_gif_is_as_large_as_its_first_frame_needs(sandbox: Sandbox) -> None:
+    rendered = sandbox.render(gif(8, 8, frame((4, 4, 16, 12), 1)), [PNG])
 
     image = decode(rendered.renditions[0].data)
     assert (rendered.width, rendered.height) == (image.width, image.height) == (20, 16)
     assert [color_at(image, x, y) for x, y in ((3, 3), (4, 4), (19, 15))] == [CLEAR, RED, RED]
 
 
-def test_a_gif_without_a_screen_has_that_of_its_first_frame(box: DecoderBox) -> None:
-    assert shown(box, gif(0, 0, frame((0, 0, 12, 10), 1))).width == 12
+def test_a_gif_without_a_screen_has_that_of_its_first_frame(sandbox: Sandbox) -> None:
+    assert shown(sandbox, gif(0, 0, frame((0, 0, 12, 10), 1))).width == 12
 
 
-def test_an_animation_keeps_its_frames_and_their_times_on_an_empty_screen(box: DecoderBox) -> None:
+def test_an_animation_keeps_its_frames_and_their_times_on_an_empty_screen(sandbox: Sandbox) -> None:
     data = gif(
         20, 20, frame((5, 5, 10, 10), 1, delay=7), frame((0, 0, 20, 20), 2, delay=9), frame((0, 0, 5, 5), 3, delay=11)
     )
 
-    (rendition,) = box.render(data, [ANIMATED]).renditions
+    (rendition,) = sandbox.render(data, [ANIMATED]).renditions
 
     image = pyvips.Image.gifload_buffer(rendition.data, n=-1)
     assert image.get("delay") == [70, 90, 110]
@@ -157,40 +157,40 @@ _1010102, _RGBA = (0x3FF00000, 0xFFC00, 0x3FF, 0xC0000000), (0xFF000000, 0xFF000
         pytest.param(bmp(32, 3, 40, [0xFF0000, 0xFF00], (0xFF0000, 0, 0)), [RED[:3], [0, 0, 0]], id="red alone"),
     ],
 )
-def test_a_bitmap_by_masks(box: DecoderBox, data: bytes, expected: list[list[int]]) -> None:
-    image = shown(box, data)
+def test_a_bitmap_by_masks(sandbox: Sandbox, data: bytes, expected: list[list[int]]) -> None:
+    image = shown(sandbox, data)
 
     assert [color_at(image, x, 0) for x in range(2)] == expected
 
 
-def test_a_bitmap_is_read_from_its_last_row_up_unless_it_says_otherwise(box: DecoderBox) -> None:
+def test_a_bitmap_is_read_from_its_last_row_up_unless_it_says_otherwise(sandbox: Sandbox) -> None:
     column = bytearray(bmp(32, 3, 40, [0xFF0000, 0xFF00], _8888[:3]))
     column[18:26] = (1).to_bytes(4, "little") + (2).to_bytes(4, "little")
-    assert color_at(shown(box, bytes(column)), 0, 0) == GREEN[:3]
+    assert color_at(shown(sandbox, bytes(column)), 0, 0) == GREEN[:3]
 
     column[22:26] = (-2).to_bytes(4, "little", signed=True)
-    assert color_at(shown(box, bytes(column)), 0, 0) == RED[:3]
+    assert color_at(shown(sandbox, bytes(column)), 0, 0) == RED[:3]
 
 
-def test_masks_with_gaps_are_not_read(box: DecoderBox) -> None:
-    refusal = refusal_of(box, bmp(32, 3, 40, [0, 0], (0xF0F00000, 0xFF00, 0xFF)))
+def test_masks_with_gaps_are_not_read(sandbox: Sandbox) -> None:
+    refusal = refusal_of(sandbox, bmp(32, 3, 40, [0, 0], (0xF0F00000, 0xFF00, 0xFF)))
 
     assert refusal.failure is FailureCode.UNSUPPORTED_FORMAT
 
 
-def test_a_bitmap_cut_short_is_corrupt(box: DecoderBox) -> None:
+def test_a_bitmap_cut_short_is_corrupt(sandbox: Sandbox) -> None:
     whole = bmp(32, 3, 40, [0, 0], _8888[:3])
 
-    assert refusal_of(box, whole[:-4]).failure is FailureCode.CORRUPT_IMAGE
+    assert refusal_of(sandbox, whole[:-4]).failure is FailureCode.CORRUPT_IMAGE
 
 
-def test_an_embedded_profile_of_a_bitmap_counts(box: DecoderBox) -> None:
+def test_an_embedded_profile_of_a_bitmap_counts(sandbox: Sandbox) -> None:
     data = bytearray(bmp(32, 3, 124, [0x800000] * 2, _8888[:3]))
     profile = pyvips.Image.profile_load("p3")
     data[70:74] = b"DEBM"
     data[126:134] = (len(data) - 14).to_bytes(4, "little") + len(profile).to_bytes(4, "little")
 
-    red, green, blue = color_at(shown(box, bytes(data) + profile), 0, 0)
+    red, green, blue = color_at(shown(sandbox, bytes(data) + profile), 0, 0)
 
     assert abs(red - 141) < 3
     assert green == blue == 0
@@ -198,7 +198,7 @@ def test_an_embedded_profile_of_a_bitmap_counts(box: DecoderBox) -> None:
 
 @pytest.mark.parametrize("header", [16, 40])
 @pytest.mark.parametrize("colors", [0, 4, 300])
-def test_a_bitmap_of_two_bits_a_pixel_is_read(box: DecoderBox, header: int, colors: int) -> None:
+def test_a_bitmap_of_two_bits_a_pixel_is_read(sandbox: Sandbox, header: int, colors: int) -> None:
     """Its palette: black, red, green, blue."""
     if header == 16 and colors:
         return  # it has no room to say so
@@ -208,31 +208,31 @@ def test_a_bitmap_of_two_bits_a_pixel_is_read(box: DecoderBox, header: int, colo
     start = 14 + len(told) + len(palette)
     data = b"BM" + bytes(8) + start.to_bytes(4, "little") + told + palette + bytes([0b00011011, 0b01000000, 0, 0])
 
-    image = shown(box, data).colourspace("srgb")
+    image = shown(sandbox, data).colourspace("srgb")
 
     assert [color_at(image, x, 0)[:3] for x in range(5)] == [[0, 0, 0], RED[:3], GREEN[:3], BLUE[:3], RED[:3]]
 
 
-def test_an_avif_whose_properties_are_in_two_tables_is_read(box: DecoderBox) -> None:
+def test_an_avif_whose_properties_are_in_two_tables_is_read(sandbox: Sandbox) -> None:
     data = encode(plain(64, 64, 200, 30, 30, 128), "avif")
 
-    broken, whole = shown(box, with_two_tables(data)), shown(box, data)
+    broken, whole = shown(sandbox, with_two_tables(data)), shown(sandbox, data)
 
     assert (broken - whole).abs().max() == 0
 
 
-def test_an_avif_that_only_libheif_reads_is_read(box: DecoderBox) -> None:
+def test_an_avif_that_only_libheif_reads_is_read(sandbox: Sandbox) -> None:
     """Its alpha says nothing of its size."""
     data = encode(plain(64, 64, 200, 30, 30, 128), "avif")
     table = data.index(b"ipma") - 4
     alpha = table + 16 + 3 + data[table + 18]
     sizeless = data[: alpha + 4] + data[alpha + 3 : alpha + 4] * 2 + data[alpha + 6 :]
 
-    assert color_at(shown(box, sizeless), 9, 9)[3] == 128
+    assert color_at(shown(sandbox, sizeless), 9, 9)[3] == 128
 
 
-def test_an_orientation_in_the_xmp_of_an_avif_counts_for_nothing(box: DecoderBox) -> None:
+def test_an_orientation_in_the_xmp_of_an_avif_counts_for_nothing(sandbox: Sandbox) -> None:
     xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
     data = save(to_pillow(plain(60, 40, 200, 30, 30)), "AVIF", xmp=xmp)
 
-    assert box.render(data, [PNG]).width == 60
+    assert sandbox.render(data, [PNG]).width == 60

@@ -11,7 +11,7 @@ from shared_lib.limits import Limits
 from shared_lib.pipeline.codecs.svg import sanitise
 from shared_lib.pipeline.recipe import THUMBNAIL
 from shared_lib.pipeline.rendition import Rendered
-from shared_lib.pipeline.sandbox.pool import DecoderBox
+from shared_lib.pipeline.sandbox.pool import Sandbox
 
 BLUE = '<rect width="100%" height="100%" fill="#00f"/>'
 
@@ -24,9 +24,9 @@ def middle(rendered: Rendered) -> list[int]:
     return color_at(decode(rendered.renditions[0].data), 50, 50)
 
 
-def test_a_drawing_is_drawn_at_the_size_of_the_rendition(box: DecoderBox) -> None:
+def test_a_drawing_is_drawn_at_the_size_of_the_rendition(sandbox: Sandbox) -> None:
     """A checkerboard one unit wide: enlarged from pixels it would be blurred."""
-    rendered = box.render(svg('<rect width="1" height="2" fill="#00f"/>', 'width="2" height="2"'), [THUMBNAIL])
+    rendered = sandbox.render(svg('<rect width="1" height="2" fill="#00f"/>', 'width="2" height="2"'), [THUMBNAIL])
 
     thumbnail = decode(rendered.renditions[0].data)
     assert [color_at(thumbnail, x, 50) for x in (49, 50)] == [[0, 0, 255, 255], [0, 0, 0, 0]]
@@ -48,46 +48,46 @@ def test_a_drawing_is_drawn_at_the_size_of_the_rendition(box: DecoderBox) -> Non
         ('width="0.2" height="0.1"', (1, 1)),
     ],
 )
-def test_its_own_size_is_what_a_browser_finds(box: DecoderBox, attributes: str, size: tuple[int, int]) -> None:
-    rendered = box.render(svg(BLUE, attributes), [THUMBNAIL])
+def test_its_own_size_is_what_a_browser_finds(sandbox: Sandbox, attributes: str, size: tuple[int, int]) -> None:
+    rendered = sandbox.render(svg(BLUE, attributes), [THUMBNAIL])
 
     assert (rendered.width, rendered.height) == size
     assert middle(rendered) == [0, 0, 255, 255]
 
 
 @pytest.mark.parametrize("family", ["sans-serif", "serif", "monospace", "No Such Font", ""])
-def test_text_is_drawn_if_the_system_has_fonts(box: DecoderBox, family: str) -> None:
+def test_text_is_drawn_if_the_system_has_fonts(sandbox: Sandbox, family: str) -> None:
     if not any(Path("/usr/share/fonts").rglob("DejaVuS*.ttf")):
         pytest.skip("Debian's fonts-dejavu is not installed")
     text = f'<text x="0" y="90" font-size="120" font-family="{family}">M</text>'
 
-    rendered = box.render(svg(text), [THUMBNAIL])
+    rendered = sandbox.render(svg(text), [THUMBNAIL])
 
     assert decode(rendered.renditions[0].data)[3].max() == 255
 
 
-def test_a_document_type_is_harmless(box: DecoderBox) -> None:
+def test_a_document_type_is_harmless(sandbox: Sandbox) -> None:
     doctype = '<?xml version="1.0"?>\n<!DOCTYPE svg PUBLIC "-//W3C//DTD SVG 1.1//EN" "http://localhost:1/svg11.dtd">\n'
 
-    assert middle(box.render(svg(BLUE, prologue=doctype), [THUMBNAIL])) == [0, 0, 255, 255]
+    assert middle(sandbox.render(svg(BLUE, prologue=doctype), [THUMBNAIL])) == [0, 0, 255, 255]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-def test_any_usual_encoding_is_read(box: DecoderBox, encoding: str) -> None:
-    assert box.render(svg(BLUE).decode().encode(encoding), [THUMBNAIL]).format == "svg"
+def test_any_usual_encoding_is_read(sandbox: Sandbox, encoding: str) -> None:
+    assert sandbox.render(svg(BLUE).decode().encode(encoding), [THUMBNAIL]).format == "svg"
 
 
 @pytest.mark.parametrize("prologue", ENTITIES.values(), ids=ENTITIES)
-def test_entities_are_refused(box: DecoderBox, prologue: str) -> None:
+def test_entities_are_refused(sandbox: Sandbox, prologue: str) -> None:
     with pytest.raises(Rejected) as refusal:
-        box.render(svg("<text>&a;</text>", prologue=prologue), [THUMBNAIL])
+        sandbox.render(svg("<text>&a;</text>", prologue=prologue), [THUMBNAIL])
 
     assert refusal.value.failure is FailureCode.UNSAFE_SVG
 
 
-def test_elements_that_use_each_other_a_billion_times_are_refused(box: DecoderBox) -> None:
+def test_elements_that_use_each_other_a_billion_times_are_refused(sandbox: Sandbox) -> None:
     with pytest.raises(Rejected) as refusal:
-        box.render(svg(USE_OF_USE), [THUMBNAIL])
+        sandbox.render(svg(USE_OF_USE), [THUMBNAIL])
 
     assert refusal.value.failure is FailureCode.TOO_MANY_ELEMENTS
     assert refusal.value.public == (
@@ -105,34 +105,34 @@ def test_elements_that_use_each_other_a_billion_times_are_refused(box: DecoderBo
         (b'<?xml version="1.0" encoding="nonsense"?><svg/>', FailureCode.CORRUPT_IMAGE),
     ],
 )
-def test_what_cannot_be_drawn_is_refused_by_name(box: DecoderBox, data: bytes, code: FailureCode) -> None:
+def test_what_cannot_be_drawn_is_refused_by_name(sandbox: Sandbox, data: bytes, code: FailureCode) -> None:
     with pytest.raises(Rejected) as refusal:
-        box.render(data, [THUMBNAIL])
+        sandbox.render(data, [THUMBNAIL])
 
     assert refusal.value.failure is code
 
 
-def test_an_element_that_uses_itself_is_drawn_once(box: DecoderBox) -> None:
+def test_an_element_that_uses_itself_is_drawn_once(sandbox: Sandbox) -> None:
     loop = f'{BLUE}<g id="a"><use href="#a"/></g><pattern id="p"><rect fill="url(#p)"/></pattern>'
 
-    assert middle(box.render(svg(loop), [THUMBNAIL])) == [0, 0, 255, 255]
+    assert middle(sandbox.render(svg(loop), [THUMBNAIL])) == [0, 0, 255, 255]
 
 
-def test_numbers_that_the_renderer_had_not_thought_of_are_the_image_s_fault(box: DecoderBox) -> None:
+def test_numbers_that_the_renderer_had_not_thought_of_are_the_image_s_fault(sandbox: Sandbox) -> None:
     """It panics: but for that, its child would be gone, and the image would be tried again."""
     beyond = '<filter id="f"><feOffset dx="1e12" dy="-1e12"/></filter><rect width="99" height="99" filter="url(#f)"/>'
 
     with pytest.raises(Rejected) as refusal:
-        box.render(svg(beyond), [THUMBNAIL])
+        sandbox.render(svg(beyond), [THUMBNAIL])
 
     assert refusal.value.failure is FailureCode.CORRUPT_IMAGE
 
 
 @pytest.mark.parametrize("attribute", ["href", "xlink:href"])
-def test_an_image_inside_the_file_is_drawn(box: DecoderBox, attribute: str) -> None:
+def test_an_image_inside_the_file_is_drawn(sandbox: Sandbox, attribute: str) -> None:
     inline = data_uri(encode(plain(8, 8, 0, 255, 0), "png"))
 
-    rendered = box.render(svg(f'<image {attribute}="{inline}" width="100" height="100"/>'), [THUMBNAIL])
+    rendered = sandbox.render(svg(f'<image {attribute}="{inline}" width="100" height="100"/>'), [THUMBNAIL])
 
     assert middle(rendered) == [0, 255, 0, 255]
 
@@ -140,12 +140,12 @@ def test_an_image_inside_the_file_is_drawn(box: DecoderBox, attribute: str) -> N
 @pytest.mark.parametrize(
     ("element", "scheme"), [("image", ""), ("image", "file://"), ("feImage", ""), ("x:image", "FILE://localhost")]
 )
-def test_a_file_beside_it_is_not(box: DecoderBox, tmp_path: Path, element: str, scheme: str) -> None:
+def test_a_file_beside_it_is_not(sandbox: Sandbox, tmp_path: Path, element: str, scheme: str) -> None:
     secret = tmp_path / "secret.png"
     secret.write_bytes(encode(plain(8, 8, 255, 0, 0), "png"))
     image = f'<{element} xlink:href="{scheme}{secret}" href="{scheme}{secret}" width="100" height="100"/>'
 
-    rendered = box.render(svg(f'{BLUE}<g xmlns:x="http://www.w3.org/2000/svg">{image}</g>'), [THUMBNAIL])
+    rendered = sandbox.render(svg(f'{BLUE}<g xmlns:x="http://www.w3.org/2000/svg">{image}</g>'), [THUMBNAIL])
 
     assert middle(rendered) == [0, 0, 255, 255]
 
@@ -192,27 +192,27 @@ def test_what_only_refers_inside_stays_as_it_was() -> None:
 
 
 @pytest.mark.parametrize("media_type", ["image/png", "image/jpeg", "image/gif", "image/webp"])
-def test_a_bomb_inside_is_a_bomb(box: DecoderBox, media_type: str) -> None:
+def test_a_bomb_inside_is_a_bomb(sandbox: Sandbox, media_type: str) -> None:
     bomb = data_uri(plain(10_001, 10_000, 0).pngsave_buffer(bitdepth=1), media_type)
 
     with pytest.raises(Rejected) as refusal:
-        box.render(svg(f'<image href="{bomb}"/>'), [THUMBNAIL])
+        sandbox.render(svg(f'<image href="{bomb}"/>'), [THUMBNAIL])
 
     assert refusal.value.failure is FailureCode.TOO_MANY_PIXELS
 
 
-def test_many_images_inside_are_counted_together(box: DecoderBox) -> None:
+def test_many_images_inside_are_counted_together(sandbox: Sandbox) -> None:
     image = f'<image href="{data_uri(plain(8_000, 8_000, 0).pngsave_buffer(bitdepth=1))}"/>'
 
     with pytest.raises(Rejected) as refusal:
-        box.render(svg(image * 2), [THUMBNAIL])
+        sandbox.render(svg(image * 2), [THUMBNAIL])
 
     assert refusal.value.public.startswith("The SVG embeds images of 128,000,000 pixels or more; at most 100,")
 
 
 @pytest.mark.parametrize("inside", [b"", b"GIF89a", b"not an image", svg(BLUE)])
-def test_what_is_inside_must_be_a_raster_image(box: DecoderBox, inside: bytes) -> None:
+def test_what_is_inside_must_be_a_raster_image(sandbox: Sandbox, inside: bytes) -> None:
     with pytest.raises(Rejected) as refusal:
-        box.render(svg(f'<image href="{data_uri(inside)}"/>'), [THUMBNAIL])
+        sandbox.render(svg(f'<image href="{data_uri(inside)}"/>'), [THUMBNAIL])
 
     assert refusal.value.failure in {FailureCode.UNSUPPORTED_FORMAT, FailureCode.CORRUPT_IMAGE}

@@ -16,7 +16,7 @@ from shared_lib.pipeline import font
 from shared_lib.pipeline.output import Output
 from shared_lib.pipeline.recipe import Recipe
 from shared_lib.pipeline.recipe_schema import read_recipe
-from shared_lib.pipeline.sandbox.pool import DecoderBox
+from shared_lib.pipeline.sandbox.pool import Sandbox
 
 EXAMPLES: dict[str, dict[str, Any]] = {
     "latin": {"text": "Quay & <Örsted>, “fi” 2026", "gravity": "center"},
@@ -35,31 +35,31 @@ def recipe(**how: Any) -> Recipe:
     return read_recipe({"name": "x", "operations": [{"kind": "text", **how}], "output": {"format": "png"}})
 
 
-def write(box: DecoderBox, image: pyvips.Image, **how: Any) -> pyvips.Image:
-    return decode(box.render(encode(image, "png"), [recipe(**how)]).get("x").data)
+def write(sandbox: Sandbox, image: pyvips.Image, **how: Any) -> pyvips.Image:
+    return decode(sandbox.render(encode(image, "png"), [recipe(**how)]).get("x").data)
 
 
-def ink(box: DecoderBox, text: str, **how: Any) -> pyvips.Image:
+def ink(sandbox: Sandbox, text: str, **how: Any) -> pyvips.Image:
     """White on black, cut to what is inked."""
-    image = write(box, plain(600, 200, 0), text=text, gravity="center", **how)
+    image = write(sandbox, plain(600, 200, 0), text=text, gravity="center", **how)
     return image.crop(*image.find_trim(background=0, threshold=1))
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_it_looks_as_it_always_has(box: DecoderBox, name: str) -> None:
-    assert_looks_like_golden(write(box, photograph(300), **EXAMPLES[name]), f"text-{name}")
+def test_it_looks_as_it_always_has(sandbox: Sandbox, name: str) -> None:
+    assert_looks_like_golden(write(sandbox, photograph(300), **EXAMPLES[name]), f"text-{name}")
 
 
-def test_arabic_letters_are_joined(box: DecoderBox) -> None:
-    joined, apart = ink(box, "ببب"), ink(box, "ب\u200cب\u200cب")
+def test_arabic_letters_are_joined(sandbox: Sandbox) -> None:
+    joined, apart = ink(sandbox, "ببب"), ink(sandbox, "ب\u200cب\u200cب")
 
     assert joined.width < 0.8 * apart.width
-    assert ink(box, "لا").width < 0.8 * ink(box, "ل\u200cا").width  # lam and alef are one
+    assert ink(sandbox, "لا").width < 0.8 * ink(sandbox, "ل\u200cا").width  # lam and alef are one
 
 
-def test_hebrew_runs_to_the_left_and_its_numbers_to_the_right(box: DecoderBox) -> None:
-    vav, whole = ink(box, "ו", size=60), ink(box, "ושם 17", size=60)
-    number = ink(box, "17", size=60)
+def test_hebrew_runs_to_the_left_and_its_numbers_to_the_right(sandbox: Sandbox) -> None:
+    vav, whole = ink(sandbox, "ו", size=60), ink(sandbox, "ושם 17", size=60)
+    number = ink(sandbox, "17", size=60)
 
     def differ(left: int, part: pyvips.Image) -> float:
         tops = range(whole.height - part.height + 1)
@@ -69,8 +69,8 @@ def test_hebrew_runs_to_the_left_and_its_numbers_to_the_right(box: DecoderBox) -
     assert differ(0, number) < 10
 
 
-def test_each_line_begins_at_its_own_side(box: DecoderBox) -> None:
-    image = ink(box, "a long line of Latin\nש", size=30)
+def test_each_line_begins_at_its_own_side(sandbox: Sandbox) -> None:
+    image = ink(sandbox, "a long line of Latin\nש", size=30)
     second = image.crop(0, image.height // 2 + 5, image.width, image.height // 2 - 5)
 
     left, _, width, _ = second.find_trim(background=0, threshold=1)
@@ -78,21 +78,21 @@ def test_each_line_begins_at_its_own_side(box: DecoderBox) -> None:
     assert width < 30
 
 
-def test_size_is_that_of_the_font_in_pixels(box: DecoderBox) -> None:
-    assert ink(box, "H", size=100).height == pytest.approx(73, abs=1)  # DejaVu Sans' capitals: 0.729
+def test_size_is_that_of_the_font_in_pixels(sandbox: Sandbox) -> None:
+    assert ink(sandbox, "H", size=100).height == pytest.approx(73, abs=1)  # DejaVu Sans' capitals: 0.729
 
 
-def test_long_lines_are_broken_between_words_and_long_words_anywhere(box: DecoderBox) -> None:
-    one, three = ink(box, "words", size=60).height, ink(box, "words words words words words words", size=60)
-    word = ink(box, "w" * 40, size=60)
+def test_long_lines_are_broken_between_words_and_long_words_anywhere(sandbox: Sandbox) -> None:
+    one, three = ink(sandbox, "words", size=60).height, ink(sandbox, "words words words words words words", size=60)
+    word = ink(sandbox, "w" * 40, size=60)
 
     assert three.height > 2 * one
     assert word.width <= 600
-    assert word.height > 3 * ink(box, "w", size=60).height
+    assert word.height > 3 * ink(sandbox, "w", size=60).height
 
 
-def test_what_does_not_fit_is_written_smaller_and_fills_the_room(box: DecoderBox) -> None:
-    fitted = ink(box, "Hello", size=1_000, margin=20)
+def test_what_does_not_fit_is_written_smaller_and_fills_the_room(sandbox: Sandbox) -> None:
+    fitted = ink(sandbox, "Hello", size=1_000, margin=20)
 
     assert fitted.width <= 560
     assert fitted.height <= 160
@@ -110,47 +110,47 @@ COVERED = [chr(code) for code in range(0x20, 0x2_0000) if font.has_glyph(chr(cod
     margin=st.integers(0, 20),
 )
 def test_nothing_is_ever_written_beyond_the_margins(
-    box: DecoderBox, text: str, size: int, room: tuple[int, int], margin: int
+    sandbox: Sandbox, text: str, size: int, room: tuple[int, int], margin: int
 ) -> None:
     width, height = room[0] + 2 * margin, room[1] + 2 * margin
 
-    image = write(box, plain(width, height, 0), text=text, size=size, margin=margin)
+    image = write(sandbox, plain(width, height, 0), text=text, size=size, margin=margin)
 
     assert (image.width, image.height) == (width, height)
     assert image.insert(plain(*room, 0), margin, margin).max() == 0
 
 
-def test_markup_is_written_and_not_obeyed(box: DecoderBox) -> None:
-    assert ink(box, "<b>x</b> &lt;").width > 4 * ink(box, "x").width
+def test_markup_is_written_and_not_obeyed(sandbox: Sandbox) -> None:
+    assert ink(sandbox, "<b>x</b> &lt;").width > 4 * ink(sandbox, "x").width
 
 
 @pytest.mark.parametrize("how", [{"opacity": 0}, {"color": "transparent"}, {"color": "#f000", "tile": True}])
-def test_what_is_transparent_changes_nothing(box: DecoderBox, how: dict[str, Any]) -> None:
+def test_what_is_transparent_changes_nothing(sandbox: Sandbox, how: dict[str, Any]) -> None:
     image = photograph(200)
 
-    assert (write(box, image, text="Hello", **how) - image).abs().max() == 0
+    assert (write(sandbox, image, text="Hello", **how) - image).abs().max() == 0
 
 
-def test_gray_stays_gray_unless_the_text_is_not(box: DecoderBox) -> None:
+def test_gray_stays_gray_unless_the_text_is_not(sandbox: Sandbox) -> None:
     gray = plain(100, 50, 90)
 
-    assert write(box, gray, text="Hello", color="#fff").bands == 1
-    assert write(box, gray, text="Hello", color="#f00").bands == 3
+    assert write(sandbox, gray, text="Hello", color="#fff").bands == 1
+    assert write(sandbox, gray, text="Hello", color="#f00").bands == 3
 
 
-def test_it_is_written_on_nothing_too(box: DecoderBox) -> None:
-    image = write(box, plain(100, 50, 9, 9, 9, 0), text="██", size=40, color="#f008", gravity="center")
+def test_it_is_written_on_nothing_too(sandbox: Sandbox) -> None:
+    image = write(sandbox, plain(100, 50, 9, 9, 9, 0), text="██", size=40, color="#f008", gravity="center")
 
     assert image.getpoint(50, 25) == [255, 0, 0, 136]
     assert image.getpoint(1, 1)[3] == 0
 
 
-def test_it_is_written_on_every_frame(box: DecoderBox) -> None:
+def test_it_is_written_on_every_frame(sandbox: Sandbox) -> None:
     frames = pyvips.Image.arrayjoin([plain(80, 60, 0, 0, 60 * n) for n in range(3)], across=1).copy()
     frames.set_type(pyvips.GValue.gint_type, "page-height", 60)
     moving = replace(recipe(text="██", size=500), output=Output(animation="keep"))
 
-    data = box.render(frames.gifsave_buffer(), [moving]).get("x").data
+    data = sandbox.render(frames.gifsave_buffer(), [moving]).get("x").data
 
     image = pyvips.Image.new_from_buffer(data, "", n=-1).flatten().copy_memory()
     assert [image.crop(0, 60 * n, 80, 60).max() for n in range(3)] == [255] * 3
@@ -191,7 +191,7 @@ def test_the_characters_that_the_font_is_said_to_have_are_those_that_it_draws() 
     assert len(said) > 5_000
 
 
-def test_every_character_that_the_font_has_can_be_written(box: DecoderBox) -> None:
+def test_every_character_that_the_font_has_can_be_written(sandbox: Sandbox) -> None:
     for start in range(0, len(COVERED), 97):
         text = f"x{''.join(COVERED[start : start + 97])}"
-        assert write(box, plain(60, 40, 0), text=text, size=10).max() > 0
+        assert write(sandbox, plain(60, 40, 0), text=text, size=10).max() > 0

@@ -14,7 +14,7 @@ from shared_lib.limits import Limits
 from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
 from shared_lib.pipeline.recipe_schema import read_recipe
 from shared_lib.pipeline.rendition import FailedRecipe
-from shared_lib.pipeline.sandbox.pool import DecoderBox
+from shared_lib.pipeline.sandbox.pool import Sandbox
 
 LOGO, OTHER = uuid4(), uuid4()
 RED, BLUE = [200, 0, 0], [0, 0, 250]
@@ -25,8 +25,8 @@ def recipe(*operations: dict[str, Any], name: str = "x", **output: Any) -> Recip
     return read_recipe({"name": name, "operations": whole, "output": {"format": "png", **output}})
 
 
-def lay(box: DecoderBox, image: pyvips.Image, overlay: pyvips.Image, **how: Any) -> pyvips.Image:
-    made = box.render(encode(image, "png"), [recipe(how)], {LOGO: encode(overlay, "png")})
+def lay(sandbox: Sandbox, image: pyvips.Image, overlay: pyvips.Image, **how: Any) -> pyvips.Image:
+    made = sandbox.render(encode(image, "png"), [recipe(how)], {LOGO: encode(overlay, "png")})
     return decode(made.get("x").data)
 
 
@@ -55,28 +55,28 @@ def box_of(image: pyvips.Image, color: list[int]) -> tuple[int, int, int, int]:
     ],
 )
 def test_it_lies_where_it_is_wanted_and_never_over_the_edge(
-    box: DecoderBox, how: dict[str, Any], expected: tuple[int, ...]
+    sandbox: Sandbox, how: dict[str, Any], expected: tuple[int, ...]
 ) -> None:
-    image = lay(box, plain(200, 100, *RED), plain(30, 20, *BLUE), **how)
+    image = lay(sandbox, plain(200, 100, *RED), plain(30, 20, *BLUE), **how)
 
     assert (image.width, image.height, image.bands) == (200, 100, 3)
     assert box_of(image, BLUE) == pytest.approx(expected, abs=1)
 
 
-def test_one_larger_than_the_image_is_made_smaller(box: DecoderBox) -> None:
-    image = lay(box, plain(200, 100, *RED), plain(3_000, 6_000, *BLUE), gravity="west")
+def test_one_larger_than_the_image_is_made_smaller(sandbox: Sandbox) -> None:
+    image = lay(sandbox, plain(200, 100, *RED), plain(3_000, 6_000, *BLUE), gravity="west")
 
     assert box_of(image, BLUE) == (0, 0, 50, 100)
 
 
-def test_margins_that_leave_no_room_leave_a_pixel(box: DecoderBox) -> None:
-    image = lay(box, plain(200, 100, *RED), plain(30, 20, *BLUE), margin=8_000)
+def test_margins_that_leave_no_room_leave_a_pixel(sandbox: Sandbox) -> None:
+    image = lay(sandbox, plain(200, 100, *RED), plain(30, 20, *BLUE), margin=8_000)
 
     assert (image[2] > 100).avg() == pytest.approx(255 / (200 * 100))
 
 
-def test_tiles_lie_everywhere_with_margins_between_them(box: DecoderBox) -> None:
-    image = lay(box, plain(200, 100, *RED), plain(30, 20, *BLUE), tile=True, margin=10)
+def test_tiles_lie_everywhere_with_margins_between_them(sandbox: Sandbox) -> None:
+    image = lay(sandbox, plain(200, 100, *RED), plain(30, 20, *BLUE), tile=True, margin=10)
 
     across = [color_at(image, x, 15) == BLUE for x in (5, 15, 35, 45, 55, 75, 85, 195)]
     assert across == [False, True, True, False, True, True, False, True]
@@ -97,68 +97,72 @@ def test_tiles_lie_everywhere_with_margins_between_them(box: DecoderBox) -> None
     ],
 )
 def test_half_opacity_is_half_of_each(
-    box: DecoderBox, below: list[int], overlay: list[int], expected: list[int]
+    sandbox: Sandbox, below: list[int], overlay: list[int], expected: list[int]
 ) -> None:
-    image = lay(box, plain(40, 40, *below), plain(40, 40, *overlay), opacity=0.5)
+    image = lay(sandbox, plain(40, 40, *below), plain(40, 40, *overlay), opacity=0.5)
 
     assert color_at(image, 20, 20) == pytest.approx(expected, abs=1)
 
 
 @pytest.mark.parametrize("how", [{"opacity": 0}, {"opacity": 0, "tile": True}])
 @pytest.mark.parametrize("alpha", [False, True])
-def test_opacity_0_changes_nothing(box: DecoderBox, how: dict[str, Any], alpha: bool) -> None:
+def test_opacity_0_changes_nothing(sandbox: Sandbox, how: dict[str, Any], alpha: bool) -> None:
     image = photograph(90)
     image = image.bandjoin((image[1] / 2 + 100).cast("uchar")) if alpha else image
 
-    assert (lay(box, image, plain(40, 40, *BLUE), **how) - image).abs().max() == 0
+    assert (lay(sandbox, image, plain(40, 40, *BLUE), **how) - image).abs().max() == 0
 
 
-def test_soft_edges_have_no_dark_fringe(box: DecoderBox) -> None:
+def test_soft_edges_have_no_dark_fringe(sandbox: Sandbox) -> None:
     disc = b'<svg xmlns="http://www.w3.org/2000/svg" width="90" height="90"><circle cx="45" cy="45" r="40"/></svg>'
     soft = pyvips.Image.svgload_buffer(disc)[3].gaussblur(4)
     white = plain(90, 90, 255, 255, 255).ifthenelse(255, 0).cast("uchar")
     hidden = (soft > 0).ifthenelse(white, 0).cast("uchar").copy(interpretation="srgb").bandjoin(soft)  # black outside
 
-    image = lay(box, plain(60, 60, 255, 255, 255), hidden, scale=0.5)
+    image = lay(sandbox, plain(60, 60, 255, 255, 255), hidden, scale=0.5)
 
     assert image.min() >= 252
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_any_stored_image_can_be_laid_on(box: DecoderBox, name: str) -> None:
-    made = box.render(encode(plain(200, 200, 9, 9, 9), "png"), [recipe({"scale": 0.5})], {LOGO: sample(name)})
+def test_any_stored_image_can_be_laid_on(sandbox: Sandbox, name: str) -> None:
+    made = sandbox.render(encode(plain(200, 200, 9, 9, 9), "png"), [recipe({"scale": 0.5})], {LOGO: sample(name)})
 
     image = decode(made.get("x").data)
     assert image.crop(100, 200 - 66, 100, 60).deviate() > 20
     assert image.crop(0, 0, 95, 200).max() == 9
 
 
-def test_a_drawing_is_drawn_as_large_as_it_is_needed(box: DecoderBox) -> None:
+def test_a_drawing_is_drawn_as_large_as_it_is_needed(sandbox: Sandbox) -> None:
     halves = b'<svg xmlns="http://www.w3.org/2000/svg" width="10" height="10"><path d="M0 0h5v10H0z"/></svg>'
 
-    made = box.render(encode(plain(1_000, 1_000, 255), "png"), [recipe({"scale": 1})], {LOGO: halves})
+    made = sandbox.render(encode(plain(1_000, 1_000, 255), "png"), [recipe({"scale": 1})], {LOGO: halves})
 
     image = decode(made.get("x").data)
     assert color_at(image, 497, 500) == [0, 0, 0]
     assert color_at(image, 502, 500) == [255, 255, 255]  # enlarged, it would be gray for a hundred px
 
 
-def test_it_lies_upright(box: DecoderBox) -> None:
+def test_it_lies_upright(sandbox: Sandbox) -> None:
     sideways = plain(40, 20, *RED).insert(plain(20, 20, *BLUE), 0, 0).copy()
     sideways.set_type(pyvips.GValue.gint_type, "orientation", 6)  # turned right to be looked at
     data = sideways.jpegsave_buffer(Q=100, subsample_mode="off")
 
-    made = box.render(encode(plain(100, 100, 255, 255, 255), "png"), [recipe({"gravity": "northwest"})], {LOGO: data})
+    made = sandbox.render(
+        encode(plain(100, 100, 255, 255, 255), "png"), [recipe({"gravity": "northwest"})], {LOGO: data}
+    )
 
     image = decode(made.get("x").data)
     assert box_of(image, BLUE) == (0, 0, 20, 20)
     assert box_of(image, RED) == (0, 20, 20, 20)
 
 
-def test_its_colors_are_converted(box: DecoderBox) -> None:
+def test_its_colors_are_converted(sandbox: Sandbox) -> None:
     cmyk = plain(40, 40, *BLUE).icc_transform("cmyk", input_profile="srgb")
 
-    made = box.render(encode(plain(40, 40, 255, 255, 255), "png"), [recipe({})], {LOGO: cmyk.jpegsave_buffer(Q=100)})
+    made = sandbox.render(
+        encode(plain(40, 40, 255, 255, 255), "png"), [recipe({})], {LOGO: cmyk.jpegsave_buffer(Q=100)}
+    )
 
     image = decode(made.get("x").data)
     red, _, blue = color_at(image, 20, 20)
@@ -166,13 +170,13 @@ def test_its_colors_are_converted(box: DecoderBox) -> None:
     assert image.bands == 3
 
 
-def test_it_lies_on_every_frame_and_is_its_first_one_itself(box: DecoderBox) -> None:
+def test_it_lies_on_every_frame_and_is_its_first_one_itself(sandbox: Sandbox) -> None:
     frames = pyvips.Image.arrayjoin([plain(60, 40, 50 * n, 100, 100) for n in range(4)], across=1).copy()
     frames.set_type(pyvips.GValue.gint_type, "page-height", 40)
     moving = pyvips.Image.arrayjoin([plain(10, 10, *BLUE), plain(10, 10, *RED)], across=1).copy()
     moving.set_type(pyvips.GValue.gint_type, "page-height", 10)
 
-    made = box.render(
+    made = sandbox.render(
         frames.gifsave_buffer(),
         [recipe({"margin": 2}, format="gif", animation="keep")],
         {LOGO: moving.gifsave_buffer()},
@@ -184,10 +188,10 @@ def test_it_lies_on_every_frame_and_is_its_first_one_itself(box: DecoderBox) -> 
     assert [color_at(image, 10, 40 * n + 10)[2] < 150 for n in range(4)] == [True] * 4
 
 
-def test_several_are_laid_one_on_the_other(box: DecoderBox) -> None:
+def test_several_are_laid_one_on_the_other(sandbox: Sandbox) -> None:
     both = recipe({"scale": 1, "image": str(OTHER)}, {"scale": 0.5}, {"scale": 0.1, "image": str(OTHER)})
 
-    made = box.render(
+    made = sandbox.render(
         encode(plain(100, 100, 255), "png"),
         [both],
         {LOGO: encode(plain(9, 9, *BLUE), "png"), OTHER: encode(plain(8, 8, *RED), "png")},
@@ -199,10 +203,10 @@ def test_several_are_laid_one_on_the_other(box: DecoderBox) -> None:
 
 
 def refused(
-    box: DecoderBox, overlays: dict[UUID, bytes], *recipes: Recipe, data: bytes | None = None
+    sandbox: Sandbox, overlays: dict[UUID, bytes], *recipes: Recipe, data: bytes | None = None
 ) -> tuple[FailedRecipe, ...]:
     """What is refused of these recipes, while a thumbnail is made all the same."""
-    made = box.render(data or sample("jpeg"), [*recipes, THUMBNAIL], overlays)
+    made = sandbox.render(data or sample("jpeg"), [*recipes, THUMBNAIL], overlays)
     assert [rendition.name for rendition in made.renditions] == ["thumbnail"]
     return made.failed
 
@@ -213,8 +217,8 @@ def spoilt(data: bytes) -> bytes:
     return data[:middle] + bytes(500) + data[middle + 500 :]
 
 
-def test_a_recipe_whose_watermark_is_missing_is_refused_alone(box: DecoderBox) -> None:
-    (refusal,) = refused(box, {OTHER: sample("png")}, recipe({}))
+def test_a_recipe_whose_watermark_is_missing_is_refused_alone(sandbox: Sandbox) -> None:
+    (refusal,) = refused(sandbox, {OTHER: sample("png")}, recipe({}))
 
     assert refusal.reason.failure is FailureCode.WATERMARK_MISSING
     assert str(LOGO) in refusal.reason.public
@@ -234,8 +238,8 @@ def test_a_recipe_whose_watermark_is_missing_is_refused_alone(box: DecoderBox) -
         (b'<!DOCTYPE svg [<!ENTITY a "a">]><svg xmlns="http://www.w3.org/2000/svg"/>', FailureCode.UNSAFE_SVG),
     ],
 )
-def test_a_recipe_whose_watermark_is_refused_is_refused_alone(box: DecoderBox, data: bytes, code: FailureCode) -> None:
-    (refusal,) = refused(box, {LOGO: data}, recipe({}))
+def test_a_recipe_whose_watermark_is_refused_is_refused_alone(sandbox: Sandbox, data: bytes, code: FailureCode) -> None:
+    (refusal,) = refused(sandbox, {LOGO: data}, recipe({}))
 
     assert refusal.reason.failure is code
     assert str(LOGO) in refusal.reason.public
@@ -244,9 +248,9 @@ def test_a_recipe_whose_watermark_is_refused_is_refused_alone(box: DecoderBox, d
 def test_image_and_watermarks_are_bounded_together() -> None:
     both = recipe({}, {"image": str(OTHER)})
     overlays = {LOGO: plain(300, 100, 1).pngsave_buffer(), OTHER: plain(100, 300, 1).pngsave_buffer()}
-    with closing(DecoderBox(Limits(max_pixels=70_000), children=1)) as box:
-        (refusal,) = refused(box, overlays, both, data=plain(100, 101, 1).pngsave_buffer())
-        assert box.render(plain(100, 100, 1).pngsave_buffer(), [both], overlays).failed == ()
+    with closing(Sandbox(Limits(max_pixels=70_000), workers=1)) as sandbox:
+        (refusal,) = refused(sandbox, overlays, both, data=plain(100, 101, 1).pngsave_buffer())
+        assert sandbox.render(plain(100, 100, 1).pngsave_buffer(), [both], overlays).failed == ()
 
     assert refusal.reason.failure is FailureCode.TOO_MANY_PIXELS
     assert "70,100" in refusal.reason.public
@@ -254,10 +258,10 @@ def test_image_and_watermarks_are_bounded_together() -> None:
 
 def test_bytes_are_bounded_together() -> None:
     data, logo = sample("jpeg"), sample("png")
-    with closing(DecoderBox(Limits(max_bytes=len(data) + len(logo)), children=1)) as box:
-        assert box.render(data, [recipe({})], {LOGO: logo}).failed == ()
+    with closing(Sandbox(Limits(max_bytes=len(data) + len(logo)), workers=1)) as sandbox:
+        assert sandbox.render(data, [recipe({})], {LOGO: logo}).failed == ()
         with pytest.raises(Rejected) as refusal:
-            box.render(data, [recipe({})], {LOGO: logo + b" "})
+            sandbox.render(data, [recipe({})], {LOGO: logo + b" "})
 
     assert refusal.value.failure is FailureCode.FILE_TOO_LARGE
 

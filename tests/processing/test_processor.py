@@ -19,10 +19,19 @@ from shared_lib import observability
 from shared_lib.database.connection import Database
 from shared_lib.domain.images import Status
 from shared_lib.domain.uploads import PROBES
-from shared_lib.errors import Conflict, FailureCode, Misconfigured, NotFound, Rejected, RequestRefused, Unavailable
+from shared_lib.errors import (
+    Conflict,
+    FailureCode,
+    Misconfigured,
+    NotFound,
+    Rejected,
+    RequestRefused,
+    Unavailable,
+    WorkerCrashed,
+    WorkerFailed,
+)
 from shared_lib.events import KAFKA_RECORD, ProcessingRequested
 from shared_lib.pipeline.recipe import THUMBNAIL
-from shared_lib.pipeline.sandbox.pool import DecoderCrashed, DecoderFailed
 from shared_lib.repositories import Claims, Superseded
 from shared_lib.runtime import Runtime
 from shared_lib.storage.buckets import Inbox, Store
@@ -138,7 +147,7 @@ def test_a_worker_that_outlives_its_lease_changes_nothing(
             assert fresh
             with pytest.raises(Superseded):
                 rt.claims.fail(stale, REFUSAL)
-            rt.publisher.publish(fresh, make_photo(), rt.box.render(make_photo(), [THUMBNAIL]))
+            rt.publisher.publish(fresh, make_photo(), rt.sandbox.render(make_photo(), [THUMBNAIL]))
         with pytest.raises(Superseded):
             rt.claims.fail(stale, REFUSAL)
 
@@ -156,7 +165,7 @@ def test_a_worker_whose_image_was_deleted_notices_and_begins_nothing_more(
         claim.lease.ensure_held()
         rt.images.delete(uuid)
         assert claim.lease.lost.wait(timeout=30)
-        rt.publisher.publish(claim, make_photo(), rt.box.render(make_photo(), [THUMBNAIL]))
+        rt.publisher.publish(claim, make_photo(), rt.sandbox.render(make_photo(), [THUMBNAIL]))
     assert list(rt.gallery.list(f"{uuid}/")) == []
 
 
@@ -180,8 +189,8 @@ def test_an_image_that_keeps_killing_its_worker_is_failed(
 @pytest.mark.parametrize(
     ("error", "outcome", "tries", "code"),
     [
-        (DecoderCrashed("for the test"), "crashed", 3, FailureCode.DECODER_CRASHED),
-        (DecoderFailed("for the test"), "errored", 3, FailureCode.INTERNAL_ERROR),
+        (WorkerCrashed("for the test"), "crashed", 3, FailureCode.DECODER_CRASHED),
+        (WorkerFailed("for the test"), "errored", 3, FailureCode.INTERNAL_ERROR),
         (RequestRefused("for the test"), "released", 8, FailureCode.DELIVERY_GIVEN_UP),
         (KeyError("for the test"), "released", 8, FailureCode.DELIVERY_GIVEN_UP),
     ],
@@ -255,7 +264,7 @@ def test_deleting_while_it_is_processed_leaves_nothing(
         assert api("DELETE", f"/images/{uuid}").status_code == 200
         assert api("GET", f"/images/{uuid}").status_code == 404
         rt.gallery.put(f"{uuid}/0/0.jpg", make_photo(), "image/jpeg")
-        rt.publisher.publish(claim, make_photo(), rt.box.render(make_photo(), [THUMBNAIL]))
+        rt.publisher.publish(claim, make_photo(), rt.sandbox.render(make_photo(), [THUMBNAIL]))
 
     assert deliver("process_image", REQUESTED, {"uuid": str(uuid)}) == 200
 

@@ -131,7 +131,7 @@ def test_what_a_deletion_could_not_remove_is_removed(
     uuid = wait_in_inbox(make_photo())
     with rt.claims.hold(uuid) as claim:
         assert claim
-        rt.publisher.publish(claim, make_photo(), rt.box.render(make_photo(), [THUMBNAIL]))
+        rt.publisher.publish(claim, make_photo(), rt.sandbox.render(make_photo(), [THUMBNAIL]))
     rt.images.delete(uuid)
     assert list(rt.gallery.list(f"{uuid}/"))
 
@@ -149,7 +149,7 @@ def test_leftovers_in_the_inbox_go(rt: Runtime, tick: Callable[..., None], wait_
     succeeded, failed = wait_in_inbox(make_photo()), wait_in_inbox(b"broken")
     with rt.claims.hold(succeeded) as claim:
         assert claim
-        rt.publisher.publish(claim, make_photo(), rt.box.render(make_photo(), [THUMBNAIL]))
+        rt.publisher.publish(claim, make_photo(), rt.sandbox.render(make_photo(), [THUMBNAIL]))
     rt.images.give_up(failed, FailureCode.CORRUPT_IMAGE, "for the test")
 
     tick()
@@ -306,7 +306,7 @@ def publish(rt: Runtime, wait_in_inbox: WaitInInbox) -> UUID:
     uuid = wait_in_inbox(make_photo())
     with rt.claims.hold(uuid) as claim:
         assert claim
-        rt.publisher.publish(claim, make_photo(), rt.box.render(make_photo(), [THUMBNAIL]))
+        rt.publisher.publish(claim, make_photo(), rt.sandbox.render(make_photo(), [THUMBNAIL]))
     return uuid
 
 

@@ -17,13 +17,13 @@ from PIL import Image
 from service import Api, Deliver, make_photo, wait_for
 
 from shared_lib.domain.images import Status
-from shared_lib.errors import Conflict, FailureCode, Rejected
+from shared_lib.errors import Conflict, FailureCode, Rejected, WorkerCrashed
 from shared_lib.events import ProcessingRequested
 from shared_lib.limits import Limits
 from shared_lib.pipeline.recipe import Recipe
 from shared_lib.pipeline.recipe_schema import read_recipe
 from shared_lib.pipeline.rendition import Rendered
-from shared_lib.pipeline.sandbox.pool import DecoderBox, DecoderCrashed
+from shared_lib.pipeline.sandbox.pool import Sandbox
 from shared_lib.runtime import Runtime
 from shared_lib.services.renderer import Renderer, RenderRequest
 
@@ -77,11 +77,11 @@ def with_small(rt: Runtime, succeeded: UUID, process: Callable[[UUID], int]) -> 
 
 
 @pytest.fixture(scope="module")
-def small_box() -> Iterator[DecoderBox]:
-    """A box in which GREEDY dies, and with it whatever is made by the same task."""
-    box = DecoderBox(Limits(memory_bytes=200 << 20), children=1)
-    yield box
-    box.close()
+def small_sandbox() -> Iterator[Sandbox]:
+    """A sandbox in which GREEDY dies, and with it whatever is made by the same task."""
+    sandbox = Sandbox(Limits(memory_bytes=200 << 20), workers=1)
+    yield sandbox
+    sandbox.close()
 
 
 def order(rt: Runtime, uuid: UUID, *recipes: Recipe) -> bool:
@@ -252,8 +252,8 @@ def test_that_further_renditions_were_refused_is_told_however_late(rt: Runtime, 
 def test_a_further_rendition_that_keeps_killing_its_decoder_is_given_up_alone(rt: Runtime, succeeded: UUID) -> None:
     order(rt, succeeded, SMALL)
     for _ in range(rt.settings.processing.max_abnormal_attempts):
-        with pytest.raises(DecoderCrashed), rt.claims.hold(succeeded):
-            raise DecoderCrashed("for the test")
+        with pytest.raises(WorkerCrashed), rt.claims.hold(succeeded):
+            raise WorkerCrashed("for the test")
 
     with rt.claims.hold(succeeded) as claim:
         assert claim is None
@@ -273,7 +273,7 @@ def test_a_dead_workers_further_renditions_come_free(
         assert succeeded in {each.uuid for each in rt.drift.find_overdue(0.01)}
         assert process(succeeded) == 200
         with pytest.raises(Conflict):
-            rt.claims.succeed(stale, rt.box.render(make_photo(), [SMALL]), {"small": "nowhere"})
+            rt.claims.succeed(stale, rt.sandbox.render(make_photo(), [SMALL]), {"small": "nowhere"})
 
     assert names(rt, succeeded) == ["small", "thumbnail"]
 
@@ -424,50 +424,50 @@ def test_an_original_that_was_lost_is_stored_again_with_its_like(
 
 @pytest.mark.parametrize("published", [False, True])
 def test_an_order_that_takes_all_memory_takes_it_from_no_other(
-    rt: Runtime, wait_in_inbox: WaitInInbox, small_box: DecoderBox, *, published: bool
+    rt: Runtime, wait_in_inbox: WaitInInbox, small_sandbox: Sandbox, *, published: bool
 ) -> None:
     uuid = wait_in_inbox(make_photo())
     if published:
         carry_out(rt, uuid)
     order(rt, uuid, GREEDY, SMALL)
 
-    carry_out(rt, uuid, sandbox=small_box)
+    carry_out(rt, uuid, sandbox=small_sandbox)
 
     assert (rt.image_queries.get(uuid).status, names(rt, uuid)) == (Status.SUCCEEDED, ["small", "thumbnail"])
     assert codes(rt, uuid) == {"greedy": "decoder_out_of_memory"}
 
 
 def test_orders_that_would_take_too_long_one_by_one_are_refused_together(
-    rt: Runtime, wait_in_inbox: WaitInInbox, small_box: DecoderBox
+    rt: Runtime, wait_in_inbox: WaitInInbox, small_sandbox: Sandbox
 ) -> None:
     uuid = wait_in_inbox(make_photo())
     order(rt, uuid, GREEDY, SMALL)
 
-    carry_out(rt, uuid, sandbox=small_box, limits=Limits(wall_seconds=0.01))
+    carry_out(rt, uuid, sandbox=small_sandbox, limits=Limits(wall_seconds=0.01))
 
     assert names(rt, uuid) == ["thumbnail"]
     assert codes(rt, uuid) == dict.fromkeys(("greedy", "small"), "decoder_out_of_memory")
 
 
 def test_orders_that_are_made_one_by_one_have_no_more_room_than_together(
-    rt: Runtime, wait_in_inbox: WaitInInbox, small_box: DecoderBox
+    rt: Runtime, wait_in_inbox: WaitInInbox, small_sandbox: Sandbox
 ) -> None:
     uuid = wait_in_inbox(make_photo())
     order(rt, uuid, GREEDY, SMALL, replace(SMALL, name="tiny", operations=()))
 
-    carry_out(rt, uuid, sandbox=small_box, limits=Limits(max_output_bytes=6000))
+    carry_out(rt, uuid, sandbox=small_sandbox, limits=Limits(max_output_bytes=6000))
 
     assert names(rt, uuid) == ["small", "thumbnail"]
     assert codes(rt, uuid) == {"greedy": "decoder_out_of_memory", "tiny": "output_too_many_bytes"}
 
 
 def test_an_image_without_as_much_as_a_thumbnail_is_refused_for_it(
-    rt: Runtime, wait_in_inbox: WaitInInbox, small_box: DecoderBox
+    rt: Runtime, wait_in_inbox: WaitInInbox, small_sandbox: Sandbox
 ) -> None:
     uuid = wait_in_inbox(make_photo(6000, 6000, progressive=True, subsampling=0))
     order(rt, uuid, SMALL)
 
-    carry_out(rt, uuid, sandbox=small_box)
+    carry_out(rt, uuid, sandbox=small_sandbox)
 
     failure = rt.image_queries.get(uuid).failure
     assert failure
@@ -477,7 +477,7 @@ def test_an_image_without_as_much_as_a_thumbnail_is_refused_for_it(
 def test_at_the_last_attempt_only_what_kills_the_decoder_is_given_up(rt: Runtime, succeeded: UUID) -> None:
     order(rt, succeeded, GREEDY, SMALL)
     for _ in range(rt.settings.processing.max_abnormal_attempts - 1):
-        with pytest.raises(DecoderCrashed), kill_decoders():
+        with pytest.raises(WorkerCrashed), kill_decoders():
             carry_out(rt, succeeded)
 
     with kill_decoders():
@@ -489,7 +489,7 @@ def test_at_the_last_attempt_only_what_kills_the_decoder_is_given_up(rt: Runtime
 
 def test_a_decoder_that_dies_of_one_alone_is_tried_again(rt: Runtime, succeeded: UUID) -> None:
     order(rt, succeeded, GREEDY, SMALL)
-    box = DecoderBox(Limits(memory_bytes=200 << 20), children=1)
+    sandbox = Sandbox(Limits(memory_bytes=200 << 20), workers=1)
     busy: list[int] = []
 
     def is_another(child: psutil.Process) -> bool:
@@ -497,9 +497,9 @@ def test_a_decoder_that_dies_of_one_alone_is_tried_again(rt: Runtime, succeeded:
             busy.append(child.pid)
         return child.pid in busy[1:]  # the first one runs out of memory when it makes both
 
-    with pytest.raises(DecoderCrashed), kill_decoders(is_another):
-        carry_out(rt, succeeded, sandbox=box)
-    box.close()
+    with pytest.raises(WorkerCrashed), kill_decoders(is_another):
+        carry_out(rt, succeeded, sandbox=sandbox)
+    sandbox.close()
 
     assert rt.image_queries.get(succeeded).pending_renditions == ("greedy", "small")
 

@@ -1,4 +1,4 @@
-"""From a source and its decoded pixels to what there is to know of it, in the forms of `knowledge`."""
+"""From a source and its decoded pixels to what there is to know of it, in the forms of `metadata`."""
 
 import io
 import math
@@ -14,7 +14,7 @@ from shared_lib.pipeline.decode import corrupt
 from shared_lib.pipeline.formats import Format
 from shared_lib.pipeline.metadata.exif import read_exif
 from shared_lib.pipeline.metadata.hashes import blur_hash, perceptual_hash, thumb_hash
-from shared_lib.pipeline.metadata.model import MAX_FRAMES, MAX_SWATCHES, ColourSpace, Knowledge, Swatch, clean_text
+from shared_lib.pipeline.metadata.model import MAX_FRAMES, MAX_SWATCHES, ColorSpace, ImageMetadata, Swatch, clean_text
 from shared_lib.pipeline.resampling import average
 from shared_lib.pipeline.source import Source
 
@@ -23,17 +23,17 @@ _MAX_EXIF = 1 << 20  # bytes; a JPEG holds 64 KiB
 _MAX_PROFILE = 4 << 20  # bytes; as large as those of printers get
 _CANDIDATES = 32  # colours, to choose a palette from
 _APART = 90  # between two colours of a palette, by `_distance`: about as far as two tones of skin or of sky
-_SPACES: dict[str, ColourSpace] = {"b-w": "gray", "grey16": "gray", "cmyk": "cmyk", "lab": "lab", "labs": "lab"}
+_SPACES: dict[str, ColorSpace] = {"b-w": "gray", "grey16": "gray", "cmyk": "cmyk", "lab": "lab", "labs": "lab"}
 # Parts of what profiles call themselves; the shortest are those of compact ones, which libvips and Facebook embed.
-_PROFILES: dict[ColourSpace, tuple[str, ...]] = {"srgb": ("srgb", "c2ci"), "display-p3": ("display p3", "sp3c")}
-_COLORIMETRIES: dict[tuple[Primaries, float], ColourSpace] = {
+_PROFILES: dict[ColorSpace, tuple[str, ...]] = {"srgb": ("srgb", "c2ci"), "display-p3": ("display p3", "sp3c")}
+_COLORIMETRIES: dict[tuple[Primaries, float], ColorSpace] = {
     (SRGB_PRIMARIES, SRGB): "srgb",
     (P3_PRIMARIES, SRGB): "display-p3",
 }
 _Rgb = tuple[int, int, int]
 
 
-def learn_from(source: Source, image: pyvips.Image) -> Knowledge:
+def extract_metadata(source: Source, image: pyvips.Image) -> ImageMetadata:
     """Learn from the first frame as decoded: upright, and of any size from that of a thumbnail on.
 
     Raises Rejected for what no parent would believe.
@@ -43,10 +43,10 @@ def learn_from(source: Source, image: pyvips.Image) -> Knowledge:
     exif = read_exif(_exif_of(source, image))
     profile = _profile_of(image)
     seen, square = _look_at(image, source)
-    return Knowledge(
+    return ImageMetadata(
         frames=source.frames,
         has_alpha=image.hasalpha(),
-        colour_space=_colour_space(source, image, profile),
+        color_space=_color_space(source, image, profile),
         profile=profile,
         bit_depth=_depth_of(source, image),
         captured_at=exif.captured_at,
@@ -95,7 +95,7 @@ def _profile_of(image: pyvips.Image) -> str | None:
         return None
 
 
-def _colour_space(source: Source, image: pyvips.Image, profile: str | None) -> ColourSpace:
+def _color_space(source: Source, image: pyvips.Image, profile: str | None) -> ColorSpace:
     if image.interpretation in _SPACES:
         return _SPACES[image.interpretation]
     if source.colorimetry is not None:
@@ -130,7 +130,7 @@ def _palette(image: Image.Image) -> tuple[Swatch, ...]:
     most_common_first = sorted(chosen.items(), key=lambda each: -each[1])
     total = sum(chosen.values())
     return tuple(
-        Swatch(colour="#{:02x}{:02x}{:02x}".format(*colour), share=round(count / total, 3))
+        Swatch(color="#{:02x}{:02x}{:02x}".format(*colour), share=round(count / total, 3))
         for colour, count in most_common_first
     )
 

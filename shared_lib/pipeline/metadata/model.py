@@ -1,51 +1,52 @@
-"""What is learnt of an image when it arrives, as told by the box: forms, and the bounds within which they are believed.
+"""Image metadata: the fields extracted from an image when it arrives, and the bounds that a worker's reply must keep.
 
-How it is found out is in `learning`, which only the box's children import.
+`extract` fills them in. Only workers import it.
 """
 
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, ClassVar, Literal
 
-from shared_lib.constraints import Bounds, JsonSchemaExtra, Schema, Validate, to_camel
+from shared_lib.constraints import Bounds, FormerNames, JsonSchemaExtra, Schema, Validate, to_camel
 
 MAX_TEXT = 100
-"""Characters of a text that the image's maker chose, such as a camera's name."""
+"""Characters of a text that the file's author chose, such as a camera's name."""
 
 MAX_SWATCHES = 6
-"""Of a palette."""
+"""Colors of a palette."""
 
 MAX_FRAMES = 1_000_000_000
-"""More than any file has room for."""
+"""More than fit into any file."""
 
 
 def clean_text(text: str, most: int = MAX_TEXT) -> str | None:
-    """What of a text can be told in one line, of at most so many characters; None if nothing."""
-    shown = "".join(each if each.isprintable() else " " for each in text)
-    return " ".join(shown.split())[:most].strip() or None
+    """Return a text's printable characters in one line, at most so many of them; None if none are left."""
+    printable = "".join(each if each.isprintable() else " " for each in text)
+    return " ".join(printable.split())[:most].strip() or None
 
 
-def refuse_unprintable(text: str) -> str:
-    if not text.isprintable():  # control characters, and those that turn the direction of what follows
+def require_printable(text: str) -> str:
+    """Raises ValueError for control characters, and for those that change the direction of the text after them."""
+    if not text.isprintable():
         raise ValueError("must be printable")
     return text
 
 
-Text = Annotated[str, Bounds(min_length=1, max_length=MAX_TEXT), Validate(refuse_unprintable)]
-ColourSpace = Literal["srgb", "display-p3", "rgb", "gray", "cmyk", "lab"]
+Text = Annotated[str, Bounds(min_length=1, max_length=MAX_TEXT), Validate(require_printable)]
+ColorSpace = Literal["srgb", "display-p3", "rgb", "gray", "cmyk", "lab"]
 CaptureTime = Annotated[
     datetime,
     JsonSchemaExtra(
-        format=None,  # which would ask for the offset
+        format=None,  # `date-time` would require the offset
         pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)?$",
         examples=["2026-03-08T19:02:11+01:00"],
     ),
 ]
-"""As the camera's clock showed it (ISO 8601); without an offset from UTC where the camera did not say one."""
+"""The camera's local time (ISO 8601). It has an offset from UTC only if the camera recorded one."""
 
 
-class _Told:
-    """With the names that callers read."""
+class _CamelCase:
+    """Field names are camelCase in JSON."""
 
     __pydantic_config__: ClassVar[Schema] = {
         "alias_generator": to_camel,
@@ -55,45 +56,49 @@ class _Told:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Location(_Told):
-    """Where it was taken: degrees, WGS 84, north and east positive."""
+class Location(_CamelCase):
+    """Where the image was taken: degrees, WGS 84, north and east positive."""
 
     latitude: Annotated[float, Bounds(ge=-90, le=90, allow_inf_nan=False)]
     longitude: Annotated[float, Bounds(ge=-180, le=180, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Swatch(_Told):
-    """A colour in sRGB, and how much of what is visible it stands for."""
+class Swatch(_CamelCase):
+    """A color in sRGB, and its share of the visible pixels."""
 
-    colour: Annotated[str, Bounds(pattern=r"^#[0-9a-f]{6}$"), JsonSchemaExtra(examples=["#b5651d"])]
+    color: Annotated[str, Bounds(pattern=r"^#[0-9a-f]{6}$"), JsonSchemaExtra(examples=["#b5651d"])]
     share: Annotated[float, Bounds(ge=0, le=1, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Knowledge(_Told):
-    """All that is learnt of an image but its format and size. None where the image does not say, or says nonsense."""
+class ImageMetadata(_CamelCase):
+    """All that is extracted from an image but its format and size. None where a value is missing or implausible."""
 
     frames: Annotated[int, Bounds(ge=1, le=MAX_FRAMES)]
-    """Of an animation; everything seen below is of the first."""
+    """Of an animation; all other fields describe the first frame."""
     has_alpha: bool
-    colour_space: ColourSpace
-    """As stored, before anything is converted; `rgb` is that of another profile."""
+    color_space: ColorSpace
+    """As stored, before any conversion; `rgb` is that of any other profile."""
     profile: Text | None = None
-    """What the embedded ICC profile calls itself."""
+    """The embedded ICC profile's description of itself."""
     bit_depth: Annotated[int, Bounds(ge=1, le=64)]
-    """Bits a channel, as stored."""
+    """Bits per channel, as stored."""
     captured_at: CaptureTime | None = None
     camera_make: Text | None = None
     camera_model: Text | None = None
     lens_model: Text | None = None
     location: Location | None = None
-    """Only where it was asked for."""
-    palette: Annotated[tuple[Swatch, ...], Bounds(max_length=MAX_SWATCHES)]
-    """Most common first. What is transparent does not count: an image that shows nothing has no colours."""
+    """Only if it was requested."""
+    palette: Annotated[tuple[Annotated[Swatch, FormerNames({"colour": "color"})], ...], Bounds(max_length=MAX_SWATCHES)]
+    """Most common first. Transparent pixels do not count: a fully transparent image has no colors."""
     thumb_hash: Annotated[str, Bounds(max_length=36, pattern=r"^[A-Za-z0-9+/]{8,36}={0,2}$")]
-    """ThumbHash (https://evanw.github.io/thumbhash), Base64; knows alpha."""
+    """ThumbHash (https://evanw.github.io/thumbhash), Base64; includes alpha."""
     blur_hash: Annotated[str, Bounds(pattern=r"^[0-9A-Za-z#$%*+,\-.:;=?@\[\]^_{|}~]{28}$")]
-    """BlurHash (https://blurha.sh) of 4 x 3 components, or 3 x 4 if it is upright; on white."""
+    """BlurHash (https://blurha.sh) of 4 x 3 components, or 3 x 4 for an upright image; on white."""
     perceptual_hash: Annotated[str, Bounds(pattern=r"^[0-9a-f]{16}$")] | None
-    """64 bits, of which alike images differ in few, on white; None for one without any shape to know it by."""
+    """64 bits, of which similar images differ in few, on white; None for an image without any structure."""
+
+
+StoredMetadata = Annotated[ImageMetadata, FormerNames({"colorSpace": "colorSpace"})]
+"""As read from a database, where an earlier release may have written other names."""

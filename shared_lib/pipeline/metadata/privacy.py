@@ -82,20 +82,20 @@ def keep_copyright(image: pyvips.Image) -> pyvips.Image:
     return _keep_exif(image, COPYRIGHT)
 
 
-def keep_public(image: pyvips.Image, to: Format, *, location: bool) -> pyvips.Image:
+def keep_public(image: pyvips.Image, to: Format, *, with_location: bool) -> pyvips.Image:
     """Leave what may stay, in the form that the format needs."""
-    places = {name for name in _list_exif(image) if location and name.startswith(_PLACE_IN_EXIF)}
+    places = {name for name in _list_exif(image) if with_location and name.startswith(_PLACE_IN_EXIF)}
     image = _keep_exif(image, _EXIF | places)
-    _replace(image, "xmp-data", filter_xmp(_get(image, "xmp-data"), location=location))
-    iptc = filter_iptc(_get(image, "iptc-data"), location=location)
+    _replace(image, "xmp-data", filter_xmp(_get(image, "xmp-data"), with_location=with_location))
+    iptc = filter_iptc(_get(image, "iptc-data"), with_location=with_location)
     _replace(image, "iptc-data", iptc if to is Format.TIFF or not iptc else _wrap_iptc(iptc))
     return image
 
 
-def filter_xmp(packet: bytes, *, location: bool) -> bytes:
+def filter_xmp(packet: bytes, *, with_location: bool) -> bytes:
     """A new packet (ISO 16684-1) of those properties that may stay and are texts or lists of texts; empty for none."""
     allowed = {(_NAMESPACES[prefix], name) for prefix, names in _XMP.items() for name in names.split()}
-    if location:
+    if with_location:
         allowed |= {(_NAMESPACES[prefix], name) for prefix, names in _PLACE_IN_XMP.items() for name in names.split()}
     try:
         tree = defusedxml.ElementTree.fromstring(packet, forbid_dtd=True) if packet else ET.Element("nothing")
@@ -136,9 +136,9 @@ def _split(name: str) -> tuple[str, str]:
     return namespace, local
 
 
-def filter_iptc(block: bytes, *, location: bool) -> bytes:
+def filter_iptc(block: bytes, *, with_location: bool) -> bytes:
     """Those datasets that may stay, of a block as JPEG has it, in Photoshop's resources, or bare, as TIFF has it."""
-    allowed = _IPTC | _PLACE_IN_IPTC if location else _IPTC
+    allowed = _IPTC | _PLACE_IN_IPTC if with_location else _IPTC
     bare = _unwrap_iptc(block) if block.startswith(_PHOTOSHOP) else block
     kept = [(key, data) for key, data in _read_datasets(bare) if key in allowed]
     if not any(record == 2 and number for (record, number), _ in kept):

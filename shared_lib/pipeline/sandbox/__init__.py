@@ -1,1 +1,1 @@
-"""Where untrusted bytes are decoded: a confined process for each image, and how to talk to it."""
+"""Decoding of untrusted bytes: one confined worker process per image, and the messages exchanged with it."""

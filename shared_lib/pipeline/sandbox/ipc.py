@@ -1,10 +1,11 @@
-"""What the box and its children say to each other over their pipes: messages of a header and raw bytes.
+"""Messages between the sandbox and its workers, over pipes: a header and raw bytes.
 
-Each message is the header's length (4 bytes, big-endian), the body's length (8 bytes), the header, the body. A child
-that a hostile image has taken over can send nothing that the parent would run, nor more than the parent allows: its
-replies are JSON, which the box checks, and their texts are short and printable. A task is a pickle, because only the
-parent can write to a child, which does as it is told in any case; to read it takes neither pydantic nor a reader of our
-own.
+A message is the header's length (4 bytes, big-endian), the body's length (8 bytes), the header, the body.
+
+A worker that a hostile image has taken over can send nothing that the parent would execute, and no more than the parent
+allows: replies are JSON, which the sandbox validates, and their texts are short and printable. A job is a pickle,
+because only the parent can write to a worker, which obeys it in any case. Reading a pickle takes neither pydantic nor a
+parser of our own.
 """
 
 import json
@@ -14,138 +15,146 @@ import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import IO, Annotated
+from typing import IO, Annotated, Self
 from uuid import UUID
 
 from shared_lib.constraints import Bounds, Validate
 from shared_lib.errors import FailureCode, Rejected, describe_cause
 from shared_lib.pipeline.formats import Format
-from shared_lib.pipeline.metadata.model import Knowledge, clean_text, refuse_unprintable
+from shared_lib.pipeline.metadata.model import ImageMetadata, clean_text, require_printable
 from shared_lib.pipeline.recipe import Recipe
 
 MAX_SENTENCE = 300
-"""Characters of what a child says why it refuses; ours are half as long."""
+"""Characters of an error's sentence in a reply; ours are half as long."""
 
 FORK = b"+"
-"""Parent to zygote: fork one more child; and back, with its descriptors."""
+"""Parent to zygote: fork one more worker. Zygote to parent: the worker's descriptors are attached."""
 
 NUMBER_BYTES = 4
-"""Of what zygote and parent tell each other besides, big-endian: the length of its first message, a child's status."""
+"""Size of the other numbers that a zygote sends, big-endian: the length of its first message, and exit statuses."""
 
 _LENGTHS = struct.Struct(">IQ")
-_MAX_HEADER = 8 << 20  # bytes; a hundred recipes of twenty texts, the most that are asked for, take 4 million
-_MAX_LINES = 100  # of a trace
+_MAX_HEADER = 8 << 20  # bytes; a hundred recipes with twenty texts each, the most in one job, take 4 million
+_MAX_LINES = 100  # of a traceback
 
-Sentence = Annotated[str, Bounds(max_length=MAX_SENTENCE), Validate(refuse_unprintable)]
+Sentence = Annotated[str, Bounds(max_length=MAX_SENTENCE), Validate(require_printable)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
-    """Parent to child: make these renditions of the body, an encoded image and those that are laid on it."""
+class Job:
+    """Parent to worker: make these renditions of the body, which is an encoded image followed by its overlays."""
 
     recipes: tuple[Recipe, ...]
     overlays: dict[UUID, int] = field(default_factory=dict)
-    """How many bytes each has that follows the image in the body, in this order."""
-    learn: bool = False
-    location: bool = False
-    """Tell where it was taken as well."""
+    """The size of each overlay in the body, bytes, in the body's order."""
+    with_metadata: bool = False
+    with_location: bool = False
+    """Include where the image was taken, in its metadata and in renditions that keep metadata."""
 
     def write(self) -> bytes:
         return pickle.dumps(self)
 
     @classmethod
-    def read(cls, header: bytes) -> "Task":
-        task: Task = pickle.loads(header)  # noqa: S301  # written by our parent
-        return task
+    def read(cls, header: bytes) -> "Job":
+        job: Job = pickle.loads(header)  # noqa: S301  # written by our parent
+        return job
 
 
 @dataclass(frozen=True, kw_only=True)
-class Refusal:
-    """Child to parent: why there is nothing to send, or nothing for one of the recipes."""
-
+class _Reason:
     code: FailureCode
     public: Sentence
     cause: Sentence = ""
-    """For the log: what the codec complained of."""
+    """For the log: the codec's own message."""
 
     @classmethod
-    def of(cls, reason: Rejected) -> "Refusal":
+    def of(cls, reason: Rejected) -> Self:
         return cls(code=reason.failure, public=_shorten(reason.public), cause=_shorten(describe_cause(reason) or ""))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Failure:
-    """Child to parent: a mistake of ours, and not the image's."""
+class RecipeError(_Reason):
+    """Why there is no rendition for one recipe."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageError(_Reason):
+    """Worker to parent: why the image cannot be processed at all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobError:
+    """Worker to parent: a bug of ours, and not the image's fault."""
 
     trace: Annotated[tuple[Sentence, ...], Bounds(max_length=_MAX_LINES)]
-    """For the log, the innermost call last."""
+    """The traceback's lines for the log, the innermost call last."""
 
     @classmethod
-    def of(cls, error: Exception) -> "Failure":
+    def of(cls, error: Exception) -> "JobError":
         lines = "".join(traceback.format_exception(error)).splitlines()
         return cls(trace=tuple(map(_shorten, lines[-_MAX_LINES:])))
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Picture:
+class _Dimensions:
     format: Format
     width: Annotated[int, Bounds(ge=1)]
     height: Annotated[int, Bounds(ge=1)]
 
     def fits(self, side: int, pixels: int) -> bool:
-        """Whether it is within these limits, px."""
+        """Return whether it is within these limits, px."""
         return max(self.width, self.height) <= side and self.width * self.height <= pixels
 
 
 @dataclass(frozen=True, kw_only=True)
-class Encoded(_Picture):
-    """One rendition; its bytes are the next `size` bytes of the body."""
+class EncodedRendition(_Dimensions):
+    """One rendition. Its bytes are the next `size` bytes of the body."""
 
     size: Annotated[int, Bounds(ge=1)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer(_Picture):
-    """Child to parent: what the image really is, and what became of each recipe, in their order."""
+class Result(_Dimensions):
+    """Worker to parent: the image's real format and size, and one outcome per recipe, in the recipes' order."""
 
-    renditions: tuple[Encoded | Refusal, ...]
-    knowledge: Knowledge | None = None
+    renditions: tuple[EncodedRendition | RecipeError, ...]
+    metadata: ImageMetadata | None = None
 
 
-Reply = Answer | Refusal | Failure
+Reply = Result | ImageError | JobError
 
 
 def write_reply(reply: Reply) -> bytes:
-    """As JSON, which `box.read_reply` checks."""
+    """Write it as JSON, which `pool.read_reply` validates."""
     return _ENCODER.encode(reply).encode()
 
 
 def _to_json(value: object) -> object:
-    """Far cheaper than `dataclasses.asdict`, which copies all that it meets."""
     return value.isoformat() if isinstance(value, datetime) else vars(value)
 
 
+# Half the time of `dataclasses.asdict`, which copies every value.
 _ENCODER = json.JSONEncoder(default=_to_json)
 
 
 def frame(header: bytes, body: Iterable[bytes]) -> list[bytes]:
-    """One message, in parts that are to be sent one after the other; `body` may come in parts."""
+    """Return one message as parts to send one after the other. The body may come in parts."""
     parts = list(body)
     return [_LENGTHS.pack(len(header), sum(map(len, parts))) + header, *parts]
 
 
 def read(stream: IO[bytes], max_body: int, max_header: int = _MAX_HEADER) -> tuple[bytes, bytes]:
-    """Receive one message as header and body. Raises EOFError at the end of the stream, ValueError for one too long."""
+    """Read one message as header and body. Raises EOFError at the end of the stream, ValueError if it is too long."""
     header_length, body_length = _LENGTHS.unpack(_read_exactly(stream, _LENGTHS.size))
     if header_length > max_header or body_length > max_body:
-        raise ValueError("a message longer than agreed")
+        raise ValueError("the message is longer than allowed")
     return _read_exactly(stream, header_length), _read_exactly(stream, body_length)
 
 
 def _read_exactly(stream: IO[bytes], length: int) -> bytes:
     data = stream.read(length)
     if len(data) < length:
-        raise EOFError("the other side has gone")
+        raise EOFError("the other side has closed the pipe")
     return data
 
 

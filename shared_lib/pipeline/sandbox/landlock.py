@@ -1,6 +1,6 @@
-"""Landlock: a process gives up every file but some, for good, without being root. Linux 5.13 and later.
+"""Landlock: restrict a process to a few files, for good, without being root. Linux 5.13 and later.
 
-Kernel documentation: userspace-api/landlock. A later ABI only adds rights that can be given up.
+Kernel documentation: userspace-api/landlock. A later ABI only adds rights that a process can give up.
 """
 
 import ctypes
@@ -16,18 +16,18 @@ _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _GET_VERSION = 1
 _PATH_BENEATH = 1
 _READ_FILE, _READ_DIRECTORY = 1 << 2, 1 << 3
-_FILE_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15}  # how many there are by ABI; 16 from 5 on
+_FILE_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15}  # their number by ABI; 16 from ABI 5 on
 _TCP_RIGHTS = 0b11  # bind and connect; ABI 4
 _SCOPES = 0b11  # signals to, and abstract sockets of, processes outside; ABI 6
 NEWEST = 6
-"""The newest ABI whose rights are given up here."""
+"""The newest ABI whose rights we give up."""
 
 
 def restrict_files(readable: Iterable[Path], newest: int = NEWEST) -> bool:
-    """Leave this process only what lies beneath these paths, to read. Tells whether the kernel could do it.
+    """Allow this process only to read what lies beneath these paths. Return whether the kernel supports that.
 
-    Needs PR_SET_NO_NEW_PRIVS, and holds for threads that are started afterwards. With `newest` it gives up no more than
-    a kernel could that has no later ABI. Raises OSError for a kernel that has Landlock, and refuses.
+    Needs PR_SET_NO_NEW_PRIVS, and also holds for threads started afterwards. With `newest`, use no later ABI than this.
+    Raises OSError if the kernel has Landlock and denies it.
     """
     abi = min(LIBC.syscall(_CREATE_RULESET, None, 0, _GET_VERSION), newest)
     if abi < 1:

@@ -1,4 +1,4 @@
-"""The parent's side of the zygote and of its children: start them, talk within a deadline, learn how they ended."""
+"""The parent's side of the zygote and its workers: start them, exchange messages within a deadline, and end them."""
 
 import contextlib
 import fcntl
@@ -23,32 +23,32 @@ from shared_lib.pipeline.sandbox import ipc
 ENVIRONMENT = {
     "FONTCONFIG_FILE": str(font.CONFIGURATION),
     "LC_ALL": "C.UTF-8",
-    # One heap for all of a child's threads, few of which run at once: what one gives back the next can use. Measured: a
+    # One heap for all of a worker's threads, few of which run at once: they reuse what others have freed. Measured: a
     # 12 MP JPEG peaks 20 MiB lower than with two, in the same time. Each would also count as 64 MiB against RLIMIT_AS.
     "MALLOC_ARENA_MAX": "1",
-    # Fixed, because glibc would raise them after the first large image, and hold on to as much from then on. Measured:
-    # at 128 KiB mapping anew costs a tenth of the time; at 8 MB a 50 MP TIFF peaks at 201 MiB instead of 221.
+    # Fixed, because glibc would raise them after the first large image, and keep that much from then on. Measured: at
+    # 128 KiB, mapping anew costs a tenth of the time; at 8 MB a 50 MP TIFF peaks at 201 MiB instead of 221.
     "MALLOC_MMAP_THRESHOLD_": "8000000",
     "MALLOC_TRIM_THRESHOLD_": "8000000",
     "VIPS_BLOCK_UNTRUSTED": "1",  # loaders that libvips does not fuzz
-    "VIPS_CONCURRENCY": "1",  # one core per child: it is images that run side by side
-    "VIPS_DISC_THRESHOLD": "1024g",  # never a temporary file: the limit on memory decides
-    "VIPS_WARNING": "0",  # an image cannot write into our log
+    "VIPS_CONCURRENCY": "1",  # one core per worker: images run in parallel, not parts of one
+    "VIPS_DISC_THRESHOLD": "1024g",  # no temporary files: the memory limit applies instead
+    "VIPS_WARNING": "0",  # so that an image cannot write into our log
 }
-"""All that a child knows of its surroundings; above all, none of the parent's secrets."""
+"""The whole environment of a worker. None of the parent's secrets are in it."""
 
 PROGRAM = ("-m", "shared_lib.pipeline.sandbox.zygote")
 
-# The most that Linux gives an ordinary user's pipe: a PNG of 1.7 MB goes through in 0.3 ms, not 1.2.
+# The largest pipe that Linux gives an ordinary user. A PNG of 1.7 MB then passes in 0.3 ms, not 1.2.
 _PIPE_BYTES = 1 << 20
-_MAX_REPLY_HEADER = 1 << 20  # bytes; a hundred refusals with their causes take a tenth
-_START_SECONDS = 30  # for Python and all codecs; 0.3 on an idle machine
-_DYING_SECONDS = 5  # between closing its pipes and being gone
-_WORDS_BYTES = 1 << 16
+_MAX_REPLY_HEADER = 1 << 20  # bytes; a hundred errors with their causes take a tenth
+_START_SECONDS = 30  # to load Python and all codecs; takes 0.3 on an idle machine
+_DYING_SECONDS = 5  # between closing its pipes and exiting
+_STDERR_BYTES = 1 << 16
 
 
-class Unconfined(Misconfigured):
-    """The kernel cannot confine a decoder, and nobody has said that one may run all the same."""
+class SandboxIncomplete(Misconfigured):
+    """The kernel cannot confine a worker, and the settings do not allow one to run without."""
 
     code = "sandbox_incomplete"
 
@@ -56,56 +56,56 @@ class Unconfined(Misconfigured):
         lacks = " and ".join(missing)
         ServiceError.__init__(
             self,
-            f"Nothing is decoded here: the kernel cannot confine a decoder without {lacks}. "
+            f"No image can be decoded: the kernel cannot confine a worker without {lacks}. "
             "Run on Linux 5.13 or newer, and let the container's seccomp profile allow landlock_* and seccomp. "
-            "Or set PROCESSING_SANDBOX=best-effort to decode with what protection there is.",
+            "Or set PROCESSING_SANDBOX=best-effort to decode with the protection that is available.",
         )
 
 
 class Zygote:
-    """The process that forks decoders, `spares` of them always ahead.
+    """The process that forks workers, and keeps `spares` of them waiting.
 
-    Make it from a thread that lives as long as the zygote shall: it dies with that thread.
-    Raises Unconfined, and OSError or EOFError if it cannot be started.
+    Create it from a thread that lives as long as the zygote should, because the zygote dies with that thread.
+    Raises SandboxIncomplete, and OSError or EOFError if it cannot be started.
     """
 
     def __init__(
         self, limits: Limits, *, required: bool = True, spares: int = 1, program: Sequence[str] = PROGRAM
     ) -> None:
         self._control, theirs = socket.socketpair()
-        order = {"parent": os.getpid(), "limits": asdict(limits), "required": required}
+        config = {"parent": os.getpid(), "limits": asdict(limits), "required": required}
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603  # our own module, by our own interpreter
-                [sys.executable, "-I", *program, json.dumps(order)],
+                [sys.executable, "-I", *program, json.dumps(config)],
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 env=ENVIRONMENT,
-                start_new_session=True,  # a Ctrl-C is for the parent, which then closes the box
+                start_new_session=True,  # Ctrl-C signals the parent, which then closes the sandbox
             )
         self._control.settimeout(_START_SECONDS)
         try:
             self.missing: tuple[str, ...] = tuple(json.loads(self._read_hello()))
             if self.missing and required:
-                raise Unconfined(self.missing)  # noqa: TRY301  it ends like any other failure
+                raise SandboxIncomplete(self.missing)  # noqa: TRY301  handled like any other failure
             self._control.send(ipc.FORK * spares)
         except BaseException:
             self.kill()
             raise
 
-    def take(self) -> "Decoder":
-        """Hand over the decoder that is ready, and have another forked. Raises OSError or EOFError if it has died."""
-        said, pipes, *_ = socket.recv_fds(self._control, len(ipc.FORK), 4)
-        if not said:
+    def take(self) -> "Worker":
+        """Return a waiting worker, and have another forked. Raises OSError or EOFError if the zygote has died."""
+        message, pipes, *_ = socket.recv_fds(self._control, len(ipc.FORK), 4)
+        if not message:
             raise EOFError("the zygote has ended")
         self._control.send(ipc.FORK)
-        return Decoder(*pipes)
+        return Worker(*pipes)
 
     def retire(self) -> None:
-        """Let it end with the last of its children that is at work."""
+        """Let it exit after the last worker that is busy."""
         self._control.close()
 
     def kill(self) -> None:
-        """End it, and all its children with it."""
+        """Kill it, and all its workers with it."""
         self._control.close()
         self._process.kill()
         self._process.wait()
@@ -128,44 +128,45 @@ class Zygote:
         return data
 
 
-class Decoder:
+class Worker:
     """One confined process, for one image."""
 
-    def __init__(self, requests: int, replies: int, words: int, lifeline: int) -> None:
-        self._requests, self._replies, self._words = requests, replies, words
+    def __init__(self, requests: int, replies: int, stderr: int, lifeline: int) -> None:
+        self._requests, self._replies, self._stderr = requests, replies, stderr
         self._lifeline = socket.socket(fileno=lifeline)
         if sys.platform == "linux":
-            with contextlib.suppress(PermissionError):  # so many pipes are as large that its user gets no more
+            with contextlib.suppress(PermissionError):  # the user already has too many large pipes
                 fcntl.fcntl(self._requests, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
     def exchange(self, header: bytes, images: Sequence[bytes], max_body: int, until: float) -> tuple[bytes, bytes]:
-        """Send a task and receive the reply, as header and body, until this time of the monotonic clock.
+        """Send a job, and return the reply's header and body. `until` is a deadline on the monotonic clock.
 
-        Raises TimeoutError, BrokenPipeError or EOFError when it has ended, ValueError for a reply that is too long.
+        Raises TimeoutError, BrokenPipeError or EOFError if the worker has exited, ValueError if the reply is too long.
         """
-        requests, replies = _Timed(self._requests, select.POLLOUT, until), _Timed(self._replies, select.POLLIN, until)
+        requests = _DeadlinePipe(self._requests, select.POLLOUT, until)
+        replies = _DeadlinePipe(self._replies, select.POLLIN, until)
         for part in ipc.frame(header, images):
             requests.write_all(part)
         return ipc.read(cast("IO[bytes]", io.BufferedReader(replies)), max_body, _MAX_REPLY_HEADER)
 
     def end(self, *, wait: bool = False) -> tuple[int | None, str]:
-        """Have it killed, or with `wait` let it finish dying by itself, so that we learn of what.
+        """Have it killed, or with `wait` first give it time to exit by itself, so that its status is the real one.
 
-        Answers its exit status, as `subprocess` counts them, None if that cannot be known; and its last words.
+        Return its exit status, as in `subprocess`, or None if it is unknown; and the text it wrote to stderr.
         """
         status = self._read_status(_DYING_SECONDS) if wait else None
         if status is None:
             with contextlib.suppress(OSError):
                 self._lifeline.shutdown(socket.SHUT_WR)
             status = self._read_status(_DYING_SECONDS)
-        os.set_blocking(self._words, False)
+        os.set_blocking(self._stderr, False)
         with contextlib.suppress(BlockingIOError):
-            return status, os.read(self._words, _WORDS_BYTES).decode(errors="replace")
+            return status, os.read(self._stderr, _STDERR_BYTES).decode(errors="replace")
         return status, ""
 
     def close(self) -> None:
-        """Give it up: if it has not ended yet, it is killed."""
-        for pipe in (self._requests, self._replies, self._words):
+        """Close its pipes. If it has not exited yet, the zygote kills it."""
+        for pipe in (self._requests, self._replies, self._stderr):
             os.close(pipe)
         self._lifeline.close()
 
@@ -178,8 +179,8 @@ class Decoder:
         return int.from_bytes(status, signed=True) if status else None
 
 
-class _Timed(io.RawIOBase):
-    """A pipe's end that waits no longer than until a time, of the monotonic clock. Raises TimeoutError."""
+class _DeadlinePipe(io.RawIOBase):
+    """A pipe's end that raises TimeoutError after a deadline on the monotonic clock."""
 
     def __init__(self, pipe: int, event: int, until: float) -> None:
         os.set_blocking(pipe, False)
@@ -193,13 +194,13 @@ class _Timed(io.RawIOBase):
 
     def readinto(self, buffer: object) -> int:
         self._wait()
-        return os.readv(self._pipe, [buffer])  # type: ignore[list-item]  # what BufferedReader hands over
+        return os.readv(self._pipe, [buffer])  # type: ignore[list-item]  # what BufferedReader passes
 
     def write_all(self, data: bytes) -> None:
-        left = memoryview(data)
-        while left:
+        remaining = memoryview(data)
+        while remaining:
             self._wait()
-            left = left[os.write(self._pipe, left) :]
+            remaining = remaining[os.write(self._pipe, remaining) :]
 
     def _wait(self) -> None:
         if not self._poll.poll(max(0.0, self._until - time.monotonic()) * 1_000):
@@ -207,6 +208,7 @@ class _Timed(io.RawIOBase):
 
 
 def describe(status: int | None) -> str:
+    """Return an exit status in words, such as `SIGSEGV`."""
     if status is None:
-        return "SIGKILL"  # with the zygote, before it could tell
+        return "SIGKILL"  # together with the zygote, which could not report it
     return signal.Signals(-status).name if status < 0 else f"exit status {status}"

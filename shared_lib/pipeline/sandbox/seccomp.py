@@ -1,12 +1,12 @@
-"""seccomp: a process gives up system calls, for good, without being root. Linux, x86-64 and AArch64.
+"""seccomp: restrict a process to a few system calls, for good, without being root. Linux, x86-64 and AArch64.
 
-A list of what is allowed. Linux gains calls with every release, and has some 380; a decoder needs about 60, so a list
-of what is denied would be both longer and never whole. What is not allowed is answered with ENOSYS, as by a kernel that
-does not have it: libraries are prepared for that, and fall back to an older call or do without, where they would fail
-on EPERM. So a codec that begins to use a new call in a later version most likely still works.
+This is a list of allowed calls. Linux has some 380 and gains more with every release; a worker needs about 60, so a
+list of denied calls would be longer and never complete. Other calls return ENOSYS, as from a kernel that does not have
+them: libraries expect that, and fall back to an older call or do without, where they would fail on EPERM. So a codec
+that begins to use a new call in a later version most likely still works.
 
-Some calls are allowed by their arguments: to read files but not to write them, to start threads but not processes, to
-signal the process itself but no other.
+Some calls depend on their arguments: a worker may read files but not write them, start threads but not processes, and
+signal itself but no other process.
 """
 
 import ctypes
@@ -18,7 +18,7 @@ from functools import cache
 
 from shared_lib.pipeline.sandbox.libc import LIBC
 
-# Reading and writing what is open, finding files, memory, threads, signals of its own, clocks, and who it is.
+# Reading and writing open descriptors, finding files, memory, threads, its own signals, clocks, and its identity.
 _ALLOWED = {
     "x86_64": {
         "read": 0, "write": 1, "readv": 19, "writev": 20, "pread64": 17, "close": 3, "lseek": 8,
@@ -64,12 +64,12 @@ _ALLOW, _DENY, _KILL = 0x7FFF0000, 0x00050000 | errno.EPERM, 0x80000000
 _UNKNOWN = 0x00050000 | errno.ENOSYS
 _CLONE_THREAD = 0x10000
 _TO_WRITE = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC  # the same on both
-_HARMLESS_FCNTL = (1, 2, 3, 4)  # get and set flags; others have the kernel send signals, or enlarge pipes
+_HARMLESS_FCNTL = (1, 2, 3, 4)  # get and set flags; others make the kernel send signals, or enlarge pipes
 _PR_SET_NAME = 15  # of a thread
 _ANY_PID = 0xFFFFFFFF  # stands in a compiled filter where the process's own id goes; no process has this one
 
 _Step = tuple[int, int, int, int]
-"""An operation, how many steps to skip if its condition holds and if not, and its operand."""
+"""An operation, the number of steps to skip if its condition holds and if not, and its operand."""
 
 
 class _Program(ctypes.Structure):
@@ -100,7 +100,7 @@ def prepare_filter() -> bytes | None:
 
 
 def compile_filter(machine: str, pid: int) -> bytes:
-    """The filter of a process with this pid, as classic BPF (Linux: userspace-api/seccomp_filter)."""
+    """Return the filter for the process with this id, as classic BPF (Linux: userspace-api/seccomp_filter)."""
     allowed = sorted(_ALLOWED[machine].values())
     steps = [
         (_LOAD, 0, 0, _ARCHITECTURE),
@@ -109,23 +109,26 @@ def compile_filter(machine: str, pid: int) -> bytes:
         (_LOAD, 0, 0, _NUMBER),  # x32's have a bit set, so that they are unknown
     ]
     for name, number in _BY_ARGUMENT[machine].items():
-        judgement = _judge(name, pid)
-        steps += [(_IF_EQUAL, 0, len(judgement), number), *judgement]
+        verdict = _judge(name, pid)
+        steps += [(_IF_EQUAL, 0, len(verdict), number), *verdict]
     steps += [(_IF_EQUAL, len(allowed) - at, 0, number) for at, number in enumerate(allowed)]
     steps += [(_RETURN, 0, 0, _UNKNOWN), (_RETURN, 0, 0, _ALLOW)]
     return b"".join(struct.pack("=HBBI", *step) for step in steps)
 
 
 def _judge(name: str, pid: int) -> list[_Step]:
-    """The steps that allow or deny a call by its arguments; of each but pointers, the kernel reads the low half."""
+    """Return the steps that allow or deny a call by its arguments.
+
+    The kernel reads only the low half of all arguments but pointers.
+    """
     match name:
         case "openat":
             return [(_LOAD, 0, 0, _argument(2)), (_IF_SET, 0, 1, _TO_WRITE), *_DENY_OR_ALLOW]
-        case "clone":  # clone3's flags lie in memory, where a filter cannot look
+        case "clone":  # clone3's flags lie in memory, which a filter cannot read
             return [(_LOAD, 0, 0, _argument(0)), (_IF_SET, 1, 0, _CLONE_THREAD), *_DENY_OR_ALLOW]
-        case "tgkill":  # by which a process aborts
+        case "tgkill":  # `abort` uses it
             return [(_LOAD, 0, 0, _argument(0)), (_IF_EQUAL, 1, 0, pid), *_DENY_OR_ALLOW]
-        case "prlimit64":  # to ask for a limit of its own, not to set one
+        case "prlimit64":  # it may read its own limits, and set none
             return [
                 (_LOAD, 0, 0, _argument(0)), (_IF_EQUAL, 0, 4, 0),
                 (_LOAD, 0, 0, _argument(2)), (_IF_EQUAL, 0, 2, 0),
@@ -148,5 +151,5 @@ def _pack(pid: int) -> bytes:
 
 
 def _argument(number: int) -> int:
-    """Where its low half is in struct seccomp_data."""
+    """Return the offset of its low half in struct seccomp_data."""
     return 16 + 8 * number

@@ -1,9 +1,9 @@
-"""What the zygote does once, so that no child has to: libraries loaded, classes made, first calls behind it.
+"""Load libraries, create classes and make first calls once, in the zygote, so that no worker has to.
 
-All of it without a second thread, which a fork would leave behind in the middle of something: regions of an image are
-computed by the thread that asks for them, whereas libvips' encoders and `copy_memory` start threads of their own.
-Measured for a 1600 x 1200 px JPEG: a child takes 2.7 ms less, of 16, as little as one forked after a whole rendering.
-The font of text watermarks is left to the child that needs it, 10 ms, because Pango starts a thread to find it.
+All of it without a second thread, which a fork would cut off in the middle of something: a thread that requests a
+region of an image computes it itself, whereas libvips' encoders and `copy_memory` start threads.
+Measured for a 1600 x 1200 px JPEG: a worker takes 2.7 ms less, of 16, as little as one forked after a whole rendering.
+The font of text watermarks is left to the worker that needs it, 10 ms, because Pango starts a thread to find it.
 """
 
 import importlib
@@ -22,15 +22,15 @@ from shared_lib.pipeline.metadata import hashes
 from shared_lib.pipeline.metadata.exif import read_exif
 from shared_lib.pipeline.source import DecodePlan
 
-# Loaded here because each child would have to: 37 and 3 ms, and 40 and 16 for the codecs.
+# Each worker that needs them would take 37 and 3 ms to load them, and 40 and 16 for the codecs.
 _LIBRARIES = ("shared_lib.pipeline.codecs.svg", "PIL.ImageCms")
-# libvips' operations that most images need, and that are not carried out below.
+# libvips' operations that most images need, and that `warm_up` does not call.
 _OPERATIONS = ("jpegsave_buffer", "pngsave_buffer", "webpsave_buffer", "shrink", "ifthenelse", "flatten", "embed")
 _SIDE = 32  # px
 
 
 def warm_up() -> None:
-    """Raises RuntimeError if a library has started a thread after all."""
+    """Raises RuntimeError if a library has started a thread."""
     for library in _LIBRARIES:
         importlib.import_module(library)
     for codec in filter(has_codec, (Format.HEIC, Format.JXL)):
@@ -48,7 +48,7 @@ def warm_up() -> None:
     read_exif(b"")
     tasks = Path("/proc/self/task")
     if tasks.is_dir() and len(list(tasks.iterdir())) > 1:
-        raise RuntimeError("a library has started a thread: a fork of this process would hang")
+        raise RuntimeError("a library has started a thread, so a fork of this process could hang")
 
 
 def _hash(image: Image.Image) -> None:

@@ -1,4 +1,4 @@
-"""One image's process: reads the image from a pipe, writes its renditions to another, and ends.
+"""A worker: read one image from a pipe, write its renditions to another, and exit.
 
 Forked by `zygote`, and confined before it reads anything.
 """
@@ -12,63 +12,69 @@ from uuid import UUID
 from shared_lib.errors import Rejected
 from shared_lib.limits import Limits
 from shared_lib.pipeline.render import render
+from shared_lib.pipeline.rendition import Rendered
 from shared_lib.pipeline.sandbox import confinement, ipc
 
-Work = Callable[[ipc.Task, bytes, Limits], tuple[ipc.Reply, list[bytes]]]
+Handler = Callable[[ipc.Job, bytes, Limits], tuple[ipc.Reply, list[bytes]]]
+"""Carry out a job on a message's body. Return the reply and the parts of its body."""
 
-_REPLIES = 3  # after stdin, stdout and stderr
+_REPLIES = 3  # the first descriptor after stdin, stdout and stderr
 _OUT_OF_THE_WAY = 50
 
 
-def run(pipes: tuple[int, int, int], limits: Limits, work: Work, *, required: bool) -> None:
-    """Read one task, do the work, reply. `pipes` are for requests, replies, and whatever libraries print.
+def run(pipes: tuple[int, int, int], limits: Limits, handler: Handler, *, required: bool) -> None:
+    """Read one job, carry it out, and reply. `pipes` are for requests, replies, and stderr.
 
-    Raises RuntimeError, and reads nothing, when confinement is required and not to be had.
+    Raises RuntimeError, and reads nothing, if confinement is required and unavailable.
     """
     _keep_only(*pipes)
-    if confinement.confine_child(limits) and required:
-        raise RuntimeError("the kernel confined the zygote's children before, and not this one")
+    if confinement.confine_worker(limits) and required:
+        raise RuntimeError("the kernel confined earlier workers, but not this one")
     with os.fdopen(0, "rb", closefd=False) as requests, os.fdopen(_REPLIES, "wb", closefd=False) as replies:
         try:
             header, body = ipc.read(requests, limits.max_bytes)
         except EOFError:
             return
-        reply, made = work(ipc.Task.read(header), body, limits)
-        replies.writelines(ipc.frame(ipc.write_reply(reply), made))
+        reply, parts = handler(ipc.Job.read(header), body, limits)
+        replies.writelines(ipc.frame(ipc.write_reply(reply), parts))
 
 
-def decode(task: ipc.Task, body: bytes, limits: Limits) -> tuple[ipc.Reply, list[bytes]]:
-    """Make what the task asks for."""
+def render_job(job: ipc.Job, body: bytes, limits: Limits) -> tuple[ipc.Reply, list[bytes]]:
+    """Make the job's renditions."""
     try:
-        data, overlays = _take_apart(body, task.overlays)
-        rendered = render(data, task.recipes, limits, overlays, learn=task.learn, location=task.location)
+        data, overlays = _split(body, job.overlays)
+        rendered = render(
+            data, job.recipes, limits, overlays, with_metadata=job.with_metadata, with_location=job.with_location
+        )
     except Rejected as reason:
-        return ipc.Refusal.of(reason), []
+        return ipc.ImageError.of(reason), []
     except MemoryError:
-        return ipc.Refusal.of(limits.memory_exceeded), []
+        return ipc.ImageError.of(limits.memory_exceeded), []
     except Exception as error:  # noqa: BLE001  the parent logs it
-        return ipc.Failure.of(error), []
-    told: dict[str, ipc.Encoded | ipc.Refusal] = {
-        r.name: ipc.Encoded(format=r.format, width=r.width, height=r.height, size=len(r.data))
-        for r in rendered.renditions
+        return ipc.JobError.of(error), []
+    return _describe(job, rendered), [each.data for each in rendered.renditions]
+
+
+def _describe(job: ipc.Job, rendered: Rendered) -> ipc.Result:
+    outcomes: dict[str, ipc.EncodedRendition | ipc.RecipeError] = {
+        each.name: ipc.EncodedRendition(format=each.format, width=each.width, height=each.height, size=len(each.data))
+        for each in rendered.renditions
     }
-    told |= {r.recipe.name: ipc.Refusal.of(r.reason) for r in rendered.failed}
-    outcomes = tuple(told[recipe.name] for recipe in task.recipes)
-    knowledge = rendered.knowledge
-    if knowledge is not None and not task.location:
-        knowledge = replace(knowledge, location=None)
-    answer = ipc.Answer(
+    outcomes |= {each.recipe.name: ipc.RecipeError.of(each.reason) for each in rendered.failed}
+    metadata = rendered.metadata
+    if metadata is not None and not job.with_location:
+        metadata = replace(metadata, location=None)
+    return ipc.Result(
         format=rendered.format,
         width=rendered.width,
         height=rendered.height,
-        renditions=outcomes,
-        knowledge=knowledge,
+        renditions=tuple(outcomes[recipe.name] for recipe in job.recipes),
+        metadata=metadata,
     )
-    return answer, [r.data for r in rendered.renditions]
 
 
-def _take_apart(body: bytes, sizes: dict[UUID, int]) -> tuple[bytes, dict[UUID, bytes]]:
-    """The image, and those that are laid on it."""
+def _split(body: bytes, sizes: dict[UUID, int]) -> tuple[bytes, dict[UUID, bytes]]:
+    """Return the image and its overlays."""
     start = len(body) - sum(sizes.values())
     data = body[:start]
     overlays = {}
@@ -78,10 +84,10 @@ def _take_apart(body: bytes, sizes: dict[UUID, int]) -> tuple[bytes, dict[UUID, 
     return data, overlays
 
 
-def _keep_only(requests: int, replies: int, words: int) -> None:
-    """Close all that the zygote has open but these, which become 0, 3, and 1 and 2 for what libraries print."""
-    moved = [fcntl.fcntl(pipe, fcntl.F_DUPFD, _OUT_OF_THE_WAY) for pipe in (requests, words, words, replies)]
+def _keep_only(requests: int, replies: int, stderr: int) -> None:
+    """Make these pipes 0, 3, and 1 and 2, and close every other descriptor of the zygote's."""
+    moved = [fcntl.fcntl(pipe, fcntl.F_DUPFD, _OUT_OF_THE_WAY) for pipe in (requests, stderr, stderr, replies)]
     for number, pipe in enumerate(moved):
         os.dup2(pipe, number)
     os.closerange(len(moved), os.sysconf("SC_OPEN_MAX"))
-    os.set_blocking(2, False)  # last words are for the parent, but chatter must not stop the work
+    os.set_blocking(2, False)  # the parent reads the end of stderr, but chatter must not stop the work

@@ -17,40 +17,40 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import IFDRational
 from pipeline.pictures import FORMATS, PHOTOGRAPHS, animation, encode, photograph, plain, sample
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from shared_lib.errors import FailureCode, Rejected
 from shared_lib.pipeline.formats import Format
-from shared_lib.pipeline.metadata.model import Knowledge
+from shared_lib.pipeline.metadata.model import ImageMetadata, StoredMetadata, Swatch
 from shared_lib.pipeline.operations.resize import Resize
 from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
-from shared_lib.pipeline.recipe_schema import write_knowledge
+from shared_lib.pipeline.recipe_schema import write_metadata
 from shared_lib.pipeline.sandbox import ipc
-from shared_lib.pipeline.sandbox.pool import DecoderBox, read_reply
+from shared_lib.pipeline.sandbox.pool import Sandbox, read_reply
 
 Base, Gps = ExifTags.Base, ExifTags.GPS
 
 
-def learn(box: DecoderBox, data: bytes, *, location: bool = False) -> Knowledge:
-    knowledge = box.render(data, [], learn=True, location=location).knowledge
-    assert knowledge is not None
-    return knowledge
+def extract(sandbox: Sandbox, data: bytes, *, with_location: bool = False) -> ImageMetadata:
+    metadata = sandbox.render(data, [], with_metadata=True, with_location=with_location).metadata
+    assert metadata is not None
+    return metadata
 
 
-def distance(one: Knowledge, other: Knowledge) -> int:
+def distance(one: ImageMetadata, other: ImageMetadata) -> int:
     """In bits, of 64."""
     assert one.perceptual_hash is not None
     assert other.perceptual_hash is not None
     return (int(one.perceptual_hash, 16) ^ int(other.perceptual_hash, 16)).bit_count()
 
 
-def test_what_claims_more_frames_than_a_file_can_hold_is_corrupt(box: DecoderBox) -> None:
+def test_what_claims_more_frames_than_a_file_can_hold_is_corrupt(sandbox: Sandbox) -> None:
     moving = animation(".png")
     at = moving.index(b"acTL")
     control = b"acTL" + struct.pack(">II", 2**31 - 1, 0)
 
     with pytest.raises(Rejected) as refusal:
-        learn(box, moving[:at] + control + struct.pack(">I", zlib.crc32(control)) + moving[at + 16 :])
+        extract(sandbox, moving[:at] + control + struct.pack(">I", zlib.crc32(control)) + moving[at + 16 :])
 
     assert refusal.value.failure is FailureCode.CORRUPT_IMAGE
 
@@ -58,28 +58,28 @@ def test_what_claims_more_frames_than_a_file_can_hold_is_corrupt(box: DecoderBox
 # --- whatever is made beside it
 
 
-def test_nothing_is_learnt_unless_it_is_asked_for(box: DecoderBox) -> None:
-    assert box.render(sample("png"), [THUMBNAIL]).knowledge is None
+def test_nothing_is_learnt_unless_it_is_asked_for(sandbox: Sandbox) -> None:
+    assert sandbox.render(sample("png"), [THUMBNAIL]).metadata is None
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_it_is_the_same_whatever_is_made_beside_it(box: DecoderBox, name: str) -> None:
+def test_it_is_the_same_whatever_is_made_beside_it(sandbox: Sandbox, name: str) -> None:
     data = encode(photograph(600), name)
     wide = Recipe(name="wide", operations=(Resize(width=300, height=20),))
 
-    rendered = box.render(data, [wide, THUMBNAIL, Recipe(name="whole")], learn=True)
+    rendered = sandbox.render(data, [wide, THUMBNAIL, Recipe(name="whole")], with_metadata=True)
 
-    assert rendered.knowledge == learn(box, data)
-    assert rendered.get("thumbnail") == box.render(data, [THUMBNAIL]).get("thumbnail")
+    assert rendered.metadata == extract(sandbox, data)
+    assert rendered.get("thumbnail") == sandbox.render(data, [THUMBNAIL]).get("thumbnail")
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_every_format_tells_all_there_is_to_tell(box: DecoderBox, name: str) -> None:
-    knowledge = learn(box, sample(name))
+def test_every_format_tells_all_there_is_to_tell(sandbox: Sandbox, name: str) -> None:
+    metadata = extract(sandbox, sample(name))
 
-    assert (knowledge.frames, knowledge.bit_depth, knowledge.colour_space) == (1, 8, "srgb")
-    assert knowledge.has_alpha == (name == "svg")
-    assert knowledge.perceptual_hash is not None
+    assert (metadata.frames, metadata.bit_depth, metadata.color_space) == (1, 8, "srgb")
+    assert metadata.has_alpha == (name == "svg")
+    assert metadata.perceptual_hash is not None
 
 
 # --- hashes
@@ -106,20 +106,20 @@ REFERENCE = [
 
 @pytest.mark.parametrize("case", REFERENCE, ids=lambda case: f"{case[0]} x {case[1]}")
 def test_placeholders_are_those_of_the_reference_implementations(
-    box: DecoderBox, case: tuple[int, int, bool, str, str]
+    sandbox: Sandbox, case: tuple[int, int, bool, str, str]
 ) -> None:
     width, height, alpha, thumb_hash, blur_hash = case
     pixels = _pixels(width, height, alpha=alpha)
     image = pyvips.Image.new_from_memory(pixels, width, height, 4, "uchar").copy(interpretation="srgb")
 
-    knowledge = learn(box, image.pngsave_buffer())
+    metadata = extract(sandbox, image.pngsave_buffer())
 
-    assert knowledge.thumb_hash == thumb_hash
-    assert knowledge.blur_hash == blur_hash
+    assert metadata.thumb_hash == thumb_hash
+    assert metadata.blur_hash == blur_hash
 
 
 @pytest.mark.parametrize("orientation", range(2, 9))
-def test_an_image_is_known_the_right_way_up(box: DecoderBox, orientation: int) -> None:
+def test_an_image_is_known_the_right_way_up(sandbox: Sandbox, orientation: int) -> None:
     upright = photograph(301)
     stored = upright.copy_memory().copy()
     turn = {2: "fliphor", 3: "rot180", 4: "flipver", 6: "rot270", 8: "rot90"}
@@ -129,9 +129,9 @@ def test_an_image_is_known_the_right_way_up(box: DecoderBox, orientation: int) -
         stored = (stored.rot90() if orientation == 5 else stored.rot270()).fliphor().copy()
     stored.set_type(pyvips.GValue.gint_type, "orientation", orientation)
 
-    turned = learn(box, stored.pngsave_buffer())
+    turned = extract(sandbox, stored.pngsave_buffer())
 
-    assert turned == learn(box, upright.pngsave_buffer())
+    assert turned == extract(sandbox, upright.pngsave_buffer())
 
 
 @pytest.mark.parametrize("file", PHOTOGRAPHS, ids=lambda file: file.stem)
@@ -139,29 +139,32 @@ def test_an_image_is_known_the_right_way_up(box: DecoderBox, orientation: int) -
     "suffix", [".jpg[Q=50]", ".webp[Q=60]", ".avif[Q=50,effort=0]", ".tif", ".png", ".gif"], ids=lambda s: s[1:4]
 )
 @pytest.mark.parametrize("scale", [1, 0.5, 0.3, 1.4])
-def test_a_copy_is_recognised(box: DecoderBox, file: Any, suffix: str, scale: float) -> None:
+def test_a_copy_is_recognised(sandbox: Sandbox, file: Any, suffix: str, scale: float) -> None:
     original = pyvips.Image.new_from_file(str(file))
     copy = original.resize(scale).write_to_buffer(suffix)
 
-    assert distance(learn(box, copy), learn(box, file.read_bytes())) <= 6
+    assert distance(extract(sandbox, copy), extract(sandbox, file.read_bytes())) <= 6
 
 
-def test_a_copy_of_another_shape_or_light_is_recognised(box: DecoderBox) -> None:
+def test_a_copy_of_another_shape_or_light_is_recognised(sandbox: Sandbox) -> None:
     original = photograph()
-    known = learn(box, encode(original, "png"))
+    known = extract(sandbox, encode(original, "png"))
     for altered in (original.resize(0.7, vscale=0.5), (original * 1.1 + 6).cast("uchar"), original.gaussblur(2)):
-        assert distance(learn(box, encode(altered, "jpeg")), known) <= 8
+        assert distance(extract(sandbox, encode(altered, "jpeg")), known) <= 8
 
 
-def test_different_pictures_are_told_apart(box: DecoderBox) -> None:
-    known = [learn(box, file.read_bytes()) for file in PHOTOGRAPHS]
-    known += [learn(box, encode(photograph().rot90(), "png")), learn(box, encode(photograph().fliphor(), "png"))]
+def test_different_pictures_are_told_apart(sandbox: Sandbox) -> None:
+    known = [extract(sandbox, file.read_bytes()) for file in PHOTOGRAPHS]
+    known += [
+        extract(sandbox, encode(photograph().rot90(), "png")),
+        extract(sandbox, encode(photograph().fliphor(), "png")),
+    ]
 
     assert all(distance(one, other) > 16 for one, other in combinations(known, 2))
 
 
-def _clouds(colours: bytes, width: int, height: int) -> pyvips.Image:
-    image = pyvips.Image.new_from_memory(colours, 10, 10, 3, "uchar").copy(interpretation="srgb")
+def _clouds(colors: bytes, width: int, height: int) -> pyvips.Image:
+    image = pyvips.Image.new_from_memory(colors, 10, 10, 3, "uchar").copy(interpretation="srgb")
     return image.resize(width / 10, vscale=height / 10).copy_memory()
 
 
@@ -173,54 +176,54 @@ def _clouds(colours: bytes, width: int, height: int) -> pyvips.Image:
     scale=st.floats(0.3, 1.5),
 )
 def test_any_copy_is_recognised_and_no_other_taken_for_it(
-    box: DecoderBox, seed: int, size: tuple[int, int], quality: int, scale: float
+    sandbox: Sandbox, seed: int, size: tuple[int, int], quality: int, scale: float
 ) -> None:
     dice = random.Random(seed)
     image, other = (_clouds(dice.randbytes(300), *size) for _ in range(2))
-    known = learn(box, encode(image, "png"))
+    known = extract(sandbox, encode(image, "png"))
 
-    assert distance(learn(box, image.resize(scale).jpegsave_buffer(Q=quality)), known) <= 8
-    assert distance(learn(box, encode(other, "png")), known) > 12
+    assert distance(extract(sandbox, image.resize(scale).jpegsave_buffer(Q=quality)), known) <= 8
+    assert distance(extract(sandbox, encode(other, "png")), known) > 12
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg[Q=50]", ".webp"])
-@pytest.mark.parametrize("colour", [(0,), (255, 255, 255), (90, 30, 200), (10, 20, 30, 128), (255, 0, 0, 0)])
+@pytest.mark.parametrize("color", [(0,), (255, 255, 255), (90, 30, 200), (10, 20, 30, 128), (255, 0, 0, 0)])
 def test_an_image_without_any_shape_has_no_perceptual_hash(
-    box: DecoderBox, suffix: str, colour: tuple[float, ...]
+    sandbox: Sandbox, suffix: str, color: tuple[float, ...]
 ) -> None:
-    flat = plain(333, 200, *colour)
+    flat = plain(333, 200, *color)
 
-    knowledge = learn(box, flat.write_to_buffer(suffix))
+    metadata = extract(sandbox, flat.write_to_buffer(suffix))
 
-    assert knowledge.perceptual_hash is None
-    assert len(knowledge.blur_hash) == 28
-
-
-# --- colours
+    assert metadata.perceptual_hash is None
+    assert len(metadata.blur_hash) == 28
 
 
-def test_a_palette_is_what_there_is_most_of(box: DecoderBox) -> None:
+# --- colors
+
+
+def test_a_palette_is_what_there_is_most_of(sandbox: Sandbox) -> None:
     image = plain(512, 512, 255, 0, 0).insert(plain(128, 512, 0, 0, 255), 0, 0)
 
-    knowledge = learn(box, encode(image, "png"))
+    metadata = extract(sandbox, encode(image, "png"))
 
-    assert [(each.colour, each.share) for each in knowledge.palette] == [("#ff0000", 0.75), ("#0000ff", 0.25)]
+    assert [(each.color, each.share) for each in metadata.palette] == [("#ff0000", 0.75), ("#0000ff", 0.25)]
 
 
-def test_shades_of_one_colour_are_one(box: DecoderBox) -> None:
+def test_shades_of_one_color_are_one(sandbox: Sandbox) -> None:
     noise = (plain(200, 200, 250, 250, 250) + pyvips.Image.gaussnoise(200, 200, sigma=2)).cast("uchar")
 
-    assert len(learn(box, encode(noise.copy(interpretation="srgb"), "png")).palette) == 1
+    assert len(extract(sandbox, encode(noise.copy(interpretation="srgb"), "png")).palette) == 1
 
 
-def test_what_is_transparent_has_no_colour(box: DecoderBox) -> None:
+def test_what_is_transparent_has_no_color(sandbox: Sandbox) -> None:
     image = plain(200, 200, 0, 200, 0, 0).insert(plain(80, 200, 200, 0, 0, 255), 0, 0)
 
-    knowledge = learn(box, encode(image, "png"))
-    invisible = learn(box, encode(plain(20, 20, 1, 2, 3, 0), "png"))
+    metadata = extract(sandbox, encode(image, "png"))
+    invisible = extract(sandbox, encode(plain(20, 20, 1, 2, 3, 0), "png"))
 
-    assert knowledge.has_alpha
-    assert [each.colour for each in knowledge.palette] == ["#c80000"]
+    assert metadata.has_alpha
+    assert [each.color for each in metadata.palette] == ["#c80000"]
     assert invisible.palette == ()
 
 
@@ -237,23 +240,23 @@ def test_what_is_transparent_has_no_colour(box: DecoderBox) -> None:
         (photograph(60).colourspace("labs").tiffsave_buffer(), "lab", 16, None),
     ],
 )
-def test_the_colour_space_is_the_sources_own(
-    box: DecoderBox, data: bytes, space: str, depth: int, profile: str | None
+def test_the_color_space_is_the_sources_own(
+    sandbox: Sandbox, data: bytes, space: str, depth: int, profile: str | None
 ) -> None:
-    knowledge = learn(box, data)
+    metadata = extract(sandbox, data)
 
-    assert (knowledge.colour_space, knowledge.bit_depth, knowledge.profile) == (space, depth, profile)
+    assert (metadata.color_space, metadata.bit_depth, metadata.profile) == (space, depth, profile)
 
 
-def test_the_first_frame_of_an_animation_stands_for_all(box: DecoderBox) -> None:
+def test_the_first_frame_of_an_animation_stands_for_all(sandbox: Sandbox) -> None:
     first, second = Image.new("RGB", (40, 30), "red"), Image.new("RGB", (40, 30), "blue")
     file = io.BytesIO()
     first.save(file, "GIF", save_all=True, append_images=[second, first], duration=100)
 
-    knowledge = learn(box, file.getvalue())
+    metadata = extract(sandbox, file.getvalue())
 
-    assert knowledge.frames == 3
-    assert [each.colour for each in knowledge.palette] == ["#ff0000"]
+    assert metadata.frames == 3
+    assert [each.color for each in metadata.palette] == ["#ff0000"]
 
 
 # --- EXIF
@@ -283,29 +286,29 @@ OSLO = {
 
 
 @pytest.mark.parametrize("to", ["JPEG", "PNG", "WEBP", "AVIF", "TIFF"])
-def test_when_and_with_what_it_was_taken_is_known(box: DecoderBox, to: str) -> None:
-    knowledge = learn(box, _photographed(to, main=CAMERA, details=TAKEN, place=OSLO))
+def test_when_and_with_what_it_was_taken_is_known(sandbox: Sandbox, to: str) -> None:
+    metadata = extract(sandbox, _photographed(to, main=CAMERA, details=TAKEN, place=OSLO))
 
-    assert (knowledge.camera_make, knowledge.camera_model) == ("Leica", "M11")
-    assert knowledge.lens_model == "Summilux 1:1.4/35"
-    assert knowledge.captured_at == datetime(2026, 3, 8, 19, 2, 11)  # noqa: DTZ001  # the camera did not say
-    assert '"capturedAt":"2026-03-08T19:02:11"' in write_knowledge(knowledge)
+    assert (metadata.camera_make, metadata.camera_model) == ("Leica", "M11")
+    assert metadata.lens_model == "Summilux 1:1.4/35"
+    assert metadata.captured_at == datetime(2026, 3, 8, 19, 2, 11)  # noqa: DTZ001  # the camera did not say
+    assert '"capturedAt":"2026-03-08T19:02:11"' in write_metadata(metadata)
 
 
-def test_a_time_with_its_offset_is_a_moment(box: DecoderBox) -> None:
+def test_a_time_with_its_offset_is_a_moment(sandbox: Sandbox) -> None:
     details = {**TAKEN, Base.OffsetTimeOriginal: "+01:30"}
 
-    knowledge = learn(box, _photographed(details=details))
+    metadata = extract(sandbox, _photographed(details=details))
 
-    assert knowledge.captured_at == datetime(2026, 3, 8, 17, 32, 11, tzinfo=UTC)
-    assert knowledge.captured_at.utcoffset() == timedelta(hours=1, minutes=30)
+    assert metadata.captured_at == datetime(2026, 3, 8, 17, 32, 11, tzinfo=UTC)
+    assert metadata.captured_at.utcoffset() == timedelta(hours=1, minutes=30)
 
 
 @pytest.mark.parametrize("to", ["JPEG", "PNG", "WEBP", "AVIF", "TIFF"])
-def test_where_it_was_taken_is_told_only_if_asked_for(box: DecoderBox, to: str) -> None:
+def test_where_it_was_taken_is_told_only_if_asked_for(sandbox: Sandbox, to: str) -> None:
     data = _photographed(to, main=CAMERA, place=OSLO)
 
-    asked, not_asked = learn(box, data, location=True), learn(box, data)
+    asked, not_asked = extract(sandbox, data, with_location=True), extract(sandbox, data)
 
     assert asked.location is not None
     assert (asked.location.latitude, asked.location.longitude) == (59.9135, 10.7533333)
@@ -322,29 +325,29 @@ def test_where_it_was_taken_is_told_only_if_asked_for(box: DecoderBox, to: str) 
         {Gps.GPSLongitude: 10},
     ],
 )
-def test_a_place_that_is_none_is_left_out(box: DecoderBox, wrong: dict[int, Any]) -> None:
-    knowledge = learn(box, _photographed(main=CAMERA, place={**OSLO, **wrong}), location=True)
+def test_a_place_that_is_none_is_left_out(sandbox: Sandbox, wrong: dict[int, Any]) -> None:
+    metadata = extract(sandbox, _photographed(main=CAMERA, place={**OSLO, **wrong}), with_location=True)
 
-    assert knowledge.location is None
-    assert knowledge.camera_make == "Leica"
+    assert metadata.location is None
+    assert metadata.camera_make == "Leica"
 
 
-def test_the_oldest_and_the_newest_time_reach_the_parent(box: DecoderBox) -> None:
+def test_the_oldest_and_the_newest_time_reach_the_parent(sandbox: Sandbox) -> None:
     for time, offset in (("0001:01:01 00:00:00", "+14:00"), ("9999:12:31 23:59:59", "-12:00")):
         details = {Base.DateTimeOriginal: time, Base.OffsetTimeOriginal: offset}
 
-        assert learn(box, _photographed(details=details)).captured_at is not None
+        assert extract(sandbox, _photographed(details=details)).captured_at is not None
 
 
 @pytest.mark.parametrize(
     "time",
     ["0000:00:00 00:00:00", "2026:02:30 10:00:00", "    :  :     :  :  ", "yesterday", "", "2026:03:08 25:00:00"],
 )
-def test_a_time_that_is_none_is_left_out(box: DecoderBox, time: str) -> None:
-    knowledge = learn(box, _photographed(main=CAMERA, details={Base.DateTimeOriginal: time}))
+def test_a_time_that_is_none_is_left_out(sandbox: Sandbox, time: str) -> None:
+    metadata = extract(sandbox, _photographed(main=CAMERA, details={Base.DateTimeOriginal: time}))
 
-    assert knowledge.captured_at is None
-    assert knowledge.camera_make == "Leica"
+    assert metadata.captured_at is None
+    assert metadata.camera_make == "Leica"
 
 
 @pytest.mark.parametrize(
@@ -361,9 +364,9 @@ def test_a_time_that_is_none_is_left_out(box: DecoderBox, time: str) -> None:
     ],
 )
 def test_what_is_written_in_it_is_told_in_one_printable_line(
-    box: DecoderBox, written: str | bytes, read: str | None
+    sandbox: Sandbox, written: str | bytes, read: str | None
 ) -> None:
-    assert learn(box, _photographed(main={Base.Make: written})).camera_make == read
+    assert extract(sandbox, _photographed(main={Base.Make: written})).camera_make == read
 
 
 def _with_exif(block: bytes) -> bytes:
@@ -392,13 +395,13 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_broken_exif_is_not_the_images_fault(box: DecoderBox, name: str) -> None:
-    clean = learn(box, sample("jpeg"))
+def test_broken_exif_is_not_the_images_fault(sandbox: Sandbox, name: str) -> None:
+    clean = extract(sandbox, sample("jpeg"))
 
-    assert learn(box, _with_exif(HOSTILE[name]), location=True) == clean
+    assert extract(sandbox, _with_exif(HOSTILE[name]), with_location=True) == clean
 
 
-def test_no_exif_fails_an_image(box: DecoderBox) -> None:
+def test_no_exif_fails_an_image(sandbox: Sandbox) -> None:
     data = bytearray(_photographed(main=CAMERA, details=TAKEN, place=OSLO))
     end = data.index(b"\xff\xdb")  # of the EXIF segment: the quantisation tables follow
     dice = random.Random(4)
@@ -406,15 +409,15 @@ def test_no_exif_fails_an_image(box: DecoderBox) -> None:
         mutant = bytearray(data)
         for _ in range(dice.randint(1, 8)):
             mutant[dice.randrange(30, end)] = dice.randrange(256)
-        assert learn(box, bytes(mutant), location=True).palette[0].share == 1
+        assert extract(sandbox, bytes(mutant), with_location=True).palette[0].share == 1
 
 
-# --- what the parent believes
+# --- which replies the parent accepts
 
-TOLD = Knowledge(
+EXTRACTED = ImageMetadata(
     frames=1,
     has_alpha=False,
-    colour_space="srgb",
+    color_space="srgb",
     bit_depth=8,
     palette=(),
     thumb_hash="AAgCBwAAAAAAAAAA",
@@ -424,32 +427,51 @@ TOLD = Knowledge(
 
 
 @pytest.mark.parametrize(
-    "untrue",
+    "wrong",
     [
         {"frames": 0},
         {"frames": 10**12},
-        {"colourSpace": "<b>"},
+        {"colorSpace": "<b>"},
         {"cameraMake": "x" * 101},
         {"cameraMake": "a\nb"},
         {"cameraModel": "\u202eevil"},
         {"capturedAt": "DROP TABLE"},
         {"location": {"latitude": 91, "longitude": 0}},
         {"location": {"latitude": "NaN", "longitude": 0}},
-        {"palette": [{"colour": "red", "share": 1}]},
-        {"palette": [{"colour": "#ffffff", "share": 1}] * 7},
-        {"palette": [{"colour": "#ffffff", "share": 2}]},
+        {"palette": [{"color": "red", "share": 1}]},
+        {"palette": [{"color": "#ffffff", "share": 1}] * 7},
+        {"palette": [{"color": "#ffffff", "share": 2}]},
         {"thumbHash": "A" * 40},
         {"thumbHash": "<script>"},
         {"blurHash": "L" * 29},
         {"perceptualHash": "xyz"},
     ],
 )
-def test_the_parent_believes_only_forms(untrue: dict[str, Any]) -> None:
-    answer = ipc.Answer(format=Format.PNG, width=3, height=2, renditions=(), knowledge=TOLD)
-    told = json.loads(ipc.write_reply(answer))
-    assert read_reply(json.dumps(told).encode()) == answer
+def test_the_parent_accepts_only_valid_metadata(wrong: dict[str, Any]) -> None:
+    result = ipc.Result(format=Format.PNG, width=3, height=2, renditions=(), metadata=EXTRACTED)
+    reply = json.loads(ipc.write_reply(result))
+    assert read_reply(json.dumps(reply).encode()) == result
 
-    told["knowledge"] |= untrue
+    reply["metadata"] |= wrong
 
     with pytest.raises(ValidationError):
-        read_reply(json.dumps(told).encode())
+        read_reply(json.dumps(reply).encode())
+
+
+def test_metadata_that_an_earlier_release_stored_is_still_read() -> None:
+    stored = {
+        "frames": 1,
+        "hasAlpha": False,
+        "colorSpace": "display-p3",
+        "bitDepth": 8,
+        "palette": [{"colour": "#b5651d", "share": 1}],
+        "thumbHash": EXTRACTED.thumb_hash,
+        "blurHash": EXTRACTED.blur_hash,
+        "perceptualHash": EXTRACTED.perceptual_hash,
+    }
+
+    metadata = TypeAdapter[ImageMetadata](StoredMetadata).validate_python(stored)
+
+    assert metadata == replace(EXTRACTED, color_space="display-p3", palette=(Swatch(color="#b5651d", share=1),))
+    assert '"colorSpace":"display-p3"' in write_metadata(metadata)
+    assert '"color":"#b5651d"' in write_metadata(metadata)
