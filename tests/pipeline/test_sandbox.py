@@ -55,9 +55,12 @@ def zygote_of(sandbox: Sandbox) -> psutil.Process:
 
 
 def spare_of(zygote: psutil.Process) -> psutil.Process:
-    """Return the worker that waits for the next image, while no other is busy."""
+    """Return the worker that waits for the next image, while no other is busy. It is confined already."""
     assert wait_until(lambda: len(zygote.children()) == 1)
-    return zygote.children()[0]
+    (worker,) = zygote.children()
+    # The last step of a worker's confinement.
+    assert wait_until(lambda: "Seccomp:\t2" in Path(f"/proc/{worker.pid}/status").read_text())
+    return worker
 
 
 def busy_workers_of(zygote: psutil.Process, count: int) -> list[psutil.Process]:
@@ -309,7 +312,6 @@ def test_a_worker_is_limited(make_sandbox: Callable[..., Sandbox]) -> None:
     def read(name: str) -> str:
         return Path(f"/proc/{worker.pid}/{name}").read_text()
 
-    wait_until(lambda: "Seccomp:\t2" in read("status"))  # the last step of a worker's confinement
     limits, status = read("limits"), read("status")
 
     soft = {line[:26].strip(): line[26:47].strip() for line in limits.splitlines()}
