@@ -67,7 +67,7 @@ class Runtime:
         self.dead_letters = DeadLetters(self.database)
         self.drift = Drift(self.database)
         presets = _read_presets(self.settings.processing)
-        names = dict.fromkeys((THUMBNAIL.name, *self.settings.processing.always))
+        names = dict.fromkeys((THUMBNAIL.name, *self.settings.processing.default_presets))
         self.recipes = Recipes(self.originals, presets, defaults=tuple(presets[name] for name in names))
         self.renditions = Renditions(self.database, (recipe.name for recipe in self.recipes.defaults))
 
@@ -119,8 +119,8 @@ def _read_presets(settings: Processing) -> dict[str, Recipe]:
     except ValidationError as error:
         places = [".".join(map(str, each["loc"])) + ": " + describe_mistake(each) for each in error.errors()]
         raise InvalidSettings(f"PROCESSING_PRESETS: {'; '.join(places)}") from error
-    if unknown := set(settings.always) - presets.keys():
-        raise InvalidSettings(f"PROCESSING_ALWAYS: there is no preset {', '.join(sorted(unknown))}")
+    if unknown := set(settings.default_presets) - presets.keys():
+        raise InvalidSettings(f"PROCESSING_DEFAULT_PRESETS: there is no preset {', '.join(sorted(unknown))}")
     return presets
 
 

@@ -173,7 +173,7 @@ class Processing(Branch):
     """Attempts that may end in a dead decoder or a dead worker before the image is failed."""
     presets: Annotated[dict[str, dict[str, Any]], NoDecode, BeforeValidator(_read_json)] = {}
     """Recipes by name, as JSON: `{"banner": {"operations": […], "output": {…}}}`. They join the built-in ones."""
-    always: CommaSeparated = ()
+    default_presets: CommaSeparated = ()
     """Presets that every image gets, besides its thumbnail."""
     keep_location: bool = False
     """Whether to keep where a picture was taken, for those who ask for it, and in renditions that keep metadata."""

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import functions_framework
@@ -11,8 +12,11 @@ import localstack_client.session
 import pytest
 import requests
 from flask.testing import FlaskClient
+from pydantic import SecretStr
 from service import ENVIRONMENT, ROOT, Api, Deliver, Elsewhere, Platform, find_free_port, start_platform
 
+from shared_lib import settings
+from shared_lib.database.connection import Database
 from shared_lib.runtime import Runtime, current
 
 if TYPE_CHECKING:
@@ -68,6 +72,22 @@ def rt(platform: Platform, s3: "S3Client") -> Iterator[Runtime]:
     runtime.sandbox.close()
     runtime.broker.close()
     runtime.database.disconnect()
+
+
+@pytest.fixture(scope="module")
+def empty_database(platform: Platform) -> Iterator[str]:
+    """Create an empty database beside the service's, and return its URL."""
+    url = platform.environment["DATABASE_URL"]
+    name = f"own_{uuid4().hex}"
+    admin = Database(settings.Database(url=SecretStr(url)))
+    with admin.transaction() as tx:
+        tx.rows("COMMIT")
+        tx.rows(f"CREATE DATABASE {name}")
+    yield urlsplit(url)._replace(path=f"/{name}").geturl()
+    with admin.transaction() as tx:
+        tx.rows("COMMIT")
+        tx.rows(f"DROP DATABASE {name} WITH (FORCE)")
+    admin.disconnect()
 
 
 @pytest.fixture

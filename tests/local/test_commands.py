@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -60,26 +59,6 @@ def test_a_migration_needs_a_name(arguments: list[str]) -> None:
     assert sorted(MIGRATIONS.iterdir()) == before
 
 
-@pytest.fixture
-def own_database(platform: Platform) -> Iterator[str]:
-    """Create an empty database beside the service's, and return its URL."""
-    url = platform.environment["DATABASE_URL"]
-    own = urlsplit(url)._replace(path=f"/reset_{uuid4().hex}").geturl()
-    name = urlsplit(own).path[1:]
-    admin = settings.Database(url=SecretStr(url))
-    execute(admin, f"COMMIT; CREATE DATABASE {name}")
-    yield own
-    execute(admin, f"COMMIT; DROP DATABASE {name} WITH (FORCE)")
-
-
-def execute(database: settings.Database, statement: str) -> None:
-    opened = Database(database)
-    with opened.transaction() as tx:
-        for each in statement.split("; "):
-            tx.rows(each)
-    opened.disconnect()
-
-
 def count_images(url: str) -> int:
     database = Database(settings.Database(url=SecretStr(url)))
     count = ImageQueries(database).count()
@@ -87,10 +66,10 @@ def count_images(url: str) -> int:
     return count
 
 
-def test_a_reset_needs_confirmation_and_with_images_also_force(platform: Platform, own_database: str) -> None:
-    environ = platform.environment | {"DATABASE_URL": own_database}
+def test_a_reset_needs_confirmation_and_with_images_also_force(platform: Platform, empty_database: str) -> None:
+    environ = platform.environment | {"DATABASE_URL": empty_database}
     assert run("make", "migrate", **environ).returncode == 0
-    database = Database(settings.Database(url=SecretStr(own_database)))
+    database = Database(settings.Database(url=SecretStr(empty_database)))
     Images(database, settings.Processing()).create(uuid4(), "kept.jpg", None, 1)
     database.disconnect()
 
@@ -104,11 +83,11 @@ def test_a_reset_needs_confirmation_and_with_images_also_force(platform: Platfor
         assert result.returncode != 0
         assert hint in result.stderr
         assert "1 image" in result.stderr
-        assert urlsplit(own_database).path[1:] in result.stderr
-        assert count_images(own_database) == 1
+        assert urlsplit(empty_database).path[1:] in result.stderr
+        assert count_images(empty_database) == 1
 
     result = run("make", "reset", "confirm=yes", "force=yes", **environ)
     assert result.returncode == 0, result.stderr
     assert "database_reset" in result.stderr
-    assert count_images(own_database) == 0
+    assert count_images(empty_database) == 0
     assert run("make", "reset", "confirm=yes", **environ).returncode == 0
