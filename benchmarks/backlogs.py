@@ -1,16 +1,16 @@
-"""How reconciliation takes backlogs: how often it asks, whether anything is in its way, how much memory it needs.
+"""Measure reconciliation with backlogs: repeated requests, items that block others, time and memory.
 
     python -m benchmarks.backlogs [--keys 1000000] [--comparison]
 
-Starts the service with an empty data folder, and runs ticks in a process of its own, as the function does:
+Start the service with an empty data folder, and run ticks in this process like the function does:
 
-* 3,000 presigned uploads wait, and no event is told of them: how often each is asked for in three ticks;
-* one of 2,000 objects can neither be read nor moved: how many of the others are adopted;
-* 20 deleted images cannot be swept, and are met before 480 others: how many of those are swept;
-* the gallery and the database hold `--keys` keys, of which a few have no counterpart: what the comparison finds, how
-  many ticks and how long it takes, and the most memory that its process had.
+* 3,000 presigned uploads wait without an event: how often is each one requested in three ticks?
+* One of 2,000 objects can be neither read nor moved: how many of the others are adopted?
+* 20 deleted images whose cleanup fails come before 480 others: how many of those are cleaned up?
+* The gallery and the database have `--keys` keys, a few of them without a counterpart: what does the comparison find,
+  in how many ticks and how much time, and what is the peak memory of its process?
 
-The rows are written by SQL, the objects through S3: a million takes long, and fewer tell as much of the memory.
+Rows are written by SQL, and objects through S3. A million takes long. A smaller number shows the same memory.
 """
 
 import argparse
@@ -37,14 +37,14 @@ from shared_lib.storage.setup import StoreSetup
 
 ROOT = Path(__file__).parent.parent
 PORT = 5081
-INBOX = "quiet-images"  # that no event source listens to
-GRACE_SECONDS = 60  # no longer than three ticks and what lies between them
-STRAY, LOST = 10, 10  # keys without a row, and without an object
+INBOX = "quiet-images"  # without an event source
+GRACE_SECONDS = 60  # at most the duration of three ticks
+ORPHANED, MISSING = 10, 10  # keys without a row, and without an object
 
 
 @contextmanager
 def serve(data: Path) -> Iterator[dict[str, str]]:
-    """The service, ready; its environment. Stopped at the end."""
+    """Run the service during the block, and yield its environment."""
     environ = os.environ | {"PORT": str(PORT), "DATA_DIR": str(data), "LOG_LEVEL": "warning"}
     with (data / "log").open("wb") as log:
         process = subprocess.Popen([sys.executable, "-m", "infra.local"], cwd=ROOT, env=environ, stdout=log, stderr=log)
@@ -65,7 +65,7 @@ def put_all(rt: Runtime, keys: list[str]) -> None:
 
 
 def count(rt: Runtime, images: list[UUID], condition: str = "true") -> int:
-    sql = f"SELECT 1 FROM images WHERE uuid = ANY(CAST(:images AS uuid[])) AND {condition}"  # noqa: S608  no caller's
+    sql = f"SELECT 1 FROM images WHERE uuid = ANY(CAST(:images AS uuid[])) AND {condition}"  # noqa: S608  constants only
     with rt.database.transaction() as tx:
         return len(tx.rows(sql, images=images))
 
@@ -76,12 +76,12 @@ def clear(rt: Runtime, images: list[UUID]) -> None:
         tx.rows("DELETE FROM images WHERE uuid = ANY(CAST(:images AS uuid[]))", images=images)
 
 
-def ask_for_waiting_uploads(rt: Runtime) -> None:
+def request_waiting_uploads(rt: Runtime) -> None:
     images = [uuid4() for _ in range(3000)]
     for uuid in images:
         rt.images.reserve(uuid, "waits.jpg")
     put_all(rt, list(map(str, images)))
-    patient = rt.settings.processing.model_copy(update={"pending_grace_seconds": GRACE_SECONDS})
+    processing = rt.settings.processing.model_copy(update={"pending_grace_seconds": GRACE_SECONDS})
     time.sleep(GRACE_SECONDS)
     consumer = KafkaConsumer(bootstrap_servers=rt.settings.kafka.bootstrap_servers, consumer_timeout_ms=5000)
     consumer.assign([TopicPartition(TASKS, each) for each in consumer.partitions_for_topic(TASKS)])
@@ -89,13 +89,13 @@ def ask_for_waiting_uploads(rt: Runtime) -> None:
     for partition in consumer.assignment():
         consumer.position(partition)
     began = time.monotonic()
-    repairs = [replace(rt.reconciliation, settings=patient).run(everything=False) for _ in range(3)]
+    repairs = [replace(rt.reconciliation, settings=processing).run(everything=False) for _ in range(3)]
     took = time.monotonic() - began
-    asked = Counter(UUID(message.key.decode()) for message in consumer)
+    requests = Counter(UUID(message.key.decode()) for message in consumer)
     consumer.close()
-    most = max(asked[uuid] for uuid in images)
+    most = max(requests[uuid] for uuid in images)
     print(f"3,000 waiting uploads, three ticks in {took:.0f} s, grace {GRACE_SECONDS} s: {repairs}")
-    print(f"  asked for: {sum(asked[uuid] > 0 for uuid in images)}, each at most {most} times", flush=True)
+    print(f"  requested: {sum(requests[uuid] > 0 for uuid in images)}, each at most {most} times", flush=True)
     assert most <= 1 + took // GRACE_SECONDS
     assert not any("adopted" in each for each in repairs)
     clear(rt, images)
@@ -118,7 +118,7 @@ def adopt_beside_one_unreadable(rt: Runtime) -> None:
     clear(rt, images)
 
 
-def sweep_behind_unsweepable(rt: Runtime) -> None:
+def clean_up_behind_failures(rt: Runtime) -> None:
     def delete(number: int, columns: str) -> list[UUID]:
         images = [uuid4() for _ in range(number)]
         with rt.database.transaction() as tx:
@@ -129,20 +129,20 @@ def sweep_behind_unsweepable(rt: Runtime) -> None:
             )
         return images
 
-    rt.reconciliation.run(everything=False)  # what the others left behind
-    stuck = delete(20, "now() - interval '1 day', '..'")  # a key that the store refuses
+    rt.reconciliation.run(everything=False)  # the rest of the steps before
+    stuck = delete(20, "now() - interval '1 day', '..'")  # a key that the store rejects
     others = delete(480, "now(), NULL")
     repairs = rt.reconciliation.run(everything=False)
-    print(f"480 deleted images behind 20 that cannot be swept: {repairs}")
-    print(f"  swept: {count(rt, others, 'cleaned_up_at IS NOT NULL')} of the 480")
+    print(f"480 deleted images behind 20 whose cleanup fails: {repairs}")
+    print(f"  cleaned up: {count(rt, others, 'cleaned_up_at IS NOT NULL')} of the 480")
     assert count(rt, others, "cleaned_up_at IS NOT NULL") == len(others)
     clear(rt, stuck + others)
 
 
 def name_keys(number: int) -> Iterator[str]:
-    """Two keys an image, as the service names them; SQL says the same."""
+    """Yield two keys for each image, as the service and the SQL below name them."""
     for each in range(number):
-        digest = hashlib.md5(str(each).encode()).hexdigest()  # noqa: S324  no secret
+        digest = hashlib.md5(str(each).encode()).hexdigest()  # noqa: S324  not for security
         uuid = UUID(digest)
         yield f"originals/{digest}{digest}.jpg"
         yield f"{uuid}/{digest}/{digest[:16]}.jpg"
@@ -152,7 +152,7 @@ def fill_database(rt: Runtime, images: int) -> None:
     for first in range(0, images, 5_000):
         span = {"first": first, "last": min(first + 5_000, images) - 1}
         with rt.database.transaction() as tx:
-            tx.rows("SET LOCAL session_replication_role = replica")  # no triggers: nobody counts these images
+            tx.rows("SET LOCAL session_replication_role = replica")  # no triggers: counts leave these out
             tx.rows("SET LOCAL statement_timeout = 0")
             tx.rows(
                 """INSERT INTO images (uuid, filename, status, completed_at, announced, original_key)
@@ -171,14 +171,14 @@ def fill_database(rt: Runtime, images: int) -> None:
 
 
 def fill_store(rt: Runtime, keys: list[str]) -> None:
-    """Objects of one byte, through S3: nothing else of the store takes any."""
+    """Write objects of one byte through S3, the only way into the store."""
     with ThreadPoolExecutor(16) as pool:
         for _ in pool.map(lambda key: rt.gallery.put(key, b"x", "image/jpeg"), keys):
             pass
 
 
 def compare(keys: int) -> None:
-    """In a process that does nothing else."""
+    """Compare gallery and database. Call this in a process of its own, to measure its memory."""
     rt = current()
     at_once = replace(rt.reconciliation, comparison=replace(rt.reconciliation.comparison, settling=timedelta(0)))
     began, ticks, found = time.monotonic(), 0, Counter[str]()
@@ -186,40 +186,42 @@ def compare(keys: int) -> None:
     while rt.drift.read_position(rt.gallery.name) is not None:
         found.update(at_once.run(everything=False))
         ticks += 1
-    # Not ru_maxrss: that of a new process is at least its parent's, which holds every key.
+    # Not ru_maxrss: a new process inherits that from its parent, which has every key in memory.
     status = Path("/proc/self/status").read_text().splitlines()
     peak = next(int(line.split()[1]) for line in status if line.startswith("VmHWM:")) // 1024
     print(f"Comparison of {keys:,} keys: {ticks} ticks, {time.monotonic() - began:.0f} s, {dict(found)}")
     print(f"  peak memory of its process: {peak} MiB")
-    assert (found["orphan_removed"], found["object_missing"]) == (STRAY, LOST)
+    assert (found["orphan_removed"], found["object_missing"]) == (ORPHANED, MISSING)
     assert peak <= 150
 
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--keys", type=int, default=1_000_000, help="in the gallery (default: %(default)s)")
-    options.add_argument("--comparison", action="store_true", help="only that")
+    options.add_argument("--comparison", action="store_true", help="only run the comparison")
     options.add_argument("--compare", action="store_true", help=argparse.SUPPRESS)
-    told = options.parse_args()
-    if told.compare:
-        compare(told.keys)
+    arguments = options.parse_args()
+    if arguments.compare:
+        compare(arguments.keys)
         return
     with tempfile.TemporaryDirectory(prefix="backlogs-") as folder, serve(Path(folder)) as environ:
         os.environ.update(environ | {"S3_UPLOAD_BUCKET": INBOX, "PROCESSING_PENDING_GRACE_SECONDS": "0.01"})
         os.environ["LOG_LEVEL"] = "error"
         rt = current()
         StoreSetup(rt.store, rt.settings.store).create_buckets()
-        if not told.comparison:
-            ask_for_waiting_uploads(rt)
+        if not arguments.comparison:
+            request_waiting_uploads(rt)
             adopt_beside_one_unreadable(rt)
-            sweep_behind_unsweepable(rt)
-        every = list(name_keys(told.keys // 2))
+            clean_up_behind_failures(rt)
+        keys = list(name_keys(arguments.keys // 2))
         began = time.monotonic()
-        fill_database(rt, told.keys // 2)
-        strays = (f"originals/{uuid4()}.jpg" for _ in range(STRAY))
-        fill_store(rt, [*every[LOST:], *strays])
-        print(f"{told.keys:,} keys written in {time.monotonic() - began:.0f} s", flush=True)
-        subprocess.run([sys.executable, "-m", "benchmarks.backlogs", "--compare", "--keys", str(told.keys)], check=True)
+        fill_database(rt, arguments.keys // 2)
+        orphaned = (f"originals/{uuid4()}.jpg" for _ in range(ORPHANED))
+        fill_store(rt, [*keys[MISSING:], *orphaned])
+        print(f"{arguments.keys:,} keys written in {time.monotonic() - began:.0f} s", flush=True)
+        subprocess.run(
+            [sys.executable, "-m", "benchmarks.backlogs", "--compare", "--keys", str(arguments.keys)], check=True
+        )
         rt.broker.close()
 
 

@@ -1,10 +1,10 @@
-"""What an image costs: processor time by part of the service. docs/deploy.md calculates from it.
+"""Measure the processor time of an image in each part of the service. The sizing in docs/deploy.md is based on it.
 
     python -m benchmarks.cost [--images 100]
 
-Starts the service with an empty data folder, uploads photographs of two sizes, waits until all have ended, and compares
-each part's processor time before and after. With S3_ENDPOINT_URL and KAFKA_BOOTSTRAP_SERVERS set, as `make minio` and
-`make kafka` say, it is those that are measured.
+Start the service with an empty data folder, upload photographs of two sizes, wait until all are processed, and compare
+each part's processor time before and after. If S3_ENDPOINT_URL and KAFKA_BOOTSTRAP_SERVERS are set, as `make minio` and
+`make kafka` print them, those servers are measured.
 """
 
 import argparse
@@ -20,12 +20,12 @@ from urllib.parse import urlsplit
 import psutil
 from PIL import Image
 
-from benchmarks.throughput import count_ended, make_photographs, serve, upload
+from benchmarks.throughput import count_finished, make_photographs, serve, upload
 
-SIZES = {(1200, 900): 88, (4000, 3000): 92}  # px, and JPEG quality: what a web page holds, and what a camera gives
+SIZES = {(1200, 900): 88, (4000, 3000): 92}  # px, and JPEG quality: for a web page, and from a camera
 CLIENTS = 4
 NAMES = {
-    "infra.local.front_door": "API",
+    "infra.local.gateway": "API",
     "infra.local.eventing": "event source (Knative's dispatcher)",
     "postgres": "PostgreSQL",
     "weed": "S3 (SeaweedFS)",
@@ -34,22 +34,22 @@ NAMES = {
 
 
 def parts_of(service: int) -> dict[int, str]:
-    """Every process of the service, and what it is a part of."""
-    parts = {pid: name for pid, name in map(_elsewhere, ("S3_ENDPOINT_URL", "KAFKA_BOOTSTRAP_SERVERS")) if pid}
+    """Return the part of the service that each process belongs to."""
+    parts = {pid: name for pid, name in map(_external, ("S3_ENDPOINT_URL", "KAFKA_BOOTSTRAP_SERVERS")) if pid}
     for process in psutil.Process(service).children(recursive=True):
         try:
             command, function = " ".join(process.cmdline()), process.environ().get("K_SERVICE")
             family = [process, *process.children(recursive=True)] if function else [process]
         except psutil.Error:
-            continue  # it has ended meanwhile
+            continue  # ended meanwhile
         part = function or next((name for known, name in NAMES.items() if known in command), None)
-        # A decoder knows nothing of what it works for: it counts as its parent does.
+        # Sandbox workers have an empty environment. They count as part of their parent.
         parts |= {each.pid: part for each in family if part}
     return parts
 
 
-def _elsewhere(variable: str) -> tuple[int, str]:
-    """The process that listens at an address that is given; 0 if none is."""
+def _external(variable: str) -> tuple[int, str]:
+    """Return the process at the address in a variable, or 0 if that is not set."""
     if not (address := os.environ.get(variable)):
         return 0, ""
     port = urlsplit(address if "//" in address else f"//{address}").port
@@ -62,20 +62,20 @@ def _elsewhere(variable: str) -> tuple[int, str]:
 
 
 def spent(parts: dict[int, str]) -> dict[str, float]:
-    """Seconds of processor time, by part."""
+    """Return seconds of processor time, by part."""
     seconds: dict[str, float] = defaultdict(float)
     for pid, name in parts.items():
         try:
             times = psutil.Process(pid).cpu_times()
         except psutil.Error:
             continue
-        # A decoder lives for one image: by then its parent has its time.
+        # A worker ends after one image. Its time is then in its parent's.
         seconds[name] += times.user + times.system + times.children_user + times.children_system
     return seconds
 
 
 def resize(photograph: bytes, size: tuple[int, int]) -> bytes:
-    """The photograph in this size, and with a sensor's noise, which is most of what a large file holds."""
+    """Resize a photograph and add a sensor's noise, which makes up most of a large file."""
     with Image.open(io.BytesIO(photograph)) as picture, io.BytesIO() as file:
         noise = Image.effect_noise(size, 64).convert("RGB")
         Image.blend(picture.resize(size), noise, 0.08).save(file, "JPEG", quality=SIZES[size])
@@ -83,10 +83,10 @@ def resize(photograph: bytes, size: tuple[int, int]) -> bytes:
 
 
 def measure(service: int, photographs: list[bytes]) -> tuple[dict[str, float], float]:
-    """Seconds by part for all of these, and by the clock until the last had ended."""
-    before, ended, began = spent(parts_of(service)), count_ended(), time.perf_counter()
+    """Return seconds of processor time by part, and of wall-clock time until the last image is processed."""
+    before, ended, began = spent(parts_of(service)), count_finished(), time.perf_counter()
     upload(photographs, CLIENTS)
-    while count_ended() < ended + len(photographs):
+    while count_finished() < ended + len(photographs):
         time.sleep(0.1)
     clock = time.perf_counter() - began
     after = spent(parts_of(service))
@@ -101,7 +101,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="cost-") as folder, serve(Path(folder)) as service:
         for size in SIZES:
             resized = [resize(photograph, size) for photograph in photographs]
-            measure(service.pid, resized[:4])  # so that every decoder has its codecs
+            measure(service.pid, resized[:4])  # so that codecs are loaded
             seconds, clock = measure(service.pid, resized)
             kilobytes = sum(map(len, resized)) / count / 1000
             print(f"{count} photographs of {size[0]}x{size[1]} px, {kilobytes:.0f} kB on average")

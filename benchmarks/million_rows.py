@@ -1,10 +1,10 @@
-"""How long lists, searches and collections take with a million images, by the functions' own answers.
+"""Measure lists, searches and collections with a million images.
 
     python -m benchmarks.million_rows [--images 1000000] [--data FOLDER] [--rounds 7]
 
-Starts PostgreSQL alone, fills it by SQL unless the folder was filled before, and asks the functions in this process.
-Of the images 97 % have succeeded, 2 % have failed, 1 % await their upload; every tenth is in one collection. The word
-"harbor" is in every third description.
+Start only PostgreSQL, fill it by SQL unless the folder has data, and call the functions in this process. 97 % of the
+images have succeeded, 2 % have failed, and 1 % await their upload. Every tenth is in one collection. The word "harbor"
+is in every third description.
 """
 
 import argparse
@@ -29,14 +29,14 @@ from shared_lib.commands.bootstrap import alembic_config
 
 ROOT = Path(__file__).parent.parent
 COLLECTION = "00000000-0000-4000-8000-000000000001"
-NOWHERE = {  # that nothing here asks for
+UNUSED = {  # required settings that no request here uses
     "S3_ENDPOINT_URL": "http://127.0.0.1:1",
     "S3_ACCESS_KEY_ID": "none",
     "S3_SECRET_ACCESS_KEY": "none",
     "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1",
     "LOG_LEVEL": "error",
 }
-BATCH = 100_000  # rows a transaction
+BATCH = 100_000  # rows per transaction
 
 IMAGES = """
 INSERT INTO images (uuid, filename, description, status, created_at, completed_at, content_type, size_bytes,
@@ -81,7 +81,7 @@ REQUESTS = {
     "search, common": ("list_images", "/api/v1/images?search=harbor&limit=100"),
     "search, common, page 99": ("list_images", "/api/v1/images?search=harbor&limit=100&page=99"),
     "search, rare": ("list_images", "/api/v1/images?search=photo-99999"),
-    "search, absent": ("list_images", "/api/v1/images?search=nowhere-to-be-found"),
+    "search, absent": ("list_images", "/api/v1/images?search=not-in-any-image"),
     "search, two letters, common": ("list_images", "/api/v1/images?search=st"),
     "search, two letters, absent": ("list_images", "/api/v1/images?search=%C3%A4q"),
     "collection of 100,000, page 1": ("get_collection", f"/api/v1/collections/{COLLECTION}?limit=100"),
@@ -99,13 +99,13 @@ REQUESTS = {
 
 @contextmanager
 def serve(data: Path) -> Iterator[None]:
-    """PostgreSQL on that folder, its address in the environment."""
+    """Run PostgreSQL during the block, with its address in the environment."""
     data.mkdir(parents=True, exist_ok=True)
     with (data / "lock").open("w") as lock:
         supervisor = Supervisor(lock)
         try:
-            told = Settings(port=5000, data_dir=data, inherited=dict(os.environ))
-            os.environ.update(NOWHERE | postgres.start(supervisor, told, data / "postgres.log"))
+            local = Settings(port=5000, data_dir=data, inherited=dict(os.environ))
+            os.environ.update(UNUSED | postgres.start(supervisor, local, data / "postgres.log"))
             yield
         finally:
             supervisor.stop()
@@ -128,7 +128,7 @@ def load(name: str) -> FlaskClient:
 
 def measure(rounds: int) -> None:
     clients = {function: load(function) for function, _ in REQUESTS.values()}
-    print("\n| request | p50 ms | max ms | answer |\n|---|---|---|---|")
+    print("\n| request | p50 ms | max ms | response |\n|---|---|---|---|")
     for request, (function, path) in REQUESTS.items():
         times = []
         for _ in range(rounds):
@@ -136,22 +136,22 @@ def measure(rounds: int) -> None:
             response = clients[function].get(path)
             times.append((time.perf_counter() - began) * 1000)
         total = response.headers.get("X-Total-Count")
-        answer = f"{response.status_code}" + (f", {int(total):,} in all" if total else "")
-        print(f"| {request} | {statistics.median(times):,.1f} | {max(times):,.1f} | {answer} |", flush=True)
+        summary = f"{response.status_code}" + (f", {int(total):,} in all" if total else "")
+        print(f"| {request} | {statistics.median(times):,.1f} | {max(times):,.1f} | {summary} |", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=1_000_000)
-    parser.add_argument("--data", type=Path, help="kept, and used again")
+    parser.add_argument("--data", type=Path, help="folder to keep and reuse")
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch, serve(options.data or Path(scratch)):
-        told = settings.load()
+        loaded = settings.load()
         began = time.perf_counter()
-        command.upgrade(alembic_config(told), "head")
+        command.upgrade(alembic_config(loaded), "head")
         print(f"migrated in {time.perf_counter() - began:.1f} s")
-        socket = told.database.url.get_secret_value().rpartition("host=")[2]
+        socket = loaded.database.url.get_secret_value().rpartition("host=")[2]
         with Connection("postgres", database=postgres.DATABASE, unix_sock=f"{socket}/.s.PGSQL.5432") as connection:
             if not connection.run("SELECT 1 FROM images LIMIT 1"):
                 began = time.perf_counter()

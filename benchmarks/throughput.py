@@ -1,10 +1,10 @@
-"""Uploads a second and images a second end to end, with an audit of what became of every image.
+"""Measure uploads and processed images per second, and audit every image at the end.
 
     python -m benchmarks.throughput [--images 500] [--clients 8] [--kill]
 
-Starts the service with an empty data folder, uploads distinct photographs, waits until all have ended, checks the
-database, both buckets and every rendition, then stops the service, starts it again and looks once more. `--kill`
-sends SIGKILL to the processor's processes three times on the way.
+Start the service with an empty data folder, upload distinct photographs, wait until all are processed, and check the
+database, both buckets and every rendition. Then restart the service and check again. `--kill` sends SIGKILL to the
+processes of process_image three times meanwhile.
 """
 
 import argparse
@@ -34,20 +34,20 @@ ROOT = Path(__file__).parent.parent
 PHOTOGRAPHS = sorted((ROOT / "tests" / "golden" / "photographs").glob("*.jpg"))
 PORT = 5080
 API = f"http://127.0.0.1:{PORT}/api/v1"
-SIZE = (1600, 1200)  # px; about what a phone sends to a chat
-END_SECONDS = 300
+SIZE = (1600, 1200)  # px, about the size that phones send to chats
+TIMEOUT_SECONDS = 300
 
 
 def make_photographs(count: int) -> list[bytes]:
-    """Distinct JPEGs of 1600 x 1200 px: the photographs, cropped and enlarged by chance (seeded)."""
-    chance = random.Random(7)
+    """Make distinct JPEGs of 1600 x 1200 px: the photographs, cropped and enlarged at random (seeded)."""
+    generator = random.Random(7)
     sources = [Image.open(path).convert("RGB") for path in PHOTOGRAPHS]
     made = []
     for number in range(count):
         source = sources[number % len(sources)]
-        share = chance.uniform(0.5, 1)
+        share = generator.uniform(0.5, 1)
         width, height = int(source.width * share), int(source.height * share)
-        left, top = chance.randint(0, source.width - width), chance.randint(0, source.height - height)
+        left, top = generator.randint(0, source.width - width), generator.randint(0, source.height - height)
         with io.BytesIO() as file:
             source.crop((left, top, left + width, top + height)).resize(SIZE).save(file, "JPEG", quality=88)
             made.append(file.getvalue())
@@ -56,7 +56,7 @@ def make_photographs(count: int) -> list[bytes]:
 
 @contextmanager
 def serve(data: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """The service, ready; stopped at the end."""
+    """Run the service during the block."""
     environ = os.environ | {"PORT": str(PORT), "DATA_DIR": str(data), "LOG_LEVEL": "warning"}
     with (data / "run.log").open("ab") as log:
         process = subprocess.Popen([sys.executable, "-m", "infra.local"], cwd=ROOT, env=environ, stdout=log, stderr=log)
@@ -80,7 +80,7 @@ def is_live() -> bool:
 
 
 def upload(photographs: list[bytes], clients: int) -> tuple[dict[str, float], float]:
-    """Upload all; each image's seconds by uuid, and how long it took altogether."""
+    """Upload all photographs. Return each one's seconds by UUID, and the total seconds."""
     local = threading.local()
 
     def send(photograph: bytes) -> tuple[str, float]:
@@ -97,9 +97,9 @@ def upload(photographs: list[bytes], clients: int) -> tuple[dict[str, float], fl
     return taken, time.perf_counter() - began
 
 
-def count_ended() -> int:
-    answer = requests.get(f"{API}/images?status=succeeded,failed&limit=1&include=none", timeout=10)
-    return int(answer.headers["X-Total-Count"])
+def count_finished() -> int:
+    response = requests.get(f"{API}/images?status=succeeded,failed&limit=1&include=none", timeout=10)
+    return int(response.headers["X-Total-Count"])
 
 
 def list_all() -> list[dict[str, Any]]:
@@ -110,7 +110,7 @@ def list_all() -> list[dict[str, Any]]:
 
 
 def kill_processors(supervisor: psutil.Process) -> int:
-    """SIGKILL to every process that serves or decodes for process_image; how many there were."""
+    """Send SIGKILL to all processes of process_image, and return their number."""
     victims = []
     for process in supervisor.children(recursive=True):
         try:
@@ -127,7 +127,7 @@ def kill_processors(supervisor: psutil.Process) -> int:
 
 
 def audit(data: Path, uuids: set[str], *, killed: bool) -> list[dict[str, Any]]:
-    """Every promise about what is there now, or an AssertionError."""
+    """Raise AssertionError unless every image is complete."""
     environ = dict(line.split("=", 1) for line in (data / "environment").read_text().splitlines())
     client = boto3.client(
         "s3",
@@ -137,12 +137,12 @@ def audit(data: Path, uuids: set[str], *, killed: bool) -> list[dict[str, Any]]:
         region_name="us-east-1",
     )
     images = list_all()
-    assert {image["uuid"] for image in images} == uuids, "an image was lost or made twice"
+    assert {image["uuid"] for image in images} == uuids, "an image is missing or duplicated"
     states = Counter(image["status"] for image in images)
     assert states == {"succeeded": len(uuids)}, states
-    tries = Counter(image["attempts"] for image in images)
-    assert killed or tries == {1: len(uuids)}, tries
-    print(f"  attempts: {dict(sorted(tries.items()))}")
+    attempts = Counter(image["attempts"] for image in images)
+    assert killed or attempts == {1: len(uuids)}, attempts
+    print(f"  attempts: {dict(sorted(attempts.items()))}")
     keys = {
         each["Key"]: each["Size"]
         for page in client.get_paginator("list_objects_v2").paginate(Bucket="completed-images")
@@ -169,14 +169,14 @@ def main() -> None:
         with serve(data) as service:
             upload(photographs[:1], 1)
             requests.delete(f"{API}/images/{list_all()[0]['uuid']}", timeout=30)
-            killer = threading.Thread(target=kill_on_the_way, args=(service.pid, options.images))
+            killer = threading.Thread(target=kill_repeatedly, args=(service.pid, options.images))
             began = time.perf_counter()
             if options.kill:
                 killer.start()
             taken, seconds = upload(photographs, options.clients)
-            while count_ended() < options.images and time.perf_counter() - began < END_SECONDS:
+            while count_finished() < options.images and time.perf_counter() - began < TIMEOUT_SECONDS:
                 time.sleep(0.1)
-            ended = time.perf_counter() - began
+            finished = time.perf_counter() - began
             if options.kill:
                 killer.join()
             images = audit(data, set(taken), killed=options.kill)
@@ -187,19 +187,19 @@ def main() -> None:
             f"  {options.clients} clients\n"
             f"  uploads:    {options.images / seconds:.1f}/s, p50 {statistics.median(times) * 1000:.0f} ms, "
             f"p99 {times[int(len(times) * 0.99)] * 1000:.0f} ms\n"
-            f"  end to end: {options.images / ended:.1f} images/s, "
-            f"all ended {ended - seconds:.1f} s after the last upload"
+            f"  end to end: {options.images / finished:.1f} images/s, "
+            f"the last one {finished - seconds:.1f} s after the last upload"
         )
         with serve(data):
-            assert audit(data, set(taken), killed=options.kill) == images, "the second start finds something else"
-        print("  the second start finds the same")
+            assert audit(data, set(taken), killed=options.kill) == images, "the images differ after the restart"
+        print("  the images are the same after the restart")
 
 
-def kill_on_the_way(pid: int, images: int) -> None:
+def kill_repeatedly(pid: int, images: int) -> None:
     for share in (0.2, 0.5, 0.8):
-        while count_ended() < images * share:
+        while count_finished() < images * share:
             time.sleep(0.05)
-        print(f"  killed {kill_processors(psutil.Process(pid))} processes of the processor at {share:.0%}")
+        print(f"  killed {kill_processors(psutil.Process(pid))} processes of process_image at {share:.0%}")
 
 
 if __name__ == "__main__":

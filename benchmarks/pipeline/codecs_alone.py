@@ -1,13 +1,14 @@
-"""The least that each cell can take: decode at the nearest scale, encode the finished rendition, nothing between.
+"""Measure the lower bound of each case: only decode at the nearest scale and encode the finished rendition.
 
-It is encoded as we do it; decoded by the same libraries, at the largest scale that is not below the rendition's.
+It decodes with the same libraries as the pipeline, at the smallest scale that is not below the rendition's, and encodes
+with the pipeline's encoder.
 """
 
 import io
 import math
 
 import pyvips
-from cells import QUALITY, measure
+from harness import QUALITY, measure
 from PIL import AvifImagePlugin, Image
 
 from shared_lib.pipeline.encode import encode

@@ -1,8 +1,8 @@
-"""Our side of the benchmark: render() itself; what the sandbox adds is measured apart."""
+"""Measure render() itself. sandbox.py measures the overhead of the sandbox."""
 
 from functools import cache
 
-from cells import QUALITY, measure
+from harness import QUALITY, measure
 
 from shared_lib.limits import Limits
 from shared_lib.pipeline.formats import Format

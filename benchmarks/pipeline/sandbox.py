@@ -1,6 +1,7 @@
-"""The cost of the sandbox: processor time of a thumbnail made in this process, and of one made in the sandbox.
+"""Measure the overhead of the sandbox: the processor time of a thumbnail in this process and in the sandbox.
 
-The sandbox's is that of all processes: the caller, the zygote, and the workers, each of which it forks for one image.
+In the sandbox it is the time of all processes: the caller, the zygote, and the workers, which it forks for one image
+each.
 """
 
 import json
@@ -24,7 +25,7 @@ sandbox.start()
 
 
 def measure_processes() -> dict[str, float]:
-    """Processor time of each kind of process until now, ms. Workers count once they have exited."""
+    """Return processor time so far by kind of process, in ms. Workers count after they have ended."""
     times = zygote.cpu_times()
     return {
         "caller": 1e3 * time.process_time(),
@@ -33,19 +34,21 @@ def measure_processes() -> dict[str, float]:
     }
 
 
-def measure(work: Callable[[], object]) -> float:
+def measure(call: Callable[[], object]) -> float:
     before = time.process_time()
-    work()
+    call()
     return (time.process_time() - before) * 1e3
 
 
 for file in map(Path, sys.argv[1:]):
     data = file.read_bytes()
-    here = sorted(measure(lambda data=data: render(data, [THUMBNAIL], limits)) for _ in range(ROUNDS))[ROUNDS // 2]
+    direct = sorted(measure(lambda data=data: render(data, [THUMBNAIL], limits)) for _ in range(ROUNDS))[ROUNDS // 2]
     before = measure_processes()
     for _ in range(ROUNDS):
         sandbox.render(data, [THUMBNAIL])
     parts = {name: (spent - before[name]) / ROUNDS for name, spent in measure_processes().items()}
-    there = sum(parts.values())
-    print(json.dumps({"file": file.name, "here": here, "there": there, "added": there - here, **parts}))
+    sandboxed = sum(parts.values())
+    print(
+        json.dumps({"file": file.name, "direct": direct, "sandboxed": sandboxed, "added": sandboxed - direct, **parts})
+    )
 sandbox.close()

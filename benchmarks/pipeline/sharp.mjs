@@ -1,4 +1,4 @@
-// sharp's side of the benchmark: node sharp.mjs FILE SECONDS FOLDER, as cells.py has it.
+// Measure sharp: node sharp.mjs FILE SECONDS FOLDER, with the cases of harness.py.
 import { readFileSync, writeFileSync } from "node:fs";
 import sharp from "sharp";
 
@@ -21,9 +21,9 @@ const peak = () => Number(readFileSync("/proc/self/status", "utf8").match(/VmHWM
 
 for (const [side, fit] of SIZES) {
   for (const to of ["jpeg", "webp"]) {
-    const made = await render(side, fit, to);
-    writeFileSync(`${folder}/${side}-${fit}.${to}`, made);
-    writeFileSync("/proc/self/clear_refs", "5"); // the peak starts anew
+    const rendition = await render(side, fit, to);
+    writeFileSync(`${folder}/${side}-${fit}.${to}`, rendition);
+    writeFileSync("/proc/self/clear_refs", "5"); // reset the peak memory
     let best = Infinity;
     const end = Date.now() + seconds * 1000;
     for (let runs = 0; runs < 2 || Date.now() < end; runs++) {
@@ -32,6 +32,6 @@ for (const [side, fit] of SIZES) {
       const spent = process.cpuUsage(before);
       best = Math.min(best, (spent.user + spent.system) / 1000);
     }
-    console.log(JSON.stringify({ cell: `${side} ${fit} ${to}`, ms: best, mib: peak(), bytes: made.length }));
+    console.log(JSON.stringify({ case: `${side} ${fit} ${to}`, ms: best, mib: peak(), bytes: rendition.length }));
   }
 }

@@ -1,4 +1,4 @@
-"""The photographs that the benchmark decodes: natural-looking, in every format, of 1, 12 and 50 megapixels."""
+"""Make the source photographs of the benchmark: in every format, with 1, 12 and 50 megapixels."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ SUFFIXES = {
 
 
 def make(folder: Path) -> dict[tuple[str, int], Path]:
-    """Write what is not there yet; by format and megapixels."""
+    """Write missing files. Return all of them by format and megapixels."""
     folder.mkdir(parents=True, exist_ok=True)
     files = {}
     for megapixels, width in WIDTHS.items():
@@ -30,7 +30,7 @@ def make(folder: Path) -> dict[tuple[str, int], Path]:
 
 
 def _photograph(width: int) -> pyvips.Image:
-    """Enlarged, with the grain of a sensor, without which every codec would find it too easy."""
+    """Enlarge the photograph and add a sensor's grain. Without it, codecs would be unrealistically fast."""
     image = pyvips.Image.new_from_file(str(PHOTOGRAPH))
     image = image.resize(width / image.width, kernel="cubic")
     grain = pyvips.Image.gaussnoise(image.width, image.height, sigma=5, seed=1)

@@ -1,6 +1,6 @@
-"""thumbor's side of the benchmark: its Pillow engine, driven as its transformer drives it."""
+"""Measure thumbor: its Pillow engine, called like its transformer does."""
 
-from cells import QUALITY, measure
+from harness import QUALITY, measure
 from thumbor.config import Config
 from thumbor.context import Context, RequestParameters
 from thumbor.engines.pil import Engine

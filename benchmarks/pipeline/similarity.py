@@ -1,4 +1,4 @@
-"""How alike a rendition is to the best that could be made: SSIM of lightness (Wang et al., 2004), 1 for the same."""
+"""Compare a rendition with the best possible one: SSIM of lightness (Wang et al., 2004), 1 for equal images."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -11,7 +11,7 @@ _SIGMA = 1.5  # px, the paper's window
 
 @lru_cache(maxsize=8)
 def reference(source: Path, width: int, height: int, fit: str) -> pyvips.Image:
-    """Resize without any shortcut: all pixels decoded, Lanczos 3 over all of them."""
+    """Resize without shortcuts: decode all pixels, and apply Lanczos 3 to all of them."""
     image = pyvips.Image.new_from_file(str(source)).copy_memory()
     if fit == "cover":
         scale = max(width / image.width, height / image.height)
@@ -23,11 +23,11 @@ def reference(source: Path, width: int, height: int, fit: str) -> pyvips.Image:
 def ssim(rendition: pyvips.Image, best: pyvips.Image) -> float:
     a, b = (image.colourspace("b-w").cast("float") for image in (rendition, best.cast("uchar")))
     mean_a, mean_b = _blur(a), _blur(b)
-    spread_a, spread_b = _blur(a * a) - mean_a * mean_a, _blur(b * b) - mean_b * mean_b
-    together = _blur(a * b) - mean_a * mean_b
-    alike = (mean_a * mean_b * 2 + _STABLE[0]) * (together * 2 + _STABLE[1])
+    variance_a, variance_b = _blur(a * a) - mean_a * mean_a, _blur(b * b) - mean_b * mean_b
+    covariance = _blur(a * b) - mean_a * mean_b
+    numerator = (mean_a * mean_b * 2 + _STABLE[0]) * (covariance * 2 + _STABLE[1])
     return float(
-        (alike / ((mean_a * mean_a + mean_b * mean_b + _STABLE[0]) * (spread_a + spread_b + _STABLE[1]))).avg()
+        (numerator / ((mean_a * mean_a + mean_b * mean_b + _STABLE[0]) * (variance_a + variance_b + _STABLE[1]))).avg()
     )
 
 
