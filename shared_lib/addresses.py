@@ -1,6 +1,6 @@
-"""Where the services that we depend on are: read and checked before anything connects.
+"""Parse and check the addresses of the services that we depend on, before anything connects.
 
-Each raises ValueError with a sentence that names no value: an address may hold a password.
+Every function raises ValueError. Its message shows no value: an address may hold a password.
 """
 
 import ssl
@@ -13,13 +13,13 @@ SSL_MODES = ("disable", "prefer", "require", "verify-ca", "verify-full")
 
 @dataclass(frozen=True)
 class DatabaseAddress:
-    """What a libpq URL says."""
+    """The parts of a libpq URL."""
 
     user: str
     password: str | None
     database: str
     host: str
-    """A name or address; the directory of a Unix socket begins with a slash."""
+    """A host name or an address. The directory of a Unix socket begins with a slash."""
     port: int
     ssl_mode: str
     ssl_root_certificate: str | None
@@ -29,7 +29,7 @@ class DatabaseAddress:
         return f"{self.host}/.s.PGSQL.{self.port}" if self.host.startswith("/") else None
 
     def __str__(self) -> str:
-        """Which database it is, without its credentials."""
+        """Name the database, without credentials."""
         return f"the database {self.database} on {self.socket_path or f'{self.host}:{self.port}'}"
 
 
@@ -46,7 +46,7 @@ def read_database_url(url: str) -> DatabaseAddress:
     if mode not in SSL_MODES:
         raise ValueError(f"sslmode must be one of {', '.join(SSL_MODES)}")
     certificate = query.get("sslrootcert")
-    if certificate == "system":  # as libpq has it
+    if certificate == "system":  # libpq's name for the system's authorities
         certificate = None
     if certificate:
         check_certificates(certificate)
@@ -73,7 +73,7 @@ def check_http_url(url: str) -> str:
 
 
 def check_servers(servers: str) -> str:
-    """Of Kafka's bootstrap servers."""
+    """Check Kafka's bootstrap servers."""
     try:
         complete = all(urlsplit(f"//{each.strip()}").hostname and _port(each) for each in servers.split(","))
     except ValueError:
@@ -88,7 +88,7 @@ def _port(server: str) -> int:
 
 
 def check_certificates(path: str) -> str:
-    """Of a file of the authorities to trust."""
+    """Check a file of authorities to trust."""
     try:
         ssl.create_default_context(cafile=path)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Run a call on a thread of its own, for whoever can't wait for its end."""
+"""Run a call on a thread of its own, for callers that can't wait until it ends."""
 
 import threading
 from collections.abc import Callable
@@ -9,14 +9,14 @@ Result = TypeVar("Result")
 
 
 def start(call: Callable[[], Result], name: str) -> "Future[Result]":
-    """The thread never keeps the process from ending, as an executor's would."""
-    answer: Future[Result] = Future()
+    """Unlike an executor's, the thread doesn't keep the process from ending."""
+    result: Future[Result] = Future()
 
     def run() -> None:
         try:
-            answer.set_result(call())
-        except BaseException as error:  # noqa: BLE001  for whoever asks for the result
-            answer.set_exception(error)
+            result.set_result(call())
+        except BaseException as error:  # noqa: BLE001  raised to the caller of result()
+            result.set_exception(error)
 
     threading.Thread(target=run, name=name, daemon=True).start()
-    return answer
+    return result

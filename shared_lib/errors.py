@@ -1,7 +1,7 @@
-"""Every failure the service can name, each with a sentence that a caller may read.
+"""Every kind of error that the service raises, each with a sentence for callers.
 
-An error carries a kind (its class) and never a status: the two edges, `http` and `consumer`, each own a table
-from kind to answer, because a status means different things to a caller and to a KafkaSource.
+An error has a kind (its class) and no status: a status means different things to a caller and to a KafkaSource. So
+`web/errors.py` and `consumer.py` each have a table from kind to status.
 """
 
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from typing import Any
 
 
 class FailureCode(StrEnum):
-    """Why an image ended as `failed`: a closed list that clients may switch on."""
+    """Why an image failed: a closed list that clients may switch on."""
 
     EMPTY_FILE = "empty_file"
     FILE_TOO_LARGE = "file_too_large"
@@ -40,7 +40,7 @@ class FailureCode(StrEnum):
     DELIVERY_GIVEN_UP = "delivery_given_up"
     UNSUPPORTED_RECIPE = "unsupported_recipe"
     OTHER = "other"
-    """A reason that this release has no code for: another one wrote it."""
+    """Another release wrote a reason for which this one has no code."""
 
 
 NOT_ITS_OWN_FAULT = (
@@ -49,17 +49,17 @@ NOT_ITS_OWN_FAULT = (
     FailureCode.DECODER_CRASHED,
     FailureCode.INTERNAL_ERROR,
 )
-"""Codes that say nothing of the image itself: once the cause is mended, it may well succeed."""
+"""Codes that say nothing about the image itself. Once the cause is fixed, it may succeed."""
 
 NOT_WORTH_KEEPING = (FailureCode.EMPTY_FILE, FailureCode.FILE_TOO_LARGE, FailureCode.UNSUPPORTED_FORMAT)
 """
-Codes whose upload is removed at once. All others keep it for some days, because a raised limit or a mended decoder may
-change the verdict. Here there is nothing to decode, or so much that keeping it is what the limit forbids.
+Codes whose upload is removed at once. With all others it is kept for some days, because a raised limit or a fixed
+decoder may change the outcome. Here there is nothing to decode, or more than the limit allows to keep.
 """
 
 
 class ServiceError(Exception):
-    """A failure with a name. `public` may be shown to anyone; the exception's cause may not."""
+    """A failure with a name. `public` may be shown to anyone, the exception's cause may not."""
 
     code = "internal_error"
 
@@ -71,7 +71,7 @@ class ServiceError(Exception):
         details: list[dict[str, Any]] | None = None,
         retry_after: int | None = None,
     ) -> None:
-        """`retry_after`: seconds after which asking again may be answered otherwise."""
+        """`retry_after` is in seconds: after them the same request may succeed."""
         super().__init__(public)
         self.retry_after = retry_after
         self.public = public
@@ -80,43 +80,43 @@ class ServiceError(Exception):
 
 
 class Invalid(ServiceError):
-    """The input breaks a rule of its own form; the sentence says which parameter, and why."""
+    """The input is not valid. The sentence names the parameter, and says why."""
 
     code = "invalid_input"
 
 
 class Forbidden(ServiceError):
-    """Whoever asks may not have this."""
+    """The caller may not do this."""
 
     code = "forbidden"
 
 
 class TooLarge(ServiceError):
-    """More bytes than the service takes."""
+    """There are more bytes than the service accepts."""
 
     code = "too_large"
 
 
 class Unsupported(ServiceError):
-    """A type of file or of body that the service does not take."""
+    """The service does not accept this type of file or body."""
 
     code = "unsupported_media_type"
 
 
 class NotFound(ServiceError):
-    """What was asked for does not exist, or not any more, or not yet."""
+    """The requested item does not exist, not yet or no longer."""
 
     code = "not_found"
 
 
 class Conflict(ServiceError):
-    """The state of things forbids it now; the same request may succeed later."""
+    """The current state forbids it. The same request may succeed later."""
 
     code = "conflict"
 
 
 class Rejected(ServiceError):
-    """The bytes of an image were refused, for good: no retry can change the answer."""
+    """The bytes of an image are rejected for good: no retry can change that."""
 
     def __init__(self, failure: FailureCode, public: str) -> None:
         super().__init__(public, code=failure.value)
@@ -124,18 +124,18 @@ class Rejected(ServiceError):
 
 
 class Unavailable(ServiceError):
-    """A service that we depend on is out of reach, or busy: try again later."""
+    """A service that we depend on is out of reach, or busy. Try again later."""
 
     code = "unavailable"
 
 
 class Misconfigured(Unavailable):
-    """A service that we depend on answers, but our settings or permissions are wrong: an operator has to act."""
+    """A service that we depend on responds, but our settings or permissions are wrong. An operator has to act."""
 
     code = "misconfigured"
 
     def __init__(self, part: str) -> None:
-        super().__init__(f"{part} refuses the service's own settings; its operators find the reason in the logs")
+        super().__init__(f"{part} rejects the service's own settings. Its operators find the reason in the logs")
 
 
 class WorkerError(ServiceError):
@@ -154,19 +154,19 @@ class WorkerFailed(WorkerError):
     code = FailureCode.INTERNAL_ERROR.value
 
 
-class RequestRefused(Unavailable):
-    """A service that we depend on answered, and refused this one request: no outage, and waiting may not help."""
+class RequestRejected(Unavailable):
+    """A service that we depend on rejected this one request. It is no outage, and waiting may not help."""
 
     code = "request_refused"
 
 
-def look_up(table: dict[type[ServiceError], int], error: ServiceError, otherwise: int) -> int:
-    """What an edge's table says of an error, or of the nearest kind that it is one of."""
-    return next((table[kind] for kind in type(error).__mro__ if kind in table), otherwise)
+def look_up(table: dict[type[ServiceError], int], error: ServiceError, default: int) -> int:
+    """Return the status of the error's class, or of its nearest base class in the table."""
+    return next((table[kind] for kind in type(error).__mro__ if kind in table), default)
 
 
 def describe_cause(error: BaseException) -> str | None:
-    """What an error was raised from, one `Type: message` for each step; None when it was raised by itself."""
+    """Return the chain of causes as `Type: message < Type: message`, or None if the error has no cause."""
     return " < ".join(f"{type(each).__name__}: {each}".rstrip(": ") for each in _causes(error)) or None
 
 

@@ -1,7 +1,7 @@
-"""Logs with a context: who is asking, about which image, as part of which trace.
+"""Structured logs. Every line carries the request or event, the function and the trace that it belongs to.
 
-Log events are constants with fields. The edges bind the context once per request or event; every line in between
-carries it. Fields named like a secret never reach a line, because nothing logs settings, headers or URLs' queries.
+Log events are constants with fields. `web` and `consumer` bind the context once for each request or event. No secret
+reaches a line, because nothing logs settings, headers or the queries of URLs.
 """
 
 import logging
@@ -19,7 +19,7 @@ from shared_lib.errors import Misconfigured, ServiceError, Unavailable, describe
 
 TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
-# C0, DEL and C1: a terminal would obey them. Line breaks too, or one line could pose as two.
+# C0, DEL and C1: a terminal would execute them. Line breaks too, or one line could look like two.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 _traceparent: ContextVar[str] = ContextVar("traceparent")
@@ -27,7 +27,7 @@ _function: ContextVar[str] = ContextVar("function")
 
 
 class _Output:
-    """Standard error, as long as somebody reads it: that nobody does is no reason to fail a request."""
+    """Standard error. If nobody reads it any more, lines are lost, and requests don't fail."""
 
     def write(self, text: str) -> None:
         with suppress(OSError):
@@ -39,7 +39,7 @@ class _Output:
 
 
 def configure(level: str, form: str) -> None:
-    """Send log lines to standard error, as JSON for machines (`json`) or aligned for eyes (`console`)."""
+    """Write log lines to standard error, as JSON (`json`) or for people (`console`)."""
     renderers: list[structlog.typing.Processor] = (
         [structlog.processors.JSONRenderer()]
         if form == "json"
@@ -65,16 +65,16 @@ def get_logger() -> structlog.typing.FilteringBoundLogger:
 
 
 def _escape_controls(_logger: object, _method: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """Show what a terminal would obey. A traceback keeps its line breaks: the renderer writes it below the line."""
+    """Escape what a terminal would execute. A traceback keeps its line breaks, as the renderer writes it apart."""
     for name, value in line.items():
         if isinstance(value, str):
             lines = value.split("\n") if name == "exception" else [value]
-            line[name] = "\n".join(_CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", each) for each in lines)
+            line[name] = "\n".join(_CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", each) for each in lines)
     return line
 
 
 def log_failure(log: structlog.typing.FilteringBoundLogger, event: str, error: ServiceError, **fields: object) -> None:
-    """Log an error where it is handled, once, with what it was raised from: as loud as its kind deserves."""
+    """Log an error with its cause, at a level by its kind. Call it once, where the error is handled."""
     if isinstance(error, Misconfigured):
         write = log.error
     elif isinstance(error, Unavailable):

@@ -1,7 +1,7 @@
-"""The only reader of the environment: one frozen, validated tree, one branch a concern.
+"""Read the environment into one frozen, validated tree, with a branch for each concern. Nothing else reads it.
 
-Each field is one environment variable: the branch's prefix and the field's name (`S3_` + `endpoint_url` =
-`S3_ENDPOINT_URL`). No secret has a default.
+Each field is one environment variable, named by the branch's prefix and the field: `S3_` and `endpoint_url` make
+`S3_ENDPOINT_URL`. No secret has a default.
 """
 
 import json
@@ -49,11 +49,11 @@ CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Risk = Literal[
     "anonymous-read", "anonymous-list", "anonymous-write", "copy-source", "other-key", "other-method", "expired-url"
 ]
-"""What a store may fail to refuse that is unsafe: the checks of `store_probe` that end a bootstrap."""
+"""Unsafe requests that a store may fail to reject. Each is a check of `storage/probe.py` that ends a bootstrap."""
 
 
 class InvalidSettings(Exception):
-    """One sentence per wrong or missing variable, naming it, what it holds and what it should hold."""
+    """A variable is missing or wrong. The message names each, and says what it should be."""
 
 
 class Branch(BaseSettings):
@@ -72,36 +72,36 @@ class Database(Branch):
     """
     connect_timeout_seconds: Seconds = 5
     statement_timeout_seconds: Seconds = 5
-    """After this long the server itself cancels a statement; a second later the database counts as out of reach."""
+    """The server cancels a statement that takes longer. A second later the database counts as out of reach."""
     pool_size: int = Field(default=4, ge=1)
-    """Connections of one process at most. Requests beyond them wait for one as long as a statement may take."""
+    """Maximum connections of one process. Further requests wait for one, as long as a statement may take."""
 
 
 class Store(Branch):
-    """Any S3: MinIO, RustFS, SeaweedFS, AWS."""
+    """Any store that speaks S3: MinIO, RustFS, SeaweedFS, AWS."""
 
     model_config = SettingsConfigDict(env_prefix="S3_")
 
     endpoint_url: HttpUrl
     public_endpoint_url: HttpUrl | None = None
-    """What presigned URLs name, where clients reach the store under another address than the functions do."""
+    """Base of presigned URLs, if clients reach the store at another address than the functions do."""
     access_key_id: SecretStr | None = None
-    """Unset, with its secret: what the AWS SDK finds by itself, as a pod's web identity (IRSA)."""
+    """Unset, with its secret: the credentials that the AWS SDK finds, such as a pod's web identity (IRSA)."""
     secret_access_key: SecretStr | None = None
     presign_access_key_id: SecretStr | None = None
-    """A key pair of its own for upload URLs, that may only put into the inbox. Unset: the one above signs them."""
+    """A separate key pair that signs upload URLs and may only put into the inbox. Unset: the pair above signs."""
     presign_secret_access_key: SecretStr | None = None
     region: str = "us-east-1"
     upload_bucket: str = "upload-images"
     completed_bucket: str = "completed-images"
     notification_arn: str | None = None
-    """The store's Kafka target, e.g. `arn:minio:sqs::PRIMARY:kafka`. Unset: notifications are not bootstrap's job."""
+    """The store's Kafka target, e.g. `arn:minio:sqs::PRIMARY:kafka`. Unset: bootstrap sets up no notifications."""
     sends_notifications: bool | None = None
-    """Whether the store tells Kafka of uploads. Unset: if it has an ARN. If not, a direct upload's own event does."""
+    """The store sends Kafka an event for each upload. Unset: if it has an ARN. Otherwise direct uploads send one."""
     cors_allow_origins: CommaSeparated = ()
-    """Origins of web pages that may put to upload URLs. Unset: the bucket's CORS rules are left as they are."""
+    """Origins of web pages that may put to upload URLs. Unset: the bucket's CORS rules stay as they are."""
     accepted_risks: Annotated[tuple[Risk, ...], NoDecode, BeforeValidator(_split)] = ()
-    """What the store need not refuse for bootstrap to go on."""
+    """Risks with which bootstrap goes on."""
     timeout_seconds: Seconds = 10
 
     @property
@@ -109,11 +109,11 @@ class Store(Branch):
         return bool(self.notification_arn) if self.sends_notifications is None else self.sends_notifications
 
     @model_validator(mode="after")
-    def a_key_has_its_secret(self) -> Self:
+    def keys_have_secrets(self) -> Self:
         for name in ("", "presign_"):
             if bool(getattr(self, f"{name}access_key_id")) != bool(getattr(self, f"{name}secret_access_key")):
                 prefix = f"S3_{name}".upper()
-                raise ValueError(f"{prefix}ACCESS_KEY_ID and {prefix}SECRET_ACCESS_KEY come together")
+                raise ValueError(f"{prefix}ACCESS_KEY_ID and {prefix}SECRET_ACCESS_KEY must be set together")
         return self
 
 
@@ -128,95 +128,95 @@ class Kafka(Branch):
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     ca_file: CertificateFile | None = None
-    """Whose word makes a broker's certificate good, as a PEM file. Unset: the system's authorities."""
+    """PEM file of the authorities to trust for brokers' certificates. Unset: the system's."""
     publish_timeout_seconds: Seconds = 5
-    """The longest that a request waits for Kafka; past it the row alone carries the news."""
+    """The longest that a request waits for Kafka. After that, reconciliation finds the row and publishes again."""
     partitions: int = Field(default=12, ge=1)
-    """How many partitions bootstrap gives a topic: the ceiling for Kafka consumers in one group."""
+    """Partitions of each topic that bootstrap creates. A consumer group can have no more consumers."""
     replication_factor: int = Field(default=1, ge=1)
     retention_days: int = Field(default=7, ge=1)
-    """How long bootstrap has topics keep events, and with them filenames and object keys: at most a day longer."""
+    """How long topics keep events, which hold filenames and object keys: at most a day longer. Set by bootstrap."""
 
     @field_validator("security_protocol")
     @classmethod
-    def sasl_takes_credentials(cls, protocol: str, others: ValidationInfo) -> str:
+    def sasl_has_credentials(cls, protocol: str, others: ValidationInfo) -> str:
         if protocol.startswith("SASL") and not (others.data.get("sasl_username") and others.data.get("sasl_password")):
-            raise ValueError("SASL takes KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD")
+            raise ValueError("SASL needs KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD")
         return protocol
 
 
 class Http(Branch):
-    """What callers see."""
+    """The API as callers see it."""
 
     model_config = SettingsConfigDict(env_prefix="HTTP_")
 
     public_base_url: HttpUrl | None = None
-    """Scheme and host of absolute links, and the API's own origin. Unset: links have neither."""
+    """Scheme and host of absolute links, and the API's own origin. Unset: links are relative."""
     cors_allow_origins: CommaSeparated = ()
-    """The origins whose pages may use the API besides its own: comma-separated, or `*` for all."""
+    """Further origins whose pages may use the API: comma-separated, or `*` for all."""
 
 
 class Processing(Branch):
-    """How uploads are taken in and worked on."""
+    """How uploads are received and processed."""
 
     model_config = SettingsConfigDict(env_prefix="PROCESSING_")
 
     max_upload_bytes: Bytes = 10 * 1024 * 1024
-    """Of a direct upload; the contract's 10 MB. Of what is put straight into the store it is `LIMITS_MAX_BYTES`."""
+    """Limit of a direct upload: the contract's 10 MB. For uploads to the store it is `LIMITS_MAX_BYTES`."""
     upload_url_seconds: Annotated[int, Field(ge=1, le=7 * 24 * 3600)] = 900
-    """How long a presigned URL lives; SigV4 allows a week at most."""
+    """Lifetime of a presigned URL. SigV4 allows a week at most."""
     lease_seconds: Seconds = 20
-    """A worker that has been silent for this long has lost its image. It renews at a third of it."""
+    """A processor that doesn't renew its claim within this time loses it. It renews after a third of it."""
     max_attempts: int = Field(default=8, ge=1)
-    """Attempts that may break off before the image is failed. Those that an outage broke off do not count."""
+    """Attempts that may break off before the image fails. Those that an outage broke off don't count."""
     max_abnormal_attempts: int = Field(default=3, ge=1)
-    """Attempts that may end in a dead decoder or a dead worker before the image is failed."""
+    """Attempts that may end in a crash, of a worker or of the processor, before the image fails."""
     presets: Annotated[dict[str, dict[str, Any]], NoDecode, BeforeValidator(_read_json)] = {}
-    """Recipes by name, as JSON: `{"banner": {"operations": […], "output": {…}}}`. They join the built-in ones."""
+    """Recipes by name, as JSON: `{"banner": {"operations": […], "output": {…}}}`. Added to the built-in ones."""
     default_presets: CommaSeparated = ()
-    """Presets that every image gets, besides its thumbnail."""
+    """Presets that are made of every image, besides its thumbnail."""
     keep_location: bool = False
-    """Whether to keep where a picture was taken, for those who ask for it, and in renditions that keep metadata."""
+    """Keep where a picture was taken, for callers who request it and in renditions that keep metadata."""
     decoders: int = Field(default=2, ge=1)
-    """Images that a processor decodes at a time: one per core it may use."""
+    """Images that a processor decodes at once: one for each core that it may use."""
     sandbox: Literal["required", "best-effort"] = "required"
-    """What to do where the kernel cannot confine a decoder: decode nothing, or go on with what protection there is."""
+    """If the kernel can't confine a worker: decode nothing, or go on with the protection that there is."""
     pending_grace_seconds: Seconds = 30
-    """How long an event may take before `reconcile_images` looks for itself."""
+    """How long an event may take before `reconcile_images` requests the image again."""
     missing_object_seconds: Seconds = 3600
-    """How long a pending row waits for an object that is not in the store before it is failed."""
+    """How long a pending image waits for its object to appear in the store before it fails."""
     retention_days: int = Field(default=7, ge=1)
-    """How long the inbox keeps a failed image's original, and the database the trace of a deleted one."""
+    """How long the inbox keeps a failed image's original, and the database the uuid of a deleted one."""
     dead_letter_days: int = Field(default=30, ge=1)
-    """How long the database keeps events that could not be delivered. A deleted image's go with it."""
+    """How long the database keeps undeliverable events. Those about a deleted image are deleted with it."""
 
     @field_validator("retention_days")
     @classmethod
-    def a_trace_outlives_its_url(cls, days: int, others: ValidationInfo) -> int:
+    def deleted_images_outlive_their_urls(cls, days: int, others: ValidationInfo) -> int:
         if days * 24 * 3600 < others.data.get("upload_url_seconds", 0):
             raise ValueError("must be at least as long as PROCESSING_UPLOAD_URL_SECONDS")
         return days
 
 
 class Reconciliation(Branch):
-    """What a tick of `reconcile_images` may spend. What it does not reach, the next one does."""
+    """The budget of one tick of `reconcile_images`. The next tick goes on where it stops."""
 
     model_config = SettingsConfigDict(env_prefix="RECONCILIATION_")
 
     seconds: Annotated[float, Field(gt=0, le=240)] = 45
-    """Less than the minute between two ticks. Only one slow request to the store may take it further."""
+    """Less than the minute between two ticks. Only a single slow request to the store can exceed it."""
     rows: int = Field(default=10_000, ge=1)
-    """Rows or objects that each step looks at."""
+    """Rows or objects that each step examines."""
 
 
 class Limits(Branch, limits.Limits):
-    """The plain dataclass' fields, read and checked like any other branch's."""
+    """The fields of the dataclass, read and checked like any other branch's."""
 
     model_config = SettingsConfigDict(env_prefix="LIMITS_")
 
     @field_validator("cpu_seconds")
     @classmethod
-    def spins_no_longer_than_it_may_take(cls, seconds: int, others: ValidationInfo) -> int:
+    def cpu_time_fits_into_wall_time(cls, seconds: int, others: ValidationInfo) -> int:
         if seconds > others.data.get("wall_seconds", seconds):
             raise ValueError("must be at most LIMITS_WALL_SECONDS")
         return seconds
@@ -230,21 +230,21 @@ class Log(Branch):
 
 
 class Serving(Branch):
-    """How a process serves its function: what its platform sets, and nobody else. No part of `Settings`."""
+    """How a process serves its function. Only its platform sets these, so they are not part of `Settings`."""
 
-    host: str = "0.0.0.0"  # noqa: S104  a container's, for Knative reaches it from the pod's own queue-proxy
+    host: str = "0.0.0.0"  # noqa: S104  a container's: Knative reaches it from the pod's queue-proxy
     port: int = Field(default=8080, ge=0, le=65535)
     threads: int = Field(default=16, ge=1)
-    """How many requests are worked on at a time: the Service's containerConcurrency."""
+    """Requests that are handled at once: the Service's containerConcurrency."""
     graceful_seconds: int = Field(default=600, ge=0)
     """
-    How long requests may take to end when the process is asked to stop. The platform's own patience counts too: a pod
-    has its termination grace period, which Knative makes as long as the Service's timeoutSeconds.
+    How long requests may take to finish when the process is told to stop. The platform's own limit applies too: a
+    pod's termination grace period, which Knative makes as long as the Service's timeoutSeconds.
     """
 
 
 class Settings(BaseModel, frozen=True):
-    """Everything a function is told. `load()` builds it once for a process."""
+    """All settings of a function. `load()` builds it once for a process."""
 
     database: Database
     store: Store
@@ -266,15 +266,15 @@ def load() -> Settings:
     """
     Read the environment.
 
-    Raises InvalidSettings, which names every variable that is missing or wrong, and never a value: it may be secret.
+    Raises InvalidSettings, which names every variable that is missing or wrong. It shows no value: it may be secret.
     """
-    branches, complaints = {}, []
+    branches, mistakes = {}, []
     for name, branch in BRANCHES.items():
         try:
             branches[name] = branch()
         except ValidationError as error:
             prefix = branch.model_config["env_prefix"]
-            complaints += [f"{prefix}{e['loc'][0]}".upper() + f": {e['msg']}" for e in error.errors()]
-    if complaints:
-        raise InvalidSettings("The environment is not complete: " + "; ".join(complaints))
+            mistakes += [f"{prefix}{e['loc'][0]}".upper() + f": {e['msg']}" for e in error.errors()]
+    if mistakes:
+        raise InvalidSettings("Settings are missing or wrong: " + "; ".join(mistakes))
     return Settings(**branches)

@@ -12,7 +12,7 @@ from shared_lib.runtime import Runtime
 READY, LIVE = "/api/health/ready", "/api/health/live"
 # Worded as in the health service, which raises it.
 KAFKA_IS_DOWN = Unavailable(
-    "Out of reach: kafka", code="out_of_reach", details=[{"parameter": "kafka", "message": "does not answer"}]
+    "Out of reach: kafka", code="out_of_reach", details=[{"parameter": "kafka", "message": "does not respond"}]
 )
 
 

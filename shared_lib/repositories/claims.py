@@ -18,7 +18,7 @@ from shared_lib.errors import (
     NOT_ITS_OWN_FAULT,
     Conflict,
     Rejected,
-    RequestRefused,
+    RequestRejected,
     ServiceError,
     Unavailable,
     WorkerCrashed,
@@ -188,7 +188,7 @@ class Claims:
 
         An attempt that an outage broke off does not count. However long the outage lasts, it fails no image.
         """
-        outage = isinstance(error, Unavailable) and not isinstance(error, RequestRefused)
+        outage = isinstance(error, Unavailable) and not isinstance(error, RequestRejected)
         if outage:
             self.withdraw(claim)
         else:

@@ -1,4 +1,4 @@
-"""Whether what we depend on does its work: asked seldom, however often a probe or a stranger wants to know."""
+"""Check the services that we depend on. Results are shared, so frequent or public requests cost little."""
 
 import threading
 import time
@@ -12,38 +12,38 @@ from shared_lib.observability import get_logger, log_failure
 
 log = get_logger()
 
-PATIENCE_SECONDS = 3  # less than that of the usual probe
-FRESH_SECONDS = 1  # how long an answer is given again
+TIMEOUT_SECONDS = 3  # less than the usual probe's
+FRESH_SECONDS = 1  # how long a result is reused
 
 
 @dataclass
 class _Part:
     name: str
     ping: Callable[[], None]
-    asking: threading.Lock = field(default_factory=threading.Lock)
-    asked_at: float = float("-inf")
-    answer: "Future[None] | None" = None
-    well: bool = True
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    started_at: float = float("-inf")
+    result: "Future[None] | None" = None
+    is_healthy: bool = True
 
-    def ask(self) -> "Future[None]":
-        """The last answer while it is fresh; one that is still awaited, however long ago it was asked for."""
-        with self.asking:
-            if self.answer is None or (self.answer.done() and time.monotonic() - self.asked_at > FRESH_SECONDS):
-                self.asked_at = time.monotonic()
-                self.answer = background.start(self._ping, f"health-{self.name}")
-            return self.answer
+    def check(self) -> "Future[None]":
+        """Return the last result while it is fresh, or the check that is still running, however old."""
+        with self.lock:
+            if self.result is None or (self.result.done() and time.monotonic() - self.started_at > FRESH_SECONDS):
+                self.started_at = time.monotonic()
+                self.result = background.start(self._ping, f"health-{self.name}")
+            return self.result
 
     def _ping(self) -> None:
         try:
             self.ping()
         except ServiceError as error:
-            if self.well:
+            if self.is_healthy:
                 log_failure(log, "part_failed", error, part=self.name)
-            self.well = False
+            self.is_healthy = False
             raise
-        if not self.well:
+        if not self.is_healthy:
             log.info("part_recovered", part=self.name)
-        self.well = True
+        self.is_healthy = True
 
 
 class Health:
@@ -52,21 +52,21 @@ class Health:
         self._parts = [_Part(name, ping) for name, ping in pings.items()]
 
     def check(self) -> None:
-        """Raises Unavailable that names each part which does not do its work, or not within `PATIENCE_SECONDS`."""
-        answers = [(part, part.ask()) for part in self._parts]
-        for part, answer in answers:
-            wait([answer], timeout=max(part.asked_at + PATIENCE_SECONDS - time.monotonic(), 0))
-        failing = [(part.name, answer) for part, answer in answers if not _is_well(answer)]
+        """Raise Unavailable that names each part that fails, or doesn't respond within `TIMEOUT_SECONDS`."""
+        results = [(part, part.check()) for part in self._parts]
+        for part, result in results:
+            wait([result], timeout=max(part.started_at + TIMEOUT_SECONDS - time.monotonic(), 0))
+        failing = [(part.name, result) for part, result in results if not _is_healthy(result)]
         if failing:
-            details = [{"parameter": name, "message": _describe(answer)} for name, answer in failing]
+            details = [{"parameter": name, "message": _describe(result)} for name, result in failing]
             names = ", ".join(name for name, _ in failing)
             raise Unavailable(f"Out of reach: {names}", code="out_of_reach", details=details)
 
 
-def _is_well(answer: "Future[None]") -> bool:
-    return answer.done() and answer.exception() is None
+def _is_healthy(result: "Future[None]") -> bool:
+    return result.done() and result.exception() is None
 
 
-def _describe(answer: "Future[None]") -> str:
-    error = answer.exception() if answer.done() else None
-    return error.public if isinstance(error, ServiceError) else "does not answer"
+def _describe(result: "Future[None]") -> str:
+    error = result.exception() if result.done() else None
+    return error.public if isinstance(error, ServiceError) else "does not respond"

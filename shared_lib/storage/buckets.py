@@ -14,7 +14,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, ParamValidationError, SSLError
 
 from shared_lib.domain.uploads import StoredObject
-from shared_lib.errors import Misconfigured, RequestRefused, Unavailable
+from shared_lib.errors import Misconfigured, RequestRejected, Unavailable
 from shared_lib.observability import get_logger
 from shared_lib.settings import Store as StoreSettings
 
@@ -45,7 +45,7 @@ def translating() -> Iterator[None]:
     except SSLError as error:
         raise Misconfigured(STORE) from error
     except ParamValidationError as error:
-        raise RequestRefused("The object store cannot be asked for this") from error
+        raise RequestRejected("The object store cannot be asked for this") from error
     except (BotoCoreError, HTTPClientError) as error:
         raise Unavailable(f"{STORE} is out of reach") from error
 
@@ -59,7 +59,7 @@ def _translate(error: ClientError) -> Unavailable:
     # 301 and 307: the bucket is elsewhere. 404: there is no bucket. A missing object never gets here.
     if status in (301, 307, 401, 403, 404) or code in _WRONG_SETTINGS:
         return Misconfigured(STORE)
-    return RequestRefused(f"{STORE} refused a request")
+    return RequestRejected(f"{STORE} refused a request")
 
 
 class Store:

@@ -25,7 +25,7 @@ from shared_lib.errors import (
     Misconfigured,
     NotFound,
     Rejected,
-    RequestRefused,
+    RequestRejected,
     Unavailable,
     WorkerCrashed,
     WorkerFailed,
@@ -191,7 +191,7 @@ def test_an_image_that_keeps_killing_its_worker_is_failed(
     [
         (WorkerCrashed("for the test"), "crashed", 3, FailureCode.DECODER_CRASHED),
         (WorkerFailed("for the test"), "errored", 3, FailureCode.INTERNAL_ERROR),
-        (RequestRefused("for the test"), "released", 8, FailureCode.DELIVERY_GIVEN_UP),
+        (RequestRejected("for the test"), "released", 8, FailureCode.DELIVERY_GIVEN_UP),
         (KeyError("for the test"), "released", 8, FailureCode.DELIVERY_GIVEN_UP),
     ],
 )

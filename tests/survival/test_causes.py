@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from service import ENVIRONMENT, Platform
 
 from shared_lib.database.connection import Database
-from shared_lib.errors import Misconfigured, RequestRefused, ServiceError, Unavailable, describe_cause
+from shared_lib.errors import Misconfigured, RequestRejected, ServiceError, Unavailable, describe_cause
 from shared_lib.runtime import Runtime
 from shared_lib.storage.buckets import Bucket, Store
 
@@ -197,7 +197,7 @@ def test_a_store_that_does_not_answer_is_out_of_reach(rt: Runtime) -> None:
 
 
 def test_a_request_that_the_store_refuses_is_neither_outage_nor_wrong_settings(rt: Runtime) -> None:
-    with pytest.raises(RequestRefused) as refused:
+    with pytest.raises(RequestRejected) as refused:
         rt.gallery.put("x" * 2000, b"", "text/plain")
 
     assert isinstance(refused.value, ServiceError)
