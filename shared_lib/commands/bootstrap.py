@@ -1,4 +1,4 @@
-"""What must exist before the first function runs: tables, buckets, notifications, topics. Idempotent, same everywhere.
+"""Create what must exist before the first function runs: tables, buckets, notifications, topics. Idempotent.
 
 `python -m shared_lib.commands.bootstrap --help` lists its commands.
 """
@@ -30,26 +30,26 @@ log = observability.get_logger()
 MIGRATIONS = Path(__file__).parent.parent / "database" / "migrations"
 
 
-def alembic_config(told: Settings | None = None) -> Config:
+def alembic_config(settings: Settings | None = None) -> Config:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.set_main_option("file_template", "%%(rev)s_%%(slug)s")
-    if told is not None:
-        config.attributes["connect"] = lambda: open_for_migrations(told.database)
+    if settings is not None:
+        config.attributes["connect"] = lambda: open_for_migrations(settings.database)
     return config
 
 
-def migrate(told: Settings) -> None:
-    """Bring the database to the newest version. Raises Unavailable when it cannot be reached."""
+def migrate(settings: Settings) -> None:
+    """Migrate the database to the newest version. Raises Unavailable if it cannot be reached."""
     with translating(), _unwrapping():
-        command.upgrade(alembic_config(told), "head")
+        command.upgrade(alembic_config(settings), "head")
     log.info("database_migrated")
 
 
-def reset(told: Settings, *, confirmed: bool, forced: bool) -> None:
-    """Undo every migration, if that is confirmed, and forced where images exist; else raises Conflict."""
-    database = Database(told.database)
-    name = read_database_url(told.database.url.get_secret_value())
+def reset(settings: Settings, *, confirmed: bool, forced: bool) -> None:
+    """Undo every migration. Raises Conflict unless that is confirmed and, if there are images, forced."""
+    database = Database(settings.database)
+    name = read_database_url(settings.database.url.get_secret_value())
     images = ImageQueries(database).count()
     database.disconnect()
     holds = f"{name} holds {images} image{'' if images == 1 else 's'}"
@@ -61,38 +61,38 @@ def reset(told: Settings, *, confirmed: bool, forced: bool) -> None:
             "`make reset confirm=yes force=yes`"
         )
     with translating(), _unwrapping():
-        command.downgrade(alembic_config(told), "base")
+        command.downgrade(alembic_config(settings), "base")
     log.info("database_reset", database=str(name), images=images)
 
 
 @contextmanager
 def _unwrapping() -> Iterator[None]:
-    """SQLAlchemy wraps the driver's errors in its own."""
+    """Unwrap the driver's errors from SQLAlchemy's."""
     try:
         yield
     except DBAPIError as error:
         raise error.orig or error from None
 
 
-def create_buckets(told: Settings) -> None:
+def create_buckets(settings: Settings) -> None:
     """
     Create both buckets, their CORS rules and, where the store itself notifies, its notification for the inbox.
 
-    Raises UnsafeStore if the store does not refuse what it has to.
+    Raises UnsafeStore if the store allows what it has to deny.
     """
-    store = Store(told.store)
-    setup = StoreSetup(store, told.store)
+    store = Store(settings.store)
+    setup = StoreSetup(store, settings.store)
     setup.create_buckets()
-    StoreProbe(store, told.store).run()
-    if told.store.cors_allow_origins and not setup.allow_origins(told.store.cors_allow_origins):
-        log.warning("bucket_cors_not_offered", origins=told.store.cors_allow_origins)
-    if told.store.notification_arn:
-        setup.notify(told.store.notification_arn)
-    log.info("buckets_ready", notifications=bool(told.store.notification_arn))
+    StoreProbe(store, settings.store).run()
+    if settings.store.cors_allow_origins and not setup.allow_origins(settings.store.cors_allow_origins):
+        log.warning("bucket_cors_not_offered", origins=settings.store.cors_allow_origins)
+    if settings.store.notification_arn:
+        setup.notify(settings.store.notification_arn)
+    log.info("buckets_ready", notifications=bool(settings.store.notification_arn))
 
 
-def create_topics(told: Settings) -> None:
-    Broker(told.kafka).create_topics()
+def create_topics(settings: Settings) -> None:
+    Broker(settings.kafka).create_topics()
     log.info("topics_ready", topics=TOPICS)
 
 
@@ -102,21 +102,21 @@ def begin_migration(name: str) -> None:
 
 
 def main(*words: str) -> int:
-    """Answers the exit status; what went wrong is a sentence on standard error."""
-    asked = _parser().parse_args(words)
-    if asked.command == "new":
-        begin_migration(" ".join(asked.name))
+    """Run a command and return its exit status. An error is one sentence on standard error."""
+    arguments = _parser().parse_args(words)
+    if arguments.command == "new":
+        begin_migration(" ".join(arguments.name))
         return 0
     try:
-        told = settings.load()
-        observability.configure(told.log.level, told.log.format)
-        if asked.command == "reset":
-            reset(told, confirmed=asked.confirm, forced=asked.force)
-        migrate(told)
-        create_buckets(told)
-        create_topics(told)
+        loaded = settings.load()
+        observability.configure(loaded.log.level, loaded.log.format)
+        if arguments.command == "reset":
+            reset(loaded, confirmed=arguments.confirm, forced=arguments.force)
+        migrate(loaded)
+        create_buckets(loaded)
+        create_topics(loaded)
     except InvalidSettings as error:
-        print(f"bootstrap: {error}", file=sys.stderr)  # noqa: T201  the answer of a command
+        print(f"bootstrap: {error}", file=sys.stderr)  # noqa: T201  a command's output
         return 1
     except ServiceError as error:
         observability.log_failure(log, "bootstrap_failed", error)
@@ -134,7 +134,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     resetting = commands.add_parser("reset", help="drop all tables first: all metadata is lost", allow_abbrev=False)
     resetting.add_argument("--confirm", action="store_true", help="without it, nothing is changed")
-    resetting.add_argument("--force", action="store_true", help="also when the database holds images")
+    resetting.add_argument("--force", action="store_true", help="also if there are images in the database")
     beginning = commands.add_parser("new", help="begin a migration", allow_abbrev=False)
     beginning.add_argument("name", nargs="+", metavar="NAME", help="what it does, as `add a column`")
     return parser

@@ -1,6 +1,6 @@
-"""Try again what was given up for no fault of its own, once what was to blame is mended.
+"""Retry images and renditions that failed through no fault of their own, after the cause is fixed.
 
-It only makes the rows say so: `reconcile_images` then asks for them, some hundreds a minute. Once more does no harm.
+It only makes them pending. `reconcile_images` then requests them, some hundreds a minute. Running it twice is harmless.
 """
 
 import argparse
@@ -14,13 +14,13 @@ from shared_lib.settings import InvalidSettings
 
 
 def main(*words: str) -> int:
-    """Answers the exit status; what went wrong is a sentence on standard error."""
+    """Run the command and return its exit status. An error is one sentence on standard error."""
     codes = _parser().parse_args(words).codes or NOT_ITS_OWN_FAULT
     try:
-        told = settings.load()
-        images = Retries(Database(told.database)).retry(codes, told.processing.retention_days)
+        loaded = settings.load()
+        images = Retries(Database(loaded.database)).retry(codes, loaded.processing.retention_days)
     except (InvalidSettings, ServiceError) as error:
-        print(f"redrive: {error}", file=sys.stderr)  # noqa: T201  the answer of a command
+        print(f"redrive: {error}", file=sys.stderr)  # noqa: T201  a command's output
         return 1
     print(f"{images} images will be tried again")  # noqa: T201  (same)
     return 0
@@ -29,7 +29,7 @@ def main(*words: str) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m shared_lib.commands.redrive",
-        description="Try again what was given up for no fault of its own, once what was to blame is mended.",
+        description="Retry images and renditions that failed through no fault of their own, after the cause is fixed.",
         epilog=f"The codes are: {', '.join(FailureCode)}.",
         allow_abbrev=False,
     )

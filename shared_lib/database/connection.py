@@ -1,7 +1,7 @@
-"""Connections and transactions: the only room that knows the driver (pg8000).
+"""Connections and transactions. No other module uses the driver (pg8000).
 
 A process has a small pool of connections, opened on first use and again after they broke. Statements take named
-parameters (`:name`) and answer rows as dictionaries.
+parameters (`:name`) and return rows as dictionaries.
 """
 
 import socket
@@ -29,15 +29,15 @@ _TRANSIENT = ("08", "53", "57", "58", "25P03", "25006", "40")
 # Class 28 and 42501: role, password, rights; 3D000: no such database; 3F000, 42P01, 42703: schema, table or column
 # missing, because the migrations have not run.
 _WRONG_SETTINGS = ("28", "3D000", "42501", "3F000", "42P01", "42703")
-_CLIENT_WAITS_LONGER = 1.0  # seconds: it is the server that ends a statement, while it can
+_CLIENT_MARGIN = 1.0  # s that the client waits longer than the server, which ends a statement while it can
 
 
 class PostgresError(Exception):
-    """What the server said: its SQLSTATE and its message. Not the details, which quote what is in a row."""
+    """The server's SQLSTATE and message, without the details, which quote a row's contents."""
 
 
 class ConstraintViolated(Exception):
-    """A statement broke a constraint; `sqlstate` and `constraint` say which."""
+    """A statement violated a constraint."""
 
     def __init__(self, sqlstate: str, constraint: str) -> None:
         super().__init__(f"{constraint} ({sqlstate})")
@@ -52,9 +52,9 @@ def _open(
     connect: Callable[..., Opened], address: DatabaseAddress, connect_timeout: float, timeout: float | None
 ) -> Opened:
     """
-    The driver's connection, by whichever of its classes, on a socket that is connected within `connect_timeout` s.
+    Open a connection with one of the driver's classes, on a socket that connects within `connect_timeout` s.
 
-    From then on each wait for the server is of `timeout` s at most.
+    Each later wait for the server takes at most `timeout` s.
     """
     connected = _connect_socket(address, connect_timeout, timeout)
     try:
@@ -69,17 +69,17 @@ def _open(
         )
     except (*_CONNECTION_LOST, DatabaseError) as error:
         connected.close()
-        if said := _find_server_word(error):
-            raise said from None
+        if reason := _find_server_error(error):
+            raise reason from None
         raise
 
 
-def _find_server_word(error: BaseException) -> DatabaseError | None:
-    """Why the server hung up, where the driver's farewell to it failed and raised an error of its own."""
-    said: BaseException | None = error
-    while said is not None and not isinstance(said, DatabaseError):
-        said = said.__context__
-    return said
+def _find_server_error(error: BaseException) -> DatabaseError | None:
+    """Return the server's reason for closing, which the driver hides if saying goodbye fails, too."""
+    found: BaseException | None = error
+    while found is not None and not isinstance(found, DatabaseError):
+        found = found.__context__
+    return found
 
 
 def _connect_socket(address: DatabaseAddress, connect_timeout: float, timeout: float | None) -> socket.socket:
@@ -99,7 +99,7 @@ def _connect_socket(address: DatabaseAddress, connect_timeout: float, timeout: f
 
 
 def choose_encryption(address: DatabaseAddress) -> ssl.SSLContext | bool | None:
-    """What libpq's sslmode is to the driver; None is its own way to prefer."""
+    """Return the driver's equivalent of libpq's sslmode. None means prefer."""
     if address.socket_path:
         return False
     if address.ssl_mode in ("verify-ca", "verify-full"):
@@ -110,7 +110,7 @@ def choose_encryption(address: DatabaseAddress) -> ssl.SSLContext | bool | None:
 
 
 class Transaction:
-    """Statements that hold together: all of them, or none."""
+    """Statements that take effect together or not at all."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -126,20 +126,20 @@ class Transaction:
 
 
 class Database:
-    """A PostgreSQL database, reached by `pool_size` connections at most, which threads borrow for a transaction."""
+    """A PostgreSQL database with at most `pool_size` connections, which threads borrow for a transaction."""
 
     def __init__(self, settings: DatabaseSettings) -> None:
         self._settings = settings
         self._free = threading.BoundedSemaphore(settings.pool_size)
-        self._idle: list[Connection] = []  # the last one used is the first to be used again
+        self._idle: list[Connection] = []  # the most recently used one is used first
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
         """
-        Commit when the block ends, roll back when it raises. No statement takes longer than its timeout.
+        Commit when the block ends, and roll back if it raises. No statement takes longer than its timeout.
 
-        Raises Unavailable when the database is out of reach (what a lost COMMIT did is then unknown) or takes too long,
-        Misconfigured when it is reached and refuses us, and ConstraintViolated when a statement breaks one.
+        Raises Unavailable if the database is unreachable (then it is unknown whether a COMMIT took effect) or takes too
+        long, Misconfigured if it rejects our credentials or settings, and ConstraintViolated.
         """
         if not self._free.acquire(timeout=self._settings.statement_timeout_seconds):
             raise Unavailable("All connections to the database are in use: try again later")
@@ -167,8 +167,8 @@ class Database:
             tx.row("SELECT 1")
 
     def _begin(self) -> Connection:
-        """A connection inside a transaction. One that broke while idle is replaced once, unseen by the caller."""
-        # Set with each transaction and not once with the connection, which a pooler may share among many.
+        """Return a connection inside a transaction. One that broke while idle is replaced once, silently."""
+        # Set in each transaction and not once per connection, because a pooler may share connections.
         begin = f"BEGIN; SET LOCAL statement_timeout = {self._settings.statement_timeout_seconds * 1000:.0f}"
         with suppress(*_CONNECTION_LOST, DatabaseError, IndexError):
             connection = self._idle.pop()
@@ -176,7 +176,7 @@ class Database:
                 connection.run(begin)
             except BaseException:
                 _close(connection)
-                self.disconnect()  # what broke this one broke the others
+                self.disconnect()  # the others are probably broken, too
                 raise
             return connection
         connection = self._connect()
@@ -186,11 +186,11 @@ class Database:
     def _connect(self) -> Connection:
         settings = self._settings
         address = read_database_url(settings.url.get_secret_value())
-        timeout = settings.statement_timeout_seconds + _CLIENT_WAITS_LONGER
+        timeout = settings.statement_timeout_seconds + _CLIENT_MARGIN
         return _open(Connection, address, settings.connect_timeout_seconds, timeout)
 
     def disconnect(self) -> None:
-        """Close the connections that nobody is using."""
+        """Close the idle connections."""
         with suppress(IndexError):
             while True:
                 _close(self._idle.pop())
@@ -211,11 +211,11 @@ def _close(connection: Connection) -> None:
 
 @contextmanager
 def translating() -> Iterator[None]:
-    """The driver's errors become ours."""
+    """Translate the driver's errors into the service's."""
     try:
         yield
     except _CONNECTION_LOST as error:
-        if _is_refused_encryption(error):
+        if _is_tls_mismatch(error):
             raise Misconfigured(DATABASE) from error
         raise Unavailable("The database is out of reach") from error
     except DatabaseError as error:
@@ -226,21 +226,21 @@ def translating() -> Iterator[None]:
         raise translated from PostgresError(f"{report.get('C', '')} {report.get('M', error)}".lstrip())
 
 
-def _is_refused_encryption(error: InterfaceError | OSError) -> bool:
-    """Whether the two sides cannot agree on TLS, or one does not trust the other. A connection that ends is neither."""
+def _is_tls_mismatch(error: InterfaceError | OSError) -> bool:
+    """Return whether the sides disagree on TLS, or one distrusts the other. A connection that just ended is neither."""
     if isinstance(error, ssl.SSLError):
         return not isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError)
-    return "refuses SSL" in str(error)  # pg8000's only word for it
+    return "refuses SSL" in str(error)  # pg8000 raises no specific error
 
 
 def open_for_migrations(settings: DatabaseSettings) -> pg8000.dbapi.Connection:
-    """A DB-API connection, which is what Alembic needs; its statements may take as long as they take."""
+    """Open a DB-API connection, as Alembic needs it, without a limit on the time of its statements."""
     address = read_database_url(settings.url.get_secret_value())
     return _open(pg8000.dbapi.Connection, address, settings.connect_timeout_seconds, None)
 
 
 def _translate(sqlstate: str, constraint: str) -> Exception | None:
-    """None for a mistake in a statement."""
+    """Return the service's error for a server's error, or None for a bug in a statement."""
     if sqlstate.startswith("23"):
         return ConstraintViolated(sqlstate, constraint)
     if sqlstate == _CANCELED:

@@ -117,7 +117,7 @@ def _describe(error: ValidationError) -> dict[str, str]:
     path = ".".join(map(str, mistake["loc"])) or "recipe"
     return {
         "code": FailureCode.UNSUPPORTED_RECIPE.value,
-        "message": f"This release cannot carry out the recipe ({path}: {describe_mistake(mistake)}). Ask for it anew.",
+        "message": f"This release cannot carry out the recipe ({path}: {describe_mistake(mistake)}). Request it again.",
     }
 
 

@@ -102,7 +102,7 @@ class Reconciliation:
             yield from self._delete_object(found, "upload_removed")
         elif state.status is Status.FAILED and (age > keep or state.is_upload_worthless(found.modified)):
             yield from self._delete_object(found, "failed_original_removed")
-        elif found.named_image is None:  # whoever adopted it did not get to move it
+        elif found.named_image is None:  # the worker that adopted it did not get to move it
             self.ingestion.adopt(found)
 
     def _delete_object(self, found: StoredObject, repair: str) -> Iterator[str]:
