@@ -25,8 +25,8 @@ _FORMATS_WITH = {
 class Output(StrictInput):
     """How a rendition is encoded.
 
-    `source` keeps the image's format, or takes the nearest that any browser shows; `auto` takes the smallest that any
-    browser shows, which is WebP: lossless for a drawing, else lossy.
+    `source` keeps the image's format, or takes the nearest one that every browser shows. `auto` takes the smallest one
+    that every browser shows, which is WebP: lossless for a drawing, otherwise lossy.
     """
 
     __pydantic_config__: ClassVar[Schema] = StrictInput.__pydantic_config__ | {
@@ -44,7 +44,7 @@ class Output(StrictInput):
     lossless: bool = False
     progressive: bool = False
     chroma_subsampling: Literal["4:2:0", "4:4:4"] = "4:2:0"
-    """4:4:4 keeps thin colored lines sharp, and takes more bytes."""
+    """4:4:4 keeps thin colored lines sharp and takes more bytes."""
     effort: Annotated[int, IntegerBounds(ge=1, le=10)] | None = None
     """Processor time to spend on fewer bytes: 1 least, 10 most."""
     colors: Annotated[Literal[2, 4, 16, 256], IntegerBounds()] | None = None

@@ -1,4 +1,4 @@
-"""Compare an image with its golden one, as people see it."""
+"""Compare an image with its golden image by perceived color difference."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ _MEAN, _WORST = 1.0, 12.0  # CIEDE2000; about 1 is what a trained eye can just t
 
 
 def assert_looks_like_golden(actual: pyvips.Image, name: str) -> None:
-    """Fail, and say how to accept the image, unless it looks like `tests/golden/expected/<name>.png`."""
+    """Fail unless the image looks like `tests/golden/expected/<name>.png`. The message says how to accept it."""
     expected = GOLDEN / "expected" / f"{name}.png"
     difference = _difference(actual, expected)
     if difference is None:
@@ -17,17 +17,17 @@ def assert_looks_like_golden(actual: pyvips.Image, name: str) -> None:
     kept = GOLDEN / "actual" / f"{name}.png"
     kept.parent.mkdir(exist_ok=True)
     actual.write_to_file(str(kept), keep="none")
-    message = f"{name}: {difference}. If {kept} is as it should be:  cp {kept} {expected}"
+    message = f"{name}: {difference}. If {kept} is right:  cp {kept} {expected}"
     raise AssertionError(message)
 
 
 def _difference(actual: pyvips.Image, file: Path) -> str | None:
     if not file.exists():
-        return "there is no expectation yet"
+        return "there is no golden image yet"
     expected = pyvips.Image.new_from_file(str(file))
     if (actual.width, actual.height, actual.hasalpha()) != (expected.width, expected.height, expected.hasalpha()):
         return f"{actual.width} x {actual.height}, expected {expected.width} x {expected.height}, or another alpha"
-    # On white and on black, so that what is half transparent is compared as well.
+    # On white and on black, so that transparency is compared as well.
     for background in (255, 0):
         distance = _on(actual, background).dE00(_on(expected, background))
         if distance.avg() > _MEAN or distance.max() > _WORST:

@@ -1,4 +1,4 @@
-"""Images made for the tests: every format, from a few photographs and from nothing."""
+"""Images for the tests, in every format, from a few photographs and from scratch."""
 
 import io
 from pathlib import Path
@@ -20,14 +20,14 @@ SVG = (
     b'<svg xmlns="http://www.w3.org/2000/svg" width="60" height="40"><circle cx="30" cy="20" r="18" fill="#c33"/></svg>'
 )
 
-# Spins for minutes: noise of a hundred million octaves.
+# Takes minutes to draw: noise of a hundred million octaves.
 ENDLESS = (
     b'<svg xmlns="http://www.w3.org/2000/svg" width="9000" height="9000"><filter id="f">'
     b'<feTurbulence numOctaves="100000000" baseFrequency="0.05"/></filter>'
     b'<rect width="9000" height="9000" filter="url(#f)"/></svg>'
 )
 
-# By the names that Format gives them; lossless where the format can be.
+# By Format's names. Lossless where the format has it.
 SUFFIXES = {
     "jpeg": ".jpg[Q=90]",
     "png": ".png",
@@ -36,7 +36,7 @@ SUFFIXES = {
     "avif": ".avif[Q=70,effort=0]",
     "tiff": ".tif[compression=deflate]",
 }
-# What libvips does not write, by Pillow's names.
+# Formats that libvips does not write, by Pillow's names.
 BY_PILLOW: dict[str, tuple[str, dict[str, Any]]] = {
     "bmp": ("BMP", {}),
     "heic": ("HEIF", {"quality": 95, "chroma": 444, "enc_params": {"preset": "ultrafast"}}),
@@ -46,22 +46,22 @@ RASTER_FORMATS = [*SUFFIXES, *BY_PILLOW]
 FORMATS = [*RASTER_FORMATS, "svg"]
 
 DELAYS = [50, 100, 150, 200, 40]
-"""Of an animation's frames, ms; from the sixth on again."""
+"""Of an animation's frames, ms, repeated from the sixth on."""
 
 
 def photograph(width: int = 600) -> pyvips.Image:
-    """A cup of coffee, at most 600 px wide."""
+    """Return a cup of coffee, at most 600 px wide."""
     return pyvips.Image.thumbnail(str(GOLDEN / "photographs" / "coffee.jpg"), width, height=10_000).copy_memory()
 
 
 def plain(width: int, height: int, *color: float) -> pyvips.Image:
-    """One color all over: 1 to 4 channels."""
+    """Return an image of one color, with 1 to 4 channels."""
     image = pyvips.Image.black(width, height, bands=len(color)) + list(color)
     return image.cast("uchar").copy(interpretation="srgb" if len(color) > 2 else "b-w")
 
 
 def animation(suffix: str, frames: int = 5, width: int = 60, height: int = 40) -> bytes:
-    """Frames that get redder, each shown for another time, three times over."""
+    """Return frames that get redder, with different delays, in three loops."""
     if suffix == ".png":
         first, *others = (to_pillow(plain(width, height, 50 * n, 100, 200)) for n in range(frames))
         return save(first, "PNG", save_all=True, append_images=others, duration=(DELAYS * frames)[:frames], loop=3)
@@ -107,7 +107,7 @@ def save(image: Image.Image, form: str, **options: Any) -> bytes:
 
 
 def sample(name: str) -> bytes:
-    """A photograph in the given format, some 10 kB; for SVG a drawing."""
+    """Return a photograph in this format, some 10 kB. For SVG it is a drawing."""
     return encode(photograph(160), name)
 
 
@@ -116,7 +116,7 @@ def color_at(image: pyvips.Image, x: int, y: int) -> list[int]:
 
 
 def pack_jpeg(jpeg: bytes, folder: Path) -> bytes:
-    """A JPEG as JPEG XL, from which it can be had again byte for byte."""
+    """Pack a JPEG as JPEG XL, from which it can be restored byte for byte."""
     (folder / "image.jpg").write_bytes(jpeg)
     with Image.open(folder / "image.jpg") as image:
         return save(image, "JXL", lossless_jpeg=True, num_threads=0)

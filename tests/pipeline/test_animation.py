@@ -1,4 +1,4 @@
-"""Animations: kept through every operation, within limits, when asked for; else their first frame."""
+"""Animations are kept through every operation, within limits, if requested. Otherwise their first frame is used."""
 
 import io
 import random
@@ -38,7 +38,7 @@ def keep(sandbox: Sandbox, data: bytes, *operations: dict[str, Any], **output: A
 
 
 def frames_of(data: bytes) -> pyvips.Image:
-    """All frames, one below the other, as libvips has them; of PNG, which it reads no animation of, as Pillow has."""
+    """Return all frames, one below the other. Pillow reads those of PNG, because libvips does not."""
     if data.startswith(b"\x89PNG"):
         return _frames_of_png(Image.open(io.BytesIO(data)))
     return pyvips.Image.new_from_buffer(data, "", n=-1).copy_memory()
@@ -59,7 +59,7 @@ def _frames_of_png(image: Image.Image) -> pyvips.Image:
 
 @pytest.mark.parametrize("source", [".gif", ".webp", ".png"])
 @pytest.mark.parametrize("to", ["source", "gif", "webp", "png", "auto"])
-def test_frames_times_and_rounds_are_kept(sandbox: Sandbox, source: str, to: str) -> None:
+def test_frames_delays_and_loops_are_kept(sandbox: Sandbox, source: str, to: str) -> None:
     made = keep(sandbox, animation(source), {"kind": "resize", "width": 30, "height": 30}, format=to)
 
     image = frames_of(made.data)
@@ -81,7 +81,7 @@ def test_frames_times_and_rounds_are_kept(sandbox: Sandbox, source: str, to: str
     ],
 )
 @pytest.mark.parametrize("source", [".gif", ".png"])
-def test_operations_work_on_each_frame_alone(sandbox: Sandbox, operation: dict[str, Any], source: str) -> None:
+def test_operations_are_applied_to_each_frame_alone(sandbox: Sandbox, operation: dict[str, Any], source: str) -> None:
     made = keep(sandbox, animation(source), operation)
 
     image = frames_of(made.data)
@@ -91,7 +91,7 @@ def test_operations_work_on_each_frame_alone(sandbox: Sandbox, operation: dict[s
 
 
 @pytest.mark.parametrize("source", [".gif", ".webp", ".png"])
-def test_the_first_frame_is_taken_unless_all_are_asked_for(sandbox: Sandbox, source: str) -> None:
+def test_the_first_frame_is_taken_unless_the_animation_is_kept(sandbox: Sandbox, source: str) -> None:
     (thumbnail,) = sandbox.render(animation(source), [THUMBNAIL]).renditions
 
     image = decode(thumbnail.data)
@@ -100,27 +100,27 @@ def test_the_first_frame_is_taken_unless_all_are_asked_for(sandbox: Sandbox, sou
 
 
 @pytest.mark.parametrize("name", ["jpeg", "png", "gif", "webp", "avif", "tiff", "bmp", "heic", "jxl", "svg"])
-def test_a_still_image_stays_one(sandbox: Sandbox, name: str) -> None:
+def test_a_still_image_stays_one_frame(sandbox: Sandbox, name: str) -> None:
     assert decode(keep(sandbox, encode(photograph(60), name)).data).height == 40
 
 
-def test_pages_are_not_frames(sandbox: Sandbox) -> None:
+def test_pages_of_a_tiff_are_not_frames(sandbox: Sandbox) -> None:
     assert decode(keep(sandbox, animation(".tif")).data).height == 40
 
 
 def long_gif(frames: int, side: int) -> bytes:
-    """The second and the third frame of an animation, over and over."""
+    """Repeat the second and the third frame of an animation."""
     data = animation(".gif", frames=3, width=side, height=side)
     second = frame_starts(data)[1]
     return data[:second] + data[second:-1] * ((frames - 1) // 2) + data[-1:]
 
 
 def frame_starts(gif: bytes | bytearray) -> list[int]:
-    """Where each frame's graphic control extension is, with the image descriptor behind it."""
+    """Find each frame's graphic control extension, with the image descriptor behind it."""
     return [at.start() for at in re.finditer(rb"\x21\xf9\x04....\0\x2c", gif, re.DOTALL)]
 
 
-def test_the_frames_of_an_animation_that_is_not_kept_cost_nothing() -> None:
+def test_frames_of_an_animation_that_is_not_kept_are_not_decoded() -> None:
     """Decoded, they would take 1.2 GB."""
     data = long_gif(frames=10_001, side=200)
     assert len(frame_starts(data)) == 10_001
@@ -132,7 +132,7 @@ def test_the_frames_of_an_animation_that_is_not_kept_cost_nothing() -> None:
     sandbox.close()
 
 
-def test_the_sides_of_a_rendition_are_those_of_a_frame(sandbox: Sandbox) -> None:
+def test_the_size_of_an_animated_rendition_is_that_of_a_frame(sandbox: Sandbox) -> None:
     made = keep(sandbox, long_gif(frames=101, side=100))
 
     assert (made.width, made.height) == (100, 100)
@@ -140,7 +140,7 @@ def test_the_sides_of_a_rendition_are_those_of_a_frame(sandbox: Sandbox) -> None
 
 
 @pytest.mark.parametrize(("left", "width", "height"), [(0, 60_000, 60_000), (0, 100, 90), (50, 60, 40)])
-def test_a_frame_beyond_the_canvas_is_cut_to_it(sandbox: Sandbox, left: int, width: int, height: int) -> None:
+def test_a_frame_beyond_the_canvas_is_cropped(sandbox: Sandbox, left: int, width: int, height: int) -> None:
     data = bytearray(animation(".gif"))
     second = frame_starts(data)[1]
     data[second + 9 : second + 17] = struct.pack("<HHHH", left, 0, width, height)
@@ -162,7 +162,7 @@ def test_a_frame_beyond_the_canvas_is_cut_to_it(sandbox: Sandbox, left: int, wid
         },
     ],
 )
-def test_what_no_animation_can_be_is_a_mistake(recipe: dict[str, Any]) -> None:
+def test_formats_and_operations_that_animations_cannot_have_are_invalid(recipe: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         read_recipe({"name": "x", **recipe})
 
@@ -172,7 +172,7 @@ def _chunk(kind: bytes, body: bytes) -> bytes:
 
 
 def _png_by_hand(frames: list[tuple[pyvips.Image, int]], dispose: int, blend: int) -> bytes:
-    """Each frame with the place of its corner, from the left and from the top; the first is the canvas."""
+    """Write frames, each with the place of its corner from the left and the top. The first is the canvas."""
     canvas = frames[0][0]
     depth, kind = 8 * (1 + (canvas.format == "ushort")), {1: 0, 3: 2, 4: 6}[canvas.bands]
     data = b"\x89PNG\r\n\x1a\n" + _chunk(
@@ -192,12 +192,12 @@ def _png_by_hand(frames: list[tuple[pyvips.Image, int]], dispose: int, blend: in
 
 @pytest.mark.parametrize("dispose", [0, 1, 2])
 @pytest.mark.parametrize("blend", [0, 1])
-def test_frames_of_a_png_are_laid_over_each_other_as_it_says(sandbox: Sandbox, dispose: int, blend: int) -> None:
-    """A square with a hole moves over a ground: PNG, third edition, 11.3.7.2, worked out here once more."""
+def test_frames_of_a_png_are_composited_by_their_dispose_and_blend(sandbox: Sandbox, dispose: int, blend: int) -> None:
+    """A square with a hole moves over a ground. The expectation follows PNG, third edition, 11.3.7.2."""
     ground = plain(40, 40, 0, 0, 200, 255)
     square = plain(10, 10, 255, 0, 0, 255).insert(plain(4, 4, 0, 0, 0, 0), 3, 3)
     data = _png_by_hand([(ground, 0), *((square, place) for place in (5, 15, 25))], dispose, blend)
-    # To put the first frame back to what was there before is to clear it, as there was nothing.
+    # Disposing of the first frame by restoring the canvas clears it, because the canvas was empty.
     canvas = ground if dispose == 0 else plain(40, 40, 0, 0, 0, 0)
     expected = [ground]
     for place in (5, 15, 25):
@@ -220,7 +220,7 @@ def _with_default_image(default: pyvips.Image) -> bytes:
     )
 
 
-def test_a_still_image_beside_the_frames_is_for_those_who_want_none(sandbox: Sandbox) -> None:
+def test_the_default_image_of_a_png_is_only_used_for_still_renditions(sandbox: Sandbox) -> None:
     data = _with_default_image(plain(20, 20, 0, 255, 0))
 
     (thumbnail,) = sandbox.render(data, [THUMBNAIL]).renditions
@@ -231,7 +231,7 @@ def test_a_still_image_beside_the_frames_is_for_those_who_want_none(sandbox: San
     assert [color_at(image, 5, 20 * n)[:3] for n in range(3)] == [[50 * n, 0, 0] for n in range(3)]
 
 
-def test_sixteen_bits_of_gray_move_too(sandbox: Sandbox) -> None:
+def test_an_animation_in_16_bit_gray_is_kept(sandbox: Sandbox) -> None:
     frames = [(plain(20, 20, n).cast("ushort") * 257).cast("ushort") for n in (30, 90, 150)]
     data = _png_by_hand([(frame, 0) for frame in frames], 0, 0)
 
@@ -248,7 +248,7 @@ def test_all_frames_of_a_png_share_one_palette(sandbox: Sandbox, colors: int) ->
     assert len({tuple(color_at(image, 5, y)) for y in range(5, image.height, 40)}) in {min(colors, 5), 2, 3, 4}
 
 
-def test_what_is_said_of_an_animated_png_is_kept_as_far_as_asked_for(sandbox: Sandbox) -> None:
+def test_the_profile_of_an_animated_png_is_kept_as_requested(sandbox: Sandbox) -> None:
     first, *others = (to_pillow(plain(20, 20, 50 * n, 0, 0)) for n in range(3))
     profile = plain(1, 1, 1, 2, 3).icc_transform("p3", input_profile="srgb").get("icc-profile-data")
     data = save(first, "PNG", save_all=True, append_images=others, duration=50, icc_profile=profile)
@@ -274,28 +274,28 @@ def test_a_later_frame_larger_than_the_canvas_is_corrupt(sandbox: Sandbox, size:
     second = _first(data, b"fcTL", 2)
     body = data[second][8:12] + struct.pack(">II", *size) + data[second][20:-4]
 
-    with pytest.raises(Rejected) as refusal:
+    with pytest.raises(Rejected) as error:
         keep(sandbox, _replace(data, second, b"fcTL", body))
 
-    assert refusal.value.failure is FailureCode.CORRUPT_IMAGE
+    assert error.value.failure is FailureCode.CORRUPT_IMAGE
     assert sandbox.render(data, [THUMBNAIL]).width == 60
 
 
 @pytest.mark.parametrize(
     ("frames", "code"), [(6, "corrupt_image"), (301, "too_many_frames"), (2**31, "too_many_frames")]
 )
-def test_a_png_that_claims_more_frames_than_it_has(sandbox: Sandbox, frames: int, code: str) -> None:
+def test_a_png_that_claims_more_frames_than_it_has_is_rejected(sandbox: Sandbox, frames: int, code: str) -> None:
     data = animation(".png")
 
-    with pytest.raises(Rejected) as refusal:
+    with pytest.raises(Rejected) as error:
         keep(sandbox, _replace(data, _first(data, b"acTL"), b"acTL", struct.pack(">II", frames, 0)))
 
-    assert refusal.value.failure == code
+    assert error.value.failure == code
 
 
 @pytest.mark.parametrize("name", ["png", "webp"])
 def test_every_frame_is_turned_upright(sandbox: Sandbox, name: str) -> None:
-    """Stored lying on the side, red on the left: upright, red is at the top."""
+    """Red is stored on the left. Upright, it is at the top."""
     lying = plain(20, 40, 200, 0, 0).join(plain(40, 40, 0, 0, 200), "horizontal")
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
@@ -310,12 +310,12 @@ def test_every_frame_is_turned_upright(sandbox: Sandbox, name: str) -> None:
     assert reds == [[True, False]] * 3
 
 
-@pytest.mark.parametrize(("rounds", "kept"), [(0, 0), (1, 1), (65_535, 65_535), (2**32 - 1, 65_535)])
+@pytest.mark.parametrize(("loops", "kept"), [(0, 0), (1, 1), (65_535, 65_535), (2**32 - 1, 65_535)])
 @pytest.mark.parametrize("to", ["png", "gif", "webp"])
-def test_rounds_are_counted_as_far_as_every_format_can(sandbox: Sandbox, rounds: int, kept: int, to: str) -> None:
+def test_loops_are_capped_at_what_every_format_can_store(sandbox: Sandbox, loops: int, kept: int, to: str) -> None:
     data = animation(".png")
 
-    made = keep(sandbox, _replace(data, _first(data, b"acTL"), b"acTL", struct.pack(">II", 5, rounds)), format=to)
+    made = keep(sandbox, _replace(data, _first(data, b"acTL"), b"acTL", struct.pack(">II", 5, loops)), format=to)
 
     assert frames_of(made.data).get("loop") == kept
 
@@ -329,10 +329,10 @@ EXPLAINED = {
 }
 
 
-def test_mutants_of_an_animated_png_are_accepted_or_refused_and_nothing_else(sandbox: Sandbox) -> None:
-    """Its checksums are made right again, or nothing but they would be found wrong."""
+def test_a_mutated_animated_png_is_either_accepted_or_rejected(sandbox: Sandbox) -> None:
+    """Checksums are corrected, because otherwise they would be the only error found."""
     original, chance = animation(".png"), random.Random("png")
-    controls = [at for kind in (b"acTL", b"fcTL", b"fdAT") for at in _places(original, kind)]
+    controls = [at for kind in (b"acTL", b"fcTL", b"fdAT") for at in _find_all(original, kind)]
 
     for _ in range(300):
         mutant = bytearray(original)
@@ -342,11 +342,11 @@ def test_mutants_of_an_animated_png_are_accepted_or_refused_and_nothing_else(san
             )
         try:
             keep(sandbox, _with_right_checksums(mutant))
-        except Rejected as refusal:
-            assert refusal.failure in EXPLAINED, mutant.hex()  # noqa: PT017  # both outcomes are right
+        except Rejected as error:
+            assert error.failure in EXPLAINED, mutant.hex()  # noqa: PT017  # both outcomes are right
 
 
-def _places(data: bytes, kind: bytes) -> list[int]:
+def _find_all(data: bytes, kind: bytes) -> list[int]:
     return [match.start() for match in re.finditer(kind, data)]
 
 
@@ -363,7 +363,7 @@ def _with_right_checksums(data: bytearray) -> bytes:
 def test_a_png_that_ends_between_its_frames_is_corrupt(sandbox: Sandbox, share: float) -> None:
     data = animation(".png")
 
-    with pytest.raises(Rejected) as refusal:
+    with pytest.raises(Rejected) as error:
         keep(sandbox, data[: int(len(data) * share)] + data[-12:])
 
-    assert refusal.value.failure is FailureCode.CORRUPT_IMAGE
+    assert error.value.failure is FailureCode.CORRUPT_IMAGE

@@ -1,4 +1,4 @@
-"""Colors as they were meant, whatever they were stored in; no dark fringes; nothing said about the photographer."""
+"""Colors are converted to sRGB however they were stored, without dark fringes. No metadata reaches a rendition."""
 
 import io
 from pathlib import Path
@@ -42,7 +42,7 @@ def test_an_embedded_profile_is_converted_to_srgb(sandbox: Sandbox, profile: str
 
 
 @pytest.mark.parametrize("form", ["AVIF", "HEIF"])
-def test_so_is_that_of_a_newer_format(sandbox: Sandbox, form: str) -> None:
+def test_an_embedded_profile_in_avif_and_heic_is_converted_to_srgb(sandbox: Sandbox, form: str) -> None:
     wide = stored_as("p3")
 
     data = save(to_pillow(wide), form, quality=100, icc_profile=wide.get("icc-profile-data"))
@@ -50,7 +50,7 @@ def test_so_is_that_of_a_newer_format(sandbox: Sandbox, form: str) -> None:
     assert near(color_of(sandbox, data), CUP)
 
 
-def test_so_is_that_of_jpeg_xl(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_an_embedded_profile_in_jpeg_xl_is_converted_to_srgb(sandbox: Sandbox, tmp_path: Path) -> None:
     jpeg = stored_as("p3").jpegsave_buffer(Q=100)
 
     for packed in (pack_jpeg(jpeg, tmp_path), pack_jpeg(jpeg, tmp_path).replace(b"jbrd", b"skip")):
@@ -61,13 +61,13 @@ def test_p3_without_its_profile_would_look_pale(sandbox: Sandbox) -> None:
     assert not near(color_of(sandbox, stored_as("p3").jpegsave_buffer(Q=100, keep="none")), CUP)
 
 
-def test_cmyk_without_a_profile_is_taken_for_usual_inks(sandbox: Sandbox) -> None:
+def test_cmyk_without_a_profile_is_converted_as_usual_inks(sandbox: Sandbox) -> None:
     assert near(color_of(sandbox, stored_as("cmyk").jpegsave_buffer(Q=100, keep="none")), CUP)
 
 
 @pytest.mark.parametrize("inks", [(0, 255, 255, 0), (0, 0, 0, 0), (0, 0, 0, 255)])
 def test_cmyk_is_not_inverted(sandbox: Sandbox, inks: tuple[int, int, int, int]) -> None:
-    """Red, paper and black, as Pillow writes them: with Adobe's marker, so stored upside down."""
+    """Red, paper and black, as Pillow writes them: with Adobe's marker, and so inverted."""
     file = io.BytesIO()
     Image.new("CMYK", (120, 120), inks).save(file, "JPEG", quality=100)
     expected = {(0, 255, 255, 0): [237, 14, 26], (0, 0, 0, 0): [255, 255, 255], (0, 0, 0, 255): [20, 16, 20]}[inks]
@@ -75,7 +75,7 @@ def test_cmyk_is_not_inverted(sandbox: Sandbox, inks: tuple[int, int, int, int])
     assert near(color_of(sandbox, file.getvalue()), expected, 20)
 
 
-def test_a_profile_that_cannot_be_read_is_as_good_as_none(sandbox: Sandbox) -> None:
+def test_an_unreadable_profile_is_ignored(sandbox: Sandbox) -> None:
     image = plain(120, 120, *CUP)
     image.set_type(pyvips.GValue.blob_type, "icc-profile-data", b"not a profile" * 20)
 
@@ -101,7 +101,7 @@ def test_sixteen_bits_of_gray_in_heic_become_eight(sandbox: Sandbox) -> None:
 
 @pytest.mark.parametrize(("mode", "most"), [("I;16", 65_535), ("F", 1)])
 def test_deep_gray_in_jpeg_xl_becomes_eight_bits(sandbox: Sandbox, mode: str, most: int) -> None:
-    """What the encoder is given of these it takes for light itself, and says so in the profile: 0.3 of it is 149."""
+    """The encoder takes these numbers for linear light, and says so in the profile: 0.3 of it is 149."""
     image = Image.new(mode, (120, 120), 77 * most / 255 if mode == "F" else 77 * most // 255)
 
     assert near(color_of(sandbox, save(image, "JXL", lossless=True)), [149] * 3, 1)
@@ -145,8 +145,8 @@ def test_no_dark_fringe_appears_where_opaque_meets_transparent(sandbox: Sandbox,
     assert (thumbnail[0] < 250).ifthenelse(visible, 0).max() == 0
 
 
-def _gossip(suffix: str) -> bytes:
-    """A photograph that tells who took it and where: EXIF, XMP, comment."""
+def _with_secrets(suffix: str) -> bytes:
+    """Return a photograph with its photographer and place in EXIF, XMP and a comment."""
     image = photograph(200)
     for field in ("exif-ifd0-Artist", "exif-ifd0-Copyright", "exif-ifd3-GPSLatitude"):
         image.set_type(pyvips.GValue.gstr_type, field, "secret (secret, ASCII, 7 components, 7 bytes)")
@@ -163,6 +163,6 @@ def _gossip(suffix: str) -> bytes:
 def test_no_metadata_reaches_a_rendition(sandbox: Sandbox, suffix: str, output: Output) -> None:
     recipe = Recipe(name="x", operations=(Resize(width=50, height=50),), output=output)
 
-    (rendition,) = sandbox.render(_gossip(suffix), [recipe]).renditions
+    (rendition,) = sandbox.render(_with_secrets(suffix), [recipe]).renditions
 
     assert not any(word in rendition.data for word in (b"secret", b"Exif", b"EXIF", b"xmp", b"ICC"))

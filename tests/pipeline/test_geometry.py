@@ -1,4 +1,4 @@
-"""Cover: exactly the size asked for, nothing distorted, the middle in the middle, and the right way up."""
+"""Renditions have exactly the requested size, are not distorted, keep the middle, and are upright."""
 
 from pathlib import Path
 
@@ -29,7 +29,9 @@ SIDES = st.one_of(st.integers(1, 12), st.integers(90, 110), st.integers(1, 700))
 
 @settings(max_examples=120, deadline=None)
 @given(width=SIDES, height=SIDES, bands=st.integers(1, 4), name=st.sampled_from(["png", "png", "jpeg", "webp", "tiff"]))
-def test_any_image_becomes_exactly_100_by_100(sandbox: Sandbox, width: int, height: int, bands: int, name: str) -> None:
+def test_the_thumbnail_of_any_image_is_exactly_100_by_100(
+    sandbox: Sandbox, width: int, height: int, bands: int, name: str
+) -> None:
     image = plain(width, height, *[200, 100, 50, 255][:bands])
 
     rendered = sandbox.render(encode(image, name), [THUMBNAIL])
@@ -41,7 +43,9 @@ def test_any_image_becomes_exactly_100_by_100(sandbox: Sandbox, width: int, heig
 
 @settings(max_examples=60, deadline=None)
 @given(width=SIDES, height=SIDES, to_width=st.integers(1, 300), to_height=st.integers(1, 300))
-def test_any_size_can_be_asked_for(sandbox: Sandbox, width: int, height: int, to_width: int, to_height: int) -> None:
+def test_a_cover_of_any_size_has_exactly_that_size(
+    sandbox: Sandbox, width: int, height: int, to_width: int, to_height: int
+) -> None:
     recipe = Recipe(name="any", operations=(Resize(width=to_width, height=to_height),))
 
     (rendition,) = sandbox.render(encode(plain(width, height, 9, 99, 200), "png"), [recipe]).renditions
@@ -55,7 +59,7 @@ def test_any_size_can_be_asked_for(sandbox: Sandbox, width: int, height: int, to
 @pytest.mark.parametrize(
     ("side", "expected"), [({"width": 30}, (30, 20)), ({"height": 30}, (45, 30)), ({"width": 120}, (120, 80))]
 )
-def test_of_one_side_the_other_follows(
+def test_the_other_side_follows_from_width_or_height_alone(
     sandbox: Sandbox, fit: str | None, side: dict[str, int], expected: tuple[int, int]
 ) -> None:
     operation = {"kind": "resize", **side, **({"fit": fit} if fit else {})}
@@ -70,7 +74,7 @@ def test_of_one_side_the_other_follows(
 
 @pytest.mark.parametrize("size", [(1, 30_000), (30_000, 1), (2, 20_001), (29_999, 3)])
 @pytest.mark.parametrize("gravity", ["center", "smart", "southeast"])
-def test_the_longest_strip_takes_no_longer(sandbox: Sandbox, size: tuple[int, int], gravity: str) -> None:
+def test_a_strip_of_the_longest_side_can_be_covered(sandbox: Sandbox, size: tuple[int, int], gravity: str) -> None:
     recipe = read_recipe(
         {"name": "x", "operations": [{"kind": "resize", "width": 100, "height": 100, "gravity": gravity}]}
     )
@@ -82,7 +86,7 @@ def test_the_longest_strip_takes_no_longer(sandbox: Sandbox, size: tuple[int, in
 
 @pytest.mark.parametrize("name", RASTER_FORMATS)
 @pytest.mark.parametrize("upright", [False, True])
-def test_the_middle_stays_in_the_middle(sandbox: Sandbox, name: str, *, upright: bool) -> None:
+def test_a_thumbnail_keeps_the_middle_in_the_middle(sandbox: Sandbox, name: str, *, upright: bool) -> None:
     """A square of 200 px in the middle of a 1,000 x 400 strip becomes the middle half of the thumbnail."""
     image = plain(1000, 400, 0, 0, 255).insert(plain(200, 200, 255, 0, 0), 400, 100)
     image = image.rot90() if upright else image
@@ -109,7 +113,7 @@ UNDO = {
 
 
 def _marked(orientation: int, name: str, folder: Path) -> bytes:
-    """Pixels stored as the orientation says, which, upright, are red top left and green top right."""
+    """Store pixels as the orientation says. Upright, they are red at the top left and green at the top right."""
     upright = plain(120, 80, 128, 128, 128)
     upright = upright.insert(plain(40, 40, 255, 0, 0), 0, 0).insert(plain(40, 40, 0, 255, 0), 80, 0)
     stored = UNDO[orientation](upright).copy()
@@ -135,7 +139,7 @@ def _exif(orientation: int) -> bytes:
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("name", ["jpeg", "png", "tiff", "webp", "avif", "heic", "jxl", "jxl from jpeg"])
 @pytest.mark.parametrize("metadata", ["strip", "keep"])
-def test_an_image_comes_out_upright_and_says_so_no_more(
+def test_a_rendition_is_upright_and_carries_no_orientation(
     sandbox: Sandbox, orientation: int, name: str, metadata: str, tmp_path: Path
 ) -> None:
     recipe = read_recipe(
@@ -160,7 +164,7 @@ def test_an_image_comes_out_upright_and_says_so_no_more(
     )
 
 
-def test_an_orientation_that_does_not_exist_is_none(sandbox: Sandbox) -> None:
+def test_an_orientation_that_exif_does_not_define_is_ignored(sandbox: Sandbox) -> None:
     image = photograph(50)
     image.set_type(pyvips.GValue.gint_type, "orientation", 9)
 

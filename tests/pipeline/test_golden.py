@@ -1,4 +1,4 @@
-"""Renditions look as they always have: see tests/golden/README.md."""
+"""Renditions look like their golden images: see tests/golden/README.md."""
 
 from pathlib import Path
 
@@ -11,14 +11,14 @@ from shared_lib.pipeline.sandbox.pool import Sandbox
 
 
 @pytest.mark.parametrize("file", PHOTOGRAPHS, ids=lambda file: file.stem)
-def test_thumbnails_of_photographs(sandbox: Sandbox, file: Path) -> None:
+def test_thumbnails_of_photographs_look_like_their_golden_images(sandbox: Sandbox, file: Path) -> None:
     (thumbnail,) = sandbox.render(file.read_bytes(), [THUMBNAIL]).renditions
 
     assert_looks_like_golden(decode(thumbnail.data), f"thumbnail-{file.stem}")
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_thumbnails_from_every_format(sandbox: Sandbox, name: str) -> None:
+def test_thumbnails_from_every_format_look_like_their_golden_images(sandbox: Sandbox, name: str) -> None:
     (thumbnail,) = sandbox.render(encode(photograph(400), name), [THUMBNAIL]).renditions
 
     assert_looks_like_golden(decode(thumbnail.data), f"thumbnail-from-{name}")

@@ -1,4 +1,4 @@
-"""Every operation: what it does is seen in golden images, and what it must not do is said here."""
+"""Every operation looks like its golden images, keeps within its limits, and rejects invalid parameters."""
 
 from typing import Any
 from uuid import UUID
@@ -80,7 +80,7 @@ def small() -> pyvips.Image:
 
 
 def cut_out() -> pyvips.Image:
-    """The cup in a soft circle, on nothing."""
+    """Return the cup in a soft circle, on transparency."""
     image = small()
     size = f'width="{image.width}" height="{image.height}"'
     svg = f'<svg xmlns="http://www.w3.org/2000/svg" {size}><circle cx="36" cy="23" r="21" fill-opacity=".8"/></svg>'
@@ -92,18 +92,18 @@ def test_every_operation_has_an_example() -> None:
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_on_a_photograph(sandbox: Sandbox, name: str) -> None:
+def test_an_operation_on_a_photograph_looks_like_its_golden_image(sandbox: Sandbox, name: str) -> None:
     assert_looks_like_golden(render(sandbox, small(), EXAMPLES[name]), f"operation-{name}")
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_on_a_cut_out(sandbox: Sandbox, name: str) -> None:
+def test_an_operation_on_a_cut_out_looks_like_its_golden_image(sandbox: Sandbox, name: str) -> None:
     assert_looks_like_golden(render(sandbox, cut_out(), EXAMPLES[name]), f"operation-{name}-cut-out")
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
 @pytest.mark.parametrize("bands", [1, 2])
-def test_on_gray(sandbox: Sandbox, name: str, bands: int) -> None:
+def test_an_operation_works_on_gray_with_and_without_alpha(sandbox: Sandbox, name: str, bands: int) -> None:
     image = render(sandbox, plain(96, 64, 100, 255)[:bands], EXAMPLES[name])
 
     assert image.bands in {bands, 2, 3, 4}
@@ -116,7 +116,7 @@ def test_on_gray(sandbox: Sandbox, name: str, bands: int) -> None:
     height=st.integers(1, 60),
     color=st.lists(st.integers(0, 255), min_size=1, max_size=4),
 )
-def test_any_of_them_in_any_order_on_any_image(
+def test_operations_work_in_any_order_on_any_image(
     sandbox: Sandbox, operations: list[dict[str, Any]], width: int, height: int, color: list[int]
 ) -> None:
     assert render(sandbox, plain(width, height, *color), *operations).width >= 1
@@ -140,7 +140,7 @@ def test_any_of_them_in_any_order_on_any_image(
         ({"width": 300, "height": 40, "fit": "fill", "enlarge": False}, (120, 40)),
     ],
 )
-def test_sizes_are_as_sharp_and_css_have_them(
+def test_resized_sizes_are_those_of_sharp_and_css(
     sandbox: Sandbox, operation: dict[str, Any], size: tuple[int, int]
 ) -> None:
     image = render(sandbox, plain(120, 80, 1, 2, 3), {"kind": "resize", **operation})
@@ -161,7 +161,9 @@ def test_sizes_are_as_sharp_and_css_have_them(
     ],
 )
 @pytest.mark.parametrize("width", [300, 3_000])
-def test_gravity_says_what_is_kept(sandbox: Sandbox, gravity: object, color: list[int], width: int) -> None:
+def test_gravity_decides_which_part_a_cover_keeps(
+    sandbox: Sandbox, gravity: object, color: list[int], width: int
+) -> None:
     third = width // 3
     stripes = plain(third, 40, 255, 0, 0).join(plain(third, 40, 0, 255, 0), "horizontal")
     stripes = stripes.join(plain(third, 40, 0, 0, 255), "horizontal")
@@ -171,7 +173,7 @@ def test_gravity_says_what_is_kept(sandbox: Sandbox, gravity: object, color: lis
     assert color_at(image, 10, 10) == color
 
 
-def test_smart_gravity_finds_what_is_there(sandbox: Sandbox) -> None:
+def test_smart_gravity_finds_a_photograph_on_an_empty_canvas(sandbox: Sandbox) -> None:
     empty = plain(600, 100, 128, 128, 128).insert(photograph(100), 470, 10)
 
     image = render(sandbox, empty, {"kind": "resize", "width": 100, "height": 100, "gravity": "smart"})
@@ -180,7 +182,7 @@ def test_smart_gravity_finds_what_is_there(sandbox: Sandbox) -> None:
 
 
 def _fine_board(bands: int, depth: int) -> pyvips.Image:
-    """Black and white, pixel by pixel; with alpha, half opaque."""
+    """Return a board of black and white pixels, half opaque if it has alpha."""
     at = pyvips.Image.xyz(64, 64)
     image = ((at[0] + at[1]) % 2 * 255).cast("uchar")
     image = image.bandjoin([image, image]) if bands > 2 else image
@@ -200,7 +202,7 @@ HALF_THE_LIGHT, A_QUARTER = 188, 137  # in sRGB
 def test_fine_detail_keeps_its_brightness_in_linear_light(sandbox: Sandbox, bands: int, depth: int, fit: str) -> None:
     board, small = _fine_board(bands, depth), {"kind": "resize", "width": 8, "height": 8, "fit": fit}
 
-    usual, linear = (render(sandbox, board, {**small, "linear": it}) for it in (False, True))
+    usual, linear = (render(sandbox, board, {**small, "linear": value}) for value in (False, True))
 
     *colors, last = color_at(linear, 4, 4)
     assert abs(last - (128 if bands % 2 == 0 else HALF_THE_LIGHT)) <= 1
@@ -209,8 +211,8 @@ def test_fine_detail_keeps_its_brightness_in_linear_light(sandbox: Sandbox, band
 
 
 @pytest.mark.parametrize("name", ["jpeg", "gif", "webp", "avif", "tiff", "bmp", "heic", "jxl"])
-def test_no_decoder_averages_before_linear_light_can(sandbox: Sandbox, name: str) -> None:
-    """Lines, whose averages survive lossy compression: a decoder that scales would have made them middle gray."""
+def test_no_decoder_scales_before_a_resize_in_linear_light(sandbox: Sandbox, name: str) -> None:
+    """Lines keep their averages under lossy compression. A decoder that scales would have made them middle gray."""
     lines = pyvips.Image.xyz(64, 64)[1] % 4 < 2
     data = encode(lines.bandjoin([lines, lines]).copy(interpretation="srgb"), name)
     resize = {"kind": "resize", "width": 4, "height": 4, "linear": True}
@@ -221,7 +223,7 @@ def test_no_decoder_averages_before_linear_light_can(sandbox: Sandbox, name: str
 
 
 @pytest.mark.parametrize("profile", ["cmyk", "p3"])
-def test_linear_light_is_that_of_the_colors_meant(sandbox: Sandbox, profile: str) -> None:
+def test_linear_light_is_computed_from_converted_colors(sandbox: Sandbox, profile: str) -> None:
     board = _fine_board(3, 8).icc_transform(profile, input_profile="srgb", intent="relative")
     resize = {"kind": "resize", "width": 8, "height": 8, "linear": True}
 
@@ -255,7 +257,7 @@ def test_each_frame_is_resized_in_linear_light(sandbox: Sandbox) -> None:
     assert [color_at(frames, 4, y)[0] for y in (4, 12)] == [HALF_THE_LIGHT, A_QUARTER]
 
 
-def test_operations_are_done_in_order(sandbox: Sandbox) -> None:
+def test_operations_are_applied_in_order(sandbox: Sandbox) -> None:
     crop = {"kind": "crop", "left": 60, "width": 60, "height": 80}
     flop = {"kind": "flop"}
     image = plain(60, 80, 255, 0, 0).join(plain(60, 80, 0, 0, 255), "horizontal")
@@ -264,7 +266,7 @@ def test_operations_are_done_in_order(sandbox: Sandbox) -> None:
     assert color_at(render(sandbox, image, flop, crop), 5, 5) == [255, 0, 0]
 
 
-def test_no_operation_is_a_recipe_too(sandbox: Sandbox) -> None:
+def test_a_recipe_without_operations_changes_no_pixel(sandbox: Sandbox) -> None:
     assert (render(sandbox, small()) - small()).abs().max() == 0
 
 
@@ -278,13 +280,13 @@ def test_no_operation_is_a_recipe_too(sandbox: Sandbox) -> None:
         ([{"kind": "extend", "left": 8_192}], FailureCode.OUTPUT_SIDE_TOO_LONG),
     ],
 )
-def test_a_rendition_too_large_is_refused_and_not_tried(
+def test_a_rendition_that_would_be_too_large_is_rejected_before_it_is_made(
     sandbox: Sandbox, operations: list[dict[str, Any]], code: FailureCode
 ) -> None:
-    with pytest.raises(Rejected) as refusal:
+    with pytest.raises(Rejected) as error:
         render(sandbox, plain(10, 40, 1, 2, 3), *operations)
 
-    assert refusal.value.failure is code
+    assert error.value.failure is code
 
 
 @pytest.mark.parametrize(
@@ -311,20 +313,20 @@ def test_a_rendition_too_large_is_refused_and_not_tried(
         ({"kind": "text", "text": "x" * 501}, ("text",)),
     ],
 )
-def test_a_mistake_is_named_with_its_path(operation: dict[str, Any], path: tuple[str, ...]) -> None:
-    with pytest.raises(ValidationError) as mistake:
+def test_an_invalid_parameter_is_reported_with_its_path(operation: dict[str, Any], path: tuple[str, ...]) -> None:
+    with pytest.raises(ValidationError) as error:
         read_recipe({"name": "x", "operations": [operation]})
 
-    assert ("operations", 0, operation["kind"], *path) in [error["loc"] for error in mistake.value.errors()]
+    assert ("operations", 0, operation["kind"], *path) in [each["loc"] for each in error.value.errors()]
 
 
-def test_an_unknown_operation_is_a_mistake() -> None:
+def test_an_unknown_operation_is_invalid() -> None:
     with pytest.raises(ValidationError, match="teleport"):
         TypeAdapter(Operation).validate_python({"kind": "teleport"})
 
 
 @pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
-def test_presets_are_recipes_that_work(sandbox: Sandbox, preset: Recipe) -> None:
+def test_every_preset_can_be_rendered(sandbox: Sandbox, preset: Recipe) -> None:
     (rendition,) = sandbox.render(encode(photograph(), "jpeg"), [preset]).renditions
 
     assert max(rendition.width, rendition.height) <= 1_600

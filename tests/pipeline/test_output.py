@@ -1,4 +1,4 @@
-"""How renditions are encoded: every option where it means something, and a mistake where it does not."""
+"""Every output option has its effect where it applies, and is invalid where it does not."""
 
 import io
 from typing import Any
@@ -26,7 +26,7 @@ def rendition(sandbox: Sandbox, image: pyvips.Image | bytes, **output: Any) -> R
 
 
 def distance(data: bytes, original: pyvips.Image) -> float:
-    """Mean CIEDE2000."""
+    """Return the mean CIEDE2000."""
     image = decode(data)
     image = image.flatten() if image.hasalpha() else image
     return float(image.colourspace("lab").dE00(original.colourspace("lab")).avg())
@@ -34,7 +34,7 @@ def distance(data: bytes, original: pyvips.Image) -> float:
 
 @pytest.mark.parametrize("name", RASTER)
 @pytest.mark.parametrize("bands", [1, 2, 3, 4])
-def test_every_format_can_be_asked_for(sandbox: Sandbox, name: str, bands: int) -> None:
+def test_every_format_can_be_requested(sandbox: Sandbox, name: str, bands: int) -> None:
     made = rendition(sandbox, plain(40, 30, *[200, 180, 90, 255][:bands]), format=name)
 
     assert made.format == name == sniff(made.data)
@@ -42,17 +42,17 @@ def test_every_format_can_be_asked_for(sandbox: Sandbox, name: str, bands: int) 
 
 
 @pytest.mark.parametrize("name", ["png", "tiff"])
-def test_what_loses_nothing_loses_nothing(sandbox: Sandbox, name: str) -> None:
+def test_png_and_tiff_change_no_pixel(sandbox: Sandbox, name: str) -> None:
     assert distance(rendition(sandbox, photograph(), format=name).data, photograph()) == 0
 
 
 @pytest.mark.parametrize("name", ["webp", "avif", "jxl"])
-def test_lossless_can_be_asked_for(sandbox: Sandbox, name: str) -> None:
+def test_lossless_output_changes_no_pixel(sandbox: Sandbox, name: str) -> None:
     assert distance(rendition(sandbox, photograph(200), format=name, lossless=True).data, photograph(200)) < 0.01
 
 
 @pytest.mark.parametrize("name", ["jpeg", "webp", "avif", "jxl"])
-def test_quality_trades_bytes_for_likeness(sandbox: Sandbox, name: str) -> None:
+def test_higher_quality_takes_more_bytes_and_differs_less(sandbox: Sandbox, name: str) -> None:
     poor, usual, good = (
         rendition(sandbox, photograph(300), format=name, **q).data for q in ({"quality": 20}, {}, {"quality": 95})
     )
@@ -64,25 +64,25 @@ def test_quality_trades_bytes_for_likeness(sandbox: Sandbox, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["jpeg", "webp", "avif", "jxl"])
 @pytest.mark.parametrize("most", [4_000, 9_000])
-def test_the_most_bytes_are_used_but_not_exceeded(sandbox: Sandbox, name: str, most: int) -> None:
+def test_max_bytes_is_nearly_reached_and_never_exceeded(sandbox: Sandbox, name: str, most: int) -> None:
     made = rendition(sandbox, photograph(300), format=name, maxBytes=most, quality=98)
 
     assert most * 0.85 < len(made.data) <= most
 
 
-def test_when_nothing_is_small_enough_the_smallest_is_given(sandbox: Sandbox) -> None:
+def test_quality_is_1_if_max_bytes_is_below_every_quality(sandbox: Sandbox) -> None:
     smallest = rendition(sandbox, photograph(), format="jpeg", quality=1)
 
     assert rendition(sandbox, photograph(), format="jpeg", maxBytes=1_000).data == smallest.data
 
 
-def test_enough_room_leaves_quality_as_it_was(sandbox: Sandbox) -> None:
+def test_a_large_max_bytes_leaves_quality_unchanged(sandbox: Sandbox) -> None:
     usual = rendition(sandbox, photograph(), format="jpeg")
 
     assert rendition(sandbox, photograph(), format="jpeg", maxBytes=1_000_000).data == usual.data
 
 
-def test_a_recipe_that_asks_too_much_costs_the_others_nothing(sandbox: Sandbox) -> None:
+def test_a_recipe_that_exceeds_a_limit_does_not_affect_the_others(sandbox: Sandbox) -> None:
     huge = read_recipe({"name": "huge", "operations": [{"kind": "resize", "width": 8192, "height": 8192}]})
 
     rendered = sandbox.render(encode(photograph(), "jpeg"), [THUMBNAIL, huge, PRESETS["small"]])
@@ -92,7 +92,7 @@ def test_a_recipe_that_asks_too_much_costs_the_others_nothing(sandbox: Sandbox) 
         rendered.get("huge")
 
 
-def test_progressive_and_chroma_are_heeded(sandbox: Sandbox) -> None:
+def test_progressive_and_chroma_subsampling_reach_the_encoder(sandbox: Sandbox) -> None:
     baseline = rendition(sandbox, photograph(), format="jpeg").data
     progressive = rendition(sandbox, photograph(), format="jpeg", progressive=True).data
     sharp = rendition(sandbox, photograph(), format="jpeg", chromaSubsampling="4:4:4").data
@@ -104,14 +104,14 @@ def test_progressive_and_chroma_are_heeded(sandbox: Sandbox) -> None:
 
 @pytest.mark.parametrize("name", ["png", "gif"])
 @pytest.mark.parametrize("colors", [2, 4, 16])
-def test_a_palette_has_at_most_as_many_colors_as_asked_for(sandbox: Sandbox, name: str, colors: int) -> None:
+def test_a_palette_has_at_most_the_requested_number_of_colors(sandbox: Sandbox, name: str, colors: int) -> None:
     made = rendition(sandbox, photograph(60), format=name, colors=colors)
 
     pixels = decode(made.data)[:3]
     assert 2 <= len({tuple(pixels.getpoint(x, y)) for x in range(60) for y in range(pixels.height)}) <= colors
 
 
-def test_a_large_jpeg_wastes_nothing_on_what_is_empty(sandbox: Sandbox) -> None:
+def test_a_large_jpeg_with_empty_areas_has_huffman_tables_of_its_own(sandbox: Sandbox) -> None:
     on_white = photograph(600).embed(300, 200, 1200, 900, extend="background", background=[255, 255, 255])
 
     usual, thorough = (rendition(sandbox, on_white, format="jpeg", effort=effort).data for effort in (5, 7))
@@ -119,7 +119,7 @@ def test_a_large_jpeg_wastes_nothing_on_what_is_empty(sandbox: Sandbox) -> None:
     assert usual == thorough
 
 
-def test_a_large_jpeg_is_as_good_as_the_most_bytes_allow(sandbox: Sandbox) -> None:
+def test_a_large_jpeg_uses_max_bytes_as_well_as_higher_effort_does(sandbox: Sandbox) -> None:
     large = photograph(600).resize(2)
 
     made = rendition(sandbox, large, format="jpeg", maxBytes=20_000).data
@@ -136,7 +136,7 @@ def test_effort_saves_bytes(sandbox: Sandbox, name: str) -> None:
     assert len(most) < len(least)
 
 
-def test_auto_packs_a_photograph_with_loss_and_a_drawing_without(sandbox: Sandbox) -> None:
+def test_auto_is_lossy_for_a_photograph_and_lossless_for_a_drawing(sandbox: Sandbox) -> None:
     drawing = plain(200, 200, 255, 255, 255).insert(plain(50, 50, 200, 0, 0), 30, 30)
 
     assert b"VP8 " in rendition(sandbox, photograph(), format="auto").data
@@ -167,40 +167,40 @@ def _with_metadata(name: str = "jpeg") -> bytes:
 
 @pytest.mark.parametrize("source", ["avif", "heic", "jxl"])
 @pytest.mark.parametrize(
-    ("metadata", "said"),
+    ("metadata", "expected"),
     [("strip", set()), ("copyright", {"Artist", "Copyright"}), ("keep", {"Artist", "Copyright", "Make"})],
 )
-def test_metadata_of_newer_formats_is_understood_too(
-    sandbox: Sandbox, source: str, metadata: str, said: set[str]
+def test_metadata_of_avif_heic_and_jpeg_xl_is_kept_as_requested(
+    sandbox: Sandbox, source: str, metadata: str, expected: set[str]
 ) -> None:
     image = decode(rendition(sandbox, _with_metadata(source), format="jpeg", metadata=metadata).data)
 
     fields = {field.removeprefix("exif-ifd0-") for field in image.get_fields()}
-    assert fields & {"Artist", "Copyright", "Make"} == said
+    assert fields & {"Artist", "Copyright", "Make"} == expected
     assert bool(image.get_typeof("xmp-data")) == (metadata == "keep")
     assert image.get_typeof("orientation") == 0 or image.get("orientation") == 1
 
 
 @pytest.mark.parametrize("name", ["jpeg", "png", "webp", "avif", "jxl"])
 @pytest.mark.parametrize(
-    ("metadata", "said"),
+    ("metadata", "expected"),
     [
         ("strip", set()),
         ("copyright", {b"somebody", b"all mine"}),
         ("keep", {b"somebody", b"all mine", b"camera", b"news"}),
     ],
 )
-def test_metadata_is_kept_as_far_as_asked_for(sandbox: Sandbox, name: str, metadata: str, said: set[bytes]) -> None:
+def test_metadata_is_kept_as_requested(sandbox: Sandbox, name: str, metadata: str, expected: set[bytes]) -> None:
     made = rendition(sandbox, _with_metadata(), format=name, metadata=metadata)
 
     image = decode(made.data)
     text = made.data + (image.get("xmp-data") if image.get_typeof("xmp-data") else b"")  # which PNG compresses
-    assert {word for word in (b"somebody", b"all mine", b"camera", b"news") if word in text} == said
+    assert {word for word in (b"somebody", b"all mine", b"camera", b"news") if word in text} == expected
     assert image.height == 100, "upright already, so it must not say that it lies on its side"
     assert image.get_typeof("orientation") == 0 or image.get("orientation") == 1
 
 
-def test_no_preview_of_what_was_cropped_is_kept(sandbox: Sandbox) -> None:
+def test_no_embedded_preview_is_kept(sandbox: Sandbox) -> None:
     image = photograph(100)
     image.set_type(pyvips.GValue.blob_type, "jpeg-thumbnail-data", plain(20, 20, 1, 2, 3).jpegsave_buffer())
 
@@ -243,16 +243,18 @@ def test_a_wide_gamut_can_be_kept(sandbox: Sandbox, name: str) -> None:
         {"maxbytes": 5_000},
     ],
 )
-def test_what_makes_no_sense_together_is_a_mistake(output: dict[str, Any]) -> None:
-    with pytest.raises(ValidationError) as mistake:
+def test_options_that_exclude_one_another_are_invalid(output: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError) as error:
         read_recipe({"name": "x", "output": output})
 
-    assert mistake.value.errors()[0]["loc"][0] == "output"
+    assert error.value.errors()[0]["loc"][0] == "output"
 
 
 @pytest.mark.parametrize("option", [{"quality": 50}, {"lossless": True}, {"progressive": True}, {"colors": 16}])
 @pytest.mark.parametrize("source", ["jpeg", "png", "webp", "gif"])
-def test_an_open_format_takes_what_it_can(sandbox: Sandbox, option: dict[str, Any], source: str) -> None:
+def test_options_that_the_format_of_the_source_lacks_are_ignored(
+    sandbox: Sandbox, option: dict[str, Any], source: str
+) -> None:
     assert rendition(sandbox, encode(photograph(60), source), **option).width == 60
 
 

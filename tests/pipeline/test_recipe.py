@@ -1,4 +1,4 @@
-"""Recipes are pure descriptions: comparable, hashable, and free of any imaging library."""
+"""Recipes can be compared, hashed, written and read, without any imaging library."""
 
 import json
 import re
@@ -41,7 +41,7 @@ LOGO = "0b54d0c4-6bb1-4a0f-8e46-1d4ac5a3d0c8"
         ),
     ],
 )
-def test_the_hash_of_a_recipe_never_changes_by_itself(
+def test_the_hash_of_a_recipe_never_changes_unintentionally(
     operations: list[dict[str, Any]], output: dict[str, Any], expected: str
 ) -> None:
     # It names objects in the store. When this fails, either _REVISION was raised, or old renditions are orphaned.
@@ -114,7 +114,7 @@ def test_british_spelling_means_the_same() -> None:
         _recipe(format="jpeg", chroma="4:4:4", chromaSubsampling="4:2:0"),
     ],
 )
-def test_both_spellings_of_a_field_at_once_are_a_mistake(both: dict[str, Any]) -> None:
+def test_both_spellings_of_a_field_at_once_are_invalid(both: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match="Unexpected keyword argument"):
         read_recipe(both)
 
@@ -126,17 +126,17 @@ def test_other_spellings_are_no_part_of_the_api_description() -> None:
     assert _FORMER_NAMES.search(description) is None
 
 
-def test_the_hash_depends_on_what_is_made_and_not_on_its_name() -> None:
-    renamed = Recipe(name="other", operations=THUMBNAIL.operations)
+def test_the_hash_depends_on_the_pixels_and_not_on_the_name() -> None:
+    other_name = Recipe(name="other", operations=THUMBNAIL.operations)
     smaller = Recipe(name="thumbnail", operations=(Resize(width=99, height=100),))
-    poorer = Recipe(name="thumbnail", operations=THUMBNAIL.operations, output=Output(quality=40))
+    lower_quality = Recipe(name="thumbnail", operations=THUMBNAIL.operations, output=Output(quality=40))
 
-    assert renamed.hash == THUMBNAIL.hash
-    assert len({THUMBNAIL.hash, smaller.hash, poorer.hash}) == 3
+    assert other_name.hash == THUMBNAIL.hash
+    assert len({THUMBNAIL.hash, smaller.hash, lower_quality.hash}) == 3
 
 
 @pytest.mark.parametrize("recipe", PRESETS.values(), ids=PRESETS)
-def test_a_recipe_survives_json(recipe: Recipe) -> None:
+def test_a_recipe_is_the_same_after_writing_and_reading(recipe: Recipe) -> None:
     kept = read_recipe(json.loads(write_recipe(recipe)))
 
     assert (kept, kept.hash) == (recipe, recipe.hash)
@@ -150,14 +150,14 @@ def test_a_color_may_be_written_in_capitals() -> None:
     assert described == Flatten(background="#ffaa00")
 
 
-def test_a_whole_number_may_be_written_with_a_point() -> None:
+def test_an_integer_may_be_written_with_a_decimal_point() -> None:
     described = [{"kind": "resize", "width": 100.0, "height": 100.0}]
 
     assert read_recipe({"name": "thumbnail", "operations": described}) == THUMBNAIL
 
 
 @pytest.mark.parametrize(
-    "mistake",
+    "invalid",
     [
         {"name": "../x"},
         {"operations": [{"kind": "teleport"}]},
@@ -168,9 +168,9 @@ def test_a_whole_number_may_be_written_with_a_point() -> None:
         {"output": {"quality": 101}},
     ],
 )
-def test_a_mistake_is_named_and_not_ignored(mistake: dict[str, object]) -> None:
+def test_an_invalid_recipe_is_rejected(invalid: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
-        read_recipe({"name": "x"} | mistake)
+        read_recipe({"name": "x"} | invalid)
 
 
 KINDS = (
@@ -197,7 +197,7 @@ KINDS = (
         ({"operations": [{"kind": "resize"}]}, "width, height or both are needed"),
     ],
 )
-def test_a_mistake_is_described_once_and_in_the_words_of_json(recipe: dict[str, object], expected: str) -> None:
+def test_an_error_is_reported_once_and_in_terms_of_json(recipe: dict[str, object], expected: str) -> None:
     with pytest.raises(ValidationError) as error:
         read_recipe({"name": "x", **recipe})
 

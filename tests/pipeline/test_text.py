@@ -1,4 +1,4 @@
-"""Text written on an image: in its script's own shapes and order, and never beyond the image."""
+"""Text is drawn in its script's own shapes and order, and never beyond the image."""
 
 from dataclasses import replace
 from typing import Any
@@ -40,13 +40,13 @@ def write(sandbox: Sandbox, image: pyvips.Image, **how: Any) -> pyvips.Image:
 
 
 def ink(sandbox: Sandbox, text: str, **how: Any) -> pyvips.Image:
-    """White on black, cut to what is inked."""
+    """Return white text on black, cropped to its ink."""
     image = write(sandbox, plain(600, 200, 0), text=text, gravity="center", **how)
     return image.crop(*image.find_trim(background=0, threshold=1))
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_it_looks_as_it_always_has(sandbox: Sandbox, name: str) -> None:
+def test_text_looks_like_its_golden_image(sandbox: Sandbox, name: str) -> None:
     assert_looks_like_golden(write(sandbox, photograph(300), **EXAMPLES[name]), f"text-{name}")
 
 
@@ -69,7 +69,7 @@ def test_hebrew_runs_to_the_left_and_its_numbers_to_the_right(sandbox: Sandbox) 
     assert differ(0, number) < 10
 
 
-def test_each_line_begins_at_its_own_side(sandbox: Sandbox) -> None:
+def test_each_line_begins_at_the_side_of_its_script(sandbox: Sandbox) -> None:
     image = ink(sandbox, "a long line of Latin\nש", size=30)
     second = image.crop(0, image.height // 2 + 5, image.width, image.height // 2 - 5)
 
@@ -78,7 +78,7 @@ def test_each_line_begins_at_its_own_side(sandbox: Sandbox) -> None:
     assert width < 30
 
 
-def test_size_is_that_of_the_font_in_pixels(sandbox: Sandbox) -> None:
+def test_size_is_the_fonts_size_in_pixels(sandbox: Sandbox) -> None:
     assert ink(sandbox, "H", size=100).height == pytest.approx(73, abs=1)  # DejaVu Sans' capitals: 0.729
 
 
@@ -91,7 +91,7 @@ def test_long_lines_are_broken_between_words_and_long_words_anywhere(sandbox: Sa
     assert word.height > 3 * ink(sandbox, "w", size=60).height
 
 
-def test_what_does_not_fit_is_written_smaller_and_fills_the_room(sandbox: Sandbox) -> None:
+def test_text_that_does_not_fit_is_drawn_smaller_and_fills_the_image(sandbox: Sandbox) -> None:
     fitted = ink(sandbox, "Hello", size=1_000, margin=20)
 
     assert fitted.width <= 560
@@ -109,7 +109,7 @@ COVERED = [chr(code) for code in range(0x20, 0x2_0000) if font.has_glyph(chr(cod
     room=st.tuples(st.integers(1, 300), st.integers(1, 300)),
     margin=st.integers(0, 20),
 )
-def test_nothing_is_ever_written_beyond_the_margins(
+def test_text_never_reaches_beyond_the_margins(
     sandbox: Sandbox, text: str, size: int, room: tuple[int, int], margin: int
 ) -> None:
     width, height = room[0] + 2 * margin, room[1] + 2 * margin
@@ -120,32 +120,32 @@ def test_nothing_is_ever_written_beyond_the_margins(
     assert image.insert(plain(*room, 0), margin, margin).max() == 0
 
 
-def test_markup_is_written_and_not_obeyed(sandbox: Sandbox) -> None:
+def test_markup_is_drawn_literally(sandbox: Sandbox) -> None:
     assert ink(sandbox, "<b>x</b> &lt;").width > 4 * ink(sandbox, "x").width
 
 
 @pytest.mark.parametrize("how", [{"opacity": 0}, {"color": "transparent"}, {"color": "#f000", "tile": True}])
-def test_what_is_transparent_changes_nothing(sandbox: Sandbox, how: dict[str, Any]) -> None:
+def test_transparent_text_changes_no_pixel(sandbox: Sandbox, how: dict[str, Any]) -> None:
     image = photograph(200)
 
     assert (write(sandbox, image, text="Hello", **how) - image).abs().max() == 0
 
 
-def test_gray_stays_gray_unless_the_text_is_not(sandbox: Sandbox) -> None:
+def test_a_gray_image_stays_gray_unless_the_text_has_a_color(sandbox: Sandbox) -> None:
     gray = plain(100, 50, 90)
 
     assert write(sandbox, gray, text="Hello", color="#fff").bands == 1
     assert write(sandbox, gray, text="Hello", color="#f00").bands == 3
 
 
-def test_it_is_written_on_nothing_too(sandbox: Sandbox) -> None:
+def test_text_is_drawn_on_a_transparent_image(sandbox: Sandbox) -> None:
     image = write(sandbox, plain(100, 50, 9, 9, 9, 0), text="██", size=40, color="#f008", gravity="center")
 
     assert image.getpoint(50, 25) == [255, 0, 0, 136]
     assert image.getpoint(1, 1)[3] == 0
 
 
-def test_it_is_written_on_every_frame(sandbox: Sandbox) -> None:
+def test_text_is_drawn_on_every_frame(sandbox: Sandbox) -> None:
     frames = pyvips.Image.arrayjoin([plain(80, 60, 0, 0, 60 * n) for n in range(3)], across=1).copy()
     frames.set_type(pyvips.GValue.gint_type, "page-height", 60)
     moving = replace(recipe(text="██", size=500), output=Output(animation="keep"))
@@ -157,7 +157,7 @@ def test_it_is_written_on_every_frame(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "mistake"),
+    ("text", "expected"),
     [
         ("Tokyo 東京", "U+6771"),
         ("a\tb", "U+0009"),
@@ -172,26 +172,26 @@ def test_it_is_written_on_every_frame(sandbox: Sandbox) -> None:
         ("\u2800", "no visible"),
     ],
 )
-def test_what_cannot_be_written_is_a_mistake_with_its_path(text: str, mistake: str) -> None:
+def test_text_that_cannot_be_drawn_is_reported_with_its_path(text: str, expected: str) -> None:
     with pytest.raises(ValidationError) as raised:
         recipe(text=text)
 
     (error,) = raised.value.errors()
     assert error["loc"] == ("operations", 0, "text", "text")
-    assert mistake in error["msg"]
+    assert expected in error["msg"]
 
 
-def test_the_characters_that_the_font_is_said_to_have_are_those_that_it_draws() -> None:
-    drawn = ImageFont.truetype(str(font.FILE), 20, layout_engine=ImageFont.Layout.BASIC)
-    box = bytes(drawn.getmask("\U000e0fff"))  # in no font: drawn as a box
+def test_has_glyph_is_true_for_exactly_the_characters_that_the_font_draws() -> None:
+    loaded = ImageFont.truetype(str(font.FILE), 20, layout_engine=ImageFont.Layout.BASIC)
+    box = bytes(loaded.getmask("\U000e0fff"))  # in no font: drawn as a box
 
-    said = {code for code in range(0x21, 0x2_0000) if font.has_glyph(chr(code))}
-    shown = {code for code in range(0x21, 0x2_0000) if bytes(drawn.getmask(chr(code))) != box}
-    assert said == shown
-    assert len(said) > 5_000
+    reported = {code for code in range(0x21, 0x2_0000) if font.has_glyph(chr(code))}
+    drawn = {code for code in range(0x21, 0x2_0000) if bytes(loaded.getmask(chr(code))) != box}
+    assert reported == drawn
+    assert len(reported) > 5_000
 
 
-def test_every_character_that_the_font_has_can_be_written(sandbox: Sandbox) -> None:
+def test_every_character_of_the_font_can_be_drawn(sandbox: Sandbox) -> None:
     for start in range(0, len(COVERED), 97):
         text = f"x{''.join(COVERED[start : start + 97])}"
         assert write(sandbox, plain(60, 40, 0), text=text, size=10).max() > 0

@@ -1,4 +1,4 @@
-"""Another stored image laid on one: where, how large, how faint, and what becomes of one that cannot be."""
+"""Watermarks: their place, size and opacity, and recipes whose watermark cannot be used."""
 
 from contextlib import closing
 from typing import Any
@@ -30,8 +30,8 @@ def lay(sandbox: Sandbox, image: pyvips.Image, overlay: pyvips.Image, **how: Any
     return decode(made.get("x").data)
 
 
-def box_of(image: pyvips.Image, color: list[int]) -> tuple[int, int, int, int]:
-    """Left, top, width and height of what has about this color."""
+def find_area(image: pyvips.Image, color: list[int]) -> tuple[int, int, int, int]:
+    """Return left, top, width and height of the area that has about this color."""
     near = ((image - color).abs() < 30).bandand()
     left, top, width, height = (near.ifthenelse(255, 0)).find_trim(background=0, threshold=100)
     return left, top, width, height
@@ -54,28 +54,28 @@ def box_of(image: pyvips.Image, color: list[int]) -> tuple[int, int, int, int]:
         ({"margin": 45, "gravity": "east"}, (140, 45, 15, 10)),
     ],
 )
-def test_it_lies_where_it_is_wanted_and_never_over_the_edge(
+def test_a_watermark_lies_at_its_gravity_and_never_beyond_the_edge(
     sandbox: Sandbox, how: dict[str, Any], expected: tuple[int, ...]
 ) -> None:
     image = lay(sandbox, plain(200, 100, *RED), plain(30, 20, *BLUE), **how)
 
     assert (image.width, image.height, image.bands) == (200, 100, 3)
-    assert box_of(image, BLUE) == pytest.approx(expected, abs=1)
+    assert find_area(image, BLUE) == pytest.approx(expected, abs=1)
 
 
-def test_one_larger_than_the_image_is_made_smaller(sandbox: Sandbox) -> None:
+def test_a_watermark_larger_than_the_image_is_scaled_down(sandbox: Sandbox) -> None:
     image = lay(sandbox, plain(200, 100, *RED), plain(3_000, 6_000, *BLUE), gravity="west")
 
-    assert box_of(image, BLUE) == (0, 0, 50, 100)
+    assert find_area(image, BLUE) == (0, 0, 50, 100)
 
 
-def test_margins_that_leave_no_room_leave_a_pixel(sandbox: Sandbox) -> None:
+def test_margins_without_room_between_them_leave_one_pixel(sandbox: Sandbox) -> None:
     image = lay(sandbox, plain(200, 100, *RED), plain(30, 20, *BLUE), margin=8_000)
 
     assert (image[2] > 100).avg() == pytest.approx(255 / (200 * 100))
 
 
-def test_tiles_lie_everywhere_with_margins_between_them(sandbox: Sandbox) -> None:
+def test_tiles_cover_the_image_with_margins_between_them(sandbox: Sandbox) -> None:
     image = lay(sandbox, plain(200, 100, *RED), plain(30, 20, *BLUE), tile=True, margin=10)
 
     across = [color_at(image, x, 15) == BLUE for x in (5, 15, 35, 45, 55, 75, 85, 195)]
@@ -96,7 +96,7 @@ def test_tiles_lie_everywhere_with_margins_between_them(sandbox: Sandbox) -> Non
         ([100, 100, 100, 0], [0, 0, 200], [0, 0, 200, 128]),
     ],
 )
-def test_half_opacity_is_half_of_each(
+def test_half_opacity_mixes_both_images_equally(
     sandbox: Sandbox, below: list[int], overlay: list[int], expected: list[int]
 ) -> None:
     image = lay(sandbox, plain(40, 40, *below), plain(40, 40, *overlay), opacity=0.5)
@@ -113,7 +113,7 @@ def test_opacity_0_changes_nothing(sandbox: Sandbox, how: dict[str, Any], alpha:
     assert (lay(sandbox, image, plain(40, 40, *BLUE), **how) - image).abs().max() == 0
 
 
-def test_soft_edges_have_no_dark_fringe(sandbox: Sandbox) -> None:
+def test_soft_edges_of_a_watermark_have_no_dark_fringe(sandbox: Sandbox) -> None:
     disc = b'<svg xmlns="http://www.w3.org/2000/svg" width="90" height="90"><circle cx="45" cy="45" r="40"/></svg>'
     soft = pyvips.Image.svgload_buffer(disc)[3].gaussblur(4)
     white = plain(90, 90, 255, 255, 255).ifthenelse(255, 0).cast("uchar")
@@ -125,7 +125,7 @@ def test_soft_edges_have_no_dark_fringe(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_any_stored_image_can_be_laid_on(sandbox: Sandbox, name: str) -> None:
+def test_an_image_of_any_format_can_be_a_watermark(sandbox: Sandbox, name: str) -> None:
     made = sandbox.render(encode(plain(200, 200, 9, 9, 9), "png"), [recipe({"scale": 0.5})], {LOGO: sample(name)})
 
     image = decode(made.get("x").data)
@@ -133,7 +133,7 @@ def test_any_stored_image_can_be_laid_on(sandbox: Sandbox, name: str) -> None:
     assert image.crop(0, 0, 95, 200).max() == 9
 
 
-def test_a_drawing_is_drawn_as_large_as_it_is_needed(sandbox: Sandbox) -> None:
+def test_an_svg_watermark_is_drawn_at_its_final_size(sandbox: Sandbox) -> None:
     halves = b'<svg xmlns="http://www.w3.org/2000/svg" width="10" height="10"><path d="M0 0h5v10H0z"/></svg>'
 
     made = sandbox.render(encode(plain(1_000, 1_000, 255), "png"), [recipe({"scale": 1})], {LOGO: halves})
@@ -143,9 +143,9 @@ def test_a_drawing_is_drawn_as_large_as_it_is_needed(sandbox: Sandbox) -> None:
     assert color_at(image, 502, 500) == [255, 255, 255]  # enlarged, it would be gray for a hundred px
 
 
-def test_it_lies_upright(sandbox: Sandbox) -> None:
+def test_a_watermark_with_an_orientation_lies_upright(sandbox: Sandbox) -> None:
     sideways = plain(40, 20, *RED).insert(plain(20, 20, *BLUE), 0, 0).copy()
-    sideways.set_type(pyvips.GValue.gint_type, "orientation", 6)  # turned right to be looked at
+    sideways.set_type(pyvips.GValue.gint_type, "orientation", 6)  # turned right for display
     data = sideways.jpegsave_buffer(Q=100, subsample_mode="off")
 
     made = sandbox.render(
@@ -153,11 +153,11 @@ def test_it_lies_upright(sandbox: Sandbox) -> None:
     )
 
     image = decode(made.get("x").data)
-    assert box_of(image, BLUE) == (0, 0, 20, 20)
-    assert box_of(image, RED) == (0, 20, 20, 20)
+    assert find_area(image, BLUE) == (0, 0, 20, 20)
+    assert find_area(image, RED) == (0, 20, 20, 20)
 
 
-def test_its_colors_are_converted(sandbox: Sandbox) -> None:
+def test_the_colors_of_a_watermark_are_converted_to_srgb(sandbox: Sandbox) -> None:
     cmyk = plain(40, 40, *BLUE).icc_transform("cmyk", input_profile="srgb")
 
     made = sandbox.render(
@@ -170,7 +170,7 @@ def test_its_colors_are_converted(sandbox: Sandbox) -> None:
     assert image.bands == 3
 
 
-def test_it_lies_on_every_frame_and_is_its_first_one_itself(sandbox: Sandbox) -> None:
+def test_the_first_frame_of_a_watermark_lies_on_every_frame(sandbox: Sandbox) -> None:
     frames = pyvips.Image.arrayjoin([plain(60, 40, 50 * n, 100, 100) for n in range(4)], across=1).copy()
     frames.set_type(pyvips.GValue.gint_type, "page-height", 40)
     moving = pyvips.Image.arrayjoin([plain(10, 10, *BLUE), plain(10, 10, *RED)], across=1).copy()
@@ -188,7 +188,7 @@ def test_it_lies_on_every_frame_and_is_its_first_one_itself(sandbox: Sandbox) ->
     assert [color_at(image, 10, 40 * n + 10)[2] < 150 for n in range(4)] == [True] * 4
 
 
-def test_several_are_laid_one_on_the_other(sandbox: Sandbox) -> None:
+def test_watermarks_are_laid_on_each_other_in_order(sandbox: Sandbox) -> None:
     both = recipe({"scale": 1, "image": str(OTHER)}, {"scale": 0.5}, {"scale": 0.1, "image": str(OTHER)})
 
     made = sandbox.render(
@@ -202,26 +202,26 @@ def test_several_are_laid_one_on_the_other(sandbox: Sandbox) -> None:
     assert [color_at(image, at, at) for at in (20, 70, 95)] == [RED, BLUE, RED]
 
 
-def refused(
+def render_failing(
     sandbox: Sandbox, overlays: dict[UUID, bytes], *recipes: Recipe, data: bytes | None = None
 ) -> tuple[FailedRecipe, ...]:
-    """What is refused of these recipes, while a thumbnail is made all the same."""
+    """Return the recipes that failed. A thumbnail is made nevertheless."""
     made = sandbox.render(data or sample("jpeg"), [*recipes, THUMBNAIL], overlays)
     assert [rendition.name for rendition in made.renditions] == ["thumbnail"]
     return made.failed
 
 
-def spoilt(data: bytes) -> bytes:
-    """Whole at both ends, so that only its pixels tell."""
+def damage(data: bytes) -> bytes:
+    """Overwrite the middle, so that only decoding finds it."""
     middle = len(data) // 2
     return data[:middle] + bytes(500) + data[middle + 500 :]
 
 
-def test_a_recipe_whose_watermark_is_missing_is_refused_alone(sandbox: Sandbox) -> None:
-    (refusal,) = refused(sandbox, {OTHER: sample("png")}, recipe({}))
+def test_only_the_recipe_with_a_missing_watermark_fails(sandbox: Sandbox) -> None:
+    (failed,) = render_failing(sandbox, {OTHER: sample("png")}, recipe({}))
 
-    assert refusal.reason.failure is FailureCode.WATERMARK_MISSING
-    assert str(LOGO) in refusal.reason.public
+    assert failed.reason.failure is FailureCode.WATERMARK_MISSING
+    assert str(LOGO) in failed.reason.public
 
 
 @pytest.mark.parametrize(
@@ -233,43 +233,43 @@ def test_a_recipe_whose_watermark_is_missing_is_refused_alone(sandbox: Sandbox) 
         (sample("png")[:-2_000], FailureCode.CORRUPT_IMAGE),
         (sample("webp")[:-2_000], FailureCode.CORRUPT_IMAGE),
         (sample("tiff")[:-2_000], FailureCode.CORRUPT_IMAGE),
-        (spoilt(sample("png")), FailureCode.CORRUPT_IMAGE),
+        (damage(sample("png")), FailureCode.CORRUPT_IMAGE),
         (plain(31_000, 1, 0).pngsave_buffer(), FailureCode.SIDE_TOO_LONG),
         (b'<!DOCTYPE svg [<!ENTITY a "a">]><svg xmlns="http://www.w3.org/2000/svg"/>', FailureCode.UNSAFE_SVG),
     ],
 )
-def test_a_recipe_whose_watermark_is_refused_is_refused_alone(sandbox: Sandbox, data: bytes, code: FailureCode) -> None:
-    (refusal,) = refused(sandbox, {LOGO: data}, recipe({}))
+def test_only_the_recipe_with_a_rejected_watermark_fails(sandbox: Sandbox, data: bytes, code: FailureCode) -> None:
+    (failed,) = render_failing(sandbox, {LOGO: data}, recipe({}))
 
-    assert refusal.reason.failure is code
-    assert str(LOGO) in refusal.reason.public
+    assert failed.reason.failure is code
+    assert str(LOGO) in failed.reason.public
 
 
-def test_image_and_watermarks_are_bounded_together() -> None:
+def test_an_image_and_its_watermarks_share_the_limit_of_pixels() -> None:
     both = recipe({}, {"image": str(OTHER)})
     overlays = {LOGO: plain(300, 100, 1).pngsave_buffer(), OTHER: plain(100, 300, 1).pngsave_buffer()}
     with closing(Sandbox(Limits(max_pixels=70_000), workers=1)) as sandbox:
-        (refusal,) = refused(sandbox, overlays, both, data=plain(100, 101, 1).pngsave_buffer())
+        (failed,) = render_failing(sandbox, overlays, both, data=plain(100, 101, 1).pngsave_buffer())
         assert sandbox.render(plain(100, 100, 1).pngsave_buffer(), [both], overlays).failed == ()
 
-    assert refusal.reason.failure is FailureCode.TOO_MANY_PIXELS
-    assert "70,100" in refusal.reason.public
+    assert failed.reason.failure is FailureCode.TOO_MANY_PIXELS
+    assert "70,100" in failed.reason.public
 
 
-def test_bytes_are_bounded_together() -> None:
+def test_an_image_and_its_watermarks_share_the_limit_of_bytes() -> None:
     data, logo = sample("jpeg"), sample("png")
     with closing(Sandbox(Limits(max_bytes=len(data) + len(logo)), workers=1)) as sandbox:
         assert sandbox.render(data, [recipe({})], {LOGO: logo}).failed == ()
-        with pytest.raises(Rejected) as refusal:
+        with pytest.raises(Rejected) as error:
             sandbox.render(data, [recipe({})], {LOGO: logo + b" "})
 
-    assert refusal.value.failure is FailureCode.FILE_TOO_LARGE
+    assert error.value.failure is FailureCode.FILE_TOO_LARGE
 
 
-def test_a_recipe_lays_on_few_images() -> None:
-    def laying(number: int) -> Recipe:
+def test_a_recipe_has_at_most_four_watermark_images() -> None:
+    def with_images(number: int) -> Recipe:
         return recipe(*({"image": str(UUID(int=n))} for n in range(number)), *({"opacity": 0.1} for _ in range(3)))
 
-    assert len(laying(3).overlays) == 4
+    assert len(with_images(3).overlays) == 4
     with pytest.raises(ValidationError, match="at most 4"):
-        laying(4)
+        with_images(4)

@@ -1,4 +1,4 @@
-"""Effects of a pixel's neighbors."""
+"""Blur, sharpness and noise: operations that combine a pixel with its neighbors."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -36,7 +36,7 @@ class Sharpen(Operation):
 
 @dataclass(frozen=True, kw_only=True)
 class Median(Operation):
-    """Take out specks smaller than half a square of `size` px."""
+    """Remove specks smaller than half a square of `size` px."""
 
     kind: Literal["median"] = "median"
     size: Annotated[int, IntegerBounds(ge=3, le=15)] = 3

@@ -13,7 +13,7 @@ from shared_lib.pipeline.vips import Image, pyvips
 
 @dataclass(frozen=True, kw_only=True)
 class Crop(Operation):
-    """Cut out a box, px; what of it lies outside the image is left out."""
+    """Cut out a rectangle, px. Parts of it outside the image are left out."""
 
     kind: Literal["crop"] = "crop"
     left: Margin = 0
@@ -66,7 +66,7 @@ class Extend(Operation):
 
 @dataclass(frozen=True, kw_only=True)
 class Pad(Operation):
-    """Add margins until a size is reached; an image that is larger stays as it is."""
+    """Add margins until a size is reached. A larger image stays as it is."""
 
     kind: Literal["pad"] = "pad"
     width: Side
@@ -80,7 +80,7 @@ class Pad(Operation):
 
 @dataclass(frozen=True, kw_only=True)
 class Trim(Operation):
-    """Cut off borders that look like the top left pixel, within a tolerance of 0 to 255."""
+    """Remove borders that look like the top left pixel, within a tolerance of 0 to 255."""
 
     kind: Literal["trim"] = "trim"
     threshold: Annotated[float, Bounds(ge=0, le=255)] = 10
@@ -104,7 +104,7 @@ class Trim(Operation):
 
 @dataclass(frozen=True, kw_only=True)
 class Rotate(Operation):
-    """Turn clockwise by degrees; the corners that open are filled with background."""
+    """Turn clockwise by degrees. The corners that open are filled with background."""
 
     kind: Literal["rotate"] = "rotate"
     angle: Angle
@@ -123,7 +123,7 @@ class Rotate(Operation):
 
 @dataclass(frozen=True, kw_only=True)
 class Flip(Operation):
-    """Mirror upside down."""
+    """Mirror top to bottom."""
 
     kind: Literal["flip"] = "flip"
 

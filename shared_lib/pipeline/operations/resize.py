@@ -12,17 +12,17 @@ from shared_lib.pipeline.resampling import resample
 from shared_lib.pipeline.vips import Image
 
 _KERNEL_RADIUS = 3  # px, of Lanczos 3
-_WASTE = 4  # times the result's area; a cover that scales more in vain crops the source first
-_SMART_WASTE = 20  # the same for a smart cover, which must see everything; beyond it the middle is taken
+_WASTE = 4  # times the result's area; a cover that would scale more pixels than that crops the source first
+_SMART_WASTE = 20  # the same for a smart cover, which needs all pixels; beyond it the middle is kept
 
 
 @dataclass(frozen=True, kw_only=True)
 class Resize(Operation):
     """Scale to a size.
 
-    `cover` fills it and crops what is over; `contain` fits into it and fills up with background; `fill` distorts;
-    `inside` fits into it, and `outside` around it, keeping the aspect ratio, so that one side may differ. With width or
-    height alone the other follows from the aspect ratio, whatever the fit.
+    `cover` fills it and crops the rest. `contain` fits into it and adds background. `fill` distorts. `inside` fits into
+    it and `outside` around it, keeping the aspect ratio, so that one side may differ. With width or height alone, the
+    other one follows from the aspect ratio, whatever the fit.
     """
 
     kind: Literal["resize"] = "resize"
@@ -34,7 +34,7 @@ class Resize(Operation):
     background: Color = "transparent"
     """Around a contained image."""
     linear: bool = False
-    """Average light instead of the numbers that stand for it, so that fine detail keeps its brightness; slower."""
+    """Average light instead of the stored numbers, so that fine detail keeps its brightness. Slower."""
 
     def __post_init__(self) -> None:
         if self.width is None and self.height is None:

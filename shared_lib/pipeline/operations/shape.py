@@ -35,7 +35,7 @@ class Circle(Operation):
 
 @dataclass(frozen=True, kw_only=True)
 class Flatten(Operation):
-    """Lay on a background; nothing stays transparent."""
+    """Put the image on a background. Nothing stays transparent."""
 
     kind: Literal["flatten"] = "flatten"
     background: Color = "#ffffff"
@@ -64,8 +64,8 @@ class Border(Operation):
 
 
 def _mask(image: Image, shape: str) -> Image:
-    """Leave visible what the shape covers, with smooth edges, as far as it was."""
-    from shared_lib.pipeline.codecs.svg import rasterise  # noqa: PLC0415  a renderer that only a mask needs
+    """Make everything outside the shape transparent, with smooth edges."""
+    from shared_lib.pipeline.codecs.svg import rasterise  # noqa: PLC0415  only masks need this renderer
 
     namespace = 'xmlns="http://www.w3.org/2000/svg"'
     size = f'width="{image.width}" height="{image.height}"'

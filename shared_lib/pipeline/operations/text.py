@@ -14,15 +14,15 @@ from shared_lib.pipeline.vips import Image, pyvips
 
 _ESCAPED = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})  # Pango reads markup
 _LINE = 1.3  # times the size; DejaVu Sans' lines are 1.16 high
-_OVERHANG = 2  # px, by which ink may reach over the line's end
-_STEP = 1.1  # from one size that is tried to the next
+_OVERHANG = 2  # px by which ink may exceed the line
+_STEP = 1.1  # between the sizes that are tried
 
 
 @dataclass(frozen=True, kw_only=True)
 class TextWatermark(Stamp):
-    """Write on the image, in any of the scripts that DejaVu Sans has, from the side that the script begins at.
+    """Write on the image, in any script that DejaVu Sans has, from the side at which that script begins.
 
-    Lines that are too long are broken; letters become smaller where there is not enough room for all.
+    Long lines are wrapped. The font becomes smaller if the text does not fit.
     """
 
     kind: Literal["text"] = "text"
@@ -35,13 +35,13 @@ class TextWatermark(Stamp):
         size = min(self.size, _find_size_that_fits(self.text, area))
         letters = _lay_out(self.text, size, area)
         while size < self.size:
-            # Upwards, so that nothing is laid out that is much larger than the area.
+            # Upwards, so that no text is laid out that is much larger than the area.
             size = min(self.size, size * _STEP)
             larger = _lay_out(self.text, size, area)
             if not _fits(larger, area):
                 break
             letters = larger
-        if not _fits(letters, area):  # there is no smaller font than of a pixel
+        if not _fits(letters, area):  # no font is smaller than 1 px
             letters = letters.thumbnail_image(area[0], height=area[1], size="down")
         return _fill(letters, self.color)
 

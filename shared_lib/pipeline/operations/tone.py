@@ -15,7 +15,7 @@ _SEPIA = [[0.393, 0.769, 0.189], [0.349, 0.686, 0.168], [0.272, 0.534, 0.131]]
 
 @dataclass(frozen=True, kw_only=True)
 class Brightness(Operation):
-    """Multiply lightness; 1 changes nothing."""
+    """Multiply lightness. 1 changes nothing."""
 
     kind: Literal["brightness"] = "brightness"
     factor: Factor
@@ -26,7 +26,7 @@ class Brightness(Operation):
 
 @dataclass(frozen=True, kw_only=True)
 class Contrast(Operation):
-    """Multiply each channel's distance from middle gray; 1 changes nothing."""
+    """Multiply each channel's distance from middle gray. 1 changes nothing."""
 
     kind: Literal["contrast"] = "contrast"
     factor: Factor
@@ -38,7 +38,7 @@ class Contrast(Operation):
 
 @dataclass(frozen=True, kw_only=True)
 class Saturation(Operation):
-    """Multiply colorfulness; 0 is gray, 1 changes nothing."""
+    """Multiply colorfulness. 0 is gray, 1 changes nothing."""
 
     kind: Literal["saturation"] = "saturation"
     factor: Factor
@@ -71,7 +71,7 @@ class Gamma(Operation):
 
 @dataclass(frozen=True, kw_only=True)
 class Grayscale(Operation):
-    """Drop color."""
+    """Remove color."""
 
     kind: Literal["grayscale"] = "grayscale"
 
@@ -81,7 +81,7 @@ class Grayscale(Operation):
 
 @dataclass(frozen=True, kw_only=True)
 class Sepia(Operation):
-    """Brown tones of an old print."""
+    """Tone brown like an old print."""
 
     kind: Literal["sepia"] = "sepia"
 
@@ -111,7 +111,7 @@ class Tint(Operation):
 
 @dataclass(frozen=True, kw_only=True)
 class Duotone(Operation):
-    """Two colors: one for the shadows, one for the lights, and all between."""
+    """Map shadows to one color, highlights to another, and everything between."""
 
     kind: Literal["duotone"] = "duotone"
     shadow: Color
@@ -127,7 +127,7 @@ class Duotone(Operation):
 
 @dataclass(frozen=True, kw_only=True)
 class Invert(Operation):
-    """The negative."""
+    """Invert all colors."""
 
     kind: Literal["invert"] = "invert"
 
@@ -136,7 +136,7 @@ class Invert(Operation):
 
 
 def _in_lch(image: Image, factors: list[float], turn: float) -> Image:
-    """Scale lightness and chroma and turn the hue, where they are what people see: in CIE LCh."""
+    """Scale lightness and chroma and turn the hue in CIE LCh, where they are what people perceive."""
 
     def change(colors: Image) -> Image:
         changed = colors.colourspace("lch").linear(factors, [0, 0, turn])

@@ -16,11 +16,11 @@ from shared_lib.pipeline.vips import Image
 
 @dataclass(frozen=True, kw_only=True)
 class Stamp(Operation):
-    """It lies at its gravity, `margin` px from the edges, or in tiles `margin` px apart all over."""
+    """Base of watermarks, which lie at their gravity, `margin` px from the edges, or as tiles, `margin` px apart."""
 
     opacity: Share = 1
     gravity: Compass | Focus | None = None
-    """Southeast if it is left out."""
+    """Southeast by default."""
     tile: bool = False
     margin: Margin = 0
 
@@ -30,7 +30,7 @@ class Stamp(Operation):
 
     @abstractmethod
     def draw(self, width: int, area: tuple[int, int], context: Context, /) -> Image:
-        """Return all pixels of what is laid on an image of this width, px, where it has this area, px, for it.
+        """Return the pixels to lay on an image of this width, px, no larger than the area, px.
 
         In sRGB or gray, 8 bits a channel, with or without alpha.
         """
@@ -48,20 +48,20 @@ class Stamp(Operation):
             return _composite(image, _tile(stamp, self.margin, image.width, image.height))
         left, top = find_offset(self.gravity or "southeast", area, (stamp.width, stamp.height))
         left, top = left + (image.width - area[0]) // 2, top + (image.height - area[1]) // 2
-        # Only there: a small stamp costs as little on a large image as on a small one.
+        # Composite only there, so that a small stamp costs as little on a large image as on a small one.
         part = _composite(image.crop(left, top, stamp.width, stamp.height), stamp)
         return image.insert(part, left, top)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Watermark(Stamp):
-    """Lay another stored image on this one, whole: it is made smaller where there is not enough room."""
+    """Lay another stored image on this one. It is scaled down if it does not fit."""
 
     kind: Literal["watermark"] = "watermark"
     image: Annotated[UUID, Bounds(strict=False)]
-    """Its first frame is laid on."""
+    """Its first frame is used."""
     scale: Annotated[float, Bounds(gt=0, le=1)] | None = None
-    """Its width as a share of this image's; left out, it has its own size."""
+    """Its width as a share of this image's. By default it keeps its own size."""
 
     def draw(self, width: int, area: tuple[int, int], context: Context) -> Image:
         own_width, own_height = context.overlay_size(self.image)
@@ -89,5 +89,5 @@ def _tile(stamp: Image, margin: int, width: int, height: int) -> Image:
 
 def _composite(image: Image, stamp: Image) -> Image:
     """Composite, weighed by opacity, in the channels that the image has: without alpha it stays without."""
-    both = image.cast("float").composite2(stamp.cast("float"), "over")  # which does not round what it casts
+    both = image.cast("float").composite2(stamp.cast("float"), "over")  # composite2 does not round when it casts
     return (both if image.hasalpha() else both[: both.bands - 1]).rint().cast("uchar")
