@@ -1,8 +1,8 @@
-"""The edge that event sources see: decode, call; and kinds of error → what a KafkaSource does next.
+"""Serve functions that consume events, and translate kinds of error to what a KafkaSource does next.
 
-Any status below 300 is done. 404, 408, 409, 429 and 5xx mean "deliver again", with back-off; every other 4xx means
-"dead-letter now" (knative-extensions/eventing-kafka-broker, ResponseWaiter and RetryPredicate; knative/specs
-eventing/data-plane.md). A PingSource delivers again on 503 but not on 500.
+A status below 300 acknowledges the event. 404, 408, 409, 429 and 5xx mean "deliver again", with back-off. Every other
+4xx means "dead-letter now" (knative-extensions/eventing-kafka-broker, ResponseWaiter and RetryPredicate; knative/specs
+eventing/data-plane.md). A PingSource delivers again on 503, but not on 500.
 """
 
 import functools
@@ -25,29 +25,31 @@ from shared_lib.errors import (
     TooLarge,
     Unavailable,
     Unsupported,
+    WorkerError,
     look_up,
 )
 
 log = observability.get_logger()
 
 MAX_EVENT = 1 << 20
-"""Bytes of an event's data: as many as a Kafka record has at most, unless a broker is told otherwise."""
+"""Maximum bytes of an event's data: Kafka's default limit of a record."""
 
-DEAD_LETTER, AGAIN_HELD, AGAIN_LATER = 422, 409, 503
+DEAD_LETTER, RETRY_CONFLICT, RETRY = 422, 409, 503
 STATUS: dict[type[ServiceError], int] = {
-    Invalid: 400,  # dead-letter: no redelivery can mend the event
+    Invalid: 400,  # dead-letter, too: no redelivery can correct the event
     Forbidden: DEAD_LETTER,
     Rejected: DEAD_LETTER,
     TooLarge: DEAD_LETTER,
     Unsupported: DEAD_LETTER,
     NotFound: DEAD_LETTER,
-    Conflict: AGAIN_HELD,
-    Unavailable: AGAIN_LATER,
+    Conflict: RETRY_CONFLICT,
+    Unavailable: RETRY,
+    WorkerError: RETRY,
 }
 
 
 class EventFunction(Protocol):
-    """What functions-framework calls."""
+    """A function as functions-framework calls it."""
 
     consumer: str
     """The function's name."""
@@ -63,12 +65,12 @@ class Event:
         self.data = event.get_data()
 
     def __getitem__(self, attribute: str) -> str:
-        """An attribute that every CloudEvent has: id, source, type."""
+        """Return an attribute that every CloudEvent has: id, source or type."""
         return str(self._attributes[attribute])
 
     @property
     def raw(self) -> bytes:
-        """The data as bytes again, whatever it was."""
+        """The data as bytes, whatever its type."""
         if isinstance(self.data, bytes):
             return self.data
         return self.data.encode() if isinstance(self.data, str) else json.dumps(self.data).encode()
@@ -114,12 +116,12 @@ def _handle(cloud_event: CloudEvent, name: str, handler: Callable[[runtime.Runti
         try:
             handler(rt, event)
         except ServiceError as error:
-            status = look_up(STATUS, error, AGAIN_LATER)
+            status = look_up(STATUS, error, RETRY)
             observability.log_failure(log, "event_not_accepted", error, status=status)
             raise _reject(status, error.public) from error
         except Exception as error:
             log.exception("event_failed")
-            raise _reject(AGAIN_LATER, "Something went wrong on our side") from error
+            raise _reject(RETRY, "Something went wrong on our side") from error
 
 
 def _reject(status: int, sentence: str) -> HTTPException:

@@ -17,7 +17,7 @@ from infra.local.hosts import KnownHosts
 from infra.local.manifests import Manifests, PathMatch, RouteMatch
 from infra.local.settings import Settings
 from shared_lib import runtime, server
-from shared_lib.server.refusals import make_refusal
+from shared_lib.server.errors import render_error
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -90,7 +90,7 @@ class Gateway:
 def _reject_host(host: str, start_response: "StartResponse") -> Iterable[bytes]:
     name = urlsplit(f"//{host}").hostname
     message = f"The host {host} is not allowed here. To allow it, start the service with ALLOWED_HOSTS={name}"
-    headers, body = make_refusal(421, message)
+    headers, body = render_error(421, message)
     start_response("421 Misdirected Request", [(name.decode(), value.decode()) for name, value in headers])
     return [body]
 

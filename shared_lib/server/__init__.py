@@ -1,11 +1,12 @@
-"""A function as its container serves it: functions-framework's application behind uvicorn, in one process.
+"""Serve a function in its container: functions-framework's application behind uvicorn, in one process.
 
-The application's threads answer the Service's containerConcurrency: they share connections and memory, and Knative
-adds pods where another server would add workers. Slow clients cost no thread: `application.py` and `connection.py`.
+The application has as many threads as the Service's containerConcurrency. They share connections and memory, and
+Knative adds pods where another server would add workers. Slow clients occupy no thread: see `application.py` and
+`connection.py`.
 
-A function that does not load, or whose settings are not whole, ends the container with the reason as its last words.
-The probes that platforms send therefore need to say no more than that the process answers. They ask no database,
-store or broker: new pods in place of these would not bring those back. `/api/health` tells of them.
+A function that doesn't load, or lacks settings, ends the container, and the reason is the last line of its log. So the
+platforms' probes only need to know that the process responds. They check no database, store or broker: new pods would
+not bring those back. `/api/health` checks them.
 """
 
 import ctypes
@@ -21,30 +22,30 @@ import uvicorn
 from shared_lib import runtime
 from shared_lib.server.application import Application
 from shared_lib.server.connection import IDLE_SECONDS, MAX_WAITING, Connection
-from shared_lib.server.refusals import MAX_HEAD
+from shared_lib.server.errors import MAX_HEAD
 from shared_lib.settings import FORM_OVERHEAD, Serving
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-PROBES = ("/_/health", "/_/ready")  # where OpenFaaS looks; Knative is told to look there too
-LEAST_MAX_BODY = 2 * 1024 * 1024  # bytes; more than any JSON that is taken
+PROBES = ("/_/health", "/_/ready")  # OpenFaaS probes these, and our manifests tell Knative to
+MIN_BODY_LIMIT = 2 * 1024 * 1024  # bytes: more than any JSON that is accepted
 
 
 def create_app() -> "WSGIApplication":
-    runtime.current()  # which connects nothing yet
+    runtime.current()  # checks the settings, and connects nothing yet
     function: WSGIApplication = functions_framework.create_app()  # type: ignore[no-untyped-call]
 
     def serve(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         if environ["PATH_INFO"] not in PROBES:
             return function(environ, start_response)
-        return _tell_state(start_response)
+        return _report_state(start_response)
 
     return serve
 
 
-def _tell_state(start_response: "StartResponse") -> Iterable[bytes]:
-    """That it is there; and what a decoder does without, where an operator has allowed that."""
+def _report_state(start_response: "StartResponse") -> Iterable[bytes]:
+    """Respond to a probe. Name the protections that the sandbox lacks, if an operator allowed that."""
     missing = runtime.current().sandbox.missing
     if not missing:
         start_response("204 No Content", [])
@@ -54,40 +55,40 @@ def _tell_state(start_response: "StartResponse") -> Iterable[bytes]:
 
 
 def run(application: "WSGIApplication") -> None:
-    """Serve until asked to stop; then finish what is being answered, for as long as GRACEFUL_SECONDS."""
-    told = Serving()
+    """Serve until told to stop. Then finish current requests, for up to GRACEFUL_SECONDS."""
+    serving = Serving()
     _fix_malloc()
     _allow_connections()
-    max_body = max(runtime.current().settings.processing.max_upload_bytes + FORM_OVERHEAD, LEAST_MAX_BODY)
+    max_body = max(runtime.current().settings.processing.max_upload_bytes + FORM_OVERHEAD, MIN_BODY_LIMIT)
     config = uvicorn.Config(
-        Application(application, threads=told.threads, max_body=max_body),
-        host=told.host,
-        port=told.port,
+        Application(application, threads=serving.threads, max_body=max_body),
+        host=serving.host,
+        port=serving.port,
         http=Connection,
         ws="none",
         loop="asyncio",
         lifespan="off",
         proxy_headers=False,
         server_header=False,
-        access_log=False,  # the functions say what happens
+        access_log=False,  # the functions log requests
         log_config=None,
         log_level="critical",
         backlog=2048,
         timeout_keep_alive=IDLE_SECONDS,
-        timeout_graceful_shutdown=told.graceful_seconds,
+        timeout_graceful_shutdown=serving.graceful_seconds,
         h11_max_incomplete_event_size=MAX_HEAD,
     )
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _leave)  # uvicorn raises it again once it is through
+        signal.signal(number, _exit)  # uvicorn raises it again when it has finished
     uvicorn.Server(config).run()
 
 
-def _leave(_number: int, _frame: object) -> None:
+def _exit(_number: int, _frame: object) -> None:
     sys.exit(0)
 
 
 def _allow_connections() -> None:
-    """As many descriptors as connections may wait, each with a file for its body, and some for everything else."""
+    """Raise the limit on descriptors: two for each waiting connection and its body's file, and some for the rest."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 2 * MAX_WAITING + 1024
     if hard != resource.RLIM_INFINITY:
@@ -98,9 +99,9 @@ def _allow_connections() -> None:
 
 def _fix_malloc() -> None:
     """
-    Fix glibc's thresholds, or it raises them after the first large object and keeps memory in pieces: mallopt(3).
+    Fix glibc's thresholds. Otherwise it raises them after the first large object, and memory fragments: mallopt(3).
 
-    Measured on 2,720 images, 120 of them of up to 40 MB: the processor stays at 121 MiB, where it grew to 235.
+    Measured with 2,720 images, 120 of them of up to 40 MB: the processor stays at 121 MiB, instead of growing to 235.
     """
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):

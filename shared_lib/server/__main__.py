@@ -1,4 +1,4 @@
-"""`python -m shared_lib.server`: what a function's container runs."""
+"""`python -m shared_lib.server`: the command of a function's container."""
 
 from shared_lib.server import create_app, run
 

@@ -1,4 +1,4 @@
-"""Bytes that the process keeps for its clients, and for how long."""
+"""Limit the bytes that the process keeps for slow clients, and for how long."""
 
 import asyncio
 from collections.abc import Iterator
@@ -6,19 +6,19 @@ from contextlib import contextmanager
 
 
 class Entry:
-    """What is kept for one client. Its deadline moves on with every byte, so a steady client is never late."""
+    """The bytes kept for one client. Every byte moves its deadline on, so a steady client is never late."""
 
-    def __init__(self, deadline: asyncio.Timeout, patience: float, least_rate: float) -> None:
+    def __init__(self, deadline: asyncio.Timeout, grace: float, min_rate: float) -> None:
         self._deadline = deadline
-        self._until = asyncio.get_running_loop().time() + patience
-        self._least_rate = least_rate
+        self._until = asyncio.get_running_loop().time() + grace
+        self._min_rate = min_rate
         self._is_given_up = False
         self.size = 0
         self.advance(0)
 
     def advance(self, count: int) -> None:
         if not self._is_given_up:
-            self._until += count / self._least_rate
+            self._until += count / self._min_rate
             self._deadline.reschedule(self._until)
 
     def give_up(self) -> None:
@@ -29,22 +29,22 @@ class Entry:
 
 class Backlog:
     """
-    What is kept for all clients, oldest first.
+    The bytes kept for all clients, oldest first.
 
-    A client that is slower than `least_rate` (bytes a second, once `patience` seconds are over) runs out of time. Past
-    `limit` bytes in all the oldest does so at once: a client of ordinary speed has not been here long.
+    A client that is slower than `min_rate`, in bytes a second after the first `grace` seconds, runs out of time. If
+    more than `limit` bytes are kept, the oldest client does so at once: one of ordinary speed would have left before.
     """
 
-    def __init__(self, *, limit: int, patience: float, least_rate: float) -> None:
+    def __init__(self, *, limit: int, grace: float, min_rate: float) -> None:
         self._limit = limit
-        self._patience = patience
-        self._least_rate = least_rate
+        self._grace = grace
+        self._min_rate = min_rate
         self._entries: dict[Entry, None] = {}
         self._size = 0
 
     @contextmanager
     def enter(self, deadline: asyncio.Timeout) -> Iterator[Entry]:
-        entry = Entry(deadline, self._patience, self._least_rate)
+        entry = Entry(deadline, self._grace, self._min_rate)
         self._entries[entry] = None
         try:
             yield entry
@@ -53,7 +53,7 @@ class Backlog:
             del self._entries[entry]
 
     def keep(self, entry: Entry, count: int) -> None:
-        """Keep so many bytes more for this client, or fewer."""
+        """Count more bytes for this client, or fewer if negative."""
         entry.size += count
         self._size += count
         if self._size > self._limit:

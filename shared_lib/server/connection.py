@@ -1,4 +1,4 @@
-"""A client's connection: how long it may keep the server waiting, and the answer to what is not HTTP."""
+"""A client's connection: how long it may keep the server waiting, and the response to invalid HTTP."""
 
 import asyncio
 import sys
@@ -7,12 +7,12 @@ from http import HTTPStatus
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from shared_lib.server.refusals import make_refusal
+from shared_lib.server.errors import render_error
 
-IDLE_SECONDS = 90  # without a request. Callers that reuse connections have to be the ones to close them
+IDLE_SECONDS = 90  # without a request. Longer than callers reuse connections, so that they close them, not we
 HEAD_SECONDS = 10.0  # from a request's first byte to the end of its headers
-WRITE_SECONDS = 30.0  # for a piece of an answer to leave
-LINGER_SECONDS = 5.0  # after a refusal: it would be lost if the connection closed while the client still sends
+WRITE_SECONDS = 30.0  # for a chunk of a response to be sent
+LINGER_SECONDS = 5.0  # after an error: it would be lost if the connection closed while the client still sends
 MAX_WAITING = 1024  # connections that wait for their client
 
 _MALFORMED = "The request is not valid HTTP"
@@ -23,17 +23,17 @@ _SENTENCES = {
 
 
 class Connection(H11Protocol):
-    """uvicorn's, with limits. Past MAX_WAITING, the connection that has waited longest for its client is closed."""
+    """uvicorn's, with limits. Beyond MAX_WAITING, the connection that has waited longest for its client is closed."""
 
     _waiting: "dict[Connection, None]" = {}  # noqa: RUF012  shared on purpose: one process serves one port
     _head_timer: asyncio.TimerHandle | None = None
     _write_timer: asyncio.TimerHandle | None = None
     _is_in_head = False
-    _is_refused = False
+    _is_rejected = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
-        transport.set_write_buffer_limits(high=0)  # pause_writing then tells of every byte that does not leave
+        transport.set_write_buffer_limits(high=0)  # so that pause_writing is called for every byte that can't be sent
         self._head_timer = self.loop.call_later(IDLE_SECONDS, transport.abort)
         self._await_client()
 
@@ -45,10 +45,10 @@ class Connection(H11Protocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._is_refused:
+        if self._is_rejected:
             return
         super().data_received(data)
-        if self._is_refused:
+        if self._is_rejected:
             return
         self._time_head()
         if self.conn.their_state in (h11.IDLE, h11.SEND_BODY):
@@ -62,7 +62,7 @@ class Connection(H11Protocol):
             return
         if self._head_timer:
             self._head_timer.cancel()
-        self._head_timer = self.loop.call_later(HEAD_SECONDS, self.refuse, 408) if self._is_in_head else None
+        self._head_timer = self.loop.call_later(HEAD_SECONDS, self.reject, 408) if self._is_in_head else None
 
     def _await_client(self) -> None:
         self._waiting.setdefault(self)
@@ -86,19 +86,19 @@ class Connection(H11Protocol):
         if self.conn.their_state not in (h11.IDLE, h11.SEND_BODY):
             self._waiting.pop(self, None)
 
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002  uvicorn's one sentence for all
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002  uvicorn has one sentence for all
         mistake = sys.exception()
         is_too_large = isinstance(mistake, h11.RemoteProtocolError) and mistake.error_status_hint == 431
-        self.refuse(431 if is_too_large else 400)
+        self.reject(431 if is_too_large else 400)
 
-    def refuse(self, status: int) -> None:
-        """Answer by ourselves, and close once the client has had the time to read it."""
-        self._is_refused = True
+    def reject(self, status: int) -> None:
+        """Respond with an error, and close the connection once the client has had time to read it."""
+        self._is_rejected = True
         if self.cycle and not self.cycle.response_complete:
-            self.cycle.disconnected = True  # the application has not begun to answer: it waits for the body
+            self.cycle.disconnected = True  # the application has not responded yet: it waits for the body
             self.cycle.message_event.set()
         if not (self.cycle and self.cycle.response_started and not self.cycle.response_complete):
-            headers, body = make_refusal(status, _SENTENCES.get(status, _MALFORMED))
+            headers, body = render_error(status, _SENTENCES.get(status, _MALFORMED))
             lines = [b"HTTP/1.1 %d %s" % (status, HTTPStatus(status).phrase.encode())]
             lines += [name + b": " + value for name, value in headers]
             self.transport.write(b"\r\n".join([*lines, b"", body]))

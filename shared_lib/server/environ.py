@@ -1,4 +1,4 @@
-"""A request as ASGI tells it, in WSGI's words (PEP 3333)."""
+"""Translate a request from ASGI to WSGI (PEP 3333)."""
 
 import re
 import sys
@@ -14,10 +14,9 @@ _ABSOLUTE = re.compile(r"(?i)https?://([^/?#]*)")
 
 def make_environ(scope: "HTTPScope", file: IO[bytes], size: int | None) -> "WSGIEnvironment":
     """
-    `size` is that of the body, None if there is none. RAW_URI is the target as sent.
+    Return the WSGI environment. `size` is the body's, None if there is none. RAW_URI is the target as it was sent.
 
-    Headers with an underscore are left out, as nginx does: in WSGI's names they could not be told from those with a
-    dash.
+    Headers with an underscore are left out, as nginx does: WSGI's names don't distinguish them from those with a dash.
     """
     target, query = scope["raw_path"].decode("latin-1"), scope["query_string"].decode("latin-1")
     address, port = scope["server"] or ("", None)
@@ -44,10 +43,10 @@ def make_environ(scope: "HTTPScope", file: IO[bytes], size: int | None) -> "WSGI
             continue
         name, value = raw_name.decode("latin-1").upper().replace("-", "_"), raw_value.decode("latin-1")
         if name == "TRANSFER_ENCODING":
-            continue  # it is undone by now
+            continue  # the body is decoded by now
         key = name if name in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{name}"
         environ[key] = f"{environ[key]}{'; ' if name == 'COOKIE' else ','}{value}" if key in environ else value
-    if absolute := _ABSOLUTE.match(target):  # as to a proxy; it then counts more than Host
+    if absolute := _ABSOLUTE.match(target):  # as sent to a proxy. It overrides Host
         environ["HTTP_HOST"] = absolute[1]
         target = target[absolute.end() :]
     environ["PATH_INFO"] = unquote_to_bytes(target if target.startswith("/") else f"/{target}").decode("latin-1")

@@ -30,7 +30,7 @@ _REQUEST_ID = re.compile(r"[\w.-]{1,128}", re.ASCII)
 
 
 class HttpFunction(Protocol):
-    """What functions-framework calls."""
+    """A function as functions-framework calls it."""
 
     endpoint: Endpoint
 

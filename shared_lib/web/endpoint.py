@@ -1,4 +1,4 @@
-"""What an endpoint declares: its name, paths, inputs, response, errors, access and caching.
+"""The declaration of an endpoint: its name, paths, inputs, response, errors, access and caching.
 
 `dispatch.py` serves it and `openapi.py` documents it, both from this declaration alone.
 """
@@ -60,7 +60,7 @@ class Docs:
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """What the handler takes as keyword arguments, each checked before it is called."""
+    """The handler's keyword arguments. Each is validated before it is called."""
 
     path: Mapping[str, Any] = field(default_factory=dict)
     """Path parameters: name → type. Each is an argument of that name."""

@@ -16,6 +16,7 @@ from shared_lib.errors import (
     TooLarge,
     Unavailable,
     Unsupported,
+    WorkerError,
 )
 
 STATUS: dict[type[ServiceError], int] = {
@@ -26,6 +27,7 @@ STATUS: dict[type[ServiceError], int] = {
     TooLarge: 413,
     Unsupported: 415,
     Rejected: 422,
+    WorkerError: 500,
     Unavailable: 503,
 }
 RETRY_SECONDS = 5

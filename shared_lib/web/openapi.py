@@ -22,18 +22,20 @@ from shared_lib.web.requests import MAX_FORM_PARTS
 VERSION = "1.0.0"
 Schema = dict[str, Any]
 _REF = "#/components/schemas/{model}"
-_INFO = """Upload images directly, or straight to the object store with a presigned URL; each is processed as soon
-as it arrives. Collections group images; an image is in at most one.
+_INFO = """Upload images directly, or to the object store with a presigned URL. Each is processed as soon as it arrives.
+Collections group images. An image is in at most one.
 
-Errors have a sentence and a `code`. Images answer `{"error", "code", "details"?}`, `actions/process` also `status` and
-`message`; collections answer `{"errors": [{"title", "detail"?, "code", "source"?}]}`, in the manner of JSON:API. A list
-of images is an array, with `X-Total-Count` and `Link`; a list of collections is `{"data", "meta"}`. 503 comes with
-`Retry-After`: try again. HEIC and JPEG XL take codecs that a deployment may lack; it says so.
+Every error has a sentence and a `code`. Endpoints about images return `{"error", "code", "details"?}`, and
+`actions/process` adds `status` and `message`. Endpoints about collections return
+`{"errors": [{"title", "detail"?, "code", "source"?}]}`, as in JSON:API. A 503 has `Retry-After`: try again.
+
+A list of images is an array, with the headers `X-Total-Count` and `Link`. A list of collections is `{"data", "meta"}`.
+HEIC and JPEG XL need codecs that a deployment may lack. Its error then says so.
 """
 _TAGS = {
-    "images": "Upload, find, show and delete images, and have renditions made of them.",
+    "images": "Upload, find and delete images, and request and download renditions.",
     "collections": "Groups of images.",
-    "service": "Whether it runs.",
+    "service": "Health of the service.",
 }
 
 UPLOAD_TYPES = tuple(each.content_type for each in Format)
@@ -48,7 +50,7 @@ openapi-python-client knows no image types, and generates a method for the bytes
 
 BINARY = {"type": "string", "format": "binary"}
 RETRY_AFTER = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
-REQUEST_ID = {"X-Request-Id": {"description": "Names this request in the logs.", "schema": {"type": "string"}}}
+REQUEST_ID = {"X-Request-Id": {"description": "The request's ID in the logs.", "schema": {"type": "string"}}}
 
 
 class _Generator(GenerateJsonSchema):
@@ -119,8 +121,8 @@ def _describe_form(schema: Schema) -> None:
 
 
 def _without_null(schema: Schema) -> Schema:
-    plain = {name: value for name, value in schema.items() if name not in ("anyOf", "default")}
-    return next((each for each in schema.get("anyOf", ()) if each.get("type") != "null"), {}) | plain
+    rest = {name: value for name, value in schema.items() if name not in ("anyOf", "default")}
+    return next((each for each in schema.get("anyOf", ()) if each.get("type") != "null"), {}) | rest
 
 
 def _make_example(schema: Schema, schemas: Mapping[str, Schema], *, whole: bool) -> Any:  # noqa: ANN401  any JSON
@@ -133,9 +135,9 @@ def _make_example(schema: Schema, schemas: Mapping[str, Schema], *, whole: bool)
     if "anyOf" in schema:
         return make(schema["anyOf"][0])
     if "properties" in schema:
-        asked = {name for name, field in schema["properties"].items() if whole or "examples" in _without_null(field)}
-        asked.update(schema.get("required", ()))
-        return {name: make(field) for name, field in schema["properties"].items() if name in asked}
+        shown = {name for name, field in schema["properties"].items() if whole or "examples" in _without_null(field)}
+        shown.update(schema.get("required", ()))
+        return {name: make(field) for name, field in schema["properties"].items() if name in shown}
     if "items" in schema:
         return [make(schema["items"])]
     return schema.get("const", schema.get("default", ""))

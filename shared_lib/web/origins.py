@@ -1,4 +1,4 @@
-"""Which web pages may use the API: those of its own host, and of the origins that HTTP_CORS_ALLOW_ORIGINS names."""
+"""Decide which web pages may use the API: those of its own host, and of HTTP_CORS_ALLOW_ORIGINS."""
 
 from urllib.parse import urlsplit
 
@@ -13,22 +13,22 @@ _EXPOSED = "Accept-Ranges, Content-Range, ETag, Link, Location, Retry-After, X-R
 
 def check_page(request: flask.Request, http: Http) -> None:
     """
-    Raises Forbidden if a page of another site sent this that is not named, going by what its browser adds.
+    Raise Forbidden if a page of another site sent the request, by the headers that its browser adds.
 
-    CORS alone would keep the answer from the page, but not the request from us: a form or an `<img>` needs nobody's
-    leave. Following a link is no page's doing.
+    CORS alone would only hide the response from the page. The request itself would still be carried out: forms and
+    `<img>` need no permission. Following a link is allowed.
     """
     if _is_foreign(request, http):
         raise Forbidden(
-            "A page of another site may not do this, unless HTTP_CORS_ALLOW_ORIGINS names its origin",
+            "A page of another site may not do this, unless its origin is in HTTP_CORS_ALLOW_ORIGINS",
             code="origin_not_allowed",
         )
 
 
 def _is_foreign(request: flask.Request, http: Http) -> bool:
-    """Sec-Fetch-Site is missing where there is no TLS, but for localhost; Origin comes with every write."""
+    """Without TLS, Sec-Fetch-Site is sent only to localhost. Origin is sent with every write."""
     origin = request.headers.get("Origin")
-    if _is_named(origin, http):
+    if _is_allowed(origin, http):
         return False
     site = request.headers.get("Sec-Fetch-Site")
     if site is not None:
@@ -38,18 +38,18 @@ def _is_foreign(request: flask.Request, http: Http) -> bool:
     return bool(origin and own) and urlsplit(origin or "").netloc not in own
 
 
-def _is_named(origin: str | None, http: Http) -> bool:
+def _is_allowed(origin: str | None, http: Http) -> bool:
     return "*" in http.cors_allow_origins or origin in http.cors_allow_origins
 
 
 def allow_origin(request: flask.Request, response: flask.Response, http: Http) -> None:
-    """Cross-origin resource sharing, for origins that were named. Never with credentials."""
+    """Add the headers of cross-origin resource sharing for allowed origins. Never allows credentials."""
     if not http.cors_allow_origins:
         return
     if "*" not in http.cors_allow_origins:
         response.vary.add("Origin")
     origin = request.headers.get("Origin")
-    if not origin or not _is_named(origin, http):
+    if not origin or not _is_allowed(origin, http):
         return
     response.headers["Access-Control-Allow-Origin"] = "*" if "*" in http.cors_allow_origins else origin
     response.headers["Access-Control-Expose-Headers"] = _EXPOSED

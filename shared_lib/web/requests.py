@@ -19,14 +19,14 @@ from shared_lib.web.endpoint import Endpoint, Inputs
 
 MAX_JSON = 1024 * 1024  # bytes
 MAX_FORM_PARTS = 10  # a form's file and fields, unknown ones included
-# Bytes that a form's parser may hold. Werkzeug counts the piece it has just read too, of 64 KiB: with as much or less
-# here it refuses every file that is larger.
+# Bytes that a form's parser may hold. Werkzeug also counts the chunk that it has just read, of 64 KiB: if the limit is
+# no larger, it rejects every larger file.
 FORM_MEMORY = 256 * 1024
 
 
 @dataclass(frozen=True)
 class UploadedFile:
-    """The file part of a form, whole in memory: a direct upload is small by contract."""
+    """The file of a form, in memory: a direct upload is small by contract."""
 
     filename: str
     content_type: str
@@ -66,13 +66,13 @@ def read_inputs(
 
 
 def _check(adapter: TypeAdapter[Any], value: object, name: str | None = None) -> Any:  # noqa: ANN401  what it adapts
-    """Raises Invalid that names each wrong parameter, and why."""
+    """Validate a value. Raises Invalid, which names each wrong parameter and the reason."""
     try:
         return adapter.validate_python(value) if name or not isinstance(value, bytes) else adapter.validate_json(value)
     except ValidationError as error:
         details = [
             {
-                "parameter": name or _place(each, value) or "body",
+                "parameter": name or _locate(each, value) or "body",
                 "message": describe_mistake(each),
             }
             for each in error.errors(include_url=False, include_input=False, include_context=False)
@@ -81,11 +81,11 @@ def _check(adapter: TypeAdapter[Any], value: object, name: str | None = None) ->
         raise Invalid(sentence, details=details) from error
 
 
-def _place(mistake: ErrorDetails, given: object) -> str:
+def _locate(mistake: ErrorDetails, given: object) -> str:
     """
-    The path from what was given to the mistake in it.
+    Return the path to a mistake in the input, such as `renditions.0.name`.
 
-    Pydantic's own also names the kinds of thing that it took a value for, which nobody has written.
+    Pydantic's own path also has the members of unions that it tried, which the input doesn't show.
     """
     path = []
     for step in mistake["loc"]:
@@ -108,12 +108,12 @@ def _parse(text: bytes | str) -> object:
 
 
 def _read_query(request: flask.Request, known: type[BaseModel]) -> dict[str, str]:
-    """Each parameter once: of two values for one name, a caller could not know which counts."""
+    """Return the parameters. Raises Invalid if one is given twice: the caller couldn't know which value counts."""
     names = {field.alias or name for name, field in known.model_fields.items()}
-    twice = [name for name, values in request.args.lists() if len(values) > 1 and name in names]
-    if twice:
-        details = [{"parameter": name, "message": "must be given once"} for name in twice]
-        raise Invalid(f"{', '.join(twice)}: must be given once", details=details)
+    repeated = [name for name, values in request.args.lists() if len(values) > 1 and name in names]
+    if repeated:
+        details = [{"parameter": name, "message": "must be given once"} for name in repeated]
+        raise Invalid(f"{', '.join(repeated)}: must be given once", details=details)
     return request.args.to_dict()
 
 
@@ -123,7 +123,7 @@ def _read_json(request: flask.Request) -> bytes:
         data = request.get_data()
     except RequestEntityTooLarge as error:
         raise body_too_large() from error
-    if len(data) > MAX_JSON:  # Werkzeug just cuts off what comes in chunks
+    if len(data) > MAX_JSON:  # Werkzeug only cuts a chunked body off
         raise body_too_large()
     if not request.is_json:
         raise not_json()
@@ -143,7 +143,7 @@ def file_too_large(limit: int) -> TooLarge:
 
 
 def _read_form(request: flask.Request, limit: int) -> tuple[dict[str, str], UploadedFile | None]:
-    """The fields of a form that hold something, and its part `file`, of at most `limit` bytes."""
+    """Return the form's fields that aren't empty, and its part `file`, of at most `limit` bytes."""
     request.max_content_length = limit + FORM_OVERHEAD
     request.max_form_memory_size = FORM_MEMORY
     request.max_form_parts = MAX_FORM_PARTS
@@ -153,10 +153,10 @@ def _read_form(request: flask.Request, limit: int) -> tuple[dict[str, str], Uplo
         raise Unsupported("Send a form, with Content-Type: multipart/form-data")
     try:
         part = request.files.get("file")
-        # A page sends a field that was left empty, too.
+        # Web pages send fields that were left empty, too.
         fields = {name: text for name, text in request.form.items() if text}
     except RequestEntityTooLarge as error:
-        if request.stream.tell() >= request.max_content_length:  # a body in chunks does not tell its length before
+        if request.stream.tell() >= request.max_content_length:  # a chunked body has no length in advance
             raise file_too_large(limit) from error
         raise Invalid("The form has a field that is too large, or too many fields") from error
     if part is None:

@@ -38,7 +38,7 @@ class Reply:
 
 @dataclass(frozen=True)
 class Version:
-    """What identifies the bytes of a content, so that callers can revalidate it and request parts of it."""
+    """Identifies the bytes of a content, so that callers can revalidate it and request ranges of it."""
 
     etag: str
     """With its quotes."""

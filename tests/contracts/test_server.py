@@ -1,4 +1,4 @@
-"""The server in front of a function: what it keeps, what it hands over, and whom it gives up."""
+"""The server in front of a function: it buffers requests and responses, and gives up slow clients."""
 
 import asyncio
 import tracemalloc
@@ -17,10 +17,10 @@ MIB = 2**20
 
 
 class Client:
-    """One request, and what comes back."""
+    """One request, and its response."""
 
-    def __init__(self, pieces: Iterable[bytes], *headers: tuple[bytes, bytes], method: str = "POST") -> None:
-        self._pieces = iter([*pieces])
+    def __init__(self, chunks: Iterable[bytes], *headers: tuple[bytes, bytes], method: str = "POST") -> None:
+        self._chunks = iter([*chunks])
         self.scope: Any = {
             "type": "http",
             "method": method,
@@ -36,10 +36,10 @@ class Client:
         self.body = b""
 
     async def receive(self) -> Any:
-        piece = next(self._pieces, None)
-        if piece is None:
+        chunk = next(self._chunks, None)
+        if chunk is None:
             await asyncio.sleep(60)
-        return {"type": "http.request", "body": piece, "more_body": piece != b""}
+        return {"type": "http.request", "body": chunk, "more_body": chunk != b""}
 
     async def send(self, message: Any) -> None:
         self.status = message.get("status", self.status)
@@ -49,21 +49,21 @@ class Client:
         await app(self.scope, self.receive, self.send)
 
 
-def answering(*pieces: bytes, seen: "dict[str, Any] | None" = None) -> "WSGIApplication":
+def respond_with(*chunks: bytes, seen: "dict[str, Any] | None" = None) -> "WSGIApplication":
     def application(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         if seen is not None:
             seen.update(environ, body=environ["wsgi.input"].read())
         start_response("200 OK", [])
-        return pieces
+        return chunks
 
     return application
 
 
-def test_a_function_gets_a_whole_body_whose_length_it_is_told() -> None:
+def test_a_function_receives_the_complete_body_with_its_length() -> None:
     seen: dict[str, Any] = {}
     client = Client([b"ab", b"cd", b""], (b"transfer-encoding", b"chunked"), (b"x_under", b"1"), (b"x-dash", b"2"))
 
-    asyncio.run(client.call(Application(answering(b"yes", seen=seen), threads=1, max_body=MIB)))
+    asyncio.run(client.call(Application(respond_with(b"yes", seen=seen), threads=1, max_body=MIB)))
 
     assert (client.status, client.body) == (200, b"yes")
     assert (seen["body"], seen["CONTENT_LENGTH"]) == (b"abcd", "4")
@@ -71,11 +71,11 @@ def test_a_function_gets_a_whole_body_whose_length_it_is_told() -> None:
     assert {name for name in seen if name.startswith("HTTP_")} == {"HTTP_HOST", "HTTP_X_DASH"}
 
 
-def test_a_body_that_is_too_large_is_not_kept_and_its_length_still_tells() -> None:
+def test_a_body_that_is_too_large_is_not_kept_but_its_full_length_is_reported() -> None:
     seen: dict[str, Any] = {}
-    piece = bytes(MIB)
-    client = Client([piece] * 48 + [b""], (b"transfer-encoding", b"chunked"))
-    app = Application(answering(seen=seen), threads=1, max_body=MIB)
+    chunk = bytes(MIB)
+    client = Client([chunk] * 48 + [b""], (b"transfer-encoding", b"chunked"))
+    app = Application(respond_with(seen=seen), threads=1, max_body=MIB)
     tracemalloc.start()
     try:
         asyncio.run(client.call(app))
@@ -88,26 +88,26 @@ def test_a_body_that_is_too_large_is_not_kept_and_its_length_still_tells() -> No
     assert peak < 8 * MIB
 
 
-def test_a_body_that_would_be_too_large_is_refused_before_it_is_sent() -> None:
+def test_the_application_can_reject_a_body_by_its_length_before_it_is_sent() -> None:
     seen: dict[str, Any] = {}
     client = Client([], (b"content-length", b"%d" % (2 * MIB)), (b"expect", b"100-continue"))
 
-    asyncio.run(client.call(Application(answering(seen=seen), threads=1, max_body=MIB)))
+    asyncio.run(client.call(Application(respond_with(seen=seen), threads=1, max_body=MIB)))
 
     assert (client.status, seen["CONTENT_LENGTH"]) == (200, f"{2 * MIB}")
 
 
-def test_a_body_that_stops_on_its_way_is_given_up() -> None:
+def test_a_request_whose_body_stops_arriving_gets_408() -> None:
     client = Client([b"a"], (b"content-length", b"10"))
 
-    impatient = Application(answering(), threads=1, max_body=MIB, body_patience=0.2)
-    asyncio.run(asyncio.wait_for(client.call(impatient), 30))
+    application = Application(respond_with(), threads=1, max_body=MIB, body_grace=0.2)
+    asyncio.run(asyncio.wait_for(client.call(application), 30))
 
     assert client.status == 408
     assert b"request_timeout" in client.body
 
 
-def test_a_failing_application_is_answered_in_json() -> None:
+def test_an_application_that_fails_becomes_a_500_that_shows_nothing_internal() -> None:
     def fail(_environ: "WSGIEnvironment", _start_response: "StartResponse") -> Iterable[bytes]:
         raise ValueError("a secret")
 
@@ -119,10 +119,10 @@ def test_a_failing_application_is_answered_in_json() -> None:
     assert b"secret" not in client.body
 
 
-def test_an_answer_in_pieces_is_not_read_further_than_its_client_reads() -> None:
+def test_a_streamed_response_is_read_no_further_than_the_client_reads() -> None:
     taken, closed = [], []
 
-    class Pieces:
+    class Chunks:
         def __iter__(self) -> Iterator[bytes]:
             for number in range(100):
                 taken.append(number)
@@ -133,7 +133,7 @@ def test_an_answer_in_pieces_is_not_read_further_than_its_client_reads() -> None
 
     def stream(_environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         start_response("200 OK", [])
-        return Pieces()
+        return Chunks()
 
     class Stuck(Client):
         async def send(self, message: Any) -> None:
@@ -151,7 +151,7 @@ def test_an_answer_in_pieces_is_not_read_further_than_its_client_reads() -> None
     assert closed
 
 
-def test_past_its_limit_a_backlog_gives_up_the_oldest() -> None:
+def test_a_backlog_beyond_its_limit_gives_up_the_oldest_client() -> None:
     ended: list[str] = []
 
     async def keep(backlog: Backlog, name: str, size: int) -> None:
@@ -164,7 +164,7 @@ def test_past_its_limit_a_backlog_gives_up_the_oldest() -> None:
             ended.append(name)
 
     async def keep_three() -> None:
-        backlog = Backlog(limit=100, patience=60, least_rate=1)
+        backlog = Backlog(limit=100, grace=60, min_rate=1)
         async with asyncio.TaskGroup() as group:
             for name in ("first", "second", "third"):
                 group.create_task(keep(backlog, name, 45))
