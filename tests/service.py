@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+from uuid import UUID
 
 import pillow_heif.HeifImagePlugin  # noqa: F401  # teaches Pillow HEIC
 import pillow_jxl  # noqa: F401  # teaches Pillow JPEG XL
@@ -24,6 +25,7 @@ from PIL import Image
 ROOT = Path(__file__).parent.parent
 Seen = TypeVar("Seen")
 Deliver = Callable[..., int]
+WaitInInbox = Callable[..., UUID]
 ENVIRONMENT = dict(os.environ)
 """As it was when the tests began; some of them change it for what they load into this process."""
 

@@ -1,4 +1,4 @@
-"""Images that wait in an inbox that no event source listens to."""
+"""Images in an inbox that no event source listens to."""
 
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def wait_in_inbox(rt: Runtime) -> Callable[..., UUID]:
-    """Make a pending image, with its object in the inbox if there is one; its event is the test's to deliver."""
+    """Make a pending image, with an object in the inbox if `data` is given. The test delivers its event itself."""
 
     def make(data: bytes | None = None) -> UUID:
         uuid = uuid4()
@@ -31,7 +31,7 @@ def wait_in_inbox(rt: Runtime) -> Callable[..., UUID]:
 
 @pytest.fixture
 def outcomes(rt: Runtime) -> Callable[[UUID], list[str | None]]:
-    """How each attempt at an image ended, the oldest first."""
+    """Return how each attempt at an image ended, oldest first."""
 
     def read(uuid: UUID) -> list[str | None]:
         with rt.database.transaction() as tx:
@@ -42,8 +42,8 @@ def outcomes(rt: Runtime) -> Callable[[UUID], list[str | None]]:
 
 
 @pytest.fixture
-def let_lease_run_out(rt: Runtime) -> Callable[[UUID], None]:
-    """What time does to a worker that has died."""
+def expire_lease(rt: Runtime) -> Callable[[UUID], None]:
+    """Let an image's lease expire, as a dead worker's does."""
 
     def age(uuid: UUID) -> None:
         with rt.database.transaction() as tx:
@@ -54,7 +54,7 @@ def let_lease_run_out(rt: Runtime) -> Callable[[UUID], None]:
 
 @pytest.fixture
 def lock_object(rt: Runtime, s3: "S3Client") -> Iterator[Callable[[str], None]]:
-    """Put an object into the inbox that the service can neither read nor move: it lacks its client's own key."""
+    """Put an object into the inbox that the service can neither read nor move, because it has a key of the client's."""
     locked: list[str] = []
 
     def lock(key: str) -> None:
@@ -62,8 +62,8 @@ def lock_object(rt: Runtime, s3: "S3Client") -> Iterator[Callable[[str], None]]:
             s3.put_object(
                 Bucket=rt.inbox.name, Key=key, Body=b"x", SSECustomerKey="k" * 32, SSECustomerAlgorithm="AES256"
             )
-        except ClientError as refusal:
-            if refusal.response["Error"]["Code"] != "InvalidRequest":
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "InvalidRequest":
                 raise
             pytest.skip(
                 "this store takes objects encrypted with a client's key over HTTPS only: none can be in the way"
@@ -78,9 +78,9 @@ def lock_object(rt: Runtime, s3: "S3Client") -> Iterator[Callable[[str], None]]:
 @pytest.fixture
 def compare(rt: Runtime) -> Callable[..., dict[str, int]]:
     """
-    Compare the whole gallery with the database; what was repaired on the way.
+    Compare the whole gallery with the database, and return the repairs.
 
-    The platform's own ticks go on with any comparison that is under way, and may end it before ours looks.
+    The platform's own ticks continue any comparison that is under way, and may end it before ours looks.
     """
 
     def run(reconciliation: Reconciliation = rt.reconciliation, after: str = "") -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Reconciliation at any size: it goes on where it stopped, and what cannot be handled is in nobody's way."""
+"""Reconciliation copes with backlogs of any size: it continues where it stopped, and no item blocks others."""
 
 import subprocess
 import sys
@@ -25,12 +25,10 @@ from shared_lib.services.reconciliation import Reconciliation
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-WaitInInbox = Callable[..., UUID]
-
 
 @pytest.fixture
 def backlog(rt: Runtime) -> Iterator[list[UUID]]:
-    """Images that a test leaves behind in numbers: their rows and objects go, or every later tick would meet them."""
+    """Collect the many images of a test and delete them afterwards, or every later tick would meet them."""
     images: list[UUID] = []
     yield images
     rt.inbox.delete(*map(str, images))
@@ -40,7 +38,7 @@ def backlog(rt: Runtime) -> Iterator[list[UUID]]:
 
 @pytest.fixture
 def small_steps(rt: Runtime) -> Reconciliation:
-    """A reconciliation that finds 5 rows or objects at once."""
+    """Return a reconciliation with batches of 5 rows or objects."""
     return replace(rt.reconciliation, batch=5)
 
 
@@ -50,7 +48,7 @@ def put_into_inbox(rt: Runtime, images: list[UUID]) -> None:
 
 
 def add_rows(rt: Runtime, count: int, columns: str) -> list[UUID]:
-    """Rows that only differ in their uuid; `columns` is what stands between SET and WHERE."""
+    """Insert rows that only differ in their uuid. `columns` is an UPDATE's SET clause."""
     images = [uuid4() for _ in range(count)]
     with rt.database.transaction() as tx:
         tx.rows(
@@ -77,7 +75,7 @@ def count_rows(rt: Runtime, images: list[UUID], condition: str = "true") -> int:
 
 @pytest.fixture
 def count_requests(rt: Runtime) -> Iterator[Callable[[], Counter[UUID]]]:
-    """How often each image has been asked for since the test began."""
+    """Return how often each image was requested since the test began."""
     with KafkaConsumer(bootstrap_servers=rt.settings.kafka.bootstrap_servers, consumer_timeout_ms=2000) as consumer:
         consumer.assign([TopicPartition(TASKS, each) for each in consumer.partitions_for_topic(TASKS)])
         consumer.seek_to_end()
@@ -86,27 +84,27 @@ def count_requests(rt: Runtime) -> Iterator[Callable[[], Counter[UUID]]]:
         yield lambda: Counter(UUID(message.key.decode()) for message in consumer)
 
 
-def test_uploads_that_wait_for_a_processor_are_asked_for_once_in_a_while(
+def test_waiting_uploads_are_requested_once_per_grace_period(
     rt: Runtime, backlog: list[UUID], count_requests: Callable[[], Counter[UUID]]
 ) -> None:
     backlog += [uuid4() for _ in range(30)]
     for uuid in backlog:
         rt.images.reserve(uuid, "waits.jpg")
     put_into_inbox(rt, backlog)
-    sleep(1.1)  # the store's clock knows whole seconds
+    sleep(1.1)  # the store's clock has whole seconds
     patient = rt.settings.processing.model_copy(update={"pending_grace_seconds": 600.0})
 
     first = rt.reconciliation.run(everything=False)
     for _ in range(3):
         replace(rt.reconciliation, settings=patient).run(everything=False)
 
-    assert "adopted" not in first, "they have their rows"
+    assert "adopted" not in first, "they have rows already"
     requests = count_requests()
     assert requests.keys() & set(backlog)
-    assert max(requests[uuid] for uuid in backlog) <= 2  # once by the first tick, and once by all others
+    assert max(requests[uuid] for uuid in backlog) <= 2  # once in the first tick, and once in all others
 
 
-def test_an_upload_that_came_without_a_notification_is_no_longer_hidden(rt: Runtime, backlog: list[UUID]) -> None:
+def test_an_upload_without_a_notification_becomes_visible(rt: Runtime, backlog: list[UUID]) -> None:
     uuid = uuid4()
     backlog.append(uuid)
     rt.images.reserve(uuid, "waits.jpg")
@@ -118,7 +116,7 @@ def test_an_upload_that_came_without_a_notification_is_no_longer_hidden(rt: Runt
     assert rt.image_queries.get(uuid).status in (Status.PENDING, Status.PROCESSING)
 
 
-def test_objects_that_cannot_be_adopted_are_in_nobodys_way(
+def test_objects_that_cannot_be_adopted_do_not_block_others(
     rt: Runtime, s3: "S3Client", small_steps: Reconciliation, backlog: list[UUID], lock_object: Callable[[str], None]
 ) -> None:
     locked = [f"000/locked-{number}.jpg" for number in range(7)]
@@ -134,13 +132,13 @@ def test_objects_that_cannot_be_adopted_are_in_nobodys_way(
     assert count_rows(rt, backlog) == len(backlog)
 
 
-def test_a_scan_of_the_inbox_goes_on_where_the_last_one_stopped(
+def test_a_scan_of_the_inbox_continues_where_the_last_one_stopped(
     rt: Runtime, small_steps: Reconciliation, backlog: list[UUID]
 ) -> None:
     backlog += [UUID(int=number) for number in range(1, 13)]  # before all others
     put_into_inbox(rt, backlog)
     sleep(1.1)
-    rt.reconciliation.run(everything=False)  # to its end, so that the next begins anew
+    rt.reconciliation.run(everything=False)  # to its end, so that the next scan starts anew
     with rt.database.transaction() as tx:
         tx.rows("DELETE FROM images WHERE uuid = ANY(CAST(:images AS uuid[]))", images=backlog)
     little = replace(small_steps, budget=rt.settings.reconciliation.model_copy(update={"rows": 5}))
@@ -167,10 +165,10 @@ def test_an_object_whose_notification_cannot_be_delivered_is_adopted(rt: Runtime
     assert rt.inbox.head(key) is None
 
 
-def test_images_that_cannot_be_swept_are_in_nobodys_way(
+def test_images_that_cannot_be_cleaned_up_do_not_block_others(
     rt: Runtime, small_steps: Reconciliation, backlog: list[UUID]
 ) -> None:
-    # The store refuses such a key, whatever is to be done with it.
+    # The store rejects every request for such a key.
     stuck = add_rows(rt, 20, "deleted_at = now() - interval '1 day', original_key = '..'")
     others = add_rows(rt, 48, "deleted_at = now()")
     backlog += stuck + others
@@ -178,25 +176,25 @@ def test_images_that_cannot_be_swept_are_in_nobodys_way(
     small_steps.run(everything=False)
 
     # The platform's own tick may have found some of them first.
-    wait_for(lambda: count_rows(rt, others, "cleaned_up_at IS NOT NULL"), lambda swept: swept == len(others))
+    wait_for(lambda: count_rows(rt, others, "cleaned_up_at IS NOT NULL"), lambda count: count == len(others))
     assert count_rows(rt, stuck, "cleaned_up_at IS NULL AND retry_at IS NOT NULL") == len(stuck)
 
 
-def test_a_tick_ends_when_its_time_is_up_and_the_next_does_the_rest(rt: Runtime, backlog: list[UUID]) -> None:
+def test_a_tick_ends_on_time_and_the_next_one_does_the_rest(rt: Runtime, backlog: list[UUID]) -> None:
     backlog += add_rows(rt, 1500, "deleted_at = now()")
     hasty = replace(rt.reconciliation, budget=rt.settings.reconciliation.model_copy(update={"seconds": 0.1}))
     began = monotonic()
 
     hasty.run(everything=False)
 
-    swept = count_rows(rt, backlog, "cleaned_up_at IS NOT NULL")
-    assert 0 < swept < len(backlog)
+    cleaned_up = count_rows(rt, backlog, "cleaned_up_at IS NOT NULL")
+    assert 0 < cleaned_up < len(backlog)
     assert monotonic() - began < 30
     hasty.run(everything=False)
-    assert count_rows(rt, backlog, "cleaned_up_at IS NOT NULL") > swept
+    assert count_rows(rt, backlog, "cleaned_up_at IS NOT NULL") > cleaned_up
 
 
-def test_upload_urls_that_ran_out_unused_go_at_once_however_many_there_are(rt: Runtime, backlog: list[UUID]) -> None:
+def test_any_number_of_expired_reservations_is_deleted_in_one_tick(rt: Runtime, backlog: list[UUID]) -> None:
     backlog += add_rows(rt, 5000, "status = 'awaiting_upload', due_at = now() - interval '2 hours'")
 
     rt.reconciliation.run(everything=False)
@@ -204,7 +202,7 @@ def test_upload_urls_that_ran_out_unused_go_at_once_however_many_there_are(rt: R
     assert count_rows(rt, backlog) == 0
 
 
-def test_tombstones_and_dead_letters_that_are_old_go_however_many_there_are(rt: Runtime, backlog: list[UUID]) -> None:
+def test_any_number_of_old_tombstones_and_dead_letters_is_deleted_in_one_tick(rt: Runtime, backlog: list[UUID]) -> None:
     old = "deleted_at = now() - interval '9 days', cleaned_up_at = now() - interval '9 days'"
     backlog += add_rows(rt, 3000, old)
     source = f"/{uuid4()}"
@@ -224,7 +222,9 @@ def test_tombstones_and_dead_letters_that_are_old_go_however_many_there_are(rt: 
     assert kept == rt.settings.processing.dead_letter_days
 
 
-def test_a_comparison_goes_on_where_the_last_tick_stopped(rt: Runtime, compare: Callable[..., dict[str, int]]) -> None:
+def test_a_comparison_continues_where_the_last_tick_stopped(
+    rt: Runtime, compare: Callable[..., dict[str, int]]
+) -> None:
     early, late = f"originals/0-{uuid4()}.jpg", f"originals/z-{uuid4()}.jpg"
     for key in (early, late):
         rt.gallery.put(key, b"x", "image/jpeg")
@@ -233,12 +233,12 @@ def test_a_comparison_goes_on_where_the_last_tick_stopped(rt: Runtime, compare: 
     compare(at_once, after="originals/y")
     assert (rt.gallery.head(early) is None, rt.gallery.head(late) is None) == (False, True)
     at_once.run(everything=False)
-    assert rt.gallery.head(early), "that comparison is over"
+    assert rt.gallery.head(early), "that comparison has passed it"
     compare(at_once)
     assert rt.gallery.head(early) is None
 
 
-def test_a_listing_and_what_rows_name_are_lined_up_in_the_order_of_bytes() -> None:
+def test_a_listing_and_the_referenced_keys_are_paired_in_byte_order() -> None:
     def lie(key: str) -> StoredObject:
         return StoredObject(key=key, size=1, etag="", modified=datetime.now(UTC))
 
@@ -257,7 +257,7 @@ def test_a_listing_and_what_rows_name_are_lined_up_in_the_order_of_bytes() -> No
     ]
 
 
-def test_rows_name_their_keys_in_the_order_of_bytes(rt: Runtime, backlog: list[UUID]) -> None:
+def test_referenced_keys_are_listed_in_byte_order(rt: Runtime, backlog: list[UUID]) -> None:
     keys = ["originals/B", "originals/a", "originals/a-b", "originals/é"]
     for key in reversed(keys):
         backlog += add_rows(rt, 1, f"original_key = '{key}'")
@@ -265,7 +265,7 @@ def test_rows_name_their_keys_in_the_order_of_bytes(rt: Runtime, backlog: list[U
     assert [key for key in rt.drift.list_original_keys("originals/A") if key in keys] == keys
 
 
-def test_redrive_takes_any_number_each_once(rt: Runtime, backlog: list[UUID]) -> None:
+def test_redrive_retries_any_number_of_images_once_each(rt: Runtime, backlog: list[UUID]) -> None:
     failed = "status = 'failed', failure_code = 'too_many_bits', failure_message = '', completed_at = now()"
     backlog += add_rows(rt, 2500, failed)
     command = [sys.executable, "-m", "shared_lib.commands.redrive", "too_many_bits"]

@@ -1,4 +1,4 @@
-"""What is deleted is gone: from the API at once, soon from the database and the store, and it does not come back."""
+"""A deleted image is gone: from the API at once, soon from the database and the store, and it does not come back."""
 
 import base64
 import json
@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 import pytest
 import requests
-from service import Api, Deliver, make_photo, wait_for
+from service import Api, Deliver, WaitInInbox, make_photo, wait_for
 
 from shared_lib.errors import FailureCode, Rejected, Unavailable
 from shared_lib.events import KAFKA_RECORD, ProcessingRequested
@@ -20,22 +20,21 @@ from shared_lib.runtime import Runtime
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-WaitInInbox = Callable[..., UUID]
 
 TOMBSTONE = {
     *("uuid", "status", "created_at", "completed_at", "deleted_at", "cleaned_up_at", "retry_at"),
     *("attempts", "fence", "lease_until", "announced"),
 }
-"""The columns that a deleted image keeps: none says what it was."""
+"""The columns that a deleted image keeps. None of them has content."""
 
 
-def look(rt: Runtime, uuid: UUID) -> dict[str, Any]:
+def read_row(rt: Runtime, uuid: UUID) -> dict[str, Any]:
     with rt.database.transaction() as tx:
         return tx.rows("SELECT * FROM images WHERE uuid = :uuid", uuid=uuid)[0]
 
 
 def count_rows(rt: Runtime, uuid: UUID) -> dict[str, int]:
-    """How many rows of each other table tell of the image."""
+    """Count the image's rows in each other table."""
     tables = ("renditions", "rendition_requests", "processing_attempts", "dead_letters")
     with rt.database.transaction() as tx:
         return {
@@ -45,7 +44,7 @@ def count_rows(rt: Runtime, uuid: UUID) -> dict[str, int]:
 
 
 def take_photo() -> bytes:
-    """With a position and a camera in its metadata."""
+    """Return a photo with a location and a camera in its metadata."""
     from PIL import Image  # noqa: PLC0415  only here
 
     exif = Image.Exif()
@@ -54,23 +53,25 @@ def take_photo() -> bytes:
     return make_photo(exif=exif)
 
 
-def test_a_deleted_image_keeps_nothing_of_what_it_was(
-    rt: Runtime, api: Api, deliver: Deliver, wait_in_inbox: WaitInInbox
-) -> None:
+def test_a_deleted_image_keeps_no_content(rt: Runtime, api: Api, deliver: Deliver, wait_in_inbox: WaitInInbox) -> None:
     uuid = wait_in_inbox(take_photo())
     rt.images.request(uuid, "secret.jpg", "secret words", [rt.recipes.presets["small"]], describe=True)
     assert deliver("process_image", ProcessingRequested.type, {"uuid": str(uuid)}) == 200
-    told = {"id": str(uuid4()), "knativeerrorcode": "503", "knativeerrordata": base64.b64encode(b"secret").decode()}
-    assert deliver("record_dead_letter", ProcessingRequested.type, {"uuid": str(uuid)}, **told) == 200
+    attributes = {
+        "id": str(uuid4()),
+        "knativeerrorcode": "503",
+        "knativeerrordata": base64.b64encode(b"secret").decode(),
+    }
+    assert deliver("record_dead_letter", ProcessingRequested.type, {"uuid": str(uuid)}, **attributes) == 200
     rt.images.request(uuid, "secret.jpg", None, [rt.recipes.presets["large"]], describe=False)
-    before = look(rt, uuid)
+    before = read_row(rt, uuid)
     assert before["metadata"]
     assert before["sha256"]
     assert all(count_rows(rt, uuid).values())
 
     assert api("DELETE", f"/images/{uuid}").status_code == 200
 
-    left = {name: value for name, value in look(rt, uuid).items() if value not in (None, "", [None] * 4)}
+    left = {name: value for name, value in read_row(rt, uuid).items() if value not in (None, "", [None] * 4)}
     assert left.keys() <= TOMBSTONE
     assert left["cleaned_up_at"]
     assert not any(count_rows(rt, uuid).values())
@@ -78,17 +79,17 @@ def test_a_deleted_image_keeps_nothing_of_what_it_was(
     assert rt.gallery.head(before["original_key"]) is None
 
 
-def test_a_deleted_image_keeps_no_reason_of_its_failure(rt: Runtime, wait_in_inbox: WaitInInbox) -> None:
+def test_a_deleted_image_keeps_no_failure_message(rt: Runtime, wait_in_inbox: WaitInInbox) -> None:
     uuid = wait_in_inbox()
     rt.images.give_up(uuid, FailureCode.CORRUPT_IMAGE, "secret.jpg is broken")
 
     rt.images.delete(uuid)
 
-    left = look(rt, uuid)
+    left = read_row(rt, uuid)
     assert (left["failure_code"], left["failure_message"]) == (None, None)
 
 
-def test_what_is_given_up_after_its_image_was_deleted_is_kept_without_its_data(
+def test_a_dead_letter_of_a_deleted_image_is_kept_without_its_data(
     rt: Runtime, deliver: Deliver, wait_in_inbox: WaitInInbox
 ) -> None:
     uuid = wait_in_inbox()
@@ -101,12 +102,12 @@ def test_what_is_given_up_after_its_image_was_deleted_is_kept_without_its_data(
     assert letter["data"] is None
 
 
-def test_the_key_of_an_original_stays_until_the_original_is_gone(
+def test_a_tombstone_keeps_its_originals_key_until_the_original_is_gone(
     rt: Runtime, s3: "S3Client", deliver: Deliver, wait_in_inbox: WaitInInbox
 ) -> None:
     uuid = wait_in_inbox(make_photo())
     assert deliver("process_image", ProcessingRequested.type, {"uuid": str(uuid)}) == 200
-    key = look(rt, uuid)["original_key"]
+    key = read_row(rt, uuid)["original_key"]
     deny = {"Effect": "Deny", "Principal": "*", "Action": "s3:DeleteObject"}
     policy = {"Version": "2012-10-17", "Statement": [deny | {"Resource": f"arn:aws:s3:::{rt.gallery.name}/{key}"}]}
     s3.put_bucket_policy(Bucket=rt.gallery.name, Policy=json.dumps(policy))
@@ -115,15 +116,15 @@ def test_the_key_of_an_original_stays_until_the_original_is_gone(
         rt.finisher.try_to_clean_up(uuid)
     finally:
         s3.delete_bucket_policy(Bucket=rt.gallery.name)
-    assert look(rt, uuid)["original_key"] == key
-    with pytest.raises(BeingRemoved):  # the store may have done it all the same
+    assert read_row(rt, uuid)["original_key"] == key
+    with pytest.raises(BeingRemoved):  # the store may have deleted it all the same
         rt.finisher.clean_up(uuid)
     with rt.database.transaction() as tx:
         tx.rows("UPDATE original_removals SET ends_at = now() WHERE key = :key", key=key)
 
     rt.finisher.clean_up(uuid)
 
-    assert look(rt, uuid)["original_key"] is None
+    assert read_row(rt, uuid)["original_key"] is None
     assert rt.gallery.head(key) is None
 
 
@@ -154,15 +155,15 @@ def test_an_upload_that_comes_after_its_image_was_deleted_is_erased(rt: Runtime,
         lambda: s3.list_objects_v2(Bucket="upload-images", Prefix=ticket["uuid"])["KeyCount"], lambda count: count == 0
     )
     assert api("GET", f"/images/{ticket['uuid']}").status_code == 404
-    order = {"uuid": ticket["uuid"], "filename": "back.jpg"}
-    assert api("POST", "/images/actions/process", json=order).status_code == 404
+    body = {"uuid": ticket["uuid"], "filename": "back.jpg"}
+    assert api("POST", "/images/actions/process", json=body).status_code == 404
 
 
 def test_a_deleted_upload_outlives_its_url_as_a_tombstone(rt: Runtime) -> None:
     uuid = uuid4()
     rt.images.reserve(uuid, "a.jpg")
     rt.images.delete(uuid)
-    with rt.database.transaction() as tx:  # had it not been deleted, its URL would have run out
+    with rt.database.transaction() as tx:  # if it were not deleted, its URL would have expired
         tx.rows("UPDATE images SET due_at = now() - interval '1 day' WHERE uuid = :uuid", uuid=uuid)
 
     rt.reconciliation.run(everything=False)
@@ -172,7 +173,7 @@ def test_a_deleted_upload_outlives_its_url_as_a_tombstone(rt: Runtime) -> None:
     assert trace.deleted
 
 
-def test_a_late_adoption_does_not_remove_a_tombstone(rt: Runtime, wait_in_inbox: WaitInInbox) -> None:
+def test_a_late_adoption_does_not_replace_a_tombstone(rt: Runtime, wait_in_inbox: WaitInInbox) -> None:
     uuid = wait_in_inbox()
     rt.images.delete(uuid)
 
@@ -181,7 +182,7 @@ def test_a_late_adoption_does_not_remove_a_tombstone(rt: Runtime, wait_in_inbox:
     assert rt.image_queries.get_state(uuid)
 
 
-def test_an_original_is_removed_without_a_lock_on_its_key(rt: Runtime) -> None:
+def test_no_lock_is_held_while_an_original_is_deleted_from_the_store(rt: Runtime) -> None:
     key = f"originals/{uuid4()}.jpg"
     rt.gallery.put(key, b"x", "image/jpeg")
     locked = """
@@ -198,9 +199,7 @@ def test_an_original_is_removed_without_a_lock_on_its_key(rt: Runtime) -> None:
     assert rt.gallery.head(key) is None
 
 
-def test_an_original_that_is_being_removed_is_named_and_stored_again_afterwards(
-    rt: Runtime, wait_in_inbox: WaitInInbox
-) -> None:
+def test_an_original_that_is_being_deleted_is_stored_again_afterwards(rt: Runtime, wait_in_inbox: WaitInInbox) -> None:
     photo = make_photo()
     key = f"originals/{uuid4()}.jpg"
     uuid = wait_in_inbox(photo)
@@ -217,7 +216,7 @@ def test_an_original_that_is_being_removed_is_named_and_stored_again_afterwards(
         with rt.database.transaction() as tx:
             tx.rows("UPDATE original_removals SET ends_at = now() WHERE key = :key", key=key)
         rt.claims.name_original(claim, key, "0", 0)
-        assert not rt.originals.release(key, remove), "it is named now"
+        assert not rt.originals.release(key, remove), "it is referenced now"
         rt.claims.withdraw(claim)
 
 
@@ -237,7 +236,7 @@ def test_a_failed_image_keeps_no_original_in_the_gallery(
     assert rt.gallery.head(key) is None
 
 
-def test_a_notification_about_a_deleted_image_brings_nothing_back(
+def test_a_notification_about_a_deleted_image_does_not_bring_it_back(
     rt: Runtime, deliver: Deliver, wait_in_inbox: WaitInInbox
 ) -> None:
     uuid = wait_in_inbox()

@@ -1,4 +1,4 @@
-"""Whatever any S3 client puts into the inbox becomes an image, once."""
+"""Any object that an S3 client puts into the inbox becomes an image, once."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +35,7 @@ def test_an_object_under_any_key_is_adopted(api: Api, s3: "S3Client", key: str, 
     wait_for(lambda: s3.list_objects_v2(Bucket="upload-images", Prefix=key)["KeyCount"], lambda count: count == 0)
 
 
-def test_another_object_under_the_same_key_is_another_image(api: Api, s3: "S3Client") -> None:
+def test_a_new_object_with_the_same_key_becomes_another_image(api: Api, s3: "S3Client") -> None:
     for count in (1, 2):
         s3.put_object(Bucket="upload-images", Key="twice.jpg", Body=make_photo(64 * count, 64))
         wait_for(
@@ -46,7 +46,7 @@ def test_another_object_under_the_same_key_is_another_image(api: Api, s3: "S3Cli
     assert {image["width"] for image in find(api, "twice.jpg")} == {64, 128}
 
 
-def test_a_multipart_upload_is_one_image(api: Api, s3: "S3Client") -> None:
+def test_a_multipart_upload_becomes_one_image(api: Api, s3: "S3Client") -> None:
     upload = s3.create_multipart_upload(Bucket="upload-images", Key="parts/large.png")["UploadId"]
     data = make_photo(3200, 2400, "PNG")
     pieces = [data[: 5 * 2**20], data[5 * 2**20 :]]
@@ -68,14 +68,14 @@ def test_a_multipart_upload_is_one_image(api: Api, s3: "S3Client") -> None:
     assert (image["sizeBytes"], image["width"]) == (len(data), 3200)
 
 
-def test_an_object_named_by_a_uuid_that_nobody_gave_out_is_adopted_under_it(api: Api, s3: "S3Client") -> None:
+def test_an_object_with_an_unknown_uuid_as_key_is_adopted_with_that_uuid(api: Api, s3: "S3Client") -> None:
     uuid = "11111111-2222-4333-8444-555555555555"
     s3.put_object(Bucket="upload-images", Key=uuid, Body=make_photo())
 
     wait_for(lambda: api("GET", f"/images/{uuid}").json().get("status"), lambda status: status == "succeeded")
 
 
-def test_a_deleted_image_does_not_come_back_with_a_late_put(api: Api, s3: "S3Client") -> None:
+def test_a_late_put_does_not_bring_a_deleted_image_back(api: Api, s3: "S3Client") -> None:
     uuid = api.upload(make_photo())
     api.await_end(uuid)
     api("DELETE", f"/images/{uuid}")
@@ -86,7 +86,7 @@ def test_a_deleted_image_does_not_come_back_with_a_late_put(api: Api, s3: "S3Cli
     assert api("GET", f"/images/{uuid}").status_code == 404
 
 
-def test_an_empty_object_is_an_image_that_failed(api: Api, s3: "S3Client") -> None:
+def test_an_empty_object_becomes_a_failed_image(api: Api, s3: "S3Client") -> None:
     s3.put_object(Bucket="upload-images", Key="empty-object.jpg", Body=b"")
 
     [image] = wait_for(

@@ -1,4 +1,4 @@
-"""Lists and collections: every image once, in order, with a total of the same moment, however many there are."""
+"""Lists and collections have every image once, in order, with a consistent total, at any size."""
 
 import random
 import threading
@@ -29,23 +29,23 @@ FILL = """
     FROM (SELECT n, CASE n % 3 WHEN 0 THEN 'failed' ELSE 'succeeded' END AS status
           FROM generate_series(CAST(:first AS integer), CAST(:last AS integer)) AS n) AS numbers
 """
-BATCH = 1000  # rows a statement, which has five seconds on a busy machine too
+BATCH = 1000  # rows per statement, which has a limit of five seconds, even on a busy machine
 INDEX = "images_by_text"
 EMPTY = """
     DELETE FROM images WHERE uuid IN (SELECT uuid FROM images WHERE filename LIKE :name LIMIT :batch) RETURNING uuid
 """
-TRUTH = """
+ACTUAL_COUNTS = """
     SELECT status, count(*) AS images FROM images WHERE deleted_at IS NULL AND status <> 'awaiting_upload'
     AND (CAST(:uuid AS uuid) = '00000000-0000-0000-0000-000000000000' OR collection_id = :uuid) GROUP BY status
 """
-COUNTED = """
+KEPT_COUNTS = """
     SELECT CAST(sum(change) AS bigint) AS images, status FROM image_counts WHERE collection_id = :uuid
     GROUP BY status HAVING sum(change) <> 0
 """
 
 
 def fill(rt: Runtime, name: str, images: int, collection: UUID | None = None) -> None:
-    """Images by SQL, many of which came at the same instant. They have no objects."""
+    """Insert images by SQL, many of them created at the same instant. They have no objects."""
     for first in range(1, images + 1, BATCH):
         with rt.database.transaction() as tx:
             tx.rows(FILL, name=name, first=first, last=min(first + BATCH - 1, images), collection=collection)
@@ -57,7 +57,7 @@ def follow(api: Api, response: requests.Response, relation: str) -> requests.Res
 
 @pytest.fixture
 def marker(rt: Runtime) -> Iterator[str]:
-    """A word that is in the filename of no image but the test's own, which go with it."""
+    """Return a word that only the filenames of this test's images contain. They are deleted afterwards."""
     name = f"m{uuid4().hex}"
     yield name
     gone = True
@@ -74,14 +74,14 @@ def collection(rt: Runtime, marker: str) -> UUID:
 
 
 def find_truth(rt: Runtime, uuid: UUID) -> Counter[str]:
-    """What a count of the rows themselves gives."""
+    """Count the rows themselves."""
     with rt.database.transaction() as tx:
-        return Counter({row["status"]: row["images"] for row in tx.rows(TRUTH, uuid=uuid)})
+        return Counter({row["status"]: row["images"] for row in tx.rows(ACTUAL_COUNTS, uuid=uuid)})
 
 
 def find_kept(rt: Runtime, uuid: UUID) -> Counter[str]:
     with rt.database.transaction() as tx:
-        return Counter({row["status"]: row["images"] for row in tx.rows(COUNTED, uuid=uuid)})
+        return Counter({row["status"]: row["images"] for row in tx.rows(KEPT_COUNTS, uuid=uuid)})
 
 
 @pytest.mark.parametrize("sort", ["asc", "desc"])
@@ -118,7 +118,7 @@ def test_all_pages_of_a_collection_are_its_images_in_order(
         assert seen == sorted(set(seen))
 
 
-def test_a_search_shows_no_more_than_can_be_paged_through(rt: Runtime, api: Api, marker: str) -> None:
+def test_a_search_shows_at_most_as_many_images_as_can_be_paged_through(rt: Runtime, api: Api, marker: str) -> None:
     fill(rt, marker, (MAX_FOUND * 3) // 2 + 10)  # two thirds have succeeded
 
     first = api("GET", f"/images?search={marker}&limit=100&include=none")
@@ -131,7 +131,7 @@ def test_a_search_shows_no_more_than_can_be_paged_through(rt: Runtime, api: Api,
     assert beyond.headers["X-Total-Count"] == f"{MAX_FOUND}"
 
 
-def test_where_the_last_link_of_a_list_points_there_is_a_page(api: Api, rt: Runtime, marker: str) -> None:
+def test_the_last_link_of_a_list_points_to_a_page_with_images(api: Api, rt: Runtime, marker: str) -> None:
     fill(rt, marker, 250)
 
     for query in ("limit=100", "limit=7&status=all", "limit=10&sort=asc&status=failed,succeeded"):
@@ -142,7 +142,7 @@ def test_where_the_last_link_of_a_list_points_there_is_a_page(api: Api, rt: Runt
         assert "next" not in last.links
 
 
-def test_a_search_can_be_answered_from_the_trigrams(rt: Runtime, marker: str) -> None:
+def test_a_search_can_use_the_trigram_index(rt: Runtime, marker: str) -> None:
     fill(rt, marker, 6000)
     with rt.database.transaction() as tx:  # so few rows are read one by one, if they may be
         tx.rows("ANALYZE images")
@@ -166,7 +166,7 @@ def test_a_search_can_be_answered_from_the_trigrams(rt: Runtime, marker: str) ->
     rt.database.disconnect()
 
 
-def test_a_collections_images_and_their_number_are_of_one_moment(rt: Runtime, marker: str, collection: UUID) -> None:
+def test_a_collections_images_and_count_are_a_consistent_snapshot(rt: Runtime, marker: str, collection: UUID) -> None:
     fill(rt, marker, 20)
     images = [
         image.uuid for image in rt.image_queries.page(PageQuery(limit=100, search=marker), statuses=VISIBLE).items
@@ -190,7 +190,7 @@ def test_a_collections_images_and_their_number_are_of_one_moment(rt: Runtime, ma
     assert {(shown.image_count, len(found.items), found.total) for shown, found in answers} <= {(0, 0, 0), (20, 20, 20)}
 
 
-def test_counts_stay_exact_whatever_happens_at_once(rt: Runtime, marker: str, collection: UUID) -> None:
+def test_counts_stay_exact_under_concurrent_changes(rt: Runtime, marker: str, collection: UUID) -> None:
     def change(seed: int) -> None:
         chance = random.Random(seed)
         mine: list[UUID] = []
@@ -222,4 +222,4 @@ def test_counts_stay_exact_whatever_happens_at_once(rt: Runtime, marker: str, co
     wait_for(lambda: (find_kept(rt, ALL), find_truth(rt, ALL)), lambda both: both[0] == both[1])
     with rt.database.transaction() as tx:
         rows = tx.rows("SELECT count(*) AS changes FROM image_counts")[0]["changes"]
-    assert rows < 3000, "they are added up now and then"
+    assert rows < 3000, "changes are added up from time to time"

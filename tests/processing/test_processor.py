@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from flask.testing import FlaskClient
-from service import Api, Deliver, make_photo, wait_for
+from service import Api, Deliver, WaitInInbox, make_photo, wait_for
 
 from shared_lib import observability
 from shared_lib.database.connection import Database
@@ -36,41 +36,40 @@ from shared_lib.repositories import Claims, Superseded
 from shared_lib.runtime import Runtime
 from shared_lib.storage.buckets import Inbox, Store
 
-WaitInInbox = Callable[..., UUID]
 Outcomes = Callable[[UUID], list[str | None]]
 REQUESTED = ProcessingRequested.type
-REFUSAL = Rejected(FailureCode.CORRUPT_IMAGE, "for the test")
+REJECTED = Rejected(FailureCode.CORRUPT_IMAGE, "for the test")
 
 
 def record(key: str, bucket: str = "quiet-images", event: str = "s3:ObjectCreated:Put") -> dict[str, Any]:
     return {"Records": [{"eventName": event, "s3": {"bucket": {"name": bucket}, "object": {"key": key}}}]}
 
 
-def test_twenty_deliveries_at_once_are_one_processing(
+def test_twenty_concurrent_deliveries_process_an_image_once(
     rt: Runtime, deliver: Deliver, wait_in_inbox: WaitInInbox, outcomes: Outcomes
 ) -> None:
     uuid = wait_in_inbox(make_photo())
     with ThreadPoolExecutor(10) as pool:
-        answers = list(pool.map(lambda _: deliver("process_image", REQUESTED, {"uuid": str(uuid)}), range(20)))
+        statuses = list(pool.map(lambda _: deliver("process_image", REQUESTED, {"uuid": str(uuid)}), range(20)))
 
-    assert set(answers) <= {200, 409}
-    assert 200 in answers
+    assert set(statuses) <= {200, 409}
+    assert 200 in statuses
     assert (rt.image_queries.get(uuid).status, rt.image_queries.get(uuid).attempts) == (Status.SUCCEEDED, 1)
     assert outcomes(uuid) == ["succeeded"]
     assert len(list(rt.gallery.list(f"{uuid}/"))) == 1
     assert rt.inbox.head(str(uuid)) is None
 
 
-@pytest.mark.parametrize("key", ["stranger/a+photo%26.jpg", "uuid"])
-def test_a_stores_record_and_a_request_about_the_same_object_are_one_image(
+@pytest.mark.parametrize("key", ["foreign/a+photo%26.jpg", "uuid"])
+def test_a_notification_and_a_request_about_the_same_object_make_one_image(
     rt: Runtime, deliver: Deliver, wait_in_inbox: WaitInInbox, key: str
 ) -> None:
     if key == "uuid":
         uuid = wait_in_inbox(make_photo())
         key = str(uuid)
     else:
-        rt.inbox.put("stranger/a photo&.jpg", make_photo(), "image/jpeg")
-        found = rt.inbox.head("stranger/a photo&.jpg")
+        rt.inbox.put("foreign/a photo&.jpg", make_photo(), "image/jpeg")
+        found = rt.inbox.head("foreign/a photo&.jpg")
         assert found
         uuid = found.image
 
@@ -80,7 +79,7 @@ def test_a_stores_record_and_a_request_about_the_same_object_are_one_image(
 
     image = rt.image_queries.get(uuid)
     assert (image.status, image.attempts) == (Status.SUCCEEDED, 1)
-    assert list(rt.inbox.list(str(uuid))) == list(rt.inbox.list("stranger/")) == []
+    assert list(rt.inbox.list(str(uuid))) == list(rt.inbox.list("foreign/")) == []
 
 
 @pytest.mark.parametrize(
@@ -94,17 +93,17 @@ def test_a_stores_record_and_a_request_about_the_same_object_are_one_image(
         ("org.imageprocessing.something.else.v1", {"uuid": str(uuid4())}),
     ],
 )
-def test_an_event_that_nobody_can_act_on_is_for_the_dead_letters(deliver: Deliver, kind: str, data: object) -> None:
+def test_an_unusable_event_is_dead_lettered_at_once(deliver: Deliver, kind: str, data: object) -> None:
     assert deliver("process_image", kind, data) == 400
 
 
-def test_an_event_about_an_image_that_never_was_is_done_with(deliver: Deliver) -> None:
+def test_an_event_about_an_unknown_image_is_acknowledged(deliver: Deliver) -> None:
     assert deliver("process_image", REQUESTED, {"uuid": str(uuid4())}) == 200
     assert deliver("process_image", KAFKA_RECORD, record(str(uuid4()))) == 200
     assert deliver("process_image", KAFKA_RECORD, record("x.jpg", event="s3:ObjectCreated:PutTagging")) == 200
 
 
-def test_an_event_that_overtakes_its_object_costs_no_attempt(
+def test_an_event_that_arrives_before_its_object_costs_no_attempt(
     rt: Runtime, deliver: Deliver, wait_in_inbox: WaitInInbox, outcomes: Outcomes
 ) -> None:
     uuid = wait_in_inbox()
@@ -115,14 +114,16 @@ def test_an_event_that_overtakes_its_object_costs_no_attempt(
     assert outcomes(uuid) == []
 
 
-def test_a_held_image_has_to_come_again(rt: Runtime, deliver: Deliver, wait_in_inbox: WaitInInbox) -> None:
+def test_an_event_about_a_held_image_is_delivered_again(
+    rt: Runtime, deliver: Deliver, wait_in_inbox: WaitInInbox
+) -> None:
     uuid = wait_in_inbox()
     with rt.claims.hold(uuid) as claim:
         assert claim
         assert deliver("process_image", REQUESTED, {"uuid": str(uuid)}) == 409
 
 
-def test_a_worker_that_is_alive_keeps_its_lease(rt: Runtime, wait_in_inbox: WaitInInbox) -> None:
+def test_a_live_worker_keeps_its_leases(rt: Runtime, wait_in_inbox: WaitInInbox) -> None:
     claims = Claims(rt.database, rt.settings.processing.model_copy(update={"lease_seconds": 1}))
     uuid, another = wait_in_inbox(), wait_in_inbox()
     with claims.hold(uuid) as claim, claims.hold(another) as second:
@@ -132,30 +133,30 @@ def test_a_worker_that_is_alive_keeps_its_lease(rt: Runtime, wait_in_inbox: Wait
         for each in (uuid, another):
             with pytest.raises(Conflict), claims.hold(each):
                 pytest.fail("two workers hold the same image")
-        claims.fail(claim, REFUSAL)
-        claims.fail(second, REFUSAL)
+        claims.fail(claim, REJECTED)
+        claims.fail(second, REJECTED)
 
 
 def test_a_worker_that_outlives_its_lease_changes_nothing(
-    rt: Runtime, wait_in_inbox: WaitInInbox, outcomes: Outcomes, let_lease_run_out: Callable[[UUID], None]
+    rt: Runtime, wait_in_inbox: WaitInInbox, outcomes: Outcomes, expire_lease: Callable[[UUID], None]
 ) -> None:
     uuid = wait_in_inbox(make_photo())
     with rt.claims.hold(uuid) as stale:
         assert stale
-        let_lease_run_out(uuid)
+        expire_lease(uuid)
         with rt.claims.hold(uuid) as fresh:
             assert fresh
             with pytest.raises(Superseded):
-                rt.claims.fail(stale, REFUSAL)
+                rt.claims.fail(stale, REJECTED)
             rt.publisher.publish(fresh, make_photo(), rt.sandbox.render(make_photo(), [THUMBNAIL]))
         with pytest.raises(Superseded):
-            rt.claims.fail(stale, REFUSAL)
+            rt.claims.fail(stale, REJECTED)
 
     assert rt.image_queries.get(uuid).status is Status.SUCCEEDED
     assert outcomes(uuid) == ["lost", "succeeded"]
 
 
-def test_a_worker_whose_image_was_deleted_notices_and_begins_nothing_more(
+def test_a_worker_notices_that_its_image_was_deleted_and_stores_nothing(
     rt: Runtime, wait_in_inbox: WaitInInbox
 ) -> None:
     claims = Claims(rt.database, rt.settings.processing.model_copy(update={"lease_seconds": 0.6}))
@@ -169,21 +170,21 @@ def test_a_worker_whose_image_was_deleted_notices_and_begins_nothing_more(
     assert list(rt.gallery.list(f"{uuid}/")) == []
 
 
-def test_an_image_that_keeps_killing_its_worker_is_failed(
-    rt: Runtime, deliver: Deliver, wait_in_inbox: WaitInInbox, let_lease_run_out: Callable[[UUID], None]
+def test_an_image_that_keeps_killing_its_worker_fails(
+    rt: Runtime, deliver: Deliver, wait_in_inbox: WaitInInbox, expire_lease: Callable[[UUID], None]
 ) -> None:
     uuid = wait_in_inbox(make_photo())
     for _ in range(rt.settings.processing.max_abnormal_attempts):
         with rt.claims.hold(uuid) as claim:
             assert claim
-            let_lease_run_out(uuid)
+            expire_lease(uuid)
 
     assert deliver("process_image", REQUESTED, {"uuid": str(uuid)}) == 200
 
     image = rt.image_queries.get(uuid)
     assert image.failure
     assert (image.status, image.failure.code) == (Status.FAILED, FailureCode.WORKER_LOST)
-    assert uuid not in rt.drift.find_unannounced(0), "it is told at once"
+    assert uuid not in rt.drift.find_unannounced(0), "it is announced at once"
 
 
 @pytest.mark.parametrize(
@@ -195,7 +196,7 @@ def test_an_image_that_keeps_killing_its_worker_is_failed(
         (KeyError("for the test"), "released", 8, FailureCode.DELIVERY_GIVEN_UP),
     ],
 )
-def test_attempts_that_break_off_are_limited(  # noqa: PLR0913, PLR0917  the table's columns and fixtures
+def test_an_image_fails_after_too_many_broken_off_attempts(  # noqa: PLR0913, PLR0917  the table's columns and fixtures
     rt: Runtime,
     wait_in_inbox: WaitInInbox,
     outcomes: Outcomes,
@@ -220,7 +221,7 @@ def test_attempts_that_break_off_are_limited(  # noqa: PLR0913, PLR0917  the tab
 
 
 @pytest.mark.parametrize("error", [Unavailable("for the test"), Misconfigured("The store")])
-def test_however_long_an_outage_lasts_it_fails_no_image(
+def test_an_outage_of_any_length_fails_no_image(
     rt: Runtime, deliver: Deliver, wait_in_inbox: WaitInInbox, outcomes: Outcomes, error: Unavailable
 ) -> None:
     uuid = wait_in_inbox(make_photo())
@@ -235,7 +236,7 @@ def test_however_long_an_outage_lasts_it_fails_no_image(
     assert (rt.image_queries.get(uuid).status, outcomes(uuid)) == (Status.SUCCEEDED, ["succeeded"])
 
 
-def test_a_worker_that_lost_the_database_lets_go_when_it_is_back(
+def test_a_worker_that_lost_the_database_releases_its_claim_when_it_is_back(
     rt: Runtime, wait_in_inbox: WaitInInbox, outcomes: Outcomes
 ) -> None:
     little = rt.settings.database.model_copy(update={"pool_size": 1, "statement_timeout_seconds": 0.3})
@@ -255,7 +256,7 @@ def test_a_worker_that_lost_the_database_lets_go_when_it_is_back(
     database.disconnect()
 
 
-def test_deleting_while_it_is_processed_leaves_nothing(
+def test_deleting_an_image_during_processing_leaves_no_objects(
     rt: Runtime, api: Api, deliver: Deliver, wait_in_inbox: WaitInInbox
 ) -> None:
     uuid = wait_in_inbox(make_photo())
@@ -271,7 +272,7 @@ def test_deleting_while_it_is_processed_leaves_nothing(
     assert list(rt.gallery.list(f"{uuid}/")) == list(rt.inbox.list(str(uuid))) == []
 
 
-def test_an_upload_that_was_refused_does_not_come_back(rt: Runtime, deliver: Deliver) -> None:
+def test_an_upload_that_failed_with_503_does_not_appear_later(rt: Runtime, deliver: Deliver) -> None:
     nowhere = Inbox(Store(rt.settings.store.model_copy(update={"endpoint_url": "http://127.0.0.1:1"})), rt.inbox.name)
     with pytest.raises(Unavailable):
         replace(rt.ingestion, inbox=nowhere).ingest("secret.jpg", "content", make_photo(), "image/jpeg")
@@ -280,7 +281,7 @@ def test_an_upload_that_was_refused_does_not_come_back(rt: Runtime, deliver: Del
     assert row["deleted_at"]
     assert (row["filename"], row["description"]) == ("", None)
 
-    rt.inbox.put(str(row["uuid"]), make_photo(), "image/jpeg")  # it had reached the store, only its answer had not us
+    rt.inbox.put(str(row["uuid"]), make_photo(), "image/jpeg")  # it had reached the store, only the response was lost
     assert deliver("process_image", KAFKA_RECORD, record(str(row["uuid"]))) == 200
 
     with pytest.raises(NotFound):
@@ -288,7 +289,7 @@ def test_an_upload_that_was_refused_does_not_come_back(rt: Runtime, deliver: Del
     assert rt.inbox.head(str(row["uuid"])) is None
 
 
-def test_a_strangers_object_that_changed_before_it_was_taken_over_leaves_no_row(rt: Runtime) -> None:
+def test_a_foreign_object_that_changed_before_it_was_moved_leaves_no_row(rt: Runtime) -> None:
     rt.inbox.put("hasty.jpg", make_photo(), "image/jpeg")
     found = rt.inbox.head("hasty.jpg")
     assert found
@@ -300,11 +301,11 @@ def test_a_strangers_object_that_changed_before_it_was_taken_over_leaves_no_row(
     rt.inbox.delete("hasty.jpg")
 
 
-def test_a_dead_letter_is_written_down_and_ends_nothing(
+def test_a_dead_letter_is_recorded_and_fails_no_image(
     rt: Runtime, deliver: Deliver, wait_in_inbox: WaitInInbox
 ) -> None:
     uuid = wait_in_inbox(make_photo())
-    told = {
+    attributes = {
         "id": str(uuid4()),
         "knativeerrorcode": "503",
         "knativeerrordest": "http://process-image",
@@ -312,24 +313,24 @@ def test_a_dead_letter_is_written_down_and_ends_nothing(
     }
 
     for _ in range(2):
-        assert deliver("record_dead_letter", REQUESTED, {"uuid": str(uuid)}, **told) == 200
+        assert deliver("record_dead_letter", REQUESTED, {"uuid": str(uuid)}, **attributes) == 200
 
     image = rt.image_queries.get(uuid)
-    assert (image.status, image.failure) == (Status.PENDING, None), "nothing in the service has failed it"
+    assert (image.status, image.failure) == (Status.PENDING, None), "a dead letter fails no image"
     with rt.database.transaction() as tx:
         [letter] = tx.rows("SELECT * FROM dead_letters WHERE image_id = :uuid", uuid=uuid)
     assert (letter["code"], letter["reason"]) == (503, "The object store is out of reach")
     assert json.loads(letter["data"]) == {"uuid": str(uuid)}
     assert deliver("process_image", REQUESTED, {"uuid": str(uuid)}) == 200
-    assert rt.image_queries.get(uuid).status is Status.SUCCEEDED, "whenever it is asked for again, it is processed"
+    assert rt.image_queries.get(uuid).status is Status.SUCCEEDED, "it is processed when it is requested again"
 
 
-def test_a_made_up_dead_letter_is_kept_only_as_far_as_an_operator_reads_it(rt: Runtime, deliver: Deliver) -> None:
+def test_a_forged_dead_letter_is_stored_cut_to_a_readable_length(rt: Runtime, deliver: Deliver) -> None:
     event = str(uuid4())
-    shouted = base64.b64encode(b"line\r\n\x1b[31mbreak " + b"x" * 3000).decode()
-    told = {"id": event + "i" * 3000, "knativeerrorcode": "9" * 30, "knativeerrordest": "d" * 3000}
+    reason = base64.b64encode(b"line\r\n\x1b[31mbreak " + b"x" * 3000).decode()
+    attributes = {"id": event + "i" * 3000, "knativeerrorcode": "9" * 30, "knativeerrordest": "d" * 3000}
 
-    assert deliver("record_dead_letter", "t" * 3000, b"y" * 200_000, knativeerrordata=shouted, **told) == 200
+    assert deliver("record_dead_letter", "t" * 3000, b"y" * 200_000, knativeerrordata=reason, **attributes) == 200
 
     with rt.database.transaction() as tx:
         [letter] = tx.rows("SELECT * FROM dead_letters WHERE event_id LIKE :event", event=f"{event}%")
@@ -340,22 +341,22 @@ def test_a_made_up_dead_letter_is_kept_only_as_far_as_an_operator_reads_it(rt: R
     assert len(letter["data"]) == 64 * 1024
 
 
-def test_an_event_larger_than_a_kafka_record_is_refused_for_good(load: Callable[[str], FlaskClient]) -> None:
+def test_an_event_larger_than_a_kafka_record_is_rejected_with_413(load: Callable[[str], FlaskClient]) -> None:
     headers = {"ce-specversion": "1.0", "ce-id": "large", "ce-source": "/test", "ce-type": REQUESTED}
     for function in ("process_image", "record_dead_letter", "reconcile_images"):
         client = load(function)
         assert client.post("/", data=b"x" * (2 << 20), headers=headers).status_code == 413
         endless = {"input_stream": io.BytesIO(b"x" * (2 << 20)), "environ_overrides": {"wsgi.input_terminated": True}}
-        assert client.post("/", headers=headers, **endless).status_code == 413  # of chunks
+        assert client.post("/", headers=headers, **endless).status_code == 413  # in chunks
 
 
-def test_a_notification_with_more_records_than_a_store_sends_is_for_the_dead_letters(deliver: Deliver) -> None:
+def test_a_notification_with_too_many_records_is_dead_lettered(deliver: Deliver) -> None:
     records = [record(str(uuid4()))["Records"][0]] * 101
 
     assert deliver("process_image", KAFKA_RECORD, {"Records": records}) == 400
 
 
-def test_no_event_shows_an_upload_before_its_object_is_there(rt: Runtime, deliver: Deliver) -> None:
+def test_no_event_makes_an_upload_visible_before_its_object_exists(rt: Runtime, deliver: Deliver) -> None:
     uuid = uuid4()
     rt.images.reserve(uuid, "awaited.jpg")
 
@@ -370,7 +371,7 @@ def test_no_event_shows_an_upload_before_its_object_is_there(rt: Runtime, delive
     assert rt.image_queries.get(uuid).status is Status.SUCCEEDED
 
 
-def test_a_dead_letter_that_nobody_can_read_is_kept_all_the_same(rt: Runtime, deliver: Deliver) -> None:
+def test_an_unreadable_dead_letter_is_recorded_all_the_same(rt: Runtime, deliver: Deliver) -> None:
     event = str(uuid4())
 
     assert deliver("record_dead_letter", "anything", b"\xff\x00 not json", id=event, knativeerrorcode="400") == 200
@@ -379,18 +380,16 @@ def test_a_dead_letter_that_nobody_can_read_is_kept_all_the_same(rt: Runtime, de
         assert len(tx.rows("SELECT 1 FROM dead_letters WHERE event_id = :event", event=event)) == 1
 
 
-@pytest.mark.parametrize("answer", [b"cut off in the middle of an \xc3", b"with a NUL \0 inside"])
-def test_a_reason_that_is_no_proper_text_is_kept_as_far_as_it_can_be_read(
-    rt: Runtime, deliver: Deliver, answer: bytes
-) -> None:
+@pytest.mark.parametrize("reason", [b"cut off in the middle of an \xc3", b"with a NUL \0 inside"])
+def test_a_dead_letters_reason_is_recorded_as_printable_text(rt: Runtime, deliver: Deliver, reason: bytes) -> None:
     event = str(uuid4())
 
-    told = {"id": event, "knativeerrordata": base64.b64encode(answer).decode()}
-    assert deliver("record_dead_letter", "anything", b"{}", **told) == 200
+    attributes = {"id": event, "knativeerrordata": base64.b64encode(reason).decode()}
+    assert deliver("record_dead_letter", "anything", b"{}", **attributes) == 200
 
     with rt.database.transaction() as tx:
         [letter] = tx.rows("SELECT reason FROM dead_letters WHERE event_id = :event", event=event)
-    assert letter["reason"].startswith(answer.decode(errors="replace")[:10])
+    assert letter["reason"].startswith(reason.decode(errors="replace")[:10])
 
 
 def test_a_failed_image_can_be_tried_again(api: Api, s3: Any) -> None:
@@ -399,13 +398,13 @@ def test_a_failed_image_can_be_tried_again(api: Api, s3: Any) -> None:
     s3.put_object(Bucket="upload-images", Key=uuid, Body=make_photo())
     assert api("GET", f"/images/{uuid}").json()["status"] == "failed"
 
-    api("POST", "/images/actions/process", json={"uuid": uuid, "filename": "mended.jpg"})
+    api("POST", "/images/actions/process", json={"uuid": uuid, "filename": "retried.jpg"})
 
     image = wait_for(lambda: api("GET", f"/images/{uuid}").json(), lambda image: image["status"] == "succeeded")
-    assert (image["filename"], image["error"], image["attempts"]) == ("mended.jpg", None, 1)
+    assert (image["filename"], image["error"], image["attempts"]) == ("retried.jpg", None, 1)
 
 
-def test_where_the_store_tells_nobody_a_direct_upload_has_an_event_of_its_own(rt: Runtime) -> None:
+def test_a_direct_upload_publishes_an_event_if_the_store_sends_no_notifications(rt: Runtime) -> None:
     from kafka import KafkaConsumer  # noqa: PLC0415  only these tests listen
 
     with observability.context(traceparent=None, function="upload_image"):
@@ -415,13 +414,13 @@ def test_where_the_store_tells_nobody_a_direct_upload_has_an_event_of_its_own(rt
     with KafkaConsumer(
         "image-tasks", bootstrap_servers=servers, auto_offset_reset="earliest", consumer_timeout_ms=5000
     ) as consumer:
-        told = {(message.key.decode(), dict(message.headers)["ce_source"]) for message in consumer}
-    assert (str(uuid), b"/image-processing/upload_image") in told
+        published = {(message.key.decode(), dict(message.headers)["ce_source"]) for message in consumer}
+    assert (str(uuid), b"/image-processing/upload_image") in published
     rt.images.delete(uuid)
     rt.finisher.clean_up(uuid)
 
 
-def test_what_bootstrap_tries_in_the_inbox_becomes_no_image(rt: Runtime, deliver: Deliver) -> None:
+def test_bootstraps_probes_in_the_inbox_never_become_images(rt: Runtime, deliver: Deliver) -> None:
     key = f"{PROBES}{uuid4()}"
     rt.inbox.put(key, b"x", "text/plain")
     found = rt.inbox.head(key)
@@ -433,10 +432,10 @@ def test_what_bootstrap_tries_in_the_inbox_becomes_no_image(rt: Runtime, deliver
     assert rt.inbox.head(key) is None
 
 
-def test_every_end_is_told_on_kafka(rt: Runtime, api: Api) -> None:
+def test_every_end_is_announced_on_kafka(rt: Runtime, api: Api) -> None:
     from kafka import KafkaConsumer  # noqa: PLC0415  only this test listens
 
-    good, bad = api.upload(make_photo(), "told.jpg"), api.upload(b"broken", "told-too.jpg")
+    good, bad = api.upload(make_photo(), "announced.jpg"), api.upload(b"broken", "announced-too.jpg")
     api.await_end(good)
     api.await_end(bad)
 
@@ -446,16 +445,16 @@ def test_every_end_is_told_on_kafka(rt: Runtime, api: Api) -> None:
         auto_offset_reset="earliest",
         consumer_timeout_ms=5000,
     ) as consumer:
-        told = {}
+        events = {}
         for message in consumer:
-            told[message.key.decode()] = (dict(message.headers), json.loads(message.value))
-            if told.keys() >= {good, bad}:
+            events[message.key.decode()] = (dict(message.headers), json.loads(message.value))
+            if events.keys() >= {good, bad}:
                 break
 
-    headers, data = told[good]
+    headers, data = events[good]
     assert headers["ce_type"] == b"org.imageprocessing.image.processing.succeeded.v1"
     assert headers["ce_source"] == b"/image-processing/process_image"
-    assert (data["filename"], data["renditions"][0]["name"]) == ("told.jpg", "thumbnail")
-    headers, data = told[bad]
+    assert (data["filename"], data["renditions"][0]["name"]) == ("announced.jpg", "thumbnail")
+    headers, data = events[bad]
     assert headers["ce_type"] == b"org.imageprocessing.image.processing.failed.v1"
     assert data["error"]["code"] == "unsupported_format"

@@ -1,4 +1,4 @@
-"""`reconcile_images` makes what should be true, true, whatever events did not come."""
+"""`reconcile_images` repairs what lost events left behind."""
 
 import gc
 import subprocess
@@ -10,7 +10,7 @@ from time import sleep
 from uuid import UUID, uuid4
 
 import pytest
-from service import Deliver, make_photo, wait_for
+from service import Deliver, WaitInInbox, make_photo, wait_for
 
 from shared_lib.broker import Broker
 from shared_lib.domain.images import Status
@@ -19,7 +19,6 @@ from shared_lib.events import ProcessingRequested
 from shared_lib.pipeline.recipe import THUMBNAIL
 from shared_lib.runtime import Runtime
 
-WaitInInbox = Callable[..., UUID]
 PING = "dev.knative.sources.ping"
 
 
@@ -37,39 +36,41 @@ def age(rt: Runtime, uuid: UUID, column: str, seconds: int) -> None:
 
 
 def process(deliver: Deliver, uuid: UUID) -> None:
-    """As the event source would: again, as long as the platform's own processor has its look at the image."""
+    """Deliver the event as a source would: again while the platform's own processor holds the image."""
     wait_for(
         lambda: deliver("process_image", ProcessingRequested.type, {"uuid": str(uuid)}), lambda status: status == 200
     )
 
 
-def is_asked_for_again(rt: Runtime, uuid: UUID) -> bool:
-    """Whether the tick put the row off, which it does with every image that it asks for."""
+def is_requested_again(rt: Runtime, uuid: UUID) -> bool:
+    """Return whether the tick deferred the row, as it does with every image that it requests."""
     with rt.database.transaction() as tx:
-        row = tx.row("SELECT due_at > now() - interval '30 s' AS put_off FROM images WHERE uuid = :uuid", uuid=uuid)
-    return bool(row and row["put_off"])
+        row = tx.row("SELECT due_at > now() - interval '30 s' AS deferred FROM images WHERE uuid = :uuid", uuid=uuid)
+    return bool(row and row["deferred"])
 
 
-def test_a_lost_notification_is_made_good(rt: Runtime, tick: Callable[..., None], wait_in_inbox: WaitInInbox) -> None:
+def test_an_image_whose_notification_was_lost_is_requested(
+    rt: Runtime, tick: Callable[..., None], wait_in_inbox: WaitInInbox
+) -> None:
     uuid = wait_in_inbox(make_photo())
     age(rt, uuid, "due_at", 60)
 
     repairs = rt.reconciliation.run(everything=False)
 
     assert repairs["requested"] >= 1
-    # The platform's own processor hears it too, claims the image for a moment, and finds no object in its own inbox.
-    wait_for(lambda: is_asked_for_again(rt, uuid), bool)
+    # The platform's own processor also gets the event, claims the image briefly, and finds no object in its own inbox.
+    wait_for(lambda: is_requested_again(rt, uuid), bool)
     wait_for(lambda: rt.image_queries.get(uuid).status, lambda status: status is Status.PENDING)
     tick()
 
 
-def test_a_dead_workers_image_is_asked_for_again(
-    rt: Runtime, deliver: Deliver, wait_in_inbox: WaitInInbox, let_lease_run_out: Callable[[UUID], None]
+def test_a_dead_workers_image_is_requested_again(
+    rt: Runtime, deliver: Deliver, wait_in_inbox: WaitInInbox, expire_lease: Callable[[UUID], None]
 ) -> None:
     uuid = wait_in_inbox(make_photo())
     with rt.claims.hold(uuid) as claim:
         assert claim
-        let_lease_run_out(uuid)
+        expire_lease(uuid)
 
     assert rt.reconciliation.run(everything=False)["requested"] >= 1
 
@@ -78,10 +79,10 @@ def test_a_dead_workers_image_is_asked_for_again(
 
 
 def test_an_object_without_a_row_is_adopted(rt: Runtime, deliver: Deliver, tick: Callable[..., None]) -> None:
-    own, stranger = str(uuid4()), "albums/found later.jpg"
-    for key in (own, stranger):
+    own, foreign = str(uuid4()), "albums/found later.jpg"
+    for key in (own, foreign):
         rt.inbox.put(key, make_photo(), "image/jpeg")
-    found = rt.inbox.head(stranger)
+    found = rt.inbox.head(foreign)
     assert found
     tick()
     tick()
@@ -90,10 +91,10 @@ def test_an_object_without_a_row_is_adopted(rt: Runtime, deliver: Deliver, tick:
         process(deliver, uuid)
         assert rt.image_queries.get(uuid).status is Status.SUCCEEDED
     assert rt.image_queries.get(found.image).filename == "found later.jpg"
-    assert rt.inbox.head(stranger) is None
+    assert rt.inbox.head(foreign) is None
 
 
-def test_a_row_whose_object_never_came_is_failed_in_the_end(
+def test_an_image_whose_object_never_came_fails_in_the_end(
     rt: Runtime, tick: Callable[..., None], wait_in_inbox: WaitInInbox
 ) -> None:
     uuid = wait_in_inbox()
@@ -110,7 +111,7 @@ def test_a_row_whose_object_never_came_is_failed_in_the_end(
     assert image.failure.code is FailureCode.UPLOAD_MISSING
 
 
-def test_an_upload_url_that_ran_out_leaves_no_row(rt: Runtime, tick: Callable[..., None]) -> None:
+def test_an_expired_upload_url_leaves_no_row(rt: Runtime, tick: Callable[..., None]) -> None:
     expired, running, used = uuid4(), uuid4(), uuid4()
     for uuid in (expired, running, used):
         rt.images.reserve(uuid, "a.jpg")
@@ -125,7 +126,7 @@ def test_an_upload_url_that_ran_out_leaves_no_row(rt: Runtime, tick: Callable[..
     assert rt.image_queries.get_state(used)
 
 
-def test_what_a_deletion_could_not_remove_is_removed(
+def test_objects_that_a_deletion_could_not_remove_are_removed_later(
     rt: Runtime, tick: Callable[..., None], wait_in_inbox: WaitInInbox
 ) -> None:
     uuid = wait_in_inbox(make_photo())
@@ -145,7 +146,9 @@ def test_what_a_deletion_could_not_remove_is_removed(
     assert rt.image_queries.get_state(uuid) is None
 
 
-def test_leftovers_in_the_inbox_go(rt: Runtime, tick: Callable[..., None], wait_in_inbox: WaitInInbox) -> None:
+def test_uploads_of_images_that_have_ended_are_removed_from_the_inbox(
+    rt: Runtime, tick: Callable[..., None], wait_in_inbox: WaitInInbox
+) -> None:
     succeeded, failed = wait_in_inbox(make_photo()), wait_in_inbox(b"broken")
     with rt.claims.hold(succeeded) as claim:
         assert claim
@@ -162,19 +165,23 @@ def test_leftovers_in_the_inbox_go(rt: Runtime, tick: Callable[..., None], wait_
     assert rt.inbox.head(str(failed)) is None
 
 
-def test_a_late_put_to_a_deleted_image_goes(rt: Runtime, tick: Callable[..., None], wait_in_inbox: WaitInInbox) -> None:
+def test_a_late_put_to_a_deleted_image_is_removed(
+    rt: Runtime, tick: Callable[..., None], wait_in_inbox: WaitInInbox
+) -> None:
     uuid = wait_in_inbox()
     rt.images.delete(uuid)
     rt.finisher.clean_up(uuid)
     rt.inbox.put(str(uuid), make_photo(), "image/jpeg")
 
-    sleep(1.1)  # the store's clock knows whole seconds
+    sleep(1.1)  # the store's clock has whole seconds
     tick()
 
     assert rt.inbox.head(str(uuid)) is None
 
 
-def test_an_end_that_was_not_told_is_told(rt: Runtime, tick: Callable[..., None], wait_in_inbox: WaitInInbox) -> None:
+def test_an_end_that_was_not_announced_is_announced(
+    rt: Runtime, tick: Callable[..., None], wait_in_inbox: WaitInInbox
+) -> None:
     uuid = wait_in_inbox()
     rt.images.give_up(uuid, FailureCode.CORRUPT_IMAGE, "for the test")
     age(rt, uuid, "completed_at", 60)
@@ -184,8 +191,8 @@ def test_an_end_that_was_not_told_is_told(rt: Runtime, tick: Callable[..., None]
     assert is_announced(rt, uuid)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # kafka-python leaves its sockets
-def test_an_end_is_told_later_while_kafka_is_away(
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # kafka-python leaves sockets open
+def test_an_end_is_announced_later_while_kafka_is_unavailable(
     rt: Runtime, wait_in_inbox: WaitInInbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("CRITICAL", "kafka")  # its records would hold on to its sockets
@@ -204,7 +211,7 @@ def test_an_end_is_told_later_while_kafka_is_away(
     assert not is_announced(rt, uuid)
 
 
-def test_an_image_that_was_asked_for_again_meanwhile_has_not_ended(rt: Runtime, wait_in_inbox: WaitInInbox) -> None:
+def test_no_end_is_announced_of_an_image_that_was_requested_again(rt: Runtime, wait_in_inbox: WaitInInbox) -> None:
     uuid = wait_in_inbox(make_photo())
     rt.images.give_up(uuid, FailureCode.CORRUPT_IMAGE, "for the test")
     failed = rt.image_queries.get(uuid)
@@ -214,10 +221,10 @@ def test_an_image_that_was_asked_for_again_meanwhile_has_not_ended(rt: Runtime, 
 
     rt.images.give_up(uuid, FailureCode.CORRUPT_IMAGE, "once more")
     rt.images.mark_announced(failed)
-    assert not is_announced(rt, uuid), "it was the earlier end that was told"
+    assert not is_announced(rt, uuid), "the earlier end was announced"
 
 
-def test_an_object_that_came_in_the_place_of_another_stays(rt: Runtime) -> None:
+def test_an_object_that_replaced_the_one_found_is_not_deleted(rt: Runtime) -> None:
     rt.inbox.put("replaced.jpg", make_photo(), "image/jpeg")
     found = rt.inbox.head("replaced.jpg")
     assert found
@@ -228,7 +235,7 @@ def test_an_object_that_came_in_the_place_of_another_stays(rt: Runtime) -> None:
     assert rt.inbox.head("replaced.jpg")
 
 
-def test_comparing_everything_reports_what_is_gone(
+def test_a_comparison_reports_missing_objects(
     rt: Runtime, wait_in_inbox: WaitInInbox, compare: Callable[..., dict[str, int]]
 ) -> None:
     uuid = publish(rt, wait_in_inbox)
@@ -238,7 +245,7 @@ def test_comparing_everything_reports_what_is_gone(
     assert compare()["object_missing"] == 1
 
 
-def test_comparing_everything_removes_what_no_row_names_nor_will(
+def test_a_comparison_removes_only_orphans(
     rt: Runtime, wait_in_inbox: WaitInInbox, compare: Callable[..., dict[str, int]]
 ) -> None:
     ended, under_way = publish(rt, wait_in_inbox), wait_in_inbox()
@@ -247,7 +254,7 @@ def test_comparing_everything_removes_what_no_row_names_nor_will(
     for uuid in (ended, under_way, uuid4()):
         rt.gallery.put(f"{uuid}/0/0.jpg", make_photo(), "image/jpeg")
 
-    assert "orphan_removed" not in compare(), "they may be a running worker's"
+    assert "orphan_removed" not in compare(), "they may belong to a running worker"
     assert (
         compare(replace(rt.reconciliation, comparison=replace(rt.reconciliation.comparison, settling=timedelta(0))))[
             "orphan_removed"
@@ -261,16 +268,16 @@ def test_comparing_everything_removes_what_no_row_names_nor_will(
 
 
 def redrive(*codes: str) -> str:
-    """What an operator's command answers."""
+    """Run the operator's command and return its output."""
     command = [sys.executable, "-m", "shared_lib.commands.redrive", *codes]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return (done.stdout + done.stderr).strip()
 
 
-def test_what_was_given_up_in_an_outage_is_tried_again_by_one_command(
+def test_images_that_failed_in_an_outage_are_retried_by_one_command(
     rt: Runtime, deliver: Deliver, wait_in_inbox: WaitInInbox
 ) -> None:
-    # A code that no other image has here: what is tried again is what everybody's database holds of it.
+    # A code that no other image in this shared database has: redrive retries all images with the code.
     given_up, refused, forgotten = wait_in_inbox(make_photo()), wait_in_inbox(make_photo()), wait_in_inbox()
     for uuid in (given_up, forgotten):
         rt.images.give_up(uuid, FailureCode.DELIVERY_GIVEN_UP, "for the test")
@@ -310,7 +317,7 @@ def publish(rt: Runtime, wait_in_inbox: WaitInInbox) -> UUID:
     return uuid
 
 
-def test_a_tick_that_is_to_look_at_everything_begins_the_comparison(rt: Runtime) -> None:
+def test_a_tick_with_scope_all_begins_a_comparison(rt: Runtime) -> None:
     repairs = wait_for(
         lambda: rt.reconciliation.run(everything=True), lambda repairs: "gallery_compared" in repairs, seconds=100
     )
@@ -318,16 +325,16 @@ def test_a_tick_that_is_to_look_at_everything_begins_the_comparison(rt: Runtime)
     assert repairs["gallery_compared"] == 1
 
 
-def test_a_tick_beside_another_is_done_with_at_once(rt: Runtime, tick: Callable[..., None]) -> None:
-    stranger = f"beside-{uuid4()}.jpg"
-    rt.inbox.put(stranger, make_photo(), "image/jpeg")
-    sleep(1.1)  # an object's age is known in whole seconds
+def test_a_tick_during_another_one_returns_at_once(rt: Runtime, tick: Callable[..., None]) -> None:
+    foreign = f"beside-{uuid4()}.jpg"
+    rt.inbox.put(foreign, make_photo(), "image/jpeg")
+    sleep(1.1)  # an object's age has whole seconds
 
     with rt.drift.lock(rt.inbox.name) as mine:
         assert mine
         tick()
         tick("all")
-        assert rt.inbox.head(stranger), "the other one has its turn"
+        assert rt.inbox.head(foreign), "the other tick is running"
 
     tick()
-    assert rt.inbox.head(stranger) is None
+    assert rt.inbox.head(foreign) is None

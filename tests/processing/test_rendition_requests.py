@@ -1,4 +1,4 @@
-"""Renditions that are asked for, each made once, whatever else happens to the image."""
+"""Requested renditions are made once each, whatever else happens to the image."""
 
 import hashlib
 import io
@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 import psutil
 import pytest
 from PIL import Image
-from service import Api, Deliver, make_photo, wait_for
+from service import Api, Deliver, WaitInInbox, make_photo, wait_for
 
 from shared_lib.domain.images import Status
 from shared_lib.errors import Conflict, FailureCode, Rejected, WorkerCrashed
@@ -27,7 +27,6 @@ from shared_lib.pipeline.sandbox.pool import Sandbox
 from shared_lib.runtime import Runtime
 from shared_lib.services.renderer import Renderer, RenderRequest
 
-WaitInInbox = Callable[..., UUID]
 REQUESTED = ProcessingRequested.type
 SMALL = read_recipe({"name": "small", "operations": [{"kind": "resize", "width": 50, "height": 50}]})
 SMALLER = read_recipe({"name": "small", "operations": [{"kind": "resize", "width": 20, "height": 20}]})
@@ -70,25 +69,25 @@ def succeeded(wait_in_inbox: WaitInInbox, process: Callable[[UUID], int]) -> UUI
 
 @pytest.fixture
 def with_small(rt: Runtime, succeeded: UUID, process: Callable[[UUID], int]) -> UUID:
-    """A succeeded image of which SMALL was made, too."""
-    order(rt, succeeded, SMALL)
+    """Return a succeeded image that also has the rendition SMALL."""
+    request(rt, succeeded, SMALL)
     process(succeeded)
     return succeeded
 
 
 @pytest.fixture(scope="module")
 def small_sandbox() -> Iterator[Sandbox]:
-    """A sandbox in which GREEDY dies, and with it whatever is made by the same task."""
+    """A sandbox in which GREEDY runs out of memory, and with it all recipes of the same job."""
     sandbox = Sandbox(Limits(memory_bytes=200 << 20), workers=1)
     yield sandbox
     sandbox.close()
 
 
-def order(rt: Runtime, uuid: UUID, *recipes: Recipe) -> bool:
+def request(rt: Runtime, uuid: UUID, *recipes: Recipe) -> bool:
     return rt.images.request(uuid, "by-hand.jpg", None, recipes, describe=False)
 
 
-def carry_out(rt: Runtime, uuid: UUID, *, meanwhile: Callable[[], bool] = lambda: False, **changes: Any) -> bool:
+def process_with(rt: Runtime, uuid: UUID, *, meanwhile: Callable[[], bool] = lambda: False, **changes: Any) -> bool:
     """
     Process an image with a renderer that is changed in some way.
 
@@ -116,30 +115,30 @@ def codes(rt: Runtime, uuid: UUID) -> dict[str, str]:
     return {each.name: each.failure.code for each in rt.image_queries.get(uuid).failed_renditions}
 
 
-def takes_much(child: psutil.Process) -> bool:
-    """As it does for GREEDY alone."""
-    return bool(child.memory_info().rss > 150 << 20)
+def uses_much_memory(worker: psutil.Process) -> bool:
+    """As only GREEDY makes a worker do."""
+    return bool(worker.memory_info().rss > 150 << 20)
 
 
-def list_decoders() -> Iterator[psutil.Process]:
-    """Those that zygotes of this process have forked."""
+def list_workers() -> Iterator[psutil.Process]:
+    """Yield the workers that zygotes of this process have forked."""
     for zygote in psutil.Process().children():
-        with suppress(psutil.NoSuchProcess):  # it has ended, as one does whose decoder died
+        with suppress(psutil.NoSuchProcess):  # it has ended, as a zygote does whose worker died
             if "shared_lib.pipeline.sandbox.zygote" in zygote.cmdline():
                 yield from zygote.children()
 
 
 @contextmanager
-def kill_decoders(is_doomed: Callable[[psutil.Process], bool] = takes_much) -> Iterator[None]:
-    """End such decoders of this process, as a fault of their own would."""
+def kill_workers(is_doomed: Callable[[psutil.Process], bool] = uses_much_memory) -> Iterator[None]:
+    """Kill such workers of this process, as a crash would."""
     ended = threading.Event()
 
     def watch() -> None:
         while not ended.wait(0.01):
-            for child in list_decoders():
+            for worker in list_workers():
                 with suppress(psutil.NoSuchProcess):
-                    if is_doomed(child):
-                        child.kill()
+                    if is_doomed(worker):
+                        worker.kill()
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -150,11 +149,11 @@ def kill_decoders(is_doomed: Callable[[psutil.Process], bool] = takes_much) -> I
         watcher.join()
 
 
-def test_what_was_ordered_before_is_made_with_the_thumbnail(
+def test_a_rendition_requested_before_processing_is_made_with_the_thumbnail(
     rt: Runtime, wait_in_inbox: WaitInInbox, process: Callable[[UUID], int]
 ) -> None:
     uuid = wait_in_inbox(make_photo())
-    assert order(rt, uuid, SMALL)
+    assert request(rt, uuid, SMALL)
     assert rt.image_queries.get(uuid).pending_renditions == ("small",)
 
     process(uuid)
@@ -163,11 +162,11 @@ def test_what_was_ordered_before_is_made_with_the_thumbnail(
     assert (names(rt, uuid), image.pending_renditions, image.attempts) == (["small", "thumbnail"], (), 1)
 
 
-def test_a_succeeded_image_stays_so_while_more_is_made_of_it(
+def test_an_image_stays_succeeded_while_further_renditions_are_made(
     rt: Runtime, succeeded: UUID, process: Callable[[UUID], int]
 ) -> None:
     before = rt.image_queries.get(succeeded)
-    assert order(rt, succeeded, SMALL)
+    assert request(rt, succeeded, SMALL)
     with rt.claims.hold(succeeded) as claim:
         assert claim
         assert claim.requested == (SMALL,)
@@ -183,10 +182,10 @@ def test_a_succeeded_image_stays_so_while_more_is_made_of_it(
     assert (after.thumbnail, after.metadata, after.sha256) == (before.thumbnail, before.metadata, before.sha256)
 
 
-def test_the_same_recipe_is_no_work(rt: Runtime, with_small: UUID) -> None:
+def test_a_recipe_that_was_made_before_is_reused_under_any_name(rt: Runtime, with_small: UUID) -> None:
     alias = replace(SMALL, name="alias")
-    assert not order(rt, with_small, SMALL)
-    assert not order(rt, with_small, alias)
+    assert not request(rt, with_small, SMALL)
+    assert not request(rt, with_small, alias)
 
     with rt.claims.hold(with_small) as claim:
         assert claim is None
@@ -194,21 +193,21 @@ def test_the_same_recipe_is_no_work(rt: Runtime, with_small: UUID) -> None:
     assert len(list(rt.gallery.list(f"{with_small}/"))) == 2
 
 
-def test_another_recipe_takes_over_a_name_once_it_is_made(
+def test_a_new_recipe_replaces_a_rendition_of_the_same_name_once_it_is_made(
     rt: Runtime, with_small: UUID, process: Callable[[UUID], int]
 ) -> None:
-    order(rt, with_small, SMALLER)
+    request(rt, with_small, SMALLER)
     assert widths(rt, with_small) == [50, 100]
     process(with_small)
 
     assert widths(rt, with_small) == [20, 100]
 
 
-def test_an_order_that_comes_while_the_image_is_worked_on_is_not_lost(
+def test_a_rendition_request_during_processing_is_not_lost(
     rt: Runtime, wait_in_inbox: WaitInInbox, process: Callable[[UUID], int]
 ) -> None:
     uuid = wait_in_inbox(make_photo())
-    carry_out(rt, uuid, meanwhile=lambda: order(rt, uuid, SMALL))
+    process_with(rt, uuid, meanwhile=lambda: request(rt, uuid, SMALL))
     assert names(rt, uuid) == ["thumbnail"]
 
     overdue = wait_for(lambda: rt.drift.find_overdue(30), lambda found: uuid in {e.uuid for e in found})
@@ -218,11 +217,11 @@ def test_an_order_that_comes_while_the_image_is_worked_on_is_not_lost(
     assert names(rt, uuid) == ["small", "thumbnail"]
 
 
-def test_what_cannot_be_made_is_said_and_costs_nothing_else(
+def test_a_rendition_that_cannot_be_made_fails_alone_with_a_message(
     rt: Runtime, wait_in_inbox: WaitInInbox, process: Callable[[UUID], int]
 ) -> None:
     uuid = wait_in_inbox(make_photo())
-    order(rt, uuid, HUGE, SMALL)
+    request(rt, uuid, HUGE, SMALL)
 
     process(uuid)
 
@@ -235,13 +234,12 @@ def test_what_cannot_be_made_is_said_and_costs_nothing_else(
         assert claim is None
 
 
-def test_that_further_renditions_were_refused_is_told_however_late(rt: Runtime, succeeded: UUID) -> None:
-    order(rt, succeeded, SMALL)
+def test_the_failure_of_further_renditions_is_announced_even_late(rt: Runtime, succeeded: UUID) -> None:
+    request(rt, succeeded, SMALL)
     with rt.claims.hold(succeeded) as claim:
         assert claim
-        rt.claims.fail(
-            claim, Rejected(FailureCode.DECODER_TIMEOUT, "for the test")
-        )  # its worker dies before it can tell
+        # Its worker dies before it can announce this.
+        rt.claims.fail(claim, Rejected(FailureCode.DECODER_TIMEOUT, "for the test"))
 
     assert succeeded in rt.drift.find_unannounced(0)
 
@@ -249,8 +247,8 @@ def test_that_further_renditions_were_refused_is_told_however_late(rt: Runtime, 
     assert succeeded not in rt.drift.find_unannounced(0)
 
 
-def test_a_further_rendition_that_keeps_killing_its_decoder_is_given_up_alone(rt: Runtime, succeeded: UUID) -> None:
-    order(rt, succeeded, SMALL)
+def test_a_further_rendition_that_keeps_crashing_its_worker_fails_alone(rt: Runtime, succeeded: UUID) -> None:
+    request(rt, succeeded, SMALL)
     for _ in range(rt.settings.processing.max_abnormal_attempts):
         with pytest.raises(WorkerCrashed), rt.claims.hold(succeeded):
             raise WorkerCrashed("for the test")
@@ -263,13 +261,13 @@ def test_a_further_rendition_that_keeps_killing_its_decoder_is_given_up_alone(rt
     assert codes(rt, succeeded) == {"small": "decoder_crashed"}
 
 
-def test_a_dead_workers_further_renditions_come_free(
-    rt: Runtime, succeeded: UUID, let_lease_run_out: Callable[[UUID], None], process: Callable[[UUID], int]
+def test_a_dead_workers_further_renditions_are_made_by_another(
+    rt: Runtime, succeeded: UUID, expire_lease: Callable[[UUID], None], process: Callable[[UUID], int]
 ) -> None:
-    order(rt, succeeded, SMALL)
+    request(rt, succeeded, SMALL)
     with rt.claims.hold(succeeded) as stale:
         assert stale
-        let_lease_run_out(succeeded)
+        expire_lease(succeeded)
         assert succeeded in {each.uuid for each in rt.drift.find_overdue(0.01)}
         assert process(succeeded) == 200
         with pytest.raises(Conflict):
@@ -278,13 +276,13 @@ def test_a_dead_workers_further_renditions_come_free(
     assert names(rt, succeeded) == ["small", "thumbnail"]
 
 
-def test_deleting_while_more_is_made_leaves_nothing(
+def test_deleting_an_image_while_further_renditions_are_made_leaves_no_objects(
     rt: Runtime, api: Api, wait_in_inbox: WaitInInbox, process: Callable[[UUID], int]
 ) -> None:
     original = make_photo()
     succeeded = wait_in_inbox(original)
     process(succeeded)
-    order(rt, succeeded, SMALL)
+    request(rt, succeeded, SMALL)
     with pytest.raises(Conflict), rt.claims.hold(succeeded) as claim:
         assert claim
         assert api("DELETE", f"/images/{succeeded}").status_code == 200
@@ -296,7 +294,7 @@ def test_deleting_while_more_is_made_leaves_nothing(
     assert rt.gallery.head(f"originals/{hashlib.sha256(original).hexdigest()}.jpg") is None
 
 
-def test_equal_images_share_their_original_and_none_takes_it_from_another(
+def test_equal_images_share_an_original_that_stays_until_the_last_is_deleted(
     rt: Runtime, api: Api, wait_in_inbox: WaitInInbox, process: Callable[[UUID], int]
 ) -> None:
     photo = make_photo()
@@ -308,7 +306,7 @@ def test_equal_images_share_their_original_and_none_takes_it_from_another(
 
     assert api("DELETE", f"/images/{first}").status_code == 200
     assert rt.gallery.head(key) == stored
-    assert order(rt, second, SMALL)
+    assert request(rt, second, SMALL)
     process(second)
     assert names(rt, second) == ["small", "thumbnail"]
 
@@ -316,7 +314,7 @@ def test_equal_images_share_their_original_and_none_takes_it_from_another(
     assert rt.gallery.head(key) is None
 
 
-def test_an_original_that_is_about_to_be_written_is_not_removed(
+def test_an_original_that_is_about_to_be_stored_is_not_deleted(
     rt: Runtime, api: Api, wait_in_inbox: WaitInInbox, process: Callable[[UUID], int]
 ) -> None:
     photo = make_photo()
@@ -328,18 +326,20 @@ def test_an_original_that_is_about_to_be_written_is_not_removed(
         assert claim
         rt.claims.name_original(claim, key, digest, len(photo))
         assert api("DELETE", f"/images/{first}").status_code == 200
-        assert rt.gallery.head(key), "the second is about to rely on it"
+        assert rt.gallery.head(key), "the second image is about to rely on it"
         rt.claims.withdraw(claim)
 
 
-def test_an_image_is_laid_on_another(rt: Runtime, wait_in_inbox: WaitInInbox, process: Callable[[UUID], int]) -> None:
+def test_a_stored_image_is_used_as_a_watermark(
+    rt: Runtime, wait_in_inbox: WaitInInbox, process: Callable[[UUID], int]
+) -> None:
     with io.BytesIO() as file:
         Image.new("RGB", (40, 40), (255, 0, 0)).save(file, "PNG")
         mark = wait_in_inbox(file.getvalue())
     process(mark)
     uuid = wait_in_inbox(make_photo())
 
-    order(rt, uuid, sign("signed", mark), sign("lost", uuid4()))
+    request(rt, uuid, sign("signed", mark), sign("lost", uuid4()))
     process(uuid)
 
     found = rt.renditions.find(uuid, "signed")
@@ -350,33 +350,33 @@ def test_an_image_is_laid_on_another(rt: Runtime, wait_in_inbox: WaitInInbox, pr
     assert codes(rt, uuid) == {"lost": "watermark_missing"}
 
 
-def test_a_watermark_that_leaves_no_room_is_refused_alone(
+def test_a_recipe_whose_watermark_exceeds_the_size_limit_fails_alone(
     rt: Runtime, succeeded: UUID, wait_in_inbox: WaitInInbox
 ) -> None:
     photo = make_photo()
     uuid = wait_in_inbox(photo)
-    order(rt, uuid, sign("signed", succeeded))
-    carry_out(rt, uuid, limits=Limits(max_bytes=len(photo) + 1))
+    request(rt, uuid, sign("signed", succeeded))
+    process_with(rt, uuid, limits=Limits(max_bytes=len(photo) + 1))
 
     assert names(rt, uuid) == ["thumbnail"]
     assert codes(rt, uuid) == {"signed": FailureCode.WATERMARK_MISSING}
 
 
-def test_no_image_has_more_renditions_than_it_may(rt: Runtime, succeeded: UUID) -> None:
+def test_an_image_has_at_most_100_renditions(rt: Runtime, succeeded: UUID) -> None:
     def many(count: int) -> list[Recipe]:
         return [replace(SMALL, name=f"n{number}") for number in range(count)]
 
-    assert order(rt, succeeded, *many(99))
+    assert request(rt, succeeded, *many(99))
     with pytest.raises(Conflict, match="at most 100 renditions"):
-        order(rt, succeeded, *many(101))
+        request(rt, succeeded, *many(101))
     assert len(rt.image_queries.get(succeeded).pending_renditions) == 99
 
 
-def test_a_recipe_is_kept_as_it_was_asked_for(rt: Runtime, succeeded: UUID) -> None:
+def test_a_requested_recipe_is_stored_without_loss(rt: Runtime, succeeded: UUID) -> None:
     operations = [{"kind": "resize", "width": 10, "fit": "inside"}]
     recipe = read_recipe({"name": "x", "operations": operations, "output": {"format": "webp"}})
 
-    order(rt, succeeded, recipe)
+    request(rt, succeeded, recipe)
 
     with rt.claims.hold(succeeded) as claim:
         assert claim
@@ -384,32 +384,32 @@ def test_a_recipe_is_kept_as_it_was_asked_for(rt: Runtime, succeeded: UUID) -> N
         rt.claims.withdraw(claim)
 
 
-def test_an_order_that_was_fulfilled_meanwhile_is_not_overdue(
+def test_a_fulfilled_rendition_request_is_not_overdue(
     rt: Runtime, succeeded: UUID, process: Callable[[UUID], int]
 ) -> None:
-    order(rt, succeeded, SMALL)
-    assert carry_out(rt, succeeded, meanwhile=lambda: order(rt, succeeded, SMALL))
+    request(rt, succeeded, SMALL)
+    assert process_with(rt, succeeded, meanwhile=lambda: request(rt, succeeded, SMALL))
 
     process(succeeded)
 
     assert succeeded not in {each.uuid for each in rt.drift.find_overdue(0.01)}
 
 
-def test_what_was_asked_for_last_wins(rt: Runtime, with_small: UUID) -> None:
-    order(rt, with_small, SMALLER)
+def test_the_last_recipe_requested_under_a_name_wins(rt: Runtime, with_small: UUID) -> None:
+    request(rt, with_small, SMALLER)
 
-    assert not carry_out(rt, with_small, meanwhile=lambda: order(rt, with_small, SMALL)), "it is there"
+    assert not process_with(rt, with_small, meanwhile=lambda: request(rt, with_small, SMALL)), "it exists already"
 
     assert widths(rt, with_small) == [50, 100]
 
 
-def test_names_for_what_is_there_are_counted_too(rt: Runtime, succeeded: UUID) -> None:
+def test_further_names_of_an_existing_rendition_count_towards_the_limit(rt: Runtime, succeeded: UUID) -> None:
     thumbnail = rt.recipes.presets["thumbnail"]
     with pytest.raises(Conflict, match="at most 100 renditions"):
-        order(rt, succeeded, *(replace(thumbnail, name=f"n{number}") for number in range(100)))
+        request(rt, succeeded, *(replace(thumbnail, name=f"n{number}") for number in range(100)))
 
 
-def test_an_original_that_was_lost_is_stored_again_with_its_like(
+def test_a_lost_original_is_stored_again_with_an_equal_image(
     rt: Runtime, wait_in_inbox: WaitInInbox, process: Callable[[UUID], int]
 ) -> None:
     photo = make_photo()
@@ -422,94 +422,92 @@ def test_an_original_that_was_lost_is_stored_again_with_its_like(
     assert rt.gallery.head(key)
 
 
-@pytest.mark.parametrize("published", [False, True])
-def test_an_order_that_takes_all_memory_takes_it_from_no_other(
-    rt: Runtime, wait_in_inbox: WaitInInbox, small_sandbox: Sandbox, *, published: bool
+@pytest.mark.parametrize("has_succeeded", [False, True])
+def test_a_recipe_that_runs_out_of_memory_fails_alone(
+    rt: Runtime, wait_in_inbox: WaitInInbox, small_sandbox: Sandbox, *, has_succeeded: bool
 ) -> None:
     uuid = wait_in_inbox(make_photo())
-    if published:
-        carry_out(rt, uuid)
-    order(rt, uuid, GREEDY, SMALL)
+    if has_succeeded:
+        process_with(rt, uuid)
+    request(rt, uuid, GREEDY, SMALL)
 
-    carry_out(rt, uuid, sandbox=small_sandbox)
+    process_with(rt, uuid, sandbox=small_sandbox)
 
     assert (rt.image_queries.get(uuid).status, names(rt, uuid)) == (Status.SUCCEEDED, ["small", "thumbnail"])
     assert codes(rt, uuid) == {"greedy": "decoder_out_of_memory"}
 
 
-def test_orders_that_would_take_too_long_one_by_one_are_refused_together(
+def test_recipes_that_take_too_long_one_by_one_fail_with_the_common_jobs_reason(
     rt: Runtime, wait_in_inbox: WaitInInbox, small_sandbox: Sandbox
 ) -> None:
     uuid = wait_in_inbox(make_photo())
-    order(rt, uuid, GREEDY, SMALL)
+    request(rt, uuid, GREEDY, SMALL)
 
-    carry_out(rt, uuid, sandbox=small_sandbox, limits=Limits(wall_seconds=0.01))
+    process_with(rt, uuid, sandbox=small_sandbox, limits=Limits(wall_seconds=0.01))
 
     assert names(rt, uuid) == ["thumbnail"]
     assert codes(rt, uuid) == dict.fromkeys(("greedy", "small"), "decoder_out_of_memory")
 
 
-def test_orders_that_are_made_one_by_one_have_no_more_room_than_together(
+def test_recipes_that_are_rendered_one_by_one_share_the_output_limit(
     rt: Runtime, wait_in_inbox: WaitInInbox, small_sandbox: Sandbox
 ) -> None:
     uuid = wait_in_inbox(make_photo())
-    order(rt, uuid, GREEDY, SMALL, replace(SMALL, name="tiny", operations=()))
+    request(rt, uuid, GREEDY, SMALL, replace(SMALL, name="tiny", operations=()))
 
-    carry_out(rt, uuid, sandbox=small_sandbox, limits=Limits(max_output_bytes=6000))
+    process_with(rt, uuid, sandbox=small_sandbox, limits=Limits(max_output_bytes=6000))
 
     assert names(rt, uuid) == ["small", "thumbnail"]
     assert codes(rt, uuid) == {"greedy": "decoder_out_of_memory", "tiny": "output_too_many_bytes"}
 
 
-def test_an_image_without_as_much_as_a_thumbnail_is_refused_for_it(
-    rt: Runtime, wait_in_inbox: WaitInInbox, small_sandbox: Sandbox
-) -> None:
+def test_an_image_without_a_thumbnail_fails(rt: Runtime, wait_in_inbox: WaitInInbox, small_sandbox: Sandbox) -> None:
     uuid = wait_in_inbox(make_photo(6000, 6000, progressive=True, subsampling=0))
-    order(rt, uuid, SMALL)
+    request(rt, uuid, SMALL)
 
-    carry_out(rt, uuid, sandbox=small_sandbox)
+    process_with(rt, uuid, sandbox=small_sandbox)
 
     failure = rt.image_queries.get(uuid).failure
     assert failure
     assert (failure.code, "MiB of memory" in failure.message) == ("decoder_out_of_memory", True)
 
 
-def test_at_the_last_attempt_only_what_kills_the_decoder_is_given_up(rt: Runtime, succeeded: UUID) -> None:
-    order(rt, succeeded, GREEDY, SMALL)
+def test_at_the_last_attempt_only_the_recipe_that_crashes_the_worker_fails(rt: Runtime, succeeded: UUID) -> None:
+    request(rt, succeeded, GREEDY, SMALL)
     for _ in range(rt.settings.processing.max_abnormal_attempts - 1):
-        with pytest.raises(WorkerCrashed), kill_decoders():
-            carry_out(rt, succeeded)
+        with pytest.raises(WorkerCrashed), kill_workers():
+            process_with(rt, succeeded)
 
-    with kill_decoders():
-        carry_out(rt, succeeded)
+    with kill_workers():
+        process_with(rt, succeeded)
 
     assert names(rt, succeeded) == ["small", "thumbnail"]
     assert codes(rt, succeeded) == {"greedy": "decoder_crashed"}
 
 
-def test_a_decoder_that_dies_of_one_alone_is_tried_again(rt: Runtime, succeeded: UUID) -> None:
-    order(rt, succeeded, GREEDY, SMALL)
+def test_a_recipe_that_crashes_its_worker_alone_is_tried_again(rt: Runtime, succeeded: UUID) -> None:
+    request(rt, succeeded, GREEDY, SMALL)
     sandbox = Sandbox(Limits(memory_bytes=200 << 20), workers=1)
     busy: list[int] = []
 
-    def is_another(child: psutil.Process) -> bool:
-        if child.cpu_times().user > 0.02 and child.pid not in busy:
-            busy.append(child.pid)
-        return child.pid in busy[1:]  # the first one runs out of memory when it makes both
+    def is_second(worker: psutil.Process) -> bool:
+        if worker.cpu_times().user > 0.02 and worker.pid not in busy:
+            busy.append(worker.pid)
+        return worker.pid in busy[1:]  # the first one runs out of memory with both recipes
 
-    with pytest.raises(WorkerCrashed), kill_decoders(is_another):
-        carry_out(rt, succeeded, sandbox=sandbox)
+    with pytest.raises(WorkerCrashed), kill_workers(is_second):
+        process_with(rt, succeeded, sandbox=sandbox)
     sandbox.close()
 
     assert rt.image_queries.get(succeeded).pending_renditions == ("greedy", "small")
 
 
-def write_recipe_by_hand(rt: Runtime, uuid: UUID, name: str, described: dict[str, Any]) -> None:
-    """As another release may have done, whose recipes are not all of this one's."""
+def insert_request(rt: Runtime, uuid: UUID, name: str, described: dict[str, Any]) -> None:
+    """Insert a rendition request as another release may have written it, with a recipe that this one may not know."""
     with rt.database.transaction() as tx:
         tx.rows(
             """INSERT INTO rendition_requests (image_id, name, recipe_hash, recipe)
-               VALUES (:uuid, :name, 'of another release', CAST(:recipe AS jsonb))""",
+               VALUES (:uuid, :name, 'hash of another release', CAST(:recipe AS jsonb))""",
             uuid=uuid,
             name=name,
             recipe=json.dumps({"name": name} | described),
@@ -517,15 +515,15 @@ def write_recipe_by_hand(rt: Runtime, uuid: UUID, name: str, described: dict[str
         tx.rows("UPDATE images SET due_at = now() WHERE uuid = :uuid", uuid=uuid)
 
 
-@pytest.mark.parametrize("published", [False, True])
-def test_a_stored_recipe_that_this_release_cannot_read_is_refused_alone(
-    rt: Runtime, wait_in_inbox: WaitInInbox, process: Callable[[UUID], int], *, published: bool
+@pytest.mark.parametrize("has_succeeded", [False, True])
+def test_a_stored_recipe_that_this_release_cannot_read_fails_alone(
+    rt: Runtime, wait_in_inbox: WaitInInbox, process: Callable[[UUID], int], *, has_succeeded: bool
 ) -> None:
     uuid = wait_in_inbox(make_photo())
-    if published:
+    if has_succeeded:
         process(uuid)
-    order(rt, uuid, SMALL)
-    write_recipe_by_hand(rt, uuid, "strange", {"operations": [{"kind": "resize", "width": 9, "dither": True}]})
+    request(rt, uuid, SMALL)
+    insert_request(rt, uuid, "strange", {"operations": [{"kind": "resize", "width": 9, "dither": True}]})
 
     assert process(uuid) == 200
 
@@ -535,12 +533,12 @@ def test_a_stored_recipe_that_this_release_cannot_read_is_refused_alone(
     assert "dither" in failed.failure.message
 
 
-def test_a_stored_recipe_that_this_release_cannot_read_ends_by_itself_and_is_told(
+def test_the_failure_of_an_unreadable_stored_recipe_is_announced(
     rt: Runtime, succeeded: UUID, process: Callable[[UUID], int]
 ) -> None:
     rt.announcer.announce(succeeded)
     ended = rt.image_queries.get(succeeded).completed_at
-    write_recipe_by_hand(rt, succeeded, "strange", {"operations": [{"kind": "from_the_future"}]})
+    insert_request(rt, succeeded, "strange", {"operations": [{"kind": "from_the_future"}]})
 
     assert process(succeeded) == 200
 
@@ -552,47 +550,45 @@ def test_a_stored_recipe_that_this_release_cannot_read_ends_by_itself_and_is_tol
     assert succeeded not in {each.uuid for each in rt.drift.find_overdue(0.01)}
 
 
-def test_a_stored_recipe_whose_hash_is_another_releases_is_made(
+def test_a_stored_recipe_with_the_hash_of_another_release_is_made(
     rt: Runtime, succeeded: UUID, process: Callable[[UUID], int]
 ) -> None:
-    write_recipe_by_hand(rt, succeeded, "small", {"operations": [{"kind": "resize", "width": 50, "height": 50}]})
+    insert_request(rt, succeeded, "small", {"operations": [{"kind": "resize", "width": 50, "height": 50}]})
 
     process(succeeded)
 
     assert (names(rt, succeeded), rt.image_queries.get(succeeded).pending_renditions) == (["small", "thumbnail"], ())
 
 
-def test_asking_for_more_does_not_hide_that_a_worker_dies_of_what_it_has(
-    rt: Runtime, succeeded: UUID, let_lease_run_out: Callable[[UUID], None]
+def test_further_requests_do_not_reset_the_count_of_dead_workers(
+    rt: Runtime, succeeded: UUID, expire_lease: Callable[[UUID], None]
 ) -> None:
-    order(rt, succeeded, SMALL)
+    request(rt, succeeded, SMALL)
     for number in range(rt.settings.processing.max_abnormal_attempts):
         with rt.claims.hold(succeeded) as claim:
             assert claim
-            order(rt, succeeded, replace(SMALL, name=f"more-{number}"))
-            let_lease_run_out(succeeded)
+            request(rt, succeeded, replace(SMALL, name=f"more-{number}"))
+            expire_lease(succeeded)
 
     with rt.claims.hold(succeeded) as claim:
         assert claim is None
     assert set(codes(rt, succeeded).values()) == {"worker_lost"}
 
 
-def test_what_is_asked_for_while_a_worker_holds_the_image_is_tried_as_often_as_anything(
-    rt: Runtime, succeeded: UUID
-) -> None:
+def test_a_request_during_each_attempt_does_not_use_up_the_attempts(rt: Runtime, succeeded: UUID) -> None:
     def shrink(width: int) -> bool:
         operation = {"kind": "resize", "width": width, "height": width}
-        return order(rt, succeeded, read_recipe({"name": "again", "operations": [operation]}))
+        return request(rt, succeeded, read_recipe({"name": "again", "operations": [operation]}))
 
     shrink(10)
     for number in range(rt.settings.processing.max_attempts + 1):
-        assert carry_out(rt, succeeded, meanwhile=partial(shrink, 11 + number))
+        assert process_with(rt, succeeded, meanwhile=partial(shrink, 11 + number))
         assert rt.image_queries.get(succeeded).attempts == 1
     assert codes(rt, succeeded) == {}
 
 
-def test_a_code_or_knowledge_of_another_release_does_not_spoil_a_page(rt: Runtime, api: Api, succeeded: UUID) -> None:
-    write_recipe_by_hand(rt, succeeded, "strange", {})
+def test_an_unknown_failure_code_or_metadata_does_not_break_a_page(rt: Runtime, api: Api, succeeded: UUID) -> None:
+    insert_request(rt, succeeded, "strange", {})
     with rt.database.transaction() as tx:
         tx.rows(
             """UPDATE rendition_requests SET failure_code = 'from_the_future', failure_message = 'as it said'
@@ -611,14 +607,14 @@ def test_a_code_or_knowledge_of_another_release_does_not_spoil_a_page(rt: Runtim
     assert image["failedRenditions"] == [{"name": "strange", "error": {"code": "other", "message": "as it said"}}]
 
 
-def test_an_order_that_was_refused_for_its_cost_is_not_tried_again_at_once(rt: Runtime, succeeded: UUID) -> None:
-    def refuse(code: FailureCode, recipe: Recipe) -> None:
-        assert order(rt, succeeded, recipe)
+def test_a_rendition_that_failed_for_its_cost_backs_off(rt: Runtime, succeeded: UUID) -> None:
+    def fail(code: FailureCode, recipe: Recipe) -> None:
+        assert request(rt, succeeded, recipe)
         with rt.claims.hold(succeeded) as claim:
             assert claim
             rt.claims.fail(claim, Rejected(code, "for the test"))
 
-    def let_pass(minutes: int) -> None:
+    def shift_failures(minutes: int) -> None:
         with rt.database.transaction() as tx:
             tx.rows(
                 """UPDATE rendition_requests SET failed_at = failed_at - make_interval(mins => :minutes)
@@ -627,18 +623,18 @@ def test_an_order_that_was_refused_for_its_cost_is_not_tried_again_at_once(rt: R
                 uuid=succeeded,
             )
 
-    refuse(FailureCode.DECODER_TIMEOUT, GREEDY)
-    assert not order(rt, succeeded, GREEDY), "a minute has not passed"
+    fail(FailureCode.DECODER_TIMEOUT, GREEDY)
+    assert not request(rt, succeeded, GREEDY), "a minute has not passed"
     assert codes(rt, succeeded) == {"greedy": "decoder_timeout"}
-    assert order(rt, succeeded, replace(GREEDY, operations=GREEDY.operations[:1])), "another recipe is another matter"
+    assert request(rt, succeeded, replace(GREEDY, operations=GREEDY.operations[:1])), "another recipe is not affected"
 
-    refuse(FailureCode.DECODER_TIMEOUT, GREEDY)
-    let_pass(1)
-    refuse(FailureCode.DECODER_CRASHED, GREEDY)
-    let_pass(1)
-    assert not order(rt, succeeded, GREEDY), "the second time it takes two minutes"
-    let_pass(1)
-    assert order(rt, succeeded, GREEDY)
+    fail(FailureCode.DECODER_TIMEOUT, GREEDY)
+    shift_failures(1)
+    fail(FailureCode.DECODER_CRASHED, GREEDY)
+    shift_failures(1)
+    assert not request(rt, succeeded, GREEDY), "the second time it takes two minutes"
+    shift_failures(1)
+    assert request(rt, succeeded, GREEDY)
 
-    refuse(FailureCode.OUTPUT_TOO_LARGE, HUGE)
-    assert order(rt, succeeded, HUGE), "what cost nothing is tried again at once"
+    fail(FailureCode.OUTPUT_TOO_LARGE, HUGE)
+    assert request(rt, succeeded, HUGE), "a cheap failure is tried again at once"

@@ -1,4 +1,4 @@
-"""A client of Kafka that comes back by itself, whatever the brokers answered meanwhile."""
+"""The Kafka client recovers by itself from whatever the brokers answered meanwhile."""
 
 import socket
 import subprocess
@@ -48,16 +48,16 @@ def publish(broker: Broker) -> None:
         (TOPIC_AUTHORIZATION_FAILED, Misconfigured, "TopicAuthorizationFailedError"),
     ],
 )
-def test_what_the_brokers_refused_once_is_published_when_they_take_it(
+def test_an_event_that_the_brokers_denied_once_is_published_when_they_accept_it(
     proxy: KafkaProxy, broker: Broker, code: int, kind: type[Unavailable], cause: str
 ) -> None:
     publish(broker)
     proxy.produce = code
     for _ in range(3):
-        with pytest.raises(Unavailable) as refused:
+        with pytest.raises(Unavailable) as error:
             publish(broker)
-        assert type(refused.value) is kind
-        assert cause in str(describe_cause(refused.value))
+        assert type(error.value) is kind
+        assert cause in str(describe_cause(error.value))
     with pytest.raises(kind):
         broker.ping()
 
@@ -68,11 +68,11 @@ def test_what_the_brokers_refused_once_is_published_when_they_take_it(
 
 
 @pytest.mark.parametrize("code", [TOPIC_AUTHORIZATION_FAILED, UNKNOWN_TOPIC])
-def test_a_topic_that_is_not_there_for_us_is_no_outage(proxy: KafkaProxy, broker: Broker, code: int) -> None:
+def test_a_missing_topic_is_a_misconfiguration_and_no_outage(proxy: KafkaProxy, broker: Broker, code: int) -> None:
     proxy.topics = code
-    with pytest.raises(Misconfigured) as refused:
+    with pytest.raises(Misconfigured) as error:
         publish(broker)
-    assert "image-tasks" in str(describe_cause(refused.value))
+    assert "image-tasks" in str(describe_cause(error.value))
 
     proxy.topics = None
 
@@ -87,22 +87,22 @@ def is_published(broker: Broker) -> bool:
     return True
 
 
-def test_many_threads_that_meet_a_refusal_at_once_are_all_served_afterwards(proxy: KafkaProxy, broker: Broker) -> None:
+def test_many_threads_that_are_denied_at_once_all_publish_afterwards(proxy: KafkaProxy, broker: Broker) -> None:
     proxy.produce = UNKNOWN_SERVER_ERROR
-    answers: list[bool] = []
-    threads = [threading.Thread(target=lambda: answers.append(is_published(broker))) for _ in range(8)]
+    results: list[bool] = []
+    threads = [threading.Thread(target=lambda: results.append(is_published(broker))) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(20)
-    assert answers == [False] * 8
+    assert results == [False] * 8
 
     proxy.produce = None
 
     assert is_published(broker)
 
 
-# In a process of its own: kafka-python leaves sockets to the garbage collector whose connection or handshake failed.
+# In a process of its own: kafka-python leaves the sockets of failed connections to the garbage collector.
 PUBLISH = """
 import sys, time
 from uuid import uuid4
@@ -123,27 +123,27 @@ print(f"{time.monotonic() - began:.0f} s")
 
 
 def publish_to(port: int, protocol: str) -> list[str]:
-    """What publishing three times met, and how long it took."""
+    """Publish three times, and return the errors and the seconds that it took."""
     command = [sys.executable, "-c", PUBLISH, f"127.0.0.1:{port}", protocol]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.splitlines()
 
 
-def test_a_kafka_that_is_away_is_out_of_reach_for_a_reason() -> None:
+def test_an_unreachable_kafka_is_reported_with_its_cause() -> None:
     [first, *_] = publish_to(1, "PLAINTEXT")
 
     assert first.startswith("Unavailable")
     assert "ECONNREFUSED" in first
 
 
-def test_a_handshake_without_an_answer_holds_nobody_up_for_long() -> None:
+def test_a_handshake_without_a_reply_times_out() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         *errors, seconds = publish_to(silent.getsockname()[1], "SSL")
 
     assert [each.split()[0] for each in errors] == ["Unavailable"] * 3
-    assert int(seconds.split()[0]) < 5, "the first waits, the others are told at once"
+    assert int(seconds.split()[0]) < 5, "only the first one waits"
 
 
-def test_a_kafka_that_does_not_speak_tls_is_not_out_of_reach() -> None:
+def test_a_kafka_without_tls_is_a_misconfiguration() -> None:
     with socket.create_server(("127.0.0.1", 0)) as plain:
 
         def answer() -> None:

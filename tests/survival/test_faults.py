@@ -1,4 +1,4 @@
-"""What is taken in is not lost, whichever part dies or goes away, and what was there is there after a restart."""
+"""No accepted upload is lost, whichever part fails, and all data is there after a restart."""
 
 import signal
 import threading
@@ -19,7 +19,7 @@ from shared_lib.settings import Kafka
 
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    """A service of this folder's own: its parts get hurt."""
+    """A service of these tests' own, because they break its parts."""
     running = start_platform(tmp_path_factory.mktemp("faults"), PROCESSING_LEASE_SECONDS="5")
     yield running
     assert running.stop() == 0
@@ -34,7 +34,7 @@ def count_succeeded(client: Api, uuids: list[str]) -> int:
     return sum(client("GET", f"/images/{uuid}").json()["status"] == "succeeded" for uuid in uuids)
 
 
-def test_killing_the_processor_loses_nothing(machine: Platform, client: Api) -> None:
+def test_killing_the_processor_loses_no_image(machine: Platform, client: Api) -> None:
     uuids = [client.upload(make_photo(1200, 900)) for _ in range(30)]
     wait_for(lambda: count_succeeded(client, uuids), lambda count: count >= 3)
 
@@ -46,7 +46,7 @@ def test_killing_the_processor_loses_nothing(machine: Platform, client: Api) -> 
     assert max(attempts) <= 2
 
 
-def test_an_upload_succeeds_while_kafka_is_away_and_is_processed_when_it_is_back(
+def test_an_upload_succeeds_while_kafka_is_unavailable_and_is_processed_when_it_is_back(
     machine: Platform, client: Api
 ) -> None:
     [broker] = find_processes(machine, name="tansu")
@@ -71,7 +71,7 @@ def test_an_upload_succeeds_while_kafka_is_away_and_is_processed_when_it_is_back
         )
 
 
-def test_kafka_that_is_away_is_waited_for_once_and_leaks_nothing(machine: Platform) -> None:
+def test_an_unavailable_kafka_is_waited_for_once_and_leaks_no_resources(machine: Platform) -> None:
     servers = machine.environment["KAFKA_BOOTSTRAP_SERVERS"]
     threads = threading.active_count()
     broker = Broker(Kafka(bootstrap_servers=servers, publish_timeout_seconds=1))
@@ -99,13 +99,13 @@ def test_kafka_that_is_away_is_waited_for_once_and_leaks_nothing(machine: Platfo
     wait_for(threading.active_count, lambda count: count <= threads)
 
 
-def test_health_names_the_part_that_is_out_of_reach(machine: Platform, client: Api) -> None:
+def test_health_names_the_unreachable_part(machine: Platform, client: Api) -> None:
     store, *_ = find_processes(machine, name="weed")
     store.send_signal(signal.SIGSTOP)
     try:
         response = requests.get(f"{machine.url}/api/health", timeout=10)
         assert response.status_code == 503
-        # The embedded broker keeps its records in the store, and may be away with it.
+        # The embedded broker keeps its records in the store, and may fail with it.
         assert {"store"} <= {each["parameter"] for each in response.json()["details"]} <= {"store", "kafka"}
         assert response.headers["Retry-After"]
         assert requests.get(f"{machine.url}/api/health/live", timeout=5).status_code == 200
@@ -113,7 +113,7 @@ def test_health_names_the_part_that_is_out_of_reach(machine: Platform, client: A
         store.send_signal(signal.SIGCONT)
 
 
-def test_a_rendition_that_the_store_breaks_off_does_not_look_whole(machine: Platform, client: Api) -> None:
+def test_a_download_that_the_store_breaks_off_does_not_look_complete(machine: Platform, client: Api) -> None:
     uuid = client.upload(make_photo(3600, 3600), renditions='[{"name": "large", "output": {"format": "png"}}]')
     assert client.await_end(uuid)["status"] == "succeeded"
     stores = find_processes(machine, name="weed")
@@ -130,7 +130,7 @@ def test_a_rendition_that_the_store_breaks_off_does_not_look_whole(machine: Plat
                 store.send_signal(signal.SIGCONT)
 
 
-def test_a_second_start_finds_everything(tmp_path: Path) -> None:
+def test_a_second_start_finds_all_images(tmp_path: Path) -> None:
     first = start_platform(tmp_path)
     client = Api(f"{first.url}/api/v1", requests.Session())
     image = client.await_end(client.upload(make_photo(), "kept.jpg"))

@@ -1,4 +1,4 @@
-"""Asking how the service is costs nearly nothing, however often it is asked."""
+"""Health checks are cheap, however many there are."""
 
 import threading
 import time
@@ -18,7 +18,7 @@ from shared_lib.services.health import FRESH_SECONDS, TIMEOUT_SECONDS, Health
 from shared_lib.settings import Kafka
 
 
-def test_a_hundred_who_ask_at_once_ask_each_part_once(rt: Runtime) -> None:
+def test_a_hundred_concurrent_health_checks_ping_each_part_once(rt: Runtime) -> None:
     asked: Counter[str] = Counter()
 
     def count(part: str) -> None:
@@ -58,23 +58,23 @@ def test_a_part_that_hangs_is_named_without_waiting_for_it_twice() -> None:
     assert max(waited[1:]) < 1
 
 
-def test_what_is_wrong_with_a_part_is_told_without_its_cause() -> None:
-    def refuse() -> None:
+def test_health_names_a_failing_part_without_the_cause() -> None:
+    def fail() -> None:
         raise Misconfigured("The database") from ValueError("password of us@db")
 
     with pytest.raises(Unavailable) as failing:
-        Health({"database": refuse}).check()
+        Health({"database": fail}).check()
 
     assert "settings" in failing.value.details[0]["message"]
     assert "password" not in str(failing.value.details)
 
 
-def test_health_says_that_nothing_can_be_published_and_that_it_can_again(platform: Platform) -> None:
+def test_health_reports_that_kafka_cannot_be_written_and_that_it_recovered(platform: Platform) -> None:
     proxy = KafkaProxy(platform.environment["KAFKA_BOOTSTRAP_SERVERS"])
     broker = Broker(Kafka(bootstrap_servers=proxy.address))
     health = Health({"kafka": broker.ping})
     health.check()
-    proxy.produce = UNKNOWN_SERVER_ERROR  # the brokers still answer whatever else they are asked
+    proxy.produce = UNKNOWN_SERVER_ERROR  # the brokers still answer all other requests
     time.sleep(FRESH_SECONDS)
     with pytest.raises(Unavailable, match="kafka"):
         health.check()

@@ -1,4 +1,4 @@
-"""Limits as an operator sets them: in the environment of the functions, seen by whoever uploads."""
+"""Limits that an operator sets in the environment, as uploaders see them."""
 
 import json
 import subprocess
@@ -28,11 +28,14 @@ COMPLETE = {
 
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    """A service of our own, with little room."""
+    """A service of its own, with low limits."""
     if "API_URL" in ENVIRONMENT:
-        pytest.skip("its limits are someone else's")
+        pytest.skip("the limits of the service at API_URL are unknown")
     running = start_platform(
-        tmp_path_factory.mktemp("narrow"), LIMITS_MAX_SIDE="320", LIMITS_MAX_BYTES="200000", LIMITS_WALL_SECONDS="25"
+        tmp_path_factory.mktemp("low-limits"),
+        LIMITS_MAX_SIDE="320",
+        LIMITS_MAX_BYTES="200000",
+        LIMITS_WALL_SECONDS="25",
     )
     yield running
     assert running.stop() == 0
@@ -57,7 +60,7 @@ def s3(platform: Platform) -> "S3Client":
     return client
 
 
-def test_a_limit_from_the_environment_is_what_an_upload_meets(api: Api) -> None:
+def test_a_limit_from_the_environment_applies_to_uploads(api: Api) -> None:
     fitting, wide = api.upload(make_photo(320, 20)), api.upload(make_photo(321, 20))
 
     assert api.await_end(fitting)["status"] == "succeeded"
@@ -67,7 +70,7 @@ def test_a_limit_from_the_environment_is_what_an_upload_meets(api: Api) -> None:
     }
 
 
-def test_an_object_beyond_the_limit_is_refused_before_it_is_read(api: Api) -> None:
+def test_an_object_beyond_the_limit_fails_before_it_is_read(api: Api) -> None:
     ended = api.await_end(api.upload(bytes(200_001)))
 
     assert ended["error"] == {
@@ -85,19 +88,19 @@ def test_an_upload_that_can_never_become_an_image_is_removed_at_once(api: Api, s
 
     assert ended["error"]["code"] in {"file_too_large", "unsupported_format", "empty_file"}
     wait_for(lambda: s3.list_objects_v2(Bucket="upload-images", Prefix=ticket["uuid"])["KeyCount"], lambda n: n == 0)
-    asked = api("POST", "/images/actions/process", json={"uuid": ticket["uuid"]})
-    assert (asked.status_code, asked.json()["code"]) == (404, "image_not_in_storage")
+    response = api("POST", "/images/actions/process", json={"uuid": ticket["uuid"]})
+    assert (response.status_code, response.json()["code"]) == (404, "image_not_in_storage")
 
 
-def test_an_upload_that_may_do_better_another_time_is_kept(api: Api, s3: "S3Client") -> None:
+def test_an_upload_that_may_succeed_later_is_kept(api: Api, s3: "S3Client") -> None:
     uuid = api.upload(make_photo(321, 20))
 
     assert api.await_end(uuid)["error"]["code"] == "side_too_long"
     assert s3.list_objects_v2(Bucket="upload-images", Prefix=uuid)["KeyCount"] == 1
 
 
-def test_a_strangers_object_that_is_too_large_fails_and_goes(api: Api, s3: "S3Client") -> None:
-    s3.put_object(Bucket="upload-images", Key="strangers/enormous.jpg", Body=bytes(200_001))
+def test_a_foreign_object_that_is_too_large_fails_and_is_removed(api: Api, s3: "S3Client") -> None:
+    s3.put_object(Bucket="upload-images", Key="foreign/enormous.jpg", Body=bytes(200_001))
 
     def find() -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = api("GET", "/images?search=enormous.jpg&status=all").json()
@@ -106,12 +109,12 @@ def test_a_strangers_object_that_is_too_large_fails_and_goes(api: Api, s3: "S3Cl
     [image] = wait_for(find, lambda images: [each["status"] for each in images] == ["failed"])
 
     assert image["error"]["code"] == "file_too_large"
-    assert s3.list_objects_v2(Bucket="upload-images", Prefix="strangers/")["KeyCount"] == 0
+    assert s3.list_objects_v2(Bucket="upload-images", Prefix="foreign/")["KeyCount"] == 0
     assert s3.list_objects_v2(Bucket="upload-images", Prefix=image["uuid"])["KeyCount"] == 0
 
 
 def load_settings(**environment: str) -> str:
-    """What reading the settings ends with, in a process that is told nothing else."""
+    """Load the settings in a process with only this environment, and return its last line of output."""
     code = "from shared_lib import settings; print(settings.load().limits.model_dump_json())"
     done = subprocess.run(
         [sys.executable, "-c", code], env=COMPLETE | environment, capture_output=True, text=True, check=False
@@ -125,9 +128,9 @@ def test_every_limit_is_read_from_its_variable() -> None:
         for name, default in asdict(Limits()).items()
     }
 
-    told = load_settings(**{f"LIMITS_{name.upper()}": str(value) for name, value in lower.items()})
+    loaded = load_settings(**{f"LIMITS_{name.upper()}": str(value) for name, value in lower.items()})
 
-    assert json.loads(told) == lower
+    assert json.loads(loaded) == lower
     assert json.loads(load_settings()) == asdict(Limits())
 
 
@@ -142,7 +145,7 @@ def test_every_limit_is_read_from_its_variable() -> None:
         ("LIMITS_WALL_SECONDS", "19", "must be at most LIMITS_WALL_SECONDS"),
     ],
 )
-def test_a_limit_that_makes_no_sense_is_named(variable: str, value: str, complaint: str) -> None:
+def test_an_invalid_limit_is_named_in_the_error(variable: str, value: str, complaint: str) -> None:
     error = load_settings(**{variable: value})
 
     named = "LIMITS_CPU_SECONDS" if "SECONDS" in variable else variable

@@ -1,4 +1,4 @@
-"""Wrong settings are told from outages, causes are named, and nobody waits for the database without end."""
+"""Misconfigurations are distinguished from outages, causes are logged, and waiting for the database is limited."""
 
 import socket
 import subprocess
@@ -23,8 +23,8 @@ NOWHERE = "127.0.0.1:1"
 
 
 @contextmanager
-def answering(reply: bytes) -> Iterator[int]:
-    """A server that says the same to everyone, and hangs up; its port."""
+def serving(reply: bytes) -> Iterator[int]:
+    """Run a server that sends the same reply to everyone and hangs up. Yields its port."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:
@@ -57,31 +57,31 @@ def store_with(rt: Runtime, **changed: Any) -> Store:
         (lambda url: url.replace("postgres@", "nobody@"), "28000"),
     ],
 )
-def test_a_database_that_refuses_our_settings_is_not_out_of_reach(
+def test_rejected_settings_of_the_database_are_a_misconfiguration(
     rt: Runtime, change: Callable[[str], str], sqlstate: str
 ) -> None:
-    with pytest.raises(Misconfigured) as refused:
+    with pytest.raises(Misconfigured) as raised:
         database_at(rt, change(rt.settings.database.url.get_secret_value())).ping()
 
-    assert f"PostgresError: {sqlstate}" in str(describe_cause(refused.value))
-    assert sqlstate not in refused.value.public
+    assert f"PostgresError: {sqlstate}" in str(describe_cause(raised.value))
+    assert sqlstate not in raised.value.public
 
 
-def test_tables_that_are_missing_are_a_matter_of_setting_up(rt: Runtime) -> None:
-    with pytest.raises(Misconfigured) as refused, rt.database.transaction() as tx:
+def test_missing_tables_are_a_misconfiguration(rt: Runtime) -> None:
+    with pytest.raises(Misconfigured) as raised, rt.database.transaction() as tx:
         tx.rows("SELECT 1 FROM no_such_table")
 
-    assert "42P01" in str(describe_cause(refused.value))
+    assert "42P01" in str(describe_cause(raised.value))
 
 
-def test_a_database_that_refuses_encryption_is_not_out_of_reach(rt: Runtime) -> None:
-    with answering(b"N") as port, pytest.raises(Misconfigured):
+def test_a_database_without_tls_is_a_misconfiguration(rt: Runtime) -> None:
+    with serving(b"N") as port, pytest.raises(Misconfigured):
         database_at(rt, f"postgresql://us@127.0.0.1:{port}/images?sslmode=require").ping()
 
 
 @pytest.mark.parametrize("reply", [None, b""])
-def test_a_database_that_does_not_answer_is_out_of_reach(rt: Runtime, reply: bytes | None) -> None:
-    with answering(reply or b"") as port, pytest.raises(Unavailable) as away:
+def test_a_database_that_does_not_answer_is_unavailable(rt: Runtime, reply: bytes | None) -> None:
+    with serving(reply or b"") as port, pytest.raises(Unavailable) as away:
         place = NOWHERE if reply is None else f"127.0.0.1:{port}"
         database_at(rt, f"postgresql://us@{place}/images?sslmode=disable").ping()
 
@@ -89,8 +89,8 @@ def test_a_database_that_does_not_answer_is_out_of_reach(rt: Runtime, reply: byt
     assert describe_cause(away.value)
 
 
-def test_bootstrap_ends_in_a_sentence_when_the_database_hangs_up(rt: Runtime, platform: Platform) -> None:
-    with answering(b"") as port:
+def test_bootstrap_ends_with_one_sentence_when_the_database_hangs_up(rt: Runtime, platform: Platform) -> None:
+    with serving(b"") as port:
         url = f"postgresql://us:secret@127.0.0.1:{port}/images?sslmode=disable"
         ended = subprocess.run(
             [sys.executable, "-m", "shared_lib.commands.bootstrap"],
@@ -107,7 +107,7 @@ def test_bootstrap_ends_in_a_sentence_when_the_database_hangs_up(rt: Runtime, pl
     assert "secret" not in ended.stderr
 
 
-def test_a_statement_that_takes_too_long_is_ended_by_the_server_itself(rt: Runtime) -> None:
+def test_the_server_cancels_a_statement_that_takes_too_long(rt: Runtime) -> None:
     url = rt.settings.database.url.get_secret_value()
     database = database_at(rt, url, statement_timeout_seconds=0.3)
     with pytest.raises(Unavailable, match="took too long") as slow, database.transaction() as tx:
@@ -120,7 +120,7 @@ def test_a_statement_that_takes_too_long_is_ended_by_the_server_itself(rt: Runti
         assert not tx.rows(f"{running} AND state = 'active'")
 
 
-def test_a_process_has_no_more_connections_than_it_may(rt: Runtime) -> None:
+def test_a_process_opens_at_most_pool_size_connections(rt: Runtime) -> None:
     database = database_at(rt, rt.settings.database.url.get_secret_value(), pool_size=2)
 
     def ask(_: int) -> int:
@@ -132,7 +132,7 @@ def test_a_process_has_no_more_connections_than_it_may(rt: Runtime) -> None:
     database.disconnect()
 
 
-def test_whoever_waits_in_vain_for_a_connection_is_told_so(rt: Runtime) -> None:
+def test_waiting_too_long_for_a_connection_is_reported(rt: Runtime) -> None:
     url = rt.settings.database.url.get_secret_value()
     database = database_at(rt, url, pool_size=1, statement_timeout_seconds=0.5)
     with database.transaction(), ThreadPoolExecutor(1) as other:
@@ -144,7 +144,7 @@ def test_whoever_waits_in_vain_for_a_connection_is_told_so(rt: Runtime) -> None:
     database.disconnect()
 
 
-def test_connections_that_broke_while_idle_are_replaced_unseen(rt: Runtime) -> None:
+def test_connections_that_broke_while_idle_are_replaced_silently(rt: Runtime) -> None:
     database = database_at(rt, rt.settings.database.url.get_secret_value(), pool_size=2)
     with database.transaction() as one, database.transaction() as other:
         pids = [tx.rows("SELECT pg_backend_pid() AS pid")[0]["pid"] for tx in (one, other)]
@@ -164,31 +164,31 @@ def test_connections_that_broke_while_idle_are_replaced_unseen(rt: Runtime) -> N
         ({"upload_bucket": "no-such-bucket"}, "NoSuchBucket"),
     ],
 )
-def test_a_store_that_refuses_our_settings_is_not_out_of_reach(rt: Runtime, changed: dict[str, Any], code: str) -> None:
+def test_rejected_settings_of_the_store_are_a_misconfiguration(rt: Runtime, changed: dict[str, Any], code: str) -> None:
     store = store_with(rt, **changed)
-    with pytest.raises(Misconfigured) as refused:
+    with pytest.raises(Misconfigured) as raised:
         list(Bucket(store, changed.get("upload_bucket", rt.settings.store.upload_bucket)).list())
     with pytest.raises(Misconfigured):
         store.ping()
 
-    cause = str(describe_cause(refused.value))
+    cause = str(describe_cause(raised.value))
     assert "ListObjectsV2" in cause
     assert code in cause
-    assert code not in refused.value.public
+    assert code not in raised.value.public
     secret = rt.settings.store.secret_access_key
     assert secret
     assert secret.get_secret_value() not in cause
 
 
-def test_a_store_that_does_not_speak_tls_is_not_out_of_reach(rt: Runtime) -> None:
+def test_a_store_without_tls_is_a_misconfiguration(rt: Runtime) -> None:
     encrypted = rt.settings.store.endpoint_url.replace("http://", "https://")
-    with pytest.raises(Misconfigured) as refused:
+    with pytest.raises(Misconfigured) as raised:
         store_with(rt, endpoint_url=encrypted).ping()
 
-    assert "SSL" in str(describe_cause(refused.value))
+    assert "SSL" in str(describe_cause(raised.value))
 
 
-def test_a_store_that_does_not_answer_is_out_of_reach(rt: Runtime) -> None:
+def test_a_store_that_does_not_answer_is_unavailable(rt: Runtime) -> None:
     with pytest.raises(Unavailable) as away:
         store_with(rt, endpoint_url=f"http://{NOWHERE}").ping()
 
@@ -196,9 +196,9 @@ def test_a_store_that_does_not_answer_is_out_of_reach(rt: Runtime) -> None:
     assert "EndpointConnectionError" in str(describe_cause(away.value))
 
 
-def test_a_request_that_the_store_refuses_is_neither_outage_nor_wrong_settings(rt: Runtime) -> None:
-    with pytest.raises(RequestRejected) as refused:
+def test_a_request_that_the_store_rejects_is_neither_an_outage_nor_a_misconfiguration(rt: Runtime) -> None:
+    with pytest.raises(RequestRejected) as raised:
         rt.gallery.put("x" * 2000, b"", "text/plain")
 
-    assert isinstance(refused.value, ServiceError)
-    assert "KeyTooLong" in str(describe_cause(refused.value))
+    assert isinstance(raised.value, ServiceError)
+    assert "KeyTooLong" in str(describe_cause(raised.value))
