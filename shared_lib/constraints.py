@@ -88,9 +88,12 @@ class FormerNames:
         }
 
     def _rename(self, value: object) -> object:
-        if not isinstance(value, dict):
-            return value
-        return {self.names.get(name, name): each for name, each in value.items()}
+        return rename_keys(value, self.names) if isinstance(value, Mapping) else value
+
+
+def rename_keys(fields: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """Rename former keys, but not over a present one: then both remain, which is an error of whoever wrote them."""
+    return {name if (now := names.get(name, name)) in fields else now: value for name, value in fields.items()}
 
 
 class JsonSchemaExtra:

@@ -1,6 +1,6 @@
 """Recipes and image metadata as JSON, written by callers, by operators, and by ourselves.
 
-The only room of the pipeline that checks what it reads, by pydantic, besides the box, which reads what a child tells.
+Of the pipeline, only this module and `sandbox.pool`, which reads what workers reply, load pydantic.
 """
 
 from collections.abc import Mapping

@@ -7,6 +7,8 @@ renaming changes no object's key and orphans no rendition.
 from collections.abc import Mapping
 from typing import Any
 
+from shared_lib.constraints import rename_keys
+
 _FIELDS = {"colour": "color", "colours": "colors", "chroma": "chroma_subsampling"}
 _KINDS = {"crop_to_ratio": "cropToRatio", "round_corners": "roundCorners"}
 _GRAVITIES = {"centre": "center"} | {f"{y}-{x}": f"{y}{x}" for y in ("north", "south") for x in ("east", "west")}
@@ -24,7 +26,7 @@ def read_other_spellings(recipe: object) -> object:
     if isinstance(operations := renamed.get("operations"), list | tuple):
         renamed["operations"] = [_rename_operation(operation) for operation in operations]
     if isinstance(output := renamed.get("output"), Mapping):
-        renamed["output"] = _rename_fields(output)
+        renamed["output"] = rename_keys(output, _FIELDS)
     return renamed
 
 
@@ -43,13 +45,8 @@ def spell_fields_as_first(fields: Mapping[str, Any]) -> dict[str, Any]:
 def _rename_operation(operation: object) -> object:
     if not isinstance(operation, Mapping):
         return operation
-    renamed = _rename_fields(operation)
+    renamed = rename_keys(operation, _FIELDS)
     for name, spellings in (("kind", _KINDS), ("gravity", _GRAVITIES)):
         if isinstance(value := renamed.get(name), str):
             renamed[name] = spellings.get(value, value)
     return renamed
-
-
-def _rename_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Rename them, but not over a field that is written as today, so that both together are a mistake."""
-    return {name if (now := _FIELDS.get(name, name)) in fields else now: value for name, value in fields.items()}

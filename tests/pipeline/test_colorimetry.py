@@ -1,4 +1,4 @@
-"""Colors that a file describes without an ICC profile look as in Chromium, from whose canvas the numbers are."""
+"""Colors without an ICC profile look as in Chromium. The expected numbers are from its canvas."""
 
 import struct
 import zlib
@@ -48,14 +48,14 @@ PROFILE: Chunk = (b"iCCP", b"p3\0\0" + zlib.compress(pyvips.Image.profile_load("
 
 
 def png(color: tuple[float, ...], *chunks: Chunk, depth: int = 8) -> bytes:
-    """One pixel, from 0 to 1, in gray or colors, with or without alpha."""
+    """Return one pixel, its values from 0 to 1, in gray or colors, with or without alpha."""
     kind = {1: 0, 2: 4, 3: 2, 4: 6}[len(color)]
     row = b"".join(round(value * (2**depth - 1)).to_bytes(depth // 8, "big") for value in color)
     header = struct.pack(">IIBBBBB", 1, 1, depth, kind, 0, 0, 0)
     return join_png([(b"IHDR", header), *chunks, (b"IDAT", zlib.compress(b"\0" + row)), (b"IEND", b"")])
 
 
-def shown(sandbox: Sandbox, data: bytes) -> list[int]:
+def render_pixel(sandbox: Sandbox, data: bytes) -> list[int]:
     (rendition,) = sandbox.render(data, [PNG]).renditions
     return color_at(decode(rendition.data), 0, 0)
 
@@ -99,22 +99,22 @@ def near(color: list[int], expected: tuple[int, ...], tolerance: int = 2) -> boo
         pytest.param([cicp(1, 13), PROFILE], RED, (128, 0, 0), id="cICP before a profile"),
     ],
 )
-def test_a_png(
+def test_colors_of_a_png_look_as_in_chromium(
     sandbox: Sandbox, chunks: list[Chunk], color: tuple[float, ...], expected: tuple[int, ...], depth: int
 ) -> None:
-    assert near(shown(sandbox, png(color, *chunks, depth=depth)), expected)
+    assert near(render_pixel(sandbox, png(color, *chunks, depth=depth)), expected)
 
 
 @pytest.mark.parametrize(
     ("chunk", "expected"), [(gamma(1), 188), (cicp(9, 16), 131), (cicp(9, 18), 99), (cicp(12, 13), 128)]
 )
-def test_gray_stays_gray_and_alpha_as_it_is(sandbox: Sandbox, chunk: Chunk, expected: int) -> None:
-    assert near(shown(sandbox, png((0.5,), chunk)), (expected,))
-    assert near(shown(sandbox, png((0.5, 0.2), chunk, depth=16)), (expected, 51))
-    assert near(shown(sandbox, png((0.5, 0.5, 0.5, 0.2), chunk)), (expected, expected, expected, 51))
+def test_gray_stays_gray_and_alpha_is_unchanged(sandbox: Sandbox, chunk: Chunk, expected: int) -> None:
+    assert near(render_pixel(sandbox, png((0.5,), chunk)), (expected,))
+    assert near(render_pixel(sandbox, png((0.5, 0.2), chunk, depth=16)), (expected, 51))
+    assert near(render_pixel(sandbox, png((0.5, 0.5, 0.5, 0.2), chunk)), (expected, expected, expected, 51))
 
 
-def test_a_profile_that_does_not_count_is_not_kept(sandbox: Sandbox) -> None:
+def test_a_profile_that_cicp_overrides_is_not_kept(sandbox: Sandbox) -> None:
     kept = Recipe(name="kept", output=Output(format=Format.PNG, profile="keep"))
 
     (rendition,) = sandbox.render(png(RED, cicp(9, 16), PROFILE), [kept]).renditions
@@ -123,8 +123,8 @@ def test_a_profile_that_does_not_count_is_not_kept(sandbox: Sandbox) -> None:
     assert near(color_at(decode(rendition.data), 0, 0), (165, 0, 0))
 
 
-def test_light_is_averaged_as_the_file_means_it(sandbox: Sandbox) -> None:
-    """Black and white lines: half the light is 188 in sRGB, whatever stands for it in the file."""
+def test_linear_light_is_averaged_by_the_files_colorimetry(sandbox: Sandbox) -> None:
+    """Half the light of black and white is 188 in sRGB, whatever number stands for it in the file."""
     lines = pyvips.Image.black(100, 100).draw_rect(255, 0, 0, 50, 100, fill=True)
     data = lines.pngsave_buffer()
     end_of_header = data.index(b"IHDR") + 21
@@ -160,8 +160,10 @@ def heif(form: str, primaries: int, curve: int) -> bytes:
         (1, 13, (128, 40, 40)),
     ],
 )
-def test_avif_and_heic(sandbox: Sandbox, form: str, primaries: int, curve: int, expected: tuple[int, ...]) -> None:
-    assert near(shown(sandbox, heif(form, primaries, curve)), expected, 3)
+def test_colors_of_avif_and_heic_look_as_in_chromium(
+    sandbox: Sandbox, form: str, primaries: int, curve: int, expected: tuple[int, ...]
+) -> None:
+    assert near(render_pixel(sandbox, heif(form, primaries, curve)), expected, 3)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +177,7 @@ def test_avif_and_heic(sandbox: Sandbox, form: str, primaries: int, curve: int, 
         (heif("avif", 12, 13), "display-p3"),
     ],
 )
-def test_what_colors_there_are_is_learnt(sandbox: Sandbox, data: bytes, expected: str) -> None:
+def test_the_color_space_without_a_profile_is_in_the_metadata(sandbox: Sandbox, data: bytes, expected: str) -> None:
     metadata = sandbox.render(data, [THUMBNAIL], with_metadata=True).metadata
 
     assert metadata is not None

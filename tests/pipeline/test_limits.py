@@ -1,4 +1,4 @@
-"""Each limit, lowered until an ordinary image is beyond it: refused with its own code and with both numbers."""
+"""Each limit, lowered until an ordinary image exceeds it, rejects the image with its own code and both numbers."""
 
 import struct
 import zlib
@@ -19,18 +19,18 @@ MANY_BANDS = pyvips.Image.black(10, 10, bands=9).copy(interpretation="multiband"
 KEPT = {"output": {"animation": "keep"}}
 
 
-def refusal_of(limits: dict[str, Any], data: bytes, recipe: dict[str, Any]) -> Rejected:
+def reject(limits: dict[str, Any], data: bytes, recipe: dict[str, Any]) -> Rejected:
     sandbox = Sandbox(Limits(**limits), workers=1)
     try:
-        with pytest.raises(Rejected) as refusal:
+        with pytest.raises(Rejected) as error:
             sandbox.render(data, [read_recipe({"name": "x"} | recipe)]).get("x")
     finally:
         sandbox.close()
-    return refusal.value
+    return error.value
 
 
 def with_comments(comment: bytes, times: int) -> bytes:
-    """A PNG with compressed texts (zTXt)."""
+    """Return a PNG with compressed texts (zTXt)."""
     png: bytes = plain(8, 8, 1, 2, 3).pngsave_buffer(keep="none")
     chunk = _chunk(b"zTXt", b"Comment\0\0" + zlib.compress(comment, 9))
     return png[:33] + chunk * times + png[33:]  # after IHDR
@@ -126,26 +126,26 @@ CASES: dict[str, tuple[dict[str, Any], bytes, dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("limit", CASES)
-def test_an_image_beyond_a_limit_is_refused_with_its_code_and_both_numbers(limit: str) -> None:
+def test_an_image_beyond_a_limit_is_rejected_with_its_code_and_both_numbers(limit: str) -> None:
     limits, data, recipe, sentence = CASES[limit]
 
-    refusal = refusal_of(limits, data, recipe)
+    error = reject(limits, data, recipe)
 
-    assert refusal.public == sentence
-    assert refusal.failure is Limits.code_of(limit)
+    assert error.public == sentence
+    assert error.failure is Limits.code_of(limit)
 
 
-def test_renditions_beyond_their_bytes_are_refused_with_both_numbers(sandbox: Sandbox) -> None:
+def test_renditions_with_too_many_bytes_are_rejected_with_both_numbers(sandbox: Sandbox) -> None:
     recipe = {"output": {"format": "png"}}
     [made] = sandbox.render(encode(photograph(), "jpeg"), [read_recipe({"name": "x"} | recipe)]).renditions
 
-    refusal = refusal_of({"max_output_bytes": 10_000}, encode(photograph(), "jpeg"), recipe)
+    error = reject({"max_output_bytes": 10_000}, encode(photograph(), "jpeg"), recipe)
 
-    assert refusal.public == f"The renditions have {len(made.data):,} bytes together; at most 10,000 are allowed."
-    assert refusal.failure is FailureCode.OUTPUT_TOO_MANY_BYTES
+    assert error.public == f"The renditions have {len(made.data):,} bytes together; at most 10,000 are allowed."
+    assert error.failure is FailureCode.OUTPUT_TOO_MANY_BYTES
 
 
-def test_every_limit_with_a_code_is_tried_here() -> None:
+def test_every_limit_with_a_code_has_a_case() -> None:
     assert CASES.keys() | {"max_output_bytes"} == {limit.name for limit in fields(Limits) if Limits.code_of(limit.name)}
 
 
@@ -154,20 +154,18 @@ def test_a_color_profile_counts_as_metadata_in_every_format(sandbox: Sandbox, na
     data = encode(photograph(40).icc_transform("p3", input_profile="srgb"), name)
 
     assert sandbox.render(data, [Recipe(name="x")]).width == 40
-    assert refusal_of({"max_metadata_bytes": 400}, data, {}).failure is FailureCode.METADATA_TOO_LARGE
+    assert reject({"max_metadata_bytes": 400}, data, {}).failure is FailureCode.METADATA_TOO_LARGE
 
 
 @pytest.mark.parametrize(
     ("times", "code"), [(2, FailureCode.METADATA_TOO_LARGE), (500, FailureCode.DECODER_OUT_OF_MEMORY)]
 )
-def test_text_that_unpacks_to_a_bomb_is_refused_and_harms_nobody(
-    sandbox: Sandbox, times: int, code: FailureCode
-) -> None:
-    """By itself libvips keeps 50 texts of 50 MB each, and skips others without a word."""
+def test_compressed_text_that_unpacks_to_a_bomb_is_rejected(sandbox: Sandbox, times: int, code: FailureCode) -> None:
+    """By itself libvips keeps 50 texts of 50 MB each, and skips others without a warning."""
     bomb = with_comments(b"a" * 9_000_000, times)
 
-    with pytest.raises(Rejected) as refusal:
+    with pytest.raises(Rejected) as error:
         sandbox.render(bomb, [Recipe(name="x")])
 
-    assert refusal.value.failure is code
+    assert error.value.failure is code
     assert sandbox.render(SVG, [Recipe(name="x")]).width == 60

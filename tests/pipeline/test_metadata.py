@@ -462,7 +462,7 @@ def test_metadata_that_an_earlier_release_stored_is_still_read() -> None:
     stored = {
         "frames": 1,
         "hasAlpha": False,
-        "colorSpace": "display-p3",
+        "colourSpace": "display-p3",
         "bitDepth": 8,
         "palette": [{"colour": "#b5651d", "share": 1}],
         "thumbHash": EXTRACTED.thumb_hash,

@@ -100,5 +100,5 @@ class ImageMetadata(_CamelCase):
     """64 bits, of which similar images differ in few, on white; None for an image without any structure."""
 
 
-StoredMetadata = Annotated[ImageMetadata, FormerNames({"colorSpace": "colorSpace"})]
+StoredMetadata = Annotated[ImageMetadata, FormerNames({"colourSpace": "colorSpace"})]
 """As read from a database, where an earlier release may have written other names."""
