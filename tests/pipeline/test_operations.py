@@ -8,7 +8,7 @@ import pyvips
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pipeline.golden import assert_looks_like_golden
-from pipeline.pictures import color_at, decode, encode, photograph, plain
+from pipeline.pictures import GOLDEN, color_at, decode, encode, photograph, plain
 from pydantic import TypeAdapter, ValidationError
 
 from shared_lib.errors import FailureCode, Rejected
@@ -89,6 +89,14 @@ def cut_out() -> pyvips.Image:
 
 def test_every_operation_has_an_example() -> None:
     assert {example["kind"] for example in EXAMPLES.values()} == set(OPERATIONS)
+
+
+def test_every_operation_is_in_the_api_description_and_the_readme() -> None:
+    described = TypeAdapter(Recipe).json_schema()["properties"]["operations"]["items"]["discriminator"]["mapping"]
+    readme = (GOLDEN.parents[1] / "README.md").read_text()
+
+    assert sorted(described) == sorted(OPERATIONS)
+    assert [kind for kind in OPERATIONS if f"`{kind}`" not in readme] == []
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
