@@ -74,6 +74,16 @@ class Validate:
         }
 
 
+class OneOf:
+    """A closed list of values, for a list that is computed and so cannot be a `Literal`."""
+
+    def __init__(self, *values: str) -> None:
+        self._values = values
+
+    def __get_pydantic_core_schema__(self, source: object, handler: Handler) -> Schema:
+        return {"type": "literal", "expected": list(self._values)}
+
+
 @dataclass(frozen=True)
 class FormerNames:
     """Names that an earlier release wrote, with today's. They are read, never written, and not part of JSON schemas."""

@@ -5,20 +5,16 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePosixPath
-from typing import Any, Literal, get_args
+from typing import Annotated, Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
+from shared_lib.constraints import OneOf
 from shared_lib.domain.images import CONTROL, MAX_FILENAME
 from shared_lib.errors import Invalid, Unsupported
-from shared_lib.pipeline.formats import Format, describe_missing_codec, has_codec
+from shared_lib.pipeline.formats import BY_EXTENSION, describe_missing_codec, has_codec
 
-Extension = Literal[
-    "jpg", "jpeg", "png", "gif", "webp", "svg", "avif", "tiff", "tif", "jfif", "bmp", "heic", "heif", "jxl"
-]
-EXTENSIONS: tuple[str, ...] = get_args(Extension)
+Extension = Annotated[str, OneOf(*BY_EXTENSION)]
 """The file types that a caller may announce. The pipeline detects the real type from the bytes."""
-
-_MAY_LACK_CODEC = {"heic": Format.HEIC, "heif": Format.HEIC, "jxl": Format.JXL}
 
 PROBES = "probes-of-the-store/"
 """Prefix of the objects by which bootstrap tries what the store denies. They never become images."""
@@ -93,8 +89,8 @@ def check_upload(filename: str, content_type: str, size: int) -> None:
     if len(filename) > MAX_FILENAME:
         raise Unsupported(f"Filename is too long (max {MAX_FILENAME} characters)", code="filename_too_long")
     extension = filename.rpartition(".")[2].lower() if "." in filename else ""
-    if extension not in EXTENSIONS:
-        allowed = ", ".join(f".{each}" for each in EXTENSIONS)
+    if extension not in BY_EXTENSION:
+        allowed = ", ".join(f".{each}" for each in BY_EXTENSION)
         ending = f"ends in .{extension}" if extension else "has no extension"
         raise Unsupported(
             f"Only these file types are allowed: {allowed}",
@@ -118,7 +114,7 @@ def check_upload(filename: str, content_type: str, size: int) -> None:
 
 def find_missing_codec(extension: str) -> str | None:
     """Return why this deployment cannot take files with that extension, or None if it can."""
-    form = _MAY_LACK_CODEC.get(extension)
+    form = BY_EXTENSION.get(extension)
     return None if form is None or has_codec(form) else describe_missing_codec(form)
 
 

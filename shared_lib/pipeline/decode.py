@@ -1,4 +1,4 @@
-"""Encoded bytes to pixels: sniff, read and bound the header, then decode, never larger than is needed."""
+"""Encoded bytes to pixels: detect the format, check the header against the limits, then decode as little as needed."""
 
 import math
 import re
@@ -19,44 +19,34 @@ from shared_lib.pipeline.colorimetry import read_colorimetry
 from shared_lib.pipeline.formats import Format, sniff
 from shared_lib.pipeline.source import DecodePlan, Source
 
-# The loader is named by what we sniffed: libvips never gets to choose one of its many others.
-_LOADERS = {
-    Format.JPEG: "jpegload_source",
-    Format.PNG: "pngload_source",
-    Format.GIF: "gifload_source",
-    Format.WEBP: "webpload_source",
-    Format.TIFF: "tiffload_source",
-    Format.AVIF: "heifload_source",  # of those that Pillow refuses
-}
-_ANIMATED = {Format.GIF, Format.WEBP}
-# What their decoders give is upright already.
-_TURNED = {Format.HEIC: heif, Format.JXL: jxl}
-# Sides of the squares that are averaged, px, by how much smaller the image becomes at least: the larger they are, the
-# more is left to the resampling that follows, or SSIM would fall.
+_ANIMATED = {Format.GIF, Format.WEBP}  # libvips counts their frames
+_UPRIGHT = {Format.HEIC: heif, Format.JXL: jxl}  # their decoders return upright pixels
+# Sides of the squares that are averaged, px, by the least factor by which the image is scaled down. Larger squares need
+# a larger factor: the resampling that follows must have enough left to do, or SSIM falls.
 _SQUARES = {24: 8, 12: 4, 4: 2}
-_SCALED_WEBP = 0.8  # up to here libwebp, scaling while it decodes, is faster than Pillow, which cannot
-_LARGE_WEBP = 16_000_000  # px; from here on libvips, which says when memory is short
-# libheif also calls it a failed allocation when a file exceeds the limits that it has of its own.
+_SCALED_WEBP = 0.8  # up to this scale libwebp, which scales while it decodes, is faster than Pillow, which cannot
+_LARGE_WEBP = 16_000_000  # px; libvips decodes these, because it reports a lack of memory
+# libheif also reports a failed allocation when a file exceeds libheif's own limits.
 _OUT_OF_MEMORY = re.compile(
-    # A thread that cannot be created found no room for its stack: nothing else is limited that it needs.
+    # A thread that cannot be created has no memory for its stack: nothing else that it needs is limited.
     r"out of memory|insufficient memory|memory allocation(?! error: security limit)|cannot allocate"
     r"|error creating thread|can't start new thread",
     re.IGNORECASE,
 )
-# As Pillow and libheif begin; and as libtiff, libvips and libjpeg say it somewhere.
+# Messages of Pillow and libheif begin so; those of libtiff, libvips and libjpeg contain it somewhere.
 _UNSUPPORTED = re.compile(
     r"unsupported (bmp|feature)|.*(is not configured|decoding is not implemented|separate planes not supported"
     r"|unsupported (jpeg data precision|color conversion|tiff image type)|not a whole number of bytes"
     r"|samples out of range|not 1 bands|can not handle image|bad labq format)",
     re.IGNORECASE | re.DOTALL,
 )
-# Stray bytes between markers, which some cameras write; and YCbCr that says it is YCCK, which it cannot be.
+# Stray bytes between markers, which some cameras write; and YCbCr that claims to be YCCK, which it cannot be.
 _UNTIDY = re.compile("extraneous bytes before marker|unknown adobe color transform", re.IGNORECASE)
-_MAX_DRAWN_PIXELS = 16_000_000  # of an SVG; what lies beyond is enlarged like any other image
+_MAX_DRAWN_PIXELS = 16_000_000  # of an SVG; a larger one is drawn at this size and enlarged
 
 
 def inspect(data: bytes, limits: Limits) -> Source:
-    """Find out what the bytes are, from their first bytes and their header alone.
+    """Read the format and the header, and check them against the limits.
 
     Raises Rejected: empty_file, unsupported_format, corrupt_image, unsafe_svg, or the code of a limit.
     """
@@ -74,13 +64,11 @@ def _inspect_raster(data: bytes, real: Format | None, limits: Limits) -> Source:
         return _inspect_bitmap(data, limits)
     if real is Format.AVIF:
         return _inspect_by_pillow(join_tables(data), real, limits)
-    if real in _TURNED:
-        return _inspect_turned(data, real, limits)
-    if real not in _LOADERS:
-        raise Rejected(
-            FailureCode.UNSUPPORTED_FORMAT,
-            "The file is not a JPEG, PNG, GIF, WebP, AVIF, HEIC, JPEG XL, TIFF, BMP or SVG image.",
-        )
+    if real in _UPRIGHT:
+        return _inspect_upright(data, real, limits)
+    if real is None or real.info.loader is None:
+        *names, last = (form.info.name for form in Format)
+        raise Rejected(FailureCode.UNSUPPORTED_FORMAT, f"The file is not a {', '.join(names)} or {last} image.")
     return _inspect_by_libvips(data, real, limits)
 
 
@@ -91,7 +79,7 @@ def _inspect_by_libvips(data: bytes, real: Format, limits: Limits) -> Source:
         if 0 in claimed:
             raise corrupt(real)
     with complaints_of(real):
-        # libwebp's loader allocates its result when it is opened, so ask for a small one.
+        # libwebp's loader allocates its result when it is opened, so request a small one.
         header = _load(data, real, **{"scale": 1 / min(claimed)} if claimed and real is Format.WEBP else {})
     width, height = claimed or (header.width, header.height)
     bound(width, height, limits)
@@ -135,11 +123,11 @@ def _inspect_by_pillow(data: bytes, real: Format, limits: Limits) -> Source:
     return Source(data, real, *size, orientation, by_pillow=True, colorimetry=read_colorimetry(data, real))
 
 
-def _inspect_turned(data: bytes, real: Format, limits: Limits) -> Source:
+def _inspect_upright(data: bytes, real: Format, limits: Limits) -> Source:
     if real is Format.HEIC:
         bound(*claimed_size(data, real), limits)
     with complaints_of(real):
-        width, height = _TURNED[real].read_size(data)
+        width, height = _UPRIGHT[real].read_size(data)
     bound(width, height, limits)
     if 0 in (width, height):
         raise corrupt(real)
@@ -147,13 +135,13 @@ def _inspect_turned(data: bytes, real: Format, limits: Limits) -> Source:
 
 
 def _inspect_drawing(data: bytes, limits: Limits) -> Source:
-    from shared_lib.pipeline.codecs import svg  # noqa: PLC0415  an XML parser and a renderer that only a drawing needs
+    from shared_lib.pipeline.codecs import svg  # noqa: PLC0415  only drawings need its XML parser and renderer
 
     def count_pixels(embedded: bytes) -> int:
         image = _inspect_raster(embedded, sniff(embedded), limits)
         return image.width * image.height
 
-    drawing = svg.sanitise(data, limits, count_pixels)
+    drawing = svg.sanitize(data, limits, count_pixels)
     width, height = (max(1, round(side)) for side in (drawing.width, drawing.height))
     bound(width, height, limits)
     return Source(drawing.markup.encode(), Format.SVG, width, height, orientation=1)
@@ -161,7 +149,7 @@ def _inspect_drawing(data: bytes, limits: Limits) -> Source:
 
 @contextmanager
 def complaints_of(real: Format) -> Iterator[None]:
-    """Translate what decoders complain of: the image is broken, unless memory was short, or it is beyond them."""
+    """Raise a decoder's error as Rejected: corrupt or unsupported. Raises MemoryError if memory was short."""
     try:
         yield
     except (pyvips.Error, *pillow.COMPLAINTS) as error:
@@ -174,13 +162,13 @@ def complaints_of(real: Format) -> Iterator[None]:
 
 
 def raise_out_of_memory(error: Exception) -> None:
-    """Raise MemoryError if that is what a library says in its own words."""
+    """Raise MemoryError if that is what a library's message means."""
     if _OUT_OF_MEMORY.search(str(error)):
         raise MemoryError from error
 
 
 def is_only_untidy(error: pyvips.Error) -> bool:
-    """Tell whether libjpeg warns of what does no harm: nothing is missing."""
+    """Return whether libjpeg's warning is harmless: nothing is missing from the image."""
     return _UNTIDY.search(error.detail) is not None
 
 
@@ -189,15 +177,15 @@ def corrupt(real: Format) -> Rejected:
 
 
 def cheapest_scale(source: Source, needed: float) -> float:
-    """Find the scale to decode at that takes least work and is not below the needed one.
+    """Return the cheapest scale to decode at that is not below the needed one.
 
-    JPEG's DCT halves up to three times; libwebp scales while it decodes; what Pillow decodes is averaged over squares
-    right after, with room left for the resampling that follows; a drawing has no size of its own.
+    JPEG's DCT halves up to three times, and libwebp scales while it decodes. Images that Pillow decodes are averaged
+    over squares right after, with enough left for the resampling that follows. A drawing is drawn at any size.
     """
     if source.format is Format.SVG:
         return needed
     if source.format is Format.JPEG and source.is_scalable:
-        # With room for a real filter after it: sharp's rule, and without it SSIM falls from 0.97 to 0.92.
+        # Leave enough for a real filter after it. This is sharp's rule; without it SSIM falls from 0.97 to 0.92.
         return next((1 / factor for factor in (8, 4, 2) if needed * (factor + 1) <= 1), 1.0)
     if source.by_pillow:
         return next((1 / side for smaller, side in _SQUARES.items() if needed * smaller <= 1), 1.0)
@@ -207,20 +195,20 @@ def cheapest_scale(source: Source, needed: float) -> float:
 
 
 def whole_squares(length: int, side: int) -> int:
-    """How much of a length to average over squares, px.
+    """Return how much of a length to average over squares, px.
 
-    A last square of which less than half is there is left out: it would count as much as the others, and all that lies
-    before it would be shifted. SSIM of 12 MP averaged by 8 and scaled to 100 px so rises from 0.993 to 0.995.
+    A last square that is less than half complete is left out: it would count as much as the others, and shift all that
+    lies before it. SSIM of 12 MP averaged by 8 and scaled to 100 px so rises from 0.993 to 0.995.
     """
     return min(length, max(1, round(length / side)) * side)
 
 
 def decode(source: Source, plan: DecodePlan) -> pyvips.Image:
-    """Decode upright. Pixels are read as they are asked for, in order, so errors may come as late as encoding."""
+    """Decode, upright. Pixels are read on demand and in order, so errors may occur as late as during encoding."""
     if source.format is Format.SVG:
         return _draw(source, plan.scale)
-    if source.format in _TURNED:
-        return _decode_turned(source)
+    if source.format in _UPRIGHT:
+        return _decode_upright(source)
     if source.format is Format.PNG and plan.animated:
         image = pillow.decode_frames(source.data, source.orientation)
     elif source.by_pillow or _is_small_webp_at_full_size(source, plan):
@@ -237,8 +225,8 @@ def decode(source: Source, plan: DecodePlan) -> pyvips.Image:
     return image
 
 
-def _decode_turned(source: Source) -> pyvips.Image:
-    image = _TURNED[source.format].decode(source.data)
+def _decode_upright(source: Source) -> pyvips.Image:
+    image = _UPRIGHT[source.format].decode(source.data)
     if (image.width, image.height) != (source.width, source.height):
         raise corrupt(source.format)
     return image
@@ -256,7 +244,7 @@ def _decode_raster(source: Source, plan: DecodePlan) -> pyvips.Image:
     elif source.format is Format.JPEG:
         options["shrink"] = round(1 / plan.scale)
         if not source.is_untidy:
-            options["fail_on"] = "warning"  # so it says when data ends early, and paints the rest gray
+            options["fail_on"] = "warning"  # report data that ends early, instead of a gray rest
     elif source.format is Format.GIF and not (screen := gif.read_screen(source.data)).is_filled:
         return gif.decode_on_clear(screen, source.data, options)
     elif source.format is Format.BMP and (bitmap := bmp.read_bitmap(source.data)) is not None:
@@ -267,16 +255,19 @@ def _decode_raster(source: Source, plan: DecodePlan) -> pyvips.Image:
 
 
 def _draw(source: Source, scale: float) -> pyvips.Image:
-    """Draw an SVG at the size that is asked for, larger or smaller than its own: no pixel is ever enlarged."""
+    """Draw an SVG at the requested size, larger or smaller than its own, so that no pixel is enlarged."""
     from shared_lib.pipeline.codecs import svg  # noqa: PLC0415  (same)
 
     most = math.sqrt(_MAX_DRAWN_PIXELS / (source.width * source.height))
     width, height = (math.ceil(side * min(scale, most)) for side in (source.width, source.height))
-    png = svg.rasterise(source.data.decode(), width, height)
+    png = svg.rasterize(source.data.decode(), width, height)
     return pyvips.Image.pngload_buffer(png, access="sequential")
 
 
 def _load(data: bytes, real: Format, **options: float | str) -> pyvips.Image:
-    source = pyvips.Source.new_from_memory(data)  # unlike a buffer, which pyvips copies
-    # "error", not sharp's "warning": libtiff warns of every private tag.
-    return getattr(pyvips.Image, _LOADERS[real])(source, **{"access": "sequential", "fail_on": "error"} | options)
+    source = pyvips.Source.new_from_memory(data)  # pyvips would copy a buffer
+    # The loader of the detected format: libvips must not choose one of its many others. Not sharp's "warning", because
+    # libtiff warns of every private tag.
+    return getattr(pyvips.Image, str(real.info.loader))(
+        source, **{"access": "sequential", "fail_on": "error"} | options
+    )

@@ -1,4 +1,4 @@
-"""Pixels to encoded bytes."""
+"""Pixels to encoded bytes: one encoder per format."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,31 +11,39 @@ from shared_lib.pipeline.formats import Format
 from shared_lib.pipeline.metadata import privacy
 from shared_lib.pipeline.output import Output
 
-_EVERY_BROWSER = frozenset({Format.JPEG, Format.PNG, Format.WEBP})
-_DRAWING = 0.1  # of its raw size: what a drawing packs to without loss, and a photograph never does
+Encoder = Callable[[pyvips.Image, Output], bytes]
 
-# What looks alike to most people. Measured on the photographs in tests/golden: mean CIEDE2000 about 1.1 to 1.3.
-_QUALITY = {Format.JPEG: 82, Format.WEBP: 80, Format.AVIF: 55, Format.JXL: 85}
-# Of 10.
-# AVIF: 124 ms for 800 x 533 px; twice that saves 9 % of the bytes, eight times that 12 %.
-# JPEG XL: 93 ms; what it looks like suffers below, and seven times that saves 3 %.
-_EFFORT = {Format.JPEG: 5, Format.PNG: 6, Format.WEBP: 7, Format.AVIF: 3, Format.GIF: 7, Format.JXL: 6}
+# The share of its raw size to which a drawing can be packed without loss. A photograph never can.
+_DRAWING = 0.1
 
 # A JPEG's own Huffman tables take more time than all else of its encoding: 1.6 ms beside 1.0 for 800 x 533 px. Up to
-# this size, px, they save 2.5 to 15 % of the bytes and take next to none; with fewer bits a pixel than this, 3 to 60 %,
-# for standard tables waste some on each block that is nearly empty. Else it is 1 to 3 %, which effort may ask for.
+# this size, px, they save 2.5 to 15 % of the bytes and take next to no time. With fewer bits per pixel than this they
+# save 3 to 60 %, because standard tables waste some on each block that is nearly empty. Otherwise they save 1 to 3 %,
+# and only higher efforts use them.
 _SMALL_JPEG, _SPARSE_JPEG = 512 * 512, 0.75
+
+_encoders: dict[Format, Encoder] = {}
+
+
+def encodes(form: Format) -> Callable[[Encoder], Encoder]:
+    """Register the decorated function as the format's encoder."""
+
+    def register(encoder: Encoder) -> Encoder:
+        _encoders[form] = encoder
+        return encoder
+
+    return register
 
 
 def format_for(output: Output, source: Format, image: pyvips.Image) -> Format:
-    """Choose the format: the source's own if every browser shows it, else JPEG, or PNG for what JPEG would spoil."""
+    """Choose the format: the source's own if every browser shows it, else JPEG, or PNG where JPEG would do damage."""
     if isinstance(output.format, Format):
         return output.format
     if output.format == "auto":
         return Format.WEBP
-    if source in _EVERY_BROWSER or (source is Format.GIF and output.animation == "keep"):
+    if source.info.browser_safe and (source is not Format.GIF or output.animation == "keep"):
         return source
-    # Drawings suffer in JPEG; AVIF, TIFF, HEIC and the rest need PNG for their transparency alone.
+    # JPEG damages drawings. AVIF, TIFF, HEIC and the rest need PNG only for their transparency.
     return Format.PNG if source in (Format.GIF, Format.SVG) or image.hasalpha() else Format.JPEG
 
 
@@ -48,22 +56,22 @@ def encode(image: pyvips.Image, to: Format, output: Output, *, with_location: bo
     if output.format == "auto":
         image = image.copy_memory()
         output = replace(output, lossless=_is_drawing(image))
-    if output.max_bytes is None or to not in _QUALITY or output.lossless:
-        return _ENCODERS[to](image, output)
-    return _smallest_loss(image.copy_memory(), to, output, output.max_bytes)
+    if output.max_bytes is None or to.info.quality is None or output.lossless:
+        return _encoders[to](image, output)
+    return _encode_within(output.max_bytes, image.copy_memory(), to, output)
 
 
-def _smallest_loss(image: pyvips.Image, to: Format, output: Output, most: int) -> bytes:
-    """Find the highest quality that stays within so many bytes, by halving: seven encodings at most."""
-    low, high = 1, output.quality or _QUALITY[to]
-    best = _ENCODERS[to](image, replace(output, quality=high))
-    if len(best) <= most:
+def _encode_within(max_bytes: int, image: pyvips.Image, to: Format, output: Output) -> bytes:
+    """Encode with the highest quality that stays within so many bytes. Bisection takes at most seven encodings."""
+    low, high = 1, _quality(output, to)
+    best = _encoders[to](image, replace(output, quality=high))
+    if len(best) <= max_bytes:
         return best
-    best = _ENCODERS[to](image, replace(output, quality=low))
+    best = _encoders[to](image, replace(output, quality=low))
     while high - low > 1:
         middle = (low + high) // 2
-        data = _ENCODERS[to](image, replace(output, quality=middle))
-        if len(data) <= most:
+        data = _encoders[to](image, replace(output, quality=middle))
+        if len(data) <= max_bytes:
             low, best = middle, data
         else:
             high = middle
@@ -71,7 +79,7 @@ def _smallest_loss(image: pyvips.Image, to: Format, output: Output, most: int) -
 
 
 def _is_drawing(image: pyvips.Image) -> bool:
-    """Tell few flat colors from a photograph: by how well the middle of the image packs without loss."""
+    """Return whether it has few flat colors, unlike a photograph: the middle packs well without loss."""
     side = min(256, image.width, image.height)
     part = image.crop((image.width - side) // 2, (image.height - side) // 2, side, side)
     packed = len(part.pngsave_buffer(compression=1, filter="all", keep="none"))
@@ -79,7 +87,7 @@ def _is_drawing(image: pyvips.Image) -> bool:
 
 
 def _keep(output: Output) -> str:
-    """What of the metadata the encoder writes."""
+    """Return the kinds of metadata to write, as libvips names them."""
     kept = {"strip": "", "copyright": "exif", "keep": "exif:xmp:iptc"}[output.metadata]
     if output.profile == "keep":
         kept = f"{kept}:icc".lstrip(":")
@@ -87,7 +95,7 @@ def _keep(output: Output) -> str:
 
 
 def _metadata(image: pyvips.Image, output: Output) -> dict[str, bytes]:
-    """What of the metadata an encoder writes that is not libvips': a pixel's PNG holds it, as bytes."""
+    """Return the metadata for an encoder other than libvips', as bytes, which a PNG of one pixel yields."""
     kept = _keep(output)
     if kept == "none":
         return {}
@@ -96,29 +104,34 @@ def _metadata(image: pyvips.Image, output: Output) -> dict[str, bytes]:
     return {name: pixel.get(field) for name, field in fields.items() if pixel.get_typeof(field)}
 
 
+def _quality(output: Output, to: Format) -> int:
+    return output.quality or to.info.quality or 100
+
+
 def _effort(output: Output, to: Format, most: int) -> int:
-    """From our scale of 10 to the encoder's."""
-    return round((output.effort or _EFFORT[to]) * most / 10)
+    """Convert our effort of 1 to 10 to the encoder's scale."""
+    return round((output.effort or to.info.effort) * most / 10)
 
 
 def _bits(colors: int) -> int:
     return (colors - 1).bit_length()
 
 
-def _jpeg(image: pyvips.Image, output: Output) -> bytes:
-    effort, pixels = output.effort or _EFFORT[Format.JPEG], image.width * image.height
-    # libjpeg gives a progressive one tables of its own in any case.
+@encodes(Format.JPEG)
+def _encode_jpeg(image: pyvips.Image, output: Output) -> bytes:
+    effort, pixels = output.effort or Format.JPEG.info.effort, image.width * image.height
+    # libjpeg gives a progressive one its own tables in any case.
     if effort > 5 or output.progressive or output.max_bytes is not None or pixels <= _SMALL_JPEG:
-        return _encode_jpeg(image, output, effort, own_tables=True)
+        return _save_jpeg(image, output, effort, own_tables=True)
     image = image.copy_memory()
-    data = _encode_jpeg(image, output, effort, own_tables=False)
+    data = _save_jpeg(image, output, effort, own_tables=False)
     is_sparse = 8 * len(data) < _SPARSE_JPEG * pixels
-    return _encode_jpeg(image, output, effort, own_tables=True) if is_sparse else data
+    return _save_jpeg(image, output, effort, own_tables=True) if is_sparse else data
 
 
-def _encode_jpeg(image: pyvips.Image, output: Output, effort: int, *, own_tables: bool) -> bytes:
+def _save_jpeg(image: pyvips.Image, output: Output, effort: int, *, own_tables: bool) -> bytes:
     data: bytes = image.jpegsave_buffer(
-        Q=output.quality or _QUALITY[Format.JPEG],
+        Q=_quality(output, Format.JPEG),
         optimize_coding=own_tables,
         interlace=output.progressive,
         trellis_quant=effort > 7,
@@ -129,7 +142,8 @@ def _encode_jpeg(image: pyvips.Image, output: Output, effort: int, *, own_tables
     return data
 
 
-def _png(image: pyvips.Image, output: Output) -> bytes:
+@encodes(Format.PNG)
+def _encode_png(image: pyvips.Image, output: Output) -> bytes:
     if is_animated(image):
         bits = _bits(output.colors) if output.colors else None
         return pillow.encode_png_frames(image, _effort(output, Format.PNG, 9), bits, _metadata(image, output))
@@ -140,17 +154,19 @@ def _png(image: pyvips.Image, output: Output) -> bytes:
     return data
 
 
-def _webp(image: pyvips.Image, output: Output) -> bytes:
-    quality, effort = output.quality or _QUALITY[Format.WEBP], _effort(output, Format.WEBP, 6)
+@encodes(Format.WEBP)
+def _encode_webp(image: pyvips.Image, output: Output) -> bytes:
+    quality, effort = _quality(output, Format.WEBP), _effort(output, Format.WEBP, 6)
     if _keep(output) == "none" and not is_animated(image):
         return pillow.encode_webp(image, quality, effort, lossless=output.lossless)
     data: bytes = image.webpsave_buffer(Q=quality, lossless=output.lossless, effort=effort, keep=_keep(output))
     return data
 
 
-def _avif(image: pyvips.Image, output: Output) -> bytes:
+@encodes(Format.AVIF)
+def _encode_avif(image: pyvips.Image, output: Output) -> bytes:
     data: bytes = image.heifsave_buffer(
-        Q=output.quality or _QUALITY[Format.AVIF],
+        Q=_quality(output, Format.AVIF),
         compression="av1",
         lossless=output.lossless,
         effort=_effort(output, Format.AVIF, 9),
@@ -160,30 +176,22 @@ def _avif(image: pyvips.Image, output: Output) -> bytes:
     return data
 
 
-def _jxl(image: pyvips.Image, output: Output) -> bytes:
+@encodes(Format.JXL)
+def _encode_jxl(image: pyvips.Image, output: Output) -> bytes:
     image = image.copy_memory()
-    quality = None if output.lossless else output.quality or _QUALITY[Format.JXL]
+    quality = None if output.lossless else _quality(output, Format.JXL)
     return jxl.encode(image, _effort(output, Format.JXL, 9), quality, _metadata(image, output))
 
 
-def _gif(image: pyvips.Image, output: Output) -> bytes:
+@encodes(Format.GIF)
+def _encode_gif(image: pyvips.Image, output: Output) -> bytes:
     data: bytes = image.gifsave_buffer(
         bitdepth=_bits(output.colors or 256), effort=_effort(output, Format.GIF, 10), keep=_keep(output)
     )
     return data
 
 
-def _tiff(image: pyvips.Image, output: Output) -> bytes:
+@encodes(Format.TIFF)
+def _encode_tiff(image: pyvips.Image, output: Output) -> bytes:
     data: bytes = image.tiffsave_buffer(compression="deflate", predictor="horizontal", keep=_keep(output))
     return data
-
-
-_ENCODERS: dict[Format, Callable[[pyvips.Image, Output], bytes]] = {
-    Format.JPEG: _jpeg,
-    Format.PNG: _png,
-    Format.WEBP: _webp,
-    Format.AVIF: _avif,
-    Format.GIF: _gif,
-    Format.TIFF: _tiff,
-    Format.JXL: _jxl,
-}

@@ -3,22 +3,12 @@
 from dataclasses import dataclass, fields
 from typing import Annotated, ClassVar, Literal
 
-from shared_lib.constraints import IntegerBounds, Schema, to_camel
-from shared_lib.pipeline.formats import Format, describe_missing_codec, has_codec
+from shared_lib.constraints import IntegerBounds, OneOf, Schema, to_camel
+from shared_lib.pipeline.formats import WRITTEN, Format, describe_missing_codec, has_codec
 from shared_lib.pipeline.parameters import StrictInput, changed_fields
 
-_LOSSY = {Format.JPEG, Format.WEBP, Format.AVIF, Format.JXL}
-# The formats that have each option. A format that is chosen later (`source`, `auto`) ignores options that it lacks.
-_FORMATS_WITH = {
-    "quality": _LOSSY,
-    "lossless": {Format.WEBP, Format.AVIF, Format.JXL},
-    "progressive": {Format.JPEG, Format.PNG},
-    "chroma_subsampling": {Format.JPEG, Format.AVIF},
-    "colors": {Format.PNG, Format.GIF},
-    "max_bytes": _LOSSY,
-    "profile": set(Format) - {Format.JXL},
-    "animation": {Format.GIF, Format.WEBP, Format.PNG},
-}
+_FORMAT_OPTIONS = frozenset[str]().union(*(form.info.options or () for form in WRITTEN))
+"""Options that not all formats have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,10 +25,7 @@ class Output(StrictInput):
         "serialize_by_alias": True,
     }
 
-    format: Literal[
-        "source", "auto",
-        Format.JPEG, Format.PNG, Format.WEBP, Format.AVIF, Format.GIF, Format.TIFF, Format.JXL,
-    ] = "source"  # fmt: skip
+    format: Annotated[Format | Literal["source", "auto"], OneOf("source", "auto", *WRITTEN)] = "source"
     quality: Annotated[int, IntegerBounds(ge=1, le=100)] | None = None
     """By default a number for each format with which most people see no difference."""
     lossless: bool = False
@@ -63,9 +50,9 @@ def check_options(output: Output) -> Output:
     if isinstance(output.format, Format):
         if not has_codec(output.format):
             raise ValueError(describe_missing_codec(output.format))
-        chosen = changed_fields(output)
-        for option, formats in _FORMATS_WITH.items():
-            if option in chosen and output.format not in formats:
+        # A format that is chosen later (`source`, `auto`) ignores options that it lacks.
+        for option in changed_fields(output):
+            if option in _FORMAT_OPTIONS and option not in (output.format.info.options or ()):
                 raise ValueError(f"{output.format} has no option {to_camel(option)}")
     if output.lossless and (output.quality is not None or output.max_bytes is not None):
         raise ValueError("lossless leaves neither quality nor maxBytes to choose")

@@ -8,8 +8,6 @@ from shared_lib.pipeline.metadata.model import ImageMetadata
 from shared_lib.pipeline.output import Output
 from shared_lib.pipeline.recipe import Recipe
 
-_KEPT = {Format.JPEG, Format.PNG, Format.WEBP, Format.GIF}
-
 
 def possible_formats(output: Output, source: Format) -> set[Format]:
     """Return the formats that a rendition may have, depending on its pixels."""
@@ -17,7 +15,7 @@ def possible_formats(output: Output, source: Format) -> set[Format]:
         return {output.format}
     if output.format == "auto":
         return {Format.WEBP}
-    return {Format.JPEG, Format.PNG} | ({source} & _KEPT)
+    return {Format.JPEG, Format.PNG} | ({source} if source.info.browser_safe else set())
 
 
 @dataclass(frozen=True, slots=True)

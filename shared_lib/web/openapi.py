@@ -14,7 +14,7 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json_schema
 
 from shared_lib.errors import ServiceError
-from shared_lib.pipeline.formats import Format
+from shared_lib.pipeline.formats import WRITTEN, Format
 from shared_lib.web.endpoint import Endpoint, Inputs, Success
 from shared_lib.web.implied_errors import list_errors
 from shared_lib.web.requests import MAX_FORM_PARTS
@@ -41,7 +41,7 @@ _TAGS = {
 UPLOAD_TYPES = tuple(each.content_type for each in Format)
 """Documented content types of an uploaded file. Any other `image/…` is accepted too."""
 
-RENDITION_TYPES = tuple(each.content_type for each in Format if each not in (Format.BMP, Format.HEIC, Format.SVG))
+RENDITION_TYPES = tuple(each.content_type for each in WRITTEN)
 """Content types of renditions."""
 
 OTHER_TYPE = "application/octet-stream"

@@ -11,8 +11,8 @@ from service import Api, Platform, make_photo, wait_for
 
 LIMIT = 10 * 1024 * 1024
 ALLOWED = (
-    "Only these file types are allowed: .jpg, .jpeg, .png, .gif, .webp, .svg, .avif, .tiff, .tif, .jfif, .bmp, .heic, "
-    ".heif, .jxl"
+    "Only these file types are allowed: .jpg, .jpeg, .png, .gif, .webp, .svg, .avif, .tiff, .bmp, .heic, "
+    ".heif, .jxl, .jfif, .tif"
 )
 
 

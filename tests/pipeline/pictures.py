@@ -42,8 +42,8 @@ BY_PILLOW: dict[str, tuple[str, dict[str, Any]]] = {
     "heic": ("HEIF", {"quality": 95, "chroma": 444, "enc_params": {"preset": "ultrafast"}}),
     "jxl": ("JXL", {"lossless": True, "effort": 3, "num_threads": 0}),
 }
-RASTER_FORMATS = [*SUFFIXES, *BY_PILLOW]
-FORMATS = [*RASTER_FORMATS, "svg"]
+FORMATS = [form.value for form in Format]
+RASTER_FORMATS = [name for name in FORMATS if name != "svg"]
 
 DELAYS = [50, 100, 150, 200, 40]
 """Of an animation's frames, ms, repeated from the sixth on."""

@@ -66,12 +66,12 @@ def test_media_types_and_extensions_are_the_usual_ones() -> None:
         ("image/png", "png"),
         ("image/gif", "gif"),
         ("image/webp", "webp"),
+        ("image/svg+xml", "svg"),
         ("image/avif", "avif"),
         ("image/tiff", "tiff"),
         ("image/bmp", "bmp"),
         ("image/heic", "heic"),
         ("image/jxl", "jxl"),
-        ("image/svg+xml", "svg"),
     ]
 
 

@@ -14,13 +14,13 @@ from PIL import Image, PngImagePlugin
 from pipeline.pictures import decode, photograph, save
 
 from shared_lib.limits import Limits
-from shared_lib.pipeline.formats import sniff
+from shared_lib.pipeline.formats import WRITTEN, sniff
 from shared_lib.pipeline.metadata.privacy import filter_iptc, filter_xmp
 from shared_lib.pipeline.recipe_schema import read_recipe
 from shared_lib.pipeline.render import render
 
 SOURCES = ["jpeg", "png", "webp", "avif", "heic", "tiff", "jxl"]
-TARGETS = ["jpeg", "png", "webp", "avif", "gif", "tiff", "jxl"]
+TARGETS = [form.value for form in WRITTEN]
 MODES = ["strip", "copyright", "keep"]
 
 PLACE = "PLACE"

@@ -192,7 +192,7 @@ KINDS = (
         ({"output": 5}, "Input should be an object"),
         (
             {"output": {"format": "jpg"}},
-            "Input should be 'source', 'auto', 'jpeg', 'png', 'webp', 'avif', 'gif', 'tiff' or 'jxl'",
+            "Input should be 'source', 'auto', 'jpeg', 'png', 'gif', 'webp', 'avif', 'tiff' or 'jxl'",
         ),
         ({"operations": [{"kind": "resize"}]}, "width, height or both are needed"),
     ],

@@ -8,7 +8,7 @@ from pipeline.pictures import color_at, decode, encode, plain
 
 from shared_lib.errors import FailureCode, Rejected
 from shared_lib.limits import Limits
-from shared_lib.pipeline.codecs.svg import sanitise
+from shared_lib.pipeline.codecs.svg import sanitize
 from shared_lib.pipeline.recipe import THUMBNAIL
 from shared_lib.pipeline.rendition import Rendered
 from shared_lib.pipeline.sandbox.pool import Sandbox
@@ -17,7 +17,7 @@ BLUE = '<rect width="100%" height="100%" fill="#00f"/>'
 
 
 def clean(data: bytes) -> str:
-    return sanitise(data, Limits(), len).markup
+    return sanitize(data, Limits(), len).markup
 
 
 def middle(rendered: Rendered) -> list[int]:

@@ -45,7 +45,7 @@ class Drawing:
     height: float
 
 
-def sanitise(data: bytes, limits: Limits, count_pixels: Callable[[bytes], int]) -> Drawing:
+def sanitize(data: bytes, limits: Limits, count_pixels: Callable[[bytes], int]) -> Drawing:
     """Read an SVG and write it anew without what secure static mode leaves out.
 
     `count_pixels` reads the header of an embedded raster image; it raises Rejected for one that may not be decoded.
@@ -65,7 +65,7 @@ def sanitise(data: bytes, limits: Limits, count_pixels: Callable[[bytes], int]) 
     return Drawing(cleaner.markup, *cleaner.size)
 
 
-def rasterise(markup: str, width: int, height: int) -> bytes:
+def rasterize(markup: str, width: int, height: int) -> bytes:
     """Draw into at most width x height px, as a PNG; text in the fonts that the system has. Raises Rejected."""
     try:
         return resvg_py.svg_to_bytes(

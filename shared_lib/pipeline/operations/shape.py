@@ -65,11 +65,11 @@ class Border(Operation):
 
 def _mask(image: Image, shape: str) -> Image:
     """Make everything outside the shape transparent, with smooth edges."""
-    from shared_lib.pipeline.codecs.svg import rasterise  # noqa: PLC0415  only masks need this renderer
+    from shared_lib.pipeline.codecs.svg import rasterize  # noqa: PLC0415  only masks need this renderer
 
     namespace = 'xmlns="http://www.w3.org/2000/svg"'
     size = f'width="{image.width}" height="{image.height}"'
-    png = rasterise(f"<svg {namespace} {size}>{shape}</svg>", image.width, image.height)
+    png = rasterize(f"<svg {namespace} {size}>{shape}</svg>", image.width, image.height)
     cover = pyvips.Image.pngload_buffer(png)[3]
     if not image.hasalpha():
         return image.bandjoin(cover)

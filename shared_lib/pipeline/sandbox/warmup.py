@@ -33,14 +33,15 @@ def warm_up() -> None:
     """Raises RuntimeError if a library has started a thread."""
     for library in _LIBRARIES:
         importlib.import_module(library)
-    for codec in filter(has_codec, (Format.HEIC, Format.JXL)):
-        import_codec(codec)
+    for form in Format:
+        if form.info.codec and has_codec(form):
+            import_codec(form)
     for operation in _OPERATIONS:
         Introspect.get(operation)
     photograph = Image.radial_gradient("L").resize((2 * _SIDE, 2 * _SIDE)).convert("RGB")
-    for form in ("JPEG", "PNG", "WEBP"):
+    for name in ("JPEG", "PNG", "WEBP"):
         file = io.BytesIO()
-        photograph.save(file, form)
+        photograph.save(file, name)
         source = inspect(file.getvalue(), Limits())
         image = to_srgb(decode(source, DecodePlan(1.0, animated=False)).resize(0.5).crop(0, 0, _SIDE // 2, _SIDE // 2))
         pyvips.Region.new(image).fetch(0, 0, image.width, image.height)
