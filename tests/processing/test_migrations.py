@@ -110,8 +110,8 @@ def check(database: Database, uuid: UUID, deleted: UUID) -> None:
 
 def check_metadata(image: Image) -> None:
     assert image.metadata
-    assert (image.metadata.frames, image.metadata.camera_make) == (1, "Canon")
-    assert image.metadata.palette[0].share == 0.42
+    assert (image.metadata.color_space, image.metadata.camera_make) == ("srgb", "Canon")
+    assert image.metadata.palette[0].color == "#b5651d"
 
 
 def assert_requested_again(database: Database, uuid: UUID) -> None:
