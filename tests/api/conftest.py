@@ -1,4 +1,4 @@
-"""Where requests can be sent byte by byte: to the whole API, and to one function as its container serves it."""
+"""Addresses for raw requests: the whole API, one function as its container serves it, and nginx in front of it."""
 
 import subprocess
 import sys
@@ -14,14 +14,14 @@ Address = tuple[str, int]
 
 
 @pytest.fixture(scope="session")
-def front_door(platform: Platform) -> Address:
+def gateway(platform: Platform) -> Address:
     url = urlsplit(platform.url)
     return url.hostname or "", url.port or 80
 
 
 @pytest.fixture(scope="session")
-def bare_function(platform: Platform) -> Iterator[Address]:
-    """`list_images` with nothing in front of it."""
+def single_function(platform: Platform) -> Iterator[Address]:
+    """Serve `list_images` with nothing in front of it."""
     port = find_free_port()
     environ = ENVIRONMENT | platform.environment | {"HOST": "127.0.0.1", "PORT": f"{port}", "FUNCTION_TARGET": "main"}
     source = f"{ROOT / 'functions/list_images/main.py'}"
@@ -42,23 +42,23 @@ def bare_function(platform: Platform) -> Iterator[Address]:
 
 
 @pytest.fixture(scope="session")
-def edge(bare_function: Address, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
-    """Nginx as Compose has it, with that function behind it for all routes."""
+def nginx_edge(single_function: Address, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
+    """Run nginx as Compose does, with that function behind all routes."""
     with Names() as names:
-        names.address, port = bare_function
+        names.address, port = single_function
         folder = tmp_path_factory.mktemp("edge") / "nginx"
         hosts = ROOT / "infra/compose/hosts.conf"
         with run_edge(folder, BACKENDS["compose"], backend_port=port, dns_port=names.port, hosts=hosts) as url:
             yield "127.0.0.1", urlsplit(url).port or 0
 
 
-@pytest.fixture(params=["front_door", "bare_function"])
+@pytest.fixture(params=["gateway", "single_function"])
 def server(request: pytest.FixtureRequest) -> Address:
     found: Address = request.getfixturevalue(request.param)
     return found
 
 
-@pytest.fixture(params=["front_door", "bare_function", "edge"])
+@pytest.fixture(params=["gateway", "single_function", "nginx_edge"])
 def address(request: pytest.FixtureRequest) -> Address:
     found: Address = request.getfixturevalue(request.param)
     return found

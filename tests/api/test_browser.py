@@ -1,4 +1,4 @@
-"""What a browser makes of it: Swagger UI, and a page of another origin that uploads."""
+"""Swagger UI in a browser, and pages of other origins that use the API."""
 
 import functools
 import shutil
@@ -25,7 +25,7 @@ OPERATIONS = {
 
 @pytest.fixture(scope="module")
 def page() -> Iterator[Page]:
-    """A page of Debian's Chromium; `make test` installs it."""
+    """Open a page in Debian's Chromium, which `make test` installs."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     assert chromium, "no Chromium on the PATH: install it (Debian: apt install chromium)"
     options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
@@ -34,22 +34,22 @@ def page() -> Iterator[Page]:
 
 
 @pytest.fixture
-def asked(page: Page) -> list[Request]:
-    """Every request that the page makes."""
+def requested(page: Page) -> list[Request]:
+    """Record every request that the page makes."""
     seen: list[Request] = []
     page.on("request", lambda request: seen.append(request))  # noqa: PLW0108  Playwright marks its listeners
     return seen
 
 
 class ApiDocs:
-    """Swagger UI, tried out as someone does who changes nothing of what it shows."""
+    """Swagger UI, tried out by a user who changes none of its defaults."""
 
     def __init__(self, page: Page, url: str) -> None:
         self._page = page
         self._url = url
 
     def load(self) -> None:
-        """Its examples are of the newest image and collection that there are now."""
+        """Load the page. Its examples are the newest image and collection."""
         self._page.goto(f"{self._url}/api-docs")
         self._page.locator(".opblock").first.wait_for()
 
@@ -63,7 +63,7 @@ class ApiDocs:
         return operation
 
     def execute(self, operation: Locator) -> str:
-        """The status that it is answered."""
+        """Execute the operation, and return the status of its response."""
         operation.get_by_role("button", name="Execute").click()
         status = operation.locator(".live-responses-table tbody .response-col_status").first
         status.wait_for()
@@ -78,8 +78,8 @@ def docs(page: Page, platform: Platform) -> ApiDocs:
 
 
 @pytest.mark.timeout(300)
-def test_swagger_ui_tries_out_every_operation_with_its_defaults(
-    platform: Platform, api: Api, page: Page, docs: ApiDocs, asked: list[Request]
+def test_every_operation_works_in_swagger_ui_with_its_defaults(
+    platform: Platform, api: Api, page: Page, docs: ApiDocs, requested: list[Request]
 ) -> None:
     complaints: list[str] = []
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
@@ -90,7 +90,7 @@ def test_swagger_ui_tries_out_every_operation_with_its_defaults(
         operation = docs.open(name)
         if name == "upload_image":
             operation.locator("input[type=file]").set_input_files(
-                {"name": "harbour.jpg", "mimeType": "image/jpeg", "buffer": make_photo()}
+                {"name": "harbor.jpg", "mimeType": "image/jpeg", "buffer": make_photo()}
             )
         status = docs.execute(operation)
         shown = operation.locator(".live-responses-table .highlight-code, .live-responses-table img").first
@@ -98,21 +98,21 @@ def test_swagger_ui_tries_out_every_operation_with_its_defaults(
         if name == "upload_image":
             [newest] = api("GET", "/images?status=all&include=none&limit=1").json()
             api.await_end(newest["uuid"])
-        operation.locator(".opblock-summary-control").click()  # a page of open ones is slow
+        operation.locator(".opblock-summary-control").click()  # a page with many open operations is slow
         if name in {"upload_image", "create_collection"}:
             docs.load()
 
     assert complaints == []
-    assert {request.url.startswith((platform.url, "data:", "blob:")) for request in asked} == {True}
+    assert {request.url.startswith((platform.url, "data:", "blob:")) for request in requested} == {True}
 
 
-def test_swagger_ui_draws_one_file_chooser_and_takes_an_empty_field_for_none(docs: ApiDocs) -> None:
+def test_swagger_ui_shows_one_file_chooser_and_empty_fields_count_as_absent(docs: ApiDocs) -> None:
     upload = docs.open("upload_image")
     assert upload.locator("input[type=file]").count() == 1
     assert upload.get_by_placeholder("renditions").get_attribute("type") == "text"
 
     upload.locator("input[type=file]").set_input_files(
-        {"name": "harbour.jpg", "mimeType": "image/jpeg", "buffer": make_photo()}
+        {"name": "harbor.jpg", "mimeType": "image/jpeg", "buffer": make_photo()}
     )
     for field in ("description", "preset", "renditions"):
         upload.get_by_placeholder(field).fill("")
@@ -120,14 +120,14 @@ def test_swagger_ui_draws_one_file_chooser_and_takes_an_empty_field_for_none(doc
     assert docs.execute(upload) == "200"
 
 
-def test_swagger_ui_keeps_its_schemas_closed(page: Page, docs: ApiDocs) -> None:
+def test_swagger_ui_shows_schemas_collapsed(page: Page, docs: ApiDocs) -> None:
     assert page.locator("section.models").count() == 1
     assert page.locator("section.models.is-open").count() == 0
 
 
 @pytest.fixture
 def serve_page(tmp_path: Path) -> Iterator[Callable[[int], str]]:
-    """Another origin on this machine, with an empty page."""
+    """Serve an empty page from another origin on this machine."""
     with ExitStack() as stack:
 
         def serve(port: int) -> str:
@@ -140,7 +140,7 @@ def serve_page(tmp_path: Path) -> Iterator[Callable[[int], str]]:
         yield serve
 
 
-def test_a_page_of_a_named_origin_uploads_both_ways(
+def test_a_page_of_an_allowed_origin_can_upload_both_ways(
     platform: Platform, page: Page, api: Api, serve_page: Callable[[int], str]
 ) -> None:
     page.goto(serve_page(urlsplit(platform.named_origin).port or 0))
@@ -152,7 +152,7 @@ def test_a_page_of_a_named_origin_uploads_both_ways(
             const direct = await (await fetch(`${base}/images/actions/upload`, {method: "POST", body: form})).json()
             const ticket = await (await fetch(`${base}/images/actions/upload-url?extension=jpg`)).json()
             const stored = await fetch(ticket.presignedUrl, {method: "PUT", body: file})
-            if (stored.status !== 200) throw new Error(`the store answered ${stored.status}`)
+            if (stored.status !== 200) throw new Error(`the store returned ${stored.status}`)
             return [direct.data.uuid, ticket.uuid]
         }""",
         [api.base, list(make_photo())],
@@ -162,7 +162,7 @@ def test_a_page_of_a_named_origin_uploads_both_ways(
         assert api.await_end(uuid)["status"] == "succeeded"
 
 
-def test_a_page_of_any_other_origin_neither_reads_nor_writes_but_shows_renditions(
+def test_a_page_of_any_other_origin_can_only_show_renditions(
     platform: Platform, page: Page, api: Api, serve_page: Callable[[int], str]
 ) -> None:
     uuid = api.upload(make_photo())

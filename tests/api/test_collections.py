@@ -1,4 +1,4 @@
-"""Collections and their rules, one by one and under concurrency."""
+"""Collections and their rules, also under concurrent requests."""
 
 import uuid
 from collections.abc import Callable
@@ -34,14 +34,14 @@ def refer(*uuids: str) -> dict[str, Any]:
     return {"data": [{"type": "images", "uuid": each} for each in uuids]}
 
 
-def test_a_collection_is_the_contracts_object(create: Callable[..., dict[str, Any]]) -> None:
+def test_a_collection_object_is_as_in_the_contract(create: Callable[..., dict[str, Any]]) -> None:
     created = create(description="in the south")
 
     assert created.keys() == {"uuid", "name", "description", "createdAt", "updatedAt", "imageCount"}
     assert (created["name"], created["description"], created["imageCount"]) == ("Holidays", "in the south", 0)
 
 
-def test_collections_are_listed_in_pages_and_by_name(api: Api, create: Callable[..., dict[str, Any]]) -> None:
+def test_collections_can_be_paged_and_searched_by_name(api: Api, create: Callable[..., dict[str, Any]]) -> None:
     marker = uuid.uuid4().hex
     created = [create(f"{marker} {number}")["uuid"] for number in range(3)]
 
@@ -51,7 +51,7 @@ def test_collections_are_listed_in_pages_and_by_name(api: Api, create: Callable[
     assert response.json()["meta"]["pagination"] == {"page": 1, "limit": 2, "totalItems": 3, "totalPages": 2}
 
 
-def test_a_patch_changes_what_it_names(api: Api, create: Callable[..., dict[str, Any]]) -> None:
+def test_a_patch_changes_only_the_given_fields(api: Api, create: Callable[..., dict[str, Any]]) -> None:
     path = f"/collections/{create(description='keep me')['uuid']}"
 
     renamed = api("PATCH", path, json={"name": "Renamed"}).json()["data"]
@@ -62,7 +62,9 @@ def test_a_patch_changes_what_it_names(api: Api, create: Callable[..., dict[str,
     assert (cleared["name"], cleared["description"]) == ("Renamed", None)
 
 
-def test_images_move_in_and_out(api: Api, create: Callable[..., dict[str, Any]], images: list[str]) -> None:
+def test_images_can_be_added_moved_and_removed(
+    api: Api, create: Callable[..., dict[str, Any]], images: list[str]
+) -> None:
     first, second = create("First")["uuid"], create("Second")["uuid"]
 
     added = api("POST", f"/collections/{first}/relationships/images", json=refer(*images[:3]))
@@ -101,17 +103,17 @@ def test_only_an_empty_collection_can_be_deleted(
     path = f"/collections/{create()['uuid']}"
     api("POST", f"{path}/relationships/images", json=refer(images[3]))
 
-    refused = api("DELETE", path)
-    assert refused.status_code == 409
-    assert refused.json()["errors"][0]["title"] == "Cannot delete non-empty collection"
-    assert refused.json()["errors"][0]["detail"] == "Remove all images from the collection before deleting it"
+    rejected = api("DELETE", path)
+    assert rejected.status_code == 409
+    assert rejected.json()["errors"][0]["title"] == "Cannot delete non-empty collection"
+    assert rejected.json()["errors"][0]["detail"] == "Remove all images from the collection before deleting it"
 
     api("DELETE", f"{path}/relationships/images", json=refer(images[3]))
     assert api("DELETE", path).json() == {"meta": {"message": "Collection deleted successfully"}}
     assert api("GET", path).status_code == 404
 
 
-def test_deleting_an_image_takes_it_out_of_its_collection(api: Api, create: Callable[..., dict[str, Any]]) -> None:
+def test_deleting_an_image_removes_it_from_its_collection(api: Api, create: Callable[..., dict[str, Any]]) -> None:
     path, image = f"/collections/{create()['uuid']}", api.upload(make_photo())
     api.await_end(image)
     api("POST", f"{path}/relationships/images", json=refer(image))
@@ -123,7 +125,7 @@ def test_deleting_an_image_takes_it_out_of_its_collection(api: Api, create: Call
 
 
 @pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
-def test_a_collection_that_is_not_there_is_404(api: Api, method: str) -> None:
+def test_an_unknown_collection_is_404(api: Api, method: str) -> None:
     more = {"json": {"name": "Name"}} if method == "PATCH" else {}
     response = api(method, f"/collections/{uuid.uuid4()}", **more)
 
@@ -145,7 +147,7 @@ def test_a_collection_that_is_not_there_is_404(api: Api, method: str) -> None:
         None,
     ],
 )
-def test_a_collection_needs_a_proper_name(api: Api, body: Any) -> None:
+def test_a_collection_with_an_invalid_name_is_rejected(api: Api, body: Any) -> None:
     response = api("POST", "/collections", json=body)
 
     assert response.status_code in (400, 415)
@@ -153,13 +155,15 @@ def test_a_collection_needs_a_proper_name(api: Api, body: Any) -> None:
 
 
 @pytest.mark.parametrize("count", [0, 101])
-def test_members_come_in_hundreds_at_most(api: Api, create: Callable[..., dict[str, Any]], count: int) -> None:
+def test_adding_no_images_or_more_than_a_hundred_is_rejected(
+    api: Api, create: Callable[..., dict[str, Any]], count: int
+) -> None:
     path = f"/collections/{create()['uuid']}/relationships/images"
 
     assert api("POST", path, json=refer(*(str(uuid.uuid4()) for _ in range(count)))).status_code == 400
 
 
-def test_adding_and_deleting_race_to_one_of_two_ends(
+def test_adding_an_image_and_deleting_the_collection_at_once_leaves_one_of_two_states(
     api: Api, create: Callable[..., dict[str, Any]], images: list[str]
 ) -> None:
     for ahead in range(9):
@@ -183,12 +187,12 @@ def test_adding_and_deleting_race_to_one_of_two_ends(
         assert api("GET", path).status_code == (404 if deleted == 200 else 200)
 
 
-def test_an_image_is_in_one_collection_however_many_want_it(
+def test_an_image_added_to_many_collections_at_once_is_in_one(
     api: Api, create: Callable[..., dict[str, Any]], images: list[str]
 ) -> None:
     rivals = [create(f"Rival {number}")["uuid"] for number in range(6)]
     with ThreadPoolExecutor(12) as pool:
-        answers = list(
+        statuses = list(
             pool.map(
                 lambda number: (
                     requests.post(
@@ -201,5 +205,5 @@ def test_an_image_is_in_one_collection_however_many_want_it(
             )
         )
 
-    assert set(answers) == {200}
+    assert set(statuses) == {200}
     assert sum(api("GET", f"/collections/{each}").json()["data"]["imageCount"] for each in rivals) == len(images)

@@ -1,4 +1,4 @@
-"""The API keeps its own description: schemathesis, all checks and all phases, against the running service."""
+"""The API conforms to its description: schemathesis with all checks and phases, against the running service."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ from service import Platform
 
 HERE = Path(__file__).parent
 EXAMPLES = os.environ.get("SCHEMATHESIS_EXAMPLES", "50")
-"""Cases an operation; `make conformance` asks for many more."""
+"""Cases for each operation. `make conformance` runs many more."""
 
 
 @pytest.mark.timeout(3600)

@@ -15,7 +15,7 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 @pytest.fixture(scope="module")
 def three(api: Api) -> list[str]:
-    """Three succeeded images, oldest first."""
+    """Upload three images, and return their uuids, oldest first, once they have succeeded."""
     uuids = []
     for name in ("100%_one.jpg", "two.jpg", "THREE.jpg"):
         uuids.append(api.upload(make_photo(), name, description=f"listed {name}"))
@@ -23,7 +23,7 @@ def three(api: Api) -> list[str]:
     return uuids
 
 
-def test_an_image_is_the_contracts_object(api: Api, three: list[str]) -> None:
+def test_an_image_object_is_as_in_the_contract(api: Api, three: list[str]) -> None:
     image = api("GET", f"/images/{three[0]}").json()
 
     assert image.keys() == {
@@ -36,7 +36,7 @@ def test_an_image_is_the_contracts_object(api: Api, three: list[str]) -> None:
     assert image["collectionId"] is None
 
 
-def test_a_list_is_a_bare_array_newest_first(api: Api, three: list[str]) -> None:
+def test_a_list_of_images_is_a_bare_array_newest_first(api: Api, three: list[str]) -> None:
     listed = api("GET", "/images?search=listed").json()
 
     assert [image["uuid"] for image in listed] == list(reversed(three))
@@ -44,12 +44,12 @@ def test_a_list_is_a_bare_array_newest_first(api: Api, three: list[str]) -> None
     assert [image["uuid"] for image in api("GET", "/images?search=listed&sort=asc").json()] == three
 
 
-def test_thumbnails_can_be_left_out(api: Api, three: list[str]) -> None:
+def test_a_list_can_leave_thumbnails_out(api: Api, three: list[str]) -> None:
     assert three
     assert all("imageData" not in image for image in api("GET", "/images?include=none").json())
 
 
-def test_pages_carry_their_place(api: Api, three: list[str]) -> None:
+def test_a_page_of_images_has_its_total_and_links_to_other_pages(api: Api, three: list[str]) -> None:
     response = api("GET", "/images?search=listed&limit=1&page=2")
 
     assert [image["uuid"] for image in response.json()] == [three[1]]
@@ -84,7 +84,7 @@ def test_search_is_literal_and_ignores_case(api: Api, three: list[str], search: 
         ("page=1&page=2", "page"),
     ],
 )
-def test_a_wrong_parameter_is_named(api: Api, query: str, parameter: str) -> None:
+def test_an_invalid_query_names_the_parameter(api: Api, query: str, parameter: str) -> None:
     response = api("GET", f"/images?{query}")
 
     assert response.status_code == 400
@@ -93,21 +93,21 @@ def test_a_wrong_parameter_is_named(api: Api, query: str, parameter: str) -> Non
     assert parameter in response.json()["error"]
 
 
-def test_an_image_that_is_not_there_is_404(api: Api) -> None:
+def test_an_unknown_image_is_404(api: Api) -> None:
     for method in ("GET", "DELETE"):
         response = api(method, f"/images/{uuid.uuid4()}")
         assert response.status_code == 404
         assert response.json()["error"] == "Image not found"
 
 
-def test_an_image_id_that_is_none_is_400(api: Api) -> None:
+def test_an_image_id_that_is_not_a_uuid_is_400(api: Api) -> None:
     response = api("GET", "/images/not-a-uuid")
 
     assert response.status_code == 400
     assert response.json()["details"][0]["parameter"] == "uuid"
 
 
-def test_a_deleted_image_leaves_nothing_behind(api: Api, s3: "S3Client") -> None:
+def test_a_deleted_image_leaves_nothing_in_the_store(api: Api, s3: "S3Client") -> None:
     uuid = api.upload(make_photo())
     original = f"originals/{api.await_end(uuid)['sha256']}.jpg"
     assert s3.list_objects_v2(Bucket="completed-images", Prefix=uuid)["KeyCount"] == 1
@@ -121,7 +121,7 @@ def test_a_deleted_image_leaves_nothing_behind(api: Api, s3: "S3Client") -> None
         assert s3.list_objects_v2(Bucket="completed-images", Prefix=prefix)["KeyCount"] == 0
 
 
-def test_what_is_in_the_store_is_what_the_image_says(api: Api, s3: "S3Client") -> None:
+def test_the_objects_in_the_store_match_the_image_object(api: Api, s3: "S3Client") -> None:
     photo = make_photo()
     image = api.await_end(api.upload(photo))
 

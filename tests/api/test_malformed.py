@@ -1,4 +1,4 @@
-"""What is not HTTP, or hardly is, gets an answer in JSON that says so, from the API and from a function alone."""
+"""Requests that are not valid HTTP get an error in JSON, from the API and from a single function."""
 
 import pytest
 from raw_http import exchange
@@ -30,7 +30,7 @@ MALFORMED = {
     "carriage return in a header": b"X: a\rb\r\n\r\n",
     "second Host": b"Host: localhost\r\n\r\n",
 }
-# nginx takes no notice of these.
+# nginx ignores these.
 MALFORMED_EXTRAS = {
     "chunk extension of 1 MB": CHUNKED + b"\r\n1;" + b"a" * 1_000_000 + b"\r\nx\r\n0\r\n\r\n",
     "trailer of 1 MB": CHUNKED + b"\r\n2\r\n{}\r\n0\r\nX: " + b"a" * 1_000_000 + b"\r\n\r\n",
@@ -67,7 +67,7 @@ MALFORMED_LINES = {
     ),
     "favicon": b"GET /favicon.ico HTTP/1.1\r\nHost: localhost\r\n\r\n",
 }
-# These are odd, and change nothing.
+# These are unusual, but valid.
 ODD = {
     "SCRIPT_NAME": b"SCRIPT_NAME: /zzz\r\n\r\n",
     "Script-Name": b"Script-Name: /zzz\r\n\r\n",
@@ -81,40 +81,42 @@ ODD = {
 
 @pytest.mark.parametrize("line", LINES.values(), ids=LINES)
 @pytest.mark.parametrize("rest", MALFORMED.values(), ids=MALFORMED)
-def test_a_malformed_request_is_refused_in_json(address: tuple[str, int], line: bytes, rest: bytes) -> None:
-    _expect_refusal(address, line + rest)
+def test_a_malformed_request_is_rejected_in_json(address: tuple[str, int], line: bytes, rest: bytes) -> None:
+    _expect_error(address, line + rest)
 
 
 @pytest.mark.parametrize("line", LINES.values(), ids=LINES)
 @pytest.mark.parametrize("rest", MALFORMED_EXTRAS.values(), ids=MALFORMED_EXTRAS)
-def test_malformed_extras_of_chunks_are_refused_in_json(server: tuple[str, int], line: bytes, rest: bytes) -> None:
-    _expect_refusal(server, line + rest)
+def test_malformed_chunk_extensions_and_trailers_are_rejected_in_json(
+    server: tuple[str, int], line: bytes, rest: bytes
+) -> None:
+    _expect_error(server, line + rest)
 
 
 @pytest.mark.parametrize("raw", MALFORMED_LINES.values(), ids=MALFORMED_LINES)
-def test_an_odd_request_line_or_host_is_refused_in_json(address: tuple[str, int], raw: bytes) -> None:
-    _expect_refusal(address, raw)
+def test_an_invalid_request_line_or_host_is_rejected_in_json(address: tuple[str, int], raw: bytes) -> None:
+    _expect_error(address, raw)
 
 
-def _expect_refusal(address: tuple[str, int], raw: bytes) -> None:
-    answer = exchange(address, raw)
+def _expect_error(address: tuple[str, int], raw: bytes) -> None:
+    response = exchange(address, raw)
 
-    assert 400 <= answer.status < 500
-    assert answer.headers["content-type"] == "application/json"
-    body = answer.json()
+    assert 400 <= response.status < 500
+    assert response.headers["content-type"] == "application/json"
+    body = response.json()
     assert body.keys() & {"error", "errors"}
     assert "Traceback" not in f"{body}"
 
 
 @pytest.mark.parametrize("rest", ODD.values(), ids=ODD)
-def test_an_odd_header_changes_nothing(address: tuple[str, int], rest: bytes) -> None:
-    answer = exchange(address, LINES["a read"] + rest)
+def test_unusual_headers_are_ignored(address: tuple[str, int], rest: bytes) -> None:
+    response = exchange(address, LINES["a read"] + rest)
 
-    assert answer.status == 200
-    assert isinstance(answer.json(), list)
+    assert response.status == 200
+    assert isinstance(response.json(), list)
 
 
-def test_bytes_in_a_query_that_are_no_utf_8_find_nothing(address: tuple[str, int]) -> None:
-    answer = exchange(address, b"GET /api/v1/images?search=%ff%fe HTTP/1.1\r\nHost: localhost\r\n\r\n")
+def test_a_search_that_is_not_utf_8_finds_nothing(address: tuple[str, int]) -> None:
+    response = exchange(address, b"GET /api/v1/images?search=%ff%fe HTTP/1.1\r\nHost: localhost\r\n\r\n")
 
-    assert (answer.status, answer.json()) == (200, [])
+    assert (response.status, response.json()) == (200, [])

@@ -1,4 +1,4 @@
-"""Renditions as a client asks for them, and gets them."""
+"""Requesting renditions, and downloading them."""
 
 import io
 import json
@@ -27,52 +27,52 @@ HERO = {"name": "hero", "operations": [RESIZE], "output": {"format": "webp"}}
 
 @pytest.fixture(scope="module")
 def image(api: Api) -> str:
-    """A succeeded image's uuid."""
+    """Upload an image, and return its uuid once it has succeeded."""
     uuid = api.upload(make_photo())
     assert api.await_end(uuid)["status"] == "succeeded"
     return uuid
 
 
-def ask(api: Api, uuid: str, **order: Any) -> Any:
-    return api("POST", "/images/actions/process", json={"uuid": uuid, "filename": "photo.jpg", **order})
+def request_processing(api: Api, uuid: str, **body: Any) -> Any:
+    return api("POST", "/images/actions/process", json={"uuid": uuid, "filename": "photo.jpg", **body})
 
 
 def await_renditions(api: Api, uuid: str) -> dict[str, Any]:
-    """The image, once nothing more is to be made of it."""
+    """Return the image once no rendition is pending."""
     shown: dict[str, Any] = wait_for(
         lambda: api("GET", f"/images/{uuid}").json(),
-        lambda it: it.get("status") == "succeeded" and not it["pendingRenditions"],
+        lambda image: image.get("status") == "succeeded" and not image["pendingRenditions"],
     )
     return shown
 
 
-@pytest.mark.parametrize("order", [{"renditions": json.dumps([HERO])}, {"preset": "web"}])
-def test_an_upload_gets_what_it_asks_for(api: Api, order: dict[str, str]) -> None:
-    uuid = api.upload(make_photo(), **order)
+@pytest.mark.parametrize("fields", [{"renditions": json.dumps([HERO])}, {"preset": "web"}])
+def test_an_upload_gets_the_renditions_that_it_requests(api: Api, fields: dict[str, str]) -> None:
+    uuid = api.upload(make_photo(), **fields)
 
     shown = api.await_end(uuid)
 
     made = {each["name"]: each["contentType"] for each in shown["renditions"]}
-    assert made == {"hero" if "renditions" in order else "web": "image/webp", "thumbnail": "image/jpeg"}
+    assert made == {"hero" if "renditions" in fields else "web": "image/webp", "thumbnail": "image/jpeg"}
     assert shown["imageData"].startswith("data:image/jpeg;")
 
 
-def test_more_is_made_of_an_image_whenever_it_is_asked_for(api: Api, image: str) -> None:
-    assert ask(api, image, renditions=[HERO]).json() == {"message": "Processing started"}
+def test_further_renditions_can_be_requested_at_any_time(api: Api, image: str) -> None:
+    assert request_processing(api, image, renditions=[HERO]).json() == {"message": "Processing started"}
     hero = next(each for each in await_renditions(api, image)["renditions"] if each["name"] == "hero")
     assert (hero["width"], hero["height"]) == (60, 40)
 
-    again = ask(api, image, renditions=[HERO])
+    again = request_processing(api, image, renditions=[HERO])
     assert again.status_code == 200
-    assert api("GET", f"/images/{image}").json()["pendingRenditions"] == [], "the same recipe is no work"
+    assert api("GET", f"/images/{image}").json()["pendingRenditions"] == [], "an existing rendition is not made again"
 
     without_a_name = api("POST", "/images/actions/process", json={"uuid": image, "preset": "small"})
     assert without_a_name.status_code == 200
-    assert api("GET", f"/images/{image}").json()["filename"] == "photo.jpg", "nobody has asked for another name"
+    assert api("GET", f"/images/{image}").json()["filename"] == "photo.jpg", "a request without a filename keeps it"
     assert {each["name"] for each in await_renditions(api, image)["renditions"]} >= {"hero", "small", "thumbnail"}
 
 
-def test_a_renditions_bytes_are_where_its_url_says(api: Api, image: str) -> None:
+def test_a_rendition_is_served_at_its_url(api: Api, image: str) -> None:
     (thumbnail,) = [each for each in api("GET", f"/images/{image}").json()["renditions"] if each["name"] == "thumbnail"]
     host = api.base.removesuffix("/api/v1")
 
@@ -87,7 +87,7 @@ def test_a_renditions_bytes_are_where_its_url_says(api: Api, image: str) -> None
     assert (another.status_code, another.json()["code"]) == (412, "precondition_failed")
 
 
-def test_whoever_needs_no_bytes_is_answered_without_the_object(api: Api, s3: "S3Client") -> None:
+def test_head_and_revalidation_do_not_read_the_object(api: Api, s3: "S3Client") -> None:
     shown = api.await_end(api.upload(make_photo()))
     path = f"/images/{shown['uuid']}/renditions/thumbnail"
     whole = api("GET", path)
@@ -103,11 +103,11 @@ def test_whoever_needs_no_bytes_is_answered_without_the_object(api: Api, s3: "S3
     assert whole.headers["Content-Disposition"] == f'inline; filename="{path.split("/")[2]}-thumbnail.jpeg"'
     assert whole.headers["Cross-Origin-Resource-Policy"] == "cross-origin"
     assert (api("GET", path).status_code, api("GET", path).json()["code"]) == (404, "rendition_not_found")
-    api("DELETE", f"/images/{shown['uuid']}")  # or others would find its object missing
+    api("DELETE", f"/images/{shown['uuid']}")  # or other tests would report its object as missing
 
 
 @pytest.mark.parametrize(
-    ("asked", "status", "first", "last"),
+    ("requested", "status", "first", "last"),
     [
         ("bytes=0-9", 206, 0, 9),
         ("bytes=100-", 206, 100, None),
@@ -119,14 +119,14 @@ def test_whoever_needs_no_bytes_is_answered_without_the_object(api: Api, s3: "S3
         ("bytes=1000000-", 416, None, None),
     ],
 )
-def test_a_part_of_a_rendition_is_sent_on_demand(  # noqa: PLR0913, PLR0917  the table's columns
-    api: Api, image: str, asked: str, status: int, first: int | None, last: int | None
+def test_a_range_request_returns_that_part_of_a_rendition(  # noqa: PLR0913, PLR0917  the table's columns
+    api: Api, image: str, requested: str, status: int, first: int | None, last: int | None
 ) -> None:
     path = f"/images/{image}/renditions/thumbnail"
     whole = api("GET", path)
     size = len(whole.content)
 
-    part = api("GET", path, headers={"Range": asked})
+    part = api("GET", path, headers={"Range": requested})
 
     assert (part.status_code, whole.headers["Accept-Ranges"]) == (status, "bytes")
     if first is None:
@@ -142,7 +142,7 @@ def test_a_part_of_a_rendition_is_sent_on_demand(  # noqa: PLR0913, PLR0917  the
         assert part.headers["ETag"] == whole.headers["ETag"]
 
 
-def test_a_part_of_another_rendition_than_the_one_at_hand_is_not_sent(api: Api, image: str) -> None:
+def test_if_range_with_another_etag_returns_the_whole_rendition(api: Api, image: str) -> None:
     path = f"/images/{image}/renditions/thumbnail"
     whole = api("GET", path)
 
@@ -155,37 +155,39 @@ def test_a_part_of_another_rendition_than_the_one_at_hand_is_not_sent(api: Api, 
     assert (head.status_code, head.headers["Content-Length"]) == (200, whole.headers["Content-Length"])
 
 
-def test_a_rendition_that_is_still_to_be_made_is_told_from_one_that_never_was(
+def test_a_pending_rendition_has_another_error_code_than_an_unknown_one(
     rt: Runtime, load: Callable[[str], FlaskClient]
 ) -> None:
     uuid = uuid4()
-    rt.images.create(uuid, "waiting.jpg", None, 0, [read_recipe({"name": "ordered"})])
+    rt.images.create(uuid, "waiting.jpg", None, 0, [read_recipe({"name": "requested"})])
     client = load("get_rendition")
 
     for name, code in (
         ("thumbnail", "rendition_pending"),
-        ("ordered", "rendition_pending"),
+        ("requested", "rendition_pending"),
         ("other", "rendition_not_found"),
     ):
-        answer = client.get(f"/api/v1/images/{uuid}/renditions/{name}")
-        assert (answer.status_code, answer.json["code"]) == (404, code)  # type: ignore[index]
-        assert ("Retry-After" in answer.headers) == (code == "rendition_pending")
+        response = client.get(f"/api/v1/images/{uuid}/renditions/{name}")
+        assert (response.status_code, response.json["code"]) == (404, code)  # type: ignore[index]
+        assert ("Retry-After" in response.headers) == (code == "rendition_pending")
     rt.images.give_up(uuid, FailureCode.UPLOAD_MISSING, "for the test")
-    for name in ("thumbnail", "ordered"):
+    for name in ("thumbnail", "requested"):
         assert client.get(f"/api/v1/images/{uuid}/renditions/{name}").json["code"] == "rendition_not_found"  # type: ignore[index]
 
 
 @pytest.fixture(scope="module")
 def large(api: Api) -> dict[str, Any]:
-    """A rendition of 30 MiB, as its image shows it."""
+    """Make a rendition of 30 MiB, and return its object."""
     uuid = api.upload(make_photo(3600, 3600), renditions=json.dumps([{"name": "large", "output": {"format": "png"}}]))
     made: dict[str, dict[str, Any]] = {each["name"]: each for each in api.await_end(uuid)["renditions"]}
     return made["large"]
 
 
-def test_a_large_rendition_is_passed_on_in_pieces(load: Callable[[str], FlaskClient], large: dict[str, Any]) -> None:
+def test_a_large_rendition_is_streamed_in_little_memory(
+    load: Callable[[str], FlaskClient], large: dict[str, Any]
+) -> None:
     client = load("get_rendition")
-    client.get(large["url"], buffered=False).close()  # what is loaded once
+    client.get(large["url"], buffered=False).close()  # loads modules
     tracemalloc.start()
     try:
         response = client.get(large["url"], buffered=False)
@@ -198,7 +200,7 @@ def test_a_large_rendition_is_passed_on_in_pieces(load: Callable[[str], FlaskCli
     assert peak < 2 * 2**20
 
 
-def test_a_caller_that_goes_away_takes_its_connection_to_the_store_along(
+def test_a_caller_that_disconnects_frees_the_connection_to_the_store(
     load: Callable[[str], FlaskClient], s3: "S3Client", large: dict[str, Any]
 ) -> None:
     client, store = load("get_rendition"), int(s3.meta.endpoint_url.rpartition(":")[2])
@@ -214,7 +216,7 @@ def test_a_caller_that_goes_away_takes_its_connection_to_the_store_along(
 
 
 @pytest.mark.parametrize("path", [f"{UUID(int=0)}/renditions/thumbnail", "{image}/renditions/nothing"])
-def test_a_rendition_that_is_not_there_is_missing(api: Api, image: str, path: str) -> None:
+def test_an_unknown_rendition_is_404(api: Api, image: str, path: str) -> None:
     response = api("GET", f"/images/{path.format(image=image)}")
 
     assert (response.status_code, response.json()["code"]) == (404, "rendition_not_found")
@@ -225,7 +227,7 @@ def made_by(*operations: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("order", "place"),
+    ("body", "parameter"),
     [
         (
             {"renditions": [{"name": "x", "operations": [RESIZE, {"kind": "resize", "width": 0}]}]},
@@ -246,15 +248,17 @@ def made_by(*operations: dict[str, Any]) -> dict[str, Any]:
         ({"preset": "web", "renditions": [{"name": "x"}]}, "body"),
     ],
 )
-def test_a_mistake_is_named_by_its_place(api: Api, image: str, order: dict[str, Any], place: str) -> None:
-    response = ask(api, image, **order)
+def test_an_invalid_request_names_the_path_of_each_mistake(
+    api: Api, image: str, body: dict[str, Any], parameter: str
+) -> None:
+    response = request_processing(api, image, **body)
 
     assert response.status_code == 400, response.text
-    assert place in [each["parameter"] for each in response.json()["details"]], response.text
+    assert parameter in [each["parameter"] for each in response.json()["details"]], response.text
 
 
 @pytest.mark.parametrize(
-    ("field", "place"),
+    ("field", "parameter"),
     [
         ("[{]", "renditions"),
         (
@@ -263,7 +267,7 @@ def test_a_mistake_is_named_by_its_place(api: Api, image: str, order: dict[str, 
         ),
     ],
 )
-def test_a_mistake_in_a_form_is_too(api: Api, field: str, place: str) -> None:
+def test_an_invalid_recipe_in_a_form_names_the_path_of_the_mistake(api: Api, field: str, parameter: str) -> None:
     response = api(
         "POST",
         "/images/actions/upload",
@@ -272,22 +276,22 @@ def test_a_mistake_in_a_form_is_too(api: Api, field: str, place: str) -> None:
     )
 
     assert response.status_code == 400, response.text
-    assert [each["parameter"] for each in response.json()["details"]] == [place]
+    assert [each["parameter"] for each in response.json()["details"]] == [parameter]
 
 
-def test_only_a_processed_image_can_be_laid_on_another(api: Api, image: str) -> None:
+def test_only_a_processed_image_can_be_a_watermark(api: Api, image: str) -> None:
     def mark(uuid: str) -> dict[str, Any]:
         return {"name": "signed", "operations": [{"kind": "watermark", "image": uuid, "gravity": "center"}]}
 
-    missing = ask(api, image, renditions=[mark(nobody := str(uuid4()))])
+    missing = request_processing(api, image, renditions=[mark(unknown := str(uuid4()))])
     assert (missing.status_code, missing.json()["code"]) == (404, "watermark_not_found")
-    assert nobody in missing.json()["error"]
+    assert unknown in missing.json()["error"]
 
-    assert ask(api, image, renditions=[mark(image)]).status_code == 200
+    assert request_processing(api, image, renditions=[mark(image)]).status_code == 200
     assert "signed" in [each["name"] for each in await_renditions(api, image)["renditions"]]
 
 
-def test_what_is_learnt_of_an_image_is_told(api: Api) -> None:
+def test_an_image_shows_its_metadata(api: Api) -> None:
     with io.BytesIO() as file:
         exif = Image.Exif()
         exif[0x010F], exif[0x0110] = "Acme", "Box 1"
@@ -305,10 +309,10 @@ def test_what_is_learnt_of_an_image_is_told(api: Api) -> None:
     assert metadata["blurHash"]
     assert len(shown["sha256"]) == 64
     located = api("GET", f"/images/{uuid}?include=location").json()
-    assert metadata["location"] is located["metadata"]["location"] is None, "the operator does not keep it"
+    assert metadata["location"] is located["metadata"]["location"] is None, "the operator does not keep locations"
 
 
-def test_an_image_that_shows_nothing_has_no_colors(api: Api) -> None:
+def test_a_fully_transparent_image_has_no_colors(api: Api) -> None:
     with io.BytesIO() as file:
         Image.new("RGBA", (90, 60)).save(file, "PNG")
         metadata = api.await_end(api.upload(file.getvalue()))["metadata"]
@@ -316,7 +320,7 @@ def test_an_image_that_shows_nothing_has_no_colors(api: Api) -> None:
     assert (metadata["palette"], metadata["dominantColor"]) == ([], None)
 
 
-def test_alike_images_are_found_the_likest_first(api: Api) -> None:
+def test_similar_images_are_found_closest_first(api: Api) -> None:
     photo, stranger = (PHOTOGRAPHS / "coffee.jpg").read_bytes(), (PHOTOGRAPHS / "rocket.jpg").read_bytes()
     with Image.open(io.BytesIO(photo)) as picture, io.BytesIO() as file:
         picture.resize((200, 133)).save(file, "WEBP", quality=60)

@@ -1,4 +1,4 @@
-"""Uploads whose size, type and checksum are signed into their URL: the store takes that file and no other."""
+"""Upload URLs with a signed size, type and checksum: the store accepts that file and no other."""
 
 import hashlib
 from typing import Any
@@ -25,7 +25,7 @@ def put(reserved: dict[str, Any], data: bytes = PHOTO, **headers: str) -> int:
     ).status_code
 
 
-def test_a_file_that_is_as_it_was_reserved_becomes_an_image(api: Api) -> None:
+def test_a_file_that_matches_its_reservation_becomes_an_image(api: Api) -> None:
     digest = hashlib.sha256(PHOTO).hexdigest()
     reserved = reserve(
         api, filename="pier.jpg", description="wood", contentType="image/jpeg", sizeBytes=len(PHOTO), sha256=digest
@@ -39,7 +39,7 @@ def test_a_file_that_is_as_it_was_reserved_becomes_an_image(api: Api) -> None:
     assert (image["sha256"], image["sizeBytes"]) == (digest, len(PHOTO))
 
 
-def test_what_is_left_open_is_not_bound(api: Api) -> None:
+def test_a_reservation_without_terms_accepts_any_file(api: Api) -> None:
     reserved = reserve(api)
 
     assert reserved["headers"] == {}
@@ -60,7 +60,9 @@ def test_what_is_left_open_is_not_bound(api: Api) -> None:
     ],
     ids=["larger", "smaller", "other type", "other bytes", "copy", "metadata", "acl"],
 )
-def test_the_store_refuses_any_other_file_than_was_reserved(api: Api, data: bytes, headers: dict[str, str]) -> None:
+def test_the_store_rejects_a_file_that_does_not_match_its_reservation(
+    api: Api, data: bytes, headers: dict[str, str]
+) -> None:
     digest = hashlib.sha256(PHOTO).hexdigest()
     reserved = reserve(api, contentType="image/jpeg", sizeBytes=len(PHOTO), sha256=digest)
 
@@ -68,7 +70,7 @@ def test_the_store_refuses_any_other_file_than_was_reserved(api: Api, data: byte
     assert api("GET", f"/images/{reserved['uuid']}").json()["code"] == "image_awaits_upload"
 
 
-def test_a_plain_url_takes_no_headers_that_change_what_a_put_means(api: Api) -> None:
+def test_a_plain_url_accepts_no_headers_that_change_what_a_put_does(api: Api) -> None:
     url = api("GET", f"{PATH}?extension=jpg").json()["presignedUrl"]
 
     for name, value in (("x-amz-copy-source", "/completed-images/any"), ("x-amz-tagging", "a=b")):
@@ -88,9 +90,7 @@ def test_a_plain_url_takes_no_headers_that_change_what_a_put_means(api: Api) -> 
         ({"filename": ""}, 400, "filename"),
     ],
 )
-def test_terms_that_cannot_be_kept_are_refused(
-    api: Api, terms: dict[str, Any], status: int, parameter: str | None
-) -> None:
+def test_invalid_terms_are_rejected(api: Api, terms: dict[str, Any], status: int, parameter: str | None) -> None:
     response = api("POST", PATH, json={"extension": "jpg", **terms})
 
     assert response.status_code == status
@@ -98,6 +98,6 @@ def test_terms_that_cannot_be_kept_are_refused(
         assert response.json()["details"][0]["parameter"] == parameter
 
 
-def test_no_cache_keeps_a_url(api: Api) -> None:
+def test_upload_urls_are_never_cached(api: Api) -> None:
     assert api("GET", f"{PATH}?extension=jpg").headers["Cache-Control"] == "no-store"
     assert api("POST", PATH, json={"extension": "jpg"}).headers["Cache-Control"] == "no-store"

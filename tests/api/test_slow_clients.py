@@ -1,4 +1,4 @@
-"""Clients that keep the service waiting, 500 at a time, keep nobody else waiting."""
+"""500 slow clients at a time don't delay others."""
 
 import statistics
 import time
@@ -9,8 +9,8 @@ import pytest
 from raw_http import connect, exchange
 
 CLIENTS = 500
-SECONDS = 1.0  # on a busy machine; it takes a few milliseconds on an idle one
-ANOTHER_CLIENT = "127.0.0.9"  # the edge counts by address
+SECONDS = 1.0  # on a busy machine. An idle one needs a few milliseconds
+ANOTHER_CLIENT = "127.0.0.9"  # nginx counts connections by address
 PROBE = b"GET /api/health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
 LISTING = b"GET /api/v1/images HTTP/1.1\r\nHost: localhost\r\n"
 FORM = b"Host: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: 500000\r\n\r\n"
@@ -31,28 +31,28 @@ def crowd() -> Iterator[ExitStack]:
 
 
 @pytest.mark.parametrize("raw", SLOW.values(), ids=SLOW)
-def test_slow_senders_keep_nobody_waiting(crowd: ExitStack, address: tuple[str, int], raw: bytes) -> None:
+def test_slow_senders_do_not_delay_other_clients(crowd: ExitStack, address: tuple[str, int], raw: bytes) -> None:
     for _ in range(CLIENTS):
         crowd.enter_context(connect(address, raw))
 
     assert _time_probes(address) < SECONDS
 
 
-def test_slow_readers_keep_nobody_waiting(crowd: ExitStack, front_door: tuple[str, int]) -> None:
+def test_slow_readers_do_not_delay_other_clients(crowd: ExitStack, gateway: tuple[str, int]) -> None:
     request = b"GET /api-docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: localhost\r\n\r\n"  # 1.4 MB
-    readers = [crowd.enter_context(connect(front_door, request, receive_buffer=4096)) for _ in range(CLIENTS)]
+    readers = [crowd.enter_context(connect(gateway, request, receive_buffer=4096)) for _ in range(CLIENTS)]
     for reader in readers:
         assert reader.recv(12) == b"HTTP/1.1 200"  # and no more than the first few bytes
 
-    assert _time_probes(front_door) < SECONDS
+    assert _time_probes(gateway) < SECONDS
 
 
 def _time_probes(address: tuple[str, int]) -> float:
-    """Seconds that a request takes which needs nothing but the server: the median of several."""
+    """Return the median duration, in seconds, of several requests that need only the server."""
     times = []
     for _ in range(15):
         began = time.perf_counter()
-        answer = exchange(address, PROBE, client=ANOTHER_CLIENT)
-        assert answer.status in (200, 404)  # a function alone has no such path
+        response = exchange(address, PROBE, client=ANOTHER_CLIENT)
+        assert response.status in (200, 404)  # a single function has no such path
         times.append(time.perf_counter() - began)
     return statistics.median(times)

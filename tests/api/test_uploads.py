@@ -1,4 +1,4 @@
-"""Both ways in: a direct upload, and a bare PUT to a presigned URL."""
+"""Both ways to upload: directly, and with a PUT to a presigned URL."""
 
 import json
 import subprocess
@@ -32,7 +32,7 @@ def test_a_direct_upload_ends_as_a_succeeded_image_with_a_thumbnail(api: Api) ->
     assert (thumbnail["name"], thumbnail["width"], thumbnail["height"]) == ("thumbnail", 100, 100)
 
 
-def test_the_receipt_is_the_contracts(api: Api) -> None:
+def test_an_uploads_response_is_as_in_the_contract(api: Api) -> None:
     response = api("POST", "/images/actions/upload", files={"file": ("a.png", make_photo(form="PNG"), "image/png")})
 
     assert response.status_code == 200
@@ -46,7 +46,7 @@ def test_the_receipt_is_the_contracts(api: Api) -> None:
 
 
 @pytest.mark.parametrize("content_type", ["image/png", "application/x-www-form-urlencoded", "", "text/plain; x=y"])
-def test_a_bare_put_to_a_presigned_url_is_all_it_takes(api: Api, content_type: str) -> None:
+def test_a_put_to_a_presigned_url_becomes_a_succeeded_image(api: Api, content_type: str) -> None:
     ticket = api("GET", "/images/actions/upload-url?extension=png").json()
     assert ticket.keys() == {"uuid", "presignedUrl", "expiresAt"}
     awaited, missing = api("GET", f"/images/{ticket['uuid']}"), api("GET", f"/images/{uuid.uuid4()}")
@@ -65,7 +65,7 @@ def test_a_bare_put_to_a_presigned_url_is_all_it_takes(api: Api, content_type: s
 
 
 @pytest.mark.parametrize(("extension", "form"), [("bmp", "BMP"), ("heic", "HEIF"), ("jxl", "JXL")])
-def test_more_formats_may_be_put_into_the_store_than_uploaded_directly(api: Api, extension: str, form: str) -> None:
+def test_formats_that_the_contract_does_not_name_can_be_put_into_the_store(api: Api, extension: str, form: str) -> None:
     ticket = api("GET", f"/images/actions/upload-url?extension={extension}").json()
 
     requests.put(ticket["presignedUrl"], make_photo(form=form), timeout=10)
@@ -76,21 +76,21 @@ def test_more_formats_may_be_put_into_the_store_than_uploaded_directly(api: Api,
     assert image["renditions"][0]["contentType"] == "image/jpeg"
 
 
-def test_a_url_is_refused_for_an_extension_that_is_not_taken(api: Api) -> None:
+def test_an_upload_url_for_an_unsupported_extension_is_rejected(api: Api) -> None:
     response = api("GET", "/images/actions/upload-url?extension=exe")
 
     assert response.status_code == 400
     assert response.json()["details"][0]["parameter"] == "extension"
 
 
-def test_naming_an_image_after_its_event_wins(api: Api) -> None:
+def test_a_filename_given_after_the_upload_event_wins(api: Api) -> None:
     ticket = api("GET", "/images/actions/upload-url?extension=jpg").json()
     requests.put(ticket["presignedUrl"], make_photo(), timeout=10)
     api.await_end(ticket["uuid"])
 
     for _ in range(2):
-        order = {"uuid": ticket["uuid"], "filename": "named.jpg", "description": "later"}
-        response = api("POST", "/images/actions/process", json=order)
+        body = {"uuid": ticket["uuid"], "filename": "named.jpg", "description": "later"}
+        response = api("POST", "/images/actions/process", json=body)
         assert (response.status_code, response.json()) == (200, {"message": "Processing started"})
 
     image = api("GET", f"/images/{ticket['uuid']}").json()
@@ -98,17 +98,17 @@ def test_naming_an_image_after_its_event_wins(api: Api) -> None:
     assert image["attempts"] == 1
 
 
-def test_naming_an_image_in_a_race_with_its_event_wins(api: Api) -> None:
+def test_a_filename_given_while_the_upload_event_arrives_wins(api: Api) -> None:
     for _ in range(10):
         ticket = api("GET", "/images/actions/upload-url?extension=jpg").json()
         requests.put(ticket["presignedUrl"], make_photo(), timeout=10)
-        order = {"uuid": ticket["uuid"], "filename": "raced.jpg"}
-        assert api("POST", "/images/actions/process", json=order).status_code == 200
+        body = {"uuid": ticket["uuid"], "filename": "raced.jpg"}
+        assert api("POST", "/images/actions/process", json=body).status_code == 200
         image = api.await_end(ticket["uuid"])
         assert (image["filename"], image["status"]) == ("raced.jpg", "succeeded")
 
 
-def test_processing_what_was_never_uploaded_is_the_contracts_404(api: Api) -> None:
+def test_processing_an_image_that_was_never_uploaded_is_the_contracts_404(api: Api) -> None:
     ticket = api("GET", "/images/actions/upload-url?extension=jpg").json()
     for missing in (ticket["uuid"], str(uuid.uuid4())):
         response = api("POST", "/images/actions/process", json={"uuid": missing, "filename": "a.jpg"})
@@ -133,7 +133,7 @@ def test_processing_what_was_never_uploaded_is_the_contracts_404(api: Api) -> No
         ("a" * 252 + ".jpg", "image/jpeg", b"x", 415, "Filename is too long (max 255 characters)"),
     ],
 )
-def test_a_direct_upload_is_refused_in_the_contracts_words(  # noqa: PLR0913, PLR0917  the table's columns
+def test_an_invalid_upload_is_rejected_with_the_contracts_sentence(  # noqa: PLR0913, PLR0917  the table's columns
     api: Api, filename: str, kind: str, data: bytes, status: int, sentence: str
 ) -> None:
     response = api("POST", "/images/actions/upload", files={"file": (filename, data, kind)})
@@ -150,7 +150,7 @@ def test_a_direct_upload_is_refused_in_the_contracts_words(  # noqa: PLR0913, PL
         ("photo", "image/png", "no extension", "name it so"),
     ],
 )
-def test_a_refusal_names_the_type_that_was_found_and_the_remedy(
+def test_an_unsupported_type_is_named_with_the_remedy(
     api: Api, filename: str, kind: str, found: str, remedy: str
 ) -> None:
     response = api("POST", "/images/actions/upload", files={"file": (filename, b"x", kind)})
@@ -161,20 +161,20 @@ def test_a_refusal_names_the_type_that_was_found_and_the_remedy(
     assert remedy in detail["message"]
 
 
-def test_a_form_without_a_file_is_refused(api: Api) -> None:
+def test_a_form_without_a_file_is_rejected(api: Api) -> None:
     for files in ({"image": ("a.jpg", b"x", "image/jpeg")}, {"description": (None, "no file here")}):
         response = api("POST", "/images/actions/upload", files=files)
         assert (response.status_code, response.json()["error"]) == (400, "No file uploaded")
 
 
-def test_a_field_that_is_left_empty_counts_as_absent(api: Api) -> None:
+def test_an_empty_form_field_counts_as_absent(api: Api) -> None:
     image = api.await_end(api.upload(make_photo(), description="", renditions="", preset=""))
 
     assert (image["status"], image["description"]) == ("succeeded", None)
     assert [each["name"] for each in image["renditions"]] == ["thumbnail"]
 
 
-def test_a_file_of_just_the_allowed_size_is_taken(api: Api) -> None:
+def test_a_file_of_exactly_the_maximum_size_is_accepted(api: Api) -> None:
     photo = make_photo()
 
     image = api.await_end(api.upload(photo + b"\0" * (LIMIT - len(photo)), "padded.jpg"))
@@ -195,20 +195,20 @@ def test_a_file_of_just_the_allowed_size_is_taken(api: Api) -> None:
         ("JXL", "jxl", "image/jxl"),
     ],
 )
-def test_curl_uploads_every_format_by_its_name_alone(
+def test_curl_can_upload_every_format_without_a_content_type(
     api: Api, tmp_path: Path, form: str, extension: str, real: str
 ) -> None:
     photo = tmp_path / f"photo.{extension}"
     photo.write_bytes(make_photo(form=form))
 
     address = f"{api.base}/images/actions/upload"
-    asked = subprocess.run(["curl", "-sS", "-F", f"file=@{photo}", address], capture_output=True, check=True)
+    response = subprocess.run(["curl", "-sS", "-F", f"file=@{photo}", address], capture_output=True, check=True)
 
-    image = api.await_end(json.loads(asked.stdout)["data"]["uuid"])
+    image = api.await_end(json.loads(response.stdout)["data"]["uuid"])
     assert (image["status"], image["contentType"], image["filename"]) == ("succeeded", real, photo.name)
 
 
-def test_the_bytes_decide_where_no_type_is_given(api: Api) -> None:
+def test_an_upload_without_a_content_type_is_identified_by_its_bytes(api: Api) -> None:
     response = api("POST", "/images/actions/upload", files={"file": ("photo.png", make_photo(form="PNG"))})
 
     assert api.await_end(response.json()["data"]["uuid"])["contentType"] == "image/png"
@@ -225,7 +225,7 @@ def test_the_bytes_decide_where_no_type_is_given(api: Api) -> None:
         ("AVIF", "avif", None),
     ],
 )
-def test_every_format_is_processed_under_its_real_type(
+def test_every_format_is_identified_whatever_type_is_declared(
     api: Api, form: str, extension: str, thumbnail: str | None
 ) -> None:
     image = api.await_end(api.upload(make_photo(form=form), "declared-as.jpg", "image/jpeg"))
@@ -245,7 +245,7 @@ def test_every_format_is_processed_under_its_real_type(
         (b'<svg xmlns="http://www.w3.org/2000/svg"><image href="file:///etc/passwd"/></svg>', None),
     ],
 )
-def test_bytes_that_cannot_be_an_image_end_as_failed_with_a_reason(api: Api, data: bytes, code: str | None) -> None:
+def test_an_upload_that_is_not_an_image_fails_with_a_reason(api: Api, data: bytes, code: str | None) -> None:
     image = api.await_end(api.upload(data))
 
     if code:
@@ -256,7 +256,7 @@ def test_bytes_that_cannot_be_an_image_end_as_failed_with_a_reason(api: Api, dat
     assert image["uuid"] in [each["uuid"] for each in api("GET", f"/images?status={image['status']}&limit=100").json()]
 
 
-def test_a_late_put_changes_nothing(api: Api, platform: Platform) -> None:
+def test_a_second_put_after_processing_changes_nothing(api: Api, platform: Platform) -> None:
     ticket = api("GET", "/images/actions/upload-url?extension=jpg").json()
     requests.put(ticket["presignedUrl"], make_photo(), timeout=10)
     before = api.await_end(ticket["uuid"])

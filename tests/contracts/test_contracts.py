@@ -1,4 +1,4 @@
-"""The contracts that others read say what the code does."""
+"""The OpenAPI document, the events' schemas and their examples agree with the code."""
 
 import json
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ def test_the_api_describes_every_object_by_its_fields() -> None:
 
 
 def _examples() -> Iterator[tuple[str, Any, Any]]:
-    """Each example in the API's description: where it stands, its schema, and itself."""
+    """Yield each example of the API's description with its place and its schema."""
     for path, methods in openapi.load()["paths"].items():
         for method, operation in methods.items():
             parts = {"request": operation.get("requestBody", {})} | operation["responses"]
@@ -44,28 +44,28 @@ def _examples() -> Iterator[tuple[str, Any, Any]]:
 
 
 @pytest.mark.parametrize(("schema", "example"), [pytest.param(*each, id=where) for where, *each in _examples()])
-def test_every_example_of_the_api_keeps_its_schema(schema: dict[str, Any], example: object) -> None:
+def test_every_example_of_the_api_is_valid_by_its_schema(schema: dict[str, Any], example: object) -> None:
     whole = schema | {"$schema": DIALECT, "components": openapi.load()["components"]}
     if example is not None:
         jsonschema.validate(example, whole, format_checker=jsonschema.FormatChecker())
 
 
-def test_every_answer_in_json_has_an_example_without_placeholders() -> None:
+def test_every_json_response_has_an_example_without_placeholders() -> None:
     for path, methods in openapi.load()["paths"].items():
         for operation in methods.values():
             for status, response in operation["responses"].items():
                 if content := response["content"].get("application/json"):
-                    told = json.dumps(content["example"])
-                    assert '"string"' not in told, (path, status)
-                    assert '""' not in told, (path, status)
+                    example = json.dumps(content["example"])
+                    assert '"string"' not in example, (path, status)
+                    assert '""' not in example, (path, status)
 
 
-def test_summaries_keep_their_capitals() -> None:
+def test_summaries_keep_their_capital_letters() -> None:
     assert openapi.load()["paths"]["/api/v1/images/actions/upload-url"]["get"]["summary"].startswith("Get a URL ")
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
-def test_every_example_keeps_its_schema(path: Path) -> None:
+def test_every_example_of_an_event_is_valid_by_its_schema(path: Path) -> None:
     example = json.loads(path.read_text())
     schema = json.loads(path.with_name(path.name.replace(".example.", ".schema.")).read_text())
 
@@ -73,24 +73,24 @@ def test_every_example_keeps_its_schema(path: Path) -> None:
 
 
 @pytest.mark.parametrize("payload", EVENTS, ids=lambda payload: payload.type)
-def test_an_event_is_on_kafka_what_its_example_says(payload: type[Payload]) -> None:
+def test_an_event_is_sent_to_kafka_as_its_example_shows(payload: type[Payload]) -> None:
     example = json.loads((ROOT / "events" / f"{payload.type}.example.json").read_text())
 
     key, value, headers = payload.model_validate(example["data"]).to_kafka(
         example["source"].rpartition("/")[2], example["traceparent"]
     )
 
-    told = {name: text.decode() for name, text in headers}
+    sent = {name: text.decode() for name, text in headers}
     expected = {f"ce_{name}": text for name, text in example.items() if name not in ("data", "datacontenttype")}
-    assert told.keys() == expected.keys() | {"content-type"}
-    assert told["content-type"] == example["datacontenttype"]
+    assert sent.keys() == expected.keys() | {"content-type"}
+    assert sent["content-type"] == example["datacontenttype"]
     for name in expected.keys() - {"ce_id", "ce_time"}:
-        assert told[name] == expected[name]
+        assert sent[name] == expected[name]
     assert json.loads(value) == example["data"]
     assert key.decode() == example["partitionkey"]
 
 
-def test_a_stores_message_names_the_objects_that_came() -> None:
+def test_a_stores_notification_names_the_new_objects() -> None:
     message = json.loads((ROOT / "events" / "bucket-events.example.json").read_text())
 
     uuid = "0b9c0f3e-6e0e-4f3c-8f55-2f0f3f3a9d11"
@@ -108,13 +108,13 @@ def test_a_stores_message_names_the_objects_that_came() -> None:
         ("s3:ObjectRemoved:Delete", "d.jpg", ()),
     ],
 )
-def test_only_new_bytes_are_work_whatever_store_says_so(event_name: str, key: str, keys: tuple[str, ...]) -> None:
+def test_only_notifications_of_new_bytes_lead_to_processing(event_name: str, key: str, keys: tuple[str, ...]) -> None:
     record = {"eventName": event_name, "s3": {"bucket": {"name": "upload-images"}, "object": {"key": key}}}
 
     assert read_work(KAFKA_RECORD, {"Records": [record]}, "upload-images") == ObjectsCreated(keys)
     assert read_work(KAFKA_RECORD, {"Records": [record]}, "another-bucket") == ObjectsCreated(())
 
 
-def test_a_request_names_its_image() -> None:
+def test_a_processing_request_names_its_image() -> None:
     uuid = "0b9c0f3e-6e0e-4f3c-8f55-2f0f3f3a9d11"
     assert read_work(ProcessingRequested.type, {"uuid": uuid}, "upload-images") == ImageRequested(UUID(uuid))

@@ -1,4 +1,4 @@
-"""What the functions declare of themselves agrees with their folders, with each other and with OpenAPI."""
+"""The functions' declarations agree with their folders, with each other and with OpenAPI."""
 
 import inspect
 import json

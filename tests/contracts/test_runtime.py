@@ -1,4 +1,4 @@
-"""What threads that come first at once are given is one and the same."""
+"""Threads share the clients that they make on first use."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -8,7 +8,7 @@ from shared_lib.settings import Store as StoreSettings
 from shared_lib.storage.buckets import Store
 
 
-def test_threads_that_come_first_at_once_share_one_client_of_the_store() -> None:
+def test_threads_that_start_at_once_share_one_client_of_the_store() -> None:
     store = Store(
         StoreSettings(
             endpoint_url="http://127.0.0.1:1", access_key_id=SecretStr("key"), secret_access_key=SecretStr("secret")

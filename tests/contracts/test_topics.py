@@ -1,4 +1,4 @@
-"""Topics keep what they are told for a limited time, whether bootstrap made them or found them."""
+"""Topics keep events for a limited time, whether bootstrap created them or found them."""
 
 from uuid import uuid4
 
@@ -14,7 +14,7 @@ DAY = 24 * 3600 * 1000  # ms
 
 
 @pytest.mark.parametrize("is_there", [False, True])
-def test_a_topic_keeps_events_as_long_as_the_setting_says(platform: Platform, *, is_there: bool) -> None:
+def test_a_topic_keeps_events_for_the_configured_days(platform: Platform, *, is_there: bool) -> None:
     servers = platform.environment["KAFKA_BOOTSTRAP_SERVERS"]
     name = f"kept-{uuid4()}"
     with KafkaAdminClient(bootstrap_servers=servers) as admin:
@@ -23,10 +23,10 @@ def test_a_topic_keeps_events_as_long_as_the_setting_says(platform: Platform, *,
 
         Broker(Kafka(bootstrap_servers=servers, retention_days=3)).create_topics([name])
 
-        told = admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name, None)], config_filter="all")[
+        configs = admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name, None)], config_filter="all")[
             "topic"
         ][name]
-    assert {setting: int(told[setting]["value"]) for setting in ("retention.ms", "segment.ms")} == {
+    assert {setting: int(configs[setting]["value"]) for setting in ("retention.ms", "segment.ms")} == {
         "retention.ms": 3 * DAY,
         "segment.ms": DAY,
     }

@@ -1,4 +1,4 @@
-"""What it takes to reach services that are managed elsewhere: encryption and credentials."""
+"""Addresses, encryption and credentials of services that are managed elsewhere."""
 
 import re
 import ssl
@@ -27,7 +27,7 @@ def test_sslmode_means_what_it_means_to_libpq(mode: str, expected: object) -> No
 
 
 @pytest.mark.parametrize(("mode", "checks_the_name"), [("verify-ca", False), ("verify-full", True)])
-def test_a_verified_database_shows_a_certificate(mode: str, *, checks_the_name: bool) -> None:
+def test_a_verified_database_has_to_present_a_certificate(mode: str, *, checks_the_name: bool) -> None:
     context = choose_encryption(read_database_url(f"{URL}?sslmode={mode}"))
 
     assert isinstance(context, ssl.SSLContext)
@@ -35,7 +35,7 @@ def test_a_verified_database_shows_a_certificate(mode: str, *, checks_the_name: 
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "complaint"),
+    ("variable", "value", "sentence"),
     [
         ("DATABASE_URL", "mysql://u:secret@db/images", "must look like postgresql://"),
         ("DATABASE_URL", "postgresql://u:secret@db:port/images", "must look like postgresql://"),
@@ -52,8 +52,8 @@ def test_a_verified_database_shows_a_certificate(mode: str, *, checks_the_name: 
         ("HTTP_PUBLIC_BASE_URL", "images.example.com", "must look like https://host"),
     ],
 )
-def test_an_address_that_cannot_be_right_is_failed_at_the_start(
-    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, complaint: str
+def test_an_invalid_address_is_reported_at_the_start_without_its_secrets(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, sentence: str
 ) -> None:
     complete = {
         "DATABASE_URL": "postgresql://us:secret@db/images",
@@ -65,14 +65,14 @@ def test_an_address_that_cannot_be_right_is_failed_at_the_start(
     for name, given in (complete | {variable: value}).items():
         monkeypatch.setenv(name, given)
 
-    with pytest.raises(InvalidSettings, match=re.escape(complaint)) as refused:
+    with pytest.raises(InvalidSettings, match=re.escape(sentence)) as invalid:
         settings.load.__wrapped__()
 
-    assert f"{variable}: " in str(refused.value)
-    assert "secret" not in str(refused.value)
+    assert f"{variable}: " in str(invalid.value)
+    assert "secret" not in str(invalid.value)
 
 
 @pytest.mark.parametrize("given", [{}, {"sasl_username": "app"}, {"sasl_password": "secret"}])
-def test_sasl_without_credentials_is_refused_before_anything_connects(given: dict[str, Any]) -> None:
+def test_sasl_without_credentials_is_rejected_before_anything_connects(given: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="KAFKA_SASL_USERNAME"):
         settings.Kafka(bootstrap_servers="kafka:9093", security_protocol="SASL_SSL", **given)

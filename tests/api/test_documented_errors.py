@@ -1,4 +1,4 @@
-"""What the API's description gives as an example of a refusal is what a caller gets."""
+"""The errors that the API's description shows as examples are the errors that callers get."""
 
 from typing import Any
 
@@ -8,10 +8,10 @@ from service import Api, make_photo
 from shared_lib.web import openapi
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
-ORDER = {"uuid": UNKNOWN, "filename": "a.jpg"}
+REQUEST = {"uuid": UNKNOWN, "filename": "a.jpg"}
 LARGE = b'"' + b"x" * 1024 * 1024 + b'"'
 JSON = {"Content-Type": "application/json"}
-REFUSED: list[tuple[str, int, str, dict[str, Any]]] = [
+ERRORS: list[tuple[str, int, str, dict[str, Any]]] = [
     ("get_image", 400, "/images/x", {}),
     ("get_image", 404, f"/images/{UNKNOWN}", {}),
     ("delete_image", 404, f"/images/{UNKNOWN}", {}),
@@ -24,7 +24,7 @@ REFUSED: list[tuple[str, int, str, dict[str, Any]]] = [
     ("upload_image", 413, "/images/actions/upload", {"files": {"file": ("a.jpg", b"x" * 10_485_761, "image/jpeg")}}),
     ("upload_image", 415, "/images/actions/upload", {"files": {"file": ("a.jpg", b"x", "application/pdf")}}),
     ("request_processing", 400, "/images/actions/process", {"json": {"filename": "a.jpg"}}),
-    ("request_processing", 404, "/images/actions/process", {"json": ORDER}),
+    ("request_processing", 404, "/images/actions/process", {"json": REQUEST}),
     ("request_processing", 413, "/images/actions/process", {"data": LARGE, "headers": JSON}),
     ("request_processing", 415, "/images/actions/process", {"data": "{}"}),
     ("create_collection", 400, "/collections", {"json": {}}),
@@ -37,8 +37,8 @@ REFUSED: list[tuple[str, int, str, dict[str, Any]]] = [
 ]
 
 
-def described(name: str, status: int) -> tuple[str, Any]:
-    """An operation's method, and its example of a refusal."""
+def find_example(name: str, status: int) -> tuple[str, Any]:
+    """Return an operation's method, and its example of an error."""
     for methods in openapi.load()["paths"].values():
         for method, operation in methods.items():
             if operation["operationId"] == name:
@@ -46,33 +46,33 @@ def described(name: str, status: int) -> tuple[str, Any]:
     raise AssertionError(name)
 
 
-@pytest.mark.parametrize(("name", "status", "path", "request_"), REFUSED)
-def test_a_refusal_is_as_its_example_says(
+@pytest.mark.parametrize(("name", "status", "path", "request_"), ERRORS)
+def test_an_error_is_as_its_example_shows(
     api: Api, name: str, status: int, path: str, request_: dict[str, Any]
 ) -> None:
-    method, example = described(name, status)
+    method, example = find_example(name, status)
 
     response = api(method, path, **request_)
 
     assert response.status_code == status
     given = response.json()
     for body in (given, example):
-        body.pop("details", None)  # they are of the very input
+        body.pop("details", None)  # they depend on the input
     assert given == example
 
 
-def test_a_collection_that_holds_images_is_kept_as_the_example_says(api: Api) -> None:
+def test_deleting_a_collection_with_images_fails_as_the_example_shows(api: Api) -> None:
     collection = api("POST", "/collections", json={"name": "Holidays"}).json()["data"]["uuid"]
     members = {"data": [{"type": "images", "uuid": api.upload(make_photo())}]}
     assert api("POST", f"/collections/{collection}/relationships/images", json=members).status_code == 200
 
     response = api("DELETE", f"/collections/{collection}")
 
-    assert (response.status_code, response.json()) == (409, described("delete_collection", 409)[1])
+    assert (response.status_code, response.json()) == (409, find_example("delete_collection", 409)[1])
 
 
-def test_a_query_that_is_too_long_is_refused_as_the_example_says(api: Api) -> None:
+def test_a_query_that_is_too_long_fails_as_the_example_shows(api: Api) -> None:
     response = api("GET", f"/images?search={'x' * 9000}")
 
     assert response.status_code == 414
-    assert response.json().items() >= described("list_images", 414)[1].items()
+    assert response.json().items() >= find_example("list_images", 414)[1].items()

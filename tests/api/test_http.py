@@ -1,4 +1,4 @@
-"""What every endpoint does alike: errors, methods, headers, health, documentation."""
+"""What all endpoints have in common: errors, methods, headers, health and documentation."""
 
 import json
 
@@ -13,7 +13,7 @@ SOME_UUID = "3f0c8a52-9e0f-4f53-9f1d-93d1f6f2a4c0"
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_a_method_that_a_path_lacks_is_405_with_allow(platform: Platform, path: str) -> None:
+def test_an_unsupported_method_is_405_with_allow(platform: Platform, path: str) -> None:
     known = {method.upper() for method in OPENAPI["paths"][path]}
     url = platform.url + path.replace("{uuid}", SOME_UUID)
 
@@ -27,8 +27,8 @@ def test_a_method_that_a_path_lacks_is_405_with_allow(platform: Platform, path: 
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_a_named_origin_is_told_what_it_may_do(platform: Platform, path: str) -> None:
-    response = _ask_leave(platform, path, platform.named_origin)
+def test_a_preflight_of_an_allowed_origin_lists_what_it_may_do(platform: Platform, path: str) -> None:
+    response = _send_preflight(platform, path, platform.named_origin)
 
     assert response.headers["Access-Control-Allow-Origin"] == platform.named_origin
     for method in OPENAPI["paths"][path]:
@@ -39,22 +39,22 @@ def test_a_named_origin_is_told_what_it_may_do(platform: Platform, path: str) ->
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("origin", ["https://elsewhere.example", "null"])
-def test_no_other_origin_is_given_leave(platform: Platform, path: str, origin: str) -> None:
-    response = _ask_leave(platform, path, origin)
+def test_a_preflight_of_any_other_origin_allows_nothing(platform: Platform, path: str, origin: str) -> None:
+    response = _send_preflight(platform, path, origin)
 
     assert response.headers["Vary"] == "Origin"
     assert not [name for name in response.headers if name.startswith("Access-Control-")]
 
 
-def _ask_leave(platform: Platform, path: str, origin: str) -> requests.Response:
-    asked = {
+def _send_preflight(platform: Platform, path: str, origin: str) -> requests.Response:
+    headers = {
         "Origin": origin,
         "Access-Control-Request-Method": "POST",
         "Access-Control-Request-Headers": "content-type",
         "Sec-Fetch-Site": "cross-site",
         "Sec-Fetch-Mode": "cors",
     }
-    response = requests.options(platform.url + path.replace("{uuid}", SOME_UUID), headers=asked, timeout=10)
+    response = requests.options(platform.url + path.replace("{uuid}", SOME_UUID), headers=headers, timeout=10)
     assert response.status_code == 204
     assert "Content-Type" not in response.headers
     return response
@@ -73,7 +73,7 @@ def _ask_leave(platform: Platform, path: str, origin: str) -> requests.Response:
         ({"Origin": "null"}, 403),
     ],
 )
-def test_a_page_of_another_site_does_not_write(platform: Platform, headers: dict[str, str], status: int) -> None:
+def test_pages_of_other_sites_cannot_write(platform: Platform, headers: dict[str, str], status: int) -> None:
     url = f"{platform.url}/api/v1/images/{SOME_UUID}"
     response = requests.delete(url, headers=headers, timeout=10)
 
@@ -81,20 +81,20 @@ def test_a_page_of_another_site_does_not_write(platform: Platform, headers: dict
     assert response.json()["code"] == {403: "origin_not_allowed", 404: "image_not_found"}[status]
 
 
-def test_the_apis_own_pages_write_where_browsers_say_nothing_but_origin(platform: Platform) -> None:
+def test_the_apis_own_pages_can_write_if_the_browser_sends_only_origin(platform: Platform) -> None:
     url = f"{platform.url}/api/v1/images/{SOME_UUID}"
 
     assert requests.delete(url, headers={"Origin": platform.url}, timeout=10).status_code == 404
 
 
-def test_a_link_from_another_site_leads_here(platform: Platform) -> None:
+def test_links_from_other_sites_can_be_followed(platform: Platform) -> None:
     headers = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
 
     assert requests.get(f"{platform.url}/api/v1/images", headers=headers, timeout=10).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/", "/api/v1", "/api/v1/", "/api-docs"])
-def test_where_people_look_first_leads_to_the_documentation(platform: Platform, path: str) -> None:
+def test_likely_paths_redirect_to_the_documentation(platform: Platform, path: str) -> None:
     response = requests.get(platform.url + path, timeout=10)
 
     assert response.url == f"{platform.url}/api-docs/"
@@ -121,18 +121,18 @@ def test_an_unknown_path_is_404_in_json(platform: Platform, path: str) -> None:
     assert response.json()["code"] == "no_such_path"
 
 
-def test_every_answer_has_its_security_headers(api: Api) -> None:
+def test_every_response_has_a_request_id_and_security_headers(api: Api) -> None:
     response = api("GET", "/images", headers={"X-Request-Id": "mine-1"})
 
     assert response.headers["X-Request-Id"] == "mine-1"
     assert response.headers["X-Content-Type-Options"] == "nosniff"
     assert "frame-ancestors 'none'" in response.headers["Content-Security-Policy"]
     assert response.headers["Cross-Origin-Resource-Policy"] == "same-origin"
-    assert "Strict-Transport-Security" not in response.headers  # this one is plain HTTP
+    assert "Strict-Transport-Security" not in response.headers  # the test service has no TLS
     assert api("GET", "/images", headers={"X-Request-Id": "not ok!"}).headers["X-Request-Id"] != "not ok!"
 
 
-def test_head_answers_like_get_without_a_body(api: Api) -> None:
+def test_head_returns_the_headers_of_get_without_a_body(api: Api) -> None:
     response = api("HEAD", "/images")
 
     assert (response.status_code, response.content) == (200, b"")
@@ -151,7 +151,7 @@ def test_head_answers_like_get_without_a_body(api: Api) -> None:
         (b"[" * 100_000, "application/json", 400),
     ],
 )
-def test_a_body_that_is_no_json_object_is_refused(api: Api, body: bytes, content_type: str, status: int) -> None:
+def test_a_body_that_is_not_a_json_object_is_rejected(api: Api, body: bytes, content_type: str, status: int) -> None:
     response = api("POST", "/collections", data=body, headers={"Content-Type": content_type})
 
     assert response.status_code == status
@@ -159,26 +159,26 @@ def test_a_body_that_is_no_json_object_is_refused(api: Api, body: bytes, content
 
 
 @pytest.mark.parametrize("name", ["elsewhere.example", "localhost.elsewhere.example", "192.0.2.1", "127.0.0.1.nip"])
-def test_a_name_that_is_not_this_machines_is_refused(front_door: tuple[str, int], name: str) -> None:
+def test_the_gateway_rejects_host_names_that_are_not_this_machines(gateway: tuple[str, int], name: str) -> None:
     for raw in (
         f"GET /api/v1/images HTTP/1.1\r\nHost: {name}:80\r\n\r\n",
         f"GET http://{name}/api/v1/images HTTP/1.1\r\nHost: localhost\r\n\r\n",
     ):
-        answer = exchange(front_door, raw.encode())
-        assert answer.status == 421
-        assert answer.json()["code"] == "misdirected_request"
+        response = exchange(gateway, raw.encode())
+        assert response.status == 421
+        assert response.json()["code"] == "misdirected_request"
 
 
 @pytest.mark.parametrize("name", ["localhost", "LOCALHOST:1", "127.0.0.1:5000", "[::1]:5000"])
-def test_this_machines_own_names_are_known(front_door: tuple[str, int], name: str) -> None:
-    assert exchange(front_door, f"GET /api/v1/images HTTP/1.1\r\nHost: {name}\r\n\r\n".encode()).status == 200
+def test_the_gateway_accepts_this_machines_own_names(gateway: tuple[str, int], name: str) -> None:
+    assert exchange(gateway, f"GET /api/v1/images HTTP/1.1\r\nHost: {name}\r\n\r\n".encode()).status == 200
 
 
-def test_links_are_made_from_no_host_that_a_client_wrote(bare_function: tuple[str, int]) -> None:
-    answer = exchange(bare_function, b"GET /api/v1/images?page=2 HTTP/1.1\r\nHost: elsewhere.example\r\n\r\n")
+def test_links_never_contain_the_host_that_a_client_sent(single_function: tuple[str, int]) -> None:
+    response = exchange(single_function, b"GET /api/v1/images?page=2 HTTP/1.1\r\nHost: elsewhere.example\r\n\r\n")
 
-    assert answer.headers["link"].startswith("</api/v1/images?page=1>")
-    assert "elsewhere" not in answer.headers["link"]
+    assert response.headers["link"].startswith("</api/v1/images?page=1>")
+    assert "elsewhere" not in response.headers["link"]
 
 
 @pytest.mark.parametrize(
@@ -189,24 +189,24 @@ def test_links_are_made_from_no_host_that_a_client_wrote(bare_function: tuple[st
         ("/api/v1/images", "application/json", 405),
     ],
 )
-def test_a_body_of_unknown_length_is_refused_like_any_other(
+def test_a_chunked_body_is_rejected_like_any_other(
     platform: Platform, path: str, content_type: str, status: int
 ) -> None:
     head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.jpg"\r\nContent-Type: image/jpeg\r\n\r\n'
-    pieces = [head, *[b"x" * 1024 * 1024] * 12, b"\r\n--b--\r\n"]
+    chunks = [head, *[b"x" * 1024 * 1024] * 12, b"\r\n--b--\r\n"]
 
-    response = requests.post(platform.url + path, data=iter(pieces), headers={"Content-Type": content_type}, timeout=30)
+    response = requests.post(platform.url + path, data=iter(chunks), headers={"Content-Type": content_type}, timeout=30)
 
     assert response.status_code == status
     assert response.headers["Content-Type"] == "application/json"
 
 
-def test_health_tells_that_all_parts_answer(platform: Platform) -> None:
+def test_every_health_path_is_ok_while_all_parts_respond(platform: Platform) -> None:
     for path in ("/api/health", "/api/health/ready", "/api/health/live"):
         response = requests.get(platform.url + path, timeout=10)
         assert (response.status_code, response.json()) == (200, {"status": "ok"})
 
 
-def test_the_document_is_served_as_written(platform: Platform) -> None:
+def test_the_openapi_document_is_served_as_it_is_in_the_repository(platform: Platform) -> None:
     assert requests.get(f"{platform.url}/openapi.json", timeout=10).json() == OPENAPI
     assert OPENAPI["openapi"] == "3.1.0"
