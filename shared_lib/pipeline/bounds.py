@@ -17,7 +17,7 @@ class RecipeRejected(Rejected):
     """One recipe cannot be carried out for this image, although others may be."""
 
 
-def bound(
+def enforce_size(
     width: int, height: int, limits: Limits, what: str = "The image", *, error: type[Rejected] = Rejected
 ) -> None:
     """Raise the error if an image of this size, px, may not be decoded, or made on the way to a rendition."""
@@ -25,27 +25,27 @@ def bound(
     limits.enforce("max_pixels", width * height, f"{what} has {width:,} x {height:,} = {{}} pixels", error)
 
 
-def bound_header(header: pyvips.Image, limits: Limits) -> None:
+def enforce_header(header: pyvips.Image, limits: Limits) -> None:
     """Raise Rejected if a pixel has too many channels or bits, or the file too much metadata."""
     limits.enforce("max_channels", header.bands, "The image has {} channels")
     limits.enforce("max_bits", _BITS.get(header.format, 64), "The image has {} bits a channel")
     fields = [name for name in list_fields(header) if name in _METADATA or name.startswith(_COMMENTS)]
-    bound_metadata(sum(measure_field(header, name) for name in fields), limits)
+    enforce_metadata_size(sum(measure_field(header, name) for name in fields), limits)
 
 
-def bound_metadata(size: int, limits: Limits) -> None:
+def enforce_metadata_size(size: int, limits: Limits) -> None:
     """Raise Rejected for too many bytes of metadata."""
     limits.enforce("max_metadata_bytes", size, "The image carries {} bytes of metadata")
 
 
-def bound_frames(frames: int, width: int, height: int, limits: Limits) -> None:
+def enforce_frames(frames: int, width: int, height: int, limits: Limits) -> None:
     """Raise RecipeRejected if an animation of so many frames of this size, px, may not be decoded."""
     fact = f"The animation has {frames:,} x {width:,} x {height:,} = {{}} pixels in all frames"
     limits.enforce("max_frames", frames, "The animation has {} frames", RecipeRejected)
     limits.enforce("max_animation_pixels", frames * width * height, fact, RecipeRejected)
 
 
-def bound_output(width: int, height: int, frames: int, limits: Limits) -> None:
+def enforce_output_size(width: int, height: int, frames: int, limits: Limits) -> None:
     """Raise RecipeRejected if a rendition of this size, px, and so many frames may not be made."""
     size = f"{width:,} x {height:,}" + (f" x {frames:,} frames" if frames > 1 else "")
     limits.enforce("max_output_side", *_longer(width, height, "The rendition would be"), RecipeRejected)
@@ -54,7 +54,7 @@ def bound_output(width: int, height: int, frames: int, limits: Limits) -> None:
     )
 
 
-def bound_memory(size: int) -> None:
+def require_memory(size: int) -> None:
     """Raise OSError if so many bytes cannot be allocated. For libraries that call a lack of memory a corrupt image.
 
     Errs towards "out of memory" for a corrupt image rather than "corrupt" for a valid one.

@@ -10,7 +10,7 @@ import pyvips
 from shared_lib.errors import FailureCode, Rejected
 from shared_lib.limits import Limits
 from shared_lib.pipeline.animation import count_frames, join, split
-from shared_lib.pipeline.bounds import bound, bound_header, bound_metadata
+from shared_lib.pipeline.bounds import enforce_header, enforce_metadata_size, enforce_size
 from shared_lib.pipeline.codecs import bmp, gif, heif, jxl, pillow, tiff
 from shared_lib.pipeline.codecs.bmff import join_tables
 from shared_lib.pipeline.codecs.header import claimed_size, count_png_frames, is_lossless_jpeg
@@ -75,15 +75,15 @@ def _inspect_raster(data: bytes, real: Format | None, limits: Limits) -> Source:
 def _inspect_by_libvips(data: bytes, real: Format, limits: Limits) -> Source:
     claimed = claimed_size(data, real) if real in _ANIMATED else None
     if claimed is not None:
-        bound(*claimed, limits)
+        enforce_size(*claimed, limits)
         if 0 in claimed:
             raise corrupt(real)
     with complaints_of(real):
         # libwebp's loader allocates its result when it is opened, so request a small one.
         header = _load(data, real, **{"scale": 1 / min(claimed)} if claimed and real is Format.WEBP else {})
     width, height = claimed or (header.width, header.height)
-    bound(width, height, limits)
-    bound_header(header, limits)
+    enforce_size(width, height, limits)
+    enforce_header(header, limits)
     if is_truncated(data, real):
         raise corrupt(real)
     orientation = header.get("orientation") if header.get_typeof("orientation") else 1
@@ -96,8 +96,8 @@ def _inspect_by_libvips(data: bytes, real: Format, limits: Limits) -> Source:
 def _inspect_bitmap(data: bytes, limits: Limits) -> Source:
     with complaints_of(Format.BMP):
         width, height = bmp.read_size(data)
-    bound(width, abs(height), limits)
-    bound_metadata(len(bmp.find_profile(data)), limits)
+    enforce_size(width, abs(height), limits)
+    enforce_metadata_size(len(bmp.find_profile(data)), limits)
     if bmp.read_bitmap(data) is None:
         with complaints_of(Format.BMP):
             data = bmp.tidy(data)
@@ -107,7 +107,7 @@ def _inspect_bitmap(data: bytes, limits: Limits) -> Source:
 
 def _inspect_by_pillow(data: bytes, real: Format, limits: Limits) -> Source:
     if real is Format.AVIF:
-        bound(*claimed_size(data, real), limits)
+        enforce_size(*claimed_size(data, real), limits)
     with complaints_of(real):
         try:
             header = pillow.open_header(data, real)
@@ -117,18 +117,18 @@ def _inspect_by_pillow(data: bytes, real: Format, limits: Limits) -> Source:
             # Where a file breaks HEIF's rules, libheif may be less strict than libavif.
             return _inspect_by_libvips(data, real, limits)
         orientation = pillow.orientation_of(header)
-    bound(header.width, header.height, limits)
-    bound_metadata(sum(len(value) for value in header.info.values() if isinstance(value, bytes)), limits)
+    enforce_size(header.width, header.height, limits)
+    enforce_metadata_size(sum(len(value) for value in header.info.values() if isinstance(value, bytes)), limits)
     size = header.width, header.height
     return Source(data, real, *size, orientation, by_pillow=True, colorimetry=read_colorimetry(data, real))
 
 
 def _inspect_upright(data: bytes, real: Format, limits: Limits) -> Source:
     if real is Format.HEIC:
-        bound(*claimed_size(data, real), limits)
+        enforce_size(*claimed_size(data, real), limits)
     with complaints_of(real):
         width, height = _UPRIGHT[real].read_size(data)
-    bound(width, height, limits)
+    enforce_size(width, height, limits)
     if 0 in (width, height):
         raise corrupt(real)
     return Source(data, real, width, height, orientation=1, colorimetry=read_colorimetry(data, real))
@@ -143,7 +143,7 @@ def _inspect_drawing(data: bytes, limits: Limits) -> Source:
 
     drawing = svg.sanitize(data, limits, count_pixels)
     width, height = (max(1, round(side)) for side in (drawing.width, drawing.height))
-    bound(width, height, limits)
+    enforce_size(width, height, limits)
     return Source(drawing.markup.encode(), Format.SVG, width, height, orientation=1)
 
 

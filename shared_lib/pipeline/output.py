@@ -37,12 +37,12 @@ class Output(StrictInput):
     colors: Annotated[Literal[2, 4, 16, 256], IntegerBounds()] | None = None
     """Largest number of colors, in a palette of 1, 2, 4 or 8 bits, which are the ones that PNG has."""
     max_bytes: Annotated[int, IntegerBounds(ge=1_000, le=10_000_000)] | None = None
-    """Use the highest quality up to `quality` that stays below; 1 if none does."""
+    """Use the highest quality up to `quality` that stays below, or 1 if none does."""
     metadata: Literal["strip", "keep", "copyright"] = "strip"
     profile: Literal["srgb", "keep"] = "srgb"
     """`keep`: colors stay in the source's ICC profile, which is embedded."""
     animation: Literal["still", "keep"] = "still"
-    """`still` takes the first frame; `keep` all of them, of a GIF, WebP or PNG into any of these."""
+    """`still` takes the first frame. `keep` takes all of them, of a GIF, WebP or PNG into any of these."""
 
 
 def check_options(output: Output) -> Output:

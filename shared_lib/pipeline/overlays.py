@@ -28,7 +28,7 @@ class Overlays:
         self._sources = {image: _inspect(image, given, limits) for image in recipe.overlays}
         self._made: dict[Hashable, pyvips.Image] = {}
         if self._sources:
-            _bound_together([below, *self._sources.values()], limits)
+            _enforce_pixels_together([below, *self._sources.values()], limits)
 
     def overlay_size(self, image: UUID) -> tuple[int, int]:
         return self._sources[image].upright_size
@@ -61,7 +61,7 @@ def _reject(image: UUID, reason: Rejected) -> RecipeRejected:
     return RecipeRejected(reason.failure, f"The watermark {image} cannot be laid on. {reason.public}")
 
 
-def _bound_together(sources: list[Source], limits: Limits) -> None:
+def _enforce_pixels_together(sources: list[Source], limits: Limits) -> None:
     pixels = sum(source.width * source.height for source in sources)
     limits.enforce("max_pixels", pixels, "The image and its watermarks have {} pixels together", RecipeRejected)
 

@@ -9,7 +9,7 @@ import pyvips
 
 from shared_lib.errors import Rejected
 from shared_lib.limits import Limits
-from shared_lib.pipeline.bounds import bound_frames
+from shared_lib.pipeline.bounds import enforce_frames
 from shared_lib.pipeline.decode import (
     cheapest_scale,
     complaints_of,
@@ -41,7 +41,7 @@ class Pixels:
         """Raises RecipeRejected for an animation that has too many frames to be kept."""
         plan = self._plan_for(recipe)
         if plan.animated:
-            bound_frames(self.source.frames, *self.source.upright_size, self.limits)
+            enforce_frames(self.source.frames, *self.source.upright_size, self.limits)
         image = self._kept.get(plan)
         if image is None:
             image = self._decode(plan)

@@ -11,7 +11,7 @@ import pyvips
 
 from shared_lib.limits import Limits
 from shared_lib.pipeline.animation import join, split
-from shared_lib.pipeline.bounds import RecipeRejected, bound, bound_output
+from shared_lib.pipeline.bounds import RecipeRejected, enforce_output_size, enforce_size
 from shared_lib.pipeline.color import to_srgb
 from shared_lib.pipeline.decode import inspect, is_only_untidy
 from shared_lib.pipeline.encode import encode, format_for
@@ -96,7 +96,7 @@ def _render_one(pixels: Pixels, recipe: Recipe, overlays: Mapping[UUID, bytes], 
     frames = split(pixels.decode_for(recipe))
     frames = [_transform(frame, pixels, recipe, context) for frame in frames]
     width, height = frames[0].width, frames[0].height
-    bound_output(width, height, len(frames), pixels.limits)
+    enforce_output_size(width, height, len(frames), pixels.limits)
     image = join(frames)
     to = format_for(recipe.output, pixels.source.format, image)
     data = encode(image, to, recipe.output, with_location=with_location)
@@ -133,5 +133,5 @@ def _apply(operations: Sequence[Operation], image: pyvips.Image, context: Overla
     for operation in operations:
         image = operation.apply(image, context)
         # libvips has computed nothing yet.
-        bound(image.width, image.height, limits, f"The image after {operation.kind}", error=RecipeRejected)
+        enforce_size(image.width, image.height, limits, f"The image after {operation.kind}", error=RecipeRejected)
     return image

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyvips
 
-from shared_lib.pipeline.bounds import bound_memory
+from shared_lib.pipeline.bounds import require_memory
 from shared_lib.pipeline.codecs.pillow import as_vips
 from shared_lib.pipeline.formats import Format, import_codec
 
@@ -31,7 +31,7 @@ def decode(data: bytes) -> pyvips.Image:
     try:
         pixels = primary.data
     except (RuntimeError, ValueError):
-        bound_memory(primary.size[0] * primary.size[1] * _WORKING_BYTES)
+        require_memory(primary.size[0] * primary.size[1] * _WORKING_BYTES)
         raise
     image = as_vips(
         pixels,

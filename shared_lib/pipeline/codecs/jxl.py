@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pyvips
 
-from shared_lib.pipeline.bounds import bound_memory
+from shared_lib.pipeline.bounds import require_memory
 from shared_lib.pipeline.codecs.bmff import list_boxes
 from shared_lib.pipeline.codecs.pillow import as_pillow, as_vips
 from shared_lib.pipeline.formats import Format, import_codec
@@ -50,7 +50,7 @@ def decode(data: bytes) -> pyvips.Image:
         is_jpeg, info, pixels, profile, boxes = _binding().Decoder(num_threads=0)(data)
     except RuntimeError:
         width, height = read_size(data)
-        bound_memory(width * height * _WORKING_BYTES)
+        require_memory(width * height * _WORKING_BYTES)
         raise
     if is_jpeg:  # a JPEG packed without loss comes out as it went in
         return pyvips.Image.jpegload_buffer(pixels, fail_on="error").copy_memory().autorot()
