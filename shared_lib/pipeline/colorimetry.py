@@ -45,11 +45,11 @@ _NEAR = 0.05  # of 1, between a gamma and sRGB's, which libpng and browsers take
 
 @dataclass(frozen=True, slots=True)
 class Colorimetry:
-    """How red, green and blue, or gray, are encoded."""
+    """The encoding of red, green and blue, or of gray."""
 
     primaries: Primaries
     curve: int | float
-    """From numbers to light: one of the codes above, or an exponent, which is a float."""
+    """Maps numbers to light: one of the codes above, or an exponent, which is a float."""
     peak: float = _PEAK
     """Brightest light, nits, of PQ and HLG."""
 

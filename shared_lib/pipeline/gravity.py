@@ -1,4 +1,4 @@
-"""Which part of an image is kept, or where in another one it lies."""
+"""Gravity: the part of an image that is kept, or its place in a larger one."""
 
 from dataclasses import dataclass
 from typing import Literal

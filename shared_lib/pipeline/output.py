@@ -1,4 +1,4 @@
-"""How renditions are encoded: the options of recipes' `output`."""
+"""The options of recipes' `output`, by which renditions are encoded."""
 
 from dataclasses import dataclass, fields
 from typing import Annotated, ClassVar, Literal
@@ -13,7 +13,7 @@ _FORMAT_OPTIONS = frozenset[str]().union(*(form.info.options or () for form in W
 
 @dataclass(frozen=True, kw_only=True)
 class Output(StrictInput):
-    """How a rendition is encoded.
+    """Encoding options.
 
     `source` keeps the image's format, or takes the nearest one that every browser shows. `auto` takes the smallest one
     that every browser shows, which is WebP: lossless for a drawing, otherwise lossy.
@@ -27,7 +27,7 @@ class Output(StrictInput):
 
     format: Annotated[Format | Literal["source", "auto"], OneOf("source", "auto", *WRITTEN)] = "source"
     quality: Annotated[int, IntegerBounds(ge=1, le=100)] | None = None
-    """By default a number for each format with which most people see no difference."""
+    """Default: a number for each format with which most people see no difference."""
     lossless: bool = False
     progressive: bool = False
     chroma_subsampling: Literal["4:2:0", "4:4:4"] = "4:2:0"

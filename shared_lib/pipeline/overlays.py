@@ -17,7 +17,7 @@ from shared_lib.pipeline.source import DecodePlan, Source
 
 
 class Overlays:
-    """What the operations of one recipe use besides their image: `operations.Context`."""
+    """The `operations.Context` of one recipe: its overlays, decoded when they are needed."""
 
     def __init__(self, recipe: Recipe, given: Mapping[UUID, bytes], below: Source, limits: Limits) -> None:
         """Read the headers of the images alone.

@@ -1,4 +1,4 @@
-"""Which pixels recipes start from: decoded as small as each allows, and shared by recipes that need the same ones."""
+"""The pixels that recipes start from: decoded as small as each allows, and shared by recipes with the same plan."""
 
 import math
 from collections import Counter

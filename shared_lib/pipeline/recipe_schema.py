@@ -47,5 +47,5 @@ def read_presets(described: Mapping[str, Mapping[str, Any]]) -> dict[str, Recipe
 
 
 def write_metadata(metadata: ImageMetadata) -> str:
-    """As JSON."""
+    """Return JSON."""
     return _metadata().dump_json(metadata).decode()

@@ -55,7 +55,7 @@ class Rendered:
 
     format: Format
     width: int
-    """In px, after orientation."""
+    """Pixels, after orientation."""
     height: int
     renditions: tuple[Rendition, ...]
     failed: tuple[FailedRecipe, ...] = ()

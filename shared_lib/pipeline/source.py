@@ -16,10 +16,10 @@ class Source:
     data: bytes
     format: Format
     width: int
-    """In px, as stored."""
+    """Pixels, as stored."""
     height: int
     orientation: int
-    """As EXIF counts them, 1 to 8."""
+    """EXIF's number, 1 to 8."""
     frames: int = 1
     """More than one for an animated GIF, WebP or PNG only: pages of a TIFF are not frames."""
     is_untidy: bool = False
@@ -29,7 +29,7 @@ class Source:
     is_scalable: bool = False
     """Its decoder can scale while it decodes."""
     colorimetry: Colorimetry | None = None
-    """How its numbers stand for colors. None for sRGB, or if an ICC profile says it."""
+    """The meaning of its numbers. None for sRGB, or if an ICC profile gives it."""
 
     @property
     def upright_size(self) -> tuple[int, int]:
@@ -37,10 +37,10 @@ class Source:
 
 
 class DecodePlan(NamedTuple):
-    """How to decode. Renditions with equal plans are made from the same pixels."""
+    """The way to decode. Renditions with equal plans are made from the same pixels."""
 
     scale: float
-    """Of either side; one of the format's cheapest."""
+    """Factor for both sides, one of the format's cheapest."""
     animated: bool
     """Decode all frames, one below the other, instead of the first alone."""
     square: int = 1

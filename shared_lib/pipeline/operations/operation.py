@@ -1,4 +1,4 @@
-"""What all operations have in common. A subclass is registered by being defined."""
+"""The base of all operations. A subclass is registered by being defined."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
@@ -15,7 +15,7 @@ OPERATIONS: "dict[str, type[Operation]]" = {}
 
 
 class Context(Protocol):
-    """What an operation may use besides its image. It belongs to one recipe, and to all frames of an animation."""
+    """The help that an operation may use. It belongs to one recipe, and to all frames of an animation."""
 
     def overlay_size(self, image: UUID) -> tuple[int, int]:
         """Return width and height, px, of another stored image."""

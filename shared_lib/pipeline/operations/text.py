@@ -28,7 +28,7 @@ class TextWatermark(Stamp):
     kind: Literal["text"] = "text"
     text: Annotated[str, Bounds(min_length=1, max_length=500), Validate(font.validate)]
     size: Annotated[int, IntegerBounds(ge=4, le=1_000)] = 24
-    """Of the font, px."""
+    """Font size, px."""
     color: Color = "#ffffff"
 
     def draw(self, _: int, area: tuple[int, int], __: Context) -> Image:
