@@ -33,8 +33,9 @@ from shared_lib.services.recipes import Recipes
 from shared_lib.services.reconciliation import Reconciliation
 from shared_lib.services.renderer import Renderer
 from shared_lib.settings import InvalidSettings, Processing, Settings
-from shared_lib.storage.buckets import Gallery, Inbox, Store
+from shared_lib.storage.buckets import Gallery, Inbox
 from shared_lib.storage.presigned import UploadUrls
+from shared_lib.storage.store import Store
 from shared_lib.validation import describe_mistake
 
 

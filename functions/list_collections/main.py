@@ -5,7 +5,7 @@ from typing import Literal
 import functions_framework
 
 from shared_lib import web
-from shared_lib.domain.images import SortColumn
+from shared_lib.domain.pages import SortColumn
 from shared_lib.runtime import Runtime
 from shared_lib.web.schemas import ApiModel, Collection, PageParameters, Pagination, show_collection
 

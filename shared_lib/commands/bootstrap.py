@@ -21,9 +21,9 @@ from shared_lib.errors import Conflict, ServiceError
 from shared_lib.events import TOPICS
 from shared_lib.repositories import ImageQueries
 from shared_lib.settings import InvalidSettings, Settings
-from shared_lib.storage.buckets import Store
 from shared_lib.storage.probe import StoreProbe
 from shared_lib.storage.setup import StoreSetup
+from shared_lib.storage.store import Store
 
 log = observability.get_logger()
 

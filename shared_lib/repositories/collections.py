@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from shared_lib.database.connection import STILL_REFERENCED, ConstraintViolated, Database, Transaction
-from shared_lib.domain.images import Collection, Image, Page, PageQuery
+from shared_lib.domain.images import Collection, Image
+from shared_lib.domain.pages import Page, PageQuery
 from shared_lib.errors import Conflict, NotFound
 from shared_lib.repositories.pages import begin_snapshot, read_page, search, slice_page
 from shared_lib.repositories.rows import COLLECTION_COLUMNS, VISIBLE_IMAGE, to_collection, to_image

@@ -5,7 +5,8 @@ from typing import Any
 from uuid import UUID
 
 from shared_lib.database.connection import Database
-from shared_lib.domain.images import VISIBLE, Image, ImageState, Page, PageQuery, SimilarImage, Status
+from shared_lib.domain.images import VISIBLE, Image, ImageState, SimilarImage, Status
+from shared_lib.domain.pages import Page, PageQuery
 from shared_lib.errors import FailureCode, NotFound
 from shared_lib.repositories.pages import begin_snapshot, read_page
 from shared_lib.repositories.rows import IMAGE_COLUMNS, THUMBNAIL_COLUMNS, VISIBLE_IMAGE, to_image

@@ -12,7 +12,8 @@ from typing import Any
 from uuid import UUID
 
 from shared_lib.database.connection import Transaction
-from shared_lib.domain.images import VISIBLE, PageQuery, Status
+from shared_lib.domain.images import VISIBLE, Status
+from shared_lib.domain.pages import PageQuery
 from shared_lib.repositories.rows import IMAGE_COLUMNS, THUMBNAIL_COLUMNS
 
 MAX_FOUND = 10_000

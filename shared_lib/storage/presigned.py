@@ -4,7 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from shared_lib.domain.uploads import UploadTerms
-from shared_lib.storage.buckets import Store, translating
+from shared_lib.storage.store import Store, translating
 
 
 class UploadUrls:

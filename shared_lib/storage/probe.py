@@ -18,7 +18,7 @@ from shared_lib.domain.uploads import PROBES
 from shared_lib.errors import Misconfigured, ServiceError, Unavailable
 from shared_lib.observability import get_logger
 from shared_lib.settings import Store as StoreSettings
-from shared_lib.storage.buckets import STORE, Store, translating
+from shared_lib.storage.store import STORE, Store, translating
 
 log = get_logger()
 

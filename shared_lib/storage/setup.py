@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from shared_lib.settings import Store as StoreSettings
-from shared_lib.storage.buckets import Store, translating
+from shared_lib.storage.store import Store, translating
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import CORSRuleTypeDef, LifecycleRuleTypeDef

@@ -4,7 +4,8 @@ The `show_…` functions make them of the domain's records. URLs, data URLs and 
 """
 
 import base64
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
+from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from uuid import UUID
 
@@ -12,7 +13,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, computed_fiel
 from pydantic.alias_generators import to_camel
 
 from shared_lib.domain import images as domain
-from shared_lib.domain.images import CONTROL, MAX_DISTANCE, MAX_FILENAME, SortColumn, Status
+from shared_lib.domain.images import CONTROL, MAX_DISTANCE, MAX_FILENAME, Status
+from shared_lib.domain.pages import PageQuery, SortColumn
 from shared_lib.domain.timestamps import Time
 from shared_lib.errors import FailureCode
 from shared_lib.pipeline.metadata import model
@@ -191,8 +193,8 @@ class PageParameters(BaseModel):
     sort: Literal["asc", "desc"] = "desc"
     search: SearchText = ""
 
-    def to_query(self, sort_by: SortColumn) -> domain.PageQuery:
-        return domain.PageQuery(page=self.page, limit=self.limit, sort=self.sort, sort_by=sort_by, search=self.search)
+    def to_query(self, sort_by: SortColumn) -> PageQuery:
+        return PageQuery(page=self.page, limit=self.limit, sort=self.sort, sort_by=sort_by, search=self.search)
 
     def paginate(self, total: int) -> Pagination:
         """Return the page's place among `total` items."""
@@ -260,8 +262,8 @@ def _describe_image(image: domain.Image, *, with_location: bool = False) -> dict
 
 
 def _show_metadata(metadata: model.ImageMetadata, *, with_location: bool) -> ImageMetadata:
-    shown = ImageMetadata(**_describe(metadata))
-    return shown if with_location else replace(shown, location=None)
+    location = metadata.location if with_location else None
+    return ImageMetadata(**vars(metadata) | {"location": location})
 
 
 def _show_failure(failure: domain.Failure) -> Failure:
@@ -274,4 +276,9 @@ def _make_data_url(thumbnail: domain.Thumbnail) -> str:
 
 def _describe(record: "DataclassInstance") -> dict[str, Any]:
     """Return a record's fields by name, as they are."""
-    return {field.name: getattr(record, field.name) for field in fields(record)}
+    return {name: getattr(record, name) for name in _list_fields(type(record))}
+
+
+@cache
+def _list_fields(kind: "type[DataclassInstance]") -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))

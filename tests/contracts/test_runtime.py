@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pydantic import SecretStr
 
 from shared_lib.settings import Store as StoreSettings
-from shared_lib.storage.buckets import Store
+from shared_lib.storage.store import Store
 
 
 def test_threads_that_start_at_once_share_one_client_of_the_store() -> None:

@@ -15,10 +15,11 @@ from service import find_free_port, wait_for
 
 from shared_lib.domain.uploads import PROBES
 from shared_lib.settings import Store as StoreSettings
-from shared_lib.storage.buckets import Inbox, Store
+from shared_lib.storage.buckets import Inbox
 from shared_lib.storage.presigned import UploadUrls
 from shared_lib.storage.probe import StoreProbe, UnsafeStore
 from shared_lib.storage.setup import StoreSetup
+from shared_lib.storage.store import Store
 
 RISKS = (
     "anonymous-read",

@@ -14,7 +14,8 @@ import pytest
 import requests
 from service import Api, wait_for
 
-from shared_lib.domain.images import VISIBLE, Page, PageQuery, SortColumn, Status
+from shared_lib.domain.images import VISIBLE, Status
+from shared_lib.domain.pages import Page, PageQuery, SortColumn
 from shared_lib.errors import NotFound
 from shared_lib.repositories.pages import ALL, MAX_FOUND
 from shared_lib.runtime import Runtime

@@ -34,7 +34,8 @@ from shared_lib.events import KAFKA_RECORD, ProcessingRequested
 from shared_lib.pipeline.recipe import THUMBNAIL
 from shared_lib.repositories import Claims, Superseded
 from shared_lib.runtime import Runtime
-from shared_lib.storage.buckets import Inbox, Store
+from shared_lib.storage.buckets import Inbox
+from shared_lib.storage.store import Store
 
 Outcomes = Callable[[UUID], list[str | None]]
 REQUESTED = ProcessingRequested.type

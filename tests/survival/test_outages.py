@@ -17,7 +17,8 @@ from service import ENVIRONMENT, Platform
 from shared_lib.database.connection import Database
 from shared_lib.errors import Misconfigured, RequestRejected, ServiceError, Unavailable, describe_cause
 from shared_lib.runtime import Runtime
-from shared_lib.storage.buckets import Bucket, Store
+from shared_lib.storage.buckets import Bucket
+from shared_lib.storage.store import Store
 
 NOWHERE = "127.0.0.1:1"
 
