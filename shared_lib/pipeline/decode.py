@@ -78,7 +78,7 @@ def _inspect_by_libvips(data: bytes, real: Format, limits: Limits) -> Source:
         enforce_size(*claimed, limits)
         if 0 in claimed:
             raise corrupt(real)
-    with complaints_of(real):
+    with decoder_errors(real):
         # libwebp's loader allocates its result when it is opened, so request a small one.
         header = _load(data, real, **{"scale": 1 / min(claimed)} if claimed and real is Format.WEBP else {})
     width, height = claimed or (header.width, header.height)
@@ -94,12 +94,12 @@ def _inspect_by_libvips(data: bytes, real: Format, limits: Limits) -> Source:
 
 
 def _inspect_bitmap(data: bytes, limits: Limits) -> Source:
-    with complaints_of(Format.BMP):
+    with decoder_errors(Format.BMP):
         width, height = bmp.read_size(data)
     enforce_size(width, abs(height), limits)
     enforce_metadata_size(len(bmp.find_profile(data)), limits)
     if bmp.read_bitmap(data) is None:
-        with complaints_of(Format.BMP):
+        with decoder_errors(Format.BMP):
             data = bmp.tidy(data)
         return _inspect_by_pillow(data, Format.BMP, limits)
     return Source(data, Format.BMP, width, abs(height), orientation=1)
@@ -108,10 +108,10 @@ def _inspect_bitmap(data: bytes, limits: Limits) -> Source:
 def _inspect_by_pillow(data: bytes, real: Format, limits: Limits) -> Source:
     if real is Format.AVIF:
         enforce_size(*claimed_size(data, real), limits)
-    with complaints_of(real):
+    with decoder_errors(real):
         try:
             header = pillow.open_header(data, real)
-        except pillow.COMPLAINTS:
+        except pillow.ERRORS:
             if real is not Format.AVIF:
                 raise
             # Where a file breaks HEIF's rules, libheif may be less strict than libavif.
@@ -126,7 +126,7 @@ def _inspect_by_pillow(data: bytes, real: Format, limits: Limits) -> Source:
 def _inspect_upright(data: bytes, real: Format, limits: Limits) -> Source:
     if real is Format.HEIC:
         enforce_size(*claimed_size(data, real), limits)
-    with complaints_of(real):
+    with decoder_errors(real):
         width, height = _UPRIGHT[real].read_size(data)
     enforce_size(width, height, limits)
     if 0 in (width, height):
@@ -148,11 +148,11 @@ def _inspect_drawing(data: bytes, limits: Limits) -> Source:
 
 
 @contextmanager
-def complaints_of(real: Format) -> Iterator[None]:
+def decoder_errors(real: Format) -> Iterator[None]:
     """Raise a decoder's error as Rejected: corrupt or unsupported. Raises MemoryError if memory was short."""
     try:
         yield
-    except (pyvips.Error, *pillow.COMPLAINTS) as error:
+    except (pyvips.Error, *pillow.ERRORS) as error:
         raise_out_of_memory(error)
         if _UNSUPPORTED.match(str(error)):
             raise Rejected(

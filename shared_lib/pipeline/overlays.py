@@ -10,7 +10,7 @@ from shared_lib.errors import FailureCode, Rejected
 from shared_lib.limits import Limits
 from shared_lib.pipeline.bounds import RecipeRejected
 from shared_lib.pipeline.color import to_srgb
-from shared_lib.pipeline.decode import cheapest_scale, complaints_of, decode, inspect, is_only_untidy
+from shared_lib.pipeline.decode import cheapest_scale, decode, decoder_errors, inspect, is_only_untidy
 from shared_lib.pipeline.recipe import Recipe
 from shared_lib.pipeline.resampling import resample
 from shared_lib.pipeline.source import DecodePlan, Source
@@ -67,7 +67,7 @@ def _enforce_pixels_together(sources: list[Source], limits: Limits) -> None:
 
 
 def _decode(source: Source, size: tuple[int, int]) -> pyvips.Image:
-    with complaints_of(source.format):
+    with decoder_errors(source.format):
         try:
             return _at_size(source, size)
         except pyvips.Error as error:

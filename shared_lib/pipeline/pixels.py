@@ -12,8 +12,8 @@ from shared_lib.limits import Limits
 from shared_lib.pipeline.bounds import enforce_frames
 from shared_lib.pipeline.decode import (
     cheapest_scale,
-    complaints_of,
     decode,
+    decoder_errors,
     is_only_untidy,
     raise_out_of_memory,
     whole_squares,
@@ -63,7 +63,7 @@ class Pixels:
             if isinstance(error, pyvips.Error) and is_only_untidy(error) and not self.source.is_untidy:
                 raise  # a harmless warning
             raise_out_of_memory(error)
-            with complaints_of(self.source.format):
+            with decoder_errors(self.source.format):
                 for plan in tuple(self._tried):
                     self._decode(plan).avg()
             raise

@@ -1,1 +1,1 @@
-"""What single file formats need beyond what libvips and Pillow do by themselves."""
+"""Support for single file formats, beyond that of libvips and Pillow."""

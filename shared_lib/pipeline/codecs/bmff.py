@@ -1,14 +1,14 @@
-"""Boxes of ISO base media files, which AVIF, HEIC and JPEG XL are: what they say of the image that is shown."""
+"""Boxes of ISO base media files, which AVIF, HEIC and JPEG XL are."""
 
 from collections.abc import Iterator
 from itertools import islice
 
-_MAX_BOXES = 10_000  # in one other
+_MAX_BOXES = 10_000  # in one box
 _MAX_ITEMS = 10_000  # images, tiles, previews and metadata
 
 
 def list_boxes(data: bytes, at: int = 0, end: int | None = None) -> Iterator[tuple[bytes, int, int]]:
-    """Each box's type, and where its content starts and ends (ISO/IEC 14496-12, 4.2)."""
+    """Yield each box's type, and where its content starts and ends (ISO/IEC 14496-12, 4.2)."""
     end = len(data) if end is None else min(end, len(data))
     while at + 8 <= end:
         size, kind, head = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8], 8
@@ -20,7 +20,7 @@ def list_boxes(data: bytes, at: int = 0, end: int | None = None) -> Iterator[tup
 
 
 def list_properties(data: bytes) -> list[tuple[bytes, bytes]]:
-    """Type and content of what a HEIF file says of its primary image (ISO/IEC 23008-12, 9.3)."""
+    """Return type and content of the properties of a HEIF file's primary image (ISO/IEC 23008-12, 9.3)."""
     primary, described = _find_inside_meta(data, b"pitm"), _find_inside_meta(data, b"iprp")
     if primary is None or described is None:
         return []
@@ -33,9 +33,9 @@ def list_properties(data: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def join_tables(data: bytes) -> bytes:
-    """Put the tables of which item has which properties into one of the same size, if there are several.
+    """Merge a HEIF file's `ipma` boxes, which assign properties to items, into one of the same total size.
 
-    Several of one kind are against the rules, and common: some encoders write one for each item.
+    Several with the same version and flags are invalid, and common: some encoders write one per item.
     """
     described = _find_inside_meta(data, b"iprp")
     boxes = islice(list_boxes(data, *described), _MAX_BOXES) if described else ()
@@ -54,7 +54,7 @@ def join_tables(data: bytes) -> bytes:
 
 
 def _indices(data: bytes, described: tuple[int, int], item: int) -> Iterator[int]:
-    """Which properties an item has, counted from 1 (ISO/IEC 23008-12, 9.3.2); in several boxes, if there are."""
+    """Yield the numbers of an item's properties, from 1, in all `ipma` boxes (ISO/IEC 23008-12, 9.3.2)."""
     for kind, start, end in islice(list_boxes(data, *described), _MAX_BOXES):
         if kind != b"ipma":
             continue

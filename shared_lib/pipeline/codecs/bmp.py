@@ -1,4 +1,4 @@
-"""BMP beyond what Pillow reads: any masks, alpha, two bits a pixel, odd palettes, profiles."""
+"""Kinds of BMP that Pillow does not read: any masks, alpha, two bits per pixel, odd palettes, profiles."""
 
 import struct
 from typing import NamedTuple
@@ -8,32 +8,32 @@ import pyvips
 _RGB, _BITFIELDS, _ALPHA_BITFIELDS = 0, 3, 6  # compressions
 _FORMATS = {16: "ushort", 32: "uint"}
 _MASKS = {16: (0x7C00, 0x3E0, 0x1F), 32: (0xFF0000, 0xFF00, 0xFF)}
-_EMBEDDED = b"DEBM"  # a profile: PROFILE_EMBEDDED, little-endian
+_EMBEDDED = b"DEBM"  # PROFILE_EMBEDDED, little-endian
 _LEFT, _RIGHT = (bytes(((byte >> at + 2) & 3) << 4 | (byte >> at) & 3 for byte in range(256)) for at in (4, 0))
 
 
 class Bitmap(NamedTuple):
-    """One whose pixels are words of which each channel has some bits."""
+    """A bitmap of which each pixel is a word, and each channel some of its bits."""
 
     bits: int
-    """Of a word."""
+    """Bits per word."""
     start: int
     masks: tuple[int, ...]
-    """Of red, green, blue, and alpha if there is any."""
+    """For red, green, blue, and alpha if there is any."""
 
 
 def read_size(data: bytes) -> tuple[int, int]:
-    """Width and height, px; the height is negative if the first row is the upper one. Raise ValueError for none."""
+    """Return width and height, px. The height is negative if the top row comes first. Raises ValueError if invalid."""
     if len(data) < 26:
-        raise ValueError("a bitmap without a header")
+        raise ValueError("the bitmap has no header")
     width, height = struct.unpack_from("<HH" if _integer(data, 14) == 12 else "<ii", data, 18)
     if width <= 0 or height == 0:
-        raise ValueError("a bitmap without a size")
+        raise ValueError("the bitmap has no size")
     return width, height
 
 
 def read_bitmap(data: bytes) -> Bitmap | None:
-    """Read the header; None for all that Pillow reads."""
+    """Read the header. Return None for a kind that Pillow reads."""
     header = _integer(data, 14)
     start, data = _integer(data, 10), data[:70].ljust(70, b"\0")
     bits, compression = struct.unpack_from("<HI", data, 28)
@@ -42,16 +42,16 @@ def read_bitmap(data: bytes) -> Bitmap | None:
     *colors, alpha = struct.unpack_from("<4I", data, 54)
     if compression == _RGB:
         colors = list(_MASKS[bits])
-    # Masks follow the shortest header, and are a part of longer ones: of the third version alpha's is, too.
+    # Masks follow the shortest header, and are part of longer ones. From the third version on, so is alpha's.
     has_alpha = compression == _ALPHA_BITFIELDS or header >= (56 if compression == _BITFIELDS else 108)
     masks = [mask & (1 << bits) - 1 for mask in (*colors, *([alpha] if has_alpha and alpha else []))]
     return Bitmap(bits, start, tuple(masks))
 
 
 def decode(data: bytes, bitmap: Bitmap) -> pyvips.Image:
-    """Raise ValueError for what is missing, or a mask with gaps. The bytes must be kept as long as the image."""
+    """Decode it. Raises ValueError for missing pixels or a mask with gaps. The bytes must outlive the image."""
     width, height = read_size(data)
-    words = -(-width * bitmap.bits // 32) * 32 // bitmap.bits  # in a row, which ends at a whole double word
+    words = -(-width * bitmap.bits // 32) * 32 // bitmap.bits  # per row, which is padded to a multiple of 32 bits
     end = bitmap.start + words * abs(height) * bitmap.bits // 8
     if end > len(data):
         raise ValueError("fewer bytes than pixels")
@@ -75,7 +75,7 @@ def _channel(image: pyvips.Image, mask: int) -> pyvips.Image:
 
 
 def find_profile(data: bytes) -> bytes:
-    """The ICC profile that the fifth version of the header embeds."""
+    """Return the ICC profile that a version 5 header embeds, or b""."""
     if _integer(data, 14) < 124 or data[70:74] != _EMBEDDED:
         return b""
     start, size = 14 + _integer(data, 126), _integer(data, 130)
@@ -83,9 +83,9 @@ def find_profile(data: bytes) -> bytes:
 
 
 def tidy(data: bytes) -> bytes:
-    """Put what OS/2's short header, two bits a pixel and too many colors mean in a form that Pillow understands.
+    """Rewrite OS/2's short header, two bits per pixel and oversized palettes in a form that Pillow reads.
 
-    Raise ValueError for missing pixels.
+    Raises ValueError for missing pixels.
     """
     if _integer(data, 14) == 16:
         start = (_integer(data, 10) + 24).to_bytes(4, "little")
@@ -101,7 +101,7 @@ def tidy(data: bytes) -> bytes:
 
 
 def _widen(data: bytes) -> bytes:
-    """Four bits a pixel instead of two."""
+    """Convert two bits per pixel to four."""
     (width, height), start = read_size(data), _integer(data, 10)
     row, wider = -(-width // 16) * 4, -(-width // 8) * 4
     if start + row * abs(height) > len(data):

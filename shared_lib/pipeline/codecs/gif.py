@@ -1,23 +1,23 @@
-"""GIFs whose first frame leaves some of the screen empty: libvips would paint it black, and browsers paint nothing."""
+"""GIFs whose first frame does not fill the screen: libvips makes the rest black, browsers leave it transparent."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import pyvips
 
-_MAX_BLOCKS = 200_000  # looked through for the first frame
-# One transparent pixel: an extension that says so, and an image (GIF89a specification, 23 and 20).
+_MAX_BLOCKS = 200_000  # to search for the first frame
+# A frame of one transparent pixel: a graphic control extension, and an image (GIF89a specification, 23 and 20).
 _NOTHING = b"!\xf9\4\1\0\0\0\0" + b",\0\0\0\0\1\0\1\0\0" + b"\2\2\x44\1\0"
 
 
 class Screen(NamedTuple):
-    """What its frames are painted on."""
+    """The canvas of the frames."""
 
     width: int
-    """In px, as browsers have it: enlarged so that the first frame has room."""
+    """In px. As in browsers, the screen is enlarged to fit the first frame."""
     height: int
     is_filled: bool
-    """By the first frame, which has just its size."""
+    """The first frame has exactly its size."""
 
 
 def read_screen(data: bytes) -> Screen:
@@ -28,7 +28,7 @@ def read_screen(data: bytes) -> Screen:
 
 
 def decode_on_clear(screen: Screen, data: bytes, options: Mapping[str, object]) -> pyvips.Image:
-    """Decode with a transparent frame before the others, which so all get alpha, on a screen of its full size."""
+    """Decode on a screen of its full size. A transparent frame is put before the others, so that all get alpha."""
     size = screen.width.to_bytes(2, "little") + screen.height.to_bytes(2, "little")
     start = _start(data)
     data = b"".join((b"GIF89a", size, data[10:start], _NOTHING, data[start:]))
@@ -40,13 +40,13 @@ def decode_on_clear(screen: Screen, data: bytes, options: Mapping[str, object]) 
 
 
 def _start(data: bytes) -> int:
-    """Where the first block is: after the header, the screen's descriptor and its colors."""
+    """Return the offset of the first block: after the header, the screen descriptor and its colors."""
     flags = data[10] if len(data) > 10 else 0
     return 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
 
 
 def _find_frame(data: bytes) -> tuple[int, ...] | None:
-    """Left, top, width and height of the first frame; None if none is found."""
+    """Return left, top, width and height of the first frame, or None if there is none."""
     at, blocks = _start(data), 0
     while data[at : at + 1] == b"!" and blocks < _MAX_BLOCKS:
         at += 2

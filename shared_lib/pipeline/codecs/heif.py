@@ -1,6 +1,6 @@
 """HEIC: HEVC in HEIF, by libheif and libde265.
 
-The binding is imported late, because a deployment may lack it; the zygote does so for all decoders.
+The binding is imported late, because a deployment may lack it. The zygote imports it for all workers.
 """
 
 from typing import Any
@@ -11,22 +11,22 @@ from shared_lib.pipeline.bounds import require_memory
 from shared_lib.pipeline.codecs.pillow import as_vips
 from shared_lib.pipeline.formats import Format, import_codec
 
-_WORKING_BYTES = 6  # per pixel: three channels of 16 bits, while libde265 works on them
+_WORKING_BYTES = 6  # per pixel, in libde265: three channels of 16 bits
 _BANDS = {"L": 1, "I;16": 1, "LA": 2, "La": 2, "LA;16": 2, "La;16": 2, "RGB": 3, "RGBA": 4, "RGBa": 4}
 _PREMULTIPLIED = ("La", "La;16", "RGBa")
 
 
 def read_size(data: bytes) -> tuple[int, int]:
-    """Width and height, px, upright: turned as `irot` and `imir` say, beside which EXIF's orientation has no meaning.
+    """Return width and height, px, upright. `irot` and `imir` turn the image; EXIF's orientation means nothing here.
 
-    Raises as pillow.COMPLAINTS lists.
+    Raises one of pillow.ERRORS.
     """
     size: tuple[int, int] = _open(data).size
     return size
 
 
 def decode(data: bytes) -> pyvips.Image:
-    """Decode the primary image, upright. Raises as pillow.COMPLAINTS lists."""
+    """Decode the primary image, upright. Raises one of pillow.ERRORS."""
     primary = _open(data)
     try:
         pixels = primary.data
@@ -43,11 +43,11 @@ def decode(data: bytes) -> pyvips.Image:
     return image.unpremultiply().cast(image.format) if primary.mode in _PREMULTIPLIED else image
 
 
-def _open(data: bytes) -> Any:  # noqa: ANN401  # imported late, so its types are not at hand
+def _open(data: bytes) -> Any:  # noqa: ANN401  # imported late, so its types are unknown
     library: Any = import_codec(Format.HEIC)
-    library.options.DECODE_THREADS = 1  # one core per child
+    library.options.DECODE_THREADS = 1  # one core per worker
     library.options.THUMBNAILS = library.options.DEPTH_IMAGES = library.options.AUX_IMAGES = False
     file = library.open_heif(data)
     if len(file) == 0:
-        raise ValueError("a HEIF file without an image")
+        raise ValueError("the HEIF file has no image")
     return file

@@ -1,9 +1,9 @@
-"""SVG, made harmless and drawn.
+"""SVG: sanitize and draw.
 
-What is drawn is what a browser draws for an SVG in an `<img>`: nothing is executed and nothing is fetched
-(SVG Integration, "secure static mode"). So scripts and references to anything outside the file are dropped, as
-browsers ignore them there; refused is only what attacks the parser. The renderer, resvg, runs no scripts at all, but it
-would open any file that an `href` names.
+The result is what a browser draws for an SVG in an `<img>`: nothing is executed and nothing is fetched (SVG
+Integration, "secure static mode"). So scripts and references to anything outside the file are dropped, as browsers
+ignore them there. Only attacks on the parser are rejected. The renderer, resvg, runs no scripts, but it would open any
+file that an `href` names.
 """
 
 import base64
@@ -13,7 +13,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from xml.sax import SAXParseException  # the exception only; the parser is defusedxml's
+from xml.sax import SAXParseException  # only the exception; the parser is defusedxml's
 from xml.sax.saxutils import XMLGenerator  # writes XML, reads none
 from xml.sax.xmlreader import AttributesImpl  # a mapping
 
@@ -31,14 +31,14 @@ _CSS_IMPORT = re.compile(r"@import[^;]*;?", re.IGNORECASE)
 _LENGTH = re.compile(r"\s*\+?(\d*\.?\d+(?:e[+-]?\d+)?)(px|pt|pc|in|cm|mm|q|em|ex)?\s*", re.IGNORECASE)
 _PX_PER_UNIT = {"px": 1.0, "pt": 96 / 72, "pc": 16.0, "in": 96.0, "cm": 96 / 2.54, "mm": 96 / 25.4, "q": 96 / 101.6}
 _PX_PER_UNIT |= {"em": 16.0, "ex": 8.0}  # of the initial font size
-_DEFAULT_SIZE = (300.0, 150.0)  # of a replaced element that says nothing of its size (CSS 2.2, 10.3.2)
+_DEFAULT_SIZE = (300.0, 150.0)  # px, of a replaced element without a size (CSS 2.2, 10.3.2)
 _MAX_DRAWN = 1_000_000  # elements, each counted as often as it is used; resvg's own limit
 _LARGEST = 1e9  # px; stands for infinity, and is over every limit
 
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """An SVG without anything that acts or refers beyond itself, and its own size, px."""
+    """A sanitized SVG and its own size, px."""
 
     markup: str
     width: float
@@ -46,55 +46,55 @@ class Drawing:
 
 
 def sanitize(data: bytes, limits: Limits, count_pixels: Callable[[bytes], int]) -> Drawing:
-    """Read an SVG and write it anew without what secure static mode leaves out.
+    """Read an SVG and write it anew, without what secure static mode ignores.
 
-    `count_pixels` reads the header of an embedded raster image; it raises Rejected for one that may not be decoded.
+    `count_pixels` reads the header of an embedded raster image. It raises Rejected if that must not be decoded.
     Raises Rejected: unsafe_svg, corrupt_image, unsupported_format for other XML, or the code of a limit.
     """
     limits.enforce("max_svg_bytes", len(data), "The SVG has {} bytes")
     cleaner = _Cleaner(limits, count_pixels)
-    # A document type is common and harmless: its external subset is never read. Entities are refused where declared.
+    # A document type is common and harmless: its external subset is never read. Entity declarations are rejected.
     parser = defusedxml.expatreader.create_parser(forbid_dtd=False, forbid_entities=True, forbid_external=False)
     parser.setContentHandler(cleaner)
     try:
         parser.parse(io.BytesIO(data))
     except defusedxml.DefusedXmlException as error:
         raise Rejected(FailureCode.UNSAFE_SVG, "The SVG declares XML entities, which are not allowed.") from error
-    except (SAXParseException, LookupError, ValueError) as error:  # the last two: an unknown or a wrong encoding
+    except (SAXParseException, LookupError, ValueError) as error:  # the latter two: an unknown or a wrong encoding
         raise Rejected(FailureCode.CORRUPT_IMAGE, "The SVG is not well-formed XML.") from error
     return Drawing(cleaner.markup, *cleaner.size)
 
 
 def rasterize(markup: str, width: int, height: int) -> bytes:
-    """Draw into at most width x height px, as a PNG; text in the fonts that the system has. Raises Rejected."""
+    """Draw into at most width x height px, with the system's fonts. Return a PNG. Raises Rejected."""
     try:
         return resvg_py.svg_to_bytes(
             svg_string=markup,
             width=width,
             height=height,
-            # What a family that is not there falls back to; DejaVu is what Debian installs where any font is.
+            # Fallbacks for families that are not installed. Debian installs DejaVu with any font.
             font_family="DejaVu Sans",
             sans_serif_family="DejaVu Sans",
             serif_family="DejaVu Serif",
             monospace_family="DejaVu Sans Mono",
         )
     except ValueError as error:
-        if "nodes limit" in str(error):  # elements that use each other reach it quickly
+        if "nodes limit" in str(error):  # elements that use each other soon exceed it
             raise Rejected(
                 FailureCode.TOO_MANY_ELEMENTS,
                 f"The SVG has more than {_MAX_DRAWN:,} elements when it is drawn; at most {_MAX_DRAWN:,} are allowed.",
             ) from error
         raise Rejected(FailureCode.CORRUPT_IMAGE, "The SVG cannot be drawn.") from error
     except BaseException as error:
-        # How a panic in Rust arrives, by a class that cannot be imported: numbers that resvg had not thought of. It has
-        # kept nothing of the drawing, so this process may go on.
+        # A panic in Rust, whose class cannot be imported, about numbers that resvg does not expect. resvg keeps no
+        # state of the drawing, so this process can go on.
         if type(error).__name__ != "PanicException":
             raise
         raise Rejected(FailureCode.CORRUPT_IMAGE, "The SVG cannot be drawn.") from error
 
 
 class _Cleaner(XMLGenerator):
-    """Writes down what it hears of a document, but for what is dropped."""
+    """Writes a document anew, without dropped elements and attributes."""
 
     def __init__(self, limits: Limits, count_pixels: Callable[[bytes], int]) -> None:
         self._text = io.StringIO()
@@ -104,8 +104,8 @@ class _Cleaner(XMLGenerator):
         self._embedded_pixels = 0
         self._elements = 0
         self._depth = 0
-        self._dropped_below: int | None = None  # depth of the dropped element that we are in
-        self._style: list[str] | None = None  # what was heard so far of a style sheet, whose parts come as they like
+        self._dropped_below: int | None = None  # depth of the dropped element that contains the current one
+        self._style: list[str] | None = None  # parts of the current style sheet, which arrive in pieces
         self.size = _DEFAULT_SIZE
 
     @property
@@ -147,15 +147,15 @@ class _Cleaner(XMLGenerator):
             super().characters(content)
 
     def processingInstruction(self, target: str, data: str) -> None:  # noqa: N802  # SAX's name
-        """Drop it: all that one could do is to name a style sheet."""
+        """Drop it: it could only refer to a style sheet."""
 
     def _bound_structure(self) -> None:
-        """Raise Rejected as soon as there is too much; how much would have followed is not found out."""
+        """Raise Rejected at the first element beyond a limit, without counting the rest."""
         self._limits.enforce("max_svg_elements", self._elements, "The SVG has {} elements or more")
         self._limits.enforce("max_svg_depth", self._depth, "The SVG is nested {} levels deep or more")
 
     def _clean_attribute(self, name: str, value: str) -> str | None:
-        """What is left of an attribute's value; None if nothing."""
+        """Return an attribute's sanitized value, or None to drop it."""
         local = _local(name)
         if local.lower().startswith("on") or name == "xml:base":
             return None
@@ -166,7 +166,7 @@ class _Cleaner(XMLGenerator):
         return _EXTERNAL_URL.sub("none", value)
 
     def _inline_image(self, href: str) -> str | None:
-        """Keep a raster image that the file itself holds, written so that there is one way to read it."""
+        """Keep a raster image that the file itself contains, in a canonical form."""
         match = _INLINE_IMAGE.match(href)
         if match is None:
             return None
@@ -185,7 +185,7 @@ def _require_svg(root: str) -> None:
 
 
 def _local(name: str) -> str:
-    """An element's or attribute's name without its namespace's prefix, which anyone may choose."""
+    """Return an element's or attribute's name without the namespace prefix, which is arbitrary."""
     return name.rpartition(":")[2]
 
 
@@ -194,7 +194,7 @@ def _clean_css(css: str) -> str:
 
 
 def _intrinsic_size(root: dict[str, str]) -> tuple[float, float]:
-    """Width and height, px, by CSS's rules for replaced elements: what is not said follows from the view box."""
+    """Return width and height, px, by CSS's rules for replaced elements: a missing one follows from the view box."""
     width, height = _length(root.get("width")), _length(root.get("height"))
     box_width, box_height = _view_box(root.get("viewBox")) or (width or _DEFAULT_SIZE[0], height or _DEFAULT_SIZE[1])
     if width is None and height is None:
@@ -215,7 +215,7 @@ def _view_box(value: str | None) -> tuple[float, float] | None:
 
 
 def _length(value: str | None) -> float | None:
-    """A CSS length in px; None for what is absent, relative to surroundings that there are none of, or no length."""
+    """Return a CSS length in px, or None if it is missing, relative to a parent, or invalid."""
     match = _LENGTH.fullmatch(value or "")
     if match is None:
         return None

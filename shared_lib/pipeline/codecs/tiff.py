@@ -1,4 +1,4 @@
-"""TIFF, whose pixels may have more channels than anyone can tell the meaning of."""
+"""TIFF, whose pixels may have extra channels of unknown meaning."""
 
 import pyvips
 
@@ -6,13 +6,13 @@ _COLORS = {"b-w": 1, "grey16": 1, "multiband": 1, "cmyk": 4}  # else 3
 
 
 def decode(data: bytes) -> pyvips.Image:
-    """Decode the first page; the bytes must be kept as long as the image."""
+    """Decode the first page. The bytes must outlive the image."""
     image = _load(data, "error")  # libtiff warns of every private tag
     if image.get_typeof("tile-width"):
-        # Of tiles there are no such warnings, but those that cannot be decoded would be left black.
+        # Tiles cause no such warnings, but those that cannot be decoded would be left black.
         image = _load(data, "warning")
     colors = _COLORS.get(image.interpretation, 3)
-    # One channel more is alpha. Of several none is known to be.
+    # One extra channel is alpha. Of several, none is known to be.
     return image[:colors] if image.bands > colors + 1 else image
 
 

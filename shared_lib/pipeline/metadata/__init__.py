@@ -1,1 +1,1 @@
-"""What an image says of itself: read, cleaned, and written again."""
+"""Image metadata: extracted, and filtered for renditions."""

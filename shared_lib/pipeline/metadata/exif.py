@@ -1,6 +1,6 @@
-"""EXIF: when, with what and where a picture was taken (CIPA DC-008-2023), read from what cameras and editors wrote.
+"""EXIF: when, where and with which camera a picture was taken (CIPA DC-008-2023).
 
-Nothing in it is relied on: what is missing, broken or nonsense is left out, and never the image's fault.
+A field that is missing, broken or implausible is left out. It never makes the image fail.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ _OFFSET = re.compile(r"[+-]\d\d:\d\d")
 @dataclass(frozen=True, slots=True)
 class Exif:
     captured_at: datetime | None = None
-    """Naive where the offset from UTC is not told."""
+    """Naive if the offset from UTC is unknown."""
     camera_make: str | None = None
     camera_model: str | None = None
     lens_model: str | None = None
@@ -34,9 +34,9 @@ def read_exif(block: bytes) -> Exif:
     """Read a block of EXIF, or a TIFF file, which is one."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's, of every tag that is broken
+            warnings.simplefilter("ignore")  # Pillow warns of every broken tag
             main = Image.Exif()
-            main.load(block)  # at most as many bytes as there are in the block, however often its tags name them
+            main.load(block)  # reads at most as many bytes as the block has, however often tags refer to them
             details = main.get_ifd(IFD.Exif)
             return Exif(
                 captured_at=_time(details),
@@ -45,12 +45,12 @@ def read_exif(block: bytes) -> Exif:
                 lens_model=_text(details.get(Base.LensModel)),
                 location=_location(main.get_ifd(IFD.GPSInfo)),
             )
-    except Exception:  # noqa: BLE001  # whatever the reader makes of it, MemoryError included: EXIF is not worth an image
+    except Exception:  # noqa: BLE001  # any error of the reader, even MemoryError: EXIF must not make the image fail
         return Exif()
 
 
 def _text(value: object) -> str | None:
-    """Clean a text: ASCII by the standard, UTF-8 by many a phone, Latin-1 as Pillow reads it."""
+    """Clean a text. The standard says ASCII, many phones write UTF-8, and Pillow reads Latin-1."""
     if not isinstance(value, str):
         return None
     with contextlib.suppress(UnicodeError):
@@ -59,14 +59,14 @@ def _text(value: object) -> str | None:
 
 
 def _time(details: Mapping[int, Any]) -> datetime | None:
-    told = _TIME.match(_text(details.get(Base.DateTimeOriginal)) or "")
-    if told is None:
+    time = _TIME.match(_text(details.get(Base.DateTimeOriginal)) or "")
+    if time is None:
         return None
     offset = _OFFSET.fullmatch(_text(details.get(Base.OffsetTimeOriginal)) or "")
-    year, month, day, clock = told.groups()
+    year, month, day, clock = time.groups()
     try:
         return datetime.fromisoformat(f"{year}-{month}-{day}T{clock}{offset[0] if offset else ''}")
-    except ValueError:  # such as 0000:00:00 00:00:00, of a camera whose clock was never set
+    except ValueError:  # such as 0000:00:00 00:00:00, from a camera whose clock was never set
         return None
 
 
@@ -76,10 +76,10 @@ def _location(place: Mapping[int, Any]) -> Location | None:
         longitude = _degrees(place[GPS.GPSLongitude], {"E": 1, "W": -1}[place[GPS.GPSLongitudeRef].strip("\0 ")])
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
         return None
-    on_earth = abs(latitude) <= 90 and abs(longitude) <= 180  # which no NaN is
+    on_earth = abs(latitude) <= 90 and abs(longitude) <= 180  # false for NaN
     return Location(latitude=latitude, longitude=longitude) if on_earth else None
 
 
 def _degrees(angle: tuple[float, float, float], sign: int) -> float:
     degrees, minutes, seconds = map(float, angle)
-    return round(sign * (degrees + minutes / 60 + seconds / 3600), 7)  # a centimetre
+    return round(sign * (degrees + minutes / 60 + seconds / 3600), 7)  # about 1 cm

@@ -1,4 +1,4 @@
-"""From a source and its decoded pixels to what there is to know of it, in the forms of `metadata`."""
+"""Extract an image's metadata from its source and its decoded pixels."""
 
 import io
 import math
@@ -18,13 +18,13 @@ from shared_lib.pipeline.metadata.model import MAX_FRAMES, MAX_SWATCHES, ColorSp
 from shared_lib.pipeline.resampling import average
 from shared_lib.pipeline.source import Source
 
-_SIDE = 32  # px, of what all is learnt from that is seen: no hash, nor a palette of six colours, sees more
+_SIDE = 32  # px; no hash, nor a palette of six colors, depends on more
 _MAX_EXIF = 1 << 20  # bytes; a JPEG holds 64 KiB
-_MAX_PROFILE = 4 << 20  # bytes; as large as those of printers get
-_CANDIDATES = 32  # colours, to choose a palette from
-_APART = 90  # between two colours of a palette, by `_distance`: about as far as two tones of skin or of sky
+_MAX_PROFILE = 4 << 20  # bytes; printers' profiles are no larger
+_CANDIDATES = 32  # colors to choose a palette from
+_APART = 90  # between two colors of a palette, by `_distance`: about as far as two tones of skin or of sky
 _SPACES: dict[str, ColorSpace] = {"b-w": "gray", "grey16": "gray", "cmyk": "cmyk", "lab": "lab", "labs": "lab"}
-# Parts of what profiles call themselves; the shortest are those of compact ones, which libvips and Facebook embed.
+# Parts of profiles' descriptions. The shortest are of compact profiles, which libvips and Facebook embed.
 _PROFILES: dict[ColorSpace, tuple[str, ...]] = {"srgb": ("srgb", "c2ci"), "display-p3": ("display p3", "sp3c")}
 _COLORIMETRIES: dict[tuple[Primaries, float], ColorSpace] = {
     (SRGB_PRIMARIES, SRGB): "srgb",
@@ -34,15 +34,15 @@ _Rgb = tuple[int, int, int]
 
 
 def extract_metadata(source: Source, image: pyvips.Image) -> ImageMetadata:
-    """Learn from the first frame as decoded: upright, and of any size from that of a thumbnail on.
+    """Extract from the first frame as decoded: upright, at least as large as a thumbnail needs.
 
-    Raises Rejected for what no parent would believe.
+    Raises Rejected for a number of frames that the parent would not accept.
     """
     if source.frames > MAX_FRAMES:
         raise corrupt(source.format)
     exif = read_exif(_exif_of(source, image))
     profile = _profile_of(image)
-    seen, square = _look_at(image, source)
+    small, square = _scale_down(image, source)
     return ImageMetadata(
         frames=source.frames,
         has_alpha=image.hasalpha(),
@@ -54,21 +54,21 @@ def extract_metadata(source: Source, image: pyvips.Image) -> ImageMetadata:
         camera_model=exif.camera_model,
         lens_model=exif.lens_model,
         location=exif.location,
-        palette=_palette(seen),
-        thumb_hash=thumb_hash(*seen.size, seen.tobytes()),
-        blur_hash=blur_hash(*seen.size, _on_white(seen).tobytes()),
+        palette=_palette(small),
+        thumb_hash=thumb_hash(*small.size, small.tobytes()),
+        blur_hash=blur_hash(*small.size, _on_white(small).tobytes()),
         perceptual_hash=perceptual_hash(_SIDE, square.tobytes()),
     )
 
 
-def _look_at(image: pyvips.Image, source: Source) -> tuple[Image.Image, Image.Image]:
-    """Scale down in sRGB: with its proportions and alpha, and to a gray square."""
+def _scale_down(image: pyvips.Image, source: Source) -> tuple[Image.Image, Image.Image]:
+    """Return it in sRGB, scaled down with its proportions and alpha, and as a gray square."""
     if image.interpretation == "cmyk":
-        image = to_srgb(image)  # one of its four would be taken for alpha
+        image = to_srgb(image)  # its fourth channel would be taken for alpha
     width, height = image.width, image.height
     side = max(1, max(width, height) // (2 * _SIDE))
     pixels = pillow.as_pillow(to_srgb(average(image, side), source.colorimetry)).convert("RGBA")
-    box = (0, 0, width / side, height / side)  # without what averaging makes up beyond the edges
+    box = (0, 0, width / side, height / side)  # without the pixels that averaging adds beyond the edges
     longer = max(_SIDE, width, height)
     size = max(1, round(_SIDE * width / longer)), max(1, round(_SIDE * height / longer))
     square = pixels.resize((_SIDE, _SIDE), Image.Resampling.BILINEAR, box)
@@ -77,13 +77,13 @@ def _look_at(image: pyvips.Image, source: Source) -> tuple[Image.Image, Image.Im
 
 def _exif_of(source: Source, image: pyvips.Image) -> bytes:
     if source.format is Format.TIFF:
-        return source.data  # is one itself
+        return source.data  # the file itself is a block of EXIF
     block: bytes = image.get("exif-data") if image.get_typeof("exif-data") else b""
     return block if len(block) <= _MAX_EXIF else b""
 
 
 def _profile_of(image: pyvips.Image) -> str | None:
-    """What the ICC profile calls itself."""
+    """Return the ICC profile's description."""
     profile: bytes = image.get("icc-profile-data") if image.get_typeof("icc-profile-data") else b""
     if not 0 < len(profile) <= _MAX_PROFILE:
         return None
@@ -100,54 +100,54 @@ def _color_space(source: Source, image: pyvips.Image, profile: str | None) -> Co
         return _SPACES[image.interpretation]
     if source.colorimetry is not None:
         return _COLORIMETRIES.get((source.colorimetry.primaries, source.colorimetry.curve), "rgb")
-    called = (profile or "srgb").casefold()
-    return next((space for space, names in _PROFILES.items() if any(name in called for name in names)), "rgb")
+    description = (profile or "srgb").casefold()
+    return next((space for space, names in _PROFILES.items() if any(name in description for name in names)), "rgb")
 
 
 def _depth_of(source: Source, image: pyvips.Image) -> int:
     if source.format is Format.AVIF:
-        told = next((content[5:6] for kind, content in list_properties(source.data) if kind == b"pixi"), b"")
-        return min(16, max(1, told[0])) if told else 8
+        depths = next((content[5:6] for kind, content in list_properties(source.data) if kind == b"pixi"), b"")
+        return min(16, max(1, depths[0])) if depths else 8
     if image.get_typeof("bits-per-sample"):
         return min(64, max(1, int(image.get("bits-per-sample"))))
     return 16 if image.format == "ushort" else 8
 
 
 def _on_white(image: Image.Image) -> Image.Image:
-    """As an image with transparency looks in JPEG."""
+    """Flatten it, as JPEG does."""
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
 
 
 def _palette(image: Image.Image) -> tuple[Swatch, ...]:
-    """Find the most common colours of what is opaque that are not much the same: by median cut, then by distance."""
-    counted = sorted(_count_colours(image), reverse=True)
+    """Return the most common colors of opaque pixels that differ clearly: by median cut, then by distance."""
+    counted = sorted(_count_colors(image), reverse=True)
     chosen: dict[_Rgb, int] = {}
-    for _, colour in counted:
-        if len(chosen) < MAX_SWATCHES and all(_distance(colour, other) >= _APART for other in chosen):
-            chosen[colour] = 0
-    for count, colour in counted:
-        chosen[min(chosen, key=lambda other: _distance(colour, other))] += count
+    for _, color in counted:
+        if len(chosen) < MAX_SWATCHES and all(_distance(color, other) >= _APART for other in chosen):
+            chosen[color] = 0
+    for count, color in counted:
+        chosen[min(chosen, key=lambda other: _distance(color, other))] += count
     most_common_first = sorted(chosen.items(), key=lambda each: -each[1])
     total = sum(chosen.values())
     return tuple(
-        Swatch(color="#{:02x}{:02x}{:02x}".format(*colour), share=round(count / total, 3))
-        for colour, count in most_common_first
+        Swatch(color="#{:02x}{:02x}{:02x}".format(*color), share=round(count / total, 3))
+        for color, count in most_common_first
     )
 
 
-def _count_colours(image: Image.Image) -> list[tuple[int, _Rgb]]:
+def _count_colors(image: Image.Image) -> list[tuple[int, _Rgb]]:
     pixels = image.tobytes()
     opaque = [pixels[at : at + 3] for at in range(0, len(pixels), 4) if pixels[at + 3] > 127]
     if not opaque:
         return []
     reduced = Image.frombytes("RGB", (len(opaque), 1), b"".join(opaque)).quantize(_CANDIDATES, Image.Quantize.MEDIANCUT)
     levels = reduced.getpalette() or []
-    colours = zip(levels[::3], levels[1::3], levels[2::3], strict=True)
-    return [(count, colour) for count, colour in zip(reduced.histogram(), colours, strict=False) if count]
+    colors = zip(levels[::3], levels[1::3], levels[2::3], strict=True)
+    return [(count, color) for count, color in zip(reduced.histogram(), colors, strict=False) if count]
 
 
 def _distance(one: _Rgb, other: _Rgb) -> float:
-    """How far apart colours look, roughly: Euclidean, weighted by redness (https://www.compuphase.com/cmetric.htm)."""
+    """Return roughly how different two colors look: Euclidean, weighted by redness (https://www.compuphase.com/cmetric.htm)."""
     redness = (one[0] + other[0]) / 512
     red, green, blue = (a - b for a, b in zip(one, other, strict=True))
     return math.sqrt((2 + redness) * red * red + 4 * green * green + (3 - redness) * blue * blue)

@@ -1,7 +1,7 @@
-"""The fields that libvips keeps beside an image's pixels, under names some of which the file has chosen.
+"""The fields that libvips keeps beside an image's pixels. Some of their names come from the file.
 
-A PNG's keywords are Latin-1 (PNG specification, 11.3.3), and hostile ones anything; pyvips takes every name for UTF-8,
-and raises what nobody expects.
+A PNG's keywords are Latin-1 (PNG specification, 11.3.3), and a hostile file's can be any bytes. pyvips decodes every
+name as UTF-8, and raises unexpected errors, so we list them through libvips itself.
 """
 
 import pyvips
@@ -19,8 +19,8 @@ def list_fields(image: pyvips.Image) -> list[bytes]:
 
 
 def measure_field(image: pyvips.Image, name: bytes) -> int:
-    """Characters of a field that holds text, bytes of any other."""
+    """Return a field's length: characters of text, bytes of anything else."""
     value = pyvips.GValue()
     if vips_lib.vips_image_get(image.pointer, name, value.pointer):
-        raise pyvips.Error("a field that was listed is gone")
+        raise pyvips.Error("a listed field is gone")
     return len(value.get())

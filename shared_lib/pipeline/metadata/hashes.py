@@ -1,7 +1,7 @@
-"""Short forms of an image, all made of its lowest cosine frequencies: ThumbHash, BlurHash and the perceptual hash.
+"""Short forms of an image, computed from its lowest cosine frequencies: ThumbHash, BlurHash and the perceptual hash.
 
-In plain Python, because they look at a thousand pixels only: no library of them is looked after and has wheels for
-every Python and platform that this service runs on. Compared with their authors' own implementations.
+In plain Python, because they use only a thousand pixels, and no maintained library has wheels for every Python and
+platform that this service runs on. Their results were compared with those of the authors' own implementations.
 """
 
 import base64
@@ -11,14 +11,17 @@ from functools import lru_cache
 from operator import mul
 
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz#$%*+,-.:;=?@[]^_{|}~"
-_FLAT = 0.1  # of 255; ten times what rounding to whole numbers leaves in a frequency
+_FLAT = 0.1  # of 255; ten times the error of a frequency by rounding pixels to integers
 
 Channel = Sequence[float]
 """One channel of an image, row by row."""
 
 
 def thumb_hash(width: int, height: int, rgba: bytes) -> str:
-    """ThumbHash (https://github.com/evanw/thumbhash) in Base64. At most 100 x 100 px, not premultiplied."""
+    """Return the ThumbHash (https://github.com/evanw/thumbhash) in Base64.
+
+    The image has at most 100 x 100 px, and its alpha is not premultiplied.
+    """
     red, green, blue, alpha = ([value / 255 for value in rgba[band::4]] for band in range(4))
     visible = sum(alpha)
     translucent = visible < width * height
@@ -50,36 +53,36 @@ def thumb_hash(width: int, height: int, rgba: bytes) -> str:
 
 
 def blur_hash(width: int, height: int, rgb: bytes) -> str:
-    """BlurHash (https://github.com/woltapp/blurhash) of 4 x 3 components, or 3 x 4 of an upright image."""
+    """Return the BlurHash (https://github.com/woltapp/blurhash): 4 x 3 components, or 3 x 4 of an upright image."""
     across, down = (4, 3) if width >= height else (3, 4)
     linear = _linear()
     channels = ([linear[value] for value in rgb[band::3]] for band in range(3))
     spectra = [_frequencies(channel, width, across, down, shift=0) for channel in channels]
     average, *others = zip(*spectra, strict=True)
     rest = [[2 * term for term in component] for component in others]
-    # As in the original, in C; its port to JavaScript overlooks negative ones.
+    # As in the original, in C. Its port to JavaScript overlooks negative terms.
     largest = max(abs(term) for component in rest for term in component)
     scale = max(0, min(82, math.floor(largest * 166 - 0.5)))
     text = _base83(across - 1 + (down - 1) * 9, 1) + _base83(scale, 1)
     red, green, blue = map(_to_srgb, average)
     text += _base83(red << 16 | green << 8 | blue, 4)
     for component in rest:
-        red, green, blue = (_quantise(term * 166 / (scale + 1)) for term in component)
+        red, green, blue = (_quantize(term * 166 / (scale + 1)) for term in component)
         text += _base83((red * 19 + green) * 19 + blue, 2)
     return text
 
 
 def perceptual_hash(side: int, gray: bytes) -> str | None:
-    """Which of the 8 x 8 lowest frequencies of a square image are above their median, as 16 hex digits.
+    """Return which of the 8 x 8 lowest frequencies of a square image are above their median, as 16 hex digits.
 
-    None for one that is the same all over. By discrete cosine transform, from the second frequency on: C. Zauner,
+    None if all pixels are the same. By discrete cosine transform, from the second frequency on: C. Zauner,
     Implementation and Benchmarking of Perceptual Image Hash Functions (2010), 3.2.1.
     """
     spectrum = _frequencies(list(map(float, gray)), side, 9, 9)
     terms = [term for at, term in enumerate(spectrum) if at > 9 and at % 9]
     if max(map(abs, terms)) < _FLAT:
         return None
-    # Of 64. What differs from it by noise alone counts as below it, in every copy of the image.
+    # Of 64. A term that differs from it only by noise counts as below it, in every copy of the image.
     median = sum(sorted(terms)[31:33]) / 2
     return f"{sum((term > median + _FLAT) << 63 - at for at, term in enumerate(terms)):016x}"
 
@@ -90,7 +93,7 @@ def _waves(count: int, length: int, shift: float) -> list[list[float]]:
 
 
 def _frequencies(channel: Channel, width: int, across: int, down: int, shift: float = 0.5) -> list[float]:
-    """The lowest terms of the cosine transform, row by row: of each wave, the mean of its product with the image."""
+    """Return the lowest terms of the cosine transform, row by row: the mean of each wave's product with the image."""
     rows = [channel[start : start + width] for start in range(0, len(channel), width)]
     columns = [[sum(map(mul, row, wave)) for row in rows] for wave in _waves(across, width, shift)]
     waves = _waves(down, len(rows), shift)
@@ -98,7 +101,7 @@ def _frequencies(channel: Channel, width: int, across: int, down: int, shift: fl
 
 
 def _triangle(channel: Channel, width: int, across: int, down: int) -> tuple[float, float, list[float]]:
-    """The mean; the largest of the other terms, of which those below the diagonal count; and these within 0 to 1."""
+    """Return the mean, the largest of the other terms below the diagonal, and these terms scaled to 0 to 1."""
     spectrum = _frequencies(channel, width, across, down)
     places = ((at % across, at // across) for at in range(len(spectrum)))
     mean, *rest = (term for term, (x, y) in zip(spectrum, places, strict=True) if x * down < across * (down - y))
@@ -112,7 +115,7 @@ def _over_its_average(channel: Channel, alpha: Channel, visible: float) -> list[
 
 
 def _round(value: float) -> int:
-    """Halves go up, as in JavaScript."""
+    """Round half up, as JavaScript does."""
     return math.floor(value + 0.5)
 
 
@@ -127,7 +130,7 @@ def _to_srgb(value: float) -> int:
     return math.floor((value * 12.92 if value <= 0.0031308 else 1.055 * value ** (1 / 2.4) - 0.055) * 255 + 0.5)
 
 
-def _quantise(share: float) -> int:
+def _quantize(share: float) -> int:
     return max(0, min(18, math.floor(math.copysign(math.sqrt(abs(share)), share) * 9 + 9.5)))
 
 

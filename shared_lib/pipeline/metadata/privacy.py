@@ -1,9 +1,9 @@
-"""What of an image's metadata a rendition may carry: what tells of the picture, and nothing that tells on a person.
+"""The metadata that a rendition may keep: facts about the picture, and nothing that exposes a person.
 
-EXIF, XMP and IPTC are written anew from lists of what may stay: who made it and whose it is, what it shows and is
-called, when and with what it was taken. Everything else goes, known or not: serial numbers, owners, contacts, keywords,
-regions with names, editing histories, previews, and makers' notes, which hold any of these. Where it was taken stays
-only if that is asked for. A block that cannot be read goes altogether.
+EXIF, XMP and IPTC are written anew from lists of allowed fields: author and copyright, title and description, when and
+with which camera it was taken. Everything else is dropped, known or not: serial numbers, owners, contacts, keywords,
+regions with names, editing histories, previews, and makers' notes, which may contain any of these. Where it was taken
+is kept only on request. A block that cannot be read is dropped as a whole.
 """
 
 import xml.etree.ElementTree as ET
@@ -36,7 +36,7 @@ _EXIF = COPYRIGHT | {
         "Saturation", "Sharpness", "SubjectDistanceRange", "LensSpecification", "LensMake", "LensModel", "Gamma",
     )
 }  # fmt: skip
-_PLACE_IN_EXIF = "exif-ifd3-"  # all of GPS
+_PLACE_IN_EXIF = "exif-ifd3-"  # the whole GPS block
 
 _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _LANGUAGE = "{http://www.w3.org/XML/1998/namespace}lang"
@@ -71,19 +71,19 @@ _PLACE_IN_XMP = {
 }
 _LISTS = {f"{{{_RDF}}}{kind}" for kind in ("Alt", "Seq", "Bag")}
 
-# IPTC-IIM 4.2: record and number of each dataset. Of the first record, the character set.
+# IPTC-IIM 4.2: record and number of each dataset. (1, 90) is the character set.
 _IPTC = {(1, 90)} | {(2, number) for number in (0, 5, 55, 60, 62, 63, 80, 85, 105, 110, 115, 116, 120)}
 _PLACE_IN_IPTC = {(2, number) for number in (90, 92, 95, 100, 101)}
 _PHOTOSHOP, _RESOURCE, _IPTC_RESOURCE = b"Photoshop 3.0\0", b"8BIM", 0x0404
 
 
 def keep_copyright(image: pyvips.Image) -> pyvips.Image:
-    """Leave of EXIF whose it is and who made it. XMP and IPTC are the encoder's to leave out."""
+    """Keep only EXIF's copyright and artist. The encoder leaves out XMP and IPTC."""
     return _keep_exif(image, COPYRIGHT)
 
 
 def keep_public(image: pyvips.Image, to: Format, *, with_location: bool) -> pyvips.Image:
-    """Leave what may stay, in the form that the format needs."""
+    """Keep only the allowed fields, in the form that the format needs."""
     places = {name for name in _list_exif(image) if with_location and name.startswith(_PLACE_IN_EXIF)}
     image = _keep_exif(image, _EXIF | places)
     _replace(image, "xmp-data", filter_xmp(_get(image, "xmp-data"), with_location=with_location))
@@ -93,7 +93,7 @@ def keep_public(image: pyvips.Image, to: Format, *, with_location: bool) -> pyvi
 
 
 def filter_xmp(packet: bytes, *, with_location: bool) -> bytes:
-    """A new packet (ISO 16684-1) of those properties that may stay and are texts or lists of texts; empty for none."""
+    """Return a new packet (ISO 16684-1) of the allowed properties that are texts or lists of texts, or b"" for none."""
     allowed = {(_NAMESPACES[prefix], name) for prefix, names in _XMP.items() for name in names.split()}
     if with_location:
         allowed |= {(_NAMESPACES[prefix], name) for prefix, names in _PLACE_IN_XMP.items() for name in names.split()}
@@ -116,7 +116,7 @@ def filter_xmp(packet: bytes, *, with_location: bool) -> bytes:
 
 
 def _copy(element: ET.Element) -> ET.Element | None:
-    """A property whose value is a text or a list of texts; None for one that has a structure."""
+    """Copy a property whose value is a text or a list of texts. Return None if it has another structure."""
     copy = ET.Element(element.tag)
     if not len(element):
         copy.text = element.text
@@ -137,7 +137,7 @@ def _split(name: str) -> tuple[str, str]:
 
 
 def filter_iptc(block: bytes, *, with_location: bool) -> bytes:
-    """Those datasets that may stay, of a block as JPEG has it, in Photoshop's resources, or bare, as TIFF has it."""
+    """Return the allowed datasets of a block in Photoshop's resources, as in JPEG, or of a bare one, as in TIFF."""
     allowed = _IPTC | _PLACE_IN_IPTC if with_location else _IPTC
     bare = _unwrap_iptc(block) if block.startswith(_PHOTOSHOP) else block
     kept = [(key, data) for key, data in _read_datasets(bare) if key in allowed]
@@ -150,18 +150,18 @@ def _read_datasets(block: bytes) -> Iterator[tuple[tuple[int, int], bytes]]:
     at = 0
     while at + 5 <= len(block) and block[at] == 0x1C:
         length = int.from_bytes(block[at + 3 : at + 5])
-        if length & 0x8000:  # a longer one, which no text of ours is
+        if length & 0x8000:  # an extended dataset: no allowed text is as long
             return
         yield (block[at + 1], block[at + 2]), block[at + 5 : at + 5 + length]
         at += 5 + length
 
 
 def _unwrap_iptc(block: bytes) -> bytes:
-    """Find the resource that holds IPTC (Photoshop File Formats Specification, Image Resource Blocks)."""
+    """Return the IPTC resource's data (Photoshop File Formats Specification, Image Resource Blocks)."""
     at = len(_PHOTOSHOP)
     while block[at : at + 4] == _RESOURCE and at + 7 <= len(block):
         kind = int.from_bytes(block[at + 4 : at + 6])
-        start = at + 6 + (block[at + 6] + 2 & ~1)  # past its name, of an odd length with the byte before it
+        start = at + 6 + (block[at + 6] + 2 & ~1)  # after its name, which is padded to an odd length
         length = int.from_bytes(block[start : start + 4])
         if kind == _IPTC_RESOURCE:
             return block[start + 4 : start + 4 + length]
@@ -175,7 +175,7 @@ def _wrap_iptc(block: bytes) -> bytes:
 
 
 def _keep_exif(image: pyvips.Image, fields: Iterable[str]) -> pyvips.Image:
-    """Leave these fields. The block goes too: libvips writes one anew, without the tags that it has no names for."""
+    """Keep only these fields. Drop the block: libvips writes it anew, without tags that it has no names for."""
     image = image.copy()
     for name in (*(each for each in _list_exif(image) if each not in fields), "exif-data", "jpeg-thumbnail-data"):
         if image.get_typeof(name):
