@@ -7,8 +7,7 @@ import functions_framework
 from pydantic import BaseModel, Field
 
 from shared_lib import web
-from shared_lib.domain.uploads import Extension, find_missing_codec
-from shared_lib.errors import Invalid
+from shared_lib.domain.uploads import Extension, check_codec
 from shared_lib.runtime import Runtime
 from shared_lib.web.uploads import UploadUrl
 
@@ -33,8 +32,7 @@ class Query(BaseModel):
     )
 )
 def main(rt: Runtime, *, query: Query) -> UploadUrl:
-    if complaint := find_missing_codec(query.extension):
-        raise Invalid(complaint, code="codec_missing", details=[{"parameter": "extension", "message": complaint}])
+    check_codec(query.extension)
     uuid, seconds = uuid4(), rt.settings.processing.upload_url_seconds
     rt.images.reserve(uuid, f"{uuid}.{query.extension}")
     url = rt.upload_urls.sign(uuid, seconds)

@@ -5,11 +5,8 @@ from typing import Literal
 import functions_framework
 
 from shared_lib import web
-from shared_lib.domain.pages import SortColumn
 from shared_lib.runtime import Runtime
 from shared_lib.web import schemas
-
-COLUMNS: dict[str, SortColumn] = {"createdAt": "created_at", "filename": "filename", "status": "status"}
 
 
 class Query(schemas.PageParameters):
@@ -38,7 +35,7 @@ class CollectionPage(schemas.ApiModel):
     )
 )
 def main(rt: Runtime, *, uuid: schemas.CollectionId, query: Query) -> CollectionPage:
-    collection, page = rt.collections.show(uuid, query.to_query(COLUMNS[query.sort_by]))
+    collection, page = rt.collections.show(uuid, query.to_query())
     images, pagination = [schemas.show_image(each) for each in page.items], query.paginate(page.total)
     shown = schemas.show_collection(collection)
     return CollectionPage(data=CollectionWithImages(**dict(shown), images=images, pagination=pagination))

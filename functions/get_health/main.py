@@ -6,14 +6,11 @@ import functions_framework
 from pydantic import BaseModel
 
 from shared_lib import web
-from shared_lib.errors import Unavailable
 from shared_lib.runtime import Runtime
+from shared_lib.services.health import report_failing
 
 READY, LIVE = "/api/health/ready", "/api/health/live"
-# Worded as in the health service, which raises it.
-KAFKA_IS_DOWN = Unavailable(
-    "Out of reach: kafka", code="out_of_reach", details=[{"parameter": "kafka", "message": "does not respond"}]
-)
+KAFKA_IS_DOWN = report_failing({"kafka": "does not respond"})
 
 
 class Health(BaseModel):
@@ -28,8 +25,7 @@ class Health(BaseModel):
         docs=web.Docs(
             tag="service",
             summary="Check the service and all that it depends on",
-            summaries={READY: "Check readiness (the same as /api/health)", LIVE: "Check that this process responds"},
-            description=f"`{LIVE}` checks no dependency.",
+            summaries={READY: "Check readiness (the same as /api/health)", LIVE: "Check this process alone"},
         ),
         inputs=web.Inputs(url_path=True),
         success=web.Success(Health),

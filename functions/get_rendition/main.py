@@ -1,23 +1,17 @@
 """Download a rendition."""
 
-from typing import Annotated
-
 import functions_framework
-from pydantic import Field
 
 from shared_lib import web
 from shared_lib.errors import NotFound
-from shared_lib.pipeline.recipe import RenditionName
 from shared_lib.repositories.renditions import MISSING
 from shared_lib.runtime import Runtime
 from shared_lib.storage.buckets import Download
-from shared_lib.web.schemas import ImageId
+from shared_lib.web.schemas import ImageId, RenditionName
 
 NOT_FOUND = NotFound(MISSING, code="rendition_not_found")
 ABOUT = """Cache it and revalidate with its ETag: a name's bytes change only when the name is given another recipe.
-
-`Range`, with `If-Range` if given, returns one range of bytes. A rendition that isn't made yet is 404
-`rendition_pending`."""
+`Range`, with `If-Range`, returns one range of bytes. A rendition that isn't made yet is 404 `rendition_pending`."""
 
 
 @functions_framework.http
@@ -26,7 +20,7 @@ ABOUT = """Cache it and revalidate with its ETag: a name's bytes change only whe
         name="get_rendition",
         route=web.Route("GET", "/api/v1/images/{uuid}/renditions/{name}"),
         docs=web.Docs(tag="images", summary="Download a rendition", description=ABOUT),
-        inputs=web.Inputs(path={"uuid": ImageId, "name": Annotated[RenditionName, Field(examples=["thumbnail"])]}),
+        inputs=web.Inputs(path={"uuid": ImageId, "name": RenditionName}),
         success=web.Success(bytes),
         errors=web.Errors(web.ImageError, [NOT_FOUND]),
         access=web.PUBLIC_EMBEDDABLE,
@@ -37,11 +31,10 @@ def main(rt: Runtime, *, uuid: ImageId, name: RenditionName) -> web.Content:
     found = rt.renditions.find(uuid, name)
 
     def send(span: range | None) -> Download:
-        download = rt.gallery.stream(found.key, span)
-        if download is None:
-            raise NotFound(MISSING, code="rendition_not_found")
-        return download
+        if download := rt.gallery.stream(found.key, span):
+            return download
+        raise NotFound(MISSING, code="rendition_not_found")
 
     filename = f"{uuid}-{name}.{found.content_type.partition('/')[2]}"
-    headers = {"Cross-Origin-Resource-Policy": "cross-origin", "Content-Disposition": f'inline; filename="{filename}"'}
+    headers = {"Content-Disposition": f'inline; filename="{filename}"'}
     return web.Content(send, found.content_type, headers, version=web.Version(found.etag, found.size))

@@ -5,11 +5,8 @@ from typing import Literal
 import functions_framework
 
 from shared_lib import web
-from shared_lib.domain.pages import SortColumn
 from shared_lib.runtime import Runtime
 from shared_lib.web.schemas import ApiModel, Collection, PageParameters, Pagination, show_collection
-
-COLUMNS: dict[str, SortColumn] = {"createdAt": "created_at", "updatedAt": "updated_at"}
 
 
 class Query(PageParameters):
@@ -38,7 +35,7 @@ class CollectionList(ApiModel):
     )
 )
 def main(rt: Runtime, *, query: Query) -> web.Reply:
-    page = rt.collections.page(query.to_query(COLUMNS[query.sort_by]))
-    collections = [show_collection(each) for each in page.items]
-    shown = CollectionList(data=collections, meta=Meta(pagination=query.paginate(page.total)))
+    page = rt.collections.page(query.to_query())
+    meta = Meta(pagination=query.paginate(page.total))
+    shown = CollectionList(data=[show_collection(each) for each in page.items], meta=meta)
     return web.Reply(shown, query=query, total=page.total)

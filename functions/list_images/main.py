@@ -11,21 +11,13 @@ from shared_lib.runtime import Runtime
 from shared_lib.web.schemas import Image, PageParameters, show_image
 
 Statuses = Annotated[str, Field(pattern=f"^(all|({'|'.join(VISIBLE)})(,({'|'.join(VISIBLE)}))*)$")]
-
-HEADERS = {
-    "X-Total-Count": "Number of matches. A search counts and shows up to 10,000.",
-    "Link": "The first, previous, next and last page.",
-}
 ABOUT = """Only succeeded images, unless `status` says otherwise. Each has its thumbnail as a data URL, unless
 `include=none`."""
 
 
 class Query(PageParameters):
     sort_by: Literal["createdAt"] = "createdAt"
-    status: Statuses = Field(
-        default=Status.SUCCEEDED.value,
-        description="One status, several separated by commas (`pending,failed`), or `all`.",
-    )
+    status: Statuses = Field(default=Status.SUCCEEDED.value, description="One or more, separated by commas, or `all`.")
     include: Literal["imageData", "none"] = "imageData"
 
 
@@ -36,14 +28,12 @@ class Query(PageParameters):
         route=web.Route("GET", "/api/v1/images"),
         docs=web.Docs(tag="images", summary="List images, newest first", description=ABOUT),
         inputs=web.Inputs(query=Query),
-        success=web.Success(list[Image], headers=HEADERS),
+        success=web.Success(list[Image], headers=web.PAGE_HEADERS),
         errors=web.Errors(web.ImageError),
         access=web.PUBLIC,
     )
 )
 def main(rt: Runtime, *, query: Query) -> web.Reply:
     statuses = VISIBLE if query.status == "all" else [Status(name) for name in query.status.split(",")]
-    page = rt.image_queries.page(
-        query.to_query("created_at"), statuses=statuses, thumbnails=query.include == "imageData"
-    )
+    page = rt.image_queries.page(query.to_query(), statuses=statuses, thumbnails=query.include == "imageData")
     return web.Reply([show_image(each) for each in page.items], query=query, total=page.total)

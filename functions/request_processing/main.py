@@ -1,29 +1,21 @@
 """Request an uploaded image's processing."""
 
 import functions_framework
-from pydantic import Field
 
 from shared_lib import web
 from shared_lib.errors import Conflict, NotFound
 from shared_lib.events import ProcessingRequested
 from shared_lib.runtime import Runtime
-from shared_lib.web.schemas import Description, Filename, ImageId, Message
-from shared_lib.web.uploads import RenditionRequests
+from shared_lib.web.schemas import Message
+from shared_lib.web.uploads import ProcessingRequest
 
 MISSING = NotFound("Image not found in storage, please upload before process", code="image_not_in_storage")
 TOO_MANY = Conflict("An image has at most 100 renditions", code="too_many_renditions")
 STARTED = Message(message="Processing started")
 
 ABOUT = """Every image gets a thumbnail. `renditions` or `preset` request more, now or at any later time.
-
 Idempotent. The filename and description given here win, even if the upload's own event comes later. A failed image is
 tried again. A rendition that exceeded its time or memory is tried again only after one minute, then two, then four."""
-
-
-class ProcessingRequest(RenditionRequests):
-    uuid: ImageId
-    filename: Filename | None = Field(default=None, description="If absent, the image keeps its name.")
-    description: Description | None = None
 
 
 @functions_framework.http

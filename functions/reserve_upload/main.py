@@ -6,8 +6,8 @@ from uuid import uuid4
 import functions_framework
 
 from shared_lib import web
-from shared_lib.domain.uploads import find_missing_codec
-from shared_lib.errors import Invalid, TooLarge
+from shared_lib.domain.uploads import check_codec
+from shared_lib.errors import TooLarge
 from shared_lib.runtime import Runtime
 from shared_lib.web.uploads import SignedUpload, UploadReservation
 
@@ -28,8 +28,7 @@ ABOUT = "What you give here is signed into the URL, so the store rejects any oth
     )
 )
 def main(rt: Runtime, *, body: UploadReservation) -> SignedUpload:
-    if complaint := find_missing_codec(body.extension):
-        raise Invalid(complaint, code="codec_missing", details=[{"parameter": "extension", "message": complaint}])
+    check_codec(body.extension)
     most = rt.settings.limits.max_bytes
     if body.size_bytes and body.size_bytes > most:
         raise TooLarge(f"The file may have at most {most:,} bytes", code="file_too_large")

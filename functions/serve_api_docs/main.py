@@ -10,8 +10,7 @@ from shared_lib import web
 from shared_lib.errors import NotFound
 from shared_lib.runtime import Runtime
 
-# If both folders have a file of the same name, the last one wins.
-FOLDERS = (files("flask_swagger_ui") / "dist", files("shared_lib.web") / "api_docs")
+FOLDERS = (files("flask_swagger_ui") / "dist", files("shared_lib.web") / "api_docs")  # the last has priority
 ASSETS = {each.name: each for folder in FOLDERS for each in folder.iterdir()}
 POLICY = {
     "Content-Security-Policy": "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "

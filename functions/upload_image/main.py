@@ -1,28 +1,15 @@
 """Upload an image."""
 
 import functions_framework
-from pydantic import BaseModel
 
 from shared_lib import web
 from shared_lib.domain.uploads import check_upload
 from shared_lib.errors import Invalid, NotFound
 from shared_lib.runtime import Runtime
-from shared_lib.web.schemas import Filename, ImageId
-from shared_lib.web.uploads import UploadForm
+from shared_lib.web.uploads import Upload, UploadForm, UploadReceipt
 
 NO_FILE = Invalid("No file uploaded", code="no_file")
 NO_WATERMARK = NotFound("There is no processed image … to lay on another", code="watermark_not_found")
-
-
-class UploadReceipt(BaseModel):
-    uuid: ImageId
-    filename: Filename
-    status: str = "pending"
-    message: str = "Upload successful and processing started"
-
-
-class Upload(BaseModel):
-    data: UploadReceipt
 
 
 @functions_framework.http

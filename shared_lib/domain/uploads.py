@@ -97,7 +97,7 @@ def check_upload(filename: str, content_type: str, size: int) -> None:
             code="extension_not_allowed",
             details=_about_file(f"The filename {ending}. If it is one of these types, name it so"),
         )
-    if complaint := find_missing_codec(extension):
+    if complaint := _find_missing_codec(extension):
         raise Unsupported(complaint, code="codec_missing")
     if content_type != UNKNOWN_TYPE and not IMAGE_TYPE.fullmatch(content_type):
         raise Unsupported(
@@ -112,8 +112,13 @@ def check_upload(filename: str, content_type: str, size: int) -> None:
         raise Invalid("filename: must not contain control characters")
 
 
-def find_missing_codec(extension: str) -> str | None:
-    """Return why this deployment cannot take files with that extension, or None if it can."""
+def check_codec(extension: str) -> None:
+    """Raise Invalid if this deployment lacks the codec for files with that extension."""
+    if message := _find_missing_codec(extension):
+        raise Invalid(message, code="codec_missing", details=[{"parameter": "extension", "message": message}])
+
+
+def _find_missing_codec(extension: str) -> str | None:
     form = BY_EXTENSION.get(extension)
     return None if form is None or has_codec(form) else describe_missing_codec(form)
 

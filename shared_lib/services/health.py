@@ -58,9 +58,13 @@ class Health:
             wait([result], timeout=max(part.started_at + TIMEOUT_SECONDS - time.monotonic(), 0))
         failing = [(part.name, result) for part, result in results if not _is_healthy(result)]
         if failing:
-            details = [{"parameter": name, "message": _describe(result)} for name, result in failing]
-            names = ", ".join(name for name, _ in failing)
-            raise Unavailable(f"Out of reach: {names}", code="out_of_reach", details=details)
+            raise report_failing({name: _describe(result) for name, result in failing})
+
+
+def report_failing(parts: Mapping[str, str]) -> Unavailable:
+    """Return the error that names the failing parts, given a message for each."""
+    details = [{"parameter": name, "message": message} for name, message in parts.items()]
+    return Unavailable(f"Out of reach: {', '.join(parts)}", code="out_of_reach", details=details)
 
 
 def _is_healthy(result: "Future[None]") -> bool:

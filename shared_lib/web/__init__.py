@@ -5,11 +5,12 @@ from shared_lib.web.dispatch import serve
 from shared_lib.web.endpoint import Cache, Docs, Endpoint, Errors, Inputs, Route, Success
 from shared_lib.web.errors import NO_COLLECTION, NO_IMAGE, CollectionErrors, ImageError, ProcessingError
 from shared_lib.web.requests import UploadedFile
-from shared_lib.web.responses import Content, Reply, Version
+from shared_lib.web.responses import PAGE_HEADERS, Content, Reply, Version
 
 __all__ = [
     "NO_COLLECTION",
     "NO_IMAGE",
+    "PAGE_HEADERS",
     "PUBLIC",
     "PUBLIC_EMBEDDABLE",
     "Cache",

@@ -25,6 +25,13 @@ _HEADERS = {
 }
 
 
+PAGE_HEADERS = {
+    "X-Total-Count": "Number of matches. A search counts and shows up to 10,000.",
+    "Link": "The first, previous, next and last page.",
+}
+"""Headers of a page, for OpenAPI."""
+
+
 @dataclass(frozen=True)
 class Reply:
     """A JSON body with headers, or with its place in a list of pages."""
@@ -69,6 +76,8 @@ def render(request: flask.Request, result: Any, endpoint: Endpoint, http: Http) 
         reply = result if isinstance(result, Reply) else Reply(result)
         response = _render_json(request, reply, endpoint, http)
     response.headers.setdefault("Cache-Control", endpoint.cache)
+    if endpoint.access.embeddable:
+        response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
     return response
 
 

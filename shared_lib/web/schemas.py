@@ -6,17 +6,18 @@ The `show_…` functions make them of the domain's records. URLs, data URLs and 
 import base64
 from dataclasses import dataclass, fields
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, computed_field
-from pydantic.alias_generators import to_camel
+from pydantic.alias_generators import to_camel, to_snake
 
 from shared_lib.domain import images as domain
 from shared_lib.domain.images import CONTROL, MAX_DISTANCE, MAX_FILENAME, Status
 from shared_lib.domain.pages import PageQuery, SortColumn
 from shared_lib.domain.timestamps import Time
 from shared_lib.errors import FailureCode
+from shared_lib.pipeline import recipe
 from shared_lib.pipeline.metadata import model
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ CollectionName = Annotated[
     AfterValidator(_check_control_characters),
 ]
 SearchText = Annotated[str, Field(max_length=255, json_schema_extra=_NO_NUL), AfterValidator(_check_nul)]
+
+RenditionName = Annotated[recipe.RenditionName, Field(examples=["thumbnail"])]
 
 # The page at /api-docs/ replaces these with the newest image and collection.
 ImageId = Annotated[UUID, Field(examples=["0b9c0f3e-6e0e-4f3c-8f55-2f0f3f3a9d11"])]
@@ -192,8 +195,11 @@ class PageParameters(BaseModel):
     limit: int = Field(default=10, ge=1, le=100)
     sort: Literal["asc", "desc"] = "desc"
     search: SearchText = ""
+    sort_by: str = "createdAt"
+    """Each endpoint declares the columns that it sorts by."""
 
-    def to_query(self, sort_by: SortColumn) -> PageQuery:
+    def to_query(self) -> PageQuery:
+        sort_by = cast("SortColumn", to_snake(self.sort_by))
         return PageQuery(page=self.page, limit=self.limit, sort=self.sort, sort_by=sort_by, search=self.search)
 
     def paginate(self, total: int) -> Pagination:

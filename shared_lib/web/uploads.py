@@ -57,12 +57,29 @@ class RenditionRequests(BaseModel):
         return self
 
 
+class ProcessingRequest(RenditionRequests):
+    uuid: ImageId
+    filename: Filename | None = Field(default=None, description="If absent, the image keeps its name.")
+    description: Description | None = None
+
+
 class UploadForm(RenditionRequests):
     # A form's fields may be empty strings, so the schema cannot express "one or the other". Their descriptions do.
     model_config = ConfigDict(json_schema_extra={})
     description: Description = ""
     renditions: Annotated[Json[Recipes] | None, WithJsonSchema(_RECIPES_AS_TEXT)] = None
     preset: Annotated[PresetName | None, Field(examples=["web"])] = None
+
+
+class UploadReceipt(BaseModel):
+    uuid: ImageId
+    filename: Filename
+    status: str = "pending"
+    message: str = "Upload successful and processing started"
+
+
+class Upload(BaseModel):
+    data: UploadReceipt
 
 
 class UploadReservation(BaseModel):
