@@ -43,6 +43,8 @@ def start(settings: Settings, supervisor: Supervisor) -> None:
     environ = {
         "LOG_FORMAT": "console",
         "HTTP_PUBLIC_BASE_URL": _base_url(settings),
+        # Only Linux has Landlock and seccomp. Elsewhere the processor would otherwise decode nothing.
+        "PROCESSING_SANDBOX": "required" if sys.platform == "linux" else "best-effort",
         **settings.inherited,
         "PYTHONUNBUFFERED": "1",
         **_start_services(settings, supervisor, webhook),
