@@ -1,1 +1,1 @@
-"""What more than one function needs: four floors of rooms; imports only go down (see ARCHITECTURE.md)."""
+"""Code that more than one function needs, in layers. Imports only go down: see ARCHITECTURE.md."""

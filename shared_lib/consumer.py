@@ -99,8 +99,8 @@ def consumer(
 
         function.consumer = name  # type: ignore[attr-defined]
         if flask.has_app_context():  # it is being loaded to be served
-            # functions-framework reads a body of any size. Past this it answers 413, which a KafkaSource
-            # doesn't deliver again.
+            # functions-framework reads a body of any size. Beyond this it responds 413, and a KafkaSource
+            # doesn't deliver the event again.
             flask.current_app.config["MAX_CONTENT_LENGTH"] = MAX_EVENT
             if needs_sandbox:
                 runtime.current().sandbox.start()

@@ -54,7 +54,7 @@ NOT_ITS_OWN_FAULT = (
 NOT_WORTH_KEEPING = (FailureCode.EMPTY_FILE, FailureCode.FILE_TOO_LARGE, FailureCode.UNSUPPORTED_FORMAT)
 """
 Codes whose upload is removed at once. With all others it is kept for some days, because a raised limit or a fixed
-decoder may change the outcome. Here there is nothing to decode, or more than the limit allows to keep.
+worker may change the outcome. Here there is nothing to decode, or more than the limit allows to keep.
 """
 
 

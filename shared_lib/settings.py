@@ -135,7 +135,7 @@ class Kafka(Branch):
     """Partitions of each topic that bootstrap creates. A consumer group can have no more consumers."""
     replication_factor: int = Field(default=1, ge=1)
     retention_days: int = Field(default=7, ge=1)
-    """How long topics keep events, which hold filenames and object keys: at most a day longer. Set by bootstrap."""
+    """Retention of events, which contain filenames and object keys. They go at most a day later. Set by bootstrap."""
 
     @field_validator("security_protocol")
     @classmethod
@@ -157,7 +157,7 @@ class Http(Branch):
 
 
 class Processing(Branch):
-    """How uploads are received and processed."""
+    """Receiving and processing uploads."""
 
     model_config = SettingsConfigDict(env_prefix="PROCESSING_")
 
@@ -182,13 +182,13 @@ class Processing(Branch):
     sandbox: Literal["required", "best-effort"] = "required"
     """If the kernel can't confine a worker: decode nothing, or go on with the protection that there is."""
     pending_grace_seconds: Seconds = 30
-    """How long an event may take before `reconcile_images` requests the image again."""
+    """Time that an event may take before `reconcile_images` requests the image again."""
     missing_object_seconds: Seconds = 3600
-    """How long a pending image waits for its object to appear in the store before it fails."""
+    """Time that a pending image waits for its object to appear in the store before it fails."""
     retention_days: int = Field(default=7, ge=1)
-    """How long the inbox keeps a failed image's original, and the database the uuid of a deleted one."""
+    """Retention of a failed image's original in the inbox, and of a deleted image's uuid in the database."""
     dead_letter_days: int = Field(default=30, ge=1)
-    """How long the database keeps undeliverable events. Those about a deleted image are deleted with it."""
+    """Retention of undeliverable events in the database. Those about a deleted image are deleted with it."""
 
     @field_validator("retention_days")
     @classmethod
@@ -230,7 +230,7 @@ class Log(Branch):
 
 
 class Serving(Branch):
-    """How a process serves its function. Only its platform sets these, so they are not part of `Settings`."""
+    """The server of a function. Only its platform sets these, so they are not part of `Settings`."""
 
     host: str = "0.0.0.0"  # noqa: S104  a container's: Knative reaches it from the pod's queue-proxy
     port: int = Field(default=8080, ge=0, le=65535)

@@ -13,13 +13,13 @@ class Query(PageParameters):
     sort_by: Literal["createdAt", "updatedAt"] = "createdAt"
 
 
-class Meta(ApiModel):
+class CollectionListMeta(ApiModel):
     pagination: Pagination
 
 
 class CollectionList(ApiModel):
     data: list[Collection]
-    meta: Meta
+    meta: CollectionListMeta
 
 
 @functions_framework.http
@@ -36,6 +36,6 @@ class CollectionList(ApiModel):
 )
 def main(rt: Runtime, *, query: Query) -> web.Reply:
     page = rt.collections.page(query.to_query())
-    meta = Meta(pagination=query.paginate(page.total))
+    meta = CollectionListMeta(pagination=query.paginate(page.total))
     shown = CollectionList(data=[show_collection(each) for each in page.items], meta=meta)
     return web.Reply(shown, query=query, total=page.total)

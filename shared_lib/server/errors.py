@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 Headers = list[tuple[bytes, bytes]]
 
-MAX_HEAD = 32 * 1024  # bytes of a request's line and headers, as at the nginx edge
+MAX_HEAD = 32 * 1024  # bytes of a request's line and headers, as nginx allows
 MAX_TARGET = 8 * 1024  # bytes of path and query
 
 _HOST = re.compile(rb"[\w.:\[\]%~-]*", re.ASCII)

@@ -64,8 +64,8 @@ def _register_error_handlers(app: flask.Flask, endpoint: Endpoint) -> None:
     """
     Render errors that don't pass through the function as JSON, too.
 
-    functions-framework loads the module inside its app's context. Flask itself answers what its catch-all route
-    doesn't match, such as a path with a line break or /favicon.ico, and would send an HTML page.
+    functions-framework loads the module inside its app's context. Its catch-all route doesn't match every path: for a
+    line break in it, or /favicon.ico, Flask itself would send an HTML page.
     """
     app.register_error_handler(
         HTTPException,

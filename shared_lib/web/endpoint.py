@@ -40,13 +40,13 @@ class Route:
 
     @property
     def served_methods(self) -> tuple[str, ...]:
-        """The method, and HEAD with GET. OPTIONS is answered for every path."""
+        """The method, and HEAD with GET. Every path responds to OPTIONS, too."""
         return ("GET", "HEAD") if self.method == "GET" else (self.method,)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Docs:
-    """How OpenAPI presents an endpoint."""
+    """The endpoint's documentation in OpenAPI."""
 
     tag: Tag
     """The part of the API. The gateway's routes are grouped by it, too."""

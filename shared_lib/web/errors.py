@@ -45,7 +45,7 @@ class ErrorBody(BaseModel, ABC):
     def of(cls, error: ServiceError) -> Self: ...
 
 
-class Detail(BaseModel):
+class ErrorDetail(BaseModel):
     parameter: str | None = None
     message: str
 
@@ -55,7 +55,7 @@ class ImageError(ErrorBody):
 
     error: str
     code: str
-    details: list[Detail] | None = None
+    details: list[ErrorDetail] | None = None
 
     @classmethod
     def of(cls, error: ServiceError) -> Self:

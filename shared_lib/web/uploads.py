@@ -1,4 +1,4 @@
-"""What callers send and get around an upload: the form, upload URLs and rendition requests."""
+"""The API's models for uploads: the form, upload URLs and rendition requests."""
 
 from typing import Annotated, Literal, Self
 
@@ -71,15 +71,15 @@ class UploadForm(RenditionRequests):
     preset: Annotated[PresetName | None, Field(examples=["web"])] = None
 
 
-class UploadReceipt(BaseModel):
+class UploadedImage(BaseModel):
     uuid: ImageId
     filename: Filename
     status: str = "pending"
     message: str = "Upload successful and processing started"
 
 
-class Upload(BaseModel):
-    data: UploadReceipt
+class UploadResponse(BaseModel):
+    data: UploadedImage
 
 
 class UploadReservation(BaseModel):

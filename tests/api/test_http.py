@@ -1,4 +1,4 @@
-"""What all endpoints have in common: errors, methods, headers, health and documentation."""
+"""Behavior that all endpoints share: errors, methods, headers, health and documentation."""
 
 import json
 

@@ -20,8 +20,8 @@ from image_client.models import (
     Recipe,
     Resize,
     Status,
-    Upload,
     UploadForm,
+    UploadResponse,
 )
 from image_client.types import File
 
@@ -50,7 +50,7 @@ def main(url: str, source: Path, target: Path) -> None:
     client = Client(url, raise_on_unexpected_status=True)
     with source.open("rb") as content:
         form = UploadForm(file=File(content, "cat.jpg", "image/jpeg"), description="A cat")
-        uuid = expect(Upload, upload_image.sync(client=client, body=form)).data.uuid
+        uuid = expect(UploadResponse, upload_image.sync(client=client, body=form)).data.uuid
     hero = Recipe(name="hero", operations=[Resize(width=320)], output=Output(format_=OutputFormat.WEBP, quality=75))
     expect(Message, request_processing.sync(client=client, body=ProcessingRequest(uuid, renditions=[hero])))
     image = wait_for_renditions(client, uuid)
