@@ -2,8 +2,8 @@
 
 An image references its original's key before the object is written, and an object is deleted only while nobody
 references it. Before it is deleted its key is reserved, for as long as a request to the store may take. Until then
-nobody references the key, and whoever does so afterwards finds no object and writes it again. So the lock on a key is
-held only for these statements, never during a request to the store.
+nobody references the key, and an image that does so afterwards finds no object and writes it again. So the lock on a
+key is held only for these statements, never during a request to the store.
 """
 
 import time

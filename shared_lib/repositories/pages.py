@@ -3,7 +3,7 @@
 A page's uuids come from an index alone, and only they are joined to the other columns. Totals are kept by triggers (see
 `image_counts`). A search is counted, and can be paged through, up to MAX_FOUND matches.
 
-Statuses and columns stand in the statements literally, because partial indexes and orders need them so. They come from
+Statuses and columns are literals in the statements, because partial indexes and ORDER BY need them so. They come from
 the domain's types, never from a caller.
 """
 

@@ -82,7 +82,7 @@ class StoreProbe:
         yield Check("upload-url", answer.status == 200, "Upload URLs do not work: their key may not put", unsafe=False)
         yield self._expect_denial(
             "copy-source",
-            "Whoever has an upload URL may copy any object that the signing key can read into the upload: "
+            "With an upload URL, anyone can copy any object that the signing key can read into the upload: "
             "give URLs a key pair of their own that may only put, by S3_PRESIGN_ACCESS_KEY_ID",
             "PUT",
             url,
@@ -90,7 +90,7 @@ class StoreProbe:
             body=b"",
         )
         yield self._expect_denial("other-key", "An upload URL is good for other objects", "PUT", url.replace("?", "2?"))
-        yield self._expect_denial("other-method", "Whoever has an upload URL may read by it", "GET", url)
+        yield self._expect_denial("other-method", "With an upload URL, anyone can read the upload", "GET", url)
         yield self._expect_denial("expired-url", "Upload URLs are good for ever", "PUT", self._sign_long_ago())
         signed = self._sign(ContentLength=len(TEXT), ContentType=TYPE)
         yield self._expect_denial("other-size", "Signed sizes are not kept", "PUT", signed, {}, TEXT + b".", safe=True)
@@ -99,7 +99,7 @@ class StoreProbe:
         )
         for header in ("x-amz-meta-any", "x-amz-tagging", "x-amz-acl"):
             value = {"x-amz-acl": "public-read"}.get(header, "a=b")
-            consequence = f"Whoever has an upload URL may add {header}, which the service does not heed"
+            consequence = f"With an upload URL, anyone can add {header}, which the service ignores"
             yield self._expect_denial(f"unsigned-{header}", consequence, "PUT", url, {header: value}, safe=True)
 
     def _try_features(self) -> Iterator[Check]:

@@ -32,7 +32,7 @@ def translating() -> Iterator[None]:
     except SSLError as error:
         raise Misconfigured(STORE) from error
     except ParamValidationError as error:
-        raise RequestRejected("The object store cannot be asked for this") from error
+        raise RequestRejected(f"{STORE} does not support this request") from error
     except (BotoCoreError, HTTPClientError) as error:
         raise Unavailable(f"{STORE} is out of reach") from error
 
@@ -46,7 +46,7 @@ def _translate(error: ClientError) -> Unavailable:
     # 301 and 307: the bucket is elsewhere. 404: there is no bucket. A missing object never gets here.
     if status in (301, 307, 401, 403, 404) or code in _WRONG_SETTINGS:
         return Misconfigured(STORE)
-    return RequestRejected(f"{STORE} refused a request")
+    return RequestRejected(f"{STORE} rejected a request")
 
 
 class Store:

@@ -85,7 +85,7 @@ class World:
             return tx.row("SELECT * FROM images WHERE uuid = :uuid", uuid=uuid)
 
     def apply(self, change: Change, uuid: UUID, state: State) -> None:
-        """Do what the service does when this happens. A refusal is no failure: the row says what became of it."""
+        """Do what the service does when this happens. Expected errors are ignored: the row shows the result."""
         claim = Claim(
             lease=Lease(uuid, FENCE),
             attempt=1,

@@ -278,10 +278,10 @@ def test_images_that_failed_in_an_outage_are_retried_by_one_command(
     rt: Runtime, deliver: Deliver, wait_in_inbox: WaitInInbox
 ) -> None:
     # A code that no other image in this shared database has: redrive retries all images with the code.
-    given_up, refused, forgotten = wait_in_inbox(make_photo()), wait_in_inbox(make_photo()), wait_in_inbox()
+    given_up, nested, forgotten = wait_in_inbox(make_photo()), wait_in_inbox(make_photo()), wait_in_inbox()
     for uuid in (given_up, forgotten):
         rt.images.give_up(uuid, FailureCode.DELIVERY_GIVEN_UP, "for the test")
-    rt.images.give_up(refused, FailureCode.NESTED_TOO_DEEPLY, "for the test")
+    rt.images.give_up(nested, FailureCode.NESTED_TOO_DEEPLY, "for the test")
     age(rt, forgotten, "created_at", 8 * 24 * 3600)
     waiting = publish(rt, wait_in_inbox)
     rt.images.request(waiting, "more.jpg", None, [rt.recipes.presets["small"]], describe=False)
@@ -296,11 +296,11 @@ def test_images_that_failed_in_an_outage_are_retried_by_one_command(
         process(deliver, uuid)
     assert (rt.image_queries.get(given_up).status, rt.image_queries.get(given_up).attempts) == (Status.SUCCEEDED, 1)
     assert "small" in [each.name for each in rt.image_queries.get(waiting).renditions]
-    assert [rt.image_queries.get(uuid).status for uuid in (refused, forgotten)] == [Status.FAILED] * 2
+    assert [rt.image_queries.get(uuid).status for uuid in (nested, forgotten)] == [Status.FAILED] * 2
     assert redrive() == "0 images will be tried again"
 
     assert redrive("nested_too_deeply") == "1 images will be tried again"
-    assert rt.image_queries.get(refused).status is Status.PENDING
+    assert rt.image_queries.get(nested).status is Status.PENDING
     assert "'bad_luck' is no failure code" in redrive("bad_luck")
 
 

@@ -56,8 +56,8 @@ def test_an_upload_succeeds_while_kafka_is_unavailable_and_is_processed_when_it_
         uuid = client.upload(make_photo())
         ticket = client("GET", "/images/actions/upload-url?extension=jpg").json()
         requests.put(ticket["presignedUrl"], make_photo(), timeout=10)
-        order = {"uuid": ticket["uuid"], "filename": "meanwhile.jpg"}
-        assert client("POST", "/images/actions/process", json=order).status_code == 200
+        body = {"uuid": ticket["uuid"], "filename": "meanwhile.jpg"}
+        assert client("POST", "/images/actions/process", json=body).status_code == 200
         assert time.monotonic() - began < 20
         assert client("GET", f"/images/{uuid}").json()["status"] == "pending"
     finally:
