@@ -1,10 +1,10 @@
-"""What becomes of hostile files, held against what was recorded.
+"""Process hostile files, and compare the verdicts with the recorded ones.
 
-    make hostile                 judge all, print what differs from the record, and fail if anything does
-    make hostile bless=yes       judge all, and make it the record
+    make hostile                 process all, print differences from the record, and fail if there are any
+    make hostile bless=yes       process all, and update the record
 
-Thousands of public test images and fuzzers' finds, mutants of them and of our own, and bombs: each is given to the
-sandbox as `process_image` gives it; then all but the mutants to a running service.
+The files are thousands of public test images and findings of fuzzers, mutants of these and of our own images, and
+bombs. The sandbox processes each as in `process_image`. Then all but the mutants go to a running service.
 """
 
 import argparse
@@ -31,7 +31,7 @@ CACHE = Path("build/hostile")
 RECORD = Path(__file__).parent / "recorded"
 THREADS = os.cpu_count() or 1
 
-# Seeds by the endings of their names: how many of each kind, and how many mutants of each seed.
+# Seeds by file name extension: how many files of each, and below how many mutants of each file.
 SEEDS = {
     "jpe?g": 150,
     "png": 150,
@@ -47,7 +47,7 @@ SEEDS = {
 MUTANTS = 10
 MUTANTS_OF_OURS = 100
 SEED_BYTES = 60_000
-_BROKEN = re.compile("afl|fuzz|crash|fail|invalid|bad|trunc")  # by its name: mutants of it would tell little
+_BROKEN = re.compile("afl|fuzz|crash|fail|invalid|bad|trunc")  # broken by its name: mutants of it would show little
 
 ALL_FRAMES = read_recipe(
     {
@@ -56,11 +56,11 @@ ALL_FRAMES = read_recipe(
         "output": {"format": "webp", "animation": "keep", "metadata": "keep"},
     }
 )
-"""What asks for more than a thumbnail: every pixel of every frame, and metadata."""
+"""Needs more than a thumbnail does: every pixel of every frame, and metadata."""
 
 
 def collect_corpus() -> tuple[dict[str, bytes], list[str]]:
-    """All files by source and path, each but once, and what could not be had."""
+    """Return all distinct files by source and path, and the sources that are missing."""
     files: dict[str, bytes] = {}
     seen, missing = set(), []
     for source in corpus.read_sources():
@@ -116,8 +116,8 @@ def judge_all(title: str, files: Mapping[str, bytes], judge_one: Callable[[bytes
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bless", action="store_true", help="record what is found")
-    parser.add_argument("--no-service", action="store_true", help="the sandbox alone")
+    parser.add_argument("--bless", action="store_true", help="update the record")
+    parser.add_argument("--no-service", action="store_true", help="use only the sandbox")
     options = parser.parse_args()
 
     files, missing = collect_corpus()
@@ -134,29 +134,29 @@ def main() -> None:
         "mutants": judge_all("Mutants", make_mutants(files), lambda data: judge(sandbox, data)),
     }
     sandbox.close()
-    complaints = [f"missing: {each}" for each in missing]
+    problems = [f"missing: {each}" for each in missing]
     for part in found.values():
-        complaints += [f"{verdict}: {name}" for name, verdict in part.items() if verdict in UNEXPLAINED]
+        problems += [f"{verdict}: {name}" for name, verdict in part.items() if verdict in UNEXPLAINED]
     if not options.no_service:
         expected = verdicts.keep_choices(_read("corpus"), found["corpus"] | found["bombs"])
-        complaints += check_service(files | traps, expected)
-    complaints += bless(found, missing) if options.bless else compare(found)
-    print("\n".join(complaints) or "As recorded.")
-    raise SystemExit(bool(complaints))
+        problems += check_service(files | traps, expected)
+    problems += bless(found, missing) if options.bless else compare(found)
+    print("\n".join(problems) or "As recorded.")
+    raise SystemExit(bool(problems))
 
 
 def check_service(files: Mapping[str, bytes], expected: Verdicts) -> list[str]:
-    """Give all to a running service, in an order that mixes them. What is not as it should be."""
+    """Upload all to a running service, in mixed order. Return what is wrong."""
     order = sorted(files)
     random.Random(4).shuffle(order)
     began = time.monotonic()
     found, seen = processor.process({name: files[name] for name in order})
-    looks = f"{seen.health.total()} looks at {len(seen.workers[0])} processes"
-    print(f"Service: {len(found):,} images in {time.monotonic() - began:.0f} s, {looks}")
-    for part in ("processor", "decoders"):
-        sizes = ", ".join(f"{size:.0f}" for size in seen.summarise_memory(part))
-        print(f"  memory of the {part} after warming up, medians of four stretches: {sizes} MiB")
-    return [*seen.list_complaints(), *verdicts.describe_changes(expected, found)]
+    checks = f"{seen.health.total()} checks of {len(seen.servers[0])} processes"
+    print(f"Service: {len(found):,} images in {time.monotonic() - began:.0f} s, {checks}")
+    for part in ("processor", "workers"):
+        sizes = ", ".join(f"{size:.0f}" for size in seen.summarize_memory(part))
+        print(f"  memory of the {part} after warming up, medians of four periods: {sizes} MiB")
+    return [*seen.list_problems(), *verdicts.describe_changes(expected, found)]
 
 
 def compare(found: Mapping[str, Verdicts]) -> list[str]:
@@ -168,9 +168,9 @@ def compare(found: Mapping[str, Verdicts]) -> list[str]:
 
 
 def bless(found: Mapping[str, Verdicts], missing: list[str]) -> list[str]:
-    """Make it the record, if it is all of it."""
+    """Update the record, if it is complete."""
     if missing:
-        return ["Nothing was recorded: it would not be all."]
+        return ["The record was not updated: it would not be complete."]
     print("\n".join(compare(found)))
     RECORD.mkdir(exist_ok=True)
     for part, now in found.items():

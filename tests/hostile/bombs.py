@@ -1,4 +1,4 @@
-"""Small files that ask for much: of pixels, frames, metadata, depth, time. Each has a name that says what it tries.
+"""Small files that need much: pixels, frames, metadata, depth, time. Each one's name says what it tries.
 
 Made by code, so that they need no download: the quick tests use some, `python -m hostile` all.
 """
@@ -11,12 +11,12 @@ import pyvips
 from pipeline import rare
 from pipeline.pictures import animation, encode, plain, sample
 
-# Sizes that are claimed: over the pixels that are allowed, over a side, libwebp's largest, and nearly JPEG's largest.
+# Claimed sizes: above the limit on pixels, above that on sides, libwebp's largest, and nearly JPEG's largest.
 TOO_LARGE = ((16_000, 15_000), (30_001, 2), (16_383, 16_383), (65_000, 65_000))
 
 
 def png(width: int, height: int, *more: tuple[bytes, bytes], rows: bytes = bytes(1000), depth: int = 8) -> bytes:
-    """An RGB PNG of whatever rows; `more` chunks come before them."""
+    """Return an RGB PNG with any rows. `more` chunks come before them."""
     header = struct.pack(">IIBBBBB", width, height, depth, 2, 0, 0, 0)
     return join_png([(b"IHDR", header), *more, (b"IDAT", zlib.compress(rows, 9)), (b"IEND", b"")])
 
@@ -40,7 +40,7 @@ def gif(width: int, height: int) -> bytes:
 
 
 def webp(width: int, height: int) -> bytes:
-    data = encode(plain(10, 10, 1, 2, 3, 4), "webp")  # with alpha, hence with VP8X
+    data = encode(plain(10, 10, 1, 2, 3, 4), "webp")  # with alpha, so with VP8X
     return data[:24] + (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little") + data[30:]
 
 
@@ -54,7 +54,7 @@ def avif(width: int, height: int, picture: pyvips.Image | None = None) -> bytes:
 def tiff(
     width: int, height: int, *more: tuple[int, int, int, int], following: int = 0, body: bytes = bytes(100)
 ) -> bytes:
-    """A gray TIFF of one strip; `more` tags as number, type, count, value; `following` is where the next page is."""
+    """Return a gray TIFF of one strip. `more` tags are number, type, count, value; `following` is the next page."""
     entries = [(256, 4, 1, width), (257, 4, 1, height), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1)]
     entries += [(273, 4, 1, 8), (277, 3, 1, 1), (278, 4, 1, height), (279, 4, 1, len(body))]
     entries = sorted(({entry[0]: entry for entry in entries} | {entry[0]: entry for entry in more}).values())
@@ -87,11 +87,11 @@ CLAIMS: dict[str, Callable[[int, int], bytes]] = {
     "png": png, "jpeg": jpeg, "gif": gif, "webp": webp, "avif": avif, "tiff": tiff,
     "bmp": bmp, "heic": heic, "jxl": jxl,
 }  # fmt: skip
-"""Files whose headers claim a size that is not theirs, px."""
+"""Files whose headers claim a wrong size, px."""
 
 
 def one_bit(width: int, height: int) -> bytes:
-    """A PNG of many pixels and few bytes."""
+    """Return a PNG of many pixels and few bytes."""
     data: bytes = plain(width, height, 77).pngsave_buffer(bitdepth=1)
     return data
 
@@ -126,7 +126,7 @@ def _interlaced() -> bytes:
 
 
 def _looping_exif(order: str = ">") -> bytes:
-    """Two tags that both point at this very directory, which is also its own successor."""
+    """Return EXIF with two tags that point at their own directory, which is also its own successor."""
     tags = struct.pack(f"{order}HHII", 0x8769, 4, 1, 8) + struct.pack(f"{order}HHII", 0x014A, 4, 1, 8)
     return (
         (b"MM\0*" if order == ">" else b"II*\0") + struct.pack(f"{order}IH", 8, 2) + tags + struct.pack(f"{order}I", 8)
@@ -170,7 +170,7 @@ def _make_gif_bombs() -> dict[str, bytes]:
 
 
 def _make_tiff_bombs() -> dict[str, bytes]:
-    # A strip of 100 MB of zeros in a gray image that says it is 10 x 10: the tags lie before it, at a known place.
+    # A strip of 100 MB of zeros in a gray image that claims 10 x 10 px. The tags precede it, at a known offset.
     zeros = zlib.compress(bytes(100_000_000), 9)
     body = 8 + 2 + 12 * 9 + 4
     deflated = (259, 3, 1, 8), (273, 4, 1, body), (279, 4, 1, len(zeros))
@@ -213,7 +213,7 @@ def _make_webp_and_avif_bombs() -> dict[str, bytes]:
 
 
 def _make_rare_bombs() -> dict[str, bytes]:
-    """What is read by our own code, or mended by it before a library reads it."""
+    """Return bombs for our own code, which reads these files or repairs them for a library."""
     odd = sample("avif")
     table = odd.index(b"ipma") - 4
     many = struct.pack(">I", 16) + b"ipma" + bytes(4) + b"\xff" * 4
@@ -250,7 +250,7 @@ QUICK_BOMBS = {
     "webp and avif": _make_webp_and_avif_bombs,
     "rare": _make_rare_bombs,
 }
-"""Those that are both made and judged in a moment."""
+"""Bombs that are made and processed quickly."""
 
 
 def make_all() -> dict[str, bytes]:

@@ -1,11 +1,11 @@
-"""What Chromium shows of the corpus, and what we do: wrong colors, missing parts and refusals are seen side by side.
+"""Compare what Chromium shows of the corpus with our renditions, to find wrong colors, missing parts and rejections.
 
-    make compare-with-chromium               compare all, print what differs from the record, and fail if anything does
-    make compare-with-chromium bless=yes     compare all, and make it the record
+    make compare-with-chromium               compare all, print differences from the record, and fail if there are any
+    make compare-with-chromium bless=yes     compare all, and update the record
     python -m hostile.chromium FOLDER ...    compare the files in these folders, and print each that differs
 
 Chromium draws each image on a canvas, and a recipe makes a PNG of the same size. Both are averaged to 16 x 16 squares
-of red, green, blue (premultiplied) and alpha. What Chromium shows is kept in `build/hostile`, by its version.
+of red, green, blue (premultiplied) and alpha. Chromium's results are cached in `build/hostile`, by version.
 """
 
 import argparse
@@ -44,20 +44,20 @@ from shared_lib.pipeline.recipe import Recipe
 from shared_lib.pipeline.sandbox.pool import Sandbox
 
 THREADS = os.cpu_count() or 1
-LONGEST = 512  # px; what is larger is scaled down, by each in its own way
+LONGEST = 512  # px; larger images are scaled down, each side in its own way
 GRID = 16
 DIFFERENT = 5.0
-"""Of 255, on average over all squares and channels: what is less comes from scaling and rounding."""
+"""Of 255, on average over all squares and channels. Smaller differences come from scaling and rounding."""
 
 FILE = RECORD / "chromium.txt"
-SAME, ONLY_OURS, REFUSED = "same", "only_ours", "refused:"
+SAME, ONLY_OURS, REJECTED = "same", "only_ours", "rejected:"
 EXPECTED = {SAME, ONLY_OURS}
-"""What is not recorded. Chromium shows no TIFF, HEIC or JPEG XL, and fewer broken drawings."""
+"""Results that are not recorded. Chromium shows no TIFF, HEIC or JPEG XL, and fewer broken drawings."""
 
-AT_ONCE = 12  # files that Chromium is given together
+AT_ONCE = 12  # files per batch
 DECODE_SECONDS = 20
 BATCH_SECONDS = 60
-MOST_BYTES = 2 << 30  # of a page's process
+MOST_BYTES = 2 << 30  # memory of a page's process
 
 LOOK = Recipe(
     name="look",
@@ -102,7 +102,7 @@ DRAW = """async ([urls, longest, grid, patience]) => {
 
 @dataclass(frozen=True)
 class Seen:
-    """An image as it is shown: its own size, px, and the means of its squares."""
+    """An image as shown: its size, px, and the means of its squares."""
 
     width: int
     height: int
@@ -113,7 +113,7 @@ class Seen:
 
     def has_the_shape_of(self, other: "Seen") -> bool:
         width, height = max(1, other.width), max(1, other.height)
-        # Both sides are rounded to whole px.
+        # Width and height are rounded to whole px.
         return abs(self.width / width - self.height / height) <= 1 / min(width, height)
 
     def distance_to(self, other: "Seen") -> float:
@@ -121,16 +121,16 @@ class Seen:
 
 
 Shown = dict[str, Seen | None]
-"""By sha256; None is not shown."""
+"""By SHA-256. None if it is not shown."""
 
 
 def look_at_ours(sandbox: Sandbox, data: bytes) -> Seen | str:
-    """Ours, or the code it is refused with."""
+    """Return our rendition, or the code of its failure."""
     try:
         rendered = sandbox.render(data, [LOOK])
         png = rendered.get(LOOK.name).data
-    except (Rejected, WorkerCrashed) as refusal:
-        return refusal.failure if isinstance(refusal, Rejected) else refusal.code
+    except (Rejected, WorkerCrashed) as rejection:
+        return rejection.failure if isinstance(rejection, Rejected) else rejection.code
     pixels = np.asarray(Image.open(io.BytesIO(png)).convert("RGBA")).astype(float)
     pixels[..., :3] *= pixels[..., 3:] / 255
     rows, columns = (_edges(length) for length in pixels.shape[:2])
@@ -144,7 +144,7 @@ def _edges(length: int) -> list[tuple[int, int]]:
 
 
 def look_through_chromium(files: Mapping[str, bytes]) -> Shown:
-    """By sha256. What is in the cache is not looked at again."""
+    """Return Chromium's results by SHA-256, from the cache if they are there."""
     wanted = {hashlib.sha256(data).hexdigest(): data for data in files.values()}
     with Chromium(wanted) as chromium:
         cache = CACHE / f"chromium-{chromium.version}.json"
@@ -172,7 +172,7 @@ def _write_cache(file: Path, seen: Shown) -> None:
 
 
 class Chromium:
-    """A headless one that is shown files by their names."""
+    """A headless Chromium that loads files by name."""
 
     def __init__(self, files: Mapping[str, bytes]) -> None:
         chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -194,12 +194,12 @@ class Chromium:
         self._stack.close()
 
     def look_at(self, names: list[str]) -> list[Seen | None] | None:
-        """None for each that is not shown; None for all if one of them took too much time or memory."""
+        """Return None for each file that is not shown, or None if the batch took too much time or memory."""
         if self._page is None:
             self._page = self._browser.new_page()
             self._page.goto(self._origin)
         done = threading.Event()
-        watch = threading.Thread(target=_end_what_takes_too_much, args=[done])
+        watch = threading.Thread(target=_end_expensive_pages, args=[done])
         watch.start()
         try:
             found = self._page.evaluate(DRAW, [[self._url(name) for name in names], LONGEST, GRID, DECODE_SECONDS])
@@ -212,11 +212,11 @@ class Chromium:
         return [Seen(**each) if each else None for each in found]
 
     def _url(self, name: str) -> str:
-        """An animated PNG would be drawn as it is by now, so its first frame is asked for in another way."""
+        """An animated PNG would be drawn at its current frame, so its first one is requested in another way."""
         return f"/{name}?animated" if count_png_frames(self._files[name]) > 1 else f"/{name}"
 
 
-def _end_what_takes_too_much(done: threading.Event) -> None:
+def _end_expensive_pages(done: threading.Event) -> None:
     deadline = time.monotonic() + BATCH_SECONDS
     while not done.wait(0.2):
         for process in psutil.Process().children(recursive=True):
@@ -228,7 +228,7 @@ def _end_what_takes_too_much(done: threading.Event) -> None:
 
 @contextmanager
 def _serve(files: Mapping[str, bytes]) -> Iterator[str]:
-    """By their names, and an empty page at the top."""
+    """Serve the files by name, and an empty page at the root."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -237,7 +237,7 @@ def _serve(files: Mapping[str, bytes]) -> Iterator[str]:
             self.send_header("Content-Type", _media_type(data))
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
-            with suppress(ConnectionError):  # enough was seen
+            with suppress(ConnectionError):  # Chromium has read enough
                 self.wfile.write(data)
 
         def log_message(self, *_: object) -> None:
@@ -250,15 +250,15 @@ def _serve(files: Mapping[str, bytes]) -> Iterator[str]:
 
 
 def _media_type(data: bytes) -> str:
-    """Chromium tells images by their bytes, but for SVG."""
+    """Chromium detects all images by their bytes, except SVG."""
     real = sniff(data)
     return real.content_type if real else "application/octet-stream" if data else "text/html"
 
 
 def compare(ours: Seen | str, theirs: Seen | None, *, is_drawing: bool) -> tuple[str, float]:
-    """What is different, in a word, and by how much. A drawing without a size is as large as anyone likes."""
+    """Return what differs, in a word, and by how much. A drawing without a size may have any size."""
     if isinstance(ours, str):
-        return (f"{REFUSED}{ours}" if theirs else SAME), 0
+        return (f"{REJECTED}{ours}" if theirs else SAME), 0
     if theirs is None:
         return ONLY_OURS, 0
     distance = ours.distance_to(theirs)

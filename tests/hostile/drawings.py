@@ -1,4 +1,4 @@
-"""SVGs that ask for much, or for what is not theirs: each has a name that says what it tries."""
+"""SVGs that need much, or refer to other files. Each one's name says what it tries."""
 
 import base64
 import gzip
@@ -32,7 +32,7 @@ USE_OF_USE = '<g id="a0"><path d="M0 0h1"/></g>' + "".join(
 
 
 def _nest(tag: str, refer: str, levels: int, each: int) -> str:
-    """Definitions that refer to the one before, several times each; the last is used."""
+    """Return definitions that each refer to the previous one several times. The last one is used."""
     first = f'<{tag} id="x0" width="1" height="1"><rect width="9" height="9"/></{tag}>'
     rest = "".join(
         f'<{tag} id="x{n + 1}" width="1" height="1">'

@@ -1,4 +1,4 @@
-"""Mutants: a file with something about it changed, by chance, but always the same from the same seed.
+"""Mutants: files with random changes, which are the same for the same seed.
 
 Bytes are changed anywhere, as a fuzzer does; and a file is taken apart where its format has joints, so that what comes
 out is often well-formed enough to reach the decoder's inner parts.
@@ -15,16 +15,16 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 
 
 class _Form(NamedTuple):
-    """How a format is made of pieces, each of which tells its own length."""
+    """How a format consists of pieces that each contain their own length."""
 
     start: int | None
-    """Of the first piece; None where it has to be looked up."""
+    """Offset of the first piece; None if it must be looked up."""
     length_at: int
-    """In a piece."""
+    """Within a piece."""
     length_size: int
     order: Literal["big", "little"]
     beside: int = 0
-    """Bytes of a piece that its length does not count."""
+    """Bytes of a piece that are not included in its length."""
     starts_with: bytes = b""
 
     def read_length(self, piece: bytes) -> int:
@@ -35,15 +35,15 @@ _FORMS = {
     rb"\x89PNG\r\n\x1a\n": _Form(8, 0, 4, "big", beside=12),
     rb"RIFF": _Form(12, 4, 4, "little", beside=8),
     rb"....ftyp": _Form(0, 0, 4, "big"),
-    # Up to the first scan: after it there are no lengths to follow, so the rest is one piece.
+    # Up to the first scan. No lengths follow it, so the rest is one piece.
     rb"\xff\xd8": _Form(2, 2, 2, "big", beside=2, starts_with=b"\xff"),
-    # Of a tag it is the number of values.
+    # A tag's length is its number of values.
     rb"II\*\0": _Form(None, 4, 4, "little"),
     rb"MM\0\*": _Form(None, 4, 4, "big"),
 }
 
 _NUMBERS = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
-"""At which counters overflow or signs change."""
+"""Numbers at which counters overflow or signs change."""
 
 _ORDERS: tuple[Literal["big", "little"], ...] = ("big", "little")
 
@@ -52,11 +52,11 @@ _TEXT_NUMBERS = (b"0", b"-1", b"1e9", b"1e-9", b"1e39", b"NaN", b"99999", b"1%",
 
 
 def mutate(data: bytes, seed: str) -> bytes:
-    """One mutant of a file; one to four things about it are changed."""
+    """Return a mutant of a file, with one to four changes."""
     chance = random.Random(seed)
     for _ in range(chance.choice((1, 1, 1, 2, 4))):
         data = chance.choice(_CHANGES)(data, chance)
-    # A wrong checksum would end it at the first chunk that was changed; as often as not, that is what happens.
+    # A wrong checksum would end decoding at the first changed chunk. Half of the mutants keep it.
     return _mend_checksums(data) if chance.random() < 0.7 else data
 
 
@@ -119,7 +119,7 @@ def _multiply_piece(data: bytes, chance: random.Random) -> bytes:
 
 
 def _lie_about_length(data: bytes, chance: random.Random) -> bytes:
-    """Change the length that one piece gives of itself, by a little or altogether."""
+    """Change the length in one piece, a little or completely."""
     form, pieces = _form_of(data), split(data)
     if form is None or len(pieces) < 2:
         return _write_number(data, chance)
@@ -132,7 +132,7 @@ def _lie_about_length(data: bytes, chance: random.Random) -> bytes:
 
 
 def _pack(number: int, size: int, order: Literal["big", "little"]) -> bytes:
-    """A number in so many bytes, whatever is lost of it."""
+    """Return a number in so many bytes, truncated if necessary."""
     return (number & (1 << 8 * size) - 1).to_bytes(size, order)
 
 
@@ -152,7 +152,7 @@ _CHANGES: tuple[Callable[[bytes, random.Random], bytes], ...] = (
 
 
 def split(data: bytes) -> list[bytes]:
-    """The pieces that a format is made of, in order: chunks, segments, boxes, tags, elements. The first holds its name.
+    """Return a format's pieces in order: chunks, segments, boxes, tags, elements. The first contains its name.
 
     Joined again they are the file. What cannot be split is one piece.
     """
@@ -176,7 +176,7 @@ def _walk(data: bytes, form: _Form, start: int) -> Iterator[int]:
 
 
 def _find_tags(data: bytes, form: _Form) -> Iterator[int]:
-    """Where the tags of a TIFF's first directory are."""
+    """Return the offsets of the tags in a TIFF's first directory."""
     directory = int.from_bytes(data[4:8], form.order)
     count = int.from_bytes(data[directory : directory + 2], form.order)
     return iter(range(directory + 2, directory + 3 + 12 * count, 12))
@@ -196,5 +196,5 @@ def _mend_checksums(data: bytes) -> bytes:
 
 
 def _somewhere(data: bytes | bytearray, chance: random.Random) -> int:
-    """An offset; as often as not near the start, where headers are."""
+    """Return a random offset, half of the time near the start, where headers are."""
     return chance.randrange(max(1, min(len(data), 400) if chance.random() < 0.5 else len(data)))

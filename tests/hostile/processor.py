@@ -23,66 +23,66 @@ from urllib3.util import Retry
 
 _CLIENTS = 4
 _AHEAD = 300  # files that wait for the processor, at most
-_PATIENCE = 600  # s, for the last of them: some take the 30 s that an image may
-_EVERY = 2  # s, between looks
-_GROWTH = 1.1  # of memory, from the first stretch to the last
-_WARM = 2_000  # images, until every part has been used and every buffer has grown
+_PATIENCE = 600  # s, for the last of them: some take the full 30 s of an image
+_EVERY = 2  # s, between checks
+_GROWTH = 1.1  # of memory, from the first period to the last
+_WARM = 2_000  # images, until each module has been used and each buffer has grown
 
 
 class Memory(NamedTuple):
-    """Resident, bytes, when so many images had ended."""
+    """Resident memory, bytes, when so many images had ended."""
 
     ended: int
     processor: int
-    decoders: int
+    workers: int
 
 
 @dataclass
 class Watch:
-    """What was seen of a running service."""
+    """Observations of a running service."""
 
     platform: Platform
     health: Counter[int] = field(default_factory=Counter)
     memory: list[Memory] = field(default_factory=list)
-    workers: list[set[psutil.Process]] = field(default_factory=list)
-    """The processes that serve functions, at each look. Decoders may die; these may not."""
+    servers: list[set[psutil.Process]] = field(default_factory=list)
+    """The processes that serve functions, at each check. Workers may die; these may not."""
 
     def look(self) -> None:
         self.health[requests.get(f"{self.platform.url}/api/health", timeout=30).status_code] += 1
-        workers, processor, decoders = set(), 0, 0
+        servers, processor, workers = set(), 0, 0
         for process in psutil.Process(self.platform.process.pid).children(recursive=True):
             with suppress(psutil.NoSuchProcess):
                 if "shared_lib.pipeline.sandbox.zygote" in process.cmdline():
-                    decoders += process.memory_info().rss
+                    workers += process.memory_info().rss
                 elif function := process.environ().get("K_SERVICE"):
-                    workers.add(process)
+                    servers.add(process)
                     processor += process.memory_info().rss * (function == "process-image")
-        self.workers.append(workers)
-        self.memory.append(Memory(self.count_ended(), processor, decoders))
+        self.servers.append(servers)
+        self.memory.append(Memory(self.count_ended(), processor, workers))
 
     def count_ended(self) -> int:
         path = "/api/v1/images?status=succeeded,failed&limit=1&include=none"
-        answer = requests.get(self.platform.url + path, timeout=30)
-        return int(answer.headers["X-Total-Count"])
+        response = requests.get(self.platform.url + path, timeout=30)
+        return int(response.headers["X-Total-Count"])
 
     def await_ended(self, count: int) -> None:
         wait_for(self.count_ended, lambda ended: ended >= count, _PATIENCE)
 
-    def list_complaints(self) -> list[str]:
-        """What should not have been seen."""
-        complaints = []
+    def list_problems(self) -> list[str]:
+        """Return what is wrong."""
+        problems = []
         if self.health.keys() != {200}:
-            complaints.append(f"health answered {dict(self.health)}")
-        if any(workers != self.workers[0] for workers in self.workers):
-            complaints.append("a process that serves a function died, or another was started")
-        for part in ("processor", "decoders"):
-            sizes = self.summarise_memory(part)
+            problems.append(f"health checks returned {dict(self.health)}")
+        if any(servers != self.servers[0] for servers in self.servers):
+            problems.append("a process that serves a function died, or another was started")
+        for part in ("processor", "workers"):
+            sizes = self.summarize_memory(part)
             if sizes[-1] > sizes[0] * _GROWTH:
-                complaints.append(f"the memory of the {part} grew")
-        return complaints
+                problems.append(f"the memory of the {part} grew")
+        return problems
 
-    def summarise_memory(self, part: str) -> list[float]:
-        """Medians of four equal stretches of time after warming up, MiB."""
+    def summarize_memory(self, part: str) -> list[float]:
+        """Return medians of four equal periods after warming up, MiB."""
         sizes = [getattr(memory, part) / (1 << 20) for memory in self.memory if memory.ended >= _WARM]
         quarter = max(1, len(sizes) // 4)
         return [statistics.median(sizes[at : at + quarter]) for at in range(0, 4 * quarter, quarter) if sizes[at:]]
@@ -90,7 +90,7 @@ class Watch:
 
 @contextmanager
 def watch(platform: Platform) -> Iterator[Watch]:
-    """Look at it until the block ends."""
+    """Observe it until the block ends."""
     seen, over = Watch(platform), threading.Event()
 
     def keep_looking() -> None:
@@ -110,7 +110,7 @@ def watch(platform: Platform) -> Iterator[Watch]:
 
 
 def process(files: Mapping[str, bytes]) -> tuple[Verdicts, Watch]:
-    """Put all into the inbox of a service of our own, and wait until each has ended."""
+    """Upload all files to a new service, and wait until each has ended."""
     with tempfile.TemporaryDirectory(prefix="hostile-") as folder:
         platform = start_platform(Path(folder), LOG_LEVEL="error")
         try:
@@ -123,12 +123,12 @@ def process(files: Mapping[str, bytes]) -> tuple[Verdicts, Watch]:
 
 
 def _put_all(files: Mapping[str, bytes], seen: Watch) -> dict[str, str]:
-    """Put each by a presigned URL, as a client does; their names by uuid."""
+    """Put each file to a presigned URL, as a client does. Return their names by uuid."""
     local = threading.local()
 
     def put(name: str) -> tuple[str, str]:
         session = local.__dict__.setdefault("session", _open_session())
-        # What it is called is of no meaning.
+        # The file name has no meaning.
         ticket = session.get(f"{seen.platform.url}/api/v1/images/actions/upload-url?extension=jpg", timeout=30).json()
         session.put(ticket["presignedUrl"], data=files[name], timeout=60).raise_for_status()
         return ticket["uuid"], name
@@ -142,7 +142,7 @@ def _put_all(files: Mapping[str, bytes], seen: Watch) -> dict[str, str]:
 
 
 def _open_session() -> requests.Session:
-    """One that tries again: between two batches the service may close a connection that has been idle."""
+    """Return a client that retries: between two batches the service may close idle connections."""
     session = requests.Session()
     session.mount("http://", HTTPAdapter(max_retries=Retry(total=3, backoff_factor=0.1)))
     return session

@@ -1,4 +1,4 @@
-"""What becomes of a file, and what was recorded of it: plain text, made to be read as a diff."""
+"""Verdicts on files, and their record: plain text, whose diffs are easy to read."""
 
 import traceback
 from collections import defaultdict
@@ -13,23 +13,23 @@ from shared_lib.pipeline.sandbox.pool import Sandbox
 
 ACCEPTED = "ok"
 UNEXPLAINED = {code.value for code in NOT_ITS_OWN_FAULT}
-"""Codes that say that something went wrong with us."""
+"""Codes of failures of ours."""
 
 _OR = "|"
-"""Between verdicts that are both right, written into a list by hand: of a file near a limit of time."""
+"""Separates verdicts that are both right, for a file close to a time limit. Written by hand."""
 
-_EXAMPLES = 5  # of each change, printed
+_EXAMPLES = 5  # file names printed for each change
 
 Verdicts = dict[str, str]
-"""By the name of a file: `ok`, or the code by which it is refused."""
+"""By file name: `ok`, or the failure's code."""
 
 
 def judge(sandbox: Sandbox, data: bytes, recipe: Recipe = THUMBNAIL) -> str:
-    """Render as the processor does a new image."""
+    """Render it as the processor renders a new image, and return the verdict."""
     try:
         sandbox.render(data, [recipe], with_metadata=True).get(recipe.name)
-    except Rejected as refusal:
-        return refusal.code
+    except Rejected as rejection:
+        return rejection.code
     except WorkerError as error:
         traceback.print_exception(error)
         return error.code
@@ -37,13 +37,13 @@ def judge(sandbox: Sandbox, data: bytes, recipe: Recipe = THUMBNAIL) -> str:
 
 
 def keep_choices(recorded: Mapping[str, str], found: Mapping[str, str]) -> Verdicts:
-    """What was found; or all that is recorded as right, where that is several verdicts, and this is one of them."""
+    """Return the verdicts found, but keep a record of several right ones if it includes the one found."""
     choices = {name: verdicts for name, verdicts in recorded.items() if _OR in verdicts}
     return {**found, **{name: right for name, right in choices.items() if found.get(name) in right.split(_OR)}}
 
 
 def read_list(path: Path) -> Verdicts:
-    """One file a line, below a heading for each folder at the top."""
+    """Read one file per line, below a heading for each top folder."""
     verdicts, top = {}, ""
     for line in path.read_text().splitlines() if path.exists() else ():
         if line.startswith("# "):
@@ -62,7 +62,7 @@ def write_list(path: Path, verdicts: Mapping[str, str]) -> None:
 
 
 def read_rows(path: Path) -> Verdicts:
-    """One seed a line, with a letter for each of its mutants; the first line tells the letters."""
+    """Read one seed per line, with a letter for each of its mutants. The first line defines the letters."""
     verdicts: Verdicts = {}
     meanings, lines = _read_letters(path)
     for line in lines:
@@ -72,7 +72,7 @@ def read_rows(path: Path) -> Verdicts:
 
 
 def write_rows(path: Path, verdicts: Mapping[str, str]) -> None:
-    meanings, _ = _read_letters(path)  # kept as they were, or every line would differ
+    meanings, _ = _read_letters(path)  # keep the letters, or every line would differ
     unused = iter(sorted(set(ascii_letters) - meanings.keys(), key=ascii_letters.index))
     meanings |= {next(unused): verdict for verdict in sorted({*verdicts.values()} - {*meanings.values()})}
     letters = {verdict: letter for letter, verdict in meanings.items()}
@@ -84,7 +84,7 @@ def write_rows(path: Path, verdicts: Mapping[str, str]) -> None:
 
 
 def _read_letters(path: Path) -> tuple[dict[str, str], list[str]]:
-    """What each letter means, and the lines written with them."""
+    """Return the letters' meanings, and the other lines."""
     if not path.exists():
         return {}, []
     first, *lines = path.read_text().splitlines()
@@ -92,7 +92,7 @@ def _read_letters(path: Path) -> tuple[dict[str, str], list[str]]:
 
 
 def describe_changes(recorded: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
-    """What is different now: how many files went from which verdict to which, with the names of a few."""
+    """Return the differences: how many files changed from which verdict to which, and the names of a few."""
     changes = defaultdict(list)
     for name in sorted(recorded.keys() | found.keys()):
         before, now = recorded.get(name, "(not recorded)"), found.get(name, "(not there)")

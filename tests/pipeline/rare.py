@@ -1,4 +1,4 @@
-"""Files of rare kinds, which no library at hand writes: byte by byte, or patched."""
+"""Rare kinds of files, which no available library writes: built byte by byte, or patched."""
 
 import struct
 from collections.abc import Iterable, Sequence
@@ -7,7 +7,7 @@ from itertools import pairwise
 import pyvips
 
 COLORS = bytes([0, 0, 0, 255, 0, 0, 0, 255, 0, 0, 0, 255])
-"""Of a GIF: black, red, green, blue."""
+"""A GIF's palette: black, red, green, blue."""
 
 
 def gif(width: int, height: int, *frames: bytes) -> bytes:
@@ -15,14 +15,14 @@ def gif(width: int, height: int, *frames: bytes) -> bytes:
 
 
 def frame(box: tuple[int, int, int, int], color: int, delay: int = 0) -> bytes:
-    """Left, top, width and height of one color, shown for so many hundredths of a second."""
+    """Return a GIF's frame: a box (left, top, width, height) of one color, and a delay in 1/100 s."""
     _, _, width, height = box
     control = b"!\xf9\4\4" + struct.pack("<H", delay) + b"\0\0"
     return control + b"," + struct.pack("<HHHHB", *box, 0) + _compress([color] * (width * height))
 
 
 def _compress(pixels: Iterable[int]) -> bytes:
-    """LZW that never learns: its codes are cleared before they get longer than three bits."""
+    """Compress by LZW without a dictionary: clear the codes before they get longer than three bits."""
     codes = [code for pixel in pixels for code in (4, pixel)] + [5]
     packed = sum(code << 3 * at for at, code in enumerate(codes)).to_bytes(len(codes) * 3 // 8 + 1, "little")
     blocks = [packed[at : at + 255] for at in range(0, len(packed), 255)]
@@ -30,7 +30,7 @@ def _compress(pixels: Iterable[int]) -> bytes:
 
 
 def bmp(bits: int, compression: int, header: int, pixels: Sequence[int], masks: Sequence[int] = ()) -> bytes:
-    """A row of words; masks follow the shortest header, and are within all others."""
+    """Return a bitmap of one row of words. Masks follow the shortest header, and are part of all others."""
     row = b"".join(pixel.to_bytes(bits // 8, "little") for pixel in pixels)
     told = struct.pack("<IiiHHIIiiII", header, len(pixels), 1, 1, bits, compression, len(row), 0, 0, 0, 0)
     told += b"".join(struct.pack("<I", mask) for mask in masks)
@@ -39,7 +39,7 @@ def bmp(bits: int, compression: int, header: int, pixels: Sequence[int], masks: 
 
 
 def with_tag(tiff: bytes, tag: int, value: int) -> bytes:
-    """A little-endian TIFF that says something else in one of its short tags."""
+    """Return a little-endian TIFF with another value in one of its short tags."""
     start = int.from_bytes(tiff[4:8], "little")
     for at in range(start + 2, start + 2 + 12 * int.from_bytes(tiff[start : start + 2], "little"), 12):
         if int.from_bytes(tiff[at : at + 2], "little") == tag:
@@ -48,7 +48,7 @@ def with_tag(tiff: bytes, tag: int, value: int) -> bytes:
 
 
 def lossless_jpeg(image: pyvips.Image) -> bytes:
-    """One channel, predicted from the left (ITU-T T.81, annex H), each difference's length in four bits."""
+    """Encode one channel, predicted from the left (ITU-T T.81, annex H), with difference lengths of four bits."""
     pixels = image.write_to_memory()
     rows = [pixels[at : at + image.width] for at in range(0, len(pixels), image.width)]
     above, bits = 128, ""
@@ -75,7 +75,7 @@ def lossless_jpeg(image: pyvips.Image) -> bytes:
 
 
 def with_two_tables(avif: bytes) -> bytes:
-    """An AVIF with alpha whose items' properties are in a box each, as many an encoder wrote them."""
+    """Return an AVIF with alpha and an `ipma` box for each item, as many encoders wrote them."""
     table = avif.index(b"ipma") - 4
     alpha = table + 16 + 3 + avif[table + 18]  # after the first item's number, and its properties' count and numbers
     end = table + int.from_bytes(avif[table : table + 4], "big")

@@ -1,4 +1,4 @@
-"""A deployment without the codecs that are apart says so, and does everything else."""
+"""A deployment without the optional codecs rejects their formats with a reason, and does everything else."""
 
 import json
 import os
@@ -32,13 +32,13 @@ def attempt(do):
         return ["invalid", str(error)]
 
 sandbox = Sandbox(Limits(), workers=1)
-told = {}
+outcomes = {}
 for file in map(Path, sys.argv[1:]):
-    told[f"render {file.name}"] = attempt(lambda: sandbox.render(file.read_bytes(), [THUMBNAIL]))
-    told[f"upload {file.name}"] = attempt(lambda: check_upload(file.name, "application/octet-stream", 1))
-told["output"] = attempt(lambda: read_recipe({"name": "small", "output": {"format": "jxl"}}))
+    outcomes[f"render {file.name}"] = attempt(lambda: sandbox.render(file.read_bytes(), [THUMBNAIL]))
+    outcomes[f"upload {file.name}"] = attempt(lambda: check_upload(file.name, "application/octet-stream", 1))
+outcomes["output"] = attempt(lambda: read_recipe({"name": "small", "output": {"format": "jxl"}}))
 sandbox.close()
-print(json.dumps(told))
+print(json.dumps(outcomes))
 """
 
 
@@ -52,7 +52,7 @@ def link(source: str, target: str) -> str:
 
 @pytest.fixture(scope="module")
 def bare_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Python environment like this one, but for those codecs."""
+    """Return a Python environment like this one, but without these codecs."""
     folder = tmp_path_factory.mktemp("bare")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     packages = Path(sysconfig.get_path("purelib", vars={"base": f"{folder}", "platbase": f"{folder}"}))
@@ -66,7 +66,7 @@ def bare_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "bin/python"
 
 
-def test_a_format_whose_codec_is_missing_is_refused_with_a_sentence(bare_python: Path, tmp_path: Path) -> None:
+def test_a_format_without_its_codec_is_rejected_with_a_sentence(bare_python: Path, tmp_path: Path) -> None:
     files = []
     for form in ("jpeg", "heic", "jxl"):
         files.append(tmp_path / f"photo.{form}")
@@ -75,13 +75,13 @@ def test_a_format_whose_codec_is_missing_is_refused_with_a_sentence(bare_python:
     ran = subprocess.run([bare_python, "-c", PROGRAM, *files], capture_output=True, text=True, timeout=100, check=False)
 
     assert ran.returncode == 0, ran.stderr
-    told = json.loads(ran.stdout.splitlines()[-1])  # after what was logged
-    assert told["render photo.jpeg"] == ["done", None]
-    assert told["upload photo.jpeg"] == ["done", None]
+    outcomes = json.loads(ran.stdout.splitlines()[-1])  # after the log
+    assert outcomes["render photo.jpeg"] == ["done", None]
+    assert outcomes["upload photo.jpeg"] == ["done", None]
     for form, name in (("heic", "HEIC"), ("jxl", "JPEG XL")):
         sentence = f"This deployment has no {name} codec: use another format, such as JPEG or WebP."
-        assert told[f"render photo.{form}"] == ["unsupported_format", sentence]
-        assert told[f"upload photo.{form}"] == ["codec_missing", sentence]
-    code, sentence = told["output"]
+        assert outcomes[f"render photo.{form}"] == ["unsupported_format", sentence]
+        assert outcomes[f"upload photo.{form}"] == ["codec_missing", sentence]
+    code, sentence = outcomes["output"]
     assert code == "invalid"
     assert "This deployment has no JPEG XL codec" in sentence

@@ -1,4 +1,4 @@
-"""The real type decides, whatever the file is called; and each format's thumbnail is one that every browser shows."""
+"""Formats are detected from the bytes, and every browser shows each format's thumbnail."""
 
 import struct
 from pathlib import Path
@@ -33,7 +33,7 @@ TRANSPARENT = {"png": "png", "gif": "png", "webp": "webp", "avif": "png", "tiff"
 
 
 @pytest.mark.parametrize(("source", "expected"), OPAQUE.items())
-def test_the_thumbnail_of_an_opaque_image(sandbox: Sandbox, source: str, expected: str) -> None:
+def test_browsers_show_the_thumbnail_of_an_opaque_image(sandbox: Sandbox, source: str, expected: str) -> None:
     rendered = sandbox.render(sample(source), [THUMBNAIL])
 
     (thumbnail,) = rendered.renditions
@@ -52,7 +52,7 @@ def test_the_thumbnail_of_a_transparent_image_stays_transparent(sandbox: Sandbox
     assert decode(thumbnail.data)[-1].max() == 0
 
 
-def test_a_transparent_image_asked_for_as_jpeg_turns_white(sandbox: Sandbox) -> None:
+def test_transparency_becomes_white_in_a_requested_jpeg(sandbox: Sandbox) -> None:
     recipe = Recipe(name="jpeg", operations=THUMBNAIL.operations, output=Output(format=Format.JPEG))
 
     (rendition,) = sandbox.render(encode(plain(120, 120, 200, 30, 30, 0), "png"), [recipe]).renditions
@@ -76,7 +76,7 @@ def test_media_types_and_extensions_are_the_usual_ones() -> None:
 
 
 @pytest.mark.parametrize("name", RASTER_FORMATS)
-def test_several_renditions_come_in_the_order_they_were_asked_for(sandbox: Sandbox, name: str) -> None:
+def test_renditions_come_in_the_order_of_their_recipes(sandbox: Sandbox, name: str) -> None:
     recipes = [Recipe(name=f"w{width}", operations=(Resize(width=width, height=50),)) for width in (300, 20, 100)]
 
     renditions = sandbox.render(encode(photograph(), name), recipes).renditions
@@ -87,7 +87,7 @@ def test_several_renditions_come_in_the_order_they_were_asked_for(sandbox: Sandb
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_no_rendition_depends_on_what_else_is_asked_for(sandbox: Sandbox, name: str) -> None:
+def test_a_rendition_does_not_depend_on_the_other_recipes(sandbox: Sandbox, name: str) -> None:
     data, presets = encode(photograph(), name), list(PRESETS.values())
 
     together = sandbox.render(data, presets).renditions
@@ -104,7 +104,7 @@ def test_no_rendition_depends_on_what_else_is_asked_for(sandbox: Sandbox, name: 
         b"BM is how this text begins, which has nothing to do with bitmaps.",
         b"8BPS\0\1" + bytes(60),  # Photoshop
         b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(60),  # JPEG 2000
-        b"\0\0\0\x18ftypmif1\0\0\0\0mif1miaf" + bytes(60),  # HEIF of no codec that is read
+        b"\0\0\0\x18ftypmif1\0\0\0\0mif1miaf" + bytes(60),  # HEIF of another codec
         b"\0\0\0\x18ftypisom\0\0\0\0isommp42" + bytes(60),
         b"MATLAB 5.0 MAT-file" + bytes(110),
         b"P6 1 1 255 abc",
@@ -116,38 +116,38 @@ def test_no_rendition_depends_on_what_else_is_asked_for(sandbox: Sandbox, name: 
         b"\xff\xd8",
     ],
 )
-def test_anything_else_is_unsupported(sandbox: Sandbox, data: bytes) -> None:
-    with pytest.raises(Rejected) as refusal:
+def test_other_formats_are_unsupported(sandbox: Sandbox, data: bytes) -> None:
+    with pytest.raises(Rejected) as rejection:
         sandbox.render(data, [THUMBNAIL])
 
-    assert refusal.value.failure is FailureCode.UNSUPPORTED_FORMAT
+    assert rejection.value.failure is FailureCode.UNSUPPORTED_FORMAT
 
 
 @pytest.mark.parametrize(
     "data",
     [
         tiff(10, 10, (259, 3, 1, 34_925)),  # compressed by LZMA
-        sample("jpeg").replace(b"\xff\xc0\0\x11\x08", b"\xff\xc0\0\x11\x0c"),  # 12 bits a channel
+        sample("jpeg").replace(b"\xff\xc0\0\x11\x08", b"\xff\xc0\0\x11\x0c"),  # 12 bits per channel
     ],
 )
 def test_rare_kinds_of_a_format_are_unsupported_and_not_called_corrupt(sandbox: Sandbox, data: bytes) -> None:
-    with pytest.raises(Rejected) as refusal:
+    with pytest.raises(Rejected) as rejection:
         sandbox.render(data, [THUMBNAIL])
 
-    assert refusal.value.failure is FailureCode.UNSUPPORTED_FORMAT
+    assert rejection.value.failure is FailureCode.UNSUPPORTED_FORMAT
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_sniffing_needs_no_more_than_the_first_bytes(name: str) -> None:
+def test_a_format_is_detected_from_its_first_64_bytes(name: str) -> None:
     assert sniff(sample(name)[:64]) == name
 
 
 @pytest.mark.parametrize(("codec", "real"), [(b"hvcC", "heic"), (b"av1C", "avif"), (b"jpgC", None)])
-def test_what_a_container_of_any_codec_holds_its_configuration_tells(codec: bytes, real: str | None) -> None:
+def test_a_generic_heif_container_is_detected_by_its_codec_configuration(codec: bytes, real: str | None) -> None:
     assert sniff(b"\0\0\0\x18ftypmif1\0\0\0\0mif1miaf" + bytes(60) + codec) == real
 
 
-def test_jpeg_xl_is_known_with_and_without_its_container(sandbox: Sandbox) -> None:
+def test_jpeg_xl_is_detected_with_and_without_its_container(sandbox: Sandbox) -> None:
     picture = to_pillow(photograph(60))
 
     for data in (save(picture, "JXL", use_container=True), save(picture, "JXL", use_container=False)):
@@ -166,7 +166,7 @@ def test_a_jpeg_packed_as_jpeg_xl_is_unpacked(sandbox: Sandbox, tmp_path: Path) 
 
 
 def _bmp_with_alpha(width: int, height: int, *color: int) -> bytes:
-    """A BITMAPV4HEADER whose masks give the fourth byte a meaning."""
+    """Return a bitmap with a BITMAPV4HEADER and a mask for alpha."""
     red, green, blue, alpha = color
     masks = struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
     header = struct.pack("<IiiHHIIiiII", 108, width, -height, 1, 32, 3, 0, 2835, 2835, 0, 0) + masks + bytes(52)
@@ -200,12 +200,12 @@ def test_an_old_bitmap_header_is_read_too(sandbox: Sandbox) -> None:
     assert all(abs(a - b) < 3 for a, b in zip(color_at(decode(thumbnail.data), 50, 50), [255, 0, 0], strict=True))
 
 
-@pytest.mark.parametrize("compression", [4, 5, 99])  # JPEG and PNG, which only printers know; and nothing
+@pytest.mark.parametrize("compression", [4, 5, 99])  # JPEG and PNG, only for printers; and an unknown one
 def test_a_bitmap_of_a_rare_kind_is_not_called_corrupt(sandbox: Sandbox, compression: int) -> None:
     data = sample("bmp")
 
-    with pytest.raises(Rejected) as refusal:
+    with pytest.raises(Rejected) as rejection:
         sandbox.render(data[:30] + struct.pack("<I", compression) + data[34:], [THUMBNAIL])
 
-    assert refusal.value.failure is FailureCode.UNSUPPORTED_FORMAT
-    assert refusal.value.public == "The BMP image is of a kind that is not read."
+    assert rejection.value.failure is FailureCode.UNSUPPORTED_FORMAT
+    assert rejection.value.public == "The BMP image is of a kind that is not read."

@@ -1,4 +1,4 @@
-"""Bytes that mean harm, or are broken: each is refused by a name and a sentence, and nothing else happens."""
+"""Hostile and broken bytes are rejected with a code and a sentence, and do no harm."""
 
 import contextlib
 
@@ -12,7 +12,7 @@ from shared_lib.pipeline.recipe import THUMBNAIL
 from shared_lib.pipeline.recipe_schema import read_recipe
 from shared_lib.pipeline.sandbox.pool import Sandbox
 
-REFUSALS = {
+REJECTIONS = {
     FailureCode.EMPTY_FILE,
     FailureCode.UNSUPPORTED_FORMAT,
     FailureCode.CORRUPT_IMAGE,
@@ -24,14 +24,14 @@ REFUSALS = {
 }
 
 
-def refusal_of(sandbox: Sandbox, data: bytes) -> Rejected:
-    with pytest.raises(Rejected) as refusal:
+def rejection_of(sandbox: Sandbox, data: bytes) -> Rejected:
+    with pytest.raises(Rejected) as rejection:
         sandbox.render(data, [THUMBNAIL])
-    return refusal.value
+    return rejection.value
 
 
-def test_nothing_is_refused_as_nothing(sandbox: Sandbox) -> None:
-    assert refusal_of(sandbox, b"").failure is FailureCode.EMPTY_FILE
+def test_an_empty_file_is_rejected_as_empty(sandbox: Sandbox) -> None:
+    assert rejection_of(sandbox, b"").failure is FailureCode.EMPTY_FILE
 
 
 @pytest.mark.parametrize("name", CLAIMS)
@@ -53,28 +53,28 @@ def test_nothing_is_refused_as_nothing(sandbox: Sandbox) -> None:
         ((65_000, 65_000), FailureCode.SIDE_TOO_LONG, "is 65,000 px wide; at most 30,000"),
     ],
 )
-def test_a_header_that_claims_too_much_is_refused_before_anything_is_decoded(
+def test_a_header_that_claims_too_many_pixels_is_rejected_before_decoding(
     sandbox: Sandbox, name: str, size: tuple[int, int], code: FailureCode, found: str
 ) -> None:
-    refusal = refusal_of(sandbox, CLAIMS[name](*size))
+    rejection = rejection_of(sandbox, CLAIMS[name](*size))
 
-    assert refusal.failure is code
-    assert refusal.public == f"The image {found} are allowed."
+    assert rejection.failure is code
+    assert rejection.public == f"The image {found} are allowed."
 
 
 # A GIF's frames may be smaller than its canvas, and an AVIF's are scaled to it.
 @pytest.mark.parametrize("name", sorted(CLAIMS.keys() - {"gif", "avif"}))
-def test_a_header_that_claims_more_than_there_is_is_corrupt(sandbox: Sandbox, name: str) -> None:
-    assert refusal_of(sandbox, CLAIMS[name](6_000, 6_000)).failure is FailureCode.CORRUPT_IMAGE
+def test_a_header_that_claims_more_pixels_than_there_are_is_corrupt(sandbox: Sandbox, name: str) -> None:
+    assert rejection_of(sandbox, CLAIMS[name](6_000, 6_000)).failure is FailureCode.CORRUPT_IMAGE
 
 
-@pytest.mark.parametrize("name", ["bmp", "heic", "png", "tiff"])  # a GIF's first frame has a size of its own
+@pytest.mark.parametrize("name", ["bmp", "heic", "png", "tiff"])  # a GIF's first frame has its own size
 @pytest.mark.parametrize("size", [(0, 0), (0, 10), (10, 0)])
 def test_an_image_without_any_pixel_is_corrupt(sandbox: Sandbox, name: str, size: tuple[int, int]) -> None:
-    assert refusal_of(sandbox, CLAIMS[name](*size)).failure is FailureCode.CORRUPT_IMAGE
+    assert rejection_of(sandbox, CLAIMS[name](*size)).failure is FailureCode.CORRUPT_IMAGE
 
 
-def test_a_bomb_of_as_many_pixels_as_are_allowed_is_just_a_large_image(sandbox: Sandbox) -> None:
+def test_a_bomb_within_the_pixel_limit_is_processed_as_a_large_image(sandbox: Sandbox) -> None:
     bomb = one_bit(10_000, 10_000)
     assert len(bomb) < 100_000
 
@@ -82,40 +82,40 @@ def test_a_bomb_of_as_many_pixels_as_are_allowed_is_just_a_large_image(sandbox: 
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_an_image_cut_short_anywhere_is_refused(sandbox: Sandbox, name: str) -> None:
-    # Upright, so that a thumbnail does not need the last rows; without GIF's last byte, which decoders do not miss.
+def test_an_image_truncated_anywhere_is_rejected(sandbox: Sandbox, name: str) -> None:
+    # Upright, so that a thumbnail does not need the last rows. Decoders do not notice when GIF's last byte is missing.
     data = encode(photograph(120).rot90(), name)
     end = len(data) - (2 if name == "gif" else 1)
 
-    codes = {refusal_of(sandbox, data[:length]).failure for length in [*range(0, end, max(1, end // 60)), end]}
+    codes = {rejection_of(sandbox, data[:length]).failure for length in [*range(0, end, max(1, end // 60)), end]}
 
     assert codes <= {FailureCode.EMPTY_FILE, FailureCode.UNSUPPORTED_FORMAT, FailureCode.CORRUPT_IMAGE}
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_bytes_after_the_end_do_no_harm(sandbox: Sandbox, name: str) -> None:
+def test_bytes_after_the_end_are_ignored(sandbox: Sandbox, name: str) -> None:
     trailer = b"\n<!-- -->" if name == "svg" else b"PK\x03\x04" + sample("jpeg")
 
     assert sandbox.render(sample(name) + trailer, [THUMBNAIL]).format == name
 
 
 @pytest.mark.parametrize("marker", [b"\xff\xdb", b"\xff\xda", b"\xff\xd9"])
-def test_stray_bytes_before_a_marker_do_no_harm(sandbox: Sandbox, marker: bytes) -> None:
+def test_stray_bytes_before_a_jpeg_marker_are_ignored(sandbox: Sandbox, marker: bytes) -> None:
     data = encode(photograph(60), "jpeg")
     at = data.rindex(marker)
 
     assert sandbox.render(data[:at] + b"\x12\xff\0\x34\x56" + data[at:], [THUMBNAIL]).width == 60
 
 
-def test_a_jpeg_that_ends_properly_but_lacks_its_middle_is_corrupt(sandbox: Sandbox) -> None:
+def test_a_jpeg_without_its_middle_is_corrupt(sandbox: Sandbox) -> None:
     data = encode(photograph(200), "jpeg")
 
-    assert refusal_of(sandbox, data[: len(data) // 2] + data[-2:]).failure is FailureCode.CORRUPT_IMAGE
+    assert rejection_of(sandbox, data[: len(data) // 2] + data[-2:]).failure is FailureCode.CORRUPT_IMAGE
 
 
 @pytest.mark.parametrize("metadata", ["strip", "copyright", "keep"])
 @pytest.mark.parametrize("keyword", ["Größe".encode("latin-1"), b"\xff  "], ids=["Latin-1", "nothing"])
-def test_a_png_may_call_its_texts_what_it_likes(sandbox: Sandbox, keyword: bytes, metadata: str) -> None:
+def test_a_png_s_text_keywords_may_be_any_bytes(sandbox: Sandbox, keyword: bytes, metadata: str) -> None:
     data = png(10, 10, (b"tEXt", keyword + b"\0three by four"), rows=bytes(310))
     recipe = read_recipe({"name": "x", "output": {"metadata": metadata}})
 
@@ -123,21 +123,21 @@ def test_a_png_may_call_its_texts_what_it_likes(sandbox: Sandbox, keyword: bytes
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_mutants_are_accepted_or_refused_and_nothing_else(sandbox: Sandbox, name: str) -> None:
+def test_mutants_are_accepted_or_rejected(sandbox: Sandbox, name: str) -> None:
     original = encode(photograph(60), name)
 
     for number in range(60):
         mutant = mutate(original, f"{name} {number}")
         try:
             rendered = sandbox.render(mutant, [THUMBNAIL])
-        except Rejected as refusal:
-            assert refusal.failure in REFUSALS, mutant.hex()  # noqa: PT017  # both outcomes are right
+        except Rejected as rejection:
+            assert rejection.failure in REJECTIONS, mutant.hex()  # noqa: PT017  # both outcomes are allowed
         else:
             assert rendered.renditions[0].width == 100
 
 
 @pytest.mark.parametrize("name", QUICK_BOMBS)
-def test_bombs_do_no_more_harm_than_mutants(sandbox: Sandbox, name: str) -> None:
+def test_bombs_are_accepted_or_rejected(sandbox: Sandbox, name: str) -> None:
     for bomb in QUICK_BOMBS[name]().values():
         with contextlib.suppress(Rejected):
             sandbox.render(bomb, [THUMBNAIL])
@@ -145,15 +145,15 @@ def test_bombs_do_no_more_harm_than_mutants(sandbox: Sandbox, name: str) -> None
 
 @pytest.mark.parametrize("first", RASTER_FORMATS)
 @pytest.mark.parametrize("second", RASTER_FORMATS)
-def test_a_file_that_starts_as_one_format_is_never_read_as_another(sandbox: Sandbox, first: str, second: str) -> None:
+def test_a_polyglot_is_never_decoded_as_its_second_format(sandbox: Sandbox, first: str, second: str) -> None:
     if first == second:
         return
     polyglot = sample(first)[:18] + sample(second)
 
-    # Another format's bytes, read as a WebP's size, may be any.
-    assert refusal_of(sandbox, polyglot).failure in {
+    # Another format's bytes may give a WebP any size.
+    assert rejection_of(sandbox, polyglot).failure in {
         FailureCode.CORRUPT_IMAGE,
         FailureCode.TOO_MANY_PIXELS,
         FailureCode.SIDE_TOO_LONG,
-        FailureCode.UNSUPPORTED_FORMAT,  # a bitmap of a kind that does not exist
+        FailureCode.UNSUPPORTED_FORMAT,  # a kind of bitmap that does not exist
     }

@@ -1,4 +1,4 @@
-"""What is learnt of an image: the same whatever is made beside it, alike for what looks alike, and no one's secret."""
+"""An image's metadata: independent of its renditions, similar for similar images, and without a location by default."""
 
 import io
 import json
@@ -38,32 +38,32 @@ def extract(sandbox: Sandbox, data: bytes, *, with_location: bool = False) -> Im
 
 
 def distance(one: ImageMetadata, other: ImageMetadata) -> int:
-    """In bits, of 64."""
+    """Return the number of bits that differ, of 64."""
     assert one.perceptual_hash is not None
     assert other.perceptual_hash is not None
     return (int(one.perceptual_hash, 16) ^ int(other.perceptual_hash, 16)).bit_count()
 
 
-def test_what_claims_more_frames_than_a_file_can_hold_is_corrupt(sandbox: Sandbox) -> None:
+def test_an_impossible_number_of_frames_is_corrupt(sandbox: Sandbox) -> None:
     moving = animation(".png")
     at = moving.index(b"acTL")
     control = b"acTL" + struct.pack(">II", 2**31 - 1, 0)
 
-    with pytest.raises(Rejected) as refusal:
+    with pytest.raises(Rejected) as rejection:
         extract(sandbox, moving[:at] + control + struct.pack(">I", zlib.crc32(control)) + moving[at + 16 :])
 
-    assert refusal.value.failure is FailureCode.CORRUPT_IMAGE
+    assert rejection.value.failure is FailureCode.CORRUPT_IMAGE
 
 
-# --- whatever is made beside it
+# --- independent of renditions
 
 
-def test_nothing_is_learnt_unless_it_is_asked_for(sandbox: Sandbox) -> None:
+def test_metadata_is_extracted_only_on_request(sandbox: Sandbox) -> None:
     assert sandbox.render(sample("png"), [THUMBNAIL]).metadata is None
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_it_is_the_same_whatever_is_made_beside_it(sandbox: Sandbox, name: str) -> None:
+def test_metadata_does_not_depend_on_the_recipes(sandbox: Sandbox, name: str) -> None:
     data = encode(photograph(600), name)
     wide = Recipe(name="wide", operations=(Resize(width=300, height=20),))
 
@@ -74,7 +74,7 @@ def test_it_is_the_same_whatever_is_made_beside_it(sandbox: Sandbox, name: str) 
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_every_format_tells_all_there_is_to_tell(sandbox: Sandbox, name: str) -> None:
+def test_every_format_has_all_fields_of_metadata(sandbox: Sandbox, name: str) -> None:
     metadata = extract(sandbox, sample(name))
 
     assert (metadata.frames, metadata.bit_depth, metadata.color_space) == (1, 8, "srgb")
@@ -86,7 +86,7 @@ def test_every_format_tells_all_there_is_to_tell(sandbox: Sandbox, name: str) ->
 
 
 def _pixels(width: int, height: int, *, alpha: bool) -> bytes:
-    """Noise, the same on every machine."""
+    """Return noise that is the same on every machine."""
     state, pixels = 1, bytearray()
     for at in range(width * height * 4):
         state = (state * 1_103_515_245 + 12_345) & 0x7FFFFFFF
@@ -94,7 +94,7 @@ def _pixels(width: int, height: int, *, alpha: bool) -> bytes:
     return bytes(pixels)
 
 
-# By the authors' own: npm's thumbhash 0.1.1, and the C of BlurHash in PyPI's blurhash-python 1.2.2.
+# From the authors' implementations: npm's thumbhash 0.1.1, and BlurHash's C code in PyPI's blurhash-python 1.2.2.
 REFERENCE = [
     (32, 20, False, "HwgCDIKXtH+Fpnxw4o341fNXlQ==", "L5Hxvh{;%X?O.RXcE,J?4rz;97.I"),
     (15, 30, False, "IAgCDAKcBLeqmaW7hYr8hLVI9w==", "T9Hxvh~W%IK3nmtd+6tPxI?N,:$m"),
@@ -105,7 +105,7 @@ REFERENCE = [
 
 
 @pytest.mark.parametrize("case", REFERENCE, ids=lambda case: f"{case[0]} x {case[1]}")
-def test_placeholders_are_those_of_the_reference_implementations(
+def test_placeholders_equal_those_of_the_reference_implementations(
     sandbox: Sandbox, case: tuple[int, int, bool, str, str]
 ) -> None:
     width, height, alpha, thumb_hash, blur_hash = case
@@ -119,7 +119,7 @@ def test_placeholders_are_those_of_the_reference_implementations(
 
 
 @pytest.mark.parametrize("orientation", range(2, 9))
-def test_an_image_is_known_the_right_way_up(sandbox: Sandbox, orientation: int) -> None:
+def test_metadata_describes_the_upright_image(sandbox: Sandbox, orientation: int) -> None:
     upright = photograph(301)
     stored = upright.copy_memory().copy()
     turn = {2: "fliphor", 3: "rot180", 4: "flipver", 6: "rot270", 8: "rot90"}
@@ -139,21 +139,21 @@ def test_an_image_is_known_the_right_way_up(sandbox: Sandbox, orientation: int) 
     "suffix", [".jpg[Q=50]", ".webp[Q=60]", ".avif[Q=50,effort=0]", ".tif", ".png", ".gif"], ids=lambda s: s[1:4]
 )
 @pytest.mark.parametrize("scale", [1, 0.5, 0.3, 1.4])
-def test_a_copy_is_recognised(sandbox: Sandbox, file: Any, suffix: str, scale: float) -> None:
+def test_a_copy_has_a_similar_perceptual_hash(sandbox: Sandbox, file: Any, suffix: str, scale: float) -> None:
     original = pyvips.Image.new_from_file(str(file))
     copy = original.resize(scale).write_to_buffer(suffix)
 
     assert distance(extract(sandbox, copy), extract(sandbox, file.read_bytes())) <= 6
 
 
-def test_a_copy_of_another_shape_or_light_is_recognised(sandbox: Sandbox) -> None:
+def test_a_stretched_or_brightened_copy_has_a_similar_perceptual_hash(sandbox: Sandbox) -> None:
     original = photograph()
     known = extract(sandbox, encode(original, "png"))
     for altered in (original.resize(0.7, vscale=0.5), (original * 1.1 + 6).cast("uchar"), original.gaussblur(2)):
         assert distance(extract(sandbox, encode(altered, "jpeg")), known) <= 8
 
 
-def test_different_pictures_are_told_apart(sandbox: Sandbox) -> None:
+def test_different_images_have_different_perceptual_hashes(sandbox: Sandbox) -> None:
     known = [extract(sandbox, file.read_bytes()) for file in PHOTOGRAPHS]
     known += [
         extract(sandbox, encode(photograph().rot90(), "png")),
@@ -175,7 +175,7 @@ def _clouds(colors: bytes, width: int, height: int) -> pyvips.Image:
     quality=st.integers(50, 95),
     scale=st.floats(0.3, 1.5),
 )
-def test_any_copy_is_recognised_and_no_other_taken_for_it(
+def test_perceptual_hashes_of_copies_are_similar_and_of_others_are_not(
     sandbox: Sandbox, seed: int, size: tuple[int, int], quality: int, scale: float
 ) -> None:
     dice = random.Random(seed)
@@ -188,7 +188,7 @@ def test_any_copy_is_recognised_and_no_other_taken_for_it(
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg[Q=50]", ".webp"])
 @pytest.mark.parametrize("color", [(0,), (255, 255, 255), (90, 30, 200), (10, 20, 30, 128), (255, 0, 0, 0)])
-def test_an_image_without_any_shape_has_no_perceptual_hash(
+def test_an_image_without_structure_has_no_perceptual_hash(
     sandbox: Sandbox, suffix: str, color: tuple[float, ...]
 ) -> None:
     flat = plain(333, 200, *color)
@@ -202,7 +202,7 @@ def test_an_image_without_any_shape_has_no_perceptual_hash(
 # --- colors
 
 
-def test_a_palette_is_what_there_is_most_of(sandbox: Sandbox) -> None:
+def test_a_palette_lists_the_most_common_colors(sandbox: Sandbox) -> None:
     image = plain(512, 512, 255, 0, 0).insert(plain(128, 512, 0, 0, 255), 0, 0)
 
     metadata = extract(sandbox, encode(image, "png"))
@@ -210,13 +210,13 @@ def test_a_palette_is_what_there_is_most_of(sandbox: Sandbox) -> None:
     assert [(each.color, each.share) for each in metadata.palette] == [("#ff0000", 0.75), ("#0000ff", 0.25)]
 
 
-def test_shades_of_one_color_are_one(sandbox: Sandbox) -> None:
+def test_shades_of_one_color_are_one_palette_entry(sandbox: Sandbox) -> None:
     noise = (plain(200, 200, 250, 250, 250) + pyvips.Image.gaussnoise(200, 200, sigma=2)).cast("uchar")
 
     assert len(extract(sandbox, encode(noise.copy(interpretation="srgb"), "png")).palette) == 1
 
 
-def test_what_is_transparent_has_no_color(sandbox: Sandbox) -> None:
+def test_transparent_pixels_are_not_in_the_palette(sandbox: Sandbox) -> None:
     image = plain(200, 200, 0, 200, 0, 0).insert(plain(80, 200, 200, 0, 0, 255), 0, 0)
 
     metadata = extract(sandbox, encode(image, "png"))
@@ -240,7 +240,7 @@ def test_what_is_transparent_has_no_color(sandbox: Sandbox) -> None:
         (photograph(60).colourspace("labs").tiffsave_buffer(), "lab", 16, None),
     ],
 )
-def test_the_color_space_is_the_sources_own(
+def test_the_color_space_is_that_of_the_source(
     sandbox: Sandbox, data: bytes, space: str, depth: int, profile: str | None
 ) -> None:
     metadata = extract(sandbox, data)
@@ -248,7 +248,7 @@ def test_the_color_space_is_the_sources_own(
     assert (metadata.color_space, metadata.bit_depth, metadata.profile) == (space, depth, profile)
 
 
-def test_the_first_frame_of_an_animation_stands_for_all(sandbox: Sandbox) -> None:
+def test_metadata_of_an_animation_describes_its_first_frame(sandbox: Sandbox) -> None:
     first, second = Image.new("RGB", (40, 30), "red"), Image.new("RGB", (40, 30), "blue")
     file = io.BytesIO()
     first.save(file, "GIF", save_all=True, append_images=[second, first], duration=100)
@@ -269,7 +269,7 @@ def _photographed(to: str = "JPEG", *, main: Any = (), details: Any = (), place:
     exif.get_ifd(ExifTags.IFD.GPSInfo).update(dict(place))
     file = io.BytesIO()
     options: dict[str, Any] = {"exif": exif}
-    if to == "TIFF":  # of whose directories Pillow writes only those that it is given so
+    if to == "TIFF":  # Pillow writes its directories only if they are passed like this
         options = {"tiffinfo": {**dict(main), ExifTags.IFD.Exif: dict(details), ExifTags.IFD.GPSInfo: dict(place)}}
     Image.new("RGB", (30, 20), "green").save(file, to, **options)
     return file.getvalue()
@@ -286,16 +286,16 @@ OSLO = {
 
 
 @pytest.mark.parametrize("to", ["JPEG", "PNG", "WEBP", "AVIF", "TIFF"])
-def test_when_and_with_what_it_was_taken_is_known(sandbox: Sandbox, to: str) -> None:
+def test_capture_time_and_camera_are_extracted(sandbox: Sandbox, to: str) -> None:
     metadata = extract(sandbox, _photographed(to, main=CAMERA, details=TAKEN, place=OSLO))
 
     assert (metadata.camera_make, metadata.camera_model) == ("Leica", "M11")
     assert metadata.lens_model == "Summilux 1:1.4/35"
-    assert metadata.captured_at == datetime(2026, 3, 8, 19, 2, 11)  # noqa: DTZ001  # the camera did not say
+    assert metadata.captured_at == datetime(2026, 3, 8, 19, 2, 11)  # noqa: DTZ001  # the camera wrote no offset
     assert '"capturedAt":"2026-03-08T19:02:11"' in write_metadata(metadata)
 
 
-def test_a_time_with_its_offset_is_a_moment(sandbox: Sandbox) -> None:
+def test_a_capture_time_with_an_offset_is_aware(sandbox: Sandbox) -> None:
     details = {**TAKEN, Base.OffsetTimeOriginal: "+01:30"}
 
     metadata = extract(sandbox, _photographed(details=details))
@@ -305,14 +305,14 @@ def test_a_time_with_its_offset_is_a_moment(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("to", ["JPEG", "PNG", "WEBP", "AVIF", "TIFF"])
-def test_where_it_was_taken_is_told_only_if_asked_for(sandbox: Sandbox, to: str) -> None:
+def test_the_location_is_extracted_only_on_request(sandbox: Sandbox, to: str) -> None:
     data = _photographed(to, main=CAMERA, place=OSLO)
 
-    asked, not_asked = extract(sandbox, data, with_location=True), extract(sandbox, data)
+    with_location, without = extract(sandbox, data, with_location=True), extract(sandbox, data)
 
-    assert asked.location is not None
-    assert (asked.location.latitude, asked.location.longitude) == (59.9135, 10.7533333)
-    assert not_asked == replace(asked, location=None)
+    assert with_location.location is not None
+    assert (with_location.location.latitude, with_location.location.longitude) == (59.9135, 10.7533333)
+    assert without == replace(with_location, location=None)
 
 
 @pytest.mark.parametrize(
@@ -325,14 +325,14 @@ def test_where_it_was_taken_is_told_only_if_asked_for(sandbox: Sandbox, to: str)
         {Gps.GPSLongitude: 10},
     ],
 )
-def test_a_place_that_is_none_is_left_out(sandbox: Sandbox, wrong: dict[int, Any]) -> None:
+def test_an_invalid_location_is_left_out(sandbox: Sandbox, wrong: dict[int, Any]) -> None:
     metadata = extract(sandbox, _photographed(main=CAMERA, place={**OSLO, **wrong}), with_location=True)
 
     assert metadata.location is None
     assert metadata.camera_make == "Leica"
 
 
-def test_the_oldest_and_the_newest_time_reach_the_parent(sandbox: Sandbox) -> None:
+def test_the_earliest_and_the_latest_time_are_accepted_by_the_parent(sandbox: Sandbox) -> None:
     for time, offset in (("0001:01:01 00:00:00", "+14:00"), ("9999:12:31 23:59:59", "-12:00")):
         details = {Base.DateTimeOriginal: time, Base.OffsetTimeOriginal: offset}
 
@@ -343,7 +343,7 @@ def test_the_oldest_and_the_newest_time_reach_the_parent(sandbox: Sandbox) -> No
     "time",
     ["0000:00:00 00:00:00", "2026:02:30 10:00:00", "    :  :     :  :  ", "yesterday", "", "2026:03:08 25:00:00"],
 )
-def test_a_time_that_is_none_is_left_out(sandbox: Sandbox, time: str) -> None:
+def test_an_invalid_time_is_left_out(sandbox: Sandbox, time: str) -> None:
     metadata = extract(sandbox, _photographed(main=CAMERA, details={Base.DateTimeOriginal: time}))
 
     assert metadata.captured_at is None
@@ -363,9 +363,7 @@ def test_a_time_that_is_none_is_left_out(sandbox: Sandbox, time: str) -> None:
         ("\x01\x02", None),
     ],
 )
-def test_what_is_written_in_it_is_told_in_one_printable_line(
-    sandbox: Sandbox, written: str | bytes, read: str | None
-) -> None:
+def test_texts_become_one_printable_line(sandbox: Sandbox, written: str | bytes, read: str | None) -> None:
     assert extract(sandbox, _photographed(main={Base.Make: written})).camera_make == read
 
 
@@ -395,15 +393,15 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_broken_exif_is_not_the_images_fault(sandbox: Sandbox, name: str) -> None:
+def test_broken_exif_does_not_make_the_image_fail(sandbox: Sandbox, name: str) -> None:
     clean = extract(sandbox, sample("jpeg"))
 
     assert extract(sandbox, _with_exif(HOSTILE[name]), with_location=True) == clean
 
 
-def test_no_exif_fails_an_image(sandbox: Sandbox) -> None:
+def test_no_random_exif_makes_the_image_fail(sandbox: Sandbox) -> None:
     data = bytearray(_photographed(main=CAMERA, details=TAKEN, place=OSLO))
-    end = data.index(b"\xff\xdb")  # of the EXIF segment: the quantisation tables follow
+    end = data.index(b"\xff\xdb")  # the quantization tables follow the EXIF segment
     dice = random.Random(4)
     for _ in range(300):
         mutant = bytearray(data)

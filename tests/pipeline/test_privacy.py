@@ -1,4 +1,4 @@
-"""No rendition tells on a person, whatever it was made from, nor of a place unless the operator keeps places."""
+"""No rendition exposes a person, and none a place unless the operator keeps places."""
 
 import io
 import struct
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import cache
 from itertools import product
 
-import pillow_jxl  # noqa: F401  Pillow finds it when it is loaded
+import pillow_jxl  # noqa: F401  importing it registers it with Pillow
 import pytest
 import pyvips
 from PIL import Image, PngImagePlugin
@@ -24,11 +24,11 @@ TARGETS = [form.value for form in WRITTEN]
 MODES = ["strip", "copyright", "keep"]
 
 PLACE = "PLACE"
-"""In every text that tells where it was taken."""
+"""In each text about where it was taken."""
 PERSON = "PERSON"
-"""In every text that tells on someone: owner, serial numbers, contact, names of people in it, and what holds such."""
+"""In each text that exposes a person: owner, serial numbers, contact, people in the picture, and notes."""
 COPYRIGHT, ARTIST, MODEL = "Copyright of somebody", "Artist by trade", "Camera X100"
-LATITUDE = (7_654_321, 146_801)  # degrees; odd enough to be found as bytes
+LATITUDE = (7_654_321, 146_801)  # degrees; unusual enough to be found as bytes
 ASCII, BYTE, SHORT, LONG, RATIONAL, UNDEFINED = 2, 1, 3, 4, 5, 7
 
 
@@ -37,7 +37,7 @@ def _text(text: str) -> tuple[int, bytes]:
 
 
 def _ifd(entries: dict[int, tuple[int, bytes]], at: int, following: int = 0) -> bytes:
-    """A directory of TIFF tags, little-endian, that begins at this offset, with its values behind it."""
+    """Return a little-endian directory of TIFF tags for this offset, followed by its values."""
     sizes = {ASCII: 1, BYTE: 1, SHORT: 2, LONG: 4, RATIONAL: 8, UNDEFINED: 1}
     values = b""
     head = struct.pack("<H", len(entries))
@@ -52,7 +52,7 @@ def _ifd(entries: dict[int, tuple[int, bytes]], at: int, following: int = 0) -> 
 
 @cache
 def exif_block() -> bytes:
-    """EXIF with all that cameras, phones and Windows write, and a preview in its second directory."""
+    """Return EXIF with all that cameras, phones and Windows write, and a preview in the second directory."""
     rational = struct.pack
     details = {
         0x829A: (RATIONAL, rational("<II", 1, 250)), 0x829D: (RATIONAL, rational("<II", 28, 10)),
@@ -146,7 +146,7 @@ def _segment(marker: int, data: bytes) -> bytes:
 
 @cache
 def picture(source: str) -> bytes:
-    """A photograph that carries all that its format has room for."""
+    """Return a photograph with all the metadata that its format allows."""
     plain = Image.fromarray(photograph(64).numpy())
     file = io.BytesIO()
     match source:
@@ -190,7 +190,7 @@ def renditions(source: str, *, with_location: bool = False) -> dict[str, bytes]:
 
 
 def texts_of(data: bytes) -> Iterator[bytes]:
-    """All that may hold words: the file as it is, what it packs, and what two readers make of it."""
+    """Return all texts of a file: its bytes, what it compresses, and what two readers extract."""
     yield data
     if sniff(data) == "png":
         at = 8
@@ -229,8 +229,8 @@ def tells_latitude(data: bytes) -> bool:
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_the_pictures_hold_what_must_not_leave(source: str) -> None:
-    """Or it would prove nothing that it does not."""
+def test_the_sources_contain_everything_that_must_not_leave(source: str) -> None:
+    """Otherwise the tests below would prove nothing."""
     data = picture(source)
 
     assert sniff(data) == source
@@ -242,7 +242,7 @@ def test_the_pictures_hold_what_must_not_leave(source: str) -> None:
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("source", SOURCES)
-def test_no_rendition_tells_on_anyone(source: str, target: str, mode: str) -> None:
+def test_no_rendition_exposes_a_person(source: str, target: str, mode: str) -> None:
     data = renditions(source)[f"{target}-{mode}"]
 
     assert mentions(data, PERSON, PLACE) == set()
@@ -252,8 +252,8 @@ def test_no_rendition_tells_on_anyone(source: str, target: str, mode: str) -> No
 
 @pytest.mark.parametrize("mode", ["copyright", "keep"])
 @pytest.mark.parametrize("target", ["jpeg", "png", "webp", "avif", "jxl"])
-@pytest.mark.parametrize("source", [each for each in SOURCES if each != "tiff"])  # whose EXIF libvips does not read
-def test_what_tells_of_the_picture_stays(source: str, target: str, mode: str) -> None:
+@pytest.mark.parametrize("source", [each for each in SOURCES if each != "tiff"])  # libvips does not read its EXIF
+def test_facts_about_the_picture_are_kept(source: str, target: str, mode: str) -> None:
     data = renditions(source)[f"{target}-{mode}"]
 
     kept = {MODEL, "Lens 35mm"} if mode == "keep" else set()
@@ -261,7 +261,7 @@ def test_what_tells_of_the_picture_stays(source: str, target: str, mode: str) ->
 
 
 @pytest.mark.parametrize("target", ["jpeg", "png", "webp", "avif", "tiff", "jxl"])
-def test_captions_and_copyright_in_xmp_stay(target: str) -> None:
+def test_title_and_copyright_in_xmp_are_kept(target: str) -> None:
     data = renditions("tiff")[f"{target}-keep"]
 
     assert mentions(data, COPYRIGHT, ARTIST, "A title") >= {COPYRIGHT, ARTIST}
@@ -269,7 +269,7 @@ def test_captions_and_copyright_in_xmp_stay(target: str) -> None:
 
 @pytest.mark.parametrize("target", ["jpeg", "png", "webp", "avif", "jxl"])
 @pytest.mark.parametrize("source", [each for each in SOURCES if each != "tiff"])
-def test_where_it_was_taken_stays_if_the_operator_keeps_it(source: str, target: str) -> None:
+def test_the_location_is_kept_if_the_operator_keeps_it(source: str, target: str) -> None:
     made = renditions(source, with_location=True)
 
     assert tells_latitude(made[f"{target}-keep"])
@@ -282,7 +282,7 @@ def test_where_it_was_taken_stays_if_the_operator_keeps_it(source: str, target: 
     "packet",
     [b"", b"<", b"\0", XMP[:-200], XMP.replace(b"<x:xmpmeta", b'<!DOCTYPE a [<!ENTITY e "x">]><x:xmpmeta'), b"<a/>"],
 )
-def test_xmp_that_cannot_be_read_goes(packet: bytes) -> None:
+def test_xmp_that_cannot_be_read_is_dropped(packet: bytes) -> None:
     assert filter_xmp(packet, with_location=True) == b""
 
 
@@ -293,17 +293,17 @@ def test_xmp_in_another_encoding_is_read() -> None:
 @pytest.mark.parametrize(
     "block", [b"", b"\x1c", b"\x1c\2\x74\xff\xff", PHOTOSHOP[:20], b"Photoshop 3.0\0" + b"8BIM" * 9, b"x"]
 )
-def test_iptc_that_cannot_be_read_goes(block: bytes) -> None:
+def test_iptc_that_cannot_be_read_is_dropped(block: bytes) -> None:
     assert filter_iptc(block, with_location=True) == b""
 
 
-def test_iptc_comes_out_of_photoshop_s_resources_and_bare_alike() -> None:
+def test_iptc_in_photoshop_s_resources_and_bare_iptc_give_the_same() -> None:
     assert filter_iptc(PHOTOSHOP, with_location=False) == filter_iptc(IPTC, with_location=False)
     assert PLACE.encode() in filter_iptc(IPTC, with_location=True)
 
 
-def test_orientation_is_not_told_twice() -> None:
-    """Pixels are upright already."""
+def test_a_rendition_has_no_orientation_of_its_own() -> None:
+    """Its pixels are upright already."""
     image = decode(renditions("jpeg")["jpeg-keep"])
 
     assert image.get_typeof("orientation") == 0 or image.get("orientation") == 1

@@ -1,4 +1,4 @@
-"""SVG is drawn as in an <img>: nothing runs, nothing outside the file is read, and nothing explodes."""
+"""An SVG is drawn as in an <img>: nothing is executed, no other file is read, and no bomb explodes."""
 
 from pathlib import Path
 
@@ -24,8 +24,8 @@ def middle(rendered: Rendered) -> list[int]:
     return color_at(decode(rendered.renditions[0].data), 50, 50)
 
 
-def test_a_drawing_is_drawn_at_the_size_of_the_rendition(sandbox: Sandbox) -> None:
-    """A checkerboard one unit wide: enlarged from pixels it would be blurred."""
+def test_an_svg_is_drawn_at_the_size_of_the_rendition(sandbox: Sandbox) -> None:
+    """A checkerboard one unit wide would be blurred if its pixels were enlarged."""
     rendered = sandbox.render(svg('<rect width="1" height="2" fill="#00f"/>', 'width="2" height="2"'), [THUMBNAIL])
 
     thumbnail = decode(rendered.renditions[0].data)
@@ -48,7 +48,7 @@ def test_a_drawing_is_drawn_at_the_size_of_the_rendition(sandbox: Sandbox) -> No
         ('width="0.2" height="0.1"', (1, 1)),
     ],
 )
-def test_its_own_size_is_what_a_browser_finds(sandbox: Sandbox, attributes: str, size: tuple[int, int]) -> None:
+def test_an_svg_s_own_size_is_that_in_a_browser(sandbox: Sandbox, attributes: str, size: tuple[int, int]) -> None:
     rendered = sandbox.render(svg(BLUE, attributes), [THUMBNAIL])
 
     assert (rendered.width, rendered.height) == size
@@ -66,31 +66,31 @@ def test_text_is_drawn_if_the_system_has_fonts(sandbox: Sandbox, family: str) ->
     assert decode(rendered.renditions[0].data)[3].max() == 255
 
 
-def test_a_document_type_is_harmless(sandbox: Sandbox) -> None:
+def test_a_document_type_is_accepted(sandbox: Sandbox) -> None:
     doctype = '<?xml version="1.0"?>\n<!DOCTYPE svg PUBLIC "-//W3C//DTD SVG 1.1//EN" "http://localhost:1/svg11.dtd">\n'
 
     assert middle(sandbox.render(svg(BLUE, prologue=doctype), [THUMBNAIL])) == [0, 0, 255, 255]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-def test_any_usual_encoding_is_read(sandbox: Sandbox, encoding: str) -> None:
+def test_common_encodings_are_read(sandbox: Sandbox, encoding: str) -> None:
     assert sandbox.render(svg(BLUE).decode().encode(encoding), [THUMBNAIL]).format == "svg"
 
 
 @pytest.mark.parametrize("prologue", ENTITIES.values(), ids=ENTITIES)
-def test_entities_are_refused(sandbox: Sandbox, prologue: str) -> None:
-    with pytest.raises(Rejected) as refusal:
+def test_entity_declarations_are_rejected(sandbox: Sandbox, prologue: str) -> None:
+    with pytest.raises(Rejected) as rejection:
         sandbox.render(svg("<text>&a;</text>", prologue=prologue), [THUMBNAIL])
 
-    assert refusal.value.failure is FailureCode.UNSAFE_SVG
+    assert rejection.value.failure is FailureCode.UNSAFE_SVG
 
 
-def test_elements_that_use_each_other_a_billion_times_are_refused(sandbox: Sandbox) -> None:
-    with pytest.raises(Rejected) as refusal:
+def test_elements_that_use_each_other_a_billion_times_are_rejected(sandbox: Sandbox) -> None:
+    with pytest.raises(Rejected) as rejection:
         sandbox.render(svg(USE_OF_USE), [THUMBNAIL])
 
-    assert refusal.value.failure is FailureCode.TOO_MANY_ELEMENTS
-    assert refusal.value.public == (
+    assert rejection.value.failure is FailureCode.TOO_MANY_ELEMENTS
+    assert rejection.value.public == (
         "The SVG has more than 1,000,000 elements when it is drawn; at most 1,000,000 are allowed."
     )
 
@@ -105,11 +105,11 @@ def test_elements_that_use_each_other_a_billion_times_are_refused(sandbox: Sandb
         (b'<?xml version="1.0" encoding="nonsense"?><svg/>', FailureCode.CORRUPT_IMAGE),
     ],
 )
-def test_what_cannot_be_drawn_is_refused_by_name(sandbox: Sandbox, data: bytes, code: FailureCode) -> None:
-    with pytest.raises(Rejected) as refusal:
+def test_an_svg_that_cannot_be_drawn_is_rejected(sandbox: Sandbox, data: bytes, code: FailureCode) -> None:
+    with pytest.raises(Rejected) as rejection:
         sandbox.render(data, [THUMBNAIL])
 
-    assert refusal.value.failure is code
+    assert rejection.value.failure is code
 
 
 def test_an_element_that_uses_itself_is_drawn_once(sandbox: Sandbox) -> None:
@@ -118,18 +118,18 @@ def test_an_element_that_uses_itself_is_drawn_once(sandbox: Sandbox) -> None:
     assert middle(sandbox.render(svg(loop), [THUMBNAIL])) == [0, 0, 255, 255]
 
 
-def test_numbers_that_the_renderer_had_not_thought_of_are_the_image_s_fault(sandbox: Sandbox) -> None:
-    """It panics: but for that, its child would be gone, and the image would be tried again."""
+def test_a_panic_of_the_renderer_makes_the_image_corrupt(sandbox: Sandbox) -> None:
+    """Otherwise it would end the worker, and the image would be tried again."""
     beyond = '<filter id="f"><feOffset dx="1e12" dy="-1e12"/></filter><rect width="99" height="99" filter="url(#f)"/>'
 
-    with pytest.raises(Rejected) as refusal:
+    with pytest.raises(Rejected) as rejection:
         sandbox.render(svg(beyond), [THUMBNAIL])
 
-    assert refusal.value.failure is FailureCode.CORRUPT_IMAGE
+    assert rejection.value.failure is FailureCode.CORRUPT_IMAGE
 
 
 @pytest.mark.parametrize("attribute", ["href", "xlink:href"])
-def test_an_image_inside_the_file_is_drawn(sandbox: Sandbox, attribute: str) -> None:
+def test_an_embedded_image_is_drawn(sandbox: Sandbox, attribute: str) -> None:
     inline = data_uri(encode(plain(8, 8, 0, 255, 0), "png"))
 
     rendered = sandbox.render(svg(f'<image {attribute}="{inline}" width="100" height="100"/>'), [THUMBNAIL])
@@ -140,7 +140,7 @@ def test_an_image_inside_the_file_is_drawn(sandbox: Sandbox, attribute: str) -> 
 @pytest.mark.parametrize(
     ("element", "scheme"), [("image", ""), ("image", "file://"), ("feImage", ""), ("x:image", "FILE://localhost")]
 )
-def test_a_file_beside_it_is_not(sandbox: Sandbox, tmp_path: Path, element: str, scheme: str) -> None:
+def test_an_image_in_another_file_is_not_drawn(sandbox: Sandbox, tmp_path: Path, element: str, scheme: str) -> None:
     secret = tmp_path / "secret.png"
     secret.write_bytes(encode(plain(8, 8, 255, 0, 0), "png"))
     image = f'<{element} xlink:href="{scheme}{secret}" href="{scheme}{secret}" width="100" height="100"/>'
@@ -168,17 +168,17 @@ def test_a_file_beside_it_is_not(sandbox: Sandbox, tmp_path: Path, element: str,
         '<g fill="url(evil.svg#x)" style="fill:url(\'evil\')"/>',
     ],
 )
-def test_nothing_is_left_that_acts_or_leads_outside(content: str) -> None:
+def test_scripts_and_references_to_other_files_are_dropped(content: str) -> None:
     markup = clean(svg(content))
 
     assert "evil" not in markup
 
 
-def test_a_style_sheet_outside_is_not_asked_for() -> None:
+def test_a_reference_to_a_style_sheet_is_dropped() -> None:
     assert "evil" not in clean(svg("", prologue='<?xml-stylesheet href="http://evil/"?>'))
 
 
-def test_what_only_refers_inside_stays_as_it_was() -> None:
+def test_references_inside_the_file_are_kept() -> None:
     content = (
         '<style>.a{fill:url(#g)}</style><g class="a" style="stroke:url( \'#g\' )"><use xlink:href="#g"/></g>&lt;&amp;'
     )
@@ -192,27 +192,27 @@ def test_what_only_refers_inside_stays_as_it_was() -> None:
 
 
 @pytest.mark.parametrize("media_type", ["image/png", "image/jpeg", "image/gif", "image/webp"])
-def test_a_bomb_inside_is_a_bomb(sandbox: Sandbox, media_type: str) -> None:
+def test_an_embedded_image_with_too_many_pixels_is_rejected(sandbox: Sandbox, media_type: str) -> None:
     bomb = data_uri(plain(10_001, 10_000, 0).pngsave_buffer(bitdepth=1), media_type)
 
-    with pytest.raises(Rejected) as refusal:
+    with pytest.raises(Rejected) as rejection:
         sandbox.render(svg(f'<image href="{bomb}"/>'), [THUMBNAIL])
 
-    assert refusal.value.failure is FailureCode.TOO_MANY_PIXELS
+    assert rejection.value.failure is FailureCode.TOO_MANY_PIXELS
 
 
-def test_many_images_inside_are_counted_together(sandbox: Sandbox) -> None:
+def test_the_pixels_of_all_embedded_images_are_added_up(sandbox: Sandbox) -> None:
     image = f'<image href="{data_uri(plain(8_000, 8_000, 0).pngsave_buffer(bitdepth=1))}"/>'
 
-    with pytest.raises(Rejected) as refusal:
+    with pytest.raises(Rejected) as rejection:
         sandbox.render(svg(image * 2), [THUMBNAIL])
 
-    assert refusal.value.public.startswith("The SVG embeds images of 128,000,000 pixels or more; at most 100,")
+    assert rejection.value.public.startswith("The SVG embeds images of 128,000,000 pixels or more; at most 100,")
 
 
 @pytest.mark.parametrize("inside", [b"", b"GIF89a", b"not an image", svg(BLUE)])
-def test_what_is_inside_must_be_a_raster_image(sandbox: Sandbox, inside: bytes) -> None:
-    with pytest.raises(Rejected) as refusal:
+def test_an_embedded_image_must_be_a_raster_image(sandbox: Sandbox, inside: bytes) -> None:
+    with pytest.raises(Rejected) as rejection:
         sandbox.render(svg(f'<image href="{data_uri(inside)}"/>'), [THUMBNAIL])
 
-    assert refusal.value.failure in {FailureCode.UNSUPPORTED_FORMAT, FailureCode.CORRUPT_IMAGE}
+    assert rejection.value.failure in {FailureCode.UNSUPPORTED_FORMAT, FailureCode.CORRUPT_IMAGE}
