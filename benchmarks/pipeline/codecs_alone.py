@@ -13,7 +13,7 @@ from PIL import AvifImagePlugin, Image
 
 from shared_lib.pipeline.encode import encode
 from shared_lib.pipeline.formats import Format
-from shared_lib.pipeline.output import Output
+from shared_lib.pipeline.output import OutputOptions
 
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 pyvips.cache_set_max(0)
@@ -42,7 +42,7 @@ def render(data: bytes, side: int, fit: str, to: str) -> bytes:
     image = finished[side, fit]
     header = pyvips.Image.new_from_buffer(data, "", access="sequential")
     decode(data, (max if fit == "cover" else min)(side / header.width, side / header.height))
-    return encode(image, Format(to), Output(quality=QUALITY[to]))
+    return encode(image, Format(to), OutputOptions(quality=QUALITY[to]))
 
 
 measure(render)

@@ -7,7 +7,7 @@ from harness import QUALITY, measure
 from shared_lib.limits import Limits
 from shared_lib.pipeline.formats import Format
 from shared_lib.pipeline.operations.resize import Resize
-from shared_lib.pipeline.output import Output
+from shared_lib.pipeline.output import OutputOptions
 from shared_lib.pipeline.recipe import Recipe
 from shared_lib.pipeline.render import render
 
@@ -15,7 +15,7 @@ from shared_lib.pipeline.render import render
 @cache
 def recipe(side: int, fit: str, to: str, quality: int) -> Recipe:
     resize = Resize(width=side, height=side, fit=fit, enlarge=fit == "cover")
-    return Recipe(name="x", operations=(resize,), output=Output(format=Format(to), quality=quality))
+    return Recipe(name="x", operations=(resize,), output=OutputOptions(format=Format(to), quality=quality))
 
 
 def make(data: bytes, side: int, fit: str, to: str, quality: int | None = None) -> bytes:

@@ -6,7 +6,7 @@ import functions_framework
 from pydantic import Field
 
 from shared_lib import web
-from shared_lib.domain.images import VISIBLE, Status
+from shared_lib.domain.images import VISIBLE, ImageStatus
 from shared_lib.runtime import Runtime
 from shared_lib.web.schemas import Image, PageParameters, show_image
 
@@ -17,7 +17,9 @@ ABOUT = """Only succeeded images, unless `status` says otherwise. Each has its t
 
 class Query(PageParameters):
     sort_by: Literal["createdAt"] = "createdAt"
-    status: Statuses = Field(default=Status.SUCCEEDED.value, description="One or more, separated by commas, or `all`.")
+    status: Statuses = Field(
+        default=ImageStatus.SUCCEEDED.value, description="One or more, separated by commas, or `all`."
+    )
     include: Literal["imageData", "none"] = "imageData"
 
 
@@ -34,6 +36,6 @@ class Query(PageParameters):
     )
 )
 def main(rt: Runtime, *, query: Query) -> web.Reply:
-    statuses = VISIBLE if query.status == "all" else [Status(name) for name in query.status.split(",")]
+    statuses = VISIBLE if query.status == "all" else [ImageStatus(name) for name in query.status.split(",")]
     page = rt.image_queries.page(query.to_query(), statuses=statuses, thumbnails=query.include == "imageData")
     return web.Reply([show_image(each) for each in page.items], query=query, total=page.total)

@@ -19,7 +19,7 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 """Characters that no filename or collection name may contain."""
 
 
-class Status(StrEnum):
+class ImageStatus(StrEnum):
     """`awaiting_upload` → `pending` → `processing` → `succeeded` | `failed`; a failed image may be tried again."""
 
     AWAITING_UPLOAD = "awaiting_upload"
@@ -30,10 +30,10 @@ class Status(StrEnum):
 
     @property
     def ended(self) -> bool:
-        return self in (Status.SUCCEEDED, Status.FAILED)
+        return self in (ImageStatus.SUCCEEDED, ImageStatus.FAILED)
 
 
-VISIBLE = tuple(status for status in Status if status is not Status.AWAITING_UPLOAD)
+VISIBLE = tuple(status for status in ImageStatus if status is not ImageStatus.AWAITING_UPLOAD)
 """Statuses of images that callers can see: an image that still awaits its upload does not exist for them."""
 
 
@@ -92,7 +92,7 @@ class Guard(StrEnum):
     CLEANED_UP = "its objects are gone, and it has been kept long enough"
 
 
-State = Status | Hidden
+State = ImageStatus | Hidden
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,25 +105,25 @@ class Transition:
 
 
 TRANSITIONS = (
-    Transition(Change.CREATE, (Hidden.ABSENT,), Status.PENDING),
-    Transition(Change.RESERVE, (Hidden.ABSENT,), Status.AWAITING_UPLOAD),
-    Transition(Change.ARRIVE, (Status.AWAITING_UPLOAD,), Status.PENDING),
-    Transition(Change.REQUEST, (Status.AWAITING_UPLOAD, Status.FAILED), Status.PENDING),
-    Transition(Change.REQUEST, (Status.PENDING, Status.PROCESSING, Status.SUCCEEDED), None),
-    Transition(Change.CLAIM, (Status.AWAITING_UPLOAD, Status.PENDING), Status.PROCESSING),
-    Transition(Change.CLAIM, (Status.PROCESSING,), Status.PROCESSING, Guard.LEASE_EXPIRED),
-    Transition(Change.CLAIM, (Status.SUCCEEDED,), None, Guard.RENDITIONS_PENDING),
-    Transition(Change.RELEASE, (Status.PROCESSING,), Status.PENDING, Guard.HELD),
-    Transition(Change.RELEASE, (Status.SUCCEEDED,), None, Guard.HELD),
-    Transition(Change.SUCCEED, (Status.PROCESSING, Status.SUCCEEDED), Status.SUCCEEDED, Guard.HELD),
-    Transition(Change.FAIL, (Status.PROCESSING,), Status.FAILED, Guard.HELD),
-    Transition(Change.FAIL, (Status.SUCCEEDED,), None, Guard.HELD),  # only the requested renditions fail
-    Transition(Change.GIVE_UP, (Status.AWAITING_UPLOAD, Status.PENDING), Status.FAILED),
-    Transition(Change.GIVE_UP, (Status.PROCESSING,), Status.FAILED, Guard.LEASE_EXPIRED),
-    Transition(Change.RETRY, (Status.FAILED,), Status.PENDING, Guard.RETRYABLE),
-    Transition(Change.DELETE, tuple(Status), Hidden.DELETED),
-    Transition(Change.FORGET, (Status.PENDING,), Hidden.ABSENT, Guard.NO_ATTEMPT),
-    Transition(Change.EXPIRE, (Status.AWAITING_UPLOAD,), Hidden.ABSENT, Guard.URL_EXPIRED),
+    Transition(Change.CREATE, (Hidden.ABSENT,), ImageStatus.PENDING),
+    Transition(Change.RESERVE, (Hidden.ABSENT,), ImageStatus.AWAITING_UPLOAD),
+    Transition(Change.ARRIVE, (ImageStatus.AWAITING_UPLOAD,), ImageStatus.PENDING),
+    Transition(Change.REQUEST, (ImageStatus.AWAITING_UPLOAD, ImageStatus.FAILED), ImageStatus.PENDING),
+    Transition(Change.REQUEST, (ImageStatus.PENDING, ImageStatus.PROCESSING, ImageStatus.SUCCEEDED), None),
+    Transition(Change.CLAIM, (ImageStatus.AWAITING_UPLOAD, ImageStatus.PENDING), ImageStatus.PROCESSING),
+    Transition(Change.CLAIM, (ImageStatus.PROCESSING,), ImageStatus.PROCESSING, Guard.LEASE_EXPIRED),
+    Transition(Change.CLAIM, (ImageStatus.SUCCEEDED,), None, Guard.RENDITIONS_PENDING),
+    Transition(Change.RELEASE, (ImageStatus.PROCESSING,), ImageStatus.PENDING, Guard.HELD),
+    Transition(Change.RELEASE, (ImageStatus.SUCCEEDED,), None, Guard.HELD),
+    Transition(Change.SUCCEED, (ImageStatus.PROCESSING, ImageStatus.SUCCEEDED), ImageStatus.SUCCEEDED, Guard.HELD),
+    Transition(Change.FAIL, (ImageStatus.PROCESSING,), ImageStatus.FAILED, Guard.HELD),
+    Transition(Change.FAIL, (ImageStatus.SUCCEEDED,), None, Guard.HELD),  # only the requested renditions fail
+    Transition(Change.GIVE_UP, (ImageStatus.AWAITING_UPLOAD, ImageStatus.PENDING), ImageStatus.FAILED),
+    Transition(Change.GIVE_UP, (ImageStatus.PROCESSING,), ImageStatus.FAILED, Guard.LEASE_EXPIRED),
+    Transition(Change.RETRY, (ImageStatus.FAILED,), ImageStatus.PENDING, Guard.RETRYABLE),
+    Transition(Change.DELETE, tuple(ImageStatus), Hidden.DELETED),
+    Transition(Change.FORGET, (ImageStatus.PENDING,), Hidden.ABSENT, Guard.NO_ATTEMPT),
+    Transition(Change.EXPIRE, (ImageStatus.AWAITING_UPLOAD,), Hidden.ABSENT, Guard.URL_EXPIRED),
     Transition(Change.CLEAN_UP, (Hidden.DELETED,), None, Guard.NO_LEASE),
     Transition(Change.PURGE, (Hidden.DELETED,), Hidden.ABSENT, Guard.CLEANED_UP),
 )
@@ -169,7 +169,7 @@ class Image:
     uuid: UUID
     filename: str
     description: str | None
-    status: Status
+    status: ImageStatus
     created_at: datetime
     completed_at: datetime | None
     """When the last requested rendition was made or failed."""
@@ -208,7 +208,7 @@ class SimilarImage:
 class ImageState:
     """What the database knows of an image that may be hidden or deleted."""
 
-    status: Status
+    status: ImageStatus
     deleted: bool
     original_key: str | None
     held: bool

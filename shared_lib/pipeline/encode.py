@@ -9,9 +9,9 @@ from shared_lib.pipeline.animation import is_animated
 from shared_lib.pipeline.codecs import jxl, pillow
 from shared_lib.pipeline.formats import Format
 from shared_lib.pipeline.metadata import privacy
-from shared_lib.pipeline.output import Output
+from shared_lib.pipeline.output import OutputOptions
 
-Encoder = Callable[[pyvips.Image, Output], bytes]
+Encoder = Callable[[pyvips.Image, OutputOptions], bytes]
 
 # The share of its raw size to which a drawing can be packed without loss. A photograph never can.
 _DRAWING = 0.1
@@ -35,7 +35,7 @@ def encodes(form: Format) -> Callable[[Encoder], Encoder]:
     return register
 
 
-def format_for(output: Output, source: Format, image: pyvips.Image) -> Format:
+def format_for(output: OutputOptions, source: Format, image: pyvips.Image) -> Format:
     """Choose the format: the source's own if every browser shows it, else JPEG, or PNG where JPEG would do damage."""
     if isinstance(output.format, Format):
         return output.format
@@ -47,7 +47,7 @@ def format_for(output: Output, source: Format, image: pyvips.Image) -> Format:
     return Format.PNG if source in (Format.GIF, Format.SVG) or image.hasalpha() else Format.JPEG
 
 
-def encode(image: pyvips.Image, to: Format, output: Output, *, with_location: bool = False) -> bytes:
+def encode(image: pyvips.Image, to: Format, output: OutputOptions, *, with_location: bool = False) -> bytes:
     """Encode, with the metadata that the output keeps. Only `with_location` keeps where the image was taken."""
     if output.metadata == "keep":
         image = privacy.keep_public(image, to, with_location=with_location)
@@ -61,7 +61,7 @@ def encode(image: pyvips.Image, to: Format, output: Output, *, with_location: bo
     return _encode_within(output.max_bytes, image.copy_memory(), to, output)
 
 
-def _encode_within(max_bytes: int, image: pyvips.Image, to: Format, output: Output) -> bytes:
+def _encode_within(max_bytes: int, image: pyvips.Image, to: Format, output: OutputOptions) -> bytes:
     """Encode with the highest quality that stays within so many bytes. Bisection takes at most seven encodings."""
     low, high = 1, _quality(output, to)
     best = _encoders[to](image, replace(output, quality=high))
@@ -86,7 +86,7 @@ def _is_drawing(image: pyvips.Image) -> bool:
     return bool(packed < _DRAWING * side * side * part.bands)
 
 
-def _keep(output: Output) -> str:
+def _keep(output: OutputOptions) -> str:
     """Return the kinds of metadata to write, as libvips names them."""
     kept = {"strip": "", "copyright": "exif", "keep": "exif:xmp:iptc"}[output.metadata]
     if output.profile == "keep":
@@ -94,7 +94,7 @@ def _keep(output: Output) -> str:
     return kept or "none"
 
 
-def _metadata(image: pyvips.Image, output: Output) -> dict[str, bytes]:
+def _metadata(image: pyvips.Image, output: OutputOptions) -> dict[str, bytes]:
     """Return the metadata for an encoder other than libvips', as bytes, which a PNG of one pixel yields."""
     kept = _keep(output)
     if kept == "none":
@@ -104,11 +104,11 @@ def _metadata(image: pyvips.Image, output: Output) -> dict[str, bytes]:
     return {name: pixel.get(field) for name, field in fields.items() if pixel.get_typeof(field)}
 
 
-def _quality(output: Output, to: Format) -> int:
+def _quality(output: OutputOptions, to: Format) -> int:
     return output.quality or to.info.quality or 100
 
 
-def _effort(output: Output, to: Format, most: int) -> int:
+def _effort(output: OutputOptions, to: Format, most: int) -> int:
     """Convert our effort of 1 to 10 to the encoder's scale."""
     return round((output.effort or to.info.effort) * most / 10)
 
@@ -118,7 +118,7 @@ def _bits(colors: int) -> int:
 
 
 @encodes(Format.JPEG)
-def _encode_jpeg(image: pyvips.Image, output: Output) -> bytes:
+def _encode_jpeg(image: pyvips.Image, output: OutputOptions) -> bytes:
     effort, pixels = output.effort or Format.JPEG.info.effort, image.width * image.height
     # libjpeg gives a progressive one its own tables in any case.
     if effort > 5 or output.progressive or output.max_bytes is not None or pixels <= _SMALL_JPEG:
@@ -129,7 +129,7 @@ def _encode_jpeg(image: pyvips.Image, output: Output) -> bytes:
     return _save_jpeg(image, output, effort, own_tables=True) if is_sparse else data
 
 
-def _save_jpeg(image: pyvips.Image, output: Output, effort: int, *, own_tables: bool) -> bytes:
+def _save_jpeg(image: pyvips.Image, output: OutputOptions, effort: int, *, own_tables: bool) -> bytes:
     data: bytes = image.jpegsave_buffer(
         Q=_quality(output, Format.JPEG),
         optimize_coding=own_tables,
@@ -143,7 +143,7 @@ def _save_jpeg(image: pyvips.Image, output: Output, effort: int, *, own_tables: 
 
 
 @encodes(Format.PNG)
-def _encode_png(image: pyvips.Image, output: Output) -> bytes:
+def _encode_png(image: pyvips.Image, output: OutputOptions) -> bytes:
     if is_animated(image):
         bits = _bits(output.colors) if output.colors else None
         return pillow.encode_png_frames(image, _effort(output, Format.PNG, 9), bits, _metadata(image, output))
@@ -155,7 +155,7 @@ def _encode_png(image: pyvips.Image, output: Output) -> bytes:
 
 
 @encodes(Format.WEBP)
-def _encode_webp(image: pyvips.Image, output: Output) -> bytes:
+def _encode_webp(image: pyvips.Image, output: OutputOptions) -> bytes:
     quality, effort = _quality(output, Format.WEBP), _effort(output, Format.WEBP, 6)
     if _keep(output) == "none" and not is_animated(image):
         return pillow.encode_webp(image, quality, effort, lossless=output.lossless)
@@ -164,7 +164,7 @@ def _encode_webp(image: pyvips.Image, output: Output) -> bytes:
 
 
 @encodes(Format.AVIF)
-def _encode_avif(image: pyvips.Image, output: Output) -> bytes:
+def _encode_avif(image: pyvips.Image, output: OutputOptions) -> bytes:
     data: bytes = image.heifsave_buffer(
         Q=_quality(output, Format.AVIF),
         compression="av1",
@@ -177,14 +177,14 @@ def _encode_avif(image: pyvips.Image, output: Output) -> bytes:
 
 
 @encodes(Format.JXL)
-def _encode_jxl(image: pyvips.Image, output: Output) -> bytes:
+def _encode_jxl(image: pyvips.Image, output: OutputOptions) -> bytes:
     image = image.copy_memory()
     quality = None if output.lossless else _quality(output, Format.JXL)
     return jxl.encode(image, _effort(output, Format.JXL, 9), quality, _metadata(image, output))
 
 
 @encodes(Format.GIF)
-def _encode_gif(image: pyvips.Image, output: Output) -> bytes:
+def _encode_gif(image: pyvips.Image, output: OutputOptions) -> bytes:
     data: bytes = image.gifsave_buffer(
         bitdepth=_bits(output.colors or 256), effort=_effort(output, Format.GIF, 10), keep=_keep(output)
     )
@@ -192,6 +192,6 @@ def _encode_gif(image: pyvips.Image, output: Output) -> bytes:
 
 
 @encodes(Format.TIFF)
-def _encode_tiff(image: pyvips.Image, output: Output) -> bytes:
+def _encode_tiff(image: pyvips.Image, output: OutputOptions) -> bytes:
     data: bytes = image.tiffsave_buffer(compression="deflate", predictor="horizontal", keep=_keep(output))
     return data

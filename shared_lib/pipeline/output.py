@@ -12,7 +12,7 @@ _FORMAT_OPTIONS = frozenset[str]().union(*(form.info.options or () for form in W
 
 
 @dataclass(frozen=True, kw_only=True)
-class Output(StrictInput):
+class OutputOptions(StrictInput):
     """Encoding options.
 
     `source` keeps the image's format, or takes the nearest one that every browser shows. `auto` takes the smallest one
@@ -45,7 +45,7 @@ class Output(StrictInput):
     """`still` takes the first frame. `keep` takes all of them, of a GIF, WebP or PNG into any of these."""
 
 
-def check_options(output: Output) -> Output:
+def check_options(output: OutputOptions) -> OutputOptions:
     """Return the options. Raises ValueError for a format without a codec, and for options that exclude one another."""
     if isinstance(output.format, Format):
         if not has_codec(output.format):
@@ -59,5 +59,5 @@ def check_options(output: Output) -> Output:
     return output
 
 
-DEFAULTS = {to_camel(each.name): each.default for each in fields(Output)}
+DEFAULTS = {to_camel(each.name): each.default for each in fields(OutputOptions)}
 """All options in JSON's names. By itself pydantic would show Python's names."""

@@ -10,7 +10,7 @@ from shared_lib.pipeline.formats import Format
 from shared_lib.pipeline.gravity import Focus
 from shared_lib.pipeline.operations import Operation
 from shared_lib.pipeline.operations.resize import Resize
-from shared_lib.pipeline.output import DEFAULTS, Output, check_options
+from shared_lib.pipeline.output import DEFAULTS, OutputOptions, check_options
 from shared_lib.pipeline.parameters import StrictInput, changed_fields
 from shared_lib.pipeline.spellings import read_other_spellings, spell_as_first, spell_fields_as_first
 
@@ -28,8 +28,8 @@ class Recipe(StrictInput):
 
     name: Annotated[RenditionName, JsonSchemaExtra(examples=["hero"])]
     operations: Annotated[tuple[Operation, ...], Bounds(max_length=20, strict=False)] = ()
-    output: Annotated[Output, Validate(check_options)] = field(
-        default=Output(), metadata={"json_schema_extra": {"default": DEFAULTS}}
+    output: Annotated[OutputOptions, Validate(check_options)] = field(
+        default=OutputOptions(), metadata={"json_schema_extra": {"default": DEFAULTS}}
     )
 
     def __post_init__(self) -> None:
@@ -91,7 +91,7 @@ PRESETS = {
         Recipe(
             name="web",
             operations=(Resize(width=1600, height=1600, fit="inside", enlarge=False),),
-            output=Output(format=Format.WEBP),
+            output=OutputOptions(format=Format.WEBP),
         ),
     )
 }

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from shared_lib.errors import Rejected
 from shared_lib.pipeline.formats import Format
 from shared_lib.pipeline.metadata.model import ImageMetadata
-from shared_lib.pipeline.output import Output
+from shared_lib.pipeline.output import OutputOptions
 from shared_lib.pipeline.recipe import Recipe
 
 
-def possible_formats(output: Output, source: Format) -> set[Format]:
+def possible_formats(output: OutputOptions, source: Format) -> set[Format]:
     """Return the formats that a rendition may have, depending on its pixels."""
     if isinstance(output.format, Format):
         return {output.format}

@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from shared_lib.database.connection import Database, Transaction
-from shared_lib.domain.images import Status
+from shared_lib.domain.images import ImageStatus
 from shared_lib.errors import (
     NOT_ITS_OWN_FAULT,
     Conflict,
@@ -104,10 +104,10 @@ class Claims:
         """
         with self._database.transaction() as tx:
             row = tx.row(_LOCK_CLAIMABLE, uuid=uuid)
-            if row is None or row["status"] == Status.FAILED:
+            if row is None or row["status"] == ImageStatus.FAILED:
                 return None
             requested, some_failed = rendition_requests.list_pending(tx, uuid)
-            original_key = row["original_key"] if row["status"] == Status.SUCCEEDED else None
+            original_key = row["original_key"] if row["status"] == ImageStatus.SUCCEEDED else None
             if row["begun"] and not row["held"]:
                 end_attempt(tx, uuid, row["fence"], "lost", "the lease ran out")
             if original_key and not requested:

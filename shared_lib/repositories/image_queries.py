@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from shared_lib.database.connection import Database
-from shared_lib.domain.images import VISIBLE, Image, ImageState, SimilarImage, Status
+from shared_lib.domain.images import VISIBLE, Image, ImageState, ImageStatus, SimilarImage
 from shared_lib.domain.pages import Page, PageQuery
 from shared_lib.errors import FailureCode, NotFound
 from shared_lib.repositories.pages import begin_snapshot, read_page
@@ -42,7 +42,9 @@ class ImageQueries:
             raise NotFound(NOT_FOUND, code="image_not_found")
         return to_image(row)
 
-    def page(self, query: PageQuery, *, statuses: Iterable[Status] = VISIBLE, thumbnails: bool = True) -> Page[Image]:
+    def page(
+        self, query: PageQuery, *, statuses: Iterable[ImageStatus] = VISIBLE, thumbnails: bool = True
+    ) -> Page[Image]:
         """Return one page of the visible images that match."""
         with self._database.transaction() as tx:
             begin_snapshot(tx)
@@ -78,4 +80,4 @@ class ImageQueries:
 
 def _to_state(row: dict[str, Any]) -> ImageState:
     failure = row["failure"] and FailureCode(row["failure"])
-    return ImageState(**row | {"status": Status(row["status"]), "failure": failure})
+    return ImageState(**row | {"status": ImageStatus(row["status"]), "failure": failure})

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from shared_lib.database.connection import Database
-from shared_lib.domain.images import Image, Status
+from shared_lib.domain.images import Image, ImageStatus
 from shared_lib.domain.uploads import StoredObject
 from shared_lib.errors import FailureCode, NotFound
 from shared_lib.observability import get_logger
@@ -38,7 +38,7 @@ class Images:
             uuid=uuid,
             filename=filename,
             description=description,
-            status=Status.PENDING.value,
+            status=ImageStatus.PENDING.value,
             size=size,
             wait=self._settings.pending_grace_seconds,
         )
@@ -50,7 +50,7 @@ class Images:
             uuid=uuid,
             filename=filename,
             description=description,
-            status=Status.AWAITING_UPLOAD.value,
+            status=ImageStatus.AWAITING_UPLOAD.value,
             size=None,
             wait=self._settings.upload_url_seconds,
         )
@@ -102,7 +102,7 @@ class Images:
                 renditions_pending=renditions_pending,
                 wait=self._settings.pending_grace_seconds,
             )
-        return renditions_pending or (row is not None and row["status"] == Status.PENDING)
+        return renditions_pending or (row is not None and row["status"] == ImageStatus.PENDING)
 
     def delete(self, uuid: UUID) -> None:
         """

@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from shared_lib.database.connection import Transaction
-from shared_lib.domain.images import VISIBLE, Status
+from shared_lib.domain.images import VISIBLE, ImageStatus
 from shared_lib.domain.pages import PageQuery
 from shared_lib.repositories.rows import IMAGE_COLUMNS, THUMBNAIL_COLUMNS
 
@@ -32,13 +32,13 @@ _SELECT_TOTAL = """
 _LIST_COLLECTION = "SELECT uuid, created_at, filename, status FROM images WHERE collection_id = :collection"
 
 
-def _list_by_status(statuses: Iterable[Status]) -> str:
+def _list_by_status(statuses: Iterable[ImageStatus]) -> str:
     names = ", ".join(f"'{status.value}'" for status in statuses)
     return f"""SELECT uuid, created_at FROM images
         WHERE deleted_at IS NULL AND status <> 'awaiting_upload' AND status IN ({names})"""
 
 
-def _list_matching(status: Status, *, in_collection: bool) -> str:
+def _list_matching(status: ImageStatus, *, in_collection: bool) -> str:
     """Return a query for one status: the text index is partial, and has only images that have ended."""
     scope = "AND collection_id = :collection" if in_collection else ""
     return f"""SELECT uuid, created_at, filename, status FROM images
@@ -52,7 +52,7 @@ def begin_snapshot(tx: Transaction) -> None:
 
 
 def read_page(
-    tx: Transaction, query: PageQuery, within: Collection[Status] | UUID, *, thumbnails: bool = True
+    tx: Transaction, query: PageQuery, within: Collection[ImageStatus] | UUID, *, thumbnails: bool = True
 ) -> tuple[list[dict[str, Any]], int]:
     """
     Return a page of the images with these statuses, or in this collection, as rows, and how many match in all.

@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from shared_lib.domain.images import Collection, FailedRendition, Failure, Image, Rendition, Status, Thumbnail
+from shared_lib.domain.images import Collection, FailedRendition, Failure, Image, ImageStatus, Rendition, Thumbnail
 from shared_lib.errors import FailureCode
 from shared_lib.observability import get_logger
 from shared_lib.pipeline.metadata.model import ImageMetadata, StoredMetadata
@@ -44,7 +44,7 @@ def to_image(row: dict[str, Any]) -> Image:
         uuid=row["uuid"],
         filename=row["filename"],
         description=row["description"],
-        status=Status(row["status"]),
+        status=ImageStatus(row["status"]),
         created_at=row["created_at"],
         completed_at=row["completed_at"],
         collection_id=row["collection_id"],

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from shared_lib import observability
-from shared_lib.domain.images import Status
+from shared_lib.domain.images import ImageStatus
 from shared_lib.errors import NOT_WORTH_KEEPING, Rejected, Unavailable
 from shared_lib.repositories import BeingRemoved, Claim, Claims, ImageQueries, Images, Originals
 from shared_lib.services.announcing import Announcer
@@ -49,7 +49,7 @@ class Finisher:
         if state.deleted:
             self.try_to_clean_up(uuid)
             return
-        if state.status is Status.SUCCEEDED:
+        if state.status is ImageStatus.SUCCEEDED:
             self.inbox.delete(str(uuid))
         if not state.announced:
             self.announcer.announce(uuid)

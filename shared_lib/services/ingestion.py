@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from uuid import UUID, uuid4
 
-from shared_lib.domain.images import Status
+from shared_lib.domain.images import ImageStatus
 from shared_lib.domain.uploads import PROBES, StoredObject
 from shared_lib.errors import Rejected, Unavailable
 from shared_lib.events import ImageRequested, ObjectsCreated, ProcessingRequested
@@ -53,7 +53,7 @@ class Ingestion:
         for key in keys:
             uuid = StoredObject.name_image(key)
             if uuid and (state := self.image_queries.get_state(uuid)):
-                if state.status is not Status.AWAITING_UPLOAD or state.deleted or self.inbox.head(key):
+                if state.status is not ImageStatus.AWAITING_UPLOAD or state.deleted or self.inbox.head(key):
                     yield uuid
             elif isinstance(event, ObjectsCreated) and (found := self.inbox.head(key)) and self.adopt(found):
                 yield found.image
@@ -92,6 +92,6 @@ class Ingestion:
             state = self.image_queries.get_state(uuid)
             if state is None or state.deleted:
                 return False
-            if state.status is Status.SUCCEEDED or self.inbox.head(str(uuid)):
+            if state.status is ImageStatus.SUCCEEDED or self.inbox.head(str(uuid)):
                 return True
         return False

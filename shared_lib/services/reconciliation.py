@@ -13,7 +13,7 @@ from itertools import islice, repeat
 from typing import TypeVar
 from uuid import UUID
 
-from shared_lib.domain.images import ImageState, Status
+from shared_lib.domain.images import ImageState, ImageStatus
 from shared_lib.domain.uploads import StoredObject
 from shared_lib.errors import FailureCode
 from shared_lib.events import ProcessingRequested
@@ -98,9 +98,9 @@ class Reconciliation:
             if self.ingestion.adopt(found):
                 yield "adopted"
                 yield from self._request(found.image)
-        elif state.deleted or state.status is Status.SUCCEEDED:
+        elif state.deleted or state.status is ImageStatus.SUCCEEDED:
             yield from self._delete_object(found, "upload_removed")
-        elif state.status is Status.FAILED and (age > keep or state.is_upload_worthless(found.modified)):
+        elif state.status is ImageStatus.FAILED and (age > keep or state.is_upload_worthless(found.modified)):
             yield from self._delete_object(found, "failed_original_removed")
         elif found.named_image is None:  # the worker that adopted it did not get to move it
             self.ingestion.adopt(found)

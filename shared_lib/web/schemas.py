@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, computed_fiel
 from pydantic.alias_generators import to_camel, to_snake
 
 from shared_lib.domain import images as domain
-from shared_lib.domain.images import CONTROL, MAX_DISTANCE, MAX_FILENAME, Status
+from shared_lib.domain.images import CONTROL, MAX_DISTANCE, MAX_FILENAME, ImageStatus
 from shared_lib.domain.pages import PageQuery, SortColumn
 from shared_lib.domain.timestamps import Time
 from shared_lib.errors import FailureCode
@@ -128,7 +128,7 @@ class Image(ApiModel):
     uuid: ImageId
     filename: str = Field(examples=["harbor.jpg"])
     description: str | None = Field(examples=["The harbor at dawn"])
-    status: Status = Field(examples=[Status.SUCCEEDED])
+    status: ImageStatus = Field(examples=[ImageStatus.SUCCEEDED])
     created_at: Time
     completed_at: Time | None = Field(description="When the last requested rendition was made or failed.")
     collection_id: UUID | None = Field(examples=[None])

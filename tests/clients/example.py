@@ -13,13 +13,13 @@ from image_client import Client
 from image_client.api.images import get_image, get_rendition, request_processing, upload_image
 from image_client.models import (
     Image,
+    ImageStatus,
     Message,
-    Output,
-    OutputFormat,
+    OutputOptions,
+    OutputOptionsFormat,
     ProcessingRequest,
     Recipe,
     Resize,
-    Status,
     UploadForm,
     UploadResponse,
 )
@@ -38,9 +38,9 @@ def expect(kind: type[Expected], parsed: object) -> Expected:
 def wait_for_renditions(client: Client, uuid: UUID) -> Image:
     for _ in range(300):
         image = expect(Image, get_image.sync(uuid, client=client))
-        if image.status is Status.FAILED:
+        if image.status is ImageStatus.FAILED:
             raise RuntimeError(image.error)
-        if image.status is Status.SUCCEEDED and not image.pending_renditions:
+        if image.status is ImageStatus.SUCCEEDED and not image.pending_renditions:
             return image
         time.sleep(0.1)
     raise TimeoutError(f"{uuid} is still being processed")
@@ -51,7 +51,9 @@ def main(url: str, source: Path, target: Path) -> None:
     with source.open("rb") as content:
         form = UploadForm(file=File(content, "cat.jpg", "image/jpeg"), description="A cat")
         uuid = expect(UploadResponse, upload_image.sync(client=client, body=form)).data.uuid
-    hero = Recipe(name="hero", operations=[Resize(width=320)], output=Output(format_=OutputFormat.WEBP, quality=75))
+    hero = Recipe(
+        name="hero", operations=[Resize(width=320)], output=OutputOptions(format_=OutputOptionsFormat.WEBP, quality=75)
+    )
     expect(Message, request_processing.sync(client=client, body=ProcessingRequest(uuid, renditions=[hero])))
     image = wait_for_renditions(client, uuid)
     data = expect(File, get_rendition.sync(uuid, "hero", client=client)).payload.read()

@@ -39,7 +39,7 @@ from shared_lib.limits import Limits
 from shared_lib.pipeline.codecs.header import count_png_frames
 from shared_lib.pipeline.formats import Format, sniff
 from shared_lib.pipeline.operations.resize import Resize
-from shared_lib.pipeline.output import Output
+from shared_lib.pipeline.output import OutputOptions
 from shared_lib.pipeline.recipe import Recipe
 from shared_lib.pipeline.sandbox.pool import Sandbox
 
@@ -62,7 +62,7 @@ MOST_BYTES = 2 << 30  # memory of a page's process
 LOOK = Recipe(
     name="look",
     operations=(Resize(width=LONGEST, height=LONGEST, fit="inside", enlarge=False),),
-    output=Output(format=Format.PNG),
+    output=OutputOptions(format=Format.PNG),
 )
 
 DRAW = """async ([urls, longest, grid, patience]) => {

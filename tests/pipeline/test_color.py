@@ -11,12 +11,12 @@ from pipeline.pictures import decode, encode, pack_jpeg, photograph, plain, save
 
 from shared_lib.pipeline.formats import Format
 from shared_lib.pipeline.operations.resize import Resize
-from shared_lib.pipeline.output import Output
+from shared_lib.pipeline.output import OutputOptions
 from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
 from shared_lib.pipeline.sandbox.pool import Sandbox
 
 CUP = [150, 100, 80]  # a color that sRGB, P3 and printing inks all have
-PNG = Recipe(name="png", operations=THUMBNAIL.operations, output=Output(format=Format.PNG))
+PNG = Recipe(name="png", operations=THUMBNAIL.operations, output=OutputOptions(format=Format.PNG))
 
 
 def color_of(sandbox: Sandbox, data: bytes) -> list[int]:
@@ -159,8 +159,10 @@ def _with_secrets(suffix: str) -> bytes:
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif"])
-@pytest.mark.parametrize("output", [Output(format=Format.JPEG), Output(format=Format.PNG), Output(format=Format.WEBP)])
-def test_no_metadata_reaches_a_rendition(sandbox: Sandbox, suffix: str, output: Output) -> None:
+@pytest.mark.parametrize(
+    "output", [OutputOptions(format=Format.JPEG), OutputOptions(format=Format.PNG), OutputOptions(format=Format.WEBP)]
+)
+def test_no_metadata_reaches_a_rendition(sandbox: Sandbox, suffix: str, output: OutputOptions) -> None:
     recipe = Recipe(name="x", operations=(Resize(width=50, height=50),), output=output)
 
     (rendition,) = sandbox.render(_with_secrets(suffix), [recipe]).renditions

@@ -10,11 +10,11 @@ from pipeline.pictures import color_at, decode, encode, plain
 
 from shared_lib.pipeline.formats import Format
 from shared_lib.pipeline.operations.resize import Resize
-from shared_lib.pipeline.output import Output
+from shared_lib.pipeline.output import OutputOptions
 from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
 from shared_lib.pipeline.sandbox.pool import Sandbox
 
-PNG = Recipe(name="png", output=Output(format=Format.PNG))
+PNG = Recipe(name="png", output=OutputOptions(format=Format.PNG))
 GRAY, RED, ROSE = (0.5, 0.5, 0.5), (0.5, 0.0, 0.0), (0.7, 0.2, 0.2)
 SRGB_POINTS = (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)
 P3_POINTS = (0.3127, 0.329, 0.68, 0.32, 0.265, 0.69, 0.15, 0.06)
@@ -115,7 +115,7 @@ def test_gray_stays_gray_and_alpha_is_unchanged(sandbox: Sandbox, chunk: Chunk, 
 
 
 def test_a_profile_that_cicp_overrides_is_not_kept(sandbox: Sandbox) -> None:
-    kept = Recipe(name="kept", output=Output(format=Format.PNG, profile="keep"))
+    kept = Recipe(name="kept", output=OutputOptions(format=Format.PNG, profile="keep"))
 
     (rendition,) = sandbox.render(png(RED, cicp(9, 16), PROFILE), [kept]).renditions
 
@@ -130,7 +130,9 @@ def test_linear_light_is_averaged_by_the_files_colorimetry(sandbox: Sandbox) -> 
     end_of_header = data.index(b"IHDR") + 21
     name, body = gamma(1)
     chunk = struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
-    recipe = Recipe(name="x", operations=(Resize(width=1, height=1, linear=True),), output=Output(format=Format.PNG))
+    recipe = Recipe(
+        name="x", operations=(Resize(width=1, height=1, linear=True),), output=OutputOptions(format=Format.PNG)
+    )
 
     (rendition,) = sandbox.render(data[:end_of_header] + chunk + data[end_of_header:], [recipe]).renditions
 

@@ -23,7 +23,7 @@ from pipeline.pictures import (
 from shared_lib.errors import FailureCode, Rejected
 from shared_lib.pipeline.formats import Format, sniff
 from shared_lib.pipeline.operations.resize import Resize
-from shared_lib.pipeline.output import Output
+from shared_lib.pipeline.output import OutputOptions
 from shared_lib.pipeline.recipe import PRESETS, THUMBNAIL, Recipe
 from shared_lib.pipeline.sandbox.pool import Sandbox
 
@@ -53,7 +53,7 @@ def test_the_thumbnail_of_a_transparent_image_stays_transparent(sandbox: Sandbox
 
 
 def test_transparency_becomes_white_in_a_requested_jpeg(sandbox: Sandbox) -> None:
-    recipe = Recipe(name="jpeg", operations=THUMBNAIL.operations, output=Output(format=Format.JPEG))
+    recipe = Recipe(name="jpeg", operations=THUMBNAIL.operations, output=OutputOptions(format=Format.JPEG))
 
     (rendition,) = sandbox.render(encode(plain(120, 120, 200, 30, 30, 0), "png"), [recipe]).renditions
 
@@ -185,7 +185,9 @@ def test_a_bitmap_may_be_transparent(sandbox: Sandbox) -> None:
 def test_bitmaps_of_every_depth_are_read(sandbox: Sandbox, mode: str) -> None:
     picture = to_pillow(photograph(60)).convert(mode)
 
-    (rendition,) = sandbox.render(save(picture, "BMP"), [Recipe(name="x", output=Output(format=Format.PNG))]).renditions
+    (rendition,) = sandbox.render(
+        save(picture, "BMP"), [Recipe(name="x", output=OutputOptions(format=Format.PNG))]
+    ).renditions
 
     original = from_pillow(picture.convert("RGB"))
     assert (decode(rendition.data).colourspace("srgb") - original).abs().max() == 0

@@ -21,7 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from shared_lib.errors import FailureCode, Rejected
 from shared_lib.pipeline.formats import Format
-from shared_lib.pipeline.metadata.model import ImageMetadata, StoredMetadata, Swatch
+from shared_lib.pipeline.metadata.model import ImageMetadata, PaletteColor, StoredMetadata
 from shared_lib.pipeline.operations.resize import Resize
 from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
 from shared_lib.pipeline.recipe_schema import write_metadata
@@ -470,6 +470,6 @@ def test_metadata_that_an_earlier_release_stored_is_still_read() -> None:
 
     metadata = TypeAdapter[ImageMetadata](StoredMetadata).validate_python(stored)
 
-    assert metadata == replace(EXTRACTED, color_space="display-p3", palette=(Swatch(color="#b5651d", share=1),))
+    assert metadata == replace(EXTRACTED, color_space="display-p3", palette=(PaletteColor(color="#b5651d", share=1),))
     assert '"colorSpace":"display-p3"' in write_metadata(metadata)
     assert '"color":"#b5651d"' in write_metadata(metadata)

@@ -8,12 +8,12 @@ from pipeline.rare import bmp, frame, gif, lossless_jpeg, with_tag, with_two_tab
 
 from shared_lib.errors import FailureCode, Rejected
 from shared_lib.pipeline.formats import Format
-from shared_lib.pipeline.output import Output
+from shared_lib.pipeline.output import OutputOptions
 from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
 from shared_lib.pipeline.sandbox.pool import Sandbox
 
-PNG = Recipe(name="png", output=Output(format=Format.PNG))
-ANIMATED = Recipe(name="animated", output=Output(format=Format.GIF, animation="keep"))
+PNG = Recipe(name="png", output=OutputOptions(format=Format.PNG))
+ANIMATED = Recipe(name="animated", output=OutputOptions(format=Format.GIF, animation="keep"))
 
 CLEAR, RED, GREEN, BLUE = [0, 0, 0, 0], [255, 0, 0, 255], [0, 255, 0, 255], [0, 0, 255, 255]
 

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from shared_lib.pipeline.operations.resize import Resize
 from shared_lib.pipeline.operations.shape import Flatten
-from shared_lib.pipeline.output import Output
+from shared_lib.pipeline.output import OutputOptions
 from shared_lib.pipeline.recipe import PRESETS, THUMBNAIL, Recipe
 from shared_lib.pipeline.recipe_schema import read_recipe, write_recipe
 from shared_lib.validation import describe_mistake
@@ -129,7 +129,7 @@ def test_other_spellings_are_no_part_of_the_api_description() -> None:
 def test_the_hash_depends_on_the_pixels_and_not_on_the_name() -> None:
     other_name = Recipe(name="other", operations=THUMBNAIL.operations)
     smaller = Recipe(name="thumbnail", operations=(Resize(width=99, height=100),))
-    lower_quality = Recipe(name="thumbnail", operations=THUMBNAIL.operations, output=Output(quality=40))
+    lower_quality = Recipe(name="thumbnail", operations=THUMBNAIL.operations, output=OutputOptions(quality=40))
 
     assert other_name.hash == THUMBNAIL.hash
     assert len({THUMBNAIL.hash, smaller.hash, lower_quality.hash}) == 3

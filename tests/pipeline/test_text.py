@@ -13,7 +13,7 @@ from pipeline.pictures import decode, encode, photograph, plain
 from pydantic import ValidationError
 
 from shared_lib.pipeline import font
-from shared_lib.pipeline.output import Output
+from shared_lib.pipeline.output import OutputOptions
 from shared_lib.pipeline.recipe import Recipe
 from shared_lib.pipeline.recipe_schema import read_recipe
 from shared_lib.pipeline.sandbox.pool import Sandbox
@@ -148,7 +148,7 @@ def test_text_is_drawn_on_a_transparent_image(sandbox: Sandbox) -> None:
 def test_text_is_drawn_on_every_frame(sandbox: Sandbox) -> None:
     frames = pyvips.Image.arrayjoin([plain(80, 60, 0, 0, 60 * n) for n in range(3)], across=1).copy()
     frames.set_type(pyvips.GValue.gint_type, "page-height", 60)
-    moving = replace(recipe(text="██", size=500), output=Output(animation="keep"))
+    moving = replace(recipe(text="██", size=500), output=OutputOptions(animation="keep"))
 
     data = sandbox.render(frames.gifsave_buffer(), [moving]).get("x").data
 

@@ -15,7 +15,7 @@ import pytest
 from kafka import KafkaConsumer, TopicPartition
 from service import make_photo, wait_for
 
-from shared_lib.domain.images import Status
+from shared_lib.domain.images import ImageStatus
 from shared_lib.domain.uploads import StoredObject
 from shared_lib.events import TASKS
 from shared_lib.repositories.drift import pair
@@ -113,7 +113,7 @@ def test_an_upload_without_a_notification_becomes_visible(rt: Runtime, backlog: 
 
     rt.reconciliation.run(everything=False)
 
-    assert rt.image_queries.get(uuid).status in (Status.PENDING, Status.PROCESSING)
+    assert rt.image_queries.get(uuid).status in (ImageStatus.PENDING, ImageStatus.PROCESSING)
 
 
 def test_objects_that_cannot_be_adopted_do_not_block_others(

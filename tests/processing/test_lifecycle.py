@@ -14,7 +14,7 @@ from service import ROOT
 
 from shared_lib.commands.bootstrap import alembic_config
 from shared_lib.database.connection import Database, open_for_migrations
-from shared_lib.domain.images import TRANSITIONS, Change, Guard, Hidden, State, Status, Transition
+from shared_lib.domain.images import TRANSITIONS, Change, Guard, Hidden, ImageStatus, State, Transition
 from shared_lib.errors import Conflict, FailureCode, NotFound, Rejected
 from shared_lib.pipeline.formats import Format
 from shared_lib.pipeline.recipe import PRESETS
@@ -25,14 +25,14 @@ from shared_lib.repositories.leases import Lease
 from shared_lib.settings import Database as DatabaseSettings
 from shared_lib.settings import Processing
 
-STATES: tuple[State, ...] = (*Status, *Hidden)
+STATES: tuple[State, ...] = (*ImageStatus, *Hidden)
 FENCE = 7
 ROWS: dict[State, dict[str, str]] = {
-    Status.AWAITING_UPLOAD: {"due_at": "now() + interval '1 hour'"},
-    Status.PENDING: {},
-    Status.PROCESSING: {"lease_until": "now() + interval '1 hour'", "attempts": "1"},
-    Status.SUCCEEDED: {"completed_at": "now()", "original_key": "'originals/x.jpg'", "attempts": "1"},
-    Status.FAILED: {"completed_at": "now()", "failure_code": "'corrupt_image'", "failure_message": "''"},
+    ImageStatus.AWAITING_UPLOAD: {"due_at": "now() + interval '1 hour'"},
+    ImageStatus.PENDING: {},
+    ImageStatus.PROCESSING: {"lease_until": "now() + interval '1 hour'", "attempts": "1"},
+    ImageStatus.SUCCEEDED: {"completed_at": "now()", "original_key": "'originals/x.jpg'", "attempts": "1"},
+    ImageStatus.FAILED: {"completed_at": "now()", "failure_code": "'corrupt_image'", "failure_message": "''"},
     Hidden.DELETED: {"status": "'pending'", "deleted_at": "now()", "fence": f"{FENCE + 1}"},
 }
 """State → columns as SQL, besides the status."""
@@ -91,7 +91,7 @@ class World:
             attempt=1,
             is_last=False,
             requested=(),
-            original_key="originals/x.jpg" if state is Status.SUCCEEDED else None,
+            original_key="originals/x.jpg" if state is ImageStatus.SUCCEEDED else None,
         )
         rejected = Rejected(FailureCode.CORRUPT_IMAGE, "for the test")
         rendered = Rendered(Format.JPEG, 4, 3, ())
@@ -140,7 +140,7 @@ def world(empty_database: str) -> Iterator[World]:
 def find_state(row: dict[str, Any] | None) -> State:
     if row is None:
         return Hidden.ABSENT
-    return Hidden.DELETED if row["deleted_at"] else Status(row["status"])
+    return Hidden.DELETED if row["deleted_at"] else ImageStatus(row["status"])
 
 
 def find_transition(change: Change, state: State) -> Transition | None:
@@ -183,11 +183,11 @@ def test_a_change_whose_guard_is_not_met_changes_nothing(
 
 
 def test_a_succeeded_image_that_is_held_is_not_claimed_again(world: World) -> None:
-    uuid = world.insert(Status.SUCCEEDED, RUNNING)
+    uuid = world.insert(ImageStatus.SUCCEEDED, RUNNING)
     world.request_rendition(uuid)
     before = world.read(uuid)
 
-    world.apply(Change.CLAIM, uuid, Status.SUCCEEDED)
+    world.apply(Change.CLAIM, uuid, ImageStatus.SUCCEEDED)
 
     assert world.read(uuid) == before
 

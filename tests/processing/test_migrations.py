@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from shared_lib.commands.bootstrap import alembic_config
 from shared_lib.database.connection import Database, open_for_migrations
-from shared_lib.domain.images import Failure, Image, Status
+from shared_lib.domain.images import Failure, Image, ImageStatus
 from shared_lib.errors import FailureCode
 from shared_lib.repositories import Claims, ImageQueries
 from shared_lib.settings import Database as DatabaseSettings
@@ -96,7 +96,7 @@ def check(database: Database, uuid: UUID, deleted: UUID) -> None:
     queries = ImageQueries(database)
     image = queries.get(uuid)
     check_metadata(image)
-    assert (image.filename, image.status) == ("old.jpg", Status.SUCCEEDED)
+    assert (image.filename, image.status) == ("old.jpg", ImageStatus.SUCCEEDED)
     assert image.thumbnail
     assert (image.thumbnail.content_type, image.thumbnail.data) == ("image/webp", b"bytes")
     assert [each.name for each in image.renditions] == ["thumbnail"]

@@ -14,7 +14,7 @@ import pytest
 import requests
 from service import Api, wait_for
 
-from shared_lib.domain.images import VISIBLE, Status
+from shared_lib.domain.images import VISIBLE, ImageStatus
 from shared_lib.domain.pages import Page, PageQuery, SortColumn
 from shared_lib.errors import NotFound
 from shared_lib.repositories.pages import ALL, MAX_FOUND
@@ -86,9 +86,9 @@ def find_kept(rt: Runtime, uuid: UUID) -> Counter[str]:
 
 
 @pytest.mark.parametrize("sort", ["asc", "desc"])
-@pytest.mark.parametrize("statuses", [(Status.FAILED,), (Status.SUCCEEDED, Status.FAILED), VISIBLE])
+@pytest.mark.parametrize("statuses", [(ImageStatus.FAILED,), (ImageStatus.SUCCEEDED, ImageStatus.FAILED), VISIBLE])
 def test_all_pages_together_are_the_whole_list_in_order(
-    rt: Runtime, marker: str, sort: Literal["asc", "desc"], statuses: tuple[Status, ...]
+    rt: Runtime, marker: str, sort: Literal["asc", "desc"], statuses: tuple[ImageStatus, ...]
 ) -> None:
     fill(rt, marker, 40)
     seen = []

@@ -17,7 +17,7 @@ from service import Api, Deliver, WaitInInbox, make_photo, wait_for
 
 from shared_lib import observability
 from shared_lib.database.connection import Database
-from shared_lib.domain.images import Status
+from shared_lib.domain.images import ImageStatus
 from shared_lib.domain.uploads import PROBES
 from shared_lib.errors import (
     Conflict,
@@ -55,7 +55,7 @@ def test_twenty_concurrent_deliveries_process_an_image_once(
 
     assert set(statuses) <= {200, 409}
     assert 200 in statuses
-    assert (rt.image_queries.get(uuid).status, rt.image_queries.get(uuid).attempts) == (Status.SUCCEEDED, 1)
+    assert (rt.image_queries.get(uuid).status, rt.image_queries.get(uuid).attempts) == (ImageStatus.SUCCEEDED, 1)
     assert outcomes(uuid) == ["succeeded"]
     assert len(list(rt.gallery.list(f"{uuid}/"))) == 1
     assert rt.inbox.head(str(uuid)) is None
@@ -79,7 +79,7 @@ def test_a_notification_and_a_request_about_the_same_object_make_one_image(
     assert deliver("process_image", REQUESTED, {"uuid": str(uuid)}) == 200
 
     image = rt.image_queries.get(uuid)
-    assert (image.status, image.attempts) == (Status.SUCCEEDED, 1)
+    assert (image.status, image.attempts) == (ImageStatus.SUCCEEDED, 1)
     assert list(rt.inbox.list(str(uuid))) == list(rt.inbox.list("foreign/")) == []
 
 
@@ -111,7 +111,7 @@ def test_an_event_that_arrives_before_its_object_costs_no_attempt(
 
     assert deliver("process_image", REQUESTED, {"uuid": str(uuid)}) == 200
 
-    assert (rt.image_queries.get(uuid).status, rt.image_queries.get(uuid).attempts) == (Status.PENDING, 0)
+    assert (rt.image_queries.get(uuid).status, rt.image_queries.get(uuid).attempts) == (ImageStatus.PENDING, 0)
     assert outcomes(uuid) == []
 
 
@@ -153,7 +153,7 @@ def test_a_worker_that_outlives_its_lease_changes_nothing(
         with pytest.raises(Superseded):
             rt.claims.fail(stale, REJECTED)
 
-    assert rt.image_queries.get(uuid).status is Status.SUCCEEDED
+    assert rt.image_queries.get(uuid).status is ImageStatus.SUCCEEDED
     assert outcomes(uuid) == ["lost", "succeeded"]
 
 
@@ -184,7 +184,7 @@ def test_an_image_that_keeps_killing_its_worker_fails(
 
     image = rt.image_queries.get(uuid)
     assert image.failure
-    assert (image.status, image.failure.code) == (Status.FAILED, FailureCode.WORKER_LOST)
+    assert (image.status, image.failure.code) == (ImageStatus.FAILED, FailureCode.WORKER_LOST)
     assert uuid not in rt.drift.find_unannounced(0), "it is announced at once"
 
 
@@ -211,7 +211,7 @@ def test_an_image_fails_after_too_many_broken_off_attempts(  # noqa: PLR0913, PL
         with pytest.raises(type(error)), rt.claims.hold(uuid) as claim:
             assert claim
             raise error
-        assert rt.image_queries.get(uuid).status is Status.PENDING
+        assert rt.image_queries.get(uuid).status is ImageStatus.PENDING
 
     with rt.claims.hold(uuid) as claim:
         assert claim is None
@@ -230,11 +230,11 @@ def test_an_outage_of_any_length_fails_no_image(
         with pytest.raises(Unavailable), rt.claims.hold(uuid) as claim:
             assert claim
             raise error
-        assert (rt.image_queries.get(uuid).status, rt.image_queries.get(uuid).attempts) == (Status.PENDING, 0)
+        assert (rt.image_queries.get(uuid).status, rt.image_queries.get(uuid).attempts) == (ImageStatus.PENDING, 0)
 
     assert deliver("process_image", REQUESTED, {"uuid": str(uuid)}) == 200
 
-    assert (rt.image_queries.get(uuid).status, outcomes(uuid)) == (Status.SUCCEEDED, ["succeeded"])
+    assert (rt.image_queries.get(uuid).status, outcomes(uuid)) == (ImageStatus.SUCCEEDED, ["succeeded"])
 
 
 def test_a_worker_that_lost_the_database_releases_its_claim_when_it_is_back(
@@ -253,7 +253,7 @@ def test_a_worker_that_lost_the_database_releases_its_claim_when_it_is_back(
         assert outcomes(uuid) == [None], "as if the worker had died"
 
     wait_for(lambda: outcomes(uuid), lambda found: found == [])
-    assert (rt.image_queries.get(uuid).status, rt.image_queries.get(uuid).attempts) == (Status.PENDING, 0)
+    assert (rt.image_queries.get(uuid).status, rt.image_queries.get(uuid).attempts) == (ImageStatus.PENDING, 0)
     database.disconnect()
 
 
@@ -317,13 +317,13 @@ def test_a_dead_letter_is_recorded_and_fails_no_image(
         assert deliver("record_dead_letter", REQUESTED, {"uuid": str(uuid)}, **attributes) == 200
 
     image = rt.image_queries.get(uuid)
-    assert (image.status, image.failure) == (Status.PENDING, None), "a dead letter fails no image"
+    assert (image.status, image.failure) == (ImageStatus.PENDING, None), "a dead letter fails no image"
     with rt.database.transaction() as tx:
         [letter] = tx.rows("SELECT * FROM dead_letters WHERE image_id = :uuid", uuid=uuid)
     assert (letter["code"], letter["reason"]) == (503, "The object store is out of reach")
     assert json.loads(letter["data"]) == {"uuid": str(uuid)}
     assert deliver("process_image", REQUESTED, {"uuid": str(uuid)}) == 200
-    assert rt.image_queries.get(uuid).status is Status.SUCCEEDED, "it is processed when it is requested again"
+    assert rt.image_queries.get(uuid).status is ImageStatus.SUCCEEDED, "it is processed when it is requested again"
 
 
 def test_a_forged_dead_letter_is_stored_cut_to_a_readable_length(rt: Runtime, deliver: Deliver) -> None:
@@ -366,10 +366,10 @@ def test_no_event_makes_an_upload_visible_before_its_object_exists(rt: Runtime, 
 
     state = rt.image_queries.get_state(uuid)
     assert state
-    assert state.status is Status.AWAITING_UPLOAD
+    assert state.status is ImageStatus.AWAITING_UPLOAD
     rt.inbox.put(str(uuid), make_photo(), "image/jpeg")
     assert deliver("process_image", REQUESTED, {"uuid": str(uuid)}) == 200
-    assert rt.image_queries.get(uuid).status is Status.SUCCEEDED
+    assert rt.image_queries.get(uuid).status is ImageStatus.SUCCEEDED
 
 
 def test_an_unreadable_dead_letter_is_recorded_all_the_same(rt: Runtime, deliver: Deliver) -> None:

@@ -13,7 +13,7 @@ import pytest
 from service import Deliver, WaitInInbox, make_photo, wait_for
 
 from shared_lib.broker import Broker
-from shared_lib.domain.images import Status
+from shared_lib.domain.images import ImageStatus
 from shared_lib.errors import FailureCode, NotFound, Rejected, Unavailable
 from shared_lib.events import ProcessingRequested
 from shared_lib.pipeline.recipe import THUMBNAIL
@@ -60,7 +60,7 @@ def test_an_image_whose_notification_was_lost_is_requested(
     assert repairs["requested"] >= 1
     # The platform's own processor also gets the event, claims the image briefly, and finds no object in its own inbox.
     wait_for(lambda: is_requested_again(rt, uuid), bool)
-    wait_for(lambda: rt.image_queries.get(uuid).status, lambda status: status is Status.PENDING)
+    wait_for(lambda: rt.image_queries.get(uuid).status, lambda status: status is ImageStatus.PENDING)
     tick()
 
 
@@ -75,7 +75,7 @@ def test_a_dead_workers_image_is_requested_again(
     assert rt.reconciliation.run(everything=False)["requested"] >= 1
 
     process(deliver, uuid)
-    assert (rt.image_queries.get(uuid).status, rt.image_queries.get(uuid).attempts) == (Status.SUCCEEDED, 2)
+    assert (rt.image_queries.get(uuid).status, rt.image_queries.get(uuid).attempts) == (ImageStatus.SUCCEEDED, 2)
 
 
 def test_an_object_without_a_row_is_adopted(rt: Runtime, deliver: Deliver, tick: Callable[..., None]) -> None:
@@ -89,7 +89,7 @@ def test_an_object_without_a_row_is_adopted(rt: Runtime, deliver: Deliver, tick:
 
     for uuid in (UUID(own), found.image):
         process(deliver, uuid)
-        assert rt.image_queries.get(uuid).status is Status.SUCCEEDED
+        assert rt.image_queries.get(uuid).status is ImageStatus.SUCCEEDED
     assert rt.image_queries.get(found.image).filename == "found later.jpg"
     assert rt.inbox.head(foreign) is None
 
@@ -100,7 +100,7 @@ def test_an_image_whose_object_never_came_fails_in_the_end(
     uuid = wait_in_inbox()
     age(rt, uuid, "due_at", 60)
     tick()
-    assert rt.image_queries.get(uuid).status is Status.PENDING
+    assert rt.image_queries.get(uuid).status is ImageStatus.PENDING
 
     age(rt, uuid, "due_at", 60)
     age(rt, uuid, "created_at", 7200)
@@ -294,13 +294,16 @@ def test_images_that_failed_in_an_outage_are_retried_by_one_command(
     assert rt.reconciliation.run(everything=False)["requested"] >= 2
     for uuid in (given_up, waiting):
         process(deliver, uuid)
-    assert (rt.image_queries.get(given_up).status, rt.image_queries.get(given_up).attempts) == (Status.SUCCEEDED, 1)
+    assert (rt.image_queries.get(given_up).status, rt.image_queries.get(given_up).attempts) == (
+        ImageStatus.SUCCEEDED,
+        1,
+    )
     assert "small" in [each.name for each in rt.image_queries.get(waiting).renditions]
-    assert [rt.image_queries.get(uuid).status for uuid in (nested, forgotten)] == [Status.FAILED] * 2
+    assert [rt.image_queries.get(uuid).status for uuid in (nested, forgotten)] == [ImageStatus.FAILED] * 2
     assert redrive() == "0 images will be tried again"
 
     assert redrive("nested_too_deeply") == "1 images will be tried again"
-    assert rt.image_queries.get(nested).status is Status.PENDING
+    assert rt.image_queries.get(nested).status is ImageStatus.PENDING
     assert "'bad_luck' is no failure code" in redrive("bad_luck")
 
 

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 from service import Api, Deliver, WaitInInbox, make_photo, wait_for
 
-from shared_lib.domain.images import Status
+from shared_lib.domain.images import ImageStatus
 from shared_lib.errors import Conflict, FailureCode, Rejected, WorkerCrashed
 from shared_lib.events import ProcessingRequested
 from shared_lib.limits import Limits
@@ -170,7 +170,7 @@ def test_an_image_stays_succeeded_while_further_renditions_are_made(
     with rt.claims.hold(succeeded) as claim:
         assert claim
         assert claim.requested == (SMALL,)
-        assert rt.image_queries.get(succeeded).status is Status.SUCCEEDED
+        assert rt.image_queries.get(succeeded).status is ImageStatus.SUCCEEDED
         with pytest.raises(Conflict), rt.claims.hold(succeeded):
             pytest.fail("two workers hold the same image")
         rt.claims.withdraw(claim)
@@ -226,7 +226,7 @@ def test_a_rendition_that_cannot_be_made_fails_alone_with_a_message(
     process(uuid)
 
     image = rt.image_queries.get(uuid)
-    assert (image.status, names(rt, uuid)) == (Status.SUCCEEDED, ["small", "thumbnail"])
+    assert (image.status, names(rt, uuid)) == (ImageStatus.SUCCEEDED, ["small", "thumbnail"])
     (failed,) = image.failed_renditions
     assert failed.name == "huge"
     assert "8,000" in failed.failure.message
@@ -257,7 +257,7 @@ def test_a_further_rendition_that_keeps_crashing_its_worker_fails_alone(rt: Runt
         assert claim is None
 
     image = rt.image_queries.get(succeeded)
-    assert (image.status, image.pending_renditions) == (Status.SUCCEEDED, ())
+    assert (image.status, image.pending_renditions) == (ImageStatus.SUCCEEDED, ())
     assert codes(rt, succeeded) == {"small": "decoder_crashed"}
 
 
@@ -433,7 +433,7 @@ def test_a_recipe_that_runs_out_of_memory_fails_alone(
 
     process_with(rt, uuid, sandbox=small_sandbox)
 
-    assert (rt.image_queries.get(uuid).status, names(rt, uuid)) == (Status.SUCCEEDED, ["small", "thumbnail"])
+    assert (rt.image_queries.get(uuid).status, names(rt, uuid)) == (ImageStatus.SUCCEEDED, ["small", "thumbnail"])
     assert codes(rt, uuid) == {"greedy": "decoder_out_of_memory"}
 
 
@@ -527,7 +527,7 @@ def test_a_stored_recipe_that_this_release_cannot_read_fails_alone(
 
     assert process(uuid) == 200
 
-    assert (rt.image_queries.get(uuid).status, names(rt, uuid)) == (Status.SUCCEEDED, ["small", "thumbnail"])
+    assert (rt.image_queries.get(uuid).status, names(rt, uuid)) == (ImageStatus.SUCCEEDED, ["small", "thumbnail"])
     assert codes(rt, uuid) == {"strange": "unsupported_recipe"}
     [failed] = rt.image_queries.get(uuid).failed_renditions
     assert "dither" in failed.failure.message

@@ -14,7 +14,14 @@ from shared_lib.pipeline.decode import corrupt
 from shared_lib.pipeline.formats import Format
 from shared_lib.pipeline.metadata.exif import read_exif
 from shared_lib.pipeline.metadata.hashes import blur_hash, perceptual_hash, thumb_hash
-from shared_lib.pipeline.metadata.model import MAX_FRAMES, MAX_SWATCHES, ColorSpace, ImageMetadata, Swatch, clean_text
+from shared_lib.pipeline.metadata.model import (
+    MAX_FRAMES,
+    MAX_PALETTE_COLORS,
+    ColorSpace,
+    ImageMetadata,
+    PaletteColor,
+    clean_text,
+)
 from shared_lib.pipeline.resampling import average
 from shared_lib.pipeline.source import Source
 
@@ -118,19 +125,19 @@ def _on_white(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
 
 
-def _palette(image: Image.Image) -> tuple[Swatch, ...]:
+def _palette(image: Image.Image) -> tuple[PaletteColor, ...]:
     """Return the most common colors of opaque pixels that differ clearly: by median cut, then by distance."""
     counted = sorted(_count_colors(image), reverse=True)
     chosen: dict[_Rgb, int] = {}
     for _, color in counted:
-        if len(chosen) < MAX_SWATCHES and all(_distance(color, other) >= _APART for other in chosen):
+        if len(chosen) < MAX_PALETTE_COLORS and all(_distance(color, other) >= _APART for other in chosen):
             chosen[color] = 0
     for count, color in counted:
         chosen[min(chosen, key=lambda other: _distance(color, other))] += count
     most_common_first = sorted(chosen.items(), key=lambda each: -each[1])
     total = sum(chosen.values())
     return tuple(
-        Swatch(color="#{:02x}{:02x}{:02x}".format(*color), share=round(count / total, 3))
+        PaletteColor(color="#{:02x}{:02x}{:02x}".format(*color), share=round(count / total, 3))
         for color, count in most_common_first
     )
 

@@ -12,7 +12,7 @@ from shared_lib.constraints import Bounds, FormerNames, JsonSchemaExtra, Schema,
 MAX_TEXT = 100
 """Characters of a text that the file's author chose, such as a camera's name."""
 
-MAX_SWATCHES = 6
+MAX_PALETTE_COLORS = 6
 """Colors of a palette."""
 
 MAX_FRAMES = 1_000_000_000
@@ -64,7 +64,7 @@ class Location(_CamelCase):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Swatch(_CamelCase):
+class PaletteColor(_CamelCase):
     """A color in sRGB, and its share of the visible pixels."""
 
     color: Annotated[str, Bounds(pattern=r"^#[0-9a-f]{6}$"), JsonSchemaExtra(examples=["#b5651d"])]
@@ -90,7 +90,9 @@ class ImageMetadata(_CamelCase):
     lens_model: Text | None = None
     location: Location | None = None
     """Only if it was requested."""
-    palette: Annotated[tuple[Annotated[Swatch, FormerNames({"colour": "color"})], ...], Bounds(max_length=MAX_SWATCHES)]
+    palette: Annotated[
+        tuple[Annotated[PaletteColor, FormerNames({"colour": "color"})], ...], Bounds(max_length=MAX_PALETTE_COLORS)
+    ]
     """Most common first. Transparent pixels do not count: a fully transparent image has no colors."""
     thumb_hash: Annotated[str, Bounds(max_length=36, pattern=r"^[A-Za-z0-9+/]{8,36}={0,2}$")]
     """ThumbHash (https://evanw.github.io/thumbhash), Base64; includes alpha."""
