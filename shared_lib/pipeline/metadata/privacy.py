@@ -7,7 +7,7 @@ is kept only on request. A block that cannot be read is dropped as a whole.
 """
 
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import defusedxml.ElementTree
 import pyvips
@@ -94,25 +94,35 @@ def keep_public(image: pyvips.Image, to: Format, *, with_location: bool) -> pyvi
 
 def filter_xmp(packet: bytes, *, with_location: bool) -> bytes:
     """Return a new packet (ISO 16684-1) of the allowed properties that are texts or lists of texts, or b"" for none."""
-    allowed = {(_NAMESPACES[prefix], name) for prefix, names in _XMP.items() for name in names.split()}
-    if with_location:
-        allowed |= {(_NAMESPACES[prefix], name) for prefix, names in _PLACE_IN_XMP.items() for name in names.split()}
+    allowed = _list_properties(_XMP) | (_list_properties(_PLACE_IN_XMP) if with_location else set())
     try:
         tree = defusedxml.ElementTree.fromstring(packet, forbid_dtd=True) if packet else ET.Element("nothing")
     except (ET.ParseError, defusedxml.DefusedXmlException, ValueError, LookupError):
         return b""
-    described = ET.Element(f"{{{_RDF}}}Description", {f"{{{_RDF}}}about": ""})
+    kept = ET.Element(f"{{{_RDF}}}Description", {f"{{{_RDF}}}about": ""})
     for description in tree.iterfind(f".//{{{_RDF}}}RDF/{{{_RDF}}}Description"):
-        for name, text in description.attrib.items():
-            if _split(name) in allowed:
-                ET.SubElement(described, name).text = text
-        copies = [_copy(each) for each in description if _split(each.tag) in allowed]
-        described.extend(each for each in copies if each is not None)
-    if not len(described):
+        kept.extend(_keep_properties(description, allowed))
+    if not len(kept):
         return b""
     root = ET.Element("{adobe:ns:meta/}xmpmeta")
-    ET.SubElement(root, f"{{{_RDF}}}RDF").append(described)
+    ET.SubElement(root, f"{{{_RDF}}}RDF").append(kept)
     return bytes(ET.tostring(root, encoding="utf-8"))
+
+
+def _list_properties(names: Mapping[str, str]) -> set[tuple[str, str]]:
+    return {(_NAMESPACES[prefix], name) for prefix, some in names.items() for name in some.split()}
+
+
+def _keep_properties(description: ET.Element, allowed: set[tuple[str, str]]) -> Iterator[ET.Element]:
+    """Yield a copy of each allowed property. RDF writes a property as an attribute or as an element."""
+    for name, text in description.attrib.items():
+        if _split(name) in allowed:
+            kept = ET.Element(name)
+            kept.text = text
+            yield kept
+    for element in description:
+        if _split(element.tag) in allowed and (copy := _copy(element)) is not None:
+            yield copy
 
 
 def _copy(element: ET.Element) -> ET.Element | None:
