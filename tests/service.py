@@ -102,7 +102,7 @@ def find_processes(machine: Platform, *, service: str = "", name: str = "") -> l
         try:
             of_service = service and process.environ().get("K_SERVICE") == service
             return bool(of_service or (name and process.name().startswith(name)))
-        except psutil.NoSuchProcess:  # it has ended since, as a decoder does after each image
+        except psutil.NoSuchProcess:  # it has ended since, as a sandbox worker does after each image
             return False
 
     found = [each for each in psutil.Process(machine.process.pid).children(recursive=True) if serves(each)]

@@ -162,7 +162,7 @@ def decoder_errors(real: Format) -> Iterator[None]:
 
 
 def raise_out_of_memory(error: Exception) -> None:
-    """Raise MemoryError if that is what a library's message means."""
+    """Raise MemoryError if the message of a library's error means that."""
     if _OUT_OF_MEMORY.search(str(error)):
         raise MemoryError from error
 

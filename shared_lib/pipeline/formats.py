@@ -79,9 +79,9 @@ _LOSSY = frozenset({"quality", "max_bytes"})
 _META_BYTES = 4096  # a HEIF file's properties are in these, before any pixel
 _AVIF_BRANDS = {b"avif", b"avis"}
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
-_GENERIC_BRANDS = {b"mif1", b"msf1"}  # of either codec: its configuration tells which
+_GENERIC_BRANDS = {b"mif1", b"msf1"}  # of any codec, which the configuration names
 _CONFIGURATIONS = {b"hvcC": Format.HEIC, b"av1C": Format.AVIF}
-# Two letters alone would match much that is no image, so check the size of the header, which tells its kind.
+# Two letters alone would match many other files, so also check the header's size, which gives its kind.
 _BMP_HEADERS = {12, 16, 40, 52, 56, 64, 108, 124}
 _XML_START = re.compile(rb"(\xef\xbb\xbf)?\s*<(\?xml|!--|!DOCTYPE|svg[\s>:/]|\w+:svg[\s>])", re.IGNORECASE)
 _UTF16_MARKS = (b"\xff\xfe<\x00", b"\xfe\xff\x00<")

@@ -32,7 +32,7 @@ class History(NamedTuple):
 
     attempts: int = 0
     abnormal: int = 0
-    """Those that a dead decoder or worker ended."""
+    """Attempts that ended in a crashed sandbox worker or a lost processor."""
     last: str | None = None
     """The last one's outcome."""
 

@@ -50,7 +50,7 @@ class Claim:
     lease: Lease
     attempt: int
     is_last: bool
-    """If the decoder crashes once more, the image is given up."""
+    """If a sandbox worker crashes once more, the image is given up."""
     requested: tuple[Recipe, ...]
     """Renditions that were requested besides the default ones."""
     original_key: str | None

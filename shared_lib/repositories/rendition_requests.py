@@ -46,7 +46,7 @@ _LIST_PENDING = """
 """
 # A release may change what a recipe's hash is made of.
 _UPDATE_HASH = "UPDATE rendition_requests SET recipe_hash = :hash WHERE image_id = :uuid AND name = :name"
-# A recipe that used up a decoder's time or memory, or killed it, is not tried again at once, but after a minute, then
+# A recipe that used up a worker's time or memory, or crashed it, is not tried again at once, but after a minute, then
 # two, four …
 _IS_BACKING_OFF = """
     SELECT 1 FROM rendition_requests WHERE image_id = :uuid AND name = :name AND recipe_hash = :hash

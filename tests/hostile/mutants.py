@@ -1,7 +1,7 @@
 """Mutants: files with random changes, which are the same for the same seed.
 
-Bytes are changed anywhere, as a fuzzer does; and a file is taken apart where its format has joints, so that what comes
-out is often well-formed enough to reach the decoder's inner parts.
+Bytes are changed anywhere, as by a fuzzer. A file is also split into its format's pieces, so that many mutants are
+well-formed enough to reach the inner parts of a decoder.
 """
 
 import random

@@ -1,6 +1,6 @@
-"""The whole service, given thousands of files: what it says became of each, and how it fared itself.
+"""Upload thousands of files to the whole service. Collect the verdicts, and observe the service.
 
-It is watched from outside, as its operator would: by its processes, their memory, and its health.
+It is observed from outside, as by its operator: its processes, their memory, and its health.
 """
 
 import statistics

@@ -21,7 +21,7 @@ _OR = "|"
 _EXAMPLES = 5  # file names printed for each change
 
 Verdicts = dict[str, str]
-"""By file name: `ok`, or the failure's code."""
+"""Verdicts by file name: `ok`, or the failure's code."""
 
 
 def judge(sandbox: Sandbox, data: bytes, recipe: Recipe = THUMBNAIL) -> str:

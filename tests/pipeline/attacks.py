@@ -117,7 +117,7 @@ simple("change the root folder", lambda it: call("chroot", str(it.folder).encode
 simple("mount a folder", lambda it: call("mount", b"none", str(it.folder).encode(), b"tmpfs", 0, None))
 simple("clone a mount", lambda _: call(_OPEN_TREE, -100, b"/", 1))
 
-# The network, and whatever else has a socket.
+# The network, and other sockets.
 simple("connect by TCP", lambda it: socket.create_connection(("127.0.0.1", it.port), 2))
 simple("send by UDP", lambda it: socket.socket(type=socket.SOCK_DGRAM).sendto(b"x", ("127.0.0.1", it.port)))
 simple("listen on a port", lambda _: socket.create_server(("127.0.0.1", 0)))
@@ -281,7 +281,7 @@ class _Program(ctypes.Structure):
 
 
 def _deny(steps: list[tuple[int, int, int, int]]) -> None:
-    """Install a filter that allows what the steps let through."""
+    """Install a filter that allows all calls but those that the steps deny."""
     libc = ctypes.CDLL(None, use_errno=True)
     code = b"".join(struct.pack("=HBBI", *step) for step in [*steps, (0x06, 0, 0, 0x7FFF0000)])
     zeros = [ctypes.c_ulong(0)] * 3

@@ -161,7 +161,7 @@ def test_a_color_profile_counts_as_metadata_in_every_format(sandbox: Sandbox, na
     ("times", "code"), [(2, FailureCode.METADATA_TOO_LARGE), (500, FailureCode.DECODER_OUT_OF_MEMORY)]
 )
 def test_compressed_text_that_unpacks_to_a_bomb_is_rejected(sandbox: Sandbox, times: int, code: FailureCode) -> None:
-    """By itself libvips keeps 50 texts of 50 MB each, and skips others without a warning."""
+    """Without the limit, libvips keeps 50 texts of 50 MB each, and skips others without a warning."""
     bomb = with_comments(b"a" * 9_000_000, times)
 
     with pytest.raises(Rejected) as error:

@@ -382,7 +382,7 @@ HEADER = b"II*\0\x08\0\0\0"
 HOSTILE = {
     "nothing": b"",
     "no header": b"not a TIFF at all",
-    "cut short": HEADER + b"\x03",
+    "truncated": HEADER + b"\x03",
     "endless": HEADER + b"\xff\xff" + bytes(60_000),
     "itself": HEADER + _directory((0x8769, 4, 1, 8), (0x8825, 4, 1, 8), following=8),
     "outside": HEADER + _directory((0x010F, 2, 4_000_000_000, 4_000_000_000), (0x8769, 4, 1, 4_294_967_295)),

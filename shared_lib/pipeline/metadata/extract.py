@@ -26,7 +26,7 @@ from shared_lib.pipeline.resampling import average
 from shared_lib.pipeline.source import Source
 
 _SIDE = 32  # px; no hash, nor a palette of six colors, depends on more
-_MAX_EXIF = 1 << 20  # bytes; a JPEG holds 64 KiB
+_MAX_EXIF = 1 << 20  # bytes; a JPEG has at most 64 KiB
 _MAX_PROFILE = 4 << 20  # bytes; printers' profiles are no larger
 _CANDIDATES = 32  # colors to choose a palette from
 _APART = 90  # between two colors of a palette, by `_distance`: about as far as two tones of skin or of sky

@@ -120,7 +120,7 @@ def main(handler: worker.Handler = worker.render_job, newest_landlock: int = NEW
     control = socket.socket(fileno=os.dup(0))
     confinement.die_with_parent()
     if os.getppid() != config.parent:
-        return  # it died before the kernel was told to end us with it
+        return  # it died before we asked the kernel to end us with it
     warm_up()
     missing = confinement.confine_zygote(newest_landlock)
     missing += _try_worker(Limits(**config.limits))  # type: ignore[arg-type]
