@@ -1,4 +1,4 @@
-"""One running service for the whole session, and what looks at it from outside."""
+"""Fixtures: a running service for the whole session, clients for it, and functions loaded in this process."""
 
 import json
 import os
@@ -13,7 +13,7 @@ import pytest
 import requests
 from flask.testing import FlaskClient
 from pydantic import SecretStr
-from service import ENVIRONMENT, ROOT, Api, Deliver, Elsewhere, Platform, find_free_port, start_platform
+from service import ENVIRONMENT, ROOT, Api, Deliver, ExternalPlatform, Platform, find_free_port, start_platform
 
 from shared_lib import settings
 from shared_lib.database.connection import Database
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    """The service under test: the one at API_URL, or else one of our own."""
+    """The service under test: the one at API_URL, or one that the tests start."""
     if url := ENVIRONMENT.get("API_URL"):
-        yield Elsewhere(url)
+        yield ExternalPlatform(url)
         return
     named_origin = f"http://127.0.0.1:{find_free_port()}"
     running = start_platform(tmp_path_factory.mktemp("platform"), HTTP_CORS_ALLOW_ORIGINS=named_origin)
@@ -44,7 +44,7 @@ def api(platform: Platform) -> Iterator[Api]:
 
 @pytest.fixture(scope="session")
 def s3(platform: Platform) -> "S3Client":
-    """The store, through a LocalStack session: the same tests run against LocalStack when its address is set."""
+    """A client of the store, from a LocalStack session: with LocalStack's address, tests run against LocalStack."""
     environ = platform.environment
     os.environ["AWS_ENDPOINT_URL"] = environ["S3_ENDPOINT_URL"]
     session = localstack_client.session.Session(
@@ -57,10 +57,10 @@ def s3(platform: Platform) -> "S3Client":
 @pytest.fixture(scope="session")
 def rt(platform: Platform, s3: "S3Client") -> Iterator[Runtime]:
     """
-    The runtime of functions that a test loads into this process.
+    Return the runtime of functions that a test loads into this process.
 
-    It shares the platform's services, but has an inbox of its own that no event source listens to, and little
-    patience: what happens, and when, is up to the test.
+    It shares the service's database, store and broker. But it has its own inbox without an event source, and short
+    grace periods, so that tests control what happens when.
     """
     os.environ.update(platform.environment)
     os.environ.update(
@@ -92,12 +92,12 @@ def empty_database(platform: Platform) -> Iterator[str]:
 
 @pytest.fixture
 def load(rt: Runtime) -> Iterator[Callable[[str], FlaskClient]]:
-    """Load a function through functions-framework, as its container does; a test client for it."""
+    """Load a function through functions-framework, like its container, and return a test client for it."""
     before = dict(os.environ)
 
     def load(name: str) -> FlaskClient:
         source = str(ROOT / "functions" / name / "main.py")
-        app: Flask = functions_framework.create_app("main", source)  # type: ignore[no-untyped-call]  # ships no types
+        app: Flask = functions_framework.create_app("main", source)  # type: ignore[no-untyped-call]  # no types
         return app.test_client()
 
     yield load
@@ -107,7 +107,7 @@ def load(rt: Runtime) -> Iterator[Callable[[str], FlaskClient]]:
 
 @pytest.fixture
 def deliver(load: Callable[[str], FlaskClient]) -> Deliver:
-    """POST an event to a function as a KafkaSource does: binary mode, without a Content-Type."""
+    """POST an event to a function like a KafkaSource: in binary mode, without a Content-Type."""
 
     def post(function: str, kind: str, data: object, **attributes: str) -> int:
         headers = {"ce-specversion": "1.0", "ce-id": str(uuid4()), "ce-source": "/test", "ce-type": kind}

@@ -1,4 +1,4 @@
-"""Kafka's wire, between a client and the real broker: what the broker refuses, for as long as a test wants it to."""
+"""A proxy between a client and a real Kafka broker, which returns errors while a test wants it to."""
 
 import socket
 import socketserver
@@ -16,7 +16,7 @@ UNKNOWN_SERVER_ERROR, UNKNOWN_TOPIC, TOPIC_AUTHORIZATION_FAILED = -1, 3, 29
 
 
 class KafkaProxy(socketserver.ThreadingTCPServer):
-    """Passes everything on, but for the error codes that `produce` and `topics` say; None leaves an answer as it is."""
+    """Forward everything, except for the error codes in `produce` and `topics`. None forwards responses unchanged."""
 
     daemon_threads = True
     allow_reuse_address = True
@@ -38,12 +38,12 @@ class KafkaProxy(socketserver.ThreadingTCPServer):
         self.shutdown()
         self.server_close()
 
-    def change(self, key: int, version: int, answer: bytes) -> bytes:
-        return _change(MetadataResponse, version, answer, self._change_metadata) if key == METADATA else answer
+    def change(self, key: int, version: int, response: bytes) -> bytes:
+        return _change(MetadataResponse, version, response, self._change_metadata) if key == METADATA else response
 
-    def refuse(self, version: int, request: bytes) -> bytes:
-        """The answer to a produce request that the broker never sees."""
-        asked = ProduceRequest[version].decode(request, header=True)
+    def reject(self, version: int, request: bytes) -> bytes:
+        """Return an error for a produce request, which the broker does not receive."""
+        decoded = ProduceRequest[version].decode(request, header=True)
         topics = [
             ProduceResponse.TopicProduceResponse(
                 version=version,
@@ -55,13 +55,13 @@ class KafkaProxy(socketserver.ThreadingTCPServer):
                     for each in topic.partition_data
                 ],
             )
-            for topic in asked.topic_data
+            for topic in decoded.topic_data
         ]
         tags: bytes = b"\0" * ProduceResponse.flexible_version_q(version)
         return request[4:8] + tags + bytes(ProduceResponse(version=version, responses=topics).encode())
 
     def _change_metadata(self, response: Any) -> None:
-        for broker in response.brokers:  # whom a client is to talk to from now on
+        for broker in response.brokers:  # so that the client stays on the proxy
             broker.host, broker.port = self.server_address[:2]
         if self.topics == UNKNOWN_TOPIC:
             response.topics = []
@@ -70,34 +70,34 @@ class KafkaProxy(socketserver.ThreadingTCPServer):
                 topic.error_code, topic.partitions = self.topics, []
 
 
-def _change(form: Any, version: int, answer: bytes, change: Callable[[Any], None]) -> bytes:
-    head = 4 + form.flexible_version_q(version)  # the correlation id; a flexible one has tags, and none are in use
-    response = form[version].decode(answer[head:])
-    change(response)
-    return answer[:head] + bytes(response.encode())
+def _change(form: Any, version: int, response: bytes, change: Callable[[Any], None]) -> bytes:
+    head = 4 + form.flexible_version_q(version)  # the correlation ID, and in flexible versions an empty list of tags
+    decoded = form[version].decode(response[head:])
+    change(decoded)
+    return response[:head] + bytes(decoded.encode())
 
 
 class _Connection(socketserver.BaseRequestHandler):
     server: KafkaProxy
 
     def handle(self) -> None:
-        asked: dict[int, tuple[int, int]] = {}
+        pending: dict[int, tuple[int, int]] = {}
         with suppress(OSError), socket.create_connection(self.server.upstream) as broker:
-            answers = threading.Thread(target=self._pass_answers, args=[broker, asked], daemon=True)
-            answers.start()
+            responses = threading.Thread(target=self._forward_responses, args=[broker, pending], daemon=True)
+            responses.start()
             while request := _read_frame(self.request):
                 key, version, correlation = struct.unpack_from(">hhi", request)
                 if key == PRODUCE and self.server.produce is not None:
-                    _write_frame(self.request, self.server.refuse(version, request))
+                    _write_frame(self.request, self.server.reject(version, request))
                     continue
-                asked[correlation] = key, version
+                pending[correlation] = key, version
                 _write_frame(broker, request)
 
-    def _pass_answers(self, broker: socket.socket, asked: dict[int, tuple[int, int]]) -> None:
+    def _forward_responses(self, broker: socket.socket, pending: dict[int, tuple[int, int]]) -> None:
         with suppress(OSError):
-            while answer := _read_frame(broker):
-                [correlation] = struct.unpack_from(">i", answer)
-                _write_frame(self.request, self.server.change(*asked.pop(correlation), answer))
+            while response := _read_frame(broker):
+                [correlation] = struct.unpack_from(">i", response)
+                _write_frame(self.request, self.server.change(*pending.pop(correlation), response))
         with suppress(OSError):
             self.request.shutdown(socket.SHUT_RDWR)
 

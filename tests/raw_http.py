@@ -1,4 +1,4 @@
-"""HTTP by hand, for what no client library would send."""
+"""Send raw HTTP requests that client libraries would not send."""
 
 import json
 import socket
@@ -8,8 +8,8 @@ from typing import Any
 
 
 @dataclass
-class Answer:
-    """Empty, with status 0, if the connection closed without one."""
+class Response:
+    """A response. Empty, with status 0, if the connection closed without one."""
 
     status: int
     headers: dict[str, str]
@@ -22,7 +22,7 @@ class Answer:
 def connect(
     address: tuple[str, int], raw: bytes = b"", *, client: str = "", receive_buffer: int | None = None
 ) -> socket.socket:
-    """A connection on which so much has been sent, from the address `client` of this machine."""
+    """Connect from the local address `client`, and send these bytes."""
     connection = socket.socket()
     connection.bind((client, 0))
     if receive_buffer:
@@ -33,18 +33,18 @@ def connect(
     return connection
 
 
-def read_answer(connection: socket.socket) -> Answer:
+def read_response(connection: socket.socket) -> Response:
     with connection.makefile("rb") as stream:
         line = stream.readline()
         if not line:
-            return Answer(0, {}, b"")
+            return Response(0, {}, b"")
         head = b""
         while (header := stream.readline()).strip():
             head += header
         headers = {name.lower(): value for name, value in BytesParser().parsebytes(head).items()}
-        return Answer(int(line.split()[1]), headers, stream.read(int(headers.get("content-length", 0))))
+        return Response(int(line.split()[1]), headers, stream.read(int(headers.get("content-length", 0))))
 
 
-def exchange(address: tuple[str, int], raw: bytes, *, client: str = "") -> Answer:
+def exchange(address: tuple[str, int], raw: bytes, *, client: str = "") -> Response:
     with connect(address, raw, client=client) as connection:
-        return read_answer(connection)
+        return read_response(connection)

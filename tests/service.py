@@ -1,4 +1,4 @@
-"""The service as a user runs it, its API as a client speaks it, and pictures to give it."""
+"""Start the service like a user, call its API like a client, and make images for it."""
 
 import io
 import os
@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
 
-import pillow_heif.HeifImagePlugin  # noqa: F401  # teaches Pillow HEIC
-import pillow_jxl  # noqa: F401  # teaches Pillow JPEG XL
+import pillow_heif.HeifImagePlugin  # noqa: F401  # registers HEIC with Pillow
+import pillow_jxl  # noqa: F401  # registers JPEG XL with Pillow
 import psutil
 import pytest
 import requests
@@ -27,14 +27,14 @@ Seen = TypeVar("Seen")
 Deliver = Callable[..., int]
 WaitInInbox = Callable[..., UUID]
 ENVIRONMENT = dict(os.environ)
-"""As it was when the tests began; some of them change it for what they load into this process."""
+"""The environment at the start. Some tests change it for functions that they load into this process."""
 
 START_SECONDS = 60
 PROCESS_SECONDS = 30
 
 
 def find_free_port() -> int:
-    """One that stays free until it is used: Linux gives those from 32,768 on to whoever asks for any."""
+    """Find a free port below 32,768. From there on Linux uses ports for outgoing connections."""
     while True:
         port = random.randrange(20_000, 32_000)
         with suppress(OSError), socket.socket() as probe:
@@ -51,7 +51,7 @@ class Platform:
     process: subprocess.Popen[bytes]
     log: Path
     named_origin: str = ""
-    """The origin that HTTP_CORS_ALLOW_ORIGINS names."""
+    """The origin in HTTP_CORS_ALLOW_ORIGINS."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -63,8 +63,8 @@ class Platform:
         return self.process.wait(timeout=30)
 
 
-class Elsewhere(Platform):
-    """A service that someone else started, as Compose does; the variables lead to its parts."""
+class ExternalPlatform(Platform):
+    """A service that already runs, for example under Compose. Variables have the addresses of its parts."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -76,12 +76,12 @@ class Elsewhere(Platform):
 
 
 def start_platform(data: Path, **more: str) -> Platform:
-    """Start the whole service on free ports, and wait until it answers."""
+    """Start the whole service on free ports, and wait until it is ready."""
     port = find_free_port()
     data.mkdir(parents=True, exist_ok=True)
     log = data / "platform.log"
     environ = ENVIRONMENT | {"PORT": str(port), "DATA_DIR": str(data)} | more
-    with log.open("wb") as output:  # anew: an earlier run's "Ready" is not this one's
+    with log.open("wb") as output:  # truncated: an earlier run's "Ready" must not count
         process = subprocess.Popen(
             [sys.executable, "-m", "infra.local"], cwd=ROOT, env=environ, stdout=output, stderr=subprocess.STDOUT
         )
@@ -96,7 +96,7 @@ def start_platform(data: Path, **more: str) -> Platform:
 
 
 def find_processes(machine: Platform, *, service: str = "", name: str = "") -> list[psutil.Process]:
-    """The machine's processes that serve a Knative service, or whose program has that name."""
+    """Find processes that serve a Knative Service, or run a program of this name."""
 
     def serves(process: psutil.Process) -> bool:
         try:
@@ -112,7 +112,7 @@ def find_processes(machine: Platform, *, service: str = "", name: str = "") -> l
 
 @dataclass
 class Api:
-    """The REST API, spoken to as a client would."""
+    """A client of the REST API."""
 
     base: str
     session: requests.Session
@@ -121,21 +121,21 @@ class Api:
         return self.session.request(method, self.base + path, timeout=30, **more)
 
     def upload(self, data: bytes, filename: str = "photo.jpg", kind: str = "image/jpeg", **form: str) -> str:
-        """Upload directly; the image's uuid."""
+        """Upload directly, and return the image's UUID."""
         response = self("POST", "/images/actions/upload", files={"file": (filename, data, kind)}, data=form)
         assert response.status_code == 200, response.text
         uuid: str = response.json()["data"]["uuid"]
         return uuid
 
     def await_end(self, uuid: str) -> dict[str, Any]:
-        """The image, once it has ended."""
+        """Wait until an image is processed, and return it."""
         return wait_for(
             lambda: self("GET", f"/images/{uuid}").json(), lambda image: image.get("status") in ("succeeded", "failed")
         )
 
 
 def wait_for(look: Callable[[], Seen], enough: Callable[[Seen], object], seconds: float = PROCESS_SECONDS) -> Seen:
-    """Look until it is enough, for a while."""
+    """Call `look` until `enough` accepts its result. Fail after a timeout."""
     deadline = time.monotonic() + seconds
     while True:
         seen = look()
@@ -146,7 +146,7 @@ def wait_for(look: Callable[[], Seen], enough: Callable[[Seen], object], seconds
 
 
 def make_photo(width: int = 320, height: int = 240, form: str = "JPEG", **options: Any) -> bytes:
-    """A picture with structure and noise, encoded; `form` is Pillow's name of the format."""
+    """Encode an image with structure and noise. `form` is Pillow's name of the format."""
     noise = Image.effect_noise((width, height), 40)
     slope = Image.linear_gradient("L").resize((width, height))
     picture = Image.merge("RGB", (noise, slope, slope.transpose(Image.Transpose.FLIP_TOP_BOTTOM)))

@@ -15,7 +15,7 @@ import pytest
 import requests
 import yaml
 from nginx import BACKENDS, EDGE, Names, run_edge
-from raw_http import connect, exchange, read_answer
+from raw_http import connect, exchange, read_response
 from service import ROOT, find_free_port, wait_for
 
 LARGE = 4 * 2**20
@@ -125,7 +125,7 @@ def test_slow_senders_cannot_exhaust_the_edge(edge: tuple[str, int]) -> None:
     raw = b"POST /api/v1/images/actions/upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999999\r\n\r\n"
     with ExitStack() as crowd:
         senders = [crowd.enter_context(connect(edge, raw + bytes(100_000))) for _ in range(100)]
-        rejected = [read_answer(sender) for sender in senders if select.select([sender], [], [], 0.05)[0]]
+        rejected = [read_response(sender) for sender in senders if select.select([sender], [], [], 0.05)[0]]
 
         assert len(rejected) == 100 - 32
         assert {(response.status, response.json()["code"]) for response in rejected} == {(429, "too_many_requests")}
