@@ -9,6 +9,7 @@ processes of process_image three times meanwhile.
 
 import argparse
 import io
+import itertools
 import os
 import random
 import signal
@@ -104,7 +105,10 @@ def count_finished() -> int:
 
 def list_all() -> list[dict[str, Any]]:
     images: list[dict[str, Any]] = []
-    while page := requests.get(f"{API}/images?status=all&limit=100&page={len(images) // 100 + 1}", timeout=30).json():
+    for number in itertools.count(1):
+        page = requests.get(f"{API}/images?status=all&limit=100&page={number}", timeout=30).json()
+        if not page:
+            break
         images += page
     return images
 
