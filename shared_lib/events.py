@@ -115,21 +115,19 @@ class ProcessingFailed(Payload):
     attempts: int
 
 
-def describe_end(image: domain.Image) -> ProcessingSucceeded | ProcessingFailed:
+def describe_end(end: domain.ImageEnd) -> ProcessingSucceeded | ProcessingFailed:
     """Return the event for the way an image ended. Its size and type are known if it succeeded."""
-    if image.completed_at is None:
-        raise ValueError(f"image {image.uuid} has not ended")
-    if image.failure:
+    if end.failure:
         return ProcessingFailed(
-            uuid=image.uuid,
-            filename=image.filename,
-            error=Failure(code=image.failure.code, message=image.failure.message),
-            completed_at=image.completed_at,
-            attempts=image.attempts,
+            uuid=end.uuid,
+            filename=end.filename,
+            error=Failure(code=end.failure.code, message=end.failure.message),
+            completed_at=end.completed_at,
+            attempts=end.attempts,
         )
     return ProcessingSucceeded.model_validate(
-        {name: getattr(image, name) for name in ProcessingSucceeded.model_fields if name != "renditions"}
-        | {"renditions": [_describe_rendition(image.uuid, each) for each in image.renditions]}
+        {name: getattr(end, name) for name in ProcessingSucceeded.model_fields if name != "renditions"}
+        | {"renditions": [_describe_rendition(end.uuid, each) for each in end.renditions]}
     )
 
 

@@ -96,7 +96,14 @@ class Runtime:
         self.renderer = Renderer(self.sandbox, overlays, settings.limits, settings.processing.keep_location)
         self.publisher = Publisher(self.claims, self.gallery)
         self.processor = Processor(
-            self.claims, self.inbox, self.gallery, self.recipes, self.renderer, self.publisher, self.finisher
+            self.claims,
+            self.inbox,
+            self.gallery,
+            self.recipes,
+            self.renderer,
+            self.publisher,
+            self.finisher,
+            self.ingestion,
         )
         self.reconciliation = Reconciliation(
             self.drift,

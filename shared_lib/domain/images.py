@@ -205,6 +205,25 @@ class SimilarImage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ImageEnd:
+    """How an image ended, as its event describes it."""
+
+    uuid: UUID
+    filename: str
+    content_type: str | None
+    size_bytes: int | None
+    width: int | None
+    """px, after orientation"""
+    height: int | None
+    """px, after orientation"""
+    renditions: tuple[Rendition, ...]
+    failure: Failure | None
+    """None if it succeeded."""
+    completed_at: datetime
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ImageState:
     """What the database knows of an image that may be hidden or deleted."""
 

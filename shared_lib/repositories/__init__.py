@@ -1,6 +1,6 @@
 """All SQL: images, claims and attempts, renditions, collections, dead letters."""
 
-from shared_lib.repositories.claims import Claim, Claims
+from shared_lib.repositories.claims import Claim, Claims, UploadAwaited
 from shared_lib.repositories.collections import Collections
 from shared_lib.repositories.dead_letters import DeadLetter, DeadLetters
 from shared_lib.repositories.drift import BATCH, BULK, Drift, Overdue, Pair
@@ -30,4 +30,5 @@ __all__ = [
     "Retries",
     "StoredRendition",
     "Superseded",
+    "UploadAwaited",
 ]

@@ -11,8 +11,7 @@ from shared_lib.database.connection import Transaction
 from shared_lib.errors import FailureCode, Rejected
 from shared_lib.settings import Processing
 
-_BEGIN_ATTEMPT = "INSERT INTO processing_attempts (image_id, fence) VALUES (:uuid, :fence)"
-_END_ATTEMPT = """
+END_ATTEMPT = """
     UPDATE processing_attempts SET ended_at = now(), outcome = :outcome, reason = :reason
     WHERE image_id = :uuid AND fence = :fence AND outcome IS NULL
 """
@@ -56,12 +55,8 @@ def read_history(tx: Transaction, uuid: UUID, attempts: int) -> History:
     return History() if row["last"] in _FINAL else History(attempts, row["abnormal"], row["last"])
 
 
-def begin_attempt(tx: Transaction, uuid: UUID, fence: int) -> None:
-    tx.rows(_BEGIN_ATTEMPT, uuid=uuid, fence=fence)
-
-
 def end_attempt(tx: Transaction, uuid: UUID, fence: int, outcome: str, reason: str | None) -> None:
-    tx.rows(_END_ATTEMPT, uuid=uuid, fence=fence, outcome=outcome, reason=reason)
+    tx.rows(END_ATTEMPT, uuid=uuid, fence=fence, outcome=outcome, reason=reason)
 
 
 def erase_attempt(tx: Transaction, uuid: UUID, fence: int) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from shared_lib.database.connection import Database, Transaction
-from shared_lib.domain.images import ImageStatus
+from shared_lib.domain.images import ImageEnd, ImageStatus
 from shared_lib.errors import (
     NOT_ITS_OWN_FAULT,
     Conflict,
@@ -29,18 +29,29 @@ from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
 from shared_lib.pipeline.recipe_schema import write_metadata
 from shared_lib.pipeline.rendition import FailedRecipe, Rendered
 from shared_lib.repositories import lifecycle, originals, rendition_requests
-from shared_lib.repositories.attempts import begin_attempt, end_attempt, erase_attempt, read_history
+from shared_lib.repositories.attempts import END_ATTEMPT, end_attempt, erase_attempt, read_history
 from shared_lib.repositories.leases import Lease, LeaseKeeper, Superseded
+from shared_lib.repositories.rows import to_end
 from shared_lib.settings import Processing
 
 log = get_logger()
 
-_LOCK_CLAIMABLE = """
-    SELECT status, attempts, fence, lease_until > now() AS held, lease_until IS NOT NULL AS begun, original_key
-    FROM images WHERE uuid = :uuid AND deleted_at IS NULL FOR UPDATE
+_LOCK_IMAGE = """
+    SELECT status, attempts, fence, lease_until > now() AS held, lease_until IS NOT NULL AS begun, original_key,
+           deleted_at IS NOT NULL AS deleted
+    FROM images WHERE uuid = :uuid FOR UPDATE
 """
 _RELEASE_TRIES = 100  # a third of a lease apart: ten minutes and more
 _OUTCOMES: Mapping[type[BaseException], str] = {WorkerCrashed: "crashed", WorkerFailed: "errored"}
+
+
+class UploadAwaited(Conflict):
+    """The image awaits its upload, or has no row. Nobody may claim it before its object was seen in the inbox."""
+
+    def __init__(self, *, reserved: bool) -> None:
+        super().__init__("The image awaits its upload", code="image_awaits_upload")
+        self.reserved = reserved
+        """It has a row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,14 +84,15 @@ class Claims:
         self._leases = LeaseKeeper(database, settings.lease_seconds)
 
     @contextmanager
-    def hold(self, uuid: UUID) -> Iterator[Claim | None]:
+    def hold(self, uuid: UUID, *, arrived: bool = False) -> Iterator[Claim | None]:
         """
         Hold the sole right to process an image while the block runs, with its lease renewed in the background.
 
-        Yields None if the image has ended or is gone. Raises Conflict while someone else holds it. The claim is
-        released if the block raises. The lease of a worker that dies expires.
+        Yields None if the image has ended or was deleted. Raises Conflict while someone else holds it, and
+        UploadAwaited if it awaits its upload, unless the caller has seen that `arrived`. The claim is released if the
+        block raises. The lease of a worker that dies expires.
         """
-        claim = self._take(uuid)
+        claim = self._take(uuid, arrived=arrived)
         if claim is None:
             yield None
             return
@@ -95,17 +107,21 @@ class Claims:
         finally:
             self._leases.drop(claim.lease)
 
-    def _take(self, uuid: UUID) -> Claim | None:
+    def _take(self, uuid: UUID, *, arrived: bool) -> Claim | None:
         """
-        Claim an image. Return None if it has ended and no renditions are pending, or it is gone.
+        Claim an image. Return None if it has ended and no renditions are pending, or it was deleted.
 
         An image that has used up its attempts fails here, before it can do more harm. Raises Conflict while another
         lease runs, so that the event is delivered again: only an end is a success.
         """
         with self._database.transaction() as tx:
-            row = tx.row(_LOCK_CLAIMABLE, uuid=uuid)
-            if row is None or row["status"] == ImageStatus.FAILED:
+            row = tx.row(_LOCK_IMAGE, uuid=uuid)
+            if row is None:
+                raise UploadAwaited(reserved=False)
+            if row["deleted"] or row["status"] == ImageStatus.FAILED:
                 return None
+            if row["status"] == ImageStatus.AWAITING_UPLOAD and not arrived:
+                raise UploadAwaited(reserved=True)
             requested, some_failed = rendition_requests.list_pending(tx, uuid)
             original_key = row["original_key"] if row["status"] == ImageStatus.SUCCEEDED else None
             if row["begun"] and not row["held"]:
@@ -119,7 +135,6 @@ class Claims:
             claimed = tx.rows(
                 lifecycle.CLAIM_IMAGE, uuid=uuid, attempt=history.attempts + 1, lease=self._settings.lease_seconds
             )[0]
-            begin_attempt(tx, uuid, claimed["fence"])
         claim = Claim(
             lease=Lease(uuid, claimed["fence"]),
             attempt=claimed["attempts"],
@@ -132,16 +147,20 @@ class Claims:
             return None
         return claim
 
-    def name_original(self, claim: Claim, key: str, sha256: str, size: int) -> None:
+    def name_original(self, claim: Claim, key: str, sha256: str, size: int) -> bool:
         """
         Record where the original will be stored: from now on nobody deletes an object there.
 
-        Raises Superseded if the claim was lost, and BeingRemoved while an equal original is being deleted.
+        Return whether an equal image has published the same original. Raises Superseded if the claim was lost, and
+        BeingRemoved while an equal original is being deleted.
         """
-        with originals.naming(self._database, key) as tx:
-            _write(tx, claim, lifecycle.NAME_ORIGINAL, key=key, sha256=sha256, size=size)
+        columns = {"uuid": claim.uuid, "fence": claim.lease.fence, "sha256": sha256, "size": size}
+        named = originals.name(self._database, key, lifecycle.NAME_ORIGINAL, **columns)
+        if named is None:
+            raise Superseded
+        return bool(named["published"])
 
-    def succeed(self, claim: Claim, rendered: Rendered, keys: Mapping[str, str]) -> None:
+    def succeed(self, claim: Claim, rendered: Rendered, keys: Mapping[str, str]) -> ImageEnd:
         """
         Publish stored renditions by one conditional update. `keys` has the key of each rendition by its name.
 
@@ -149,16 +168,15 @@ class Claims:
         """
         new = not claim.has_succeeded
         with self._database.transaction() as tx:
-            _write(tx, claim, lifecycle.PUBLISH_IMAGE, **_describe(rendered))
-            end_attempt(tx, claim.uuid, claim.lease.fence, "succeeded", None)
-            for each in rendered.renditions:
-                rendition_requests.fulfill(tx, claim.uuid, each, keys[each.name], unrequested=new)
+            row = _end(tx, claim, lifecycle.PUBLISH_IMAGE, "succeeded", None, **_describe(rendered))
+            renditions = rendition_requests.fulfill(tx, claim.uuid, rendered.renditions, keys, unrequested=new)
             rendition_requests.fail(tx, claim.uuid, rendered.failed, unrequested=new)
         failed = {each.recipe.name: each.reason.code for each in rendered.failed}
         event = "image_succeeded" if new else "renditions_made"
         _log_end(claim, log.info, event, renditions=len(rendered.renditions), failed=failed)
+        return to_end(row, renditions)
 
-    def fail(self, claim: Claim, reason: Rejected) -> None:
+    def fail(self, claim: Claim, reason: Rejected) -> ImageEnd:
         """
         Fail the image for a reason that no retry changes, or only the requested renditions if it has succeeded.
 
@@ -166,15 +184,16 @@ class Claims:
         """
         with self._database.transaction() as tx:
             if claim.has_succeeded:
-                _write(tx, claim, lifecycle.END_SUCCEEDED_CLAIM)
+                row = _end(tx, claim, lifecycle.END_SUCCEEDED_CLAIM, "failed", reason.code)
                 failed = [FailedRecipe(recipe, reason) for recipe in claim.requested]
                 rendition_requests.fail(tx, claim.uuid, failed, unrequested=False)
             else:
-                _write(tx, claim, lifecycle.FAIL_CLAIMED_IMAGE, code=reason.code, message=reason.public)
-            end_attempt(tx, claim.uuid, claim.lease.fence, "failed", reason.code)
+                columns = {"code": reason.code, "message": reason.public}
+                row = _end(tx, claim, lifecycle.FAIL_CLAIMED_IMAGE, "failed", reason.code, **columns)
         write = log.warning if reason.failure in NOT_ITS_OWN_FAULT else log.info
         event = "renditions_failed" if claim.has_succeeded else "image_failed"
         _log_end(claim, write, event, code=reason.code, reason=reason.public)
+        return to_end(row, row["renditions"] or ())
 
     def withdraw(self, claim: Claim) -> None:
         """Take back the claim and its attempt: there was nothing to work on, or nothing to work with."""
@@ -218,10 +237,15 @@ class Claims:
                 return
 
 
-def _write(tx: Transaction, claim: Claim, sql: str, **columns: object) -> None:
-    """Change the claimed image. Raises Superseded if the claim was lost."""
-    if tx.row(sql, uuid=claim.uuid, fence=claim.lease.fence, **columns) is None:
+def _end(
+    tx: Transaction, claim: Claim, sql: str, outcome: str, reason: str | None, **columns: object
+) -> dict[str, Any]:
+    """End the claim and its attempt. Return the image's row. Raises Superseded if the claim was lost."""
+    both = f"WITH attempt AS ({END_ATTEMPT}) {sql}"
+    row = tx.row(both, uuid=claim.uuid, fence=claim.lease.fence, outcome=outcome, reason=reason, **columns)
+    if row is None:
         raise Superseded
+    return row
 
 
 def _describe(rendered: Rendered) -> dict[str, Any]:

@@ -5,11 +5,19 @@ from typing import Any
 from uuid import UUID
 
 from shared_lib.database.connection import Database
-from shared_lib.domain.images import VISIBLE, Image, ImageState, ImageStatus, SimilarImage
+from shared_lib.domain.images import VISIBLE, Image, ImageEnd, ImageState, ImageStatus, SimilarImage
 from shared_lib.domain.pages import Page, PageQuery
 from shared_lib.errors import FailureCode, NotFound
 from shared_lib.repositories.pages import begin_snapshot, read_page
-from shared_lib.repositories.rows import IMAGE_COLUMNS, THUMBNAIL_COLUMNS, VISIBLE_IMAGE, to_image
+from shared_lib.repositories.rows import (
+    END_COLUMNS,
+    IMAGE_COLUMNS,
+    RENDITIONS,
+    THUMBNAIL_COLUMNS,
+    VISIBLE_IMAGE,
+    to_end,
+    to_image,
+)
 from shared_lib.repositories.similarity import select_similar
 
 NOT_FOUND = "Image not found"
@@ -18,6 +26,10 @@ _SELECT_VISIBLE_IMAGE = (
     f"SELECT {IMAGE_COLUMNS}{THUMBNAIL_COLUMNS} FROM images i WHERE i.uuid = :uuid AND {VISIBLE_IMAGE}"
 )
 _IS_AWAITED = "SELECT 1 FROM images WHERE uuid = :uuid AND status = 'awaiting_upload' AND deleted_at IS NULL"
+_SELECT_END = f"""
+    SELECT {END_COLUMNS}, {RENDITIONS} FROM images i
+    WHERE uuid = :uuid AND status IN ('succeeded', 'failed') AND deleted_at IS NULL
+"""
 _SELECT_STATES = """
     SELECT uuid, status, deleted_at IS NOT NULL AS deleted, original_key, announced, failure_code AS failure,
            completed_at AS ended_at, coalesce(lease_until > now(), false) AS held
@@ -41,6 +53,12 @@ class ImageQueries:
         if row is None:
             raise NotFound(NOT_FOUND, code="image_not_found")
         return to_image(row)
+
+    def get_end(self, uuid: UUID) -> ImageEnd | None:
+        """Return how an image ended, or None if it has not ended or is gone."""
+        with self._database.transaction() as tx:
+            row = tx.row(_SELECT_END, uuid=uuid)
+        return None if row is None else to_end(row, row["renditions"] or ())
 
     def page(
         self, query: PageQuery, *, statuses: Iterable[ImageStatus] = VISIBLE, thumbnails: bool = True

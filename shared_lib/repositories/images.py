@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from shared_lib.database.connection import Database
-from shared_lib.domain.images import Image, ImageStatus
+from shared_lib.domain.images import ImageEnd, ImageStatus
 from shared_lib.domain.uploads import StoredObject
 from shared_lib.errors import FailureCode, NotFound
 from shared_lib.observability import get_logger
@@ -129,7 +129,7 @@ class Images:
             log.warning("image_failed", image=str(uuid), code=code.value, reason=message)
         return row is not None
 
-    def mark_announced(self, image: Image) -> None:
+    def mark_announced(self, end: ImageEnd) -> None:
         """Record that the event for this end of the image was published. A later end is still to be announced."""
         with self._database.transaction() as tx:
-            tx.rows(lifecycle.MARK_ANNOUNCED, uuid=image.uuid, ended=image.completed_at)
+            tx.rows(lifecycle.MARK_ANNOUNCED, uuid=end.uuid, ended=end.completed_at)

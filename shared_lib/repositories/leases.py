@@ -88,10 +88,6 @@ class LeaseKeeper:
     def _run(self) -> None:
         while True:
             time.sleep(self._seconds / 3)
-            with self._changing:
-                if not self._held:
-                    self._thread = None
-                    return
             try:
                 self.renew()
             except Exception:  # a bug must not end the renewal of all leases

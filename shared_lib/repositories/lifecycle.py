@@ -4,6 +4,9 @@ A comment names the transition. A statement that finds its row in another state 
 whether a worker's claim is the current one: a claim and a deletion increase it, so an earlier holder matches no row.
 """
 
+from shared_lib.repositories.originals import NOT_BEING_REMOVED
+from shared_lib.repositories.rows import END_COLUMNS, RENDITIONS
+
 # CREATE and RESERVE
 INSERT_IMAGE = """
     INSERT INTO images (uuid, filename, description, status, size_bytes, due_at)
@@ -35,12 +38,16 @@ REQUEST_PROCESSING = """
 """
 
 # CLAIM, in the transaction that locked the row. A succeeded image stays succeeded, whether or not the renditions can
-# be made.
+# be made. The attempt is recorded at once.
 CLAIM_IMAGE = """
-    UPDATE images SET status = CASE status WHEN 'succeeded' THEN status ELSE 'processing' END,
-                      attempts = :attempt, fence = fence + 1, due_at = NULL,
-                      lease_until = now() + make_interval(secs => :lease)
-    WHERE uuid = :uuid RETURNING fence, attempts
+    WITH claimed AS (
+        UPDATE images SET status = CASE status WHEN 'succeeded' THEN status ELSE 'processing' END,
+                          attempts = :attempt, fence = fence + 1, due_at = NULL,
+                          lease_until = now() + make_interval(secs => :lease)
+        WHERE uuid = :uuid RETURNING uuid, fence, attempts
+    ), begun AS (
+        INSERT INTO processing_attempts (image_id, fence) SELECT uuid, fence FROM claimed
+    ) SELECT fence, attempts FROM claimed
 """
 
 # No transition: a worker that lives keeps its claims. In the order of uuids, as everyone locks several images.
@@ -71,34 +78,38 @@ RELEASE_CLAIM = """
     WHERE uuid = :uuid AND fence = :fence AND lease_until IS NOT NULL
 """
 
-# No transition: the original's key is named before the object is written.
-NAME_ORIGINAL = """
+# No transition: the original's key is named before the object is written. It is written once an image is published.
+NAME_ORIGINAL = f"""
     UPDATE images SET original_key = :key, sha256 = :sha256, size_bytes = :size
-    WHERE uuid = :uuid AND fence = :fence AND lease_until IS NOT NULL AND deleted_at IS NULL RETURNING uuid
+    WHERE uuid = :uuid AND fence = :fence AND lease_until IS NOT NULL AND deleted_at IS NULL AND {NOT_BEING_REMOVED}
+    RETURNING EXISTS (SELECT 1 FROM images published WHERE published.original_key = :key
+                      AND published.status = 'succeeded' AND published.deleted_at IS NULL) AS published
 """
 
 # SUCCEED
-PUBLISH_IMAGE = """
+PUBLISH_IMAGE = f"""
     UPDATE images SET status = 'succeeded', completed_at = now(), lease_until = NULL, announced = false,
                       content_type = :content_type, width = :width, height = :height,
                       metadata = coalesce(CAST(:metadata AS jsonb), metadata),
                       perceptual_hash = coalesce(CAST(CAST(:perceptual_hash AS text) AS bit(64)), perceptual_hash),
                       thumbnail = coalesce(:thumbnail, thumbnail),
                       thumbnail_type = coalesce(:thumbnail_type, thumbnail_type)
-    WHERE uuid = :uuid AND fence = :fence AND lease_until IS NOT NULL AND deleted_at IS NULL RETURNING uuid
+    WHERE uuid = :uuid AND fence = :fence AND lease_until IS NOT NULL AND deleted_at IS NULL RETURNING {END_COLUMNS}
 """
 
 # FAIL, of an image that has not succeeded
-FAIL_CLAIMED_IMAGE = """
+FAIL_CLAIMED_IMAGE = f"""
     UPDATE images SET status = 'failed', completed_at = now(), lease_until = NULL, announced = false,
                       failure_code = :code, failure_message = :message, original_key = NULL
-    WHERE uuid = :uuid AND fence = :fence AND status = 'processing' AND deleted_at IS NULL RETURNING uuid
+    WHERE uuid = :uuid AND fence = :fence AND status = 'processing' AND deleted_at IS NULL
+    RETURNING {END_COLUMNS}, NULL AS renditions
 """
 
 # FAIL, of a succeeded image's renditions
-END_SUCCEEDED_CLAIM = """
-    UPDATE images SET completed_at = now(), lease_until = NULL, announced = false
-    WHERE uuid = :uuid AND fence = :fence AND lease_until IS NOT NULL AND deleted_at IS NULL RETURNING uuid
+END_SUCCEEDED_CLAIM = f"""
+    UPDATE images i SET completed_at = now(), lease_until = NULL, announced = false
+    WHERE uuid = :uuid AND fence = :fence AND lease_until IS NOT NULL AND deleted_at IS NULL
+    RETURNING {END_COLUMNS}, {RENDITIONS}
 """
 
 # GIVE_UP

@@ -7,15 +7,18 @@ key is held only for these statements, never during a request to the store.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
+from typing import Any
 from uuid import UUID
 
-from shared_lib.database.connection import Database, Transaction
+from shared_lib.database.connection import Database
 from shared_lib.errors import Conflict
 
 REMOVAL_SECONDS = 120
 """Longer than deleting an object takes, with all retries of the store's client."""
+
+NOT_BEING_REMOVED = "NOT EXISTS (SELECT 1 FROM original_removals WHERE key = :key AND ends_at > now())"
+"""The condition on which an image may reference a key."""
 
 _NAMING_SECONDS = 5  # that a worker waits for a removal, which usually takes some milliseconds
 _LOCK_KEY = "SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))"
@@ -39,20 +42,19 @@ class BeingRemoved(Conflict):
         super().__init__("The original is being removed", code="original_being_removed")
 
 
-@contextmanager
-def naming(database: Database, key: str) -> Iterator[Transaction]:
+def name(database: Database, key: str, sql: str, **parameters: Any) -> dict[str, Any] | None:  # noqa: ANN401  columns
     """
-    Run the block in a transaction in which an image may reference the key.
+    Run a statement by which an image references the key, and return its row, or None if it matches no image.
 
-    Raises BeingRemoved if the key is still reserved after some seconds.
+    The statement includes NOT_BEING_REMOVED. Raises BeingRemoved if the key is still reserved after some seconds.
     """
     until = time.monotonic() + _NAMING_SECONDS
     while True:
         with database.transaction() as tx:
             tx.rows(_LOCK_KEY, key=key)
-            if tx.row(_IS_BEING_REMOVED, key=key) is None:
-                yield tx
-                return
+            row = tx.row(sql, key=key, **parameters)
+            if row or tx.row(_IS_BEING_REMOVED, key=key) is None:
+                return row
         if time.monotonic() > until:
             raise BeingRemoved
         time.sleep(0.1)

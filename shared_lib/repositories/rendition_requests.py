@@ -1,6 +1,7 @@
 """Rendition requests: stored beside the image, and carried out by the worker that claims it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 from uuid import UUID
 
 from pydantic import ValidationError
@@ -20,15 +21,27 @@ _INSERT_REQUEST = """
     VALUES (:uuid, :name, :hash, CAST(:recipe AS jsonb)) ON CONFLICT DO NOTHING
 """
 _DELETE_REQUEST = "DELETE FROM rendition_requests WHERE image_id = :uuid AND name = :name"
-_TAKE_REQUEST = """
-    DELETE FROM rendition_requests WHERE image_id = :uuid AND name = :name AND recipe_hash = :hash RETURNING name
-"""
-_SAVE_RENDITION = """
-    INSERT INTO renditions (image_id, name, recipe_hash, key, content_type, width, height, size_bytes)
-    VALUES (:uuid, :name, :hash, :key, :content_type, :width, :height, :size)
-    ON CONFLICT (image_id, name) DO UPDATE SET
-        recipe_hash = excluded.recipe_hash, key = excluded.key, content_type = excluded.content_type,
-        width = excluded.width, height = excluded.height, size_bytes = excluded.size_bytes
+# All renditions of the image are returned: those that are saved now, and the others.
+_FULFILL = """
+    WITH made AS (
+        SELECT * FROM unnest(CAST(:names AS text[]), CAST(:hashes AS text[]), CAST(:keys AS text[]),
+                             CAST(:content_types AS text[]), CAST(:widths AS integer[]), CAST(:heights AS integer[]),
+                             CAST(:sizes AS bigint[]))
+            AS made (name, recipe_hash, key, content_type, width, height, size_bytes)
+    ), fulfilled AS (
+        DELETE FROM rendition_requests q USING made
+        WHERE q.image_id = :uuid AND q.name = made.name AND q.recipe_hash = made.recipe_hash RETURNING q.name
+    ), saved AS (
+        INSERT INTO renditions (image_id, name, recipe_hash, key, content_type, width, height, size_bytes)
+        SELECT :uuid, made.* FROM made WHERE :unrequested OR name IN (SELECT name FROM fulfilled)
+        ON CONFLICT (image_id, name) DO UPDATE SET
+            recipe_hash = excluded.recipe_hash, key = excluded.key, content_type = excluded.content_type,
+            width = excluded.width, height = excluded.height, size_bytes = excluded.size_bytes
+        RETURNING name, content_type, width, height, size_bytes
+    )
+    SELECT * FROM saved UNION ALL
+    SELECT name, content_type, width, height, size_bytes FROM renditions
+    WHERE image_id = :uuid AND name NOT IN (SELECT name FROM saved) ORDER BY name
 """
 # The recipe's rendition may exist already, under this name or another.
 _REUSE_RENDITION = """
@@ -121,25 +134,26 @@ def _describe(error: ValidationError) -> dict[str, str]:
     }
 
 
-def fulfill(tx: Transaction, uuid: UUID, made: Rendition, key: str, *, unrequested: bool) -> None:
+def fulfill(
+    tx: Transaction, uuid: UUID, made: Sequence[Rendition], keys: Mapping[str, str], *, unrequested: bool
+) -> list[dict[str, Any]]:
     """
-    Save a rendition and delete its request, unless another recipe was requested under its name meanwhile.
+    Save renditions and delete their requests, except one whose name was requested with another recipe meanwhile.
 
-    With `unrequested`, also save a rendition that nobody requested: one that every image gets.
+    With `unrequested`, also save renditions that nobody requested: those that every image gets. Return all renditions
+    that the image has now, by name.
     """
-    taken = tx.row(_TAKE_REQUEST, uuid=uuid, name=made.name, hash=made.recipe.hash)
-    if taken is None and not unrequested:
-        return
-    tx.rows(
-        _SAVE_RENDITION,
+    return tx.rows(
+        _FULFILL,
         uuid=uuid,
-        name=made.name,
-        hash=made.recipe.hash,
-        key=key,
-        content_type=made.content_type,
-        width=made.width,
-        height=made.height,
-        size=len(made.data),
+        names=[each.name for each in made],
+        hashes=[each.recipe.hash for each in made],
+        keys=[keys[each.name] for each in made],
+        content_types=[each.content_type for each in made],
+        widths=[each.width for each in made],
+        heights=[each.height for each in made],
+        sizes=[len(each.data) for each in made],
+        unrequested=unrequested,
     )
 
 

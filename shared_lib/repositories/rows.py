@@ -1,10 +1,20 @@
 """Columns that are read of images and collections, and the records made of them."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from shared_lib.domain.images import Collection, FailedRendition, Failure, Image, ImageStatus, Rendition, Thumbnail
+from shared_lib.domain.images import (
+    Collection,
+    FailedRendition,
+    Failure,
+    Image,
+    ImageEnd,
+    ImageStatus,
+    Rendition,
+    Thumbnail,
+)
 from shared_lib.errors import FailureCode
 from shared_lib.observability import get_logger
 from shared_lib.pipeline.metadata.model import ImageMetadata, StoredMetadata
@@ -14,16 +24,22 @@ log = get_logger()
 # A deleted image, or one that awaits its upload, does not exist for callers.
 VISIBLE_IMAGE = "i.deleted_at IS NULL AND i.status <> 'awaiting_upload'"
 
-IMAGE_COLUMNS = """
+RENDITIONS = """
+    (SELECT json_agg(json_build_object('name', r.name, 'content_type', r.content_type, 'width', r.width,
+                                       'height', r.height, 'size_bytes', r.size_bytes) ORDER BY r.name)
+       FROM renditions r WHERE r.image_id = i.uuid) AS renditions
+"""
+IMAGE_COLUMNS = f"""
     i.uuid, i.filename, i.description, i.status, i.created_at, i.completed_at, i.collection_id,
     i.content_type, i.size_bytes, i.sha256, i.metadata, i.width, i.height,
     i.failure_code, i.failure_message, i.attempts,
-    (SELECT json_agg(json_build_object('name', r.name, 'content_type', r.content_type, 'width', r.width,
-                                       'height', r.height, 'size_bytes', r.size_bytes) ORDER BY r.name)
-       FROM renditions r WHERE r.image_id = i.uuid) AS renditions,
+    {RENDITIONS},
     (SELECT json_agg(json_build_object('name', q.name, 'code', q.failure_code, 'message', q.failure_message)
                      ORDER BY q.name)
        FROM rendition_requests q WHERE q.image_id = i.uuid) AS requests
+"""
+END_COLUMNS = """
+    uuid, filename, content_type, size_bytes, width, height, failure_code, failure_message, completed_at, attempts
 """
 THUMBNAIL_COLUMNS = ", i.thumbnail, i.thumbnail_type"
 
@@ -61,10 +77,29 @@ def to_image(row: dict[str, Any]) -> Image:
             for each in requests
             if each["code"]
         ),
-        failure=_to_failure(row["failure_code"], row["failure_message"]) if row["failure_code"] else None,
+        failure=_read_failure(row),
         attempts=row["attempts"],
         thumbnail=Thumbnail(row["thumbnail_type"], thumbnail) if thumbnail else None,
     )
+
+
+def to_end(row: dict[str, Any], renditions: Iterable[dict[str, Any]]) -> ImageEnd:
+    return ImageEnd(
+        uuid=row["uuid"],
+        filename=row["filename"],
+        content_type=row["content_type"],
+        size_bytes=row["size_bytes"],
+        width=row["width"],
+        height=row["height"],
+        renditions=tuple(Rendition(**each) for each in renditions),
+        failure=_read_failure(row),
+        completed_at=row["completed_at"],
+        attempts=row["attempts"],
+    )
+
+
+def _read_failure(row: dict[str, Any]) -> Failure | None:
+    return _to_failure(row["failure_code"], row["failure_message"]) if row["failure_code"] else None
 
 
 def _to_failure(code: str, message: str) -> Failure:

@@ -5,7 +5,8 @@ from uuid import UUID
 
 from shared_lib import observability
 from shared_lib.broker import Broker
-from shared_lib.errors import NotFound, Unavailable
+from shared_lib.domain.images import ImageEnd
+from shared_lib.errors import Unavailable
 from shared_lib.events import Payload, describe_end
 from shared_lib.repositories import ImageQueries, Images
 
@@ -33,11 +34,12 @@ class Announcer:
 
         False if Kafka is unavailable, the image is gone, or processing was requested again meanwhile.
         """
-        try:
-            image = self.image_queries.get(uuid)
-        except NotFound:
+        end = self.image_queries.get_end(uuid)
+        return end is not None and self.publish_end(end)
+
+    def publish_end(self, end: ImageEnd) -> bool:
+        """Publish how an image has just ended. Return False if Kafka is unavailable."""
+        if not self.publish_best_effort(describe_end(end)):
             return False
-        if not image.status.ended or not self.publish_best_effort(describe_end(image)):
-            return False
-        self.images.mark_announced(image)
+        self.images.mark_announced(end)
         return True

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from shared_lib import observability
-from shared_lib.domain.images import ImageStatus
+from shared_lib.domain.images import ImageEnd, ImageStatus
 from shared_lib.errors import NOT_WORTH_KEEPING, Rejected, Unavailable
 from shared_lib.repositories import BeingRemoved, Claim, Claims, ImageQueries, Images, Originals
 from shared_lib.services.announcing import Announcer
@@ -23,7 +23,7 @@ class Finisher:
     gallery: Gallery
     announcer: Announcer
 
-    def fail(self, claim: Claim, reason: Rejected) -> None:
+    def fail(self, claim: Claim, reason: Rejected) -> ImageEnd:
         """
         Fail what a claim was to make, and delete an upload that is not worth keeping. Raises Superseded.
 
@@ -32,17 +32,23 @@ class Finisher:
         upload = None
         if reason.failure in NOT_WORTH_KEEPING and not claim.has_succeeded:
             upload = self.inbox.head(str(claim.uuid))
-        self.claims.fail(claim, reason)
+        end = self.claims.fail(claim, reason)
         if upload:
             self.inbox.delete_if_unchanged(upload)
+        return end
 
-    def finish(self, uuid: UUID) -> None:
+    def finish(self, end: ImageEnd) -> None:
         """
-        Delete a succeeded image's upload, and announce an end that was not announced yet.
+        Delete the upload of an image that has just succeeded, and announce its end.
 
-        A failed image's upload is kept if it is worth it: the image may be tried again. A deleted image's objects are
-        deleted.
+        A failed image's upload is kept if it is worth it: the image may be tried again.
         """
+        if end.failure is None:
+            self.inbox.delete(str(end.uuid))
+        self.announcer.publish_end(end)
+
+    def finish_ended(self, uuid: UUID) -> None:
+        """Do what remains to be done for an image that ended before, and delete a deleted image's objects."""
         state = self.image_queries.get_state(uuid)
         if state is None:
             return

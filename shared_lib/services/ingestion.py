@@ -45,18 +45,23 @@ class Ingestion:
 
     def resolve(self, event: ImageRequested | ObjectsCreated) -> Iterator[UUID]:
         """
-        Yield the images that an event is about. An object without a row is adopted on the way.
+        Yield the images that an event is about. An object whose client chose its key is adopted on the way.
 
-        An image that still awaits its upload is left out, whatever the event says, until its object is there.
+        Whether an image is there, and has its upload, is not known before it is claimed.
         """
-        keys = [str(event.uuid)] if isinstance(event, ImageRequested) else event.keys
-        for key in keys:
-            uuid = StoredObject.name_image(key)
-            if uuid and (state := self.image_queries.get_state(uuid)):
-                if state.status is not ImageStatus.AWAITING_UPLOAD or state.deleted or self.inbox.head(key):
-                    yield uuid
-            elif isinstance(event, ObjectsCreated) and (found := self.inbox.head(key)) and self.adopt(found):
+        if isinstance(event, ImageRequested):
+            yield event.uuid
+            return
+        for key in event.keys:
+            if uuid := StoredObject.name_image(key):
+                yield uuid
+            elif (found := self.inbox.head(key)) and self.adopt(found):
                 yield found.image
+
+    def receive_awaited(self, uuid: UUID, *, reserved: bool) -> bool:
+        """Return whether an image's upload is there. Without `reserved` the image has no row and is then adopted."""
+        found = self.inbox.head(str(uuid))
+        return found is not None and (reserved or self.adopt(found))
 
     def adopt(self, found: StoredObject) -> bool:
         """

@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from uuid import UUID
 
+from shared_lib.domain.images import ImageEnd
 from shared_lib.errors import FailureCode, Rejected
 from shared_lib.pipeline.recipe import Recipe
-from shared_lib.repositories import Claim, Claims
+from shared_lib.repositories import Claim, Claims, UploadAwaited
 from shared_lib.services.finishing import Finisher
+from shared_lib.services.ingestion import Ingestion
 from shared_lib.services.publishing import Publisher
 from shared_lib.services.recipes import Recipes
 from shared_lib.services.renderer import Renderer, RenderRequest
@@ -22,6 +24,7 @@ class Processor:
     renderer: Renderer
     publisher: Publisher
     finisher: Finisher
+    ingestion: Ingestion
 
     def process(self, uuid: UUID) -> None:
         """
@@ -29,24 +32,31 @@ class Processor:
 
         Raises Conflict while another worker holds it. Any other error releases the claim and means "try again".
         """
-        with self.claims.hold(uuid) as claim:
-            if claim and not self._carry_out(claim):
-                return
-        self.finisher.finish(uuid)
+        try:
+            self._process(uuid)
+        except UploadAwaited as image:
+            if self.ingestion.receive_awaited(uuid, reserved=image.reserved):
+                self._process(uuid, arrived=True)
 
-    def _carry_out(self, claim: Claim) -> bool:
-        """Return False if the image has no object yet."""
+    def _process(self, uuid: UUID, *, arrived: bool = False) -> None:
+        with self.claims.hold(uuid, arrived=arrived) as claim:
+            end = claim and self._carry_out(claim)
+        if claim is None:
+            self.finisher.finish_ended(uuid)
+        elif end:
+            self.finisher.finish(end)
+
+    def _carry_out(self, claim: Claim) -> ImageEnd | None:
+        """Return how the image ended, or None if it has no object yet."""
         try:
             original = self._read_original(claim)
             if original is None:
                 self.claims.withdraw(claim)
-                return False
+                return None
             rendered = self.renderer.render(self._describe(claim, original))
         except Rejected as reason:
-            self.finisher.fail(claim, reason)
-        else:
-            self.publisher.publish(claim, original, rendered)
-        return True
+            return self.finisher.fail(claim, reason)
+        return self.publisher.publish(claim, original, rendered)
 
     def _read_original(self, claim: Claim) -> bytes | None:
         """Return the image's bytes, or None if they have not arrived. Raises Rejected if they are too many."""

@@ -116,7 +116,7 @@ class World:
             actions[change]()
 
     def _claim(self, uuid: UUID) -> None:
-        with self.claims.hold(uuid):
+        with self.claims.hold(uuid, arrived=True):
             pass
 
 

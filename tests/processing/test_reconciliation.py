@@ -214,13 +214,14 @@ def test_an_end_is_announced_later_while_kafka_is_unavailable(
 def test_no_end_is_announced_of_an_image_that_was_requested_again(rt: Runtime, wait_in_inbox: WaitInInbox) -> None:
     uuid = wait_in_inbox(make_photo())
     rt.images.give_up(uuid, FailureCode.CORRUPT_IMAGE, "for the test")
-    failed = rt.image_queries.get(uuid)
+    end = rt.image_queries.get_end(uuid)
+    assert end
     rt.images.request(uuid, "again.jpg", None, describe=False)
 
     assert not rt.announcer.announce(uuid)
 
     rt.images.give_up(uuid, FailureCode.CORRUPT_IMAGE, "once more")
-    rt.images.mark_announced(failed)
+    rt.images.mark_announced(end)
     assert not is_announced(rt, uuid), "the earlier end was announced"
 
 
