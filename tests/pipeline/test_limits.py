@@ -2,16 +2,17 @@
 
 import struct
 import zlib
+from contextlib import closing
 from dataclasses import fields
 from typing import Any
 
 import pytest
 import pyvips
-from pipeline.pictures import ENDLESS, SVG, animation, encode, photograph, plain
+from pipeline.pictures import ENDLESS, FORMATS, SVG, animation, encode, photograph, plain, sample
 
 from shared_lib.errors import FailureCode, Rejected
-from shared_lib.limits import Limits
-from shared_lib.pipeline.recipe import Recipe
+from shared_lib.limits import LEAST_MEMORY, Limits
+from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
 from shared_lib.pipeline.recipe_schema import read_recipe
 from shared_lib.pipeline.sandbox.pool import Sandbox
 
@@ -169,3 +170,10 @@ def test_compressed_text_that_unpacks_to_a_bomb_is_rejected(sandbox: Sandbox, ti
 
     assert error.value.failure is code
     assert sandbox.render(SVG, [Recipe(name="x")]).width == 60
+
+
+def test_the_least_memory_that_may_be_set_is_enough_for_small_images_of_every_format() -> None:
+    with closing(Sandbox(Limits(memory_bytes=LEAST_MEMORY), workers=1)) as sandbox:
+        for name in FORMATS:
+            rendered = sandbox.render(sample(name), [THUMBNAIL], with_metadata=True)
+            assert rendered.get(THUMBNAIL.name).width == 100, name

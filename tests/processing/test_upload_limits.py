@@ -124,7 +124,7 @@ def load_settings(**environment: str) -> str:
 
 def test_every_limit_is_read_from_its_variable() -> None:
     lower = {
-        name: 129 << 20 if name == "memory_bytes" else default / 2 if name == "wall_seconds" else 1
+        name: 161 << 20 if name == "memory_bytes" else default / 2 if name == "wall_seconds" else 1
         for name, default in asdict(Limits()).items()
     }
 
@@ -140,7 +140,7 @@ def test_every_limit_is_read_from_its_variable() -> None:
         ("LIMITS_MAX_PIXELS", "abc", "Input should be a valid integer, unable to parse string as an integer"),
         ("LIMITS_MAX_FRAMES", "0", "Input should be greater than 0"),
         ("LIMITS_MAX_OUTPUT_SIDE", str(MAX_SIDE + 1), f"Input should be less than or equal to {MAX_SIDE}"),
-        ("LIMITS_MEMORY_BYTES", "1000000", "Input should be greater than or equal to 134217728"),
+        ("LIMITS_MEMORY_BYTES", "1000000", "Input should be greater than or equal to 167772160"),
         ("LIMITS_CPU_SECONDS", "31", "must be at most LIMITS_WALL_SECONDS"),
         ("LIMITS_WALL_SECONDS", "19", "must be at most LIMITS_WALL_SECONDS"),
     ],

@@ -22,6 +22,9 @@ from shared_lib.pipeline.sandbox import ipc
 
 ENVIRONMENT = {
     "FONTCONFIG_FILE": str(font.CONFIGURATION),
+    # Ask for huge pages, so that an image takes fewer page faults. Measured for 12 MP to 1600 px: a JPEG takes 5 to 7 %
+    # less processor time, a PNG 6 to 10 %, for 2 to 3 MiB more memory. No difference for small images.
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
     "LC_ALL": "C.UTF-8",
     # One heap for all of a worker's threads, few of which run at once: they reuse what others have freed. Measured: a
     # 12 MP JPEG peaks 20 MiB lower than with two, in the same time. Each would also count as 64 MiB against RLIMIT_AS.
