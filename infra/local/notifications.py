@@ -29,6 +29,7 @@ TOPIC = "bucket-events"
 MAX_AGE_SECONDS = 600.0  # after which a message is dropped if Kafka is unavailable
 BATCH_SIZE = 500
 RETRY_SECONDS = 1.0
+GATHER_SECONDS = 0.02  # between batches: sending several messages costs little more than sending one
 TIMEOUT_SECONDS = 10.0  # of a request to Kafka
 FLUSH_SECONDS = 2.0  # for waiting messages when stopping
 PRINCIPAL = "local"
@@ -145,8 +146,7 @@ class Outbox(threading.Thread):
         while not self._stopping.is_set():
             waiting += self._take(BATCH_SIZE - len(waiting), timeout_seconds=0 if waiting else 0.5)
             waiting = [each for each in self._send(waiting) if not _is_too_old(*each)]
-            if waiting:
-                self._stopping.wait(RETRY_SECONDS)
+            self._stopping.wait(RETRY_SECONDS if waiting else GATHER_SECONDS)
         self._send([*waiting, *self._take(BATCH_SIZE, timeout_seconds=0)])
         self._disconnect()
 
