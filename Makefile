@@ -10,6 +10,7 @@
 #   compare-with-chromium   compare our renditions with Chromium's pixels; bless=yes records new results
 #   chaos-disk          fill the disk under load, and check that every accepted image succeeds; needs root
 #   bench               measure throughput, with and without kills, and cold starts
+#   bench-compare commit=…  compare the throughput of a commit with that of the working tree
 #   bench-rows          measure lists and searches with a million images
 #   bench-backlogs      measure reconciliation with backlogs and a million keys; takes half an hour
 #   check               run the linter, the formatter, the type checker and the check of layers
@@ -76,6 +77,9 @@ bench: $(VENV)/ready-to-test
 	$(BIN)/python -m benchmarks.throughput
 	$(BIN)/python -m benchmarks.throughput --kill
 	$(BIN)/python -m benchmarks.cold_start
+
+bench-compare: $(VENV)/ready-to-test
+	$(BIN)/python -m benchmarks.compare "$(commit)"
 
 bench-rows: $(VENV)/ready-to-test
 	$(BIN)/python -m benchmarks.million_rows
@@ -147,4 +151,4 @@ $(VENV)/ready-to-test: tests/requirements.txt tests/newman/package-lock.json tes
 		{ echo "Install nginx for the edge's tests (Debian: sudo apt install nginx-light)." >&2; exit 1; }
 	@touch $@
 
-.PHONY: help run test test-by-address check-clients test-cluster check-admission conformance hostile compare-with-chromium chaos-disk bench bench-rows bench-backlogs check migrate migration named reset redrive kafka minio contracts clean
+.PHONY: help run test test-by-address check-clients test-cluster check-admission conformance hostile compare-with-chromium chaos-disk bench bench-compare bench-rows bench-backlogs check migrate migration named reset redrive kafka minio contracts clean
