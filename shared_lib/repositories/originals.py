@@ -66,8 +66,10 @@ class Originals:
 
     def find(self, uuids: Iterable[UUID]) -> dict[UUID, str]:
         """Return the keys of these images' originals, without images that are gone or not processed."""
+        if not (wanted := list(uuids)):
+            return {}
         with self._database.transaction() as tx:
-            return {row["uuid"]: row["original_key"] for row in tx.rows(_FIND_ORIGINALS, uuids=list(uuids))}
+            return {row["uuid"]: row["original_key"] for row in tx.rows(_FIND_ORIGINALS, uuids=wanted)}
 
     def release(self, key: str, delete: Callable[[str], None]) -> bool:
         """

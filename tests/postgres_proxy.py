@@ -1,0 +1,89 @@
+"""PostgreSQL's wire, between a client and the real server: counts what the client sends."""
+
+import socket
+import socketserver
+import struct
+import threading
+from contextlib import suppress
+from urllib.parse import quote, urlunsplit
+
+from shared_lib.addresses import read_database_url
+
+QUERY, PARSE = b"Q", b"P"
+
+
+class PostgresProxy(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+    allow_reuse_address = True
+
+    def __init__(self, url: str) -> None:
+        super().__init__(("127.0.0.1", 0), _Connection)
+        self.upstream = read_database_url(url)
+        self.sent: list[str] = []
+        """Each transaction's begin and end and each of its statements, in order."""
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        user, password = quote(self.upstream.user), quote(self.upstream.password or "")
+        location = f"{user}:{password}@127.0.0.1:{self.server_address[1]}"
+        return urlunsplit(("postgresql", location, f"/{self.upstream.database}", "sslmode=disable", ""))
+
+    @property
+    def transactions(self) -> list[str]:
+        return [sql for sql in self.sent if sql.startswith("BEGIN")]
+
+    @property
+    def statements(self) -> list[str]:
+        """All that a transaction is made for."""
+        return [sql for sql in self.sent if not sql.startswith(("BEGIN", "COMMIT", "ROLLBACK"))]
+
+    def close(self) -> None:
+        self.shutdown()
+        self.server_close()
+
+
+class _Connection(socketserver.BaseRequestHandler):
+    server: PostgresProxy
+
+    def handle(self) -> None:
+        with self._connect() as upstream:
+            threading.Thread(target=_copy, args=[upstream, self.request], daemon=True).start()
+            with suppress(OSError, EOFError):
+                [length] = struct.unpack("!I", header := _read(self.request, 4))  # the startup message has no type
+                upstream.sendall(header + _read(self.request, length - 4))
+                while True:
+                    header = _read(self.request, 5)
+                    kind, length = struct.unpack("!cI", header)
+                    body = _read(self.request, length - 4)
+                    self._note(kind, body)
+                    upstream.sendall(header + body)
+
+    def _connect(self) -> socket.socket:
+        if path := self.server.upstream.socket_path:
+            upstream = socket.socket(socket.AF_UNIX)
+            upstream.connect(path)
+            return upstream
+        return socket.create_connection((self.server.upstream.host, self.server.upstream.port))
+
+    def _note(self, kind: bytes, body: bytes) -> None:
+        if kind == QUERY:
+            self.server.sent.append(body[:-1].decode())
+        elif kind == PARSE:
+            self.server.sent.append(body.split(b"\0")[1].decode())  # after the name
+
+
+def _copy(source: socket.socket, target: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(1 << 16):
+            target.sendall(data)
+
+
+def _read(source: socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        piece = source.recv(size - len(data))
+        if not piece:
+            raise EOFError
+        data += piece
+    return data

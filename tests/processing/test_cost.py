@@ -1,0 +1,145 @@
+"""An image costs no more transactions, statements, requests to the store, records and threads than it needs.
+
+Each of them was counted and argued for. Whoever needs one more says why, and raises the number here.
+"""
+
+import hashlib
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from postgres_proxy import PostgresProxy
+from pydantic import SecretStr
+from service import make_photo
+
+from shared_lib.domain.images import ImageStatus
+from shared_lib.events import KAFKA_RECORD, ProcessingRequested, read_work
+from shared_lib.runtime import Runtime
+
+UPLOAD_TRANSACTIONS, UPLOAD_STATEMENTS = 1, 1
+PROCESSOR_TRANSACTIONS, PROCESSOR_STATEMENTS = 4, 8
+STORE_REQUESTS = 5
+"""Put the upload, get it, put the original and the thumbnail, delete the upload."""
+
+_started: list[object] = []
+
+
+def _note_thread(event: str, arguments: tuple[Any, ...]) -> None:
+    if event == "_thread.start_new_thread":
+        _started.append(arguments[0])
+
+
+sys.addaudithook(_note_thread)
+
+
+@dataclass
+class Counted:
+    """A runtime like the service's, and all that it sends to the database and the store."""
+
+    rt: Runtime
+    database: PostgresProxy
+    requests: list[str] = field(default_factory=list)
+
+    def note_request(self, request: Any, **_: object) -> None:
+        self.requests.append(f"{request.method} {request.url}")
+
+    def process(self, event: str, data: object) -> None:
+        for uuid in self.rt.ingestion.resolve(read_work(event, data, self.rt.inbox.name)):
+            self.rt.processor.process(uuid)
+
+    def forget(self) -> None:
+        self.requests.clear()
+        self.database.sent.clear()
+        _started.clear()
+
+
+@pytest.fixture(scope="module")
+def counted(rt: Runtime) -> Iterator[Counted]:
+    proxy = PostgresProxy(rt.settings.database.url.get_secret_value())
+    database = rt.settings.database.model_copy(update={"url": SecretStr(proxy.url)})
+    processing = rt.settings.processing.model_copy(update={"pending_grace_seconds": 60})
+    own = Runtime(rt.settings.model_copy(update={"database": database, "processing": processing}))
+    counted = Counted(own, proxy)
+    own.store.client.meta.events.register("before-send.s3", counted.note_request)
+    counted.process(ProcessingRequested.type, {"uuid": str(upload(counted))})  # opens connections, starts their threads
+    yield counted
+    own.sandbox.close()
+    own.broker.close()
+    own.database.disconnect()
+    proxy.close()
+
+
+def upload(counted: Counted) -> UUID:
+    """Upload a photograph that nobody has uploaded before. Return its image."""
+    return counted.rt.ingestion.ingest("counted.jpg", None, make_photo(), "image/jpeg")
+
+
+def test_a_direct_upload_stays_within_its_budget_until_its_success_is_announced(counted: Counted) -> None:
+    counted.forget()
+    uuid = upload(counted)
+    assert len(counted.database.transactions) <= UPLOAD_TRANSACTIONS, "\n".join(counted.database.sent)
+    assert len(counted.database.statements) <= UPLOAD_STATEMENTS, "\n".join(counted.database.sent)
+    counted.database.sent.clear()
+
+    counted.process(ProcessingRequested.type, {"uuid": str(uuid)})
+
+    assert len(counted.database.transactions) <= PROCESSOR_TRANSACTIONS, "\n".join(counted.database.sent)
+    assert len(counted.database.statements) <= PROCESSOR_STATEMENTS, "\n".join(counted.database.sent)
+    assert len(counted.requests) <= STORE_REQUESTS, "\n".join(counted.requests)
+    assert _started == []
+    state = counted.rt.image_queries.get_state(uuid)
+    assert state
+    assert (state.status, state.announced) == (ImageStatus.SUCCEEDED, True)
+
+
+def test_a_notification_costs_the_processor_no_more_than_a_request(counted: Counted) -> None:
+    uuid = upload(counted)
+    counted.forget()
+
+    record = {"eventName": "s3:ObjectCreated:Put"}
+    s3 = {"bucket": {"name": counted.rt.inbox.name}, "object": {"key": str(uuid)}}
+    counted.process(KAFKA_RECORD, {"Records": [record | {"s3": s3}]})
+
+    assert len(counted.database.transactions) <= PROCESSOR_TRANSACTIONS, "\n".join(counted.database.sent)
+    assert len(counted.requests) <= STORE_REQUESTS - 1, "\n".join(counted.requests)
+    assert counted.rt.image_queries.get(uuid).status is ImageStatus.SUCCEEDED
+
+
+def test_an_awaited_upload_costs_one_look_and_one_transaction_more(counted: Counted) -> None:
+    uuid = uuid4()
+    counted.rt.images.reserve(uuid, "counted.jpg")
+    counted.rt.inbox.put(str(uuid), make_photo(), "image/jpeg")
+    counted.forget()
+
+    counted.process(ProcessingRequested.type, {"uuid": str(uuid)})
+
+    assert len(counted.database.transactions) <= PROCESSOR_TRANSACTIONS + 1, "\n".join(counted.database.sent)
+    assert len(counted.requests) <= STORE_REQUESTS, "\n".join(counted.requests)
+    assert counted.rt.image_queries.get(uuid).status is ImageStatus.SUCCEEDED
+
+
+def test_an_original_that_an_equal_image_has_published_is_not_stored_again(counted: Counted) -> None:
+    photo = make_photo()
+    uuids = [counted.rt.ingestion.ingest("equal.jpg", None, photo, "image/jpeg") for _ in range(2)]
+    counted.process(ProcessingRequested.type, {"uuid": str(uuids[0])})
+    counted.forget()
+
+    counted.process(ProcessingRequested.type, {"uuid": str(uuids[1])})
+
+    originals = [request.split()[0] for request in counted.requests if "/originals/" in request]
+    assert originals == ["HEAD"]
+
+
+def test_a_published_original_that_the_store_has_lost_is_stored_again(counted: Counted) -> None:
+    photo = make_photo()
+    uuids = [counted.rt.ingestion.ingest("lost.jpg", None, photo, "image/jpeg") for _ in range(2)]
+    counted.process(ProcessingRequested.type, {"uuid": str(uuids[0])})
+    key = counted.rt.gallery.original_key(hashlib.sha256(photo).hexdigest(), "jpg")
+    counted.rt.gallery.delete(key)
+
+    counted.process(ProcessingRequested.type, {"uuid": str(uuids[1])})
+
+    assert counted.rt.gallery.read(key) == photo
