@@ -85,9 +85,8 @@ def _processor_seconds(service: int) -> float:
 
 
 def show(name: str, values: tuple[float, ...]) -> None:
-    print(
-        f"{name:<24}", *(f"{value:>{len(title)}.2f}" for title, value in zip(HEADER[1:], values, strict=True)), sep="  "
-    )
+    cells = (f"{value:>{len(title)}.2f}" for title, value in zip(HEADER[1:], values, strict=True))
+    print(f"{name:<24}", *cells, sep="  ", flush=True)
 
 
 def main() -> None:
