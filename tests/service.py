@@ -21,6 +21,8 @@ import psutil
 import pytest
 import requests
 from PIL import Image
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
 
 ROOT = Path(__file__).parent.parent
 Seen = TypeVar("Seen")
@@ -132,6 +134,13 @@ class Api:
         return wait_for(
             lambda: self("GET", f"/images/{uuid}").json(), lambda image: image.get("status") in ("succeeded", "failed")
         )
+
+
+def open_session() -> requests.Session:
+    """Return a client that retries, because the service may close idle connections."""
+    session = requests.Session()
+    session.mount("http://", HTTPAdapter(max_retries=Retry(total=3, backoff_factor=0.1)))
+    return session
 
 
 def wait_for(look: Callable[[], Seen], enough: Callable[[Seen], object], seconds: float = PROCESS_SECONDS) -> Seen:

@@ -3,18 +3,17 @@
 import os
 from typing import Any
 
-import requests
 import schemathesis
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
-from service import Api, make_photo
+from service import Api, make_photo, open_session
 
 from shared_lib.domain.uploads import StoredObject
 from shared_lib.pipeline.recipe_schema import Recipes
 from shared_lib.web.openapi import UPLOAD_TYPES
 
 RECIPES: TypeAdapter[Recipes | None] = TypeAdapter(Recipes | None)
-API = Api(os.environ["SERVICE_URL"] + "/api/v1", requests.Session())
+API = Api(os.environ["SERVICE_URL"] + "/api/v1", open_session())
 
 PICTURES = st.sampled_from([make_photo(40, 30, form) for form in ("JPEG", "PNG", "WEBP", "GIF")])
 for media_type in UPLOAD_TYPES:

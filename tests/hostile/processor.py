@@ -17,9 +17,7 @@ from typing import NamedTuple
 import psutil
 import requests
 from hostile.verdicts import ACCEPTED, Verdicts
-from requests.adapters import HTTPAdapter
-from service import Platform, start_platform, wait_for
-from urllib3.util import Retry
+from service import Platform, open_session, start_platform, wait_for
 
 _CLIENTS = 4
 _AHEAD = 300  # files that wait for the processor, at most
@@ -127,7 +125,7 @@ def _put_all(files: Mapping[str, bytes], seen: Watch) -> dict[str, str]:
     local = threading.local()
 
     def put(name: str) -> tuple[str, str]:
-        session = local.__dict__.setdefault("session", _open_session())
+        session = local.__dict__.setdefault("session", open_session())
         # The file name has no meaning.
         ticket = session.get(f"{seen.platform.url}/api/v1/images/actions/upload-url?extension=jpg", timeout=30).json()
         session.put(ticket["presignedUrl"], data=files[name], timeout=60).raise_for_status()
@@ -139,13 +137,6 @@ def _put_all(files: Mapping[str, bytes], seen: Watch) -> dict[str, str]:
             seen.await_ended(at - _AHEAD)
             uuids |= dict(clients.map(put, names[at : at + 100]))
     return uuids
-
-
-def _open_session() -> requests.Session:
-    """Return a client that retries: between two batches the service may close idle connections."""
-    session = requests.Session()
-    session.mount("http://", HTTPAdapter(max_retries=Retry(total=3, backoff_factor=0.1)))
-    return session
 
 
 def _list_verdicts(platform: Platform) -> Iterator[tuple[str, str]]:
