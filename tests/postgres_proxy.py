@@ -9,7 +9,7 @@ from urllib.parse import quote, urlunsplit
 
 from shared_lib.addresses import read_database_url
 
-QUERY, PARSE = b"Q", b"P"
+QUERY, PARSE, SYNC = b"Q", b"P", b"S"
 
 
 class PostgresProxy(socketserver.ThreadingTCPServer):
@@ -21,6 +21,8 @@ class PostgresProxy(socketserver.ThreadingTCPServer):
         self.upstream = read_database_url(url)
         self.sent: list[str] = []
         """Each transaction's begin and end and each of its statements, in order."""
+        self.round_trips = 0
+        """How often the client waited for the server to be ready again."""
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
     @property
@@ -37,6 +39,10 @@ class PostgresProxy(socketserver.ThreadingTCPServer):
     def statements(self) -> list[str]:
         """All that a transaction is made for."""
         return [sql for sql in self.sent if not sql.startswith(("BEGIN", "COMMIT", "ROLLBACK"))]
+
+    def forget(self) -> None:
+        self.sent.clear()
+        self.round_trips = 0
 
     def close(self) -> None:
         self.shutdown()
@@ -67,6 +73,7 @@ class _Connection(socketserver.BaseRequestHandler):
         return socket.create_connection((self.server.upstream.host, self.server.upstream.port))
 
     def _note(self, kind: bytes, body: bytes) -> None:
+        self.server.round_trips += kind in (QUERY, SYNC)
         if kind == QUERY:
             self.server.sent.append(body[:-1].decode())
         elif kind == PARSE:

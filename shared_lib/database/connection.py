@@ -1,4 +1,4 @@
-"""Connections and transactions. No other module uses the driver (pg8000).
+"""Connections and transactions. Only this package uses the driver (pg8000).
 
 A process has a small pool of connections, opened on first use and again after they broke. Statements take named
 parameters (`:name`) and return rows as dictionaries.
@@ -16,6 +16,7 @@ from pg8000.exceptions import DatabaseError, InterfaceError
 from pg8000.native import Connection
 
 from shared_lib.addresses import DatabaseAddress, read_database_url
+from shared_lib.database.driver import OneTripConnection
 from shared_lib.errors import Misconfigured, Unavailable
 from shared_lib.settings import Database as DatabaseSettings
 
@@ -187,7 +188,7 @@ class Database:
         settings = self._settings
         address = read_database_url(settings.url.get_secret_value())
         timeout = settings.statement_timeout_seconds + _CLIENT_MARGIN
-        return _open(Connection, address, settings.connect_timeout_seconds, timeout)
+        return _open(OneTripConnection, address, settings.connect_timeout_seconds, timeout)
 
     def disconnect(self) -> None:
         """Close the idle connections."""
