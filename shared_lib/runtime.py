@@ -58,6 +58,7 @@ class Runtime:
         self.upload_urls = UploadUrls(self.store, settings.store.upload_bucket)
         self._make_repositories()
         self._make_services()
+        self._make_processor()
 
     def _make_repositories(self) -> None:
         self.images = Images(self.database, self.settings.processing)
@@ -92,19 +93,6 @@ class Runtime:
             self.gallery,
             self.announcer,
         )
-        overlays = Overlays(self.originals, self.gallery)
-        self.renderer = Renderer(self.sandbox, overlays, settings.limits, settings.processing.keep_location)
-        self.publisher = Publisher(self.claims, self.gallery)
-        self.processor = Processor(
-            self.claims,
-            self.inbox,
-            self.gallery,
-            self.recipes,
-            self.renderer,
-            self.publisher,
-            self.finisher,
-            self.ingestion,
-        )
         self.reconciliation = Reconciliation(
             self.drift,
             self.images,
@@ -117,6 +105,22 @@ class Runtime:
             Comparison(self.drift, self.image_queries, self.originals, self.gallery),
             settings.processing,
             settings.reconciliation,
+        )
+
+    def _make_processor(self) -> None:
+        overlays = Overlays(self.originals, self.gallery)
+        limits, keep_location = self.settings.limits, self.settings.processing.keep_location
+        self.renderer = Renderer(self.sandbox, overlays, limits, keep_location)
+        self.publisher = Publisher(self.claims, self.gallery)
+        self.processor = Processor(
+            self.claims,
+            self.inbox,
+            self.gallery,
+            self.recipes,
+            self.renderer,
+            self.publisher,
+            self.finisher,
+            self.ingestion,
         )
 
 
