@@ -24,6 +24,7 @@ from kafka.errors import (
     KafkaError,
     KafkaTimeoutError,
     MessageSizeTooLargeError,
+    RequestTimedOutError,
     SaslAuthenticationFailedError,
     TopicAlreadyExistsError,
     UnknownTopicOrPartitionError,
@@ -164,7 +165,8 @@ class Broker:
             return Misconfigured(KAFKA)
         if isinstance(error, MessageSizeTooLargeError):
             return RequestRejected("Kafka rejected an event for its size")
-        if isinstance(error, KafkaTimeoutError | TimeoutError):
+        # Which of them it is depends on whose clock runs out first: the request's or the event's.
+        if isinstance(error, KafkaTimeoutError | RequestTimedOutError | TimeoutError):
             self._paused = time.monotonic() + _PAUSE_SECONDS, error
             return Unavailable("Kafka is out of reach")
         return Unavailable("Kafka cannot accept an event now")
