@@ -204,7 +204,7 @@ def test_an_error_is_reported_once_and_in_terms_of_json(recipe: dict[str, object
     assert [describe_mistake(each) for each in error.value.errors()] == [expected]
 
 
-def test_importing_the_box_loads_no_imaging_library() -> None:
+def test_importing_the_sandbox_loads_no_imaging_library() -> None:
     code = (
         "import sys, shared_lib.pipeline.sandbox.pool; print({'PIL', 'pyvips', 'resvg_py', 'cffi'} & set(sys.modules))"
     )
