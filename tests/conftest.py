@@ -2,6 +2,7 @@
 
 import json
 import os
+import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -22,6 +23,8 @@ from shared_lib.runtime import Runtime, current
 if TYPE_CHECKING:
     from flask import Flask
     from mypy_boto3_s3 import S3Client
+
+LOADING = threading.Lock()  # CPython 3.11 parses into an AST in one thread at a time (python/cpython#106905)
 
 
 @pytest.fixture(scope="session")
@@ -97,7 +100,8 @@ def load(rt: Runtime) -> Iterator[Callable[[str], FlaskClient]]:
 
     def load(name: str) -> FlaskClient:
         source = str(ROOT / "functions" / name / "main.py")
-        app: Flask = functions_framework.create_app("main", source)  # type: ignore[no-untyped-call]  # no types
+        with LOADING:
+            app: Flask = functions_framework.create_app("main", source)  # type: ignore[no-untyped-call]  # no types
         return app.test_client()
 
     yield load
