@@ -42,7 +42,7 @@ class Function:
 
     @property
     def resources(self) -> Any:  # noqa: ANN401  any YAML
-        """What the manifest requests and allows; None leaves it to the patch of the function's component."""
+        """Requests and limits in the manifest. None leaves them to the patch of the function's component."""
         return self.manifest.spec.template.spec.containers[0].resources
 
 

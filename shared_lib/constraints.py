@@ -102,7 +102,7 @@ class FormerNames:
 
 
 def rename_keys(fields: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    """Rename former keys, but not over a present one: then both remain, which is an error of whoever wrote them."""
+    """Rename former keys, but not over a present one: then both remain, which is the writer's error."""
     return {name if (now := names.get(name, name)) in fields else now: value for name, value in fields.items()}
 
 

@@ -22,7 +22,7 @@ class PostgresProxy(socketserver.ThreadingTCPServer):
         self.sent: list[str] = []
         """Each transaction's begin and end and each of its statements, in order."""
         self.round_trips = 0
-        """How often the client waited for the server to be ready again."""
+        """Number of times the client waited for the server to be ready again."""
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
     @property

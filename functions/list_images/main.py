@@ -17,9 +17,7 @@ ABOUT = """Only succeeded images, unless `status` says otherwise. Each has its t
 
 class Query(PageParameters):
     sort_by: Literal["createdAt"] = "createdAt"
-    status: Statuses = Field(
-        default=ImageStatus.SUCCEEDED.value, description="One or more, separated by commas, or `all`."
-    )
+    status: Statuses = Field(ImageStatus.SUCCEEDED.value, description="One or more, separated by commas, or `all`.")
     include: Literal["imageData", "none"] = "imageData"
 
 

@@ -28,7 +28,7 @@ ERROR_DATA_BYTES = 1024  # of the response body, passed on to the dead-letter si
 
 @dataclass(frozen=True)
 class Policy:
-    """Which responses are retried, how often, and after what delay."""
+    """The responses that are retried, how often, and after what delay."""
 
     retries: int
     delay_seconds: Callable[[int], float]  # before the nth retry, counted from 1

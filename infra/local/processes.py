@@ -38,7 +38,7 @@ class Interrupted(Exception):
 
 
 class Tier(IntEnum):
-    """Which processes depend on which. The highest tier stops first, so its dependencies outlive it."""
+    """The order of dependencies between processes. The highest tier stops first, so its dependencies outlive it."""
 
     STORE = 0
     BROKER = 1  # stores its log in the store

@@ -1,1 +1,1 @@
-"""What an operator runs: the bootstrap job, and trying again what an outage failed."""
+"""Commands for operators: the bootstrap job, and redrive, which retries what an outage failed."""

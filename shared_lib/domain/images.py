@@ -172,7 +172,7 @@ class Image:
     status: ImageStatus
     created_at: datetime
     completed_at: datetime | None
-    """When the last requested rendition was made or failed."""
+    """Time at which the last requested rendition was made or failed."""
     collection_id: UUID | None
     content_type: str | None
     """The original's real type, detected from its bytes."""
@@ -206,7 +206,7 @@ class SimilarImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageEnd:
-    """How an image ended, as its event describes it."""
+    """The end of an image, as its event describes it."""
 
     uuid: UUID
     filename: str
@@ -225,7 +225,7 @@ class ImageEnd:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageState:
-    """What the database knows of an image that may be hidden or deleted."""
+    """The state of an image that may be hidden or deleted."""
 
     status: ImageStatus
     deleted: bool

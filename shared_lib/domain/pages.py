@@ -29,4 +29,4 @@ Item = TypeVar("Item")
 class Page(Generic[Item]):
     items: list[Item]
     total: int
-    """How many items match in all."""
+    """Number of all items that match."""

@@ -20,7 +20,7 @@ PROBES = "probes-of-the-store/"
 """Prefix of the objects by which bootstrap tries what the store denies. They never become images."""
 
 UNKNOWN_TYPE = "application/octet-stream"
-"""What clients send for a type that they do not know, as curl does for WebP."""
+"""The type that clients send if they do not know a better one, as curl does for WebP."""
 
 IMAGE_TYPE = re.compile(r"image/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}")
 """A media type of an image (RFC 6838), in lower case."""
@@ -28,7 +28,7 @@ IMAGE_TYPE = re.compile(r"image/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadTerms:
-    """What a client announced of a file that it will put into the store. The store then denies any other file."""
+    """The properties a client announced of a file that it will upload. The store then denies any other file."""
 
     content_type: str | None = None
     size_bytes: int | None = None

@@ -26,9 +26,9 @@ class Turn:
     def __init__(self, step: "Step", rows: int, before: datetime) -> None:
         self.name = step.__name__.strip("_")
         self.before = before
-        """When the tick began. Rows that were deferred since have been met already."""
+        """Start of the tick. Rows that were deferred since have been met already."""
         self.rows = rows
-        """How many it may still look at; 0 when it is done."""
+        """Rows or objects it may still look at. 0 when it is done."""
         self._failures = 0
         self._repairs = step(self)
 

@@ -1,4 +1,4 @@
-"""Who may use an endpoint: the one place where a request is authenticated and authorized.
+"""Authenticate and authorize requests: the one place that decides who may use an endpoint.
 
 Every endpoint declares an `Access`. All of them are public today, so every caller is anonymous. To require a login,
 write an `identify` that reads the request's credentials, and declare an Access that uses it.

@@ -15,7 +15,7 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 
 
 class _Form(NamedTuple):
-    """How a format consists of pieces that each contain their own length."""
+    """The layout of a format: pieces that each contain their own length."""
 
     start: int | None
     """Offset of the first piece; None if it must be looked up."""

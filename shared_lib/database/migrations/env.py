@@ -1,4 +1,4 @@
-"""What Alembic runs around the steps: our connection, one transaction, and a lock so that two jobs do not race."""
+"""Run migrations for Alembic: on our connection, in one transaction, under a lock so that two jobs do not race."""
 
 from alembic import context
 from sqlalchemy import create_engine, text

@@ -57,7 +57,7 @@ class _CamelCase:
 
 @dataclass(frozen=True, kw_only=True)
 class Location(_CamelCase):
-    """Where the image was taken: degrees, WGS 84, north and east positive."""
+    """GPS position: degrees, WGS 84, north and east positive."""
 
     latitude: Annotated[float, Bounds(ge=-90, le=90, allow_inf_nan=False)]
     longitude: Annotated[float, Bounds(ge=-180, le=180, allow_inf_nan=False)]
