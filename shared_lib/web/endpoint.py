@@ -23,8 +23,6 @@ class Cache(StrEnum):
     NO_STORE = "no-store"
     REVALIDATE = "no-cache"
     """Stored, but used only after the ETag was checked."""
-    IMMUTABLE = "public, max-age=31536000, immutable"
-    """For URLs whose content never changes."""
 
 
 @dataclass(frozen=True, init=False)
