@@ -1,8 +1,8 @@
 """Serve all public functions on one port, by the rules of the HTTPRoutes.
 
-This replaces a gateway and Knative's ingress. Each function is loaded as in its container, but all share one process. A
-function sees the rewritten host instead of the caller's, as in a cluster. Requests for hosts other than this machine
-get status 421.
+This replaces a gateway and Knative's ingress. Each function is loaded as in its container, but all share one process,
+in which each has threads and a queue of its own: one that is busy doesn't delay the others. A function sees the
+rewritten host instead of the caller's, as in a cluster. Requests for hosts other than this machine get status 421.
 """
 
 import re
@@ -18,11 +18,15 @@ from infra.local.manifests import Manifests, PathMatch, RouteMatch
 from infra.local.settings import Settings
 from shared_lib import runtime, server
 from shared_lib.server.errors import render_error
+from shared_lib.server.limiter import Limiter
+from shared_lib.settings import Serving
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from uvicorn._types import HTTPScope
 
 ROOT = Path(__file__).parents[2]
+DEFAULT_THREADS = Serving.model_fields["threads"].default
 
 
 class Route(NamedTuple):
@@ -79,12 +83,19 @@ class Gateway:
         method, path, host = environ["REQUEST_METHOD"], _raw_path(environ), environ.get("HTTP_HOST", "")
         if not self._known_hosts.include(host, environ["SERVER_NAME"]):
             return _reject_host(host, start_response)
-        for route_method, matches, function_host in self._routes:
+        function_host = self.select(method, path)
+        if function_host is None:
+            start_response("404 Not Found", [("Content-Length", "0")])  # like a gateway when no rule matches
+            return []
+        environ |= {"HTTP_HOST": function_host, "HTTP_X_FORWARDED_HOST": host}
+        return self._functions[function_host](environ, start_response)
+
+    def select(self, method: str, path: str) -> str | None:
+        """Return the host of the function that serves a request, or None."""
+        for route_method, matches, host in self._routes:
             if route_method in (None, method) and matches(path):
-                environ |= {"HTTP_HOST": function_host, "HTTP_X_FORWARDED_HOST": host}
-                return self._functions[function_host](environ, start_response)
-        start_response("404 Not Found", [("Content-Length", "0")])  # like a gateway when no rule matches
-        return []
+                return host
+        return None
 
 
 def _reject_host(host: str, start_response: "StartResponse") -> Iterable[bytes]:
@@ -97,13 +108,16 @@ def _reject_host(host: str, start_response: "StartResponse") -> Iterable[bytes]:
 
 def _raw_path(environ: "WSGIEnvironment") -> str:
     """Return the path before percent-decoding. Gateways compare that: `a%2Fb` is one segment."""
-    target = f"{environ.get('RAW_URI') or environ['PATH_INFO']}".split("?", 1)[0]
-    return target if target.startswith("/") else "/" + target.split("/", 3)[-1]
+    return _path_of(f"{environ.get('RAW_URI') or environ['PATH_INFO']}")
 
 
-def create_app() -> Gateway:
+def _path_of(target: str) -> str:
+    path = target.split("?", 1)[0]
+    return path if path.startswith("/") else "/" + path.split("/", 3)[-1]
+
+
+def create_app(manifests: Manifests) -> Gateway:
     """Load every function that has a route."""
-    manifests = Manifests.read(ROOT / "infra/k8s/routes", ROOT / "infra/knative")
     routes = routes_of(manifests)
     folders = {service.name: service.folder for service in manifests.services}
     functions = {
@@ -117,5 +131,20 @@ def create_app() -> Gateway:
     return Gateway(routes, functions, KnownHosts(allowed))
 
 
+def main() -> None:
+    manifests = Manifests.read(ROOT / "infra/k8s/routes", ROOT / "infra/knative")
+    gateway = create_app(manifests)
+    threads = {service.name: int(service.environ.get("THREADS", DEFAULT_THREADS)) for service in manifests.services}
+    hosts = {route.host for route in routes_of(manifests)}
+    limiters = {host: Limiter(threads[host.split(".")[0]]) for host in hosts}
+    others = Limiter(DEFAULT_THREADS)  # for requests without a route
+
+    def select(scope: "HTTPScope") -> Limiter:
+        host = gateway.select(scope["method"], _path_of(scope["raw_path"].decode("latin-1")))
+        return limiters[host] if host else others
+
+    server.run(gateway, select, sum(limiter.threads for limiter in (*limiters.values(), others)))
+
+
 if __name__ == "__main__":
-    server.run(create_app())
+    main()

@@ -20,7 +20,7 @@ from infra.local.settings import CannotStart, Settings
 
 ROOT = Path(__file__).parents[2]
 FUNCTIONS, ROUTES = ROOT / "infra/knative", ROOT / "infra/k8s/routes"
-GATEWAY_THREADS = 32  # shared by all public functions
+GATEWAY_POOL_SIZE = "16"  # shared by all public functions, so that eight uploads at a time leave some to the others
 SERVICE_VARIABLES = (
     "DATABASE_URL",
     "S3_ENDPOINT_URL",
@@ -140,9 +140,9 @@ def _start_functions(
         list(pool.map(supervisor.start, programs))
 
 
-def _serving(host: str, port: int, threads: int) -> dict[str, str]:
+def _serving(host: str, port: int) -> dict[str, str]:
     """Return the settings of a server process: those of its container, but with less time to stop."""
-    return {"HOST": host, "PORT": f"{port}", "THREADS": f"{threads}", "GRACEFUL_SECONDS": f"{GRACEFUL_SECONDS}"}
+    return {"HOST": host, "PORT": f"{port}", "GRACEFUL_SECONDS": f"{GRACEFUL_SECONDS}"}
 
 
 def _private(service: Service, port: int, environ: dict[str, str]) -> Program:
@@ -152,7 +152,7 @@ def _private(service: Service, port: int, environ: dict[str, str]) -> Program:
         argv=[sys.executable, "-m", "shared_lib.server"],
         environ={
             **environ,
-            **_serving(ports.LOOPBACK, port, service.spec.template.spec.container_concurrency),
+            **_serving(ports.LOOPBACK, port),
             **service.environ,
             "FUNCTION_TARGET": "main",
             "FUNCTION_SOURCE": f"{_source(service)}",
@@ -168,7 +168,7 @@ def _gateway(settings: Settings, environ: dict[str, str]) -> Program:
         name="api",
         tier=Tier.GATEWAY,
         argv=[sys.executable, "-m", "infra.local.gateway"],
-        environ={**environ, **_serving(settings.host, settings.port, GATEWAY_THREADS)},
+        environ={"DATABASE_POOL_SIZE": GATEWAY_POOL_SIZE, **environ, **_serving(settings.host, settings.port)},
         is_ready=lambda _pid: ports.responds_to_http(settings.port, settings.host, "/api/health/live"),
         cwd=ROOT,
     )

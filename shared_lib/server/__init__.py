@@ -1,8 +1,8 @@
 """Serve a function in its container: functions-framework's application behind uvicorn, in one process.
 
-The application has as many threads as the Service's containerConcurrency. They share connections and memory, and
-Knative adds pods where another server would add workers. Slow clients occupy no thread: see `application.py` and
-`connection.py`.
+The application has THREADS threads. They share connections and memory, and Knative adds pods where another server would
+add workers. Slow clients occupy no thread: see `application.py` and `connection.py`. Requests beyond what the threads
+can do soon are refused: see `limiter.py`.
 
 A function that doesn't load, or lacks settings, ends the container, and the reason is the last line of its log. So the
 platforms' probes only need to know that the process responds. They check no database, store or broker: new pods would
@@ -20,22 +20,43 @@ import functions_framework
 import uvicorn
 
 from shared_lib import runtime
-from shared_lib.server.application import Application
+from shared_lib.server.application import Application, LimiterOf
 from shared_lib.server.connection import IDLE_SECONDS, MAX_WAITING, Connection
 from shared_lib.server.errors import MAX_HEAD
+from shared_lib.server.limiter import Limiter
 from shared_lib.settings import FORM_OVERHEAD, Serving
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from flask import Flask
 
 PROBES = ("/_/health", "/_/ready")  # OpenFaaS probes these, and our manifests tell Knative to
 MIN_BODY_LIMIT = 2 * 1024 * 1024  # bytes: more than any JSON that is accepted
 
 
-def create_app() -> "WSGIApplication":
-    runtime.current()  # checks the settings, and connects nothing yet
-    function: WSGIApplication = functions_framework.create_app()  # type: ignore[no-untyped-call]
+def serve_function() -> None:
+    """
+    Serve the function that FUNCTION_SOURCE names.
 
+    One for events refuses none: their source limits how many are in flight, and a refusal would use up a retry.
+    """
+    function = _load_function()
+    limiter = Limiter(Serving().threads, shed="cloudevent" not in function.view_functions)
+    probes = Limiter(1)  # of its own, so that a busy function still passes
+    run(_answer_probes(function), lambda scope: probes if scope["path"] in PROBES else limiter, limiter.threads + 1)
+
+
+def create_app() -> "WSGIApplication":
+    return _answer_probes(_load_function())
+
+
+def _load_function() -> "Flask":
+    runtime.current()  # checks the settings, and connects nothing yet
+    function: Flask = functions_framework.create_app()  # type: ignore[no-untyped-call]
+    return function
+
+
+def _answer_probes(function: "WSGIApplication") -> "WSGIApplication":
     def serve(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         if environ["PATH_INFO"] not in PROBES:
             return function(environ, start_response)
@@ -54,14 +75,18 @@ def _report_state(start_response: "StartResponse") -> Iterable[bytes]:
     return [f"Decoding without {' and '.join(missing)}, as PROCESSING_SANDBOX allows\n".encode()]
 
 
-def run(application: "WSGIApplication") -> None:
-    """Serve until told to stop. Then finish current requests, for up to GRACEFUL_SECONDS."""
+def run(application: "WSGIApplication", limiter_of: LimiterOf, threads: int) -> None:
+    """
+    Serve until told to stop. Then finish current requests, for up to GRACEFUL_SECONDS.
+
+    `limiter_of` selects the limiter of a request, and `threads` is the sum of what the limiters allow.
+    """
     serving = Serving()
     _fix_malloc()
     _allow_connections()
     max_body = max(runtime.current().settings.processing.max_upload_bytes + FORM_OVERHEAD, MIN_BODY_LIMIT)
     config = uvicorn.Config(
-        Application(application, threads=serving.threads, max_body=max_body),
+        Application(application, limiter_of=limiter_of, threads=threads, max_body=max_body),
         host=serving.host,
         port=serving.port,
         http=Connection,

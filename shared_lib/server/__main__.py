@@ -1,5 +1,5 @@
 """`python -m shared_lib.server`: the command of a function's container."""
 
-from shared_lib.server import create_app, run
+from shared_lib.server import serve_function
 
-run(create_app())
+serve_function()

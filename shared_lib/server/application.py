@@ -1,7 +1,8 @@
 """Run a WSGI application behind an asynchronous server, so that a slow client never occupies a thread.
 
 The application receives a request once it is complete, and its response is sent as fast as the client reads. Threads do
-only the application's own work. Small bodies wait in memory, larger ones in a temporary file.
+only the application's own work. Small bodies wait in memory, larger ones in a temporary file. A limiter decides at the
+arrival of a request whether it is refused, so clients learn at once that the service is busy.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from shared_lib import observability
 from shared_lib.server.backlog import Backlog, Entry
 from shared_lib.server.environ import make_environ
 from shared_lib.server.errors import Headers, RequestError, check_head, render_error
+from shared_lib.server.limiter import Limiter
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 log = observability.get_logger()
 Result = TypeVar("Result")
+LimiterOf = Callable[["HTTPScope"], Limiter]
 
 MAX_IN_MEMORY = 64 * 1024  # bytes of a body; a longer one goes into a file
 MAX_DRAINED = 64 * 1024 * 1024  # bytes read and discarded, so that a client that sends too much can read the error
@@ -29,7 +32,7 @@ CHUNK = 256 * 1024  # bytes of a response that are sent at once
 MIN_RATE = 8 * 1024  # bytes/s
 BODY_GRACE = 20.0  # seconds before the rate counts
 RESPONSE_GRACE = 60.0
-MAX_ARRIVING = 256 * 1024 * 1024  # bytes of incomplete bodies: half of a pod's disk
+MAX_ARRIVING = 256 * 1024 * 1024  # bytes of incomplete bodies: a quarter of a pod's disk
 MAX_LEAVING = 64 * 1024 * 1024  # bytes of responses that clients have not read: a quarter of a small pod's memory
 
 
@@ -51,9 +54,17 @@ class Application:
     """An ASGI application. It cuts a body off at `max_body` bytes; its Content-Length still has the full size."""
 
     def __init__(
-        self, application: "WSGIApplication", *, threads: int, max_body: int, body_grace: float = BODY_GRACE
+        self,
+        application: "WSGIApplication",
+        *,
+        limiter_of: "LimiterOf",
+        threads: int,
+        max_body: int,
+        body_grace: float = BODY_GRACE,
     ) -> None:
+        """`threads` is the sum of what the limiters allow."""
         self._application = application
+        self._limiter_of = limiter_of
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="request")
         self._max_body = max_body
         self._arriving = Backlog(limit=MAX_ARRIVING, grace=body_grace, min_rate=MIN_RATE)
@@ -64,13 +75,17 @@ class Application:
             raise TypeError(f"This serves HTTP, not {scope['type']}")
         with SpooledTemporaryFile(MAX_IN_MEMORY) as file:
             try:
+                limiter = self._limiter_of(scope)
+                limiter.check()
                 size = await self._read_body(scope, receive, file)
                 check_head(scope)  # only now: a client that is still sending might not read an error
-                response = await self._in_thread(self._call, make_environ(scope, file, size))
+                async with limiter.enter():
+                    response = await self._in_thread(self._call, make_environ(scope, file, size))
             except ClientGone:
                 return
             except RequestError as error:
-                response = Response(error.status, *render_error(error.status, f"{error}"))
+                rendered = render_error(error.status, f"{error}", code=error.code, retry_after=error.retry_after)
+                response = Response(error.status, *rendered)
             except Exception:
                 log.exception("application_failed")
                 response = Response(500, *render_error(500, "Something went wrong on our side"))

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from collections.abc import Callable
 from http import HTTPStatus
 
 import h11
@@ -12,6 +13,7 @@ from shared_lib.server.errors import render_error
 IDLE_SECONDS = 90  # without a request. Longer than callers reuse connections, so that they close them, not we
 HEAD_SECONDS = 10.0  # from a request's first byte to the end of its headers
 WRITE_SECONDS = 30.0  # for a chunk of a response to be sent
+DRAIN_SECONDS = 20.0  # for the rest of a body after its request was refused
 LINGER_SECONDS = 5.0  # after an error: it would be lost if the connection closed while the client still sends
 MAX_WAITING = 1024  # connections that wait for their client
 
@@ -29,12 +31,13 @@ class Connection(H11Protocol):
     _head_timer: asyncio.TimerHandle | None = None
     _write_timer: asyncio.TimerHandle | None = None
     _is_in_head = False
+    _is_draining = False
     _is_rejected = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
         transport.set_write_buffer_limits(high=0)  # so that pause_writing is called for every byte that can't be sent
-        self._head_timer = self.loop.call_later(IDLE_SECONDS, transport.abort)
+        self._set_head_timer(IDLE_SECONDS, transport.abort)
         self._await_client()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -57,12 +60,27 @@ class Connection(H11Protocol):
             self._waiting.pop(self, None)
 
     def _time_head(self) -> None:
+        if self._is_draining:
+            if self.conn.their_state is h11.SEND_BODY:
+                return
+            self._is_draining = False
+            if not self.conn.trailing_data[0]:
+                self._set_head_timer(IDLE_SECONDS, self.transport.abort)
+                return
         was_in_head, self._is_in_head = self._is_in_head, self.conn.their_state is h11.IDLE
-        if was_in_head == self._is_in_head:
-            return
+        if not self._is_in_head:
+            self._cancel_head_timer()
+        elif not was_in_head:
+            self._set_head_timer(HEAD_SECONDS, self.reject, 408)
+
+    def _set_head_timer(self, seconds: float, act: Callable[..., object], *arguments: object) -> None:
+        self._cancel_head_timer()
+        self._head_timer = self.loop.call_later(seconds, act, *arguments)
+
+    def _cancel_head_timer(self) -> None:
         if self._head_timer:
             self._head_timer.cancel()
-        self._head_timer = self.loop.call_later(HEAD_SECONDS, self.reject, 408) if self._is_in_head else None
+            self._head_timer = None
 
     def _await_client(self) -> None:
         self._waiting.setdefault(self)
@@ -73,6 +91,9 @@ class Connection(H11Protocol):
         super().on_response_complete()
         if self.conn.their_state is h11.IDLE:
             self._await_client()
+        elif self.conn.their_state is h11.SEND_BODY:  # refused before its body arrived, which uvicorn discards
+            self._is_draining = True
+            self._set_head_timer(DRAIN_SECONDS, self.transport.abort)
 
     def pause_writing(self) -> None:
         super().pause_writing()

@@ -18,11 +18,14 @@ _CODES = {413: "too_large", 414: "uri_too_long", 431: "headers_too_large"}
 
 
 class RequestError(Exception):
-    """The server responds itself, and closes the connection."""
+    """The server responds itself. It closes the connection, unless the same request may succeed later."""
 
-    def __init__(self, status: int, sentence: str) -> None:
+    def __init__(self, status: int, sentence: str, *, code: str = "", retry_after: int | None = None) -> None:
+        """`retry_after` is in seconds."""
         super().__init__(sentence)
         self.status = status
+        self.code = code
+        self.retry_after = retry_after
 
 
 def check_head(scope: "HTTPScope") -> None:
@@ -42,14 +45,16 @@ def check_head(scope: "HTTPScope") -> None:
         raise RequestError(400, "The Host header is not a host")
 
 
-def render_error(status: int, sentence: str) -> tuple[Headers, bytes]:
+def render_error(
+    status: int, sentence: str, *, code: str = "", retry_after: int | None = None
+) -> tuple[Headers, bytes]:
     """Return headers and body. The JSON has both shapes that callers read: the images' and the collections'."""
-    code = _CODES.get(status) or HTTPStatus(status).phrase.lower().replace(" ", "_")
+    code = code or _CODES.get(status) or HTTPStatus(status).phrase.lower().replace(" ", "_")
     body = json.dumps({"error": sentence, "code": code, "errors": [{"title": sentence, "code": code}]}).encode()
     headers = {
         "Content-Type": "application/json",
         "Content-Length": f"{len(body)}",
-        "Connection": "close",
+        **({"Retry-After": f"{retry_after}"} if retry_after else {"Connection": "close"}),
         "Cache-Control": "no-store",
         "X-Content-Type-Options": "nosniff",
     }

@@ -10,6 +10,7 @@ from shared_lib.web.endpoint import Endpoint, Inputs
 from shared_lib.web.errors import STATUS
 from shared_lib.web.requests import body_too_large, file_too_large, not_json
 
+BUSY = Unavailable("The service is busy: try again later", code="busy")  # as the server says it
 _URI_TOO_LONG = "Path and query together are too long (max 8192 bytes)"  # as the server says it
 
 

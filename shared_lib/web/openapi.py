@@ -16,7 +16,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json
 from shared_lib.errors import ServiceError
 from shared_lib.pipeline.formats import WRITTEN, Format
 from shared_lib.web.endpoint import Endpoint, Inputs, Success
-from shared_lib.web.implied_errors import list_errors
+from shared_lib.web.implied_errors import BUSY, list_errors
 from shared_lib.web.requests import MAX_FORM_PARTS
 
 VERSION = "1.0.0"
@@ -27,7 +27,8 @@ Collections group images. An image is in at most one.
 
 Every error has a sentence and a `code`. Endpoints about images return `{"error", "code", "details"?}`, and
 `actions/process` adds `status` and `message`. Endpoints about collections return
-`{"errors": [{"title", "detail"?, "code", "source"?}]}`, as in JSON:API. A 503 has `Retry-After`: try again.
+`{"errors": [{"title", "detail"?, "code", "source"?}]}`, as in JSON:API. A 503 has `Retry-After`: try again. So
+has a 429, which a proxy in front may send to a client that makes too many requests at once.
 
 A list of images is an array, with the headers `X-Total-Count` and `Link`. A list of collections is `{"data", "meta"}`.
 HEIC and JPEG XL need codecs that a deployment may lack. Its error then says so.
@@ -217,10 +218,23 @@ def _success(success: Success, summary: str, schemas: Mapping[str, Schema]) -> S
 
 
 def _error(endpoint: Endpoint, status: int, error: ServiceError) -> Schema:
-    return {
+    response = {
         "description": error.public,
-        "headers": REQUEST_ID | (RETRY_AFTER if status == 503 else {}),
+        "headers": REQUEST_ID,
         **_json(_reference(endpoint.errors.body), _dump(endpoint.errors.body.of(error))),
+    }
+    return _may_be_busy(endpoint, response) if status == 503 else response
+
+
+def _may_be_busy(endpoint: Endpoint, response: Schema) -> Schema:
+    """Add the other reason for a 503, which the server sends before the endpoint is called."""
+    content = response["content"]["application/json"]
+    busy = {"summary": BUSY.public, "value": _dump(endpoint.errors.body.of(BUSY))}
+    examples = {"unavailable": {"summary": response["description"], "value": content["example"]}, "busy": busy}
+    return {
+        "description": "The service, or one that it depends on, is busy or out of reach",
+        "headers": REQUEST_ID | RETRY_AFTER,
+        "content": {"application/json": {"schema": content["schema"], "examples": examples}},
     }
 
 

@@ -39,6 +39,8 @@ def _examples() -> Iterator[tuple[str, Any, Any]]:
             for name, part in parts.items():
                 for content in part.get("content", {}).values():
                     yield f"{method} {path} {name}", content["schema"], content.get("example")
+                    for kind, example in content.get("examples", {}).items():
+                        yield f"{method} {path} {name} {kind}", content["schema"], example["value"]
             for parameter in operation["parameters"]:
                 yield f"{method} {path} {parameter['name']}", parameter["schema"], parameter.get("example")
 
@@ -55,7 +57,7 @@ def test_every_json_response_has_an_example_without_placeholders() -> None:
         for operation in methods.values():
             for status, response in operation["responses"].items():
                 if content := response["content"].get("application/json"):
-                    example = json.dumps(content["example"])
+                    example = json.dumps(content.get("examples") or content["example"])
                     assert '"string"' not in example, (path, status)
                     assert '""' not in example, (path, status)
 

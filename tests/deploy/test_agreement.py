@@ -18,6 +18,7 @@ from pydantic import TypeAdapter
 from infra import postman
 from infra.contracts import GENERATORS
 from infra.functions import list_functions
+from infra.local import machine
 from infra.local.eventing import Plan
 from infra.local.manifests import Manifests
 from shared_lib import events, settings
@@ -193,21 +194,62 @@ def test_the_settings_in_the_base_are_the_defaults(monkeypatch: pytest.MonkeyPat
     assert settings.load.__wrapped__() == by_default
 
 
+SPARE_CONNECTIONS = 20  # for bootstrap, operators, backups and PostgreSQL's own reserve
+
+
+def connections_of(name: str) -> int:
+    """Return how many connections all pods of an overlay may open together."""
+    default = environment_of(name)["DATABASE_POOL_SIZE"]
+    total = 0
+    for service in services(overlay(name)).values():
+        template = service["spec"]["template"]
+        variables = {each["name"]: each["value"] for each in template["spec"]["containers"][0]["env"]}
+        most_pods = int(template["metadata"]["annotations"]["autoscaling.knative.dev/max-scale"])
+        assert most_pods > 0  # 0 means no limit
+        total += most_pods * int(variables.get("DATABASE_POOL_SIZE", default))
+    return total
+
+
+def most_connections(arguments: list[str]) -> int:
+    [most] = [int(each.partition("=")[2]) for each in arguments if each.startswith("max_connections=")]
+    return most
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_all_pods_together_open_no_more_connections_than_documented(name: str) -> None:
+    [documented] = re.findall(r"at most ([\d,]+) connections", (ROOT / "docs/deploy.md").read_text())
+
+    assert connections_of(name) <= int(documented.replace(",", ""))
+
+
 def test_all_pods_together_open_fewer_connections_than_postgresql_allows() -> None:
-    spare = 20  # for bootstrap, operators, backups and PostgreSQL's own reserve
     [postgres] = [
         each for each in of_kind(overlay("local"), "StatefulSet").values() if "postgres" in str(each["metadata"])
     ]
     [container] = postgres["spec"]["template"]["spec"]["containers"]
-    [most] = [int(each.partition("=")[2]) for each in container["args"] if each.startswith("max_connections=")]
-    allowed = 0
-    for service in services(overlay("local")).values():
-        template = service["spec"]["template"]
-        variables = {each["name"]: each["value"] for each in template["spec"]["containers"][0]["env"]}
-        pool = int(variables.get("DATABASE_POOL_SIZE", environment_of("local")["DATABASE_POOL_SIZE"]))
-        allowed += pool * int(template["metadata"]["annotations"]["autoscaling.knative.dev/max-scale"])
 
-    assert allowed + spare <= most
+    assert connections_of("local") + SPARE_CONNECTIONS <= most_connections(container["args"])
+
+
+def test_compose_with_many_processors_opens_fewer_connections_than_postgresql_allows() -> None:
+    processors = 50
+    default = settings.Database.model_fields["pool_size"].default
+    pools = {
+        name: int(each.get("environment", {}).get("DATABASE_POOL_SIZE", default))
+        for name, each in COMPOSE["services"].items()
+        if each.get("build", {}).get("dockerfile") == "functions/Dockerfile"
+    }
+    opened = sum(pools.values()) + (processors - 1) * pools["processor"]
+
+    assert opened + SPARE_CONNECTIONS <= most_connections(COMPOSE["services"]["postgres"]["command"])
+
+
+def test_a_run_on_one_machine_opens_fewer_connections_than_postgresql_allows() -> None:
+    default = settings.Database.model_fields["pool_size"].default
+    events = [each.manifest.environ for each in list_functions() if each.manifest.takes_events]
+    opened = int(machine.GATEWAY_POOL_SIZE) + sum(int(each.get("DATABASE_POOL_SIZE", default)) for each in events)
+
+    assert opened + SPARE_CONNECTIONS <= 100  # PostgreSQL's default
 
 
 # Deliveries
@@ -236,10 +278,15 @@ def test_sources_read_existing_topics(name: str) -> None:
 
 @pytest.mark.parametrize("name", OVERLAYS)
 def test_a_pod_has_as_many_threads_as_its_concurrency(name: str) -> None:
-    for service in services(overlay(name)).values():
-        spec = service["spec"]["template"]["spec"]
-        [threads] = [each["value"] for each in spec["containers"][0]["env"] if each["name"] == "THREADS"]
-        assert int(threads) == spec["containerConcurrency"], service["metadata"]["name"]
+    """For events it is a limit, so none is refused. For requests it is a target: the pod itself refuses the excess."""
+    takes_events = {each.name for each in list_functions() if each.manifest.takes_events}
+    for service, each in services(overlay(name)).items():
+        template = each["spec"]["template"]
+        [threads] = [each["value"] for each in template["spec"]["containers"][0]["env"] if each["name"] == "THREADS"]
+        limit = template["spec"].get("containerConcurrency", 0)
+        target = template["metadata"]["annotations"].get("autoscaling.knative.dev/target", 0)
+
+        assert (limit, int(target)) == ((int(threads), 0) if service in takes_events else (0, int(threads))), service
 
 
 @pytest.mark.parametrize("name", OVERLAYS)

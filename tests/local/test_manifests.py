@@ -58,13 +58,6 @@ def test_every_function_has_a_service_and_the_other_way_around() -> None:
     assert {service.folder for service in Manifests.read(ROOT / "infra/knative").services} == folders
 
 
-def test_a_service_has_as_many_threads_as_its_concurrency() -> None:
-    services = [service for service in Manifests.read(ROOT / "infra/knative").services if service.environ]
-    assert {service.name: service.environ["THREADS"] for service in services} == {
-        service.name: f"{service.spec.template.spec.container_concurrency}" for service in services
-    }
-
-
 def test_retries_last_longer_than_a_lease_and_at_most_two_and_a_half_minutes() -> None:
     [source] = Manifests.read(ROOT / "infra/knative").kafka_sources
     delivery = source.spec.delivery
