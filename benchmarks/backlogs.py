@@ -33,6 +33,7 @@ from kafka import KafkaConsumer, TopicPartition
 
 from shared_lib.events import TASKS
 from shared_lib.runtime import Runtime, current
+from shared_lib.storage.sdk import make_client
 from shared_lib.storage.setup import StoreSetup
 
 ROOT = Path(__file__).parent.parent
@@ -103,7 +104,7 @@ def request_waiting_uploads(rt: Runtime) -> None:
 
 def adopt_beside_one_unreadable(rt: Runtime) -> None:
     images = [uuid4() for _ in range(1999)]
-    rt.store.client.put_object(
+    make_client(rt.settings.store).put_object(
         Bucket=rt.inbox.name, Key="000.jpg", Body=b"x", SSECustomerKey="k" * 32, SSECustomerAlgorithm="AES256"
     )
     put_all(rt, list(map(str, images)))
@@ -208,7 +209,7 @@ def main() -> None:
         os.environ.update(environ | {"S3_UPLOAD_BUCKET": INBOX, "PROCESSING_PENDING_GRACE_SECONDS": "0.01"})
         os.environ["LOG_LEVEL"] = "error"
         rt = current()
-        StoreSetup(rt.store, rt.settings.store).create_buckets()
+        StoreSetup(rt.settings.store).create_buckets()
         if not arguments.comparison:
             request_waiting_uploads(rt)
             adopt_beside_one_unreadable(rt)

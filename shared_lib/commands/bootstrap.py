@@ -23,7 +23,6 @@ from shared_lib.repositories import ImageQueries
 from shared_lib.settings import InvalidSettings, Settings
 from shared_lib.storage.probe import StoreProbe
 from shared_lib.storage.setup import StoreSetup
-from shared_lib.storage.store import Store
 
 log = observability.get_logger()
 
@@ -80,10 +79,9 @@ def create_buckets(settings: Settings) -> None:
 
     Raises UnsafeStore if the store allows what it has to deny.
     """
-    store = Store(settings.store)
-    setup = StoreSetup(store, settings.store)
+    setup = StoreSetup(settings.store)
     setup.create_buckets()
-    StoreProbe(store, settings.store).run()
+    StoreProbe(settings.store).run()
     if settings.store.cors_allow_origins and not setup.allow_origins(settings.store.cors_allow_origins):
         log.warning("bucket_cors_not_offered", origins=settings.store.cors_allow_origins)
     if settings.store.notification_arn:

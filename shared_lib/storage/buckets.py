@@ -1,25 +1,29 @@
 """The two buckets: the inbox, which takes uploads, and the gallery, which holds what is published."""
 
-from collections.abc import Callable, Iterator
+import base64
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote_plus
 from uuid import UUID
+from xml.sax.saxutils import escape
 
-from botocore.exceptions import ClientError
+from defusedxml import ElementTree
+from urllib3 import BaseHTTPResponse
 
 from shared_lib.domain.uploads import StoredObject
 from shared_lib.errors import Unavailable
 from shared_lib.observability import get_logger
-from shared_lib.storage.store import Store, translating
+from shared_lib.storage.store import Missing, Store, to_error, translating
 
 if TYPE_CHECKING:
-    from botocore.response import StreamingBody
-    from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef
+    from xml.etree.ElementTree import Element
 
 log = get_logger()
 
-_MISSING = ("404", "NoSuchKey", "NotFound", "PreconditionFailed", "412")
 _DELETE_AT_ONCE = 1000  # keys; the most that S3's DeleteObjects takes
 _PIECE = 64 * 1024  # bytes
 
@@ -27,22 +31,22 @@ _PIECE = 64 * 1024  # bytes
 class Download:
     """An object that is read from the store in pieces. Close it, even after reading it to the end."""
 
-    def __init__(self, key: str, size: int, body: "StreamingBody") -> None:
+    def __init__(self, key: str, response: BaseHTTPResponse) -> None:
         self._key = key
-        self.size = size
-        self._body = body
+        self.size = int(response.headers["Content-Length"])
+        self._response = response
 
     def __iter__(self) -> Iterator[bytes]:
         """Raise Unavailable if the store breaks off."""
         try:
             with translating():
-                yield from self._body.iter_chunks(_PIECE)
+                yield from self._response.stream(_PIECE)
         except Unavailable:
             log.warning("download_broke_off", key=self._key)  # the request was logged as answered before
             raise
 
     def close(self) -> None:
-        self._body.close()
+        self._response.close()
 
 
 class Bucket:
@@ -50,24 +54,17 @@ class Bucket:
         self._store = store
         self.name = name
 
-    @property
-    def _client(self) -> "S3Client":
-        return self._store.client
-
     def put(self, key: str, data: bytes, content_type: str) -> None:
-        with translating():
-            self._client.put_object(Bucket=self.name, Key=key, Body=data, ContentType=content_type)
+        self._store.send("PUT", self.name, key, headers={"Content-Type": content_type}, body=data)
 
     def head(self, key: str) -> StoredObject | None:
         """Return the object's description, or None if there is none."""
-        with translating():
-            try:
-                found = self._client.head_object(Bucket=self.name, Key=key)
-            except ClientError as error:
-                if error.response["Error"]["Code"] in _MISSING:
-                    return None
-                raise
-        return _to_object(key, found["ContentLength"], found["ETag"], found["LastModified"])
+        try:
+            headers = self._store.send("HEAD", self.name, key).headers
+        except Missing:
+            return None
+        modified = parsedate_to_datetime(headers["Last-Modified"])
+        return _to_object(key, headers["Content-Length"], headers["ETag"], modified)
 
     def read(self, key: str, *, check_size: Callable[[int], object] | None = None) -> bytes | None:
         """
@@ -75,39 +72,39 @@ class Bucket:
 
         `check_size` is called with the number of bytes before they are read, and may raise.
         """
-        with translating():
-            found = self._get(key)
-            if found is None:
-                return None
-            with closing(found["Body"]) as body:
-                if check_size:
-                    check_size(found["ContentLength"])
-                return body.read()
+        try:
+            response = self._store.send("GET", self.name, key, stream=True)
+        except Missing:
+            return None
+        with closing(response):
+            if check_size:
+                check_size(int(response.headers["Content-Length"]))
+            with translating():
+                return response.read()
 
     def stream(self, key: str, span: range | None = None) -> Download | None:
         """Open the object, or the span of its bytes, for reading in pieces. Return None if there is none."""
         headers = {"Range": f"bytes={span.start}-{span.stop - 1}"} if span else {}
-        with translating():
-            found = self._get(key, **headers)
-        return found and Download(key, found["ContentLength"], found["Body"])
-
-    def _get(self, key: str, **headers: str) -> "GetObjectOutputTypeDef | None":
         try:
-            return self._client.get_object(Bucket=self.name, Key=key, **headers)  # type: ignore[arg-type]
-        except ClientError as error:
-            if error.response["Error"]["Code"] in _MISSING:
-                return None
-            raise
+            return Download(key, self._store.send("GET", self.name, key, headers=headers, stream=True))
+        except Missing:
+            return None
 
     def delete(self, *keys: str) -> None:
         """Delete objects. A missing one is no error."""
-        with translating():
-            if len(keys) == 1:
-                self._client.delete_object(Bucket=self.name, Key=keys[0])
-                return
-            for start in range(0, len(keys), _DELETE_AT_ONCE):
-                batch = [{"Key": key} for key in keys[start : start + _DELETE_AT_ONCE]]
-                self._client.delete_objects(Bucket=self.name, Delete={"Objects": batch, "Quiet": True})  # type: ignore[typeddict-item]
+        if len(keys) == 1:
+            self._store.send("DELETE", self.name, keys[0])
+            return
+        for start in range(0, len(keys), _DELETE_AT_ONCE):
+            self._delete_batch(keys[start : start + _DELETE_AT_ONCE])
+
+    def _delete_batch(self, keys: Sequence[str]) -> None:
+        objects = "".join(f"<Object><Key>{escape(key)}</Key></Object>" for key in keys)
+        body = f"<Delete><Quiet>true</Quiet>{objects}</Delete>".encode()
+        checksum = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()  # S3 requires it
+        answer = self._store.send("POST", self.name, query="delete=", headers={"Content-MD5": checksum}, body=body).data
+        if b"<Error>" in answer:  # with status 200
+            raise to_error(f"POST {self.name}", 500, answer)
 
     def delete_if_unchanged(self, found: StoredObject) -> bool:
         """Delete an object unless it was replaced since it was found. Return whether it was deleted."""
@@ -118,13 +115,15 @@ class Bucket:
 
     def list(self, prefix: str = "", *, after: str = "") -> Iterator[StoredObject]:
         """Yield the objects below the prefix whose keys come after `after`, in the order of their keys' bytes."""
-        with translating():
-            pages = self._client.get_paginator("list_objects_v2").paginate(
-                Bucket=self.name, Prefix=prefix, StartAfter=after
-            )
-            for page in pages:
-                for each in page.get("Contents", ()):
-                    yield _to_object(each["Key"], each["Size"], each["ETag"], each["LastModified"])
+        query = {"list-type": "2", "encoding-type": "url", "prefix": prefix, "start-after": after}
+        while True:
+            page = ElementTree.fromstring(self._store.send("GET", self.name, query=_encode(query)).data)
+            for each in page.iterfind("{*}Contents"):
+                key, modified = unquote_plus(_text(each, "Key")), datetime.fromisoformat(_text(each, "LastModified"))
+                yield _to_object(key, _text(each, "Size"), _text(each, "ETag"), modified)
+            if _text(page, "IsTruncated") != "true":
+                return
+            query["continuation-token"] = _text(page, "NextContinuationToken")
 
 
 class Inbox(Bucket):
@@ -136,18 +135,16 @@ class Inbox(Bucket):
 
         Return False if it is gone or was replaced. The store sends another event for the newer one.
         """
-        with translating():
-            try:
-                self._client.copy_object(
-                    Bucket=self.name,
-                    Key=str(foreign.image),
-                    CopySource={"Bucket": self.name, "Key": foreign.key},
-                    CopySourceIfMatch=foreign.etag,
-                )
-            except ClientError as error:
-                if error.response["Error"]["Code"] in _MISSING:
-                    return False
-                raise
+        headers = {
+            "x-amz-copy-source": quote(f"{self.name}/{foreign.key}"),
+            "x-amz-copy-source-if-match": foreign.etag,
+        }
+        try:
+            answer = self._store.send("PUT", self.name, str(foreign.image), headers=headers).data
+        except Missing:
+            return False
+        if b"<Error>" in answer:  # with status 200
+            raise to_error(f"PUT {self.name}", 500, answer)
         self.delete_if_unchanged(foreign)
         return True
 
@@ -186,6 +183,15 @@ class Gallery(Bucket):
         return len(keys)
 
 
-def _to_object(key: str, size: int, etag: str, modified: Any) -> StoredObject:  # noqa: ANN401  boto3's datetime
+def _to_object(key: str, size: str, etag: str, modified: datetime) -> StoredObject:
     # Whole seconds only: a listing may have milliseconds that a HEAD does not have.
-    return StoredObject(key=key, size=size, etag=etag.strip('"'), modified=modified.replace(microsecond=0))
+    return StoredObject(key=key, size=int(size), etag=etag.strip('"'), modified=modified.replace(microsecond=0))
+
+
+def _text(parent: "Element", name: str) -> str:
+    """Return the text of an element, which some stores put into S3's namespace."""
+    return parent.findtext(f"{{*}}{name}") or ""
+
+
+def _encode(query: Mapping[str, str]) -> str:
+    return "&".join(f"{name}={quote(value, safe='')}" for name, value in sorted(query.items()) if value)

@@ -1,10 +1,9 @@
 """Presigned URLs, each of which allows one PUT into the inbox for a limited time, and nothing else."""
 
-from typing import Any
 from uuid import UUID
 
 from shared_lib.domain.uploads import UploadTerms
-from shared_lib.storage.store import Store, translating
+from shared_lib.storage.store import Store
 
 
 class UploadUrls:
@@ -18,12 +17,7 @@ class UploadUrls:
 
         Terms that are None are not signed, so the store takes any size or type there.
         """
-        signed: dict[str, Any] = {"Bucket": self._bucket, "Key": f"{uuid}"}
+        headers = terms.headers if terms else {}
         if terms and terms.size_bytes:
-            signed["ContentLength"] = terms.size_bytes
-        if terms and terms.content_type:
-            signed["ContentType"] = terms.content_type
-        if terms and terms.checksum:
-            signed["ChecksumSHA256"] = terms.checksum
-        with translating():
-            return self._store.public_signer.generate_presigned_url("put_object", Params=signed, ExpiresIn=seconds)
+            headers["Content-Length"] = f"{terms.size_bytes}"
+        return self._store.sign_put(self._bucket, f"{uuid}", seconds, headers)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from shared_lib.settings import Store as StoreSettings
-from shared_lib.storage.store import Store, translating
+from shared_lib.storage.sdk import make_client, translating
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import CORSRuleTypeDef, LifecycleRuleTypeDef
@@ -23,8 +23,8 @@ _ABORT_UNFINISHED: "LifecycleRuleTypeDef" = {
 
 
 class StoreSetup:
-    def __init__(self, store: Store, settings: StoreSettings) -> None:
-        self._client = store.client
+    def __init__(self, settings: StoreSettings) -> None:
+        self._client = make_client(settings)
         self._settings = settings
 
     def create_buckets(self) -> None:

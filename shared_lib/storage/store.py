@@ -1,118 +1,189 @@
-"""The connection to the object store, and its errors. Only this package uses boto3."""
+"""Requests to the object store, and its errors. botocore signs them, urllib3 sends them.
 
+A function sends the six requests of `buckets.py`, and no more. boto3 would add 0.15 s to its start, 20 MB to its memory
+and 1 ms of processor time to each request. It sets up the store at bootstrap: see `sdk.py`.
+"""
+
+import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import TYPE_CHECKING
+from urllib.parse import quote, urlsplit
 
-import boto3
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, ParamValidationError, SSLError
+import urllib3
+from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials, ReadOnlyCredentials
+from botocore.exceptions import BotoCoreError
+from urllib3 import BaseHTTPResponse
+from urllib3.exceptions import HTTPError, MaxRetryError, SSLError
 
 from shared_lib.errors import Misconfigured, RequestRejected, Unavailable
 from shared_lib.settings import Store as StoreSettings
 
 if TYPE_CHECKING:
-    from botocore.credentials import Credentials
-    from mypy_boto3_s3 import S3Client
+    from pydantic import SecretStr
 
 STORE = "The object store"
 
+_CODE = re.compile(rb"<Code>(\w+)</Code>")
+_MAX_ERROR = 64 * 1024  # bytes that are read of an error
 _TRY_AGAIN = ("RequestTimeout", "SlowDown")  # that S3 answers with 400 or 403, though they are about the moment
 _WRONG_SETTINGS = ("AuthorizationHeaderMalformed", "InvalidBucketName", "IllegalLocationConstraintException")
+_CONNECTIONS = 32  # that stay open between requests
+_RETRIES = urllib3.Retry(
+    total=2,
+    redirect=False,
+    allowed_methods=None,  # all: a repeated PUT or DELETE leaves the same object
+    status_forcelist=(429, 500, 502, 503, 504),
+    raise_on_status=False,
+    respect_retry_after_header=False,  # a caller waits
+    backoff_factor=0.1,
+    backoff_jitter=0.2,
+)
+
+
+class Missing(Misconfigured):
+    """There is no such object, or another one than expected. Unless a caller expects that, the bucket is missing."""
 
 
 @contextmanager
 def translating() -> Iterator[None]:
-    """Translate boto3's errors into the service's."""
+    """Translate errors of urllib3 and botocore into the service's."""
     try:
         yield
-    except ClientError as error:
-        raise _translate(error) from error
-    except SSLError as error:
-        raise Misconfigured(STORE) from error
-    except ParamValidationError as error:
-        raise RequestRejected(f"{STORE} does not support this request") from error
-    except (BotoCoreError, HTTPClientError) as error:
+    except HTTPError as error:
+        cause = error.reason if isinstance(error, MaxRetryError) else error
+        if isinstance(cause, SSLError):
+            raise Misconfigured(STORE) from error
+        raise Unavailable(f"{STORE} is out of reach") from error
+    except BotoCoreError as error:  # of the service that gives out credentials
         raise Unavailable(f"{STORE} is out of reach") from error
 
 
-def _translate(error: ClientError) -> Unavailable:
+def name_failure(status: int, code: str) -> Unavailable:
     """Tell apart an outage of the store, wrong settings, and a denied request."""
-    code = error.response["Error"]["Code"]
-    status = error.response["ResponseMetadata"]["HTTPStatusCode"]
     if status >= 500 or status == 429 or code in _TRY_AGAIN:
         return Unavailable(f"{STORE} cannot answer now")
-    # 301 and 307: the bucket is elsewhere. 404: there is no bucket. A missing object never gets here.
+    # 301 and 307: the bucket is elsewhere.
     if status in (301, 307, 401, 403, 404) or code in _WRONG_SETTINGS:
         return Misconfigured(STORE)
     return RequestRejected(f"{STORE} rejected a request")
 
 
+class StoreError(Exception):
+    """What the store answered: the cause that is logged with an error."""
+
+
 class Store:
-    """A connection to the object store, shared by all threads."""
+    """An object store that speaks S3, with path-style addresses. All threads share its connections."""
 
     def __init__(self, settings: StoreSettings) -> None:
         self._settings = settings
-        self._clients: dict[tuple[str, bool], S3Client] = {}
-        self._making = threading.Lock()  # making a client is slow: concurrent first callers share one
-
-    @property
-    def client(self) -> "S3Client":
-        return self._reach(self._settings.endpoint_url)
-
-    @property
-    def signer(self) -> "S3Client":
-        """A client with the access key that signs upload URLs."""
-        return self._reach(self._settings.endpoint_url, presigns=True)
-
-    @property
-    def public_signer(self) -> "S3Client":
-        """A client that signs for the address that API clients use. Signing needs no connection."""
-        return self._reach(self._settings.public_endpoint_url or self._settings.endpoint_url, presigns=True)
-
-    @property
-    def credentials(self) -> "Credentials | None":
-        """The credentials that sign upload URLs, or None if the AWS SDK finds none."""
-        return self._session(presigns=True).get_credentials()
-
-    def _reach(self, endpoint: str, *, presigns: bool = False) -> "S3Client":
-        presigns = presigns and self._settings.presign_access_key_id is not None
-        with self._making:
-            if (endpoint, presigns) not in self._clients:
-                self._clients[endpoint, presigns] = self._build(endpoint, presigns=presigns)
-            return self._clients[endpoint, presigns]
-
-    def _session(self, *, presigns: bool) -> boto3.session.Session:
-        settings = self._settings
-        key, secret = settings.access_key_id, settings.secret_access_key
-        if presigns and settings.presign_access_key_id:
-            key, secret = settings.presign_access_key_id, settings.presign_secret_access_key
-        return boto3.session.Session(
-            aws_access_key_id=key.get_secret_value() if key else None,
-            aws_secret_access_key=secret.get_secret_value() if secret else None,
-            region_name=settings.region,
+        self._keys = _KeyPair(settings.access_key_id, settings.secret_access_key)
+        self._upload_keys = self._keys
+        if settings.presign_access_key_id:
+            self._upload_keys = _KeyPair(settings.presign_access_key_id, settings.presign_secret_access_key)
+        parts = urlsplit(settings.endpoint_url)
+        self._origin = f"{parts.scheme}://{parts.netloc}"
+        self._pool = urllib3.connection_from_url(
+            settings.endpoint_url, maxsize=_CONNECTIONS, timeout=settings.timeout_seconds, retries=_RETRIES
         )
 
-    def _build(self, endpoint: str, *, presigns: bool) -> "S3Client":
-        return self._session(presigns=presigns).client(
-            "s3",
-            endpoint_url=endpoint,
-            config=Config(
-                signature_version="s3v4",
-                s3={"addressing_style": "path"},
-                connect_timeout=self._settings.timeout_seconds,
-                read_timeout=self._settings.timeout_seconds,
-                retries={"mode": "standard", "total_max_attempts": 3},
-                max_pool_connections=32,
-                # Not every S3 knows the newer checksum trailers.
-                request_checksum_calculation="when_required",
-                response_checksum_validation="when_required",
-            ),
-        )
+    def send(  # noqa: PLR0913  the parts of a request
+        self,
+        method: str,
+        bucket: str,
+        key: str = "",
+        *,
+        query: str = "",
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        stream: bool = False,
+    ) -> BaseHTTPResponse:
+        """
+        Send a request, up to three times during an outage, and return the response if it is a success.
+
+        `query` is percent-encoded. With `stream`, the body is still to be read, inside `translating()`.
+
+        Raises Missing, Unavailable, Misconfigured or RequestRejected.
+        """
+        address = _address(self._settings.endpoint_url, bucket, key) + (f"?{query}" if query else "")
+        request = AWSRequest(method, address, headers=headers, data=body)
+        with translating():
+            S3SigV4Auth(self._keys.find(), "s3", self._settings.region).add_auth(request)
+            response = self._pool.urlopen(
+                method,
+                address.removeprefix(self._origin),
+                body,
+                dict(request.headers.items()),
+                preload_content=not stream,
+                decode_content=False,
+            )
+            if response.status < HTTPStatus.MULTIPLE_CHOICES:
+                return response
+            answer = response.read(_MAX_ERROR) if stream else response.data
+            response.close()
+        raise to_error(f"{method} {bucket}", response.status, answer)
+
+    def sign_put(self, bucket: str, key: str, seconds: int, headers: Mapping[str, str], *, public: bool = True) -> str:
+        """
+        Return a URL that puts one object, with these headers, for that many seconds.
+
+        A public one is for the address that API clients use.
+        """
+        endpoint = (public and self._settings.public_endpoint_url) or self._settings.endpoint_url
+        request = AWSRequest("PUT", _address(endpoint, bucket, key), headers=headers)
+        with translating():
+            keys = self._upload_keys.find()
+            S3SigV4QueryAuth(keys, "s3", self._settings.region, expires=seconds).add_auth(request)
+        return str(request.url)
+
+    def find_upload_keys(self) -> ReadOnlyCredentials:
+        """Return the keys that sign upload URLs."""
+        with translating():
+            return self._upload_keys.find()
 
     def ping(self) -> None:
         """Raise Unavailable unless both buckets answer."""
-        with translating():
-            for bucket in (self._settings.upload_bucket, self._settings.completed_bucket):
-                self.client.head_bucket(Bucket=bucket)
+        for bucket in (self._settings.upload_bucket, self._settings.completed_bucket):
+            self.send("HEAD", bucket)
+
+
+class _KeyPair:
+    """An access key and its secret, from the settings or from where the AWS SDK finds them."""
+
+    def __init__(self, key: "SecretStr | None", secret: "SecretStr | None") -> None:
+        self._given = Credentials(key.get_secret_value(), secret.get_secret_value()) if key and secret else None
+        self._finding = threading.Lock()
+
+    def find(self) -> ReadOnlyCredentials:
+        with self._finding:
+            if self._given is None:
+                self._given = _ask_sdk()
+        return self._given.get_frozen_credentials()  # those of a pod's identity are renewed here
+
+
+def _ask_sdk() -> Credentials:
+    from botocore.session import Session  # noqa: PLC0415  most installations give keys, and need not load it
+
+    found = Session().get_credentials()
+    if found is None:
+        raise Misconfigured(STORE) from StoreError("S3_ACCESS_KEY_ID is not set, and the AWS SDK finds no credentials")
+    return found
+
+
+def _address(endpoint: str, bucket: str, key: str) -> str:
+    return f"{endpoint.rstrip('/')}/{bucket}" + (f"/{quote(key, safe='/~')}" if key else "")
+
+
+def to_error(request: str, status: int, answer: bytes) -> Unavailable:
+    """Return the error for what the store answered, with its cause."""
+    found = _CODE.search(answer)
+    code = found[1].decode() if found else ""
+    missing = (status == 404 and code != "NoSuchBucket") or status == 412
+    error = Missing(STORE) if missing else name_failure(status, code)
+    error.__cause__ = StoreError(f"{request}: {status} {code}".rstrip())
+    return error

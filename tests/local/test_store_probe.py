@@ -18,6 +18,7 @@ from shared_lib.settings import Store as StoreSettings
 from shared_lib.storage.buckets import Inbox
 from shared_lib.storage.presigned import UploadUrls
 from shared_lib.storage.probe import StoreProbe, UnsafeStore
+from shared_lib.storage.sdk import make_client
 from shared_lib.storage.setup import StoreSetup
 from shared_lib.storage.store import Store
 
@@ -67,9 +68,8 @@ def open_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, s
 
 
 def probe(settings: StoreSettings) -> dict[str, bool]:
-    store = Store(settings)
-    StoreSetup(store, settings).create_buckets()
-    return {check.name: check.passed for check in StoreProbe(store, settings).run()}
+    StoreSetup(settings).create_buckets()
+    return {check.name: check.passed for check in StoreProbe(settings).run()}
 
 
 def test_a_store_that_checks_signatures_passes_and_stays_unchanged(store: dict[str, str]) -> None:
@@ -103,7 +103,7 @@ def test_an_operator_can_accept_risks_by_name(open_store: dict[str, str]) -> Non
 
 def test_web_pages_of_allowed_origins_can_put_to_upload_urls(store: dict[str, str]) -> None:
     settings = settings_for(store)
-    setup = StoreSetup(Store(settings), settings)
+    setup = StoreSetup(settings)
     setup.create_buckets()
     assert setup.allow_origins(["https://gallery.example"])
     url = UploadUrls(Store(settings), settings.upload_bucket).sign(uuid := uuid4(), 60)
@@ -116,7 +116,7 @@ def test_web_pages_of_allowed_origins_can_put_to_upload_urls(store: dict[str, st
     assert "Access-Control-Allow-Origin" not in preflight("https://elsewhere.example").headers
     put = requests.put(url, b"x", headers={"Origin": "https://gallery.example"}, timeout=10)
     assert (put.status_code, put.headers["Access-Control-Allow-Origin"]) == (200, "https://gallery.example")
-    Store(settings).client.delete_bucket_cors(Bucket=settings.upload_bucket)
+    make_client(settings).delete_bucket_cors(Bucket=settings.upload_bucket)
     Inbox(Store(settings), settings.upload_bucket).delete(str(uuid))
 
 

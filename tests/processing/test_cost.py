@@ -4,6 +4,7 @@ Each of them was counted and argued for. Whoever needs one more says why, and ra
 """
 
 import hashlib
+import logging
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -37,6 +38,18 @@ def _note_thread(event: str, arguments: tuple[Any, ...]) -> None:
 sys.addaudithook(_note_thread)
 
 
+class _Noting(logging.Handler):
+    """Notes every request that urllib3 sends, and logs at debug level."""
+
+    def __init__(self, requests: list[str]) -> None:
+        super().__init__()
+        self._requests = requests
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "HTTP/" in record.getMessage():
+            self._requests.append(record.getMessage().split('"')[1])  # method, path and version
+
+
 @dataclass
 class Counted:
     """A runtime like the service's, and all that it sends to the database and the store."""
@@ -44,9 +57,6 @@ class Counted:
     rt: Runtime
     database: PostgresProxy
     requests: list[str] = field(default_factory=list)
-
-    def note_request(self, request: Any, **_: object) -> None:
-        self.requests.append(f"{request.method} {request.url}")
 
     def process(self, event: str, data: object) -> None:
         for uuid in self.rt.ingestion.resolve(read_work(event, data, self.rt.inbox.name)):
@@ -67,9 +77,14 @@ def counted(rt: Runtime) -> Iterator[Counted]:
     store = rt.settings.store.model_copy(update={"sends_notifications": True})
     own = Runtime(rt.settings.model_copy(update={"database": database, "processing": processing, "store": store}))
     counted = Counted(own, proxy)
-    own.store.client.meta.events.register("before-send.s3", counted.note_request)
+    log = logging.getLogger("urllib3.connectionpool")
+    noting = _Noting(counted.requests)
+    log.addHandler(noting)
+    log.setLevel(logging.DEBUG)
     counted.process(ProcessingRequested.type, {"uuid": str(upload(counted))})  # opens connections, starts their threads
     yield counted
+    log.removeHandler(noting)
+    log.setLevel(logging.NOTSET)
     own.sandbox.close()
     own.broker.close()
     own.database.disconnect()
