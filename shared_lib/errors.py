@@ -129,6 +129,10 @@ class Unavailable(ServiceError):
     code = "unavailable"
 
 
+class CommitUncertain(Unavailable):
+    """The connection to the database was lost while a transaction ended: it may have taken effect all the same."""
+
+
 class Misconfigured(Unavailable):
     """A service that we depend on responds, but our settings or permissions are wrong. An operator has to act."""
 

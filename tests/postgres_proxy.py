@@ -23,6 +23,8 @@ class PostgresProxy(socketserver.ThreadingTCPServer):
         """Each transaction's begin and end and each of its statements, in order."""
         self.round_trips = 0
         """Number of times the client waited for the server to be ready again."""
+        self.loses_commits = False
+        """A commit reaches the server, but the client's connection is closed before the answer."""
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
     @property
@@ -63,6 +65,8 @@ class _Connection(socketserver.BaseRequestHandler):
                     kind, length = struct.unpack("!cI", header)
                     body = _read(self.request, length - 4)
                     self._note(kind, body)
+                    if self.server.loses_commits and body.startswith(b"COMMIT"):
+                        self.request.shutdown(socket.SHUT_RDWR)
                     upstream.sendall(header + body)
 
     def _connect(self) -> socket.socket:

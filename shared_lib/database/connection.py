@@ -17,7 +17,7 @@ from pg8000.native import Connection
 
 from shared_lib.addresses import DatabaseAddress, read_database_url
 from shared_lib.database.driver import OneTripConnection
-from shared_lib.errors import Misconfigured, Unavailable
+from shared_lib.errors import CommitUncertain, Misconfigured, Unavailable
 from shared_lib.settings import Database as DatabaseSettings
 
 DATABASE = "The database"
@@ -139,8 +139,8 @@ class Database:
         """
         Commit when the block ends, and roll back if it raises. No statement takes longer than its timeout.
 
-        Raises Unavailable if the database is unreachable (then it is unknown whether a COMMIT took effect) or takes too
-        long, Misconfigured if it rejects our credentials or settings, and ConstraintViolated.
+        Raises Unavailable if the database is unreachable or takes too long, CommitUncertain if that happens while it
+        ends, Misconfigured if it rejects our credentials or settings, and ConstraintViolated.
         """
         if not self._free.acquire(timeout=self._settings.statement_timeout_seconds):
             raise Unavailable("All connections to the database are in use: try again later")
@@ -154,7 +154,7 @@ class Database:
         connection = self._begin()
         try:
             yield Transaction(connection)
-            connection.run("COMMIT")
+            _commit(connection)
         except _CONNECTION_LOST:
             _close(connection)
             raise
@@ -203,6 +203,14 @@ class Database:
             _close(connection)
         else:
             self._idle.append(connection)
+
+
+def _commit(connection: Connection) -> None:
+    try:
+        with translating():
+            connection.run("COMMIT")
+    except Unavailable as error:
+        raise CommitUncertain(error.public) from error
 
 
 def _close(connection: Connection) -> None:

@@ -1,12 +1,14 @@
 """Take images in: direct uploads, uploads that clients put into the inbox, and objects that have no row yet."""
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from uuid import UUID, uuid4
 
+from shared_lib import background
 from shared_lib.domain.images import ImageStatus
 from shared_lib.domain.uploads import PROBES, StoredObject
-from shared_lib.errors import Rejected, Unavailable
+from shared_lib.errors import CommitUncertain, NotFound, Rejected, Unavailable
 from shared_lib.events import ImageRequested, ObjectsCreated, ProcessingRequested
 from shared_lib.limits import Limits
 from shared_lib.observability import get_logger
@@ -16,6 +18,9 @@ from shared_lib.services.announcing import Announcer
 from shared_lib.storage.buckets import Inbox
 
 log = get_logger()
+
+_ABSENCES = 10
+"""After so many looks, one a second, an upload counts as not committed."""
 
 
 @dataclass(frozen=True)
@@ -33,15 +38,40 @@ class Ingestion:
     ) -> UUID:
         """Take in a direct upload: first the row, then the object. The object's event, or our own, does the rest."""
         uuid = uuid4()
-        self.images.create(uuid, filename, description, len(data), recipes)
+        try:
+            self.images.create(uuid, filename, description, len(data), recipes)
+        except CommitUncertain:
+            self._take_back_later(uuid)
+            raise
         try:
             self.inbox.put(str(uuid), data, content_type)
         except Unavailable:
-            self.images.delete(uuid)  # not forget: the store may have it all the same, and send its event later
+            try:
+                self.images.delete(uuid)  # not forget: the store may have it all the same, and send its event later
+            except Unavailable:
+                self._take_back_later(uuid)
             raise
         if not self.store_notifies:
             self.announcer.publish_best_effort(ProcessingRequested(uuid=uuid))
         return uuid
+
+    def _take_back_later(self, uuid: UUID) -> None:
+        """Delete an image whose uploader is told that it failed, when the database is back and if it has the row."""
+
+        def take_back() -> None:
+            absences = 0
+            while absences < _ABSENCES:
+                time.sleep(1)
+                try:
+                    self.images.delete(uuid)
+                except NotFound:  # the server may still be about to commit it
+                    absences += 1
+                except Unavailable:
+                    continue
+                else:
+                    return
+
+        background.start(take_back, "take-back")
 
     def resolve(self, event: ImageRequested | ObjectsCreated) -> Iterator[UUID]:
         """
