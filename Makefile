@@ -8,8 +8,10 @@
 #   check-admission     check that Kubernetes' and Knative's admission accept the manifests
 #   hostile             process 24,000 hostile files and compare with the recorded results; bless=yes records new ones
 #   compare-with-chromium   compare our renditions with Chromium's pixels; bless=yes records new results
+#   chaos               kill and stop each process under load, and audit every upload; takes 20 minutes.
+#                       only="postgres tansu/stop" chooses processes and signals, uploads=100 is the load of each
 #   chaos-disk          fill the disk under load, and check that every accepted image succeeds; needs root
-#   bench               measure throughput, with and without kills, and cold starts
+#   bench               measure throughput and cold starts
 #   bench-compare commit=…  compare the throughput of a commit with that of the working tree
 #   bench-rows          measure lists and searches with a million images
 #   bench-backlogs      measure reconciliation with backlogs and a million keys; takes half an hour
@@ -69,13 +71,16 @@ hostile: $(VENV)/ready-to-test
 compare-with-chromium: $(VENV)/ready-to-test
 	PYTHONPATH=tests $(BIN)/python -m hostile.chromium $(if $(bless),--bless)
 
+# Not part of `make test`, which runs two of its cells.
+chaos: $(VENV)/ready-to-test
+	PYTHONPATH=tests $(BIN)/python -m chaos --only "$(only)" $(if $(uploads),--uploads $(uploads))
+
 # Not part of `make test`: it mounts a small disk, and takes three minutes.
 chaos-disk: $(VENV)/ready-to-test
-	PYTHONPATH=tests $(BIN)/python -m chaos
+	PYTHONPATH=tests $(BIN)/python -m chaos.disk
 
 bench: $(VENV)/ready-to-test
 	$(BIN)/python -m benchmarks.throughput
-	$(BIN)/python -m benchmarks.throughput --kill
 	$(BIN)/python -m benchmarks.cold_start
 
 bench-compare: $(VENV)/ready-to-test
@@ -151,4 +156,4 @@ $(VENV)/ready-to-test: tests/requirements.txt tests/newman/package-lock.json tes
 		{ echo "Install nginx for the edge's tests (Debian: sudo apt install nginx-light)." >&2; exit 1; }
 	@touch $@
 
-.PHONY: help run test test-by-address check-clients test-cluster check-admission conformance hostile compare-with-chromium chaos-disk bench bench-compare bench-rows bench-backlogs check migrate migration named reset redrive kafka minio contracts clean
+.PHONY: help run test test-by-address check-clients test-cluster check-admission conformance hostile compare-with-chromium chaos chaos-disk bench bench-compare bench-rows bench-backlogs check migrate migration named reset redrive kafka minio contracts clean

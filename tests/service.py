@@ -78,8 +78,8 @@ class ExternalPlatform(Platform):
 
 
 def start_platform(data: Path, **more: str) -> Platform:
-    """Start the whole service on free ports, and wait until it is ready."""
-    port = find_free_port()
+    """Start the whole service on free ports, unless `more` has a PORT, and wait until it is ready."""
+    port = more.get("PORT") or find_free_port()
     data.mkdir(parents=True, exist_ok=True)
     log = data / "platform.log"
     environ = ENVIRONMENT | {"PORT": str(port), "DATA_DIR": str(data)} | more
