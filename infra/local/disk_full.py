@@ -14,12 +14,14 @@ import shutil
 import subprocess
 import time
 from collections.abc import Mapping
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
+from pydantic import SecretStr
+
+from shared_lib.errors import Misconfigured, RequestRejected, Unavailable
+from shared_lib.settings import Store as StoreSettings
+from shared_lib.storage.buckets import Bucket
+from shared_lib.storage.store import Store, StoreError
 
 BUCKET = "write-check"  # created by the first write
 DATABASES = 8  # of weed's filer: `leveldb2`
@@ -30,11 +32,23 @@ MIN_FREE_BYTES, MIN_FREE_SHARE = 64 * 2**20, 0.02
 INDEX_ENTRY_BYTES = 17  # in builds for large disks, like the wheel: 8 for the key, 5 for the offset, 4 for the size
 
 
+def connect(store: Mapping[str, str], region: str, timeout_seconds: float) -> Store:
+    """Return the store of the S3 variables `store`: endpoint and credentials."""
+    return Store(
+        StoreSettings(
+            endpoint_url=store["S3_ENDPOINT_URL"],
+            access_key_id=SecretStr(store["S3_ACCESS_KEY_ID"]),
+            secret_access_key=SecretStr(store["S3_SECRET_ACCESS_KEY"]),
+            region=region,
+            timeout_seconds=timeout_seconds,
+        )
+    )
+
+
 class WriteCheck:
     def __init__(self, store: Mapping[str, str], region: str, data: Path) -> None:
         """`store` has the S3 variables: endpoint and credentials."""
-        self._store = store
-        self._region = region
+        self._bucket = Bucket(connect(store, region, TIMEOUT_SECONDS), BUCKET)
         self._data = data
         self._folders = itertools.cycle(find_folders())
         self._suspected = False
@@ -59,36 +73,15 @@ class WriteCheck:
 
     def can_write(self, folder: str) -> bool:
         """Return False only if the store rejects an object with a server error."""
-        import botocore.exceptions  # noqa: PLC0415 - takes a quarter of a second, so not at the start
-
+        key = f"{folder}/check"
         try:
-            self._client.put_object(Bucket=BUCKET, Key=f"{folder}/check", Body=b".")
-            self._client.delete_object(Bucket=BUCKET, Key=f"{folder}/check")
-        except botocore.exceptions.ClientError as error:
-            status: int = error.response["ResponseMetadata"]["HTTPStatusCode"]
-            return status < 500
-        except botocore.exceptions.BotoCoreError:
-            return True  # busy or stopping: a restart would not help
+            self._bucket.put(key, b".", "text/plain")
+            self._bucket.delete(key)
+        except (Misconfigured, RequestRejected):
+            return True
+        except Unavailable as error:
+            return not isinstance(error.__cause__, StoreError)  # busy or stopping: a restart would not help
         return True
-
-    @cached_property
-    def _client(self) -> "S3Client":
-        import boto3  # noqa: PLC0415 - (same)
-        from botocore.config import Config  # noqa: PLC0415 - (same)
-
-        return boto3.client(
-            "s3",
-            endpoint_url=self._store["S3_ENDPOINT_URL"],
-            aws_access_key_id=self._store["S3_ACCESS_KEY_ID"],
-            aws_secret_access_key=self._store["S3_SECRET_ACCESS_KEY"],
-            region_name=self._region,
-            config=Config(
-                s3={"addressing_style": "path"},
-                connect_timeout=TIMEOUT_SECONDS,
-                read_timeout=TIMEOUT_SECONDS,
-                retries={"total_max_attempts": 1},
-            ),
-        )
 
 
 def find_folders() -> list[str]:

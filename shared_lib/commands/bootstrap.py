@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from shared_lib import observability, settings
 from shared_lib.addresses import read_database_url
-from shared_lib.broker import Broker
+from shared_lib.broker.client import Client
 from shared_lib.database.connection import Database, open_for_migrations, translating
 from shared_lib.errors import Conflict, ServiceError
 from shared_lib.events import TOPICS
@@ -90,7 +90,7 @@ def create_buckets(settings: Settings) -> None:
 
 
 def create_topics(settings: Settings) -> None:
-    Broker(settings.kafka).create_topics()
+    Client(settings.kafka).create_topics()
     log.info("topics_ready", topics=TOPICS)
 
 

@@ -7,7 +7,7 @@ from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
 from service import Platform
 
-from shared_lib.broker import Broker
+from shared_lib.broker.client import Client
 from shared_lib.settings import Kafka
 
 DAY = 24 * 3600 * 1000  # ms
@@ -21,7 +21,7 @@ def test_a_topic_keeps_events_for_the_configured_days(platform: Platform, *, is_
         if is_there:
             admin.create_topics({name: {"num_partitions": 1, "replication_factor": 1}})
 
-        Broker(Kafka(bootstrap_servers=servers, retention_days=3)).create_topics([name])
+        Client(Kafka(bootstrap_servers=servers, retention_days=3)).create_topics([name])
 
         configs = admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name, None)], config_filter="all")[
             "topic"

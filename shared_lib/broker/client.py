@@ -1,9 +1,8 @@
 """Publish events to Kafka. Only this module uses kafka-python.
 
-The producer is made on first use, because a function that publishes nothing should not wait for it. It is replaced
-after every failure, because its state is then unknown. It waits for all in-sync replicas, and a caller waits for a
-bounded time. It is not idempotent: readers expect duplicates, and kafka-python's idempotent producer never recovers
-from an error that it cannot retry.
+The producer is made on first use, and replaced after every failure, because its state is then unknown. It waits for
+all in-sync replicas, and a caller waits for a bounded time. It is not idempotent: readers expect duplicates, and
+kafka-python's idempotent producer never recovers from an error that it cannot retry.
 """
 
 import logging
@@ -74,7 +73,7 @@ class _Admin(KafkaAdminClient):  # type: ignore[misc]  # kafka-python ships no t
             raise
 
 
-class Broker:
+class Client:
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
         self._changing = threading.Lock()
