@@ -155,7 +155,7 @@ class Database:
         try:
             yield Transaction(connection)
             _commit(connection)
-        except _CONNECTION_LOST:
+        except (*_CONNECTION_LOST, CommitUncertain):
             _close(connection)
             raise
         except BaseException:
