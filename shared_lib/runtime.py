@@ -80,9 +80,9 @@ class Runtime:
             self.images,
             self.image_queries,
             self.inbox,
+            self.gallery,
             self.announcer,
-            limits=settings.limits,
-            store_notifies=settings.store.notifies,
+            settings.limits,
         )
         self.finisher = Finisher(
             self.images,
@@ -98,7 +98,9 @@ class Runtime:
             self.images,
             self.image_queries,
             self.dead_letters,
+            self.originals,
             self.inbox,
+            self.gallery,
             self.ingestion,
             self.finisher,
             self.announcer,

@@ -96,17 +96,11 @@ class Store(Branch):
     completed_bucket: str = "completed-images"
     notification_arn: str | None = None
     """The store's Kafka target, e.g. `arn:minio:sqs::PRIMARY:kafka`. Unset: bootstrap sets up no notifications."""
-    sends_notifications: bool | None = None
-    """The store sends Kafka an event for each upload. Unset: if it has an ARN. Otherwise direct uploads send one."""
     cors_allow_origins: CommaSeparated = ()
     """Origins of web pages that may put to upload URLs. Unset: the bucket's CORS rules stay as they are."""
     accepted_risks: Annotated[tuple[Risk, ...], NoDecode, BeforeValidator(_split)] = ()
     """Risks with which bootstrap goes on."""
     timeout_seconds: Seconds = 10
-
-    @property
-    def notifies(self) -> bool:
-        return bool(self.notification_arn) if self.sends_notifications is None else self.sends_notifications
 
     @model_validator(mode="after")
     def keys_have_secrets(self) -> Self:

@@ -45,7 +45,6 @@ def start(supervisor: Supervisor, settings: Settings, log: Path, webhook: Webhoo
         "S3_ENDPOINT_URL": endpoint,
         "S3_ACCESS_KEY_ID": key,
         "S3_SECRET_ACCESS_KEY": secret,
-        "S3_SENDS_NOTIFICATIONS": "true",
     }
     supervisor.start(
         Program(

@@ -48,6 +48,20 @@ class UploadTerms:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Original:
+    """An original, as its image's row names it."""
+
+    key: str
+    """In the gallery."""
+    content_type: str
+    """The real one, detected from its bytes."""
+    sha256: str
+    """In hexadecimal."""
+    size: int
+    """bytes"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoredObject:
     """An object in a bucket, as the store describes it."""
 

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from shared_lib.database.connection import Database, Transaction
 from shared_lib.domain.images import ImageEnd, ImageStatus
+from shared_lib.domain.uploads import Original
 from shared_lib.errors import (
     NOT_ITS_OWN_FAULT,
     Conflict,
@@ -31,6 +32,7 @@ from shared_lib.pipeline.rendition import FailedRecipe, Rendered
 from shared_lib.repositories import lifecycle, originals, rendition_requests
 from shared_lib.repositories.attempts import END_ATTEMPT, end_attempt, erase_attempt, read_history
 from shared_lib.repositories.leases import Lease, LeaseKeeper, Superseded
+from shared_lib.repositories.originals import Named
 from shared_lib.repositories.rows import to_end
 from shared_lib.settings import Processing
 
@@ -64,17 +66,15 @@ class Claim:
     """If a sandbox worker crashes once more, the image is given up."""
     requested: tuple[Recipe, ...]
     """Renditions that were requested besides the default ones."""
+    has_succeeded: bool
+    """Only the requested renditions are to be made."""
     original_key: str | None
-    """Of an image that has succeeded: then only the requested renditions are to be made."""
+    """In the gallery. None if the upload is in the inbox."""
     began: float = field(default_factory=time.monotonic)
 
     @property
     def uuid(self) -> UUID:
         return self.lease.uuid
-
-    @property
-    def has_succeeded(self) -> bool:
-        return self.original_key is not None
 
 
 class Claims:
@@ -123,10 +123,10 @@ class Claims:
             if row["status"] == ImageStatus.AWAITING_UPLOAD and not arrived:
                 raise UploadAwaited(reserved=True)
             requested, some_failed = rendition_requests.list_pending(tx, uuid)
-            original_key = row["original_key"] if row["status"] == ImageStatus.SUCCEEDED else None
+            has_succeeded = row["status"] == ImageStatus.SUCCEEDED
             if row["begun"] and not row["held"]:
                 end_attempt(tx, uuid, row["fence"], "lost", "the lease ran out")
-            if original_key and not requested:
+            if has_succeeded and not requested:
                 tx.rows(lifecycle.SETTLE_SUCCEEDED, uuid=uuid, failed=some_failed)
                 return None
             if row["held"]:
@@ -140,25 +140,26 @@ class Claims:
             attempt=claimed["attempts"],
             is_last=history.abnormal + 1 >= self._settings.max_abnormal_attempts,
             requested=requested,
-            original_key=original_key,
+            has_succeeded=has_succeeded,
+            original_key=row["original_key"],
         )
         if exhausted := history.find_exhaustion(self._settings):
             self.fail(claim, exhausted)
             return None
         return claim
 
-    def name_original(self, claim: Claim, key: str, sha256: str, size: int) -> bool:
+    def name_original(self, claim: Claim, original: Original) -> Named:
         """
-        Record where the original will be stored: from now on nobody deletes an object there.
+        Record where an upload's original will be stored: from now on nobody deletes an object there.
 
-        Return whether an equal image has published the same original. Raises Superseded if the claim was lost, and
+        Raises Superseded if the claim was lost, and
         BeingRemoved while an equal original is being deleted.
         """
-        columns = {"uuid": claim.uuid, "fence": claim.lease.fence, "sha256": sha256, "size": size}
-        named = originals.name(self._database, key, lifecycle.NAME_ORIGINAL, **columns)
+        columns = {"uuid": claim.uuid, "fence": claim.lease.fence, "sha256": original.sha256, "size": original.size}
+        named = originals.name(self._database, original.key, lifecycle.NAME_ORIGINAL, **columns)
         if named is None:
             raise Superseded
-        return bool(named["published"])
+        return Named(**named)
 
     def succeed(self, claim: Claim, rendered: Rendered, keys: Mapping[str, str]) -> ImageEnd:
         """
@@ -176,11 +177,12 @@ class Claims:
         _log_end(claim, log.info, event, renditions=len(rendered.renditions), failed=failed)
         return to_end(row, renditions)
 
-    def fail(self, claim: Claim, reason: Rejected) -> ImageEnd:
+    def fail(self, claim: Claim, reason: Rejected, *, keep_original: bool = True) -> ImageEnd:
         """
         Fail the image for a reason that no retry changes, or only the requested renditions if it has succeeded.
 
-        Raises Superseded if the claim was lost.
+        With `keep_original` the row goes on naming an original that it named before the attempt. Raises Superseded if
+        the claim was lost.
         """
         with self._database.transaction() as tx:
             if claim.has_succeeded:
@@ -188,7 +190,8 @@ class Claims:
                 failed = [FailedRecipe(recipe, reason) for recipe in claim.requested]
                 rendition_requests.fail(tx, claim.uuid, failed, unrequested=False)
             else:
-                columns = {"code": reason.code, "message": reason.public}
+                keep = keep_original and claim.original_key is not None
+                columns = {"code": reason.code, "message": reason.public, "keep": keep}
                 row = _end(tx, claim, lifecycle.FAIL_CLAIMED_IMAGE, "failed", reason.code, **columns)
         write = log.warning if reason.failure in NOT_ITS_OWN_FAULT else log.info
         event = "renditions_failed" if claim.has_succeeded else "image_failed"

@@ -52,6 +52,7 @@ class Overdue(NamedTuple):
     created_at: datetime
     succeeded: bool
     """It waits for further renditions."""
+    original_key: str | None
 
 
 class Pair(NamedTuple):
@@ -104,6 +105,11 @@ class Drift:
     def expire_reservations(self, skew: float) -> int:
         """Delete a batch of images whose upload URL expired more than `skew` seconds ago. Return how many."""
         return len(self._find(lifecycle.EXPIRE_RESERVATIONS, skew=skew, batch=BULK))
+
+    def expire_originals(self, days: int, batch: int) -> list[str]:
+        """Have images that failed and are older than so many days name no original any more. Return the keys."""
+        with self._database.transaction() as tx:
+            return [row["original_key"] for row in tx.rows(lifecycle.EXPIRE_ORIGINALS, days=days, batch=batch)]
 
     def purge(self, days: int, skew: float) -> int:
         """Delete a batch of images cleaned up more than so many days and `skew` seconds ago. Return how many."""

@@ -5,12 +5,13 @@ from uuid import UUID
 
 from shared_lib.database.connection import Database
 from shared_lib.domain.images import ImageEnd, ImageStatus
-from shared_lib.domain.uploads import StoredObject
+from shared_lib.domain.uploads import Original, StoredObject
 from shared_lib.errors import FailureCode, NotFound
 from shared_lib.observability import get_logger
 from shared_lib.pipeline.recipe import Recipe
-from shared_lib.repositories import lifecycle, rendition_requests
+from shared_lib.repositories import lifecycle, originals, rendition_requests
 from shared_lib.repositories.image_queries import NOT_FOUND
+from shared_lib.repositories.originals import Named
 from shared_lib.settings import Processing
 
 log = get_logger()
@@ -42,6 +43,32 @@ class Images:
             size=size,
             wait=self._settings.pending_grace_seconds,
         )
+
+    def create_with_original(
+        self, uuid: UUID, filename: str, description: str | None, original: Original, recipes: Sequence[Recipe] = ()
+    ) -> Named | None:
+        """
+        Insert an image whose original is about to be put into the gallery: from now on nobody deletes an object there.
+
+        Return None, and insert nothing, if an equal original is being deleted.
+        """
+        with self._database.transaction() as tx:
+            originals.lock(tx, original.key)
+            row = tx.row(
+                lifecycle.INSERT_ORIGINAL,
+                uuid=uuid,
+                filename=filename,
+                description=description,
+                status=ImageStatus.PENDING.value,
+                size=original.size,
+                wait=self._settings.pending_grace_seconds,
+                key=original.key,
+                sha256=original.sha256,
+            )
+            if row is None:
+                return None
+            rendition_requests.add(tx, uuid, recipes)
+        return Named(**row)
 
     def reserve(self, uuid: UUID, filename: str, description: str | None = None) -> None:
         """Insert an image before its upload URL is given out. It stays hidden until its object is in the inbox."""
@@ -117,9 +144,9 @@ class Images:
                 tx.rows(statement, uuid=uuid)
 
     def mark_cleaned_up(self, uuid: UUID) -> None:
-        """Record that a deleted image's objects are gone, unless a worker may still be writing some."""
+        """Record that a deleted image's objects are gone, unless someone may still be writing one."""
         with self._database.transaction() as tx:
-            tx.rows(lifecycle.MARK_CLEANED_UP, uuid=uuid)
+            tx.rows(lifecycle.MARK_CLEANED_UP, uuid=uuid, writing=originals.REQUEST_SECONDS)
 
     def give_up(self, uuid: UUID, code: FailureCode, message: str) -> bool:
         """Fail an image that has not ended and that nobody is working on. Return whether it was failed."""

@@ -14,6 +14,18 @@ INSERT_IMAGE = """
     ON CONFLICT (uuid) DO NOTHING RETURNING uuid
 """
 
+_IS_PUBLISHED = """
+    EXISTS (SELECT 1 FROM images published WHERE published.original_key = :key
+            AND published.status = 'succeeded' AND published.deleted_at IS NULL) AS is_published
+"""
+
+# CREATE, with the original's key: it is named before the object is written.
+INSERT_ORIGINAL = f"""
+    INSERT INTO images (uuid, filename, description, status, size_bytes, due_at, original_key, sha256)
+    SELECT :uuid, :filename, :description, :status, :size, now() + make_interval(secs => :wait), :key, :sha256
+    WHERE {NOT_BEING_REMOVED} RETURNING {_IS_PUBLISHED}
+"""
+
 # ARRIVE
 MARK_ARRIVED = """
     UPDATE images SET status = 'pending', due_at = created_at WHERE uuid = ANY(ARRAY(
@@ -78,12 +90,11 @@ RELEASE_CLAIM = """
     WHERE uuid = :uuid AND fence = :fence AND lease_until IS NOT NULL
 """
 
-# No transition: the original's key is named before the object is written. It is written once an image is published.
+# No transition: the same for an upload that came by the inbox, once it is rendered.
 NAME_ORIGINAL = f"""
     UPDATE images SET original_key = :key, sha256 = :sha256, size_bytes = :size
     WHERE uuid = :uuid AND fence = :fence AND lease_until IS NOT NULL AND deleted_at IS NULL AND {NOT_BEING_REMOVED}
-    RETURNING EXISTS (SELECT 1 FROM images published WHERE published.original_key = :key
-                      AND published.status = 'succeeded' AND published.deleted_at IS NULL) AS published
+    RETURNING {_IS_PUBLISHED}
 """
 
 # SUCCEED
@@ -97,10 +108,11 @@ PUBLISH_IMAGE = f"""
     WHERE uuid = :uuid AND fence = :fence AND lease_until IS NOT NULL AND deleted_at IS NULL RETURNING {END_COLUMNS}
 """
 
-# FAIL, of an image that has not succeeded
+# FAIL, of an image that has not succeeded. It may be tried again while it names its original.
 FAIL_CLAIMED_IMAGE = f"""
     UPDATE images SET status = 'failed', completed_at = now(), lease_until = NULL, announced = false,
-                      failure_code = :code, failure_message = :message, original_key = NULL
+                      failure_code = :code, failure_message = :message,
+                      original_key = CASE WHEN :keep THEN original_key END
     WHERE uuid = :uuid AND fence = :fence AND status = 'processing' AND deleted_at IS NULL
     RETURNING {END_COLUMNS}, NULL AS renditions
 """
@@ -150,6 +162,17 @@ RETRY_FAILED_RENDITIONS = """
     ) SELECT uuid FROM held ORDER BY uuid
 """
 
+# No transition: the original of an image that failed is kept for some days.
+EXPIRE_ORIGINALS = """
+    WITH expired AS MATERIALIZED (
+        SELECT uuid, original_key FROM images
+        WHERE status = 'failed' AND original_key IS NOT NULL AND deleted_at IS NULL
+        AND created_at < now() - make_interval(days => :days)
+        ORDER BY created_at LIMIT :batch FOR UPDATE SKIP LOCKED
+    )
+    UPDATE images SET original_key = NULL FROM expired WHERE images.uuid = expired.uuid RETURNING expired.original_key
+"""
+
 # DELETE. The tombstone keeps a late event or upload from bringing the image back. It keeps the original's key until the
 # objects are gone.
 DELETE_IMAGE = """
@@ -173,10 +196,11 @@ EXPIRE_RESERVATIONS = """
     RETURNING uuid
 """
 
-# CLEAN_UP. A worker that holds it may still be writing objects.
+# CLEAN_UP. A worker that holds it may still be writing objects, and a direct upload its original.
 MARK_CLEANED_UP = """
     UPDATE images SET cleaned_up_at = now(), original_key = NULL
     WHERE uuid = :uuid AND deleted_at IS NOT NULL AND (lease_until IS NULL OR lease_until < now())
+    AND NOT (original_key IS NOT NULL AND status = 'pending' AND created_at > now() - make_interval(secs => :writing))
 """
 
 # PURGE
@@ -199,7 +223,7 @@ DEFER_OVERDUE = """
             (status IN ('pending', 'succeeded') AND lease_until IS NULL AND due_at < coalesce(:before, now()))
             OR (lease_until < now() AND coalesce(due_at < :before, due_at <= now(), true)))
         ORDER BY due_at NULLS FIRST LIMIT :batch FOR UPDATE SKIP LOCKED))
-    RETURNING uuid, created_at, status = 'succeeded' AS succeeded
+    RETURNING uuid, created_at, status = 'succeeded' AS succeeded, original_key
 """
 DEFER_UNANNOUNCED = """
     UPDATE images SET retry_at = now() + make_interval(secs => :grace) WHERE uuid = ANY(ARRAY(

@@ -8,14 +8,15 @@ key is held only for these statements, never during a request to the store.
 
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from shared_lib.database.connection import Database
+from shared_lib.database.connection import Database, Transaction
 from shared_lib.errors import Conflict
 
-REMOVAL_SECONDS = 120
-"""Longer than deleting an object takes, with all retries of the store's client."""
+REQUEST_SECONDS = 120
+"""Longer than writing or deleting an object takes, with all retries of the store's client."""
 
 NOT_BEING_REMOVED = "NOT EXISTS (SELECT 1 FROM original_removals WHERE key = :key AND ends_at > now())"
 """The condition on which an image may reference a key."""
@@ -35,11 +36,24 @@ _BEGIN_REMOVAL = """
 _END_REMOVAL = "DELETE FROM original_removals WHERE key = :key AND ends_at = :ends_at"
 
 
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What is known of an original when an image begins to name it."""
+
+    is_published: bool
+    """An equal image has published the same original."""
+
+
 class BeingRemoved(Conflict):
     """An original is being deleted from the store. Its key is free again soon."""
 
     def __init__(self) -> None:
         super().__init__("The original is being removed", code="original_being_removed")
+
+
+def lock(tx: Transaction, key: str) -> None:
+    """Let no one else name or remove this original before the transaction ends."""
+    tx.rows(_LOCK_KEY, key=key)
 
 
 def name(database: Database, key: str, sql: str, **parameters: Any) -> dict[str, Any] | None:  # noqa: ANN401  columns
@@ -51,7 +65,7 @@ def name(database: Database, key: str, sql: str, **parameters: Any) -> dict[str,
     until = time.monotonic() + _NAMING_SECONDS
     while True:
         with database.transaction() as tx:
-            tx.rows(_LOCK_KEY, key=key)
+            lock(tx, key)
             row = tx.row(sql, key=key, **parameters)
             if row or tx.row(_IS_BEING_REMOVED, key=key) is None:
                 return row
@@ -76,15 +90,15 @@ class Originals:
         Call `delete` with the key unless an image references it. Return whether it was called.
 
         Raises BeingRemoved while another removal is under way, and whatever `delete` raises. The store may still carry
-        that out, so the key stays reserved for `REMOVAL_SECONDS`.
+        that out, so the key stays reserved for `REQUEST_SECONDS`.
         """
         with self._database.transaction() as tx:
-            tx.rows(_LOCK_KEY, key=key)
+            lock(tx, key)
             if tx.row(_HAS_IMAGE, key=key):
                 return False
             if tx.row(_IS_BEING_REMOVED, key=key):
                 raise BeingRemoved
-            removal = tx.rows(_BEGIN_REMOVAL, key=key, seconds=REMOVAL_SECONDS)[0]
+            removal = tx.rows(_BEGIN_REMOVAL, key=key, seconds=REQUEST_SECONDS)[0]
         delete(key)
         with self._database.transaction() as tx:
             tx.rows(_END_REMOVAL, key=key, **removal)

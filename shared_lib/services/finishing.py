@@ -25,25 +25,26 @@ class Finisher:
 
     def fail(self, claim: Claim, reason: Rejected) -> ImageEnd:
         """
-        Fail what a claim was to make, and delete an upload that is not worth keeping. Raises Superseded.
+        Fail what a claim was to make, and delete an original that is not worth keeping. Raises Superseded.
 
         A newer upload that replaces it after the image has failed is kept.
         """
-        upload = None
-        if reason.failure in NOT_WORTH_KEEPING and not claim.has_succeeded:
-            upload = self.inbox.head(str(claim.uuid))
-        end = self.claims.fail(claim, reason)
+        worthless = reason.failure in NOT_WORTH_KEEPING and not claim.has_succeeded
+        upload = self.inbox.head(str(claim.uuid)) if worthless else None
+        end = self.claims.fail(claim, reason, keep_original=not worthless)
         if upload:
             self.inbox.delete_if_unchanged(upload)
+        if worthless and claim.original_key:
+            self.originals.release(claim.original_key, self.gallery.delete)
         return end
 
-    def finish(self, end: ImageEnd) -> None:
+    def finish(self, end: ImageEnd, *, from_inbox: bool) -> None:
         """
-        Delete the upload of an image that has just succeeded, and announce its end.
+        Announce the end of an image, and delete the upload of one that has just succeeded.
 
         A failed image's upload is kept if it is worth it: the image may be tried again.
         """
-        if end.failure is None:
+        if from_inbox and end.failure is None:
             self.inbox.delete(str(end.uuid))
         self.announcer.publish_end(end)
 

@@ -12,10 +12,11 @@ from shared_lib.errors import CommitUncertain, NotFound, Rejected, Unavailable
 from shared_lib.events import ImageRequested, ObjectsCreated, ProcessingRequested
 from shared_lib.limits import Limits
 from shared_lib.observability import get_logger
+from shared_lib.pipeline.formats import sniff
 from shared_lib.pipeline.recipe import Recipe
 from shared_lib.repositories import ImageQueries, Images
 from shared_lib.services.announcing import Announcer
-from shared_lib.storage.buckets import Inbox
+from shared_lib.storage.buckets import Gallery, Inbox
 
 log = get_logger()
 
@@ -28,31 +29,40 @@ class Ingestion:
     images: Images
     image_queries: ImageQueries
     inbox: Inbox
+    gallery: Gallery
     announcer: Announcer
     limits: Limits
-    store_notifies: bool
-    """The store tells Kafka about new objects in the inbox."""
 
     def ingest(
         self, filename: str, description: str | None, data: bytes, content_type: str, recipes: Sequence[Recipe] = ()
     ) -> UUID:
-        """Take in a direct upload: first the row, then the object. The object's event, or our own, does the rest."""
-        uuid = uuid4()
+        """
+        Take in a direct upload: first the row, then the object, then the event.
+
+        The object is the image's original, under its final key. What is no image goes to the inbox, and so does an
+        original while an equal one is being deleted. Reconciliation does what an interruption leaves undone.
+        """
+        uuid, form = uuid4(), sniff(data)
+        original = self.gallery.describe_original(data, form) if form else None
         try:
-            self.images.create(uuid, filename, description, len(data), recipes)
+            named = original and self.images.create_with_original(uuid, filename, description, original, recipes)
+            if not named:
+                self.images.create(uuid, filename, description, len(data), recipes)
         except CommitUncertain:
             self._take_back_later(uuid)
             raise
         try:
-            self.inbox.put(str(uuid), data, content_type)
+            if original and named:
+                self.gallery.store_original(original, data, is_published=named.is_published)
+            else:
+                self.inbox.put(str(uuid), data, content_type)
         except Unavailable:
             try:
-                self.images.delete(uuid)  # not forget: the store may have it all the same, and send its event later
+                self.images.delete(uuid)  # the store may have it all the same
             except Unavailable:
                 self._take_back_later(uuid)
             raise
-        if not self.store_notifies:
-            self.announcer.publish_best_effort(ProcessingRequested(uuid=uuid))
+        self.announcer.publish_best_effort(ProcessingRequested(uuid=uuid))
         return uuid
 
     def _take_back_later(self, uuid: UUID) -> None:
@@ -127,6 +137,10 @@ class Ingestion:
             state = self.image_queries.get_state(uuid)
             if state is None or state.deleted:
                 return False
-            if state.status is ImageStatus.SUCCEEDED or self.inbox.head(str(uuid)):
+            if state.status is ImageStatus.SUCCEEDED or self.has_arrived(uuid, state.original_key):
                 return True
         return False
+
+    def has_arrived(self, uuid: UUID, original_key: str | None) -> bool:
+        """Return whether an image's bytes are in the store, if it has not succeeded."""
+        return bool(original_key and self.gallery.head(original_key)) or self.inbox.head(str(uuid)) is not None

@@ -44,29 +44,34 @@ class Processor:
         if claim is None:
             self.finisher.finish_ended(uuid)
         elif end:
-            self.finisher.finish(end)
+            self.finisher.finish(end, from_inbox=claim.original_key is None)
 
     def _carry_out(self, claim: Claim) -> ImageEnd | None:
         """Return how the image ended, or None if it has no object yet."""
         try:
-            original = self._read_original(claim)
+            original, in_gallery = self._read_original(claim)
             if original is None:
                 self.claims.withdraw(claim)
                 return None
             rendered = self.renderer.render(self._describe(claim, original))
         except Rejected as reason:
             return self.finisher.fail(claim, reason)
-        return self.publisher.publish(claim, original, rendered)
+        return self.publisher.publish(claim, original, rendered, in_gallery=in_gallery)
 
-    def _read_original(self, claim: Claim) -> bytes | None:
-        """Return the image's bytes, or None if they have not arrived. Raises Rejected if they are too many."""
+    def _read_original(self, claim: Claim) -> tuple[bytes | None, bool]:
+        """
+        Return the image's bytes, or None if they have not arrived, and whether they are in the gallery.
+
+        Raises Rejected if they are too many. An attempt that broke off may have named an original without storing it.
+        """
         check_size = self.renderer.limits.enforce_file
-        if claim.original_key is None:
-            return self.inbox.read(str(claim.uuid), check_size=check_size)
-        original = self.gallery.read(claim.original_key, check_size=check_size)
-        if original is None:
+        if claim.original_key:
+            original = self.gallery.read(claim.original_key, check_size=check_size)
+            if original is not None:
+                return original, True
+        if claim.has_succeeded:
             raise Rejected(FailureCode.UPLOAD_MISSING, "The original is not in the store any more")
-        return original
+        return self.inbox.read(str(claim.uuid), check_size=check_size), False
 
     def _describe(self, claim: Claim, original: bytes) -> RenderRequest:
         return RenderRequest(

@@ -17,7 +17,7 @@ from shared_lib.domain.images import ImageState, ImageStatus
 from shared_lib.domain.uploads import StoredObject
 from shared_lib.errors import FailureCode
 from shared_lib.events import ProcessingRequested
-from shared_lib.repositories import BATCH, DeadLetters, Drift, ImageQueries, Images, Overdue
+from shared_lib.repositories import BATCH, DeadLetters, Drift, ImageQueries, Images, Originals, Overdue
 from shared_lib.services.announcing import Announcer
 from shared_lib.services.comparison import Comparison
 from shared_lib.services.finishing import Finisher
@@ -25,7 +25,7 @@ from shared_lib.services.ingestion import Ingestion
 from shared_lib.services.turns import LOOKED, Step, Turn, run_in_turns
 from shared_lib.settings import Processing
 from shared_lib.settings import Reconciliation as Budget
-from shared_lib.storage.buckets import Inbox
+from shared_lib.storage.buckets import Gallery, Inbox
 
 URL_SKEW_SECONDS = 900  # a PUT that began in time may end this much after its URL (S3 allows 15 min of clock skew)
 
@@ -38,7 +38,9 @@ class Reconciliation:
     images: Images
     image_queries: ImageQueries
     dead_letters: DeadLetters
+    originals: Originals
     inbox: Inbox
+    gallery: Gallery
     ingestion: Ingestion
     finisher: Finisher
     announcer: Announcer
@@ -65,6 +67,7 @@ class Reconciliation:
             self._scan_inbox,
             self._request_overdue,
             self._expire_uploads,
+            self._expire_originals,
             self._announce,
             self._clean_up,
             self._purge,
@@ -114,7 +117,7 @@ class Reconciliation:
         patience = timedelta(seconds=self.settings.missing_object_seconds)
 
         def repair(image: Overdue) -> Iterator[str]:
-            if image.succeeded or self.inbox.head(str(image.uuid)):
+            if image.succeeded or self.ingestion.has_arrived(image.uuid, image.original_key):
                 yield from self._request(image.uuid)
             elif image.created_at < datetime.now(UTC) - patience and self.images.give_up(
                 image.uuid, FailureCode.UPLOAD_MISSING, "The image was announced, but its bytes never reached the store"
@@ -134,6 +137,17 @@ class Reconciliation:
         Nobody looks into the store for each. The scan of the inbox finds an object that came all the same.
         """
         return _in_bulk("upload_expired", partial(self.drift.expire_reservations, URL_SKEW_SECONDS))
+
+    def _expire_originals(self, turn: Turn) -> Generator[str]:
+        """Delete originals of images that failed and were not tried again for long."""
+
+        def repair(key: str) -> Iterator[str]:
+            if self.originals.release(key, self.gallery.delete):
+                yield "failed_original_removed"
+
+        while keys := self.drift.expire_originals(self.settings.retention_days, min(self.batch, turn.rows)):
+            for key in keys:
+                yield from turn.attempt(repair, key)
 
     def _announce(self, turn: Turn) -> Generator[str]:
         """Announce images whose end Kafka has not heard of."""

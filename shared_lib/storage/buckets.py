@@ -14,9 +14,10 @@ from xml.sax.saxutils import escape
 from defusedxml import ElementTree
 from urllib3 import BaseHTTPResponse
 
-from shared_lib.domain.uploads import StoredObject
+from shared_lib.domain.uploads import Original, StoredObject
 from shared_lib.errors import Unavailable
 from shared_lib.observability import get_logger
+from shared_lib.pipeline.formats import Format
 from shared_lib.storage.store import Missing, Store, to_error, translating
 
 if TYPE_CHECKING:
@@ -158,8 +159,11 @@ class Gallery(Bucket):
     """
 
     @staticmethod
-    def original_key(sha256: str, extension: str) -> str:
-        return f"originals/{sha256}.{extension}"
+    def describe_original(data: bytes, form: Format) -> Original:
+        """Return where to put an original, and what its row says of it."""
+        sha256 = hashlib.sha256(data).hexdigest()
+        key = f"originals/{sha256}.{form.extension}"
+        return Original(key=key, content_type=form.content_type, sha256=sha256, size=len(data))
 
     @staticmethod
     def rendition_prefix(uuid: UUID, sha256: str) -> str:
@@ -174,6 +178,11 @@ class Gallery(Bucket):
     def find_image(key: str) -> UUID | None:
         """Return the image that a rendition's key belongs to, or None for an original's key."""
         return StoredObject.name_image(key.partition("/")[0])
+
+    def store_original(self, original: Original, data: bytes, *, is_published: bool) -> None:
+        """Store an original that a row names. One that an equal image has published is probably there already."""
+        if not (is_published and self.head(original.key)):  # a broken-off attempt may have put the same bytes there
+            self.put(original.key, data, original.content_type)
 
     def delete_renditions(self, uuid: UUID, *, keep: str | None = None) -> int:
         """Delete an image's renditions except those with the prefix `keep`. Return how many were deleted."""

@@ -144,12 +144,3 @@ def test_without_keys_in_settings_the_sdk_finds_its_own(store: dict[str, str], m
     found = probe(StoreSettings(endpoint_url=store["S3_ENDPOINT_URL"]))
 
     assert all(found.values())
-
-
-@pytest.mark.parametrize(("arn", "setting", "notifies"), [(None, None, False), ("arn", None, True), (None, True, True)])
-def test_a_store_notifies_if_it_has_an_arn_or_the_setting_says_so(
-    arn: str | None, *, setting: bool | None, notifies: bool
-) -> None:
-    settings = StoreSettings(endpoint_url="http://127.0.0.1:1", notification_arn=arn, sends_notifications=setting)
-
-    assert settings.notifies is notifies

@@ -5,9 +5,13 @@ from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
 import pytest
+from alembic import command
 from botocore.exceptions import ClientError
+from pydantic import SecretStr
 from service import wait_for
 
+from shared_lib.commands.bootstrap import alembic_config
+from shared_lib.database.connection import open_for_migrations
 from shared_lib.runtime import Runtime
 from shared_lib.services.reconciliation import Reconciliation
 
@@ -85,10 +89,30 @@ def compare(rt: Runtime) -> Callable[..., dict[str, int]]:
 
     def run(reconciliation: Reconciliation = rt.reconciliation, after: str = "") -> dict[str, int]:
         def begin() -> dict[str, int]:
-            reconciliation.drift.begin_scan(rt.gallery.name)
-            reconciliation.drift.advance_scan(rt.gallery.name, after)
+            reconciliation.drift.begin_scan(reconciliation.gallery.name)
+            reconciliation.drift.advance_scan(reconciliation.gallery.name, after)
             return reconciliation.run(everything=False)
 
         return wait_for(begin, lambda repairs: "gallery_compared" in repairs, seconds=100)
 
     return run
+
+
+@pytest.fixture(scope="module")
+def apart(rt: Runtime, s3: "S3Client", empty_database: str) -> Iterator[Runtime]:
+    """Return a runtime with a database and buckets of its own: the platform does not know its images."""
+    name = uuid4().hex
+    buckets = {"upload_bucket": f"inbox-{name}", "completed_bucket": f"gallery-{name}"}
+    for bucket in buckets.values():
+        s3.create_bucket(Bucket=bucket)
+    database = rt.settings.database.model_copy(update={"url": SecretStr(empty_database)})
+    store = rt.settings.store.model_copy(update=buckets)
+    settings = rt.settings.model_copy(update={"database": database, "store": store})
+    config = alembic_config()
+    config.attributes["connect"] = lambda: open_for_migrations(settings.database)
+    command.upgrade(config, "head")
+    runtime = Runtime(settings)
+    yield runtime
+    runtime.sandbox.close()
+    runtime.broker.close()
+    runtime.database.disconnect()

@@ -14,6 +14,7 @@ from service import Api, Deliver, WaitInInbox, make_photo, wait_for
 
 from shared_lib.errors import FailureCode, Rejected, Unavailable
 from shared_lib.events import KAFKA_RECORD, ProcessingRequested
+from shared_lib.pipeline.formats import Format
 from shared_lib.repositories import BeingRemoved
 from shared_lib.runtime import Runtime
 
@@ -201,7 +202,8 @@ def test_no_lock_is_held_while_an_original_is_deleted_from_the_store(rt: Runtime
 
 def test_an_original_that_is_being_deleted_is_stored_again_afterwards(rt: Runtime, wait_in_inbox: WaitInInbox) -> None:
     photo = make_photo()
-    key = f"originals/{uuid4()}.jpg"
+    original = rt.gallery.describe_original(photo, Format.JPEG)
+    key = original.key
     uuid = wait_in_inbox(photo)
     with rt.claims.hold(uuid) as claim:
         assert claim
@@ -212,10 +214,10 @@ def test_an_original_that_is_being_deleted_is_stored_again_afterwards(rt: Runtim
         with pytest.raises(Unavailable):
             rt.originals.release(key, remove)
         with pytest.raises(BeingRemoved):
-            rt.claims.name_original(claim, key, "0", 0)
+            rt.claims.name_original(claim, original)
         with rt.database.transaction() as tx:
             tx.rows("UPDATE original_removals SET ends_at = now() WHERE key = :key", key=key)
-        rt.claims.name_original(claim, key, "0", 0)
+        rt.claims.name_original(claim, original)
         assert not rt.originals.release(key, remove), "it is referenced now"
         rt.claims.withdraw(claim)
 
@@ -223,12 +225,14 @@ def test_an_original_that_is_being_deleted_is_stored_again_afterwards(rt: Runtim
 def test_a_failed_image_keeps_no_original_in_the_gallery(
     rt: Runtime, wait_in_inbox: WaitInInbox, compare: Callable[..., dict[str, int]]
 ) -> None:
-    uuid = wait_in_inbox(make_photo())
-    key = f"originals/{uuid4()}.jpg"
+    photo = make_photo()
+    original = rt.gallery.describe_original(photo, Format.JPEG)
+    key = original.key
+    uuid = wait_in_inbox(photo)
     with rt.claims.hold(uuid) as claim:
         assert claim
-        rt.claims.name_original(claim, key, "0", 0)
-        rt.gallery.put(key, make_photo(), "image/jpeg")
+        rt.claims.name_original(claim, original)
+        rt.gallery.put(key, photo, "image/jpeg")
         rt.claims.fail(claim, Rejected(FailureCode.CORRUPT_IMAGE, "for the test"))
 
     compare(replace(rt.reconciliation, comparison=replace(rt.reconciliation.comparison, settling=timedelta(0))))

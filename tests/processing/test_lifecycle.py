@@ -91,7 +91,8 @@ class World:
             attempt=1,
             is_last=False,
             requested=(),
-            original_key="originals/x.jpg" if state is ImageStatus.SUCCEEDED else None,
+            has_succeeded=state is ImageStatus.SUCCEEDED,
+            original_key=None,
         )
         rejected = Rejected(FailureCode.CORRUPT_IMAGE, "for the test")
         rendered = Rendered(Format.JPEG, 4, 3, ())

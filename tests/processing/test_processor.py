@@ -279,7 +279,7 @@ def test_deleting_an_image_during_processing_leaves_no_objects(
 def test_an_upload_that_failed_with_503_does_not_appear_later(rt: Runtime, deliver: Deliver) -> None:
     nowhere = Inbox(Store(rt.settings.store.model_copy(update={"endpoint_url": "http://127.0.0.1:1"})), rt.inbox.name)
     with pytest.raises(Unavailable):
-        replace(rt.ingestion, inbox=nowhere).ingest("secret.jpg", "content", make_photo(), "image/jpeg")
+        replace(rt.ingestion, inbox=nowhere).ingest("secret.jpg", "content", b"no image", "image/jpeg")
     with rt.database.transaction() as tx:
         row = tx.rows("SELECT * FROM images ORDER BY created_at DESC LIMIT 1")[0]
     assert row["deleted_at"]
@@ -430,11 +430,12 @@ def test_a_failed_image_can_be_tried_again(api: Api, s3: Any) -> None:
     assert (image["filename"], image["error"], image["attempts"]) == ("retried.jpg", None, 1)
 
 
-def test_a_direct_upload_publishes_an_event_if_the_store_sends_no_notifications(rt: Runtime) -> None:
+@pytest.mark.parametrize("data", [make_photo(), b"no image"])
+def test_a_direct_upload_publishes_an_event(rt: Runtime, data: bytes) -> None:
     from kafka import KafkaConsumer  # noqa: PLC0415  only these tests listen
 
     with observability.context(traceparent=None, function="upload_image"):
-        uuid = replace(rt.ingestion, store_notifies=False).ingest("a.jpg", None, b"x", "image/jpeg")
+        uuid = rt.ingestion.ingest("a.jpg", None, data, "image/jpeg")
 
     servers = rt.settings.kafka.bootstrap_servers
     with KafkaConsumer(

@@ -20,6 +20,7 @@ from shared_lib.domain.images import ImageStatus
 from shared_lib.errors import Conflict, FailureCode, Rejected, WorkerCrashed
 from shared_lib.events import ProcessingRequested
 from shared_lib.limits import Limits
+from shared_lib.pipeline.formats import Format
 from shared_lib.pipeline.recipe import Recipe
 from shared_lib.pipeline.recipe_schema import read_recipe
 from shared_lib.pipeline.rendition import Rendered
@@ -286,7 +287,8 @@ def test_deleting_an_image_while_further_renditions_are_made_leaves_no_objects(
     with pytest.raises(Conflict), rt.claims.hold(succeeded) as claim:
         assert claim
         assert api("DELETE", f"/images/{succeeded}").status_code == 200
-        rt.publisher.publish(claim, original, rt.renderer.render(RenderRequest(original=original, recipes=(SMALL,))))
+        rendered = rt.renderer.render(RenderRequest(original=original, recipes=(SMALL,)))
+        rt.publisher.publish(claim, original, rendered, in_gallery=True)
 
     process(succeeded)
 
@@ -318,15 +320,14 @@ def test_an_original_that_is_about_to_be_stored_is_not_deleted(
     rt: Runtime, api: Api, wait_in_inbox: WaitInInbox, process: Callable[[UUID], int]
 ) -> None:
     photo = make_photo()
-    digest = hashlib.sha256(photo).hexdigest()
-    key = f"originals/{digest}.jpg"
+    original = rt.gallery.describe_original(photo, Format.JPEG)
     first, second = wait_in_inbox(photo), wait_in_inbox(photo)
     process(first)
     with rt.claims.hold(second) as claim:
         assert claim
-        rt.claims.name_original(claim, key, digest, len(photo))
+        rt.claims.name_original(claim, original)
         assert api("DELETE", f"/images/{first}").status_code == 200
-        assert rt.gallery.head(key), "the second image is about to rely on it"
+        assert rt.gallery.head(original.key), "the second image is about to rely on it"
         rt.claims.withdraw(claim)
 
 

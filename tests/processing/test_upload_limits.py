@@ -1,5 +1,6 @@
 """Limits that an operator sets in the environment, as uploaders see them."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -93,10 +94,15 @@ def test_an_upload_that_can_never_become_an_image_is_removed_at_once(api: Api, s
 
 
 def test_an_upload_that_may_succeed_later_is_kept(api: Api, s3: "S3Client") -> None:
-    uuid = api.upload(make_photo(321, 20))
+    direct, presigned = make_photo(321, 20), make_photo(321, 21)
+    ticket = api("GET", "/images/actions/upload-url?extension=jpg").json()
+    assert requests.put(ticket["presignedUrl"], presigned, timeout=10).status_code == 200
 
-    assert api.await_end(uuid)["error"]["code"] == "side_too_long"
-    assert s3.list_objects_v2(Bucket="upload-images", Prefix=uuid)["KeyCount"] == 1
+    for uuid in (api.upload(direct), ticket["uuid"]):
+        assert api.await_end(uuid)["error"]["code"] == "side_too_long"
+    assert s3.list_objects_v2(Bucket="upload-images", Prefix=ticket["uuid"])["KeyCount"] == 1
+    key = f"originals/{hashlib.sha256(direct).hexdigest()}.jpg"
+    assert s3.list_objects_v2(Bucket="completed-images", Prefix=key)["KeyCount"] == 1
 
 
 def test_a_foreign_object_that_is_too_large_fails_and_is_removed(api: Api, s3: "S3Client") -> None:
