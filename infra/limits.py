@@ -10,7 +10,7 @@ from shared_lib import settings
 from shared_lib.limits import Limits
 
 TABLE = Path(__file__).parent.parent / "docs" / "limits.md"
-PREFIX = settings.Limits.model_config["env_prefix"]
+PREFIX = settings.Limits.prefix
 HEAD = """# Limits
 
 Written by `make contracts` from `shared_lib/limits.py`. Do not edit.

@@ -37,9 +37,11 @@ _CREATIONS = ("Put", "Post", "CompleteMultipartUpload", "Copy")
 
 
 class Part(BaseModel):
-    """A JSON object with camelCase names."""
+    """A JSON object with camelCase names. Built on first use."""
 
-    model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True, serialize_by_alias=True)
+    model_config = ConfigDict(
+        defer_build=True, frozen=True, alias_generator=to_camel, populate_by_name=True, serialize_by_alias=True
+    )
 
 
 class Payload(Part):

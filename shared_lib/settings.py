@@ -5,13 +5,15 @@ Each field is one environment variable, named by the branch's prefix and the fie
 """
 
 import json
+import os
 from functools import cache
-from typing import Annotated, Any, Literal, Self, cast
+from typing import Annotated, Any, ClassVar, Literal, Self, cast
 
 from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
+    ConfigDict,
     Field,
     SecretStr,
     ValidationError,
@@ -19,7 +21,6 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared_lib import limits
 from shared_lib.addresses import check_certificates, check_http_url, check_servers, read_database_url
@@ -44,7 +45,7 @@ def _check_database_url(url: SecretStr) -> SecretStr:
 
 HttpUrl = Annotated[str, AfterValidator(check_http_url)]
 CertificateFile = Annotated[str, AfterValidator(check_certificates)]
-CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+CommaSeparated = Annotated[tuple[str, ...], BeforeValidator(_split)]
 
 Risk = Literal[
     "anonymous-read", "anonymous-list", "anonymous-write", "copy-source", "other-key", "other-method", "expired-url"
@@ -56,14 +57,27 @@ class InvalidSettings(Exception):
     """A variable is missing or wrong. The message names each, and says what it should be."""
 
 
-class Branch(BaseSettings):
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True, env_ignore_empty=True)
+class Branch(BaseModel):
+    """The variables with one prefix."""
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+    prefix: ClassVar[str] = ""
+
+    @classmethod
+    def read(cls) -> Self:
+        """Read them from the environment. An empty one counts as unset. Raises ValidationError."""
+        given = {name: os.environ.get(cls.name_variable(name)) for name in cls.model_fields}  # noqa: TID251  this is it
+        return cls.model_validate({name: text for name, text in given.items() if text})
+
+    @classmethod
+    def name_variable(cls, field: str) -> str:
+        return f"{cls.prefix}{field}".upper()
 
 
 class Database(Branch):
     """PostgreSQL 15 or newer."""
 
-    model_config = SettingsConfigDict(env_prefix="DATABASE_")
+    prefix = "DATABASE_"
 
     url: Annotated[SecretStr, AfterValidator(_check_database_url)]
     """
@@ -80,7 +94,7 @@ class Database(Branch):
 class Store(Branch):
     """Any store that speaks S3: MinIO, RustFS, SeaweedFS, AWS."""
 
-    model_config = SettingsConfigDict(env_prefix="S3_")
+    prefix = "S3_"
 
     endpoint_url: HttpUrl
     public_endpoint_url: HttpUrl | None = None
@@ -98,7 +112,7 @@ class Store(Branch):
     """The store's Kafka target, e.g. `arn:minio:sqs::PRIMARY:kafka`. Unset: bootstrap sets up no notifications."""
     cors_allow_origins: CommaSeparated = ()
     """Origins of web pages that may put to upload URLs. Unset: the bucket's CORS rules stay as they are."""
-    accepted_risks: Annotated[tuple[Risk, ...], NoDecode, BeforeValidator(_split)] = ()
+    accepted_risks: Annotated[tuple[Risk, ...], BeforeValidator(_split)] = ()
     """Risks with which bootstrap goes on."""
     timeout_seconds: Seconds = 10
 
@@ -114,7 +128,7 @@ class Store(Branch):
 class Kafka(Branch):
     """Any broker that speaks Kafka's protocol."""
 
-    model_config = SettingsConfigDict(env_prefix="KAFKA_")
+    prefix = "KAFKA_"
 
     bootstrap_servers: Annotated[str, AfterValidator(check_servers)]
     sasl_username: SecretStr | None = None
@@ -142,7 +156,7 @@ class Kafka(Branch):
 class Http(Branch):
     """The API as callers see it."""
 
-    model_config = SettingsConfigDict(env_prefix="HTTP_")
+    prefix = "HTTP_"
 
     public_base_url: HttpUrl | None = None
     """Scheme and host of absolute links, and the API's own origin. Unset: links are relative."""
@@ -153,7 +167,7 @@ class Http(Branch):
 class Processing(Branch):
     """Receiving and processing uploads."""
 
-    model_config = SettingsConfigDict(env_prefix="PROCESSING_")
+    prefix = "PROCESSING_"
 
     max_upload_bytes: Bytes = 10 * 1024 * 1024
     """Limit of a direct upload: the contract's 10 MB. For uploads to the store it is `LIMITS_MAX_BYTES`."""
@@ -165,7 +179,7 @@ class Processing(Branch):
     """Attempts that may break off before the image fails. Those that an outage broke off don't count."""
     max_abnormal_attempts: int = Field(default=3, ge=1)
     """Attempts that may end in a crash, of a worker or of the processor, before the image fails."""
-    presets: Annotated[dict[str, dict[str, Any]], NoDecode, BeforeValidator(_read_json)] = {}
+    presets: Annotated[dict[str, dict[str, Any]], BeforeValidator(_read_json)] = {}
     """Recipes by name, as JSON: `{"banner": {"operations": […], "output": {…}}}`. Added to the built-in ones."""
     default_presets: CommaSeparated = ()
     """Presets that are made of every image, besides its thumbnail."""
@@ -195,7 +209,7 @@ class Processing(Branch):
 class Reconciliation(Branch):
     """The budget of one tick of `reconcile_images`. The next tick goes on where it stops."""
 
-    model_config = SettingsConfigDict(env_prefix="RECONCILIATION_")
+    prefix = "RECONCILIATION_"
 
     seconds: Annotated[float, Field(gt=0, le=240)] = 45
     """Less than the minute between two ticks. Only a single slow request to the store can exceed it."""
@@ -206,7 +220,7 @@ class Reconciliation(Branch):
 class Limits(Branch, limits.Limits):
     """The fields of the dataclass, read and checked like any other branch's."""
 
-    model_config = SettingsConfigDict(env_prefix="LIMITS_")
+    prefix = "LIMITS_"
 
     @field_validator("cpu_seconds")
     @classmethod
@@ -217,7 +231,7 @@ class Limits(Branch, limits.Limits):
 
 
 class Log(Branch):
-    model_config = SettingsConfigDict(env_prefix="LOG_")
+    prefix = "LOG_"
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["json", "console"] = "json"
@@ -265,10 +279,9 @@ def load() -> Settings:
     branches, mistakes = {}, []
     for name, branch in BRANCHES.items():
         try:
-            branches[name] = branch()
+            branches[name] = branch.read()
         except ValidationError as error:
-            prefix = branch.model_config["env_prefix"]
-            mistakes += [f"{prefix}{e['loc'][0]}".upper() + f": {e['msg']}" for e in error.errors()]
+            mistakes += [branch.name_variable(f"{e['loc'][0]}") + f": {e['msg']}" for e in error.errors()]
     if mistakes:
         raise InvalidSettings("Settings are missing or wrong: " + "; ".join(mistakes))
     return Settings(**branches)

@@ -10,6 +10,7 @@ not bring those back. `/api/health` checks them.
 """
 
 import ctypes
+import gc
 import resource
 import signal
 import sys
@@ -41,7 +42,7 @@ def serve_function() -> None:
     One for events refuses none: their source limits how many are in flight, and a refusal would use up a retry.
     """
     function = _load_function()
-    limiter = Limiter(Serving().threads, shed="cloudevent" not in function.view_functions)
+    limiter = Limiter(Serving.read().threads, shed="cloudevent" not in function.view_functions)
     probes = Limiter(1)  # of its own, so that a busy function still passes
     run(_answer_probes(function), lambda scope: probes if scope["path"] in PROBES else limiter, limiter.threads + 1)
 
@@ -81,7 +82,9 @@ def run(application: "WSGIApplication", limiter_of: LimiterOf, threads: int) -> 
 
     `limiter_of` selects the limiter of a request, and `threads` is the sum of what the limiters allow.
     """
-    serving = Serving()
+    serving = Serving.read()
+    gc.freeze()  # no later collection looks at what is loaded
+    gc.enable()
     _fix_malloc()
     _allow_connections()
     max_body = max(runtime.current().settings.processing.max_upload_bytes + FORM_OVERHEAD, MIN_BODY_LIMIT)

@@ -65,9 +65,11 @@ CollectionId = Annotated[UUID, Field(examples=["7d1f6a0e-3c61-4f0e-9b57-0a4c8a1f
 
 
 class ApiModel(BaseModel):
-    """An immutable JSON object with camelCase names."""
+    """An immutable JSON object with camelCase names. Built on first use: a function uses few of them."""
 
-    model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True, serialize_by_alias=True)
+    model_config = ConfigDict(
+        defer_build=True, frozen=True, alias_generator=to_camel, populate_by_name=True, serialize_by_alias=True
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

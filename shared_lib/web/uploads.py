@@ -27,12 +27,13 @@ class RenditionRequests(BaseModel):
     """Renditions to make besides the thumbnail: recipes, or the name of a preset."""
 
     model_config = ConfigDict(
+        defer_build=True,  # most functions that import this module read no recipes
         json_schema_extra={
             "not": {
                 "required": ["renditions", "preset"],
                 "properties": {"renditions": {"not": {"type": "null"}}, "preset": {"not": {"type": "null"}}},
             }
-        }
+        },
     )
 
     renditions: Recipes | None = Field(

@@ -27,7 +27,7 @@ from shared_lib.web import openapi
 SCHEMAS = Path(__file__).parent / "schemas"
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 VARIABLES = {
-    f"{branch.model_config['env_prefix']}{name}".upper(): field
+    branch.name_variable(name): field
     for branch in settings.BRANCHES.values()
     for name, field in branch.model_fields.items()
 }

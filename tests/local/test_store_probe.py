@@ -38,7 +38,7 @@ def settings_for(store: dict[str, str], **more: object) -> StoreSettings:
         endpoint_url=store["S3_ENDPOINT_URL"],
         access_key_id=store["S3_ACCESS_KEY_ID"],
         secret_access_key=store["S3_SECRET_ACCESS_KEY"],
-        **more,  # type: ignore[arg-type]
+        **more,
     )
 
 
