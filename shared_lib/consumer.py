@@ -6,7 +6,6 @@ eventing/data-plane.md). A PingSource delivers again on 503, but not on 500.
 """
 
 import functools
-import json
 from collections.abc import Callable
 from typing import Protocol
 
@@ -31,8 +30,8 @@ from shared_lib.errors import (
 
 log = observability.get_logger()
 
-MAX_EVENT = 1 << 20
-"""Maximum bytes of an event's data: Kafka's default limit of a record."""
+MAX_EVENT = 256 * 1024
+"""Maximum bytes of an event's data. A store's message has a thousand, ours a hundred."""
 
 DEAD_LETTER, RETRY_CONFLICT, RETRY = 422, 409, 503
 STATUS: dict[type[ServiceError], int] = {
@@ -67,13 +66,6 @@ class Event:
     def __getitem__(self, attribute: str) -> str:
         """Return an attribute that every CloudEvent has: id, source or type."""
         return str(self._attributes[attribute])
-
-    @property
-    def raw(self) -> bytes:
-        """The data as bytes, whatever its type."""
-        if isinstance(self.data, bytes):
-            return self.data
-        return self.data.encode() if isinstance(self.data, str) else json.dumps(self.data).encode()
 
     def get(self, attribute: str) -> str | None:
         value = self._attributes.get(attribute)

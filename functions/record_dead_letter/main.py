@@ -26,10 +26,9 @@ def main(rt: Runtime, event: Event) -> None:
             source=event["source"],
             id=event["id"],
             type=event["type"],
-            image=images[0] if images else None,
             code=int(code) if code.isdecimal() and len(code) == 3 else None,
             reason=read_reason(event.get("knativeerrordata")),
             destination=event.get("knativeerrordest"),
-            data=event.raw,
+            images=images,
         )
     )

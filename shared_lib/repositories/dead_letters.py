@@ -1,5 +1,12 @@
-"""Dead letters: events that a source could not deliver, kept with the reason."""
+"""
+Dead letters: events that a source could not deliver, kept with the reason.
 
+Of an event's data, only the images that it names are kept. The rest may hold a filename: an object's key is one, if it
+came from elsewhere.
+"""
+
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -24,7 +31,6 @@ _PURGE_DEAD_LETTERS = """
     RETURNING id
 """
 _BATCH = 500  # rows per statement: far from the time limit
-_MAX_DATA = 64 * 1024  # bytes of an event's data that are kept: a store's notification has about one thousand
 _MAX_TEXT = 500  # characters of an attribute that are kept
 
 
@@ -35,12 +41,12 @@ class DeadLetter:
     source: str
     id: str
     type: str
-    image: UUID | None
+    images: Sequence[UUID]
+    """The images that it names, if it can be read."""
     code: int | None
     """The last HTTP status; None if there was no response at all."""
     reason: str
     destination: str | None
-    data: bytes
 
 
 class DeadLetters:
@@ -49,21 +55,22 @@ class DeadLetters:
 
     def record(self, letter: DeadLetter) -> None:
         """Store a dead letter once, however often it is delivered, cut to a readable length."""
+        image = next(iter(letter.images), None)
         with self._database.transaction() as tx:
             tx.rows(
                 _INSERT_DEAD_LETTER,
                 source=clean_text(letter.source, _MAX_TEXT),
                 id=clean_text(letter.id, _MAX_TEXT),
                 type=clean_text(letter.type, _MAX_TEXT),
-                image=letter.image,
+                image=image,
                 code=letter.code,
                 reason=clean_text(letter.reason, _MAX_TEXT),
                 destination=letter.destination and clean_text(letter.destination, _MAX_TEXT),
-                data=letter.data[:_MAX_DATA],
+                data=json.dumps({"images": [*map(str, letter.images)]}).encode(),
             )
         log.warning(
             "dead_letter_recorded",
-            image=letter.image and str(letter.image),
+            image=image and str(image),
             code=letter.code,
             reason=clean_text(letter.reason, _MAX_TEXT),
         )

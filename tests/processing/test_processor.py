@@ -346,7 +346,7 @@ def test_a_dead_letter_is_recorded_and_fails_no_image(
     with rt.database.transaction() as tx:
         [letter] = tx.rows("SELECT * FROM dead_letters WHERE image_id = :uuid", uuid=uuid)
     assert (letter["code"], letter["reason"]) == (503, "The object store is out of reach")
-    assert json.loads(letter["data"]) == {"uuid": str(uuid)}
+    assert json.loads(letter["data"]) == {"images": [str(uuid)]}
     assert deliver("process_image", REQUESTED, {"uuid": str(uuid)}) == 200
     assert rt.image_queries.get(uuid).status is ImageStatus.SUCCEEDED, "it is processed when it is requested again"
 
@@ -364,15 +364,31 @@ def test_a_forged_dead_letter_is_stored_cut_to_a_readable_length(rt: Runtime, de
     assert letter["reason"].startswith("line   [31mbreak xxx")
     assert {len(letter[name]) for name in ("event_id", "event_type", "destination")} == {500}
     assert len(letter["reason"]) <= 500
-    assert len(letter["data"]) == 64 * 1024
+    assert json.loads(letter["data"]) == {"images": []}
 
 
-def test_an_event_larger_than_a_kafka_record_is_rejected_with_413(load: Callable[[str], FlaskClient]) -> None:
+def test_a_dead_letter_is_kept_without_filenames(rt: Runtime, deliver: Deliver) -> None:
+    uuid, event = uuid4(), str(uuid4())
+    records = [record(key)["Records"][0] for key in ("holiday/private-name.jpg", str(uuid))]
+    data = {"Key": "quiet-images/holiday/private-name.jpg", "Records": records}
+
+    assert deliver("record_dead_letter", KAFKA_RECORD, data, id=event, key="private-name.jpg") == 200
+
+    with rt.database.transaction() as tx:
+        [letter] = tx.rows("SELECT * FROM dead_letters WHERE event_id = :event", event=event)
+    assert json.loads(letter["data"]) == {"images": [str(uuid)]}
+    assert "private-name" not in f"{letter}"
+
+
+def test_an_event_larger_than_256_kib_is_rejected_with_413(load: Callable[[str], FlaskClient]) -> None:
     headers = {"ce-specversion": "1.0", "ce-id": "large", "ce-source": "/test", "ce-type": REQUESTED}
     for function in ("process_image", "record_dead_letter", "reconcile_images"):
         client = load(function)
-        assert client.post("/", data=b"x" * (2 << 20), headers=headers).status_code == 413
-        endless = {"input_stream": io.BytesIO(b"x" * (2 << 20)), "environ_overrides": {"wsgi.input_terminated": True}}
+        assert client.post("/", data=b"x" * (256 * 1024 + 1), headers=headers).status_code == 413
+        endless = {
+            "input_stream": io.BytesIO(b"x" * (256 * 1024 + 1)),
+            "environ_overrides": {"wsgi.input_terminated": True},
+        }
         assert client.post("/", headers=headers, **endless).status_code == 413  # in chunks
 
 
