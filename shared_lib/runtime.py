@@ -51,6 +51,7 @@ class Runtime:
         self.sandbox = Sandbox(
             settings.limits,
             workers=settings.processing.decoders,
+            images_per_worker=settings.processing.images_per_worker,
             required=settings.processing.sandbox == "required",
         )
         self.inbox = Inbox(self.store, settings.store.upload_bucket)

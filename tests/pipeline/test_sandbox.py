@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,16 +24,17 @@ from shared_lib.errors import FailureCode, Rejected, WorkerCrashed, WorkerFailed
 from shared_lib.limits import Limits
 from shared_lib.pipeline.recipe import THUMBNAIL
 from shared_lib.pipeline.recipe_schema import read_recipe
+from shared_lib.pipeline.sandbox import ipc
 from shared_lib.pipeline.sandbox.pool import Sandbox
-from shared_lib.pipeline.sandbox.processes import ENVIRONMENT, PROGRAM
+from shared_lib.pipeline.sandbox.processes import ENVIRONMENT, PROGRAM, Zygote
 
 
 @pytest.fixture
 def make_sandbox() -> Iterator[Callable[..., Sandbox]]:
     sandboxes: list[Sandbox] = []
 
-    def make(*, workers: int = 1, program: tuple[str, ...] = PROGRAM, **limits: Any) -> Sandbox:
-        sandboxes.append(Sandbox(Limits(**limits), workers=workers, program=program))
+    def make(*, workers: int = 1, images: int = 1, program: tuple[str, ...] = PROGRAM, **limits: Any) -> Sandbox:
+        sandboxes.append(Sandbox(Limits(**limits), workers=workers, images_per_worker=images, program=program))
         return sandboxes[-1]
 
     yield make
@@ -41,9 +43,7 @@ def make_sandbox() -> Iterator[Callable[..., Sandbox]]:
 
 
 def zygotes_of(pid: int) -> set[psutil.Process]:
-    return {
-        child for child in psutil.Process(pid).children() if "shared_lib.pipeline.sandbox.zygote" in child.cmdline()
-    }
+    return {child for child in psutil.Process(pid).children() if '"images_per_worker"' in child.cmdline()[-1]}
 
 
 def zygote_of(sandbox: Sandbox) -> psutil.Process:
@@ -112,6 +112,109 @@ def test_each_image_has_a_worker_of_its_own_that_exits_with_it(make_sandbox: Cal
 
     assert len(set(seen)) == 4
     assert not any(is_alive(worker) for worker in seen[:-1])
+
+
+def test_a_worker_of_several_images_exits_after_the_last(make_sandbox: Callable[..., Sandbox]) -> None:
+    sandbox = make_sandbox(images=3)
+    zygote = zygote_of(sandbox)
+    worker = spare_of(zygote)
+    for _ in range(2):
+        sandbox.render(sample("png"), [THUMBNAIL])
+        assert wait_until(lambda: len(zygote.children()) == 2)  # it, and the next one
+        assert worker in zygote.children()
+
+    sandbox.render(sample("png"), [THUMBNAIL])
+
+    assert spare_of(zygote) != worker
+
+
+def handled_by(code: str) -> tuple[str, ...]:
+    """Return a zygote's program whose workers call `handle(job, body, limits)`, for which `done` is an empty list."""
+    imports = "import time\nfrom shared_lib.pipeline.sandbox import ipc, worker, zygote\ndone = []\n"
+    return "-c", f"{imports}def handle(job, body, limits):\n{code}\nzygote.main(handle)"
+
+
+RENDER = "    return worker.render_job(job, body, limits)"
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["    while time.process_time() < 1.1: pass", "    bytearray(b'x') * (80 << 20)", "    bytes(job)"],
+    ids=["processor time", "memory", "bug"],
+)
+def test_a_worn_worker_has_no_further_image(make_sandbox: Callable[..., Sandbox], code: str) -> None:
+    sandbox = make_sandbox(images=50, program=handled_by(f"{code}\n{RENDER}"))
+    worker = spare_of(zygote_of(sandbox))
+
+    with suppress(WorkerCrashed):
+        sandbox.render(sample("png"), [THUMBNAIL])
+
+    assert wait_until(lambda: not is_alive(worker))
+
+
+@pytest.mark.parametrize(
+    ("data", "error"), [(sample("jpeg")[:-900], Rejected), (ENDLESS, Rejected)], ids=["corrupt", "endless"]
+)
+def test_a_worker_is_replaced_after_an_image_that_failed(
+    make_sandbox: Callable[..., Sandbox], data: bytes, error: type[Exception]
+) -> None:
+    sandbox = make_sandbox(images=50, wall_seconds=3)
+    worker = spare_of(zygote_of(sandbox))
+    sandbox.render(sample("png"), [THUMBNAIL])
+    assert is_alive(worker)
+
+    with pytest.raises(error):
+        sandbox.render(data, [THUMBNAIL])
+
+    assert wait_until(lambda: not is_alive(worker))
+    assert sandbox.render(sample("png"), [THUMBNAIL])
+
+
+def test_a_failure_in_a_used_worker_is_not_the_image_s(make_sandbox: Callable[..., Sandbox]) -> None:
+    fails_if_used = "    if done: return ipc.ImageError.of(limits.memory_exceeded), []\n    done.append(job)"
+    sandbox = make_sandbox(images=50, program=handled_by(f"{fails_if_used}\n{RENDER}"))
+
+    assert [sandbox.render(sample("png"), [THUMBNAIL]).width for _ in range(3)] == [160, 160, 160]
+
+
+def test_a_used_worker_that_was_killed_costs_nothing(make_sandbox: Callable[..., Sandbox]) -> None:
+    sandbox = make_sandbox(images=50)
+    worker = spare_of(zygote_of(sandbox))
+    sandbox.render(sample("png"), [THUMBNAIL])
+
+    worker.kill()
+
+    assert sandbox.render(sample("png"), [THUMBNAIL]).width == 160
+
+
+def test_a_worker_that_would_stay_longer_is_ended_all_the_same(make_sandbox: Callable[..., Sandbox]) -> None:
+    takeover = "    worker.replace = lambda reply, stays: replace(reply, stays=True)"
+    program = handled_by(f"    from dataclasses import replace\n{takeover}\n{RENDER}")
+    sandbox = make_sandbox(images=2, program=program)
+    worker = spare_of(zygote_of(sandbox))
+
+    for _ in range(2):
+        assert is_alive(worker)
+        sandbox.render(sample("png"), [THUMBNAIL])
+
+    assert wait_until(lambda: not is_alive(worker))
+
+
+def test_a_worker_becomes_too_old_for_a_further_image() -> None:
+    limits = Limits()
+    zygote = Zygote(limits, images_per_worker=50, max_age=1)
+    job = ipc.Job(recipes=(THUMBNAIL,)).write()
+    try:
+        worker = zygote.take()
+        for _ in range(2):
+            worker.exchange(job, [sample("png")], limits.max_output_bytes, time.monotonic() + 30)
+            zygote.keep(worker)
+            assert zygote.take() is worker
+        zygote.keep(worker)
+        time.sleep(1)
+        assert zygote.take() is not worker
+    finally:
+        zygote.kill()
 
 
 def test_a_killed_worker_costs_only_its_own_image(make_sandbox: Callable[..., Sandbox]) -> None:
@@ -371,8 +474,9 @@ def test_no_worker_survives_a_killed_parent(tmp_path: Path, data: bytes) -> None
     assert wait_until(lambda: not any(map(is_alive, processes)))
 
 
-def test_memory_stays_flat_over_hundreds_of_images(make_sandbox: Callable[..., Sandbox]) -> None:
-    sandbox = make_sandbox()
+@pytest.mark.parametrize("per_worker", [1, 64])
+def test_memory_stays_flat_over_hundreds_of_images(make_sandbox: Callable[..., Sandbox], per_worker: int) -> None:
+    sandbox = make_sandbox(images=per_worker)
     zygote = zygote_of(sandbox)
     images = [sample(name) for name in FORMATS] + [sample("jpeg")[:-900]]
 

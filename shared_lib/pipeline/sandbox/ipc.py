@@ -119,6 +119,8 @@ class Result(_Dimensions):
 
     renditions: tuple[EncodedRendition | RecipeError, ...]
     metadata: ImageMetadata | None = None
+    stays: bool = False
+    """Whether the worker waits for another job, instead of exiting."""
 
 
 Reply = Result | ImageError | JobError

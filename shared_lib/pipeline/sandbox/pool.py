@@ -4,20 +4,19 @@ This is the parent's side. It loads no imaging library, and validates every repl
 that a worker claims, and all sizes.
 """
 
-import contextlib
 import os
 import re
 import signal
 import threading
 import time
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from uuid import UUID
 
 from pydantic import TypeAdapter
 
-from shared_lib.errors import Rejected, ServiceError, WorkerCrashed, WorkerFailed
+from shared_lib.errors import Rejected, ServiceError, WorkerCrashed, WorkerError, WorkerFailed
 from shared_lib.limits import Limits
 from shared_lib.observability import get_logger
 from shared_lib.pipeline.formats import Format, sniff
@@ -34,7 +33,7 @@ _OUT_OF_MEMORY = re.compile(r"memory allocation of|(failed to|cannot) allocate|b
 
 
 class Sandbox:
-    """A pool of workers, one per core, shared by any number of threads. Each image has a worker of its own.
+    """A pool of workers, one per core, shared by any number of threads. By default each image has a worker of its own.
 
     Create one per process, after the process has forked.
     """
@@ -44,14 +43,20 @@ class Sandbox:
         limits: Limits,
         *,
         workers: int = os.cpu_count() or 1,
+        images_per_worker: int = 1,
         required: bool = True,
         program: Sequence[str] = PROGRAM,
     ) -> None:
-        """With `required`, decode nothing where the kernel cannot confine a worker."""
+        """With `required`, decode nothing where the kernel cannot confine a worker.
+
+        A worker stays for up to `images_per_worker` images. Each image beyond the first takes half the processor time,
+        but an image that takes over its worker can read and falsify the ones that follow in it.
+        """
         self._limits = limits
         self._program = program
         self._required = required
         self._workers = workers
+        self._images_per_worker = images_per_worker
         self._slots = threading.Semaphore(workers)
         self._starting = threading.Lock()
         self._zygote: Zygote | None = None
@@ -98,8 +103,18 @@ class Sandbox:
             with_metadata=with_metadata,
             with_location=with_location,
         )
-        with self._slots, contextlib.closing(self._take()) as worker:
-            return self._render(worker, job, data, overlays.values())
+        images = [data, *overlays.values()]
+        with self._slots:
+            until = time.monotonic() + self._limits.wall_seconds
+            worker = self._take()
+            is_new = not worker.images
+            try:
+                return self._run(worker, job, images, until)
+            except (Rejected, WorkerError):
+                if is_new or time.monotonic() > until:
+                    raise
+            # An image before may have used up a limit, or damaged the worker. A new one decides.
+            return self._run(self._take(new=True), job, images, until)
 
     def close(self) -> None:
         """Kill all workers, busy ones with their images. Calling `render` afterwards raises RuntimeError."""
@@ -109,14 +124,14 @@ class Sandbox:
             for zygote in self._retired:
                 zygote.kill()
 
-    def _take(self) -> Worker:
+    def _take(self, *, new: bool = False) -> Worker:
         with self._starting:
             try:
-                return self._ensure_zygote().take()
+                return self._ensure_zygote().take(new=new)
             except (OSError, EOFError):  # it has died since
                 self._drop_zygote()
             try:
-                return self._ensure_zygote().take()
+                return self._ensure_zygote().take(new=new)
             except (OSError, EOFError) as error:
                 self._drop_zygote()
                 raise WorkerCrashed("No worker could be started.") from error
@@ -139,15 +154,34 @@ class Sandbox:
 
     def _start_zygote(self) -> Zygote:
         hide_memory()  # without Landlock, a worker could read our environment
-        return Zygote(self._limits, required=self._required, spares=self._workers, program=self._program)
+        return Zygote(
+            self._limits,
+            required=self._required,
+            spares=self._workers,
+            images_per_worker=self._images_per_worker,
+            program=self._program,
+        )
 
-    def _render(self, worker: Worker, job: ipc.Job, data: bytes, overlays: Iterable[bytes]) -> Rendered:
-        until = time.monotonic() + self._limits.wall_seconds
+    def _run(self, worker: Worker, job: ipc.Job, images: Sequence[bytes], until: float) -> Rendered:
+        """Have the worker carry out the job. Then keep it if it stays, and close it otherwise."""
+        stays = False
         try:
-            header, body = worker.exchange(job.write(), [data, *overlays], self._limits.max_output_bytes, until)
+            rendered, stays = self._render(worker, job, images, until)
+        finally:
+            if not stays:
+                worker.close()
+        if stays:
+            with self._starting:
+                worker.zygote.keep(worker)
+        return rendered
+
+    def _render(self, worker: Worker, job: ipc.Job, images: Sequence[bytes], until: float) -> tuple[Rendered, bool]:
+        """Return the renditions, and whether the worker waits for another image. `images[0]` is the job's own."""
+        try:
+            header, body = worker.exchange(job.write(), images, self._limits.max_output_bytes, until)
             reply = read_reply(header)
             if isinstance(reply, ipc.Result):
-                return _assemble(reply, body, job, data, self._limits)
+                return _assemble(reply, body, job, images[0], self._limits), reply.stays
         except TimeoutError as error:
             worker.end()
             raise self._limits.wall_exceeded from error

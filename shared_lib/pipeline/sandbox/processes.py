@@ -69,14 +69,30 @@ class Zygote:
     """The process that forks workers, and keeps `spares` of them waiting.
 
     Create it from a thread that lives as long as the zygote should, because the zygote dies with that thread.
+    `max_age` is in seconds, from a worker's first image to the beginning of its last.
     Raises SandboxIncomplete, and OSError or EOFError if it cannot be started.
     """
 
-    def __init__(
-        self, limits: Limits, *, required: bool = True, spares: int = 1, program: Sequence[str] = PROGRAM
+    def __init__(  # noqa: PLR0913  a sandbox's settings
+        self,
+        limits: Limits,
+        *,
+        required: bool = True,
+        spares: int = 1,
+        images_per_worker: int = 1,
+        max_age: float = 60,
+        program: Sequence[str] = PROGRAM,
     ) -> None:
         self._control, theirs = socket.socketpair()
-        config = {"parent": os.getpid(), "limits": asdict(limits), "required": required}
+        self._images_per_worker = images_per_worker
+        self._max_age = max_age
+        self._used: list[Worker] = []
+        config = {
+            "parent": os.getpid(),
+            "limits": asdict(limits),
+            "required": required,
+            "images_per_worker": images_per_worker,
+        }
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603  # our own module, by our own interpreter
                 [sys.executable, "-I", *program, json.dumps(config)],
@@ -95,27 +111,47 @@ class Zygote:
             self.kill()
             raise
 
-    def take(self) -> "Worker":
-        """Return a waiting worker, and have another forked. Raises OSError or EOFError if the zygote has died."""
+    def take(self, *, new: bool = False) -> "Worker":
+        """Return a worker that waits after an image, unless it must be `new` or there is none, or else a new one.
+
+        Raises OSError or EOFError if the zygote has died.
+        """
+        while self._used and not new:
+            worker = self._used.pop()
+            if worker.age < self._max_age:
+                return worker
+            worker.close()
         message, pipes, *_ = socket.recv_fds(self._control, len(ipc.FORK), 4)
         if not message:
             raise EOFError("the zygote has ended")
         self._control.send(ipc.FORK)
-        return Worker(*pipes)
+        return Worker(self, *pipes)
+
+    def keep(self, worker: "Worker") -> None:
+        """Keep a worker for another image, or close it if it has had all of them or the zygote is closed."""
+        if worker.images < self._images_per_worker and self._control.fileno() >= 0:
+            self._used.append(worker)
+        else:
+            worker.close()
 
     def retire(self) -> None:
         """Let it exit after the last worker that is busy."""
-        self._control.close()
+        self._close()
 
     def kill(self) -> None:
         """Kill it, and all its workers with it."""
-        self._control.close()
+        self._close()
         self._process.kill()
         self._process.wait()
 
     @property
     def has_ended(self) -> bool:
         return self._process.poll() is not None
+
+    def _close(self) -> None:
+        self._control.close()
+        while self._used:
+            self._used.pop().close()
 
     def _read_hello(self) -> bytes:
         length = int.from_bytes(self._read(ipc.NUMBER_BYTES))
@@ -132,9 +168,13 @@ class Zygote:
 
 
 class Worker:
-    """One confined process, for one image."""
+    """One confined process."""
 
-    def __init__(self, requests: int, replies: int, stderr: int, lifeline: int) -> None:
+    def __init__(self, zygote: Zygote, requests: int, replies: int, stderr: int, lifeline: int) -> None:
+        self.zygote = zygote
+        self.images = 0
+        """Number that it has received."""
+        self._received = 0.0  # the first image, on the monotonic clock
         self._requests, self._replies, self._stderr = requests, replies, stderr
         self._lifeline = socket.socket(fileno=lifeline)
         if sys.platform == "linux":
@@ -146,11 +186,18 @@ class Worker:
 
         Raises TimeoutError, BrokenPipeError or EOFError if the worker has exited, ValueError if the reply is too long.
         """
+        self._received = self._received or time.monotonic()
+        self.images += 1
         requests = _DeadlinePipe(self._requests, select.POLLOUT, until)
         replies = _DeadlinePipe(self._replies, select.POLLIN, until)
         for part in ipc.frame(header, images):
             requests.write_all(part)
         return ipc.read(cast("IO[bytes]", io.BufferedReader(replies)), max_body, _MAX_REPLY_HEADER)
+
+    @property
+    def age(self) -> float:
+        """Seconds since its first image."""
+        return time.monotonic() - self._received
 
     def end(self, *, wait: bool = False) -> tuple[int | None, str]:
         """Have it killed, or with `wait` first give it time to exit by itself, so that its status is the real one.

@@ -1,10 +1,14 @@
-"""A worker: read one image from a pipe, write its renditions to another, and exit.
+"""A worker: read an image from a pipe, write its renditions to another, and exit.
 
-Forked by `zygote`, and confined before it reads anything.
+Forked by `zygote`, and confined before it reads anything. If the settings allow more than one image, it stays for the
+next one after each success, unless it has used much memory or processor time.
 """
 
 import fcntl
+import gc
 import os
+import resource
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from uuid import UUID
@@ -20,23 +24,45 @@ Handler = Callable[[ipc.Job, bytes, Limits], tuple[ipc.Reply, list[bytes]]]
 
 _REPLIES = 3  # the first descriptor after stdin, stdout and stderr
 _OUT_OF_THE_WAY = 50
+# RLIMIT_CPU and RLIMIT_AS apply to the whole life of a worker. One that has used more than this exits, so that the next
+# image has nearly all of both. If that is not enough, `pool` has it rendered again by a new worker, which has all.
+_MAX_SECONDS = 1
+_MAX_GROWTH = 64 << 10  # of resident memory, KiB, at its peak
 
 
-def run(pipes: tuple[int, int, int], limits: Limits, handler: Handler, *, required: bool) -> None:
-    """Read one job, carry it out, and reply. `pipes` are for requests, replies, and stderr.
+def run(
+    pipes: tuple[int, int, int], limits: Limits, handler: Handler, *, required: bool = True, images: int = 1
+) -> None:
+    """Read jobs, carry them out, and reply, up to this number. `pipes` are for requests, replies, and stderr.
 
     Raises RuntimeError, and reads nothing, if confinement is required and unavailable.
     """
     _keep_only(*pipes)
     if confinement.confine_worker(limits) and required:
         raise RuntimeError("the kernel confined earlier workers, but not this one")
+    gc.disable()  # a job leaves few cycles
+    memory = _peak_memory()
     with os.fdopen(0, "rb", closefd=False) as requests, os.fdopen(_REPLIES, "wb", closefd=False) as replies:
-        try:
-            header, body = ipc.read(requests, limits.max_bytes)
-        except EOFError:
-            return
-        reply, parts = handler(ipc.Job.read(header), body, limits)
-        replies.writelines(ipc.frame(ipc.write_reply(reply), parts))
+        for left in reversed(range(images)):
+            try:
+                header, body = ipc.read(requests, limits.max_bytes)
+            except EOFError:
+                return
+            reply, parts = handler(ipc.Job.read(header), body, limits)
+            is_worn = time.process_time() > _MAX_SECONDS or _peak_memory() - memory > _MAX_GROWTH
+            if isinstance(reply, ipc.Result):
+                reply = replace(reply, stays=left > 0 and not is_worn)
+            replies.writelines(ipc.frame(ipc.write_reply(reply), parts))
+            if not (isinstance(reply, ipc.Result) and reply.stays):
+                return
+            replies.flush()
+            del header, body, reply, parts  # hold nobody's image while waiting for the next
+            gc.collect()
+
+
+def _peak_memory() -> int:
+    """Return this process's peak of resident memory, KiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def render_job(job: ipc.Job, body: bytes, limits: Limits) -> tuple[ipc.Reply, list[bytes]]:

@@ -1,7 +1,8 @@
-"""The zygote: a process that has all codecs loaded, reads no image, and forks a confined worker for each one.
+"""The zygote: a process that has all codecs loaded, reads no image, and forks confined workers, one for each image.
 
 So an image that takes over its worker finds no other image's bytes there, and nothing that it does there affects the
-next one. A fork takes 1.3 ms; starting Python and the codecs anew would take 250.
+next one, unless the settings allow a worker several images. A fork takes 1.3 ms; starting Python and the codecs anew
+would take 250.
 
 `processes` starts it as `python -I -m shared_lib.pipeline.sandbox.zygote`, with an almost empty environment. Its stdin
 is a socket. For each FORK that it reads there, it forks a worker and sends four descriptors: the ends of the worker's
@@ -34,13 +35,15 @@ class ZygoteConfig:
     limits: dict[str, float]
     required: bool = True
     """Fork nothing if the kernel cannot confine a worker."""
+    images_per_worker: int = 1
+    """Images after which a worker exits, at the latest."""
 
 
 class Zygote:
     def __init__(self, control: socket.socket, config: ZygoteConfig, handler: worker.Handler) -> None:
         self._control = control
         self._limits = Limits(**config.limits)  # type: ignore[arg-type]  # as our parent wrote them
-        self._required = config.required
+        self._config = config
         self._handler = handler
         self._lifelines: dict[int, socket.socket] = {}
         self._selector = selectors.DefaultSelector()
@@ -93,7 +96,13 @@ class Zygote:
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            worker.run(pipes, self._limits, self._handler, required=self._required)
+            worker.run(
+                pipes,
+                self._limits,
+                self._handler,
+                required=self._config.required,
+                images=self._config.images_per_worker,
+            )
         except BaseException as error:  # noqa: BLE001  it must never return to the zygote's loop
             os.write(2, f"{type(error).__name__}: {error}".encode(errors="replace")[:1_000])
             os._exit(1)
