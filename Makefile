@@ -11,6 +11,7 @@
 #   chaos               kill and stop each process under load, and audit every upload; takes 20 minutes.
 #                       only="postgres tansu/stop" chooses processes and signals, uploads=100 is the load of each
 #   chaos-disk          fill the disk under load, and check that every accepted image succeeds; needs root
+#   planted             plant known defects in a copy, and check that a test catches each; only="…" chooses some
 #   bench               measure throughput and cold starts
 #   bench-compare commit=…  compare the throughput of a commit with that of the working tree
 #   bench-rows          measure lists and searches with a million images
@@ -81,6 +82,9 @@ chaos: $(VENV)/ready-to-test
 # Not part of `make test`: it mounts a small disk, and takes three minutes.
 chaos-disk: $(VENV)/ready-to-test
 	PYTHONPATH=tests $(BIN)/python -m chaos.disk
+
+planted: $(VENV)/ready-to-test
+	PYTHONPATH=tests $(BIN)/python -m planted --only "$(only)"
 
 bench: $(VENV)/ready-to-test
 	$(BIN)/python -m benchmarks.throughput
@@ -175,4 +179,4 @@ $(VENV)/ready-to-test: tests/requirements.txt tests/newman/package-lock.json tes
 		{ echo "Install nginx for the edge's tests (Debian: sudo apt install nginx-light)." >&2; exit 1; }
 	@touch $@
 
-.PHONY: help run test test-by-address check-clients test-cluster check-admission conformance hostile compare-with-chromium chaos chaos-disk bench bench-compare bench-rows bench-backlogs check migrate migration named reset redrive kafka minio lock contracts clean
+.PHONY: help run test test-by-address check-clients test-cluster check-admission conformance hostile compare-with-chromium chaos chaos-disk planted bench bench-compare bench-rows bench-backlogs check migrate migration named reset redrive kafka minio lock contracts clean

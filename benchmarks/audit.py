@@ -121,16 +121,20 @@ class Audit:
         self._offsets: dict[int, int] = {}
         self._announced: defaultdict[str, set[str]] = defaultdict(set)
 
-    def find_unsettled(self, history: Iterable[Upload]) -> list[str]:
-        """Return what the service still has to do."""
+    def find_unsettled(self, history: Iterable[Upload], *, at_end: bool = True) -> list[str]:
+        """
+        Return what the service still has to do. `at_end` includes the erasure of deleted images.
+
+        A direct upload that was deleted at once is erased after some minutes: it may still be writing its original.
+        """
         rows = Rows(self._select(_SELECT_IMAGES))
         found = [(upload, row) for upload in history if (row := rows.find(upload)) and row["visible"]]
         waiting = [f"{row['uuid']} is {row['status']}" for _, row in found if _is_on_its_way(row)]
         waiting += [f"{row['uuid']} was refused" for upload, row in found if upload.answer is Answer.REFUSED]
-        return waiting + [f"{row['uuid']} is not erased" for row in rows.all if row["deleted"] and not row["erased"]]
+        return waiting + [f"{row['uuid']} is not erased" for row in rows.all if at_end and _is_left_over(row)]
 
-    def judge(self, history: list[Upload]) -> Verdict:
-        """Audit everything, when the service has settled."""
+    def judge(self, history: list[Upload], *, at_end: bool = True) -> Verdict:
+        """Audit everything, when the service has settled. Objects of deleted images have to be gone `at_end`."""
         rows = Rows(self._select(_SELECT_IMAGES))
         self._read_announcements()
         stored = self._list(GALLERY)
@@ -139,11 +143,20 @@ class Audit:
             self._judge_upload(upload, rows.find(upload), stored, verdict)
         verdict.lost += self._find_damaged(rows.visible, stored)
         verdict.double += _find_strangers(history, rows)
-        verdict.orphans += sorted(stored - {key for row in rows.visible for key in _list_keys(row)})
-        verdict.orphans += sorted(f"{key} in the inbox" for key in self._list(INBOX) if not _is_kept(rows.by_uuid, key))
-        verdict.orphans += [f"{row['uuid']} is deleted but not erased" for row in rows.all if _is_left_over(row)]
+        verdict.orphans += self._find_orphans(rows, stored, at_end=at_end)
         verdict.counts += self._compare_counts(rows.visible)
         return verdict
+
+    def _find_orphans(self, rows: Rows, stored: set[str], *, at_end: bool) -> Iterator[str]:
+        """Yield the objects that no row accounts for."""
+        left_over = [row for row in rows.all if _is_left_over(row)]
+        named = {key for row in rows.visible for key in _list_keys(row)}
+        being_erased = set() if at_end else {key for row in left_over for key in (row["original_key"], row["uuid"])}
+        yield from sorted(key for key in stored - named if not {key, key.partition("/")[0]} & being_erased)
+        kept = {row["uuid"] for row in rows.visible if row["status"] == "failed"}  # for some days
+        yield from sorted(f"{key} in the inbox" for key in self._list(INBOX) - kept - being_erased)
+        if at_end:
+            yield from (f"{row['uuid']} is deleted but not erased" for row in left_over)
 
     def _judge_upload(self, upload: Upload, row: Row | None, stored: set[str], verdict: Verdict) -> None:
         """Find what is wrong with one upload."""
@@ -243,12 +256,6 @@ def _is_on_its_way(row: Row) -> bool:
 
 def _is_left_over(row: Row) -> bool:
     return row["deleted"] and not row["erased"]
-
-
-def _is_kept(rows: Mapping[str, Row], key: str) -> bool:
-    """Return whether an object may be in the inbox: only the upload of a failed image stays there, for some days."""
-    row = rows.get(key)
-    return row is not None and row["visible"] and row["status"] == "failed"
 
 
 def _list_keys(row: Row) -> set[str]:

@@ -55,7 +55,7 @@ def main(only: str, uploads: int, rate: float) -> int:
             print(format_row(target, signal, cell), flush=True)
             faults += [f"{target.name}/{signal}: {fault}" for fault in cell.verdict.faults]
     finally:
-        matrix.platform.stop()
+        faults += [f"at the end: {fault}" for fault in matrix.end().faults]
     print(f"\n{len(cells)} cells in {(time.monotonic() - began) / 60:.0f} minutes")
     if faults:
         print("\n".join(faults), f"Data and logs are in {data}", sep="\n")

@@ -25,7 +25,7 @@ from shared_lib.errors import Unavailable
 
 RATE = 15  # uploads per second
 SETTLE_SECONDS = 15.0  # of load before the disk is filled
-RECOVER_SECONDS = 120.0
+RECOVER_SECONDS = 300.0
 
 
 @contextmanager

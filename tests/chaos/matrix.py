@@ -15,7 +15,7 @@ from shared_lib.errors import Unavailable
 SIGNALS = ("kill", "stop")
 STOP_SECONDS = 15.0  # longer than a lease, and than a request to PostgreSQL, the store or Kafka may take
 LEAD_SECONDS = 4.0  # of load before the fault
-SETTLE_SECONDS = 180.0
+SETTLE_SECONDS = 300.0
 PROBE_SECONDS = 1.0
 # Shorter than the defaults (20 s, 30 s, 1 h), so that a cell takes less time. Reconciliation runs every minute.
 SETTINGS = {
@@ -63,13 +63,24 @@ class Matrix:
         finally:
             load.join()
         self.history += load.history
-        settled_after = self._settle() - max(ended, load.ended)
-        verdict = self.audit.judge(self.history)
-        new = Verdict(
-            *([each for each in found if each.split()[0] not in self._known] for found in vars(verdict).values())
-        )
-        self._known |= {each.split()[0] for found in vars(verdict).values() for each in found}
-        return Cell(len(load.history), len(load.accepted), working_after, settled_after, new)
+        settled_after = self._settle(at_end=False) - max(ended, load.ended)
+        verdict = self._judge(at_end=False)
+        return Cell(len(load.history), len(load.accepted), working_after, settled_after, verdict)
+
+    def end(self) -> Verdict:
+        """Audit everything once more, when all deleted images have to be erased, too. Then stop the service."""
+        try:
+            self._settle(at_end=True)
+            return self._judge(at_end=True)
+        finally:
+            self.platform.stop()
+
+    def _judge(self, *, at_end: bool) -> Verdict:
+        """Return the faults that are new."""
+        found = vars(self.audit.judge(self.history, at_end=at_end)).values()
+        new = [[fault for fault in column if fault.split()[0] not in self._known] for column in found]
+        self._known |= {fault.split()[0] for column in new for fault in column}
+        return Verdict(*new)
 
     def _break(self, target: Target, signal: str) -> None:
         process = target.find(self.platform)
@@ -98,12 +109,12 @@ class Matrix:
                     time.sleep(0.1)
         return time.monotonic()
 
-    def _settle(self) -> float:
+    def _settle(self, *, at_end: bool) -> float:
         """Wait until nothing is left to be done, and return that time."""
         deadline = time.monotonic() + SETTLE_SECONDS
         while time.monotonic() < deadline:
             try:
-                if not self.audit.find_unsettled(self.history):
+                if not self.audit.find_unsettled(self.history, at_end=at_end):
                     break
             except Unavailable:
                 pass

@@ -34,8 +34,10 @@ from shared_lib.errors import (
     WorkerFailed,
 )
 from shared_lib.events import KAFKA_RECORD, ProcessingRequested
+from shared_lib.pipeline.formats import Format
 from shared_lib.pipeline.recipe import THUMBNAIL
 from shared_lib.repositories import Claims, Superseded
+from shared_lib.repositories.leases import LeaseKeeper
 from shared_lib.runtime import Runtime
 from shared_lib.storage.buckets import Inbox
 from shared_lib.storage.store import Store
@@ -158,6 +160,69 @@ def test_a_worker_that_outlives_its_lease_changes_nothing(
 
     assert rt.image_queries.get(uuid).status is ImageStatus.SUCCEEDED
     assert outcomes(uuid) == ["lost", "succeeded"]
+
+
+def test_a_worker_that_outlived_its_lease_does_not_renew_its_successors(
+    rt: Runtime, wait_in_inbox: WaitInInbox, expire_lease: Callable[[UUID], None]
+) -> None:
+    claims = Claims(rt.database, rt.settings.processing.model_copy(update={"lease_seconds": 3600}))
+    uuid = wait_in_inbox()
+    with claims.hold(uuid) as stale:
+        assert stale
+        expire_lease(uuid)
+        with claims.hold(uuid) as fresh:
+            assert fresh
+            expire_lease(uuid)
+            keeper = LeaseKeeper(rt.database, seconds=3600)
+            keeper.keep(stale.lease)
+
+            keeper.renew()
+
+            assert stale.lease.lost.is_set()
+            state = rt.image_queries.get_state(uuid)
+            assert state
+            assert not state.held
+            claims.withdraw(fresh)
+
+
+def test_a_worker_that_outlived_its_lease_names_no_original(
+    rt: Runtime, wait_in_inbox: WaitInInbox, expire_lease: Callable[[UUID], None]
+) -> None:
+    first, second = (rt.gallery.describe_original(make_photo(), Format.JPEG) for _ in range(2))
+    uuid = wait_in_inbox()
+    with rt.claims.hold(uuid) as stale:
+        assert stale
+        expire_lease(uuid)
+        with rt.claims.hold(uuid) as fresh:
+            assert fresh
+            rt.claims.name_original(fresh, second)
+            with pytest.raises(Superseded):
+                rt.claims.name_original(stale, first)
+            state = rt.image_queries.get_state(uuid)
+            assert state
+            assert state.original_key == second.key
+            rt.claims.withdraw(fresh)
+
+
+@pytest.mark.parametrize("prefix", ["originals/", ""])
+def test_an_image_succeeds_only_after_its_objects_are_stored(
+    rt: Runtime, s3: Any, deliver: Deliver, wait_in_inbox: WaitInInbox, prefix: str
+) -> None:
+    photo = make_photo()
+    uuid = wait_in_inbox(photo)
+    denied = f"arn:aws:s3:::{rt.gallery.name}/{prefix or uuid}*"
+    policy = {"Effect": "Deny", "Principal": "*", "Action": "s3:PutObject", "Resource": denied}
+    s3.put_bucket_policy(Bucket=rt.gallery.name, Policy=json.dumps({"Version": "2012-10-17", "Statement": [policy]}))
+    try:
+        assert deliver("process_image", REQUESTED, {"uuid": str(uuid)}) == 503
+    finally:
+        s3.delete_bucket_policy(Bucket=rt.gallery.name)
+    assert rt.image_queries.get(uuid).status is ImageStatus.PENDING
+    assert rt.inbox.read(str(uuid)) == photo
+
+    assert deliver("process_image", REQUESTED, {"uuid": str(uuid)}) == 200
+
+    assert rt.image_queries.get(uuid).status is ImageStatus.SUCCEEDED
 
 
 def test_a_worker_notices_that_its_image_was_deleted_and_stores_nothing(
@@ -432,6 +497,15 @@ def test_a_dead_letters_reason_is_recorded_as_printable_text(rt: Runtime, delive
     with rt.database.transaction() as tx:
         [letter] = tx.rows("SELECT reason FROM dead_letters WHERE event_id = :event", event=event)
     assert letter["reason"].startswith(reason.decode(errors="replace")[:10])
+
+
+def test_the_upload_of_an_image_that_failed_is_kept(rt: Runtime, deliver: Deliver, wait_in_inbox: WaitInInbox) -> None:
+    uuid = wait_in_inbox(make_photo()[:5000])
+
+    assert deliver("process_image", REQUESTED, {"uuid": str(uuid)}) == 200
+
+    assert rt.image_queries.get(uuid).status is ImageStatus.FAILED
+    assert rt.inbox.head(str(uuid))
 
 
 def test_a_failed_image_can_be_tried_again(api: Api, s3: Any) -> None:

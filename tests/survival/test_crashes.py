@@ -54,7 +54,7 @@ class World:
         self.history = [*matrix.history]
         for number in range(2):
             self._upload(Api(f"{matrix.platform.url}/api/v1", requests.Session()), f"judged-{number}.jpg")
-        wait_for(lambda: Audit(self.data).find_unsettled(self.history), lambda found: not found)
+        wait_for(lambda: Audit(self.data).find_unsettled(self.history, at_end=False), lambda found: not found)
 
     def _upload(self, api: Api, filename: str) -> None:
         photo = make_photo()
@@ -88,7 +88,7 @@ def world(matrix: Matrix) -> Iterator[World]:
 
 
 def test_the_audit_finds_nothing_where_nothing_is_wrong(world: World) -> None:
-    assert Audit(world.data).judge(world.history).faults == []
+    assert Audit(world.data).judge(world.history, at_end=False).faults == []
 
 
 # In this order: later ones take away what earlier ones break.
@@ -135,16 +135,16 @@ def test_the_audit_finds(world: World, name: str) -> None:
 
     harm(world)
 
-    assert found in "\n".join(Audit(world.data).judge(world.history).faults)
+    assert found in "\n".join(Audit(world.data).judge(world.history, at_end=False).faults)
 
 
 def test_the_audit_finds_an_image_of_a_refused_upload(world: World) -> None:
     refused = Upload("judged-0.jpg", "", Answer.REFUSED)
 
-    assert "became an image all the same" in "\n".join(Audit(world.data).judge([refused]).faults)
+    assert "became an image all the same" in "\n".join(Audit(world.data).judge([refused], at_end=False).faults)
 
 
 def test_the_audit_finds_an_image_that_is_there_after_its_deletion(world: World) -> None:
     deleted = replace(world.history[-2], deletion=Answer.ACCEPTED)
 
-    assert "is there after its deletion" in "\n".join(Audit(world.data).judge([deleted]).faults)
+    assert "is there after its deletion" in "\n".join(Audit(world.data).judge([deleted], at_end=False).faults)

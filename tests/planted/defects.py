@@ -1,0 +1,313 @@
+"""The list of planted defects. To add one, add an entry: `make planted only=its-name` shows whether its test catches it.
+
+A test compares the list with docs/guarantees.md, and checks that each defect still applies to the code.
+"""
+
+from planted.defect import Defect
+
+LIFECYCLE = "shared_lib/repositories/lifecycle.py"
+PROCESSOR_TESTS = "tests/processing/test_processor.py"
+DIRECT_TESTS = "tests/processing/test_direct_uploads.py"
+LIFECYCLE_GUARDS = "tests/processing/test_lifecycle.py::test_a_change_whose_guard_is_not_met_changes_nothing"
+
+DEFECTS = (
+    Defect(
+        name="publish-without-fence",
+        breaks="A worker that outlived its claim changes nothing",
+        file=LIFECYCLE,
+        old="WHERE uuid = :uuid AND fence = :fence AND lease_until IS NOT NULL AND deleted_at IS NULL RETURNING {END_COLUMNS}",
+        new="WHERE uuid = :uuid AND lease_until IS NOT NULL AND deleted_at IS NULL RETURNING {END_COLUMNS}",
+        caught_by=LIFECYCLE_GUARDS,
+    ),
+    Defect(
+        name="fail-without-fence",
+        breaks="A worker that outlived its claim changes nothing",
+        file=LIFECYCLE,
+        old="WHERE uuid = :uuid AND fence = :fence AND status = 'processing'",
+        new="WHERE uuid = :uuid AND status = 'processing'",
+        caught_by=f"{PROCESSOR_TESTS}::test_a_worker_that_outlives_its_lease_changes_nothing",
+    ),
+    Defect(
+        name="release-without-fence",
+        breaks="A worker that outlived its claim changes nothing",
+        file=LIFECYCLE,
+        old="WHERE uuid = :uuid AND fence = :fence AND lease_until IS NOT NULL\n",
+        new="WHERE uuid = :uuid AND lease_until IS NOT NULL\n",
+        caught_by=LIFECYCLE_GUARDS,
+    ),
+    Defect(
+        name="renew-without-fence",
+        breaks="A worker that outlived its claim changes nothing",
+        file=LIFECYCLE,
+        old="AS claimed (uuid, fence) USING (uuid, fence)",
+        new="AS claimed (uuid, fence) USING (uuid)",
+        caught_by=f"{PROCESSOR_TESTS}::test_a_worker_that_outlived_its_lease_does_not_renew_its_successors",
+    ),
+    Defect(
+        name="name-original-without-fence",
+        breaks="A worker that outlived its claim changes nothing",
+        file=LIFECYCLE,
+        old="WHERE uuid = :uuid AND fence = :fence AND lease_until IS NOT NULL AND deleted_at IS NULL AND {NOT_BEING_REMOVED}",
+        new="WHERE uuid = :uuid AND lease_until IS NOT NULL AND deleted_at IS NULL AND {NOT_BEING_REMOVED}",
+        caught_by=f"{PROCESSOR_TESTS}::test_a_worker_that_outlived_its_lease_names_no_original",
+    ),
+    Defect(
+        name="commit-before-write",
+        breaks="A row names only objects that are stored",
+        file="shared_lib/services/publishing.py",
+        old="""\
+        for each in rendered.renditions:
+            self.gallery.put(keys[each.name], each.data, each.content_type)
+        end = self.claims.succeed(claim, rendered, keys)
+""",
+        new="""\
+        end = self.claims.succeed(claim, rendered, keys)
+        for each in rendered.renditions:
+            self.gallery.put(keys[each.name], each.data, each.content_type)
+""",
+        caught_by=f"{PROCESSOR_TESTS}::test_an_image_succeeds_only_after_its_objects_are_stored",
+    ),
+    Defect(
+        name="inbox-emptied-before-publishing",
+        breaks="No accepted upload is lost",
+        file="shared_lib/services/processing.py",
+        old="        return self.publisher.publish(claim, original, rendered, in_gallery=in_gallery)",
+        new="        self.inbox.delete(str(claim.uuid))\n"
+        "        return self.publisher.publish(claim, original, rendered, in_gallery=in_gallery)",
+        caught_by=f"{PROCESSOR_TESTS}::test_an_image_succeeds_only_after_its_objects_are_stored",
+    ),
+    Defect(
+        name="failed-original-not-kept",
+        breaks="No accepted upload is lost",
+        file="shared_lib/services/finishing.py",
+        old="        if from_inbox and end.failure is None:\n",
+        new="        if from_inbox:\n",
+        caught_by=f"{PROCESSOR_TESTS}::test_the_upload_of_an_image_that_failed_is_kept",
+    ),
+    Defect(
+        name="refused-upload-stays",
+        breaks="A refused upload never appears",
+        file="shared_lib/services/ingestion.py",
+        old="                self.images.delete(uuid)  # the store may",
+        new="                pass  # the store may",
+        caught_by=f"{PROCESSOR_TESTS}::test_an_upload_that_failed_with_503_does_not_appear_later",
+    ),
+    Defect(
+        name="uncertain-upload-stays",
+        breaks="A refused upload never appears",
+        file="shared_lib/services/ingestion.py",
+        old="        except CommitUncertain:\n            self._take_back_later(uuid)\n",
+        new="        except CommitUncertain:\n",
+        caught_by=f"{PROCESSOR_TESTS}::test_an_upload_whose_commit_was_not_answered_does_not_appear_later",
+    ),
+    Defect(
+        name="attempt-not-counted",
+        breaks="An image that kills its workers fails after three attempts",
+        file=LIFECYCLE,
+        old="attempts = :attempt, fence = fence + 1, due_at = NULL,",
+        new="attempts = attempts * CAST(:attempt AS integer), fence = fence + 1, due_at = NULL,",
+        caught_by=f"{PROCESSOR_TESTS}::test_an_image_that_keeps_killing_its_worker_fails",
+    ),
+    Defect(
+        name="outage-counted",
+        breaks="An outage of any length fails no image",
+        file="shared_lib/repositories/claims.py",
+        old="self._release(tx, claim, counted=False)",
+        new="self._release(tx, claim, counted=True)",
+        caught_by=f"{PROCESSOR_TESTS}::test_an_outage_of_any_length_fails_no_image",
+    ),
+    Defect(
+        name="lease-not-renewed",
+        breaks="An image is worked on by one worker at a time",
+        file="shared_lib/repositories/leases.py",
+        old="                self.renew()\n",
+        new="                pass\n",
+        caught_by=f"{PROCESSOR_TESTS}::test_a_live_worker_keeps_its_leases",
+    ),
+    Defect(
+        name="held-image-claimed",
+        breaks="An image is worked on by one worker at a time",
+        file="shared_lib/repositories/claims.py",
+        old='            if row["held"]:\n                raise Conflict',
+        new="            if False:\n                raise Conflict",
+        caught_by=f"{PROCESSOR_TESTS}::test_a_live_worker_keeps_its_leases",
+    ),
+    Defect(
+        name="conflict-acknowledged",
+        breaks="An event is acknowledged only when its image has ended",
+        file="shared_lib/consumer.py",
+        old="DEAD_LETTER, RETRY_CONFLICT, RETRY = 422, 409, 503",
+        new="DEAD_LETTER, RETRY_CONFLICT, RETRY = 422, 200, 503",
+        caught_by=f"{PROCESSOR_TESTS}::test_an_event_about_a_held_image_is_delivered_again",
+    ),
+    Defect(
+        name="offset-before-answer",
+        breaks="An event is acknowledged only when its image has ended",
+        file="infra/local/kafka_source.py",
+        old="offset = next(iter(self._unfinished), self._next)",
+        new="offset = self._next",
+        caught_by="tests/local/test_kafka_source.py::"
+        "test_offsets_are_committed_up_to_the_first_gap_and_the_rest_is_delivered_again",
+    ),
+    Defect(
+        name="overdue-not-requested",
+        breaks="A lost event delays an image, and nothing else",
+        file="shared_lib/services/reconciliation.py",
+        old="            self._request_overdue,\n",
+        new="",
+        caught_by="tests/processing/test_reconciliation.py::test_a_dead_workers_image_is_requested_again",
+    ),
+    Defect(
+        name="inbox-not-scanned",
+        breaks="A lost event delays an image, and nothing else",
+        file="shared_lib/services/reconciliation.py",
+        old="            self._scan_inbox,\n",
+        new="",
+        caught_by="tests/processing/test_reconciliation.py::test_an_object_without_a_row_is_adopted",
+    ),
+    Defect(
+        name="announced-before-publishing",
+        breaks="Every end is announced, at least once",
+        file="shared_lib/services/announcing.py",
+        old="        if not self.publish_best_effort(describe_end(end)):\n            return False\n        self.images.mark_announced(end)\n",
+        new="        self.images.mark_announced(end)\n        if not self.publish_best_effort(describe_end(end)):\n            return False\n",
+        caught_by="tests/processing/test_reconciliation.py::test_an_end_is_announced_later_while_kafka_is_unavailable",
+    ),
+    Defect(
+        name="deletion-without-fence",
+        breaks="A deleted image never comes back, and leaves nothing",
+        file=LIFECYCLE,
+        old="UPDATE images SET deleted_at = now(), fence = fence + 1,",
+        new="UPDATE images SET deleted_at = now(),",
+        caught_by=f"{PROCESSOR_TESTS}::test_a_worker_notices_that_its_image_was_deleted_and_stores_nothing",
+    ),
+    Defect(
+        name="cleanup-while-held",
+        breaks="A deleted image never comes back, and leaves nothing",
+        file=LIFECYCLE,
+        old="    WHERE uuid = :uuid AND deleted_at IS NOT NULL AND (lease_until IS NULL OR lease_until < now())\n    AND NOT",
+        new="    WHERE uuid = :uuid AND deleted_at IS NOT NULL\n    AND NOT",
+        caught_by=LIFECYCLE_GUARDS,
+    ),
+    Defect(
+        name="tombstone-without-erasure",
+        breaks="A deleted image never comes back, and leaves nothing",
+        file=LIFECYCLE,
+        old="metadata = NULL, perceptual_hash = NULL, failure_code = NULL, failure_message = NULL\n    WHERE uuid = :uuid AND deleted_at IS NULL",
+        new="perceptual_hash = NULL\n    WHERE uuid = :uuid AND deleted_at IS NULL",
+        caught_by="tests/processing/test_erasure.py::test_a_deleted_image_keeps_no_content",
+    ),
+    Defect(
+        name="original-named-while-removed",
+        breaks="An original is deleted only while no image names it",
+        file=LIFECYCLE,
+        old=" AND deleted_at IS NULL AND {NOT_BEING_REMOVED}",
+        new=" AND deleted_at IS NULL",
+        caught_by="tests/processing/test_erasure.py::test_an_original_that_is_being_deleted_is_stored_again_afterwards",
+    ),
+    Defect(
+        name="original-uploaded-while-removed",
+        breaks="An original is deleted only while no image names it",
+        file=LIFECYCLE,
+        old="    WHERE {NOT_BEING_REMOVED} RETURNING {_IS_PUBLISHED}",
+        new="    RETURNING {_IS_PUBLISHED}",
+        caught_by=f"{DIRECT_TESTS}::test_an_upload_goes_to_the_inbox_while_an_equal_original_is_being_deleted",
+    ),
+    Defect(
+        name="pending-original-removed",
+        breaks="An original is deleted only while no image names it",
+        file="shared_lib/repositories/originals.py",
+        old="WHERE original_key = :key AND deleted_at IS NULL LIMIT 1",
+        new="WHERE original_key = :key AND deleted_at IS NULL AND status = 'succeeded' LIMIT 1",
+        caught_by=f"{DIRECT_TESTS}::test_an_original_that_a_pending_image_names_outlives_an_equal_image",
+    ),
+    Defect(
+        name="upload-erased-while-written",
+        breaks="A deleted image never comes back, and leaves nothing",
+        file=LIFECYCLE,
+        old="    AND NOT (original_key IS NOT NULL AND status = 'pending' AND created_at > now() - make_interval(secs => :writing))\n",
+        new="    AND :writing > 0\n",
+        caught_by=f"{DIRECT_TESTS}::test_an_original_that_arrives_after_its_image_was_deleted_is_deleted_too",
+    ),
+    Defect(
+        name="failed-original-forgotten",
+        breaks="No accepted upload is lost",
+        file=LIFECYCLE,
+        old="original_key = CASE WHEN :keep THEN original_key END",
+        new="original_key = CASE WHEN :keep THEN NULL END",
+        caught_by=f"{DIRECT_TESTS}::test_a_failed_image_keeps_its_original_and_can_be_tried_again",
+    ),
+    Defect(
+        name="named-original-removed",
+        breaks="An original is deleted only while no image names it",
+        file="shared_lib/repositories/originals.py",
+        old="            if tx.row(_HAS_IMAGE, key=key):\n                return False\n",
+        new="",
+        caught_by="tests/processing/test_rendition_requests.py::"
+        "test_equal_images_share_an_original_that_stays_until_the_last_is_deleted",
+    ),
+    Defect(
+        name="replaced-object-removed",
+        breaks="An object that replaced another is not deleted in its place",
+        file="shared_lib/storage/buckets.py",
+        old="unchanged = self.head(found.key) == found",
+        new="unchanged = self.head(found.key) is not None",
+        caught_by="tests/processing/test_reconciliation.py::test_an_object_that_replaced_the_one_found_is_not_deleted",
+    ),
+    Defect(
+        name="referenced-object-removed",
+        breaks="The comparison deletes only orphans",
+        file="shared_lib/services/comparison.py",
+        old="        if in_progress or self.drift.is_referenced(found.key):",
+        new="        if self.drift.is_referenced(found.key):",
+        caught_by="tests/processing/test_reconciliation.py::test_a_comparison_removes_only_orphans",
+    ),
+    Defect(
+        name="end-processed-again",
+        breaks="However often an event comes, its image is processed once",
+        file="shared_lib/repositories/claims.py",
+        old="            if has_succeeded and not requested:",
+        new="            if False:",
+        caught_by=f"{PROCESSOR_TESTS}::test_twenty_concurrent_deliveries_process_an_image_once",
+    ),
+    Defect(
+        name="deletion-not-counted",
+        breaks="Counts agree with the rows",
+        file="shared_lib/database/migrations/versions/0004_search_and_counts.py",
+        old="        PERFORM change_image_count('00000000-0000-0000-0000-000000000000', OLD.status, -1);\n",
+        new="        PERFORM change_image_count('00000000-0000-0000-0000-000000000000', OLD.status, 0);\n",
+        caught_by="tests/processing/test_pages.py::test_counts_stay_exact_under_concurrent_changes",
+    ),
+    Defect(
+        name="dead-process-not-restarted",
+        breaks="On one machine, what dies is restarted",
+        file="infra/local/processes.py",
+        old="if self._stopping.is_set() or not self._restart or not self.settled.is_set():",
+        new="if True:",
+        caught_by="tests/local/test_processes.py::test_a_process_that_dies_is_restarted",
+    ),
+    Defect(
+        name="worker-without-system-call-filter",
+        breaks="A worker that a hostile image has taken over reaches nothing",
+        file="shared_lib/pipeline/sandbox/confinement.py",
+        old='    return [] if restrict_system_calls() else ["seccomp"]',
+        new="    return []",
+        caught_by="tests/pipeline/test_sandbox.py::test_a_worker_is_limited",
+    ),
+    Defect(
+        name="worker-without-landlock",
+        breaks="A worker that a hostile image has taken over reaches nothing",
+        file="shared_lib/pipeline/sandbox/confinement.py",
+        old='    return [] if restrict_files(map(Path, _READABLE), newest_landlock) else ["Landlock"]',
+        new="    return []",
+        caught_by="tests/pipeline/test_escape.py::test_an_attack_fails",
+    ),
+    Defect(
+        name="worker-without-memory-limit",
+        breaks="An image costs no more than its limits",
+        file="shared_lib/pipeline/sandbox/confinement.py",
+        old="    limit(resource.RLIMIT_AS, limits.memory_bytes)\n",
+        new="",
+        caught_by="tests/pipeline/test_sandbox.py::test_an_image_that_needs_too_much_memory_is_rejected",
+    ),
+)
