@@ -16,6 +16,7 @@
 #   bench-compare commit=…  compare the throughput of a commit with that of the working tree
 #   bench-rows          measure lists and searches with a million images
 #   bench-backlogs      measure reconciliation with backlogs and a million keys; takes half an hour
+#   load                send more requests than the service can handle, and write a report; takes a quarter of an hour
 #   check               run the linter, the formatter, the type checker and the check of layers
 #   migrate             migrate the database in DATABASE_URL to the current schema
 #   migration name="…"  create a migration
@@ -99,6 +100,10 @@ bench-rows: $(VENV)/ready-to-test
 bench-backlogs: $(VENV)/ready-to-test
 	$(BIN)/python -m benchmarks.backlogs
 
+load: $(VENV)/ready-to-test
+	@$(INSTALL) -r benchmarks/requirements.txt
+	$(BIN)/python -m benchmarks.load
+
 check: $(VENV)/ready-to-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -140,6 +145,8 @@ lock: $(VENV)/ready-to-test
 	$(LOCK) --no-deps --group services --output-file infra/local/services.txt
 	$(LOCK) --constraint requirements.txt --constraint infra/local/requirements.txt --group tests \
 		--output-file tests/requirements.txt
+	$(LOCK) --constraint requirements.txt --constraint tests/requirements.txt --group load \
+		--output-file benchmarks/requirements.txt
 
 contracts: $(VENV)/ready-to-run
 	$(BIN)/python -m infra.contracts
@@ -179,4 +186,4 @@ $(VENV)/ready-to-test: tests/requirements.txt tests/newman/package-lock.json tes
 		{ echo "Install nginx for the edge's tests (Debian: sudo apt install nginx-light)." >&2; exit 1; }
 	@touch $@
 
-.PHONY: help run test test-by-address check-clients test-cluster check-admission conformance hostile compare-with-chromium chaos chaos-disk planted bench bench-compare bench-rows bench-backlogs check migrate migration named reset redrive kafka minio lock contracts clean
+.PHONY: help run test test-by-address check-clients test-cluster check-admission conformance hostile compare-with-chromium chaos chaos-disk planted bench bench-compare bench-rows bench-backlogs load check migrate migration named reset redrive kafka minio lock contracts clean

@@ -58,14 +58,14 @@ def make_photographs(count: int) -> list[bytes]:
 
 
 @contextmanager
-def serve(data: Path) -> Iterator[subprocess.Popen[bytes]]:
+def serve(data: Path, port: int = PORT) -> Iterator[subprocess.Popen[bytes]]:
     """Run the service during the block."""
-    environ = os.environ | {"PORT": str(PORT), "DATA_DIR": str(data), "LOG_LEVEL": "warning"}
+    environ = os.environ | {"PORT": str(port), "DATA_DIR": str(data), "LOG_LEVEL": "warning"}
     with (data / "run.log").open("ab") as log:
         process = subprocess.Popen([sys.executable, "-m", "infra.local"], cwd=ROOT, env=environ, stdout=log, stderr=log)
     try:
         deadline = time.monotonic() + 60
-        while b"Ready after" not in (data / "run.log").read_bytes() or not is_live():
+        while b"Ready after" not in (data / "run.log").read_bytes() or not is_live(port):
             if process.poll() is not None or time.monotonic() > deadline:
                 raise SystemExit((data / "run.log").read_text())
             time.sleep(0.1)
@@ -75,9 +75,9 @@ def serve(data: Path) -> Iterator[subprocess.Popen[bytes]]:
         process.wait()
 
 
-def is_live() -> bool:
+def is_live(port: int) -> bool:
     try:
-        return requests.get(f"{API[:-3]}/health", timeout=2).ok
+        return requests.get(f"http://127.0.0.1:{port}/api/health", timeout=2).ok
     except requests.RequestException:
         return False
 
