@@ -6,19 +6,19 @@ import functions_framework
 
 from shared_lib import web
 from shared_lib.runtime import Runtime
-from shared_lib.web.schemas import ApiModel, Collection, PageParameters, Pagination, show_collection
+from shared_lib.web import paging, schemas
 
 
-class Query(PageParameters):
+class Query(paging.PageParameters):
     sort_by: Literal["createdAt", "updatedAt"] = "createdAt"
 
 
-class CollectionListMeta(ApiModel):
-    pagination: Pagination
+class CollectionListMeta(schemas.ApiModel):
+    pagination: paging.Pagination
 
 
-class CollectionList(ApiModel):
-    data: list[Collection]
+class CollectionList(schemas.ApiModel):
+    data: list[schemas.Collection]
     meta: CollectionListMeta
 
 
@@ -29,13 +29,13 @@ class CollectionList(ApiModel):
         route=web.Route("GET", "/api/v1/collections"),
         docs=web.Docs(tag="collections", summary="List collections, newest first"),
         inputs=web.Inputs(query=Query),
-        success=web.Success(CollectionList),
+        success=web.Success(CollectionList, headers=web.PAGE_HEADERS),
         errors=web.Errors(web.CollectionErrors),
         access=web.PUBLIC,
     )
 )
 def main(rt: Runtime, *, query: Query) -> web.Reply:
     page = rt.collections.page(query.to_query())
-    meta = CollectionListMeta(pagination=query.paginate(page.total))
-    shown = CollectionList(data=[show_collection(each) for each in page.items], meta=meta)
-    return web.Reply(shown, query=query, total=page.total)
+    meta = CollectionListMeta(pagination=query.paginate(page))
+    shown = CollectionList(data=[*map(schemas.show_collection, page.items)], meta=meta)
+    return web.Reply(shown, pagination=meta.pagination)

@@ -8,7 +8,8 @@ from pydantic import Field
 from shared_lib import web
 from shared_lib.domain.images import VISIBLE, ImageStatus
 from shared_lib.runtime import Runtime
-from shared_lib.web.schemas import Image, PageParameters, show_image
+from shared_lib.web.paging import PageParameters
+from shared_lib.web.schemas import Image, show_image
 
 Statuses = Annotated[str, Field(pattern=f"^(all|({'|'.join(VISIBLE)})(,({'|'.join(VISIBLE)}))*)$")]
 ABOUT = """Only succeeded images, unless `status` says otherwise. Each has its thumbnail as a data URL, unless
@@ -36,4 +37,4 @@ class Query(PageParameters):
 def main(rt: Runtime, *, query: Query) -> web.Reply:
     statuses = VISIBLE if query.status == "all" else [ImageStatus(name) for name in query.status.split(",")]
     page = rt.image_queries.page(query.to_query(), statuses=statuses, thumbnails=query.include == "imageData")
-    return web.Reply([show_image(each) for each in page.items], query=query, total=page.total)
+    return web.Reply([show_image(each) for each in page.items], pagination=query.paginate(page))

@@ -135,9 +135,13 @@ class Database:
         self._idle: list[Connection] = []  # the most recently used one is used first
 
     @contextmanager
-    def transaction(self) -> Iterator[Transaction]:
+    def transaction(self, *, snapshot: bool = False, idle_seconds: float | None = None) -> Iterator[Transaction]:
         """
         Commit when the block ends, and roll back if it raises. No statement takes longer than its timeout.
+
+        With `snapshot` all statements see the database at one moment, and write nothing. The server ends a transaction
+        whose process takes longer than `idle_seconds` between two statements, by default twice as long as a statement
+        may take: a process that was stopped does not hold its locks for longer.
 
         Raises Unavailable if the database is unreachable or takes too long, CommitUncertain if that happens while it
         ends, Misconfigured if it rejects our credentials or settings, and ConstraintViolated.
@@ -146,12 +150,21 @@ class Database:
             raise Unavailable("All connections to the database are in use: try again later")
         try:
             with translating():
-                yield from self._run()
+                yield from self._run(self._compose_begin(snapshot=snapshot, idle_seconds=idle_seconds))
         finally:
             self._free.release()
 
-    def _run(self) -> Iterator[Transaction]:
-        connection = self._begin()
+    def _compose_begin(self, *, snapshot: bool, idle_seconds: float | None) -> str:
+        # Set in each transaction and not once per connection, because a pooler may share connections.
+        limit = self._settings.statement_timeout_seconds
+        return (
+            f"BEGIN{' ISOLATION LEVEL REPEATABLE READ, READ ONLY' if snapshot else ''}; "
+            f"SET LOCAL statement_timeout = {limit * 1000:.0f}; "
+            f"SET LOCAL idle_in_transaction_session_timeout = {(idle_seconds or 2 * limit) * 1000:.0f}"
+        )
+
+    def _run(self, begin: str) -> Iterator[Transaction]:
+        connection = self._begin(begin)
         try:
             yield Transaction(connection)
             _commit(connection)
@@ -167,10 +180,8 @@ class Database:
         with self.transaction() as tx:
             tx.row("SELECT 1")
 
-    def _begin(self) -> Connection:
+    def _begin(self, begin: str) -> Connection:
         """Return a connection inside a transaction. One that broke while idle is replaced once, silently."""
-        # Set in each transaction and not once per connection, because a pooler may share connections.
-        begin = f"BEGIN; SET LOCAL statement_timeout = {self._settings.statement_timeout_seconds * 1000:.0f}"
         with suppress(*_CONNECTION_LOST, DatabaseError, IndexError):
             connection = self._idle.pop()
             try:

@@ -1,9 +1,21 @@
 """Pages of lists."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Generic, Literal, TypeVar
+from uuid import UUID
 
 SortColumn = Literal["created_at", "updated_at", "filename", "status"]
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A place in a sorted list: that of an item, whether or not the item still exists."""
+
+    value: datetime | str
+    """In the column that the list is sorted by."""
+    uuid: UUID
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,17 +28,33 @@ class PageQuery:
     sort_by: SortColumn = "created_at"
     search: str = ""
     """Only items that contain this text; empty for all."""
+    after: Position | None = None
+    """Begin after this place instead of at the page's number."""
 
     @property
     def offset(self) -> int:
-        return (self.page - 1) * self.limit
+        return 0 if self.after else (self.page - 1) * self.limit
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """Number of all items that match."""
+
+    items: int
+    is_exact: bool = True
+    """Otherwise there are at least so many."""
 
 
 Item = TypeVar("Item")
+Other = TypeVar("Other")
 
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[Item]):
     items: list[Item]
-    total: int
-    """Number of all items that match."""
+    total: Total
+    end: Position | None = None
+    """The place of the last item, if others follow it."""
+
+    def map(self, change: Callable[[Item], Other]) -> "Page[Other]":
+        return Page([change(each) for each in self.items], self.total, self.end)

@@ -7,13 +7,12 @@ from shared_lib.database.connection import STILL_REFERENCED, ConstraintViolated,
 from shared_lib.domain.images import Collection, Image
 from shared_lib.domain.pages import Page, PageQuery
 from shared_lib.errors import Conflict, NotFound
-from shared_lib.repositories.pages import begin_snapshot, read_page, search, slice_page
+from shared_lib.repositories.pages import Listed, make_page, read_page, slice_page
 from shared_lib.repositories.rows import COLLECTION_COLUMNS, VISIBLE_IMAGE, to_collection, to_image
 
 _SELECT_COLLECTION = f"SELECT {COLLECTION_COLUMNS} FROM collections c WHERE c.uuid = :uuid"
 _SELECT_COLLECTIONS = f"SELECT {COLLECTION_COLUMNS} FROM collections c WHERE c.uuid = ANY(CAST(:uuids AS uuid[]))"
-_LIST_COLLECTIONS = "SELECT uuid, created_at, updated_at FROM collections"
-_LIST_COLLECTIONS_BY_NAME = "SELECT uuid, created_at, updated_at FROM collections WHERE name ILIKE :search"
+_LIST_COLLECTIONS = "SELECT uuid, created_at, updated_at, name FROM collections"
 _COUNT_COLLECTIONS = "SELECT count(*) AS total FROM collections"
 _INSERT_COLLECTION = f"""
     INSERT INTO collections AS c (uuid, name, description) VALUES (:uuid, :name, :description)
@@ -50,23 +49,19 @@ class Collections:
 
     def show(self, uuid: UUID, query: PageQuery) -> tuple[Collection, Page[Image]]:
         """Return a collection and a page of its images that match. Raises NotFound."""
-        with self._database.transaction() as tx:
-            begin_snapshot(tx)
+        with self._database.transaction(snapshot=True) as tx:
             collection = to_collection(_require(tx.row(_SELECT_COLLECTION, uuid=uuid)))
-            rows, total = read_page(tx, query, uuid)
-        return collection, Page([to_image(row) for row in rows], total)
+            page = read_page(tx, query, uuid)
+        return collection, page.map(to_image)
 
     def page(self, query: PageQuery) -> Page[Collection]:
         """Return one page of the collections whose name matches."""
-        with self._database.transaction() as tx:
-            begin_snapshot(tx)
-            if query.search:
-                uuids, total = search(tx, [_LIST_COLLECTIONS_BY_NAME], query)
-            else:
-                total = tx.rows(_COUNT_COLLECTIONS)[0]["total"]
-                uuids = slice_page(tx, _LIST_COLLECTIONS, query, total)
-            rows = tx.rows(_SELECT_COLLECTIONS, uuids=uuids)
-        return Page([to_collection(row) for row in sorted(rows, key=lambda row: uuids.index(row["uuid"]))], total)
+        with self._database.transaction(snapshot=True) as tx:
+            size = tx.rows(_COUNT_COLLECTIONS)[0]["total"]
+            listed = Listed(_LIST_COLLECTIONS, size, "name ILIKE :search", (f"{_LIST_COLLECTIONS} WHERE true",))
+            found = slice_page(tx, query, listed)
+            rows = tx.rows(_SELECT_COLLECTIONS, uuids=found.uuids)
+        return make_page(found, query, rows).map(to_collection)
 
     def update(self, uuid: UUID, changes: dict[str, str | None]) -> Collection:
         """Change the fields in `changes` (`name`, `description`) and no others. Raises NotFound."""

@@ -22,6 +22,9 @@ BATCH = 100
 BULK = 500
 """Rows written or read at once where each needs no further work, well within a statement's time limit."""
 
+LOCK_SECONDS = 600
+"""After which the lock of an inbox is released, if its holder was stopped: as long as Knative lets a tick run."""
+
 _SELECT_CLOCK = "SELECT now() AS now"
 _DELETE_EXPIRED_REMOVALS = "DELETE FROM original_removals WHERE ends_at < now()"
 _LIST_ORIGINAL_KEYS = """
@@ -140,7 +143,7 @@ class Drift:
     @contextmanager
     def lock(self, inbox: str) -> Iterator[bool]:
         """Yield whether nobody else reconciles that inbox while the block runs. A lost connection unlocks it, too."""
-        with self._database.transaction() as tx:
+        with self._database.transaction(idle_seconds=LOCK_SECONDS) as tx:
             yield bool(tx.rows(_TRY_LOCK_INBOX, inbox=inbox)[0]["locked"])
 
     def begin_scan(self, bucket: str) -> None:

@@ -8,7 +8,7 @@ from shared_lib.database.connection import Database
 from shared_lib.domain.images import VISIBLE, Image, ImageEnd, ImageState, ImageStatus, SimilarImage
 from shared_lib.domain.pages import Page, PageQuery
 from shared_lib.errors import FailureCode, NotFound
-from shared_lib.repositories.pages import begin_snapshot, read_page
+from shared_lib.repositories.pages import read_page
 from shared_lib.repositories.rows import (
     END_COLUMNS,
     IMAGE_COLUMNS,
@@ -64,10 +64,9 @@ class ImageQueries:
         self, query: PageQuery, *, statuses: Iterable[ImageStatus] = VISIBLE, thumbnails: bool = True
     ) -> Page[Image]:
         """Return one page of the visible images that match."""
-        with self._database.transaction() as tx:
-            begin_snapshot(tx)
-            rows, total = read_page(tx, query, tuple(statuses), thumbnails=thumbnails)
-        return Page([to_image(row) for row in rows], total)
+        with self._database.transaction(snapshot=True) as tx:
+            page = read_page(tx, query, tuple(statuses), thumbnails=thumbnails)
+        return page.map(to_image)
 
     def find_similar(self, uuid: UUID, distance: int, limit: int) -> list[SimilarImage]:
         """Return images whose perceptual hashes differ in at most `distance` bits, closest first. Raises NotFound."""

@@ -1,114 +1,198 @@
 """One page of a list and the total, cheap for any number of rows and any page.
 
-A page's uuids come from an index alone, and only they are joined to the other columns. Totals are kept by triggers (see
-`image_counts`). A search is counted, and can be paged through, up to MAX_FOUND matches.
+A page's uuids come from an index alone, and only they are joined to the other columns. A page after a position (keyset
+pagination) is read from there on, and a page with a number from the nearer end of the list. Totals are kept by triggers
+(see `image_counts`).
+
+A search first reads the REACH rows that come next. If they have a whole page, as they do for a frequent text, it is
+done, and counts no more than those. Otherwise PostgreSQL chooses between the order's index and that of trigrams, and
+counts up to MAX_COUNTED matches. To count all matches of a frequent text would take a second.
 
 Statuses and columns are literals in the statements, because partial indexes and ORDER BY need them so. They come from
 the domain's types, never from a caller.
 """
 
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from shared_lib.database.connection import Transaction
 from shared_lib.domain.images import VISIBLE, ImageStatus
-from shared_lib.domain.pages import PageQuery
+from shared_lib.domain.pages import Page, PageQuery, Position, Total
 from shared_lib.repositories.rows import IMAGE_COLUMNS, THUMBNAIL_COLUMNS
 
-MAX_FOUND = 10_000
-"""Matches of a search that can be paged through. Counting more would read a large part of the table for each page: a
-second and more with a million images."""
+REACH = 2000
+"""Rows that a search reads first: 5 ms."""
+
+MAX_COUNTED = 1000
+"""A search with more matches may say "at least"."""
+
+MAX_NUMBERED = 10_000
+"""Matches of a search that pages have numbers for. Positions lead further."""
 
 ALL = UUID(int=0)
 """Stands for all images in `image_counts`."""
 
-_BEGIN_SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 _SELECT_TOTAL = """
     SELECT CAST(coalesce(sum(change), 0) AS bigint) AS total FROM image_counts
     WHERE collection_id = :collection AND status = ANY(CAST(:statuses AS text[]))
 """
-# No hidden or deleted image is in a collection.
-_LIST_COLLECTION = "SELECT uuid, created_at, filename, status FROM images WHERE collection_id = :collection"
+_IMAGE = "SELECT uuid, created_at, status, filename, description FROM images"
+_ENDED = (ImageStatus.SUCCEEDED, ImageStatus.FAILED)  # those that the index of trigrams has
+_HAS_TEXT = "(filename ILIKE :search OR description ILIKE :search)"
 
 
-def _list_by_status(statuses: Iterable[ImageStatus]) -> str:
-    names = ", ".join(f"'{status.value}'" for status in statuses)
-    return f"""SELECT uuid, created_at FROM images
-        WHERE deleted_at IS NULL AND status <> 'awaiting_upload' AND status IN ({names})"""
+@dataclass(frozen=True)
+class Listed:
+    """The rows of a list as SQL, and how many there are."""
+
+    rows: str
+    """A SELECT of uuids, the columns to sort by, and those that `has_text` tests."""
+    size: int
+    has_text: str
+    searched: tuple[str, ...]
+    """SELECTs of the same rows, in parts that can each use an index."""
+    parameters: dict[str, object] = field(default_factory=dict)
 
 
-def _list_matching(status: ImageStatus, *, in_collection: bool) -> str:
-    """Return a query for one status: the text index is partial, and has only images that have ended."""
-    scope = "AND collection_id = :collection" if in_collection else ""
-    return f"""SELECT uuid, created_at, filename, status FROM images
-        WHERE deleted_at IS NULL AND status = '{status.value}'
-        AND (filename ILIKE :search OR description ILIKE :search) {scope}"""
+@dataclass(frozen=True)
+class Slice:
+    """The uuids of a page, and whether others follow. A search also has its total."""
 
-
-def begin_snapshot(tx: Transaction) -> None:
-    """Make all later statements of the transaction see one moment. Must be its first statement."""
-    tx.rows(_BEGIN_SNAPSHOT)
+    uuids: list[UUID]
+    has_more: bool
+    total: Total
 
 
 def read_page(
     tx: Transaction, query: PageQuery, within: Collection[ImageStatus] | UUID, *, thumbnails: bool = True
-) -> tuple[list[dict[str, Any]], int]:
+) -> Page[dict[str, Any]]:
     """
-    Return a page of the images with these statuses, or in this collection, as rows, and how many match in all.
+    Return a page of the images with these statuses, or in this collection, as rows.
 
     The transaction must be a snapshot.
     """
-    collection, statuses = (within, VISIBLE) if isinstance(within, UUID) else (None, within)
-    if query.search:
-        sources = [_list_matching(status, in_collection=collection is not None) for status in statuses]
-        uuids, total = search(tx, sources, query, collection=collection)
-    else:
-        source = _list_by_status(statuses) if collection is None else _LIST_COLLECTION
-        names = [status.value for status in statuses]
-        total = tx.rows(_SELECT_TOTAL, collection=collection or ALL, statuses=names)[0]["total"]
-        uuids = slice_page(tx, source, query, total, collection=collection)
+    found = slice_page(tx, query, _list_images(tx, within))
     columns = f"{IMAGE_COLUMNS}{THUMBNAIL_COLUMNS if thumbnails else ''}"
-    rows = tx.rows(f"SELECT {columns} FROM images i WHERE i.uuid = ANY(CAST(:uuids AS uuid[]))", uuids=uuids)
-    return sorted(rows, key=lambda row: uuids.index(row["uuid"])), total
+    rows = tx.rows(f"SELECT {columns} FROM images i WHERE i.uuid = ANY(CAST(:uuids AS uuid[]))", uuids=found.uuids)
+    return make_page(found, query, rows)
 
 
-def slice_page(tx: Transaction, source: str, query: PageQuery, total: int, **parameters: object) -> list[UUID]:
-    """Return the uuids of a page of the source's `total` rows, read from the nearer end."""
-    count = min(query.limit, total - query.offset)
+def make_page(found: Slice, query: PageQuery, rows: list[dict[str, Any]]) -> Page[dict[str, Any]]:
+    """Return the page that has these rows, in its order."""
+    places = {uuid: place for place, uuid in enumerate(found.uuids)}
+    rows = sorted(rows, key=lambda row: places[row["uuid"]])
+    end = Position(rows[-1][query.sort_by], rows[-1]["uuid"]) if rows and found.has_more else None
+    return Page(rows, found.total, end)
+
+
+def slice_page(tx: Transaction, query: PageQuery, listed: Listed) -> Slice:
+    if query.search:
+        return _search(tx, query, listed)
+    return _continue(tx, query, listed) if query.after else _number(tx, query, listed)
+
+
+def _list_images(tx: Transaction, within: Collection[ImageStatus] | UUID) -> Listed:
+    # No hidden or deleted image is in a collection.
+    collection, statuses = (within, VISIBLE) if isinstance(within, UUID) else (None, within)
+    scope = "AND collection_id = :collection" if collection else ""
+    by_status = f"{_IMAGE} WHERE deleted_at IS NULL AND status <> 'awaiting_upload' AND {_have(statuses)}"
+    parts = [[each for each in statuses if (each in _ENDED) == has_ended] for has_ended in (True, False)]
+    counted = tx.rows(_SELECT_TOTAL, collection=collection or ALL, statuses=[each.value for each in statuses])
+    return Listed(
+        rows=f"{_IMAGE} WHERE collection_id = :collection" if collection else by_status,
+        size=counted[0]["total"],
+        has_text=_HAS_TEXT,
+        searched=tuple(f"{_IMAGE} WHERE deleted_at IS NULL AND {_have(part)} {scope}" for part in parts if part),
+        parameters={"collection": collection} if collection else {},
+    )
+
+
+def _have(statuses: Iterable[ImageStatus]) -> str:
+    names = ", ".join(f"'{status.value}'" for status in statuses)
+    return f"status IN ({names})"
+
+
+def _number(tx: Transaction, query: PageQuery, listed: Listed) -> Slice:
+    """Return the page with a number, read from the nearer end."""
+    total = Total(listed.size)
+    count = min(query.limit, listed.size - query.offset)
     if count <= 0:
-        return []
-    after = total - query.offset - count
-    from_the_end = after < query.offset
-    order = _order_by(query.sort_by, descending=(query.sort == "desc") != from_the_end)
-    offset = after if from_the_end else query.offset
-    rows = tx.rows(f"SELECT uuid FROM ({source}) listed {order} LIMIT {count} OFFSET {offset}", **parameters)
+        return Slice([], has_more=False, total=total)
+    following = listed.size - query.offset - count
+    from_the_end = following < query.offset
+    order = _order_by(query, backwards=from_the_end)
+    offset = following if from_the_end else query.offset
+    rows = tx.rows(
+        f"SELECT uuid FROM ({listed.rows}) listed {order} LIMIT {count} OFFSET {offset}", **listed.parameters
+    )
     uuids = [row["uuid"] for row in rows]
-    return uuids[::-1] if from_the_end else uuids
+    return Slice(uuids[::-1] if from_the_end else uuids, following > 0, total)
 
 
-def search(tx: Transaction, sources: Iterable[str], query: PageQuery, **parameters: object) -> tuple[list[UUID], int]:
+def _continue(tx: Transaction, query: PageQuery, listed: Listed) -> Slice:
+    """Return the page after a position."""
+    following, position = _follow(query)
+    sql = f"SELECT uuid FROM ({listed.rows}) listed WHERE {following} {_order_by(query)} LIMIT {query.limit + 1}"
+    uuids = [row["uuid"] for row in tx.rows(sql, **position, **listed.parameters)]
+    return Slice(uuids[: query.limit], len(uuids) > query.limit, Total(listed.size))
+
+
+def _search(tx: Transaction, query: PageQuery, listed: Listed) -> Slice:
+    """Return the page of a search. The total is counted from the start of the list."""
+    start = replace(query, after=None, page=1)
+    if query.offset >= MAX_NUMBERED:
+        return replace(_find(tx, start, listed), uuids=[], has_more=False)
+    found = _find(tx, query, listed)
+    return replace(found, total=_find(tx, start, listed).total) if query.after else found
+
+
+def _find(tx: Transaction, query: PageQuery, listed: Listed) -> Slice:
+    first = query.offset + 1
+    last = query.offset + query.limit
+    following, position = _follow(query)
+    order = _order_by(query)
+    place = {"search": _to_pattern(query.search), "first": first, "last": last, **position, **listed.parameters}
+    nearest = f"""
+        WITH nearest AS (SELECT uuid, {query.sort_by}, {listed.has_text} AS matches FROM ({listed.rows}) listed
+                         WHERE {following} {order} LIMIT {REACH}),
+             found AS (SELECT uuid, row_number() OVER ({order}) AS place FROM nearest WHERE matches)
+        SELECT count(*) AS found, (SELECT count(*) FROM nearest) AS read,
+               array_agg(uuid ORDER BY place) FILTER (WHERE place BETWEEN :first AND :last) AS uuids FROM found
     """
-    Return the uuids of a page of the rows that the sources find with `:search`, and their number up to MAX_FOUND.
-
-    A page beyond that is empty, like any page beyond the last.
+    row = tx.rows(nearest, **place)[0]
+    is_all = row["read"] < REACH
+    seems_frequent = row["found"] * listed.size > MAX_COUNTED * REACH
+    if is_all or (row["found"] > last and (seems_frequent or query.after)):
+        return Slice(row["uuids"] or [], row["found"] > last, Total(row["found"], is_all))
+    most = max(MAX_COUNTED, last) + 1
+    parts = " UNION ALL ".join(
+        f"({part} AND {listed.has_text} AND {following} {order} LIMIT {most})" for part in listed.searched
+    )
+    matching = f"""
+        WITH found AS (SELECT uuid, row_number() OVER ({order}) AS place FROM ({parts}) matching {order} LIMIT {most})
+        SELECT count(*) AS found,
+               array_agg(uuid ORDER BY place) FILTER (WHERE place BETWEEN :first AND :last) AS uuids FROM found
     """
-    order = _order_by(query.sort_by, descending=query.sort == "desc")
-    branches = " UNION ALL ".join(f"({source} {order} LIMIT {MAX_FOUND})" for source in sources)
-    sql = f"""
-        WITH found AS (SELECT uuid, {query.sort_by} FROM ({branches}) listed {order} LIMIT {MAX_FOUND}),
-             placed AS (SELECT uuid, row_number() OVER ({order}) AS place FROM found)
-        SELECT count(*) AS total, array_agg(uuid ORDER BY place) FILTER (WHERE place BETWEEN :first AND :last) AS uuids
-        FROM placed
-    """
-    place = {"first": query.offset + 1, "last": query.offset + query.limit}
-    found = tx.rows(sql, search=_to_pattern(query.search), **place, **parameters)[0]
-    return found["uuids"] or [], found["total"]
+    row = tx.rows(matching, **place)[0]
+    is_all = row["found"] < most
+    return Slice(row["uuids"] or [], row["found"] > last, Total(row["found"] - (not is_all), is_all))
 
 
-def _order_by(column: str, *, descending: bool) -> str:
-    direction = "DESC" if descending else "ASC"
-    return f"ORDER BY {column} {direction}, uuid {direction}"
+def _follow(query: PageQuery) -> tuple[str, dict[str, datetime | str | UUID]]:
+    """Return the condition for rows after the query's position, and the position as parameters."""
+    if query.after is None:
+        return "true", {}
+    comparison = "<" if query.sort == "desc" else ">"
+    position = {"value": query.after.value, "uuid": query.after.uuid}
+    return f"({query.sort_by}, uuid) {comparison} (:value, :uuid)", position
+
+
+def _order_by(query: PageQuery, *, backwards: bool = False) -> str:
+    direction = "DESC" if (query.sort == "desc") != backwards else "ASC"
+    return f"ORDER BY {query.sort_by} {direction}, uuid {direction}"
 
 
 def _to_pattern(text: str) -> str:

@@ -4,8 +4,9 @@ from shared_lib.web.access import PUBLIC, PUBLIC_EMBEDDABLE
 from shared_lib.web.dispatch import serve
 from shared_lib.web.endpoint import Cache, Docs, Endpoint, Errors, Inputs, Route, Success
 from shared_lib.web.errors import NO_COLLECTION, NO_IMAGE, CollectionErrors, ImageError, ProcessingError
+from shared_lib.web.paging import PAGE_HEADERS
 from shared_lib.web.requests import UploadedFile
-from shared_lib.web.responses import PAGE_HEADERS, Content, Reply, Version
+from shared_lib.web.responses import Content, Reply, Version
 
 __all__ = [
     "NO_COLLECTION",

@@ -30,7 +30,11 @@ Every error has a sentence and a `code`. Endpoints about images return `{"error"
 `{"errors": [{"title", "detail"?, "code", "source"?}]}`, as in JSON:API. A 503 has `Retry-After`: try again. So
 has a 429, which a proxy in front may send to a client that makes too many requests at once.
 
-A list of images is an array, with the headers `X-Total-Count` and `Link`. A list of collections is `{"data", "meta"}`.
+A list of images is an array. A list of collections is `{"data", "meta"}`. To get a list's next page, follow the `Link`
+with `rel="next"`, or pass `X-Next-Cursor` as `after`. No item that stays in the list is skipped or repeated, whatever
+is added or deleted meanwhile. Pages have numbers, too, which move when the list changes. `X-Total-Count` is the number
+of matches, or a lower bound if `X-Total-Count-Relation` is `gte`.
+
 HEIC and JPEG XL need codecs that a deployment may lack. Its error then says so.
 """
 _TAGS = {

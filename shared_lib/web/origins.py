@@ -8,7 +8,10 @@ from shared_lib.errors import Forbidden
 from shared_lib.settings import Http
 
 _SAFE_METHODS = ("GET", "HEAD")
-_EXPOSED = "Accept-Ranges, Content-Range, ETag, Link, Location, Retry-After, X-Request-Id, X-Total-Count"
+_EXPOSED = (
+    "Accept-Ranges, Content-Range, ETag, Link, Location, Retry-After, X-Next-Cursor, X-Request-Id, X-Total-Count, "
+    "X-Total-Count-Relation"
+)
 
 
 def check_page(request: flask.Request, http: Http) -> None:

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
-from urllib.parse import urlencode
 
 import flask
 from pydantic import TypeAdapter
@@ -13,7 +13,7 @@ from shared_lib.settings import Http
 from shared_lib.storage.buckets import Download
 from shared_lib.web.endpoint import Endpoint
 from shared_lib.web.origins import allow_origin
-from shared_lib.web.schemas import PageParameters
+from shared_lib.web.paging import Pagination, describe_page
 
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -25,22 +25,14 @@ _HEADERS = {
 }
 
 
-PAGE_HEADERS = {
-    "X-Total-Count": "Number of matches. A search counts and shows up to 10,000.",
-    "Link": "The first, previous, next and last page.",
-}
-"""Headers of a page, for OpenAPI."""
-
-
 @dataclass(frozen=True)
 class Reply:
     """A JSON body with headers, or with its place in a list of pages."""
 
     body: Any
     headers: Mapping[str, str] = field(default_factory=dict)
-    query: PageParameters | None = None
-    total: int | None = None
-    """Number of items on all pages. With `query` it makes the headers Link and X-Total-Count."""
+    pagination: Pagination | None = None
+    """Makes the headers of a page."""
 
 
 @dataclass(frozen=True)
@@ -82,12 +74,17 @@ def render(request: flask.Request, result: Any, endpoint: Endpoint, http: Http) 
 
 
 def _render_json(request: flask.Request, reply: Reply, endpoint: Endpoint, http: Http) -> flask.Response:
-    data = TypeAdapter(endpoint.success.model).dump_json(reply.body, by_alias=True)
+    data = _adapt(endpoint.success.model).dump_json(reply.body, by_alias=True)
     response = flask.Response(data, endpoint.success.status, dict(reply.headers), mimetype="application/json")
-    if reply.query is not None and reply.total is not None:
-        response.headers["X-Total-Count"] = str(reply.total)
-        response.headers["Link"] = _link(request, reply.query, reply.total, http)
+    if reply.pagination:
+        response.headers.update(describe_page(request, reply.pagination, http))
     return response
+
+
+@cache
+def _adapt(model: Any) -> TypeAdapter[Any]:  # noqa: ANN401  any type annotation
+    """Return the adapter of a response's type, built once: that of a list of images takes 4 ms."""
+    return TypeAdapter(model)
 
 
 def _send(request: flask.Request, content: Content) -> flask.Response:
@@ -115,18 +112,6 @@ def _requests_one_range(request: flask.Request) -> bool:
     """Return whether to send a part. Several ranges, or a unit other than bytes, may be ignored (RFC 9110, 14.2)."""
     requested = request.range if request.method == "GET" else None
     return requested is not None and requested.units == "bytes" and len(requested.ranges) == 1
-
-
-def _link(request: flask.Request, query: PageParameters, total: int, http: Http) -> str:
-    """Link to the pages around this one (RFC 8288). Never uses the request's Host, which the caller chooses."""
-    last = max(query.paginate(total).total_pages, 1)
-    pages = {"first": 1, "prev": query.page - 1, "next": query.page + 1, "last": last}
-    base = (http.public_base_url or "").rstrip("/") + request.path
-    return ", ".join(
-        f'<{base}?{urlencode(request.args.to_dict() | {"page": page})}>; rel="{relation}"'
-        for relation, page in pages.items()
-        if 1 <= page <= last
-    )
 
 
 def add_common_headers(request: flask.Request, response: flask.Response, request_id: str, http: Http) -> flask.Response:

@@ -6,15 +6,14 @@ The `show_…` functions make them of the domain's records. URLs, data URLs and 
 import base64
 from dataclasses import dataclass, fields
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, computed_field
-from pydantic.alias_generators import to_camel, to_snake
+from pydantic.alias_generators import to_camel
 
 from shared_lib.domain import images as domain
 from shared_lib.domain.images import CONTROL, MAX_DISTANCE, MAX_FILENAME, ImageStatus
-from shared_lib.domain.pages import PageQuery, SortColumn
 from shared_lib.domain.timestamps import Time
 from shared_lib.errors import FailureCode
 from shared_lib.pipeline import recipe
@@ -179,34 +178,6 @@ class Collection(ApiModel):
     created_at: Time
     updated_at: Time
     image_count: int = Field(examples=[12])
-
-
-class Pagination(ApiModel):
-    page: int = Field(examples=[1])
-    limit: int = Field(examples=[10])
-    total_items: int = Field(examples=[12])
-    total_pages: int = Field(examples=[2])
-
-
-class PageParameters(BaseModel):
-    """The query of a list: a page, and the order. Names are the contract's."""
-
-    model_config = ConfigDict(frozen=True, alias_generator=to_camel, extra="ignore")
-
-    page: int = Field(default=1, ge=1, le=1_000_000)
-    limit: int = Field(default=10, ge=1, le=100)
-    sort: Literal["asc", "desc"] = "desc"
-    search: SearchText = ""
-    sort_by: str = "createdAt"
-    """Each endpoint declares the columns that it sorts by."""
-
-    def to_query(self) -> PageQuery:
-        sort_by = cast("SortColumn", to_snake(self.sort_by))
-        return PageQuery(page=self.page, limit=self.limit, sort=self.sort, sort_by=sort_by, search=self.search)
-
-    def paginate(self, total: int) -> Pagination:
-        """Return the page's place among `total` items."""
-        return Pagination(page=self.page, limit=self.limit, total_items=total, total_pages=-(-total // self.limit))
 
 
 class Message(ApiModel):

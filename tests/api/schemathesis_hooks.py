@@ -29,9 +29,12 @@ def find_image() -> str:
 
 @schemathesis.hook
 def before_load_schema(_context: schemathesis.HookContext, schema: dict[str, Any]) -> None:
-    """Remove fields that a schema can't describe: JSON inside a form's text, and the names of presets."""
+    """Remove what a schema can't describe: JSON inside a form's text, the names of presets, and cursors."""
     for field in ("renditions", "preset"):
         del schema["components"]["schemas"]["UploadForm"]["properties"][field]
+    for path in schema["paths"].values():
+        for operation in path.values():
+            operation["parameters"] = [each for each in operation["parameters"] if each["name"] != "after"]
 
 
 @schemathesis.hook.apply_to(path="/api/v1/images/actions/upload")  # type: ignore[attr-defined, untyped-decorator]  # added when it runs

@@ -1,4 +1,4 @@
-"""Upload an image, request a rendition, and download it: with the client that openapi-python-client generates.
+"""Upload an image, request a rendition, download it, and read lists: with the client of openapi-python-client.
 
 Arguments: the service's URL, the image, and the file to write.
 """
@@ -10,10 +10,13 @@ from typing import TypeVar
 from uuid import UUID
 
 from image_client import Client
-from image_client.api.images import get_image, get_rendition, request_processing, upload_image
+from image_client.api.collections import list_collections
+from image_client.api.images import get_image, get_rendition, list_images, request_processing, upload_image
 from image_client.models import (
+    CollectionList,
     Image,
     ImageStatus,
+    ListImagesInclude,
     Message,
     OutputOptions,
     OutputOptionsFormat,
@@ -46,6 +49,33 @@ def wait_for_renditions(client: Client, uuid: UUID) -> Image:
     raise TimeoutError(f"{uuid} is still being processed")
 
 
+def list_all_images(client: Client) -> list[UUID]:
+    """Follow the cursors of the list of images, which are in a header."""
+    uuids: list[UUID] = []
+    after: str | None = None
+    while True:
+        response = list_images.sync_detailed(
+            client=client, limit=1, after=after, status="all", include=ListImagesInclude.NONE
+        )
+        assert isinstance(response.parsed, list), response
+        uuids += [image.uuid for image in response.parsed]
+        after = response.headers.get("X-Next-Cursor")
+        if after is None:
+            return uuids
+
+
+def count_collections(client: Client) -> tuple[int, int]:
+    """Follow the cursors of the list of collections, which are in the body. Return their number and the total."""
+    count = 0
+    after: str | None = None
+    while True:
+        page = expect(CollectionList, list_collections.sync(client=client, limit=1, after=after))
+        count += len(page.data)
+        after = page.meta.pagination.next_cursor
+        if after is None:
+            return count, page.meta.pagination.total_items
+
+
 def main(url: str, source: Path, target: Path) -> None:
     client = Client(url, raise_on_unexpected_status=True)
     with source.open("rb") as content:
@@ -59,6 +89,9 @@ def main(url: str, source: Path, target: Path) -> None:
     data = expect(File, get_rendition.sync(uuid, "hero", client=client)).payload.read()
     assert len(data) in [rendition.size_bytes for rendition in image.renditions or ()]
     target.write_bytes(data)
+    assert list_all_images(client).count(uuid) == 1
+    count, total = count_collections(client)
+    assert count == total
 
 
 main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))

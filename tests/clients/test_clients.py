@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from service import ROOT, Platform
+from service import ROOT, Api, Platform
 
 HERE = Path(__file__).parent
 DESCRIPTION = ROOT / "shared_lib/web/openapi.json"
@@ -28,6 +28,13 @@ def assert_is_the_rendition(path: Path) -> None:
         assert (image.format, image.width) == ("WEBP", 320)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def collections(api: Api) -> None:
+    """Make collections, for lists with more than one page."""
+    for name in ("First", "Second"):
+        api("POST", "/collections", json={"name": name})
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A copy of this folder, with the packages that are installed in it."""
@@ -36,7 +43,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_typescript_client_uploads_an_image_and_downloads_a_rendition(platform: Platform, folder: Path) -> None:
+def test_a_typescript_client_works(platform: Platform, folder: Path) -> None:
     run(f"node_modules/.bin/openapi-ts --silent --input {DESCRIPTION} --output client", folder)
     run("node_modules/.bin/tsc --project .", folder)
     run(f"node compiled/example.js {platform.url} {PICTURE} hero.webp", folder)
@@ -44,7 +51,7 @@ def test_a_typescript_client_uploads_an_image_and_downloads_a_rendition(platform
     assert_is_the_rendition(folder / "hero.webp")
 
 
-def test_a_python_client_uploads_an_image_and_downloads_a_rendition(platform: Platform, folder: Path) -> None:
+def test_a_python_client_works(platform: Platform, folder: Path) -> None:
     options = f"--path {DESCRIPTION} --output-path image_client --meta none --fail-on-warning"
     run(f"openapi-python-client generate {options}", folder)
     run("mypy --config-file mypy.ini", folder)

@@ -121,6 +121,24 @@ def test_the_server_cancels_a_statement_that_takes_too_long(rt: Runtime) -> None
         assert not tx.rows(f"{running} AND state = 'active'")
 
 
+def test_the_server_ends_a_transaction_whose_process_has_stopped(rt: Runtime) -> None:
+    stopped = database_at(rt, rt.settings.database.url.get_secret_value(), statement_timeout_seconds=0.3)
+    with pytest.raises(Unavailable), stopped.transaction() as tx:
+        tx.rows("SELECT pg_advisory_xact_lock(77)")
+        time.sleep(0.1)
+        with rt.database.transaction() as other:
+            assert not other.rows("SELECT pg_try_advisory_xact_lock(77) AS locked")[0]["locked"]
+            time.sleep(1.2)
+            assert other.rows("SELECT pg_try_advisory_xact_lock(77) AS locked")[0]["locked"]
+        tx.rows("SELECT 1")
+
+    stopped.ping()
+    with stopped.transaction(idle_seconds=5) as tx:
+        time.sleep(1.2)
+        tx.rows("SELECT 1")
+    stopped.disconnect()
+
+
 def test_a_process_opens_at_most_pool_size_connections(rt: Runtime) -> None:
     database = database_at(rt, rt.settings.database.url.get_secret_value(), pool_size=2)
 
