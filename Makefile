@@ -14,7 +14,7 @@
 #   planted             plant known defects in a copy, and check that a test catches each; only="…" chooses some
 #   bench               measure throughput and cold starts
 #   bench-compare commit=…  compare the throughput of a commit with that of the working tree
-#   bench-rows          measure lists and searches with a million images
+#   bench-rows          measure lists, searches and the statements of uploads with a million images
 #   bench-backlogs      measure reconciliation with backlogs and a million keys; takes half an hour
 #   load                send more requests than the service can handle, and write a report; takes a quarter of an hour
 #   check               run the linter, the formatter, the type checker and the check of layers
@@ -95,7 +95,8 @@ bench-compare: $(VENV)/ready-to-test
 	$(BIN)/python -m benchmarks.compare "$(commit)"
 
 bench-rows: $(VENV)/ready-to-test
-	$(BIN)/python -m benchmarks.million_rows
+	$(BIN)/python -m benchmarks.million_rows --data build/million-rows
+	$(BIN)/python -m benchmarks.uploads --data build/million-rows
 
 bench-backlogs: $(VENV)/ready-to-test
 	$(BIN)/python -m benchmarks.backlogs
