@@ -1,11 +1,12 @@
 """Measure the overhead of the sandbox: the processor time of a thumbnail in this process and in the sandbox.
 
-In the sandbox it is the time of all processes: the caller, the zygote, and the workers, which it forks for one image
-each.
+    python benchmarks/pipeline/sandbox.py [--images-per-worker 1] [--metadata] FILE…
+
+In the sandbox it is the time of all processes: the caller, the zygote, and the workers that it forks.
 """
 
+import argparse
 import json
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,19 +19,26 @@ from shared_lib.pipeline.render import render
 from shared_lib.pipeline.sandbox.pool import Sandbox
 
 ROUNDS = 100
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("--images-per-worker", type=int, default=1)
+parser.add_argument("--metadata", action="store_true", help="extract metadata as well")
+parser.add_argument("files", nargs="*", type=Path)
+arguments = parser.parse_args()
+with_metadata = arguments.metadata
 limits = Limits()
-sandbox = Sandbox(limits, workers=1)
+sandbox = Sandbox(limits, workers=1, images_per_worker=arguments.images_per_worker)
 sandbox.start()
 (zygote,) = psutil.Process().children()
 
 
 def measure_processes() -> dict[str, float]:
-    """Return processor time so far by kind of process, in ms. Workers count after they have ended."""
+    """Return processor time so far by kind of process, in ms."""
     times = zygote.cpu_times()
+    living = sum(sum(worker.cpu_times()[:2]) for worker in zygote.children())
     return {
         "caller": 1e3 * time.process_time(),
         "zygote": 1e3 * (times.user + times.system),
-        "workers": 1e3 * (times.children_user + times.children_system),
+        "workers": 1e3 * (times.children_user + times.children_system + living),
     }
 
 
@@ -40,12 +48,15 @@ def measure(call: Callable[[], object]) -> float:
     return (time.process_time() - before) * 1e3
 
 
-for file in map(Path, sys.argv[1:]):
+for file in arguments.files:
     data = file.read_bytes()
-    direct = sorted(measure(lambda data=data: render(data, [THUMBNAIL], limits)) for _ in range(ROUNDS))[ROUNDS // 2]
+    times = [
+        measure(lambda data=data: render(data, [THUMBNAIL], limits, with_metadata=with_metadata)) for _ in range(ROUNDS)
+    ]
+    direct = sorted(times)[ROUNDS // 2]
     before = measure_processes()
     for _ in range(ROUNDS):
-        sandbox.render(data, [THUMBNAIL])
+        sandbox.render(data, [THUMBNAIL], with_metadata=with_metadata)
     parts = {name: (spent - before[name]) / ROUNDS for name, spent in measure_processes().items()}
     sandboxed = sum(parts.values())
     print(

@@ -188,9 +188,9 @@ def test_a_used_worker_that_was_killed_costs_nothing(make_sandbox: Callable[...,
 
 
 def test_a_worker_that_would_stay_longer_is_ended_all_the_same(make_sandbox: Callable[..., Sandbox]) -> None:
-    takeover = "    worker.replace = lambda reply, stays: replace(reply, stays=True)"
-    program = handled_by(f"    from dataclasses import replace\n{takeover}\n{RENDER}")
-    sandbox = make_sandbox(images=2, program=program)
+    endless = "worker.run = lambda *jobs, images, **kw: run(*jobs, images=1_000, **kw)"
+    program = f"from shared_lib.pipeline.sandbox import worker, zygote\nrun = worker.run\n{endless}\nzygote.main()"
+    sandbox = make_sandbox(images=2, program=("-c", program))
     worker = spare_of(zygote_of(sandbox))
 
     for _ in range(2):
