@@ -90,6 +90,7 @@ planted: $(VENV)/ready-to-test
 bench: $(VENV)/ready-to-test
 	$(BIN)/python -m benchmarks.throughput
 	$(BIN)/python -m benchmarks.cold_start
+	$(BIN)/python -m benchmarks.memory
 
 bench-compare: $(VENV)/ready-to-test
 	$(BIN)/python -m benchmarks.compare "$(commit)"

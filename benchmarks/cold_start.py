@@ -1,10 +1,11 @@
 """Measure the cold start of each function: from the start of its process to its first response.
 
-    python -m benchmarks.cold_start [--runs 5]
+    python -m benchmarks.cold_start [--runs 5] [FUNCTION ...]
 
 Start the service for its database, store and broker. Then start each function like its container does, and repeat a
 request until it responds: of a page or of an unknown image, or an event about one. Python's bytecode is compiled
-beforehand, as in the image.
+beforehand, as in the image. The floor is a function that only says hello, behind functions-framework's own server. All
+are started in turns, so that they meet the same noise.
 """
 
 import argparse
@@ -18,8 +19,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from pathlib import Path
 
+import psutil
 import requests
 
 from benchmarks.throughput import ROOT, serve
@@ -28,6 +31,13 @@ from shared_lib.events import ProcessingRequested
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 EVENT = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/benchmark", "ce-type": ProcessingRequested.type}
+HELLO = """
+import functions_framework
+
+@functions_framework.http
+def main(request):
+    return "hello"
+"""
 QUERIES = {"create_upload_url": "?extension=jpg"}
 EVENTS_PATH = "/"
 
@@ -40,29 +50,34 @@ def request_for(function: Function) -> tuple[str, str]:
     return function.endpoint.route.method, path + QUERIES.get(function.folder, "")
 
 
-def measure(function: Function, environ: dict[str, str]) -> tuple[float, int]:
-    """Return the seconds to the first response, and its status."""
+def measure(function: Function | None, environ: dict[str, str], hello: Path) -> tuple[float, float, int]:
+    """Return the seconds to the first response, those of processor time, and its status. None is the floor."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    method, path = request_for(function)
-    serving = {"HOST": "127.0.0.1", "PORT": f"{port}", "FUNCTION_TARGET": "main"}
-    source = str(ROOT / "functions" / function.folder / "main.py")
+    method, path = request_for(function) if function else ("GET", "/")
+    source = ROOT / "functions" / function.folder / "main.py" if function else hello
+    serving = {"HOST": "127.0.0.1", "PORT": f"{port}", "FUNCTION_TARGET": "main", "FUNCTION_SOURCE": f"{source}"}
+    command = [sys.executable, "-m", "shared_lib.server" if function else "functions_framework"]
+    is_event = function is not None and path == EVENTS_PATH
     began = time.perf_counter()
-    command = [sys.executable, "-m", "shared_lib.server"]
-    process = subprocess.Popen(command, env=environ | serving | {"FUNCTION_SOURCE": source})
+    process = psutil.Popen(command, env=environ | serving, stderr=subprocess.DEVNULL)
     try:
         while True:
             try:
-                headers = EVENT if path == EVENTS_PATH else {}
-                body = {"uuid": UNKNOWN} if path == EVENTS_PATH else None
                 response = requests.request(
-                    method, f"http://127.0.0.1:{port}{path}", headers=headers, json=body, timeout=9
+                    method,
+                    f"http://127.0.0.1:{port}{path}",
+                    headers=EVENT if is_event else {},
+                    json={"uuid": UNKNOWN} if is_event else None,
+                    timeout=9,
                 )
             except requests.ConnectionError:
                 time.sleep(0.005)
                 continue
-            return time.perf_counter() - began, response.status_code
+            seconds = time.perf_counter() - began
+            times = [each.cpu_times() for each in (process, *process.children(recursive=True))]
+            return seconds, sum(each.user + each.system for each in times), response.status_code
     finally:
         process.terminate()
         process.wait()
@@ -71,7 +86,8 @@ def measure(function: Function, environ: dict[str, str]) -> tuple[float, int]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=5)
-    runs = parser.parse_args().runs
+    parser.add_argument("functions", nargs="*", help="folders; default: all")
+    options = parser.parse_args()
     for folder in ("shared_lib", "functions"):
         compileall.compile_dir(ROOT / folder, quiet=1)
     with tempfile.TemporaryDirectory(prefix="cold-start-") as folder, serve(Path(folder)):
@@ -81,11 +97,19 @@ def main() -> None:
             os.environ | {name: shlex.split(value)[0] for name, value in variables.items()} | {"LOG_LEVEL": "error"}
         )
         environ.pop("PYTHONDONTWRITEBYTECODE", None)
-        print("| function | first response, median of", runs, "| status |\n|---|---|---|")
-        for function in list_functions():
-            measured = [measure(function, environ) for _ in range(runs)]
-            median = statistics.median(seconds for seconds, _ in measured)
-            print(f"| `{function.folder}` | {median:.2f} s | {measured[0][1]} |")
+        hello = Path(folder) / "hello.py"
+        hello.write_text(HELLO)
+        chosen = [each for each in list_functions() if not options.functions or each.folder in options.functions]
+        measured: dict[str, list[tuple[float, float, int]]] = defaultdict(list)
+        for _ in range(options.runs):
+            for function in (None, *chosen):
+                measured[function.folder if function else "the floor"].append(measure(function, environ, hello))
+    print("| function | first response, s | processor time, s | of the floor's | status |\n|---|---|---|---|---|")
+    floor = 0.0
+    for name, results in measured.items():
+        seconds, processor = (statistics.median(each[column] for each in results) for column in (0, 1))
+        floor = floor or processor
+        print(f"| `{name}` | {seconds:.2f} | {processor:.2f} | {processor / floor:.1f} | {results[0][2]} |")
 
 
 if __name__ == "__main__":

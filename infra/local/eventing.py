@@ -11,34 +11,17 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping
-from pathlib import Path
-
-from pydantic import BaseModel
 
 from infra.local.kafka_source import KafkaSourceRunner
-from infra.local.manifests import Destination, KafkaSource, Manifests
+from infra.local.manifests import KafkaSource, Manifests
 from infra.local.notifications import Receiver
 from infra.local.ping_source import PingSourceRunner
+from infra.local.plan import Plan
 from infra.local.settings import Settings
 
 log = logging.getLogger(__name__)
 
 GRACE_SECONDS = 3.0  # for current requests when stopping
-
-
-class Plan(BaseModel):
-    manifests: Path
-    bootstrap_servers: str
-    service_url: str = ""
-    """Address of every function that `services` does not have. `{name}` stands for the name of its Service."""
-    services: Mapping[str, str] = {}
-    """Addresses of functions, by the names of their Services."""
-    webhook_port: int
-
-    def address(self, destination: Destination) -> str:
-        name = destination.ref.name
-        return self.services.get(name, self.service_url.format(name=name)) + destination.uri
 
 
 def _end_process(failed: threading.ExceptHookArgs) -> None:

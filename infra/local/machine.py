@@ -12,8 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from infra.local import ports, postgres, seaweedfs, tansu, terminal
-from infra.local.eventing import Plan
 from infra.local.manifests import Manifests, Service
+from infra.local.plan import Plan
 from infra.local.processes import Program, Supervisor, Tier
 from infra.local.seaweedfs import Webhook
 from infra.local.settings import CannotStart, Settings

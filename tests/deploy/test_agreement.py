@@ -19,8 +19,8 @@ from infra import postman
 from infra.contracts import GENERATORS
 from infra.functions import list_functions
 from infra.local import machine
-from infra.local.eventing import Plan
 from infra.local.manifests import Manifests
+from infra.local.plan import Plan
 from shared_lib import events, settings
 from shared_lib.web import openapi
 

@@ -12,9 +12,9 @@ from local.sink import Request, Sink
 from service import wait_for
 
 from infra.local import ports
-from infra.local.eventing import Plan
 from infra.local.kafka_source import KafkaSourceRunner
 from infra.local.manifests import KafkaSource
+from infra.local.plan import Plan
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = {"apiVersion": "serving.knative.dev/v1", "kind": "Service"}
