@@ -57,6 +57,7 @@ def run_tests(tree: Path, nodes: list[str]) -> tuple[int, int, str]:
         "-p",
         "no:cacheprovider",
         f"--junitxml={report}",
+        f"--basetemp={tree}/pytest",
         *nodes,
     ]
     try:

@@ -120,6 +120,19 @@ def test_an_event_that_arrives_before_its_object_costs_no_attempt(
     assert outcomes(uuid) == []
 
 
+def test_an_event_about_an_image_that_has_ended_changes_nothing(
+    rt: Runtime, deliver: Deliver, wait_in_inbox: WaitInInbox, outcomes: Outcomes
+) -> None:
+    uuid = wait_in_inbox(make_photo())
+    assert deliver("process_image", REQUESTED, {"uuid": str(uuid)}) == 200
+    before = rt.image_queries.get(uuid)
+
+    assert deliver("process_image", REQUESTED, {"uuid": str(uuid)}) == 200
+
+    assert rt.image_queries.get(uuid) == before
+    assert outcomes(uuid) == ["succeeded"]
+
+
 def test_an_event_about_a_held_image_is_delivered_again(
     rt: Runtime, deliver: Deliver, wait_in_inbox: WaitInInbox
 ) -> None:
