@@ -54,8 +54,9 @@ def main(only: str, uploads: int, rate: float) -> int:
             cell = matrix.run(target, signal)
             print(format_row(target, signal, cell), flush=True)
             faults += [f"{target.name}/{signal}: {fault}" for fault in cell.verdict.faults]
-    finally:
         faults += [f"at the end: {fault}" for fault in matrix.end().faults]
+    finally:
+        matrix.platform.stop()
     print(f"\n{len(cells)} cells in {(time.monotonic() - began) / 60:.0f} minutes")
     if faults:
         print("\n".join(faults), f"Data and logs are in {data}", sep="\n")

@@ -68,12 +68,9 @@ class Matrix:
         return Cell(len(load.history), len(load.accepted), working_after, settled_after, verdict)
 
     def end(self) -> Verdict:
-        """Audit everything once more, when all deleted images have to be erased, too. Then stop the service."""
-        try:
-            self._settle(at_end=True)
-            return self._judge(at_end=True)
-        finally:
-            self.platform.stop()
+        """Audit everything once more, when all deleted images have to be erased, too."""
+        self._settle(at_end=True)
+        return self._judge(at_end=True)
 
     def _judge(self, *, at_end: bool) -> Verdict:
         """Return the faults that are new."""
