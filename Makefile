@@ -4,7 +4,7 @@
 #   test-by-address     run the tests of the API and of processing on services that variables name; see `make kafka`
 #   conformance         test the API against its OpenAPI document, with 2,000 cases per operation
 #   check-clients       generate a TypeScript and a Python client, check their types, and use them
-#   test-cluster context=…   test an installation through its API; context is the name of kubectl's context
+#   test-cluster context=… key=…   test an installation through its API; context is the name of kubectl's context
 #   check-admission     check that Kubernetes' and Knative's admission accept the manifests
 #   hostile             process 24,000 hostile files and compare with the recorded results; bless=yes records new ones
 #   compare-with-chromium   compare our renditions with Chromium's pixels; bless=yes records new results
@@ -23,6 +23,7 @@
 #   reset confirm=yes   drop all tables of the database in DATABASE_URL, and lose all metadata; also needs force=yes
 #                       while there are images
 #   redrive             process images again that failed because of an outage or a crash; codes="…" selects others
+#   api-key name=… role=…   make an API key, and print it; role is viewer, editor or admin
 #   kafka, minio        run Apache Kafka or MinIO, each in a terminal of its own, for `make run` or tests
 #   lock                lock the dependencies of pyproject.toml with hashes; upgrade=yes also updates what they need
 #   contracts           write derived files: openapi.json, events' schemas, routes, lists of functions, Postman, limits
@@ -61,6 +62,7 @@ check-clients: $(VENV)/ready-to-test
 test-cluster: $(VENV)/ready-to-run
 	@$(INSTALL) -r tests/requirements.txt
 	@CLUSTER_CONTEXT="$(context)" CLUSTER_URL="$(url)" CLUSTER_AUTHORIZATION="$(authorization)" \
+		CLUSTER_API_KEY="$(key)" \
 		$(BIN)/python -m pytest --timeout=600 tests/cluster/check_installation.py
 
 # Not part of `make test`: the first run builds an API server, which takes half an hour.
@@ -114,7 +116,7 @@ check: $(VENV)/ready-to-test
 	$(BIN)/lint-imports
 
 # Readable logs for a terminal.
-migrate reset redrive: export LOG_FORMAT ?= console
+migrate reset redrive api-key: export LOG_FORMAT ?= console
 
 migrate: $(VENV)/ready-to-run
 	$(BIN)/python -m shared_lib.commands.bootstrap
@@ -131,6 +133,9 @@ reset: $(VENV)/ready-to-run
 
 redrive: $(VENV)/ready-to-run
 	$(BIN)/python -m shared_lib.commands.redrive $(codes)
+
+api-key: $(VENV)/ready-to-run
+	@$(BIN)/python -m shared_lib.commands.api_keys create "$(name)" --role "$(role)"
 
 kafka minio:
 	@exec infra/services/$@
@@ -154,7 +159,7 @@ contracts: $(VENV)/ready-to-run
 	$(BIN)/python -m infra.contracts
 
 clean:
-	rm -rf $(VENV) tests/newman/node_modules tests/clients/node_modules build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) tests/newman/node_modules tests/clients/node_modules tests/provider/node_modules build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 # Use the newest suitable Python.
 $(BIN)/python:
@@ -175,9 +180,9 @@ $(VENV)/ready-to-run: requirements.txt requirements-codecs.txt infra/local/requi
 	done
 	@touch $@
 
-$(VENV)/ready-to-test: tests/requirements.txt tests/newman/package-lock.json tests/clients/package-lock.json $(VENV)/ready-to-run
+$(VENV)/ready-to-test: tests/requirements.txt tests/newman/package-lock.json tests/clients/package-lock.json tests/provider/package-lock.json $(VENV)/ready-to-run
 	@$(INSTALL) -r tests/requirements.txt
-	@for folder in newman clients; do \
+	@for folder in newman clients provider; do \
 		PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --prefix tests/$$folder --ignore-scripts --silent || exit 1; \
 	done
 	@{ command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null || \
@@ -188,4 +193,4 @@ $(VENV)/ready-to-test: tests/requirements.txt tests/newman/package-lock.json tes
 		{ echo "Install nginx for the edge's tests (Debian: sudo apt install nginx-light)." >&2; exit 1; }
 	@touch $@
 
-.PHONY: help run test test-by-address check-clients test-cluster check-admission conformance hostile compare-with-chromium chaos chaos-disk planted bench bench-compare bench-rows bench-backlogs load check migrate migration named reset redrive kafka minio lock contracts clean
+.PHONY: help run test test-by-address check-clients test-cluster check-admission conformance hostile compare-with-chromium chaos chaos-disk planted bench bench-compare bench-rows bench-backlogs load check migrate migration named reset redrive api-key kafka minio lock contracts clean

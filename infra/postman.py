@@ -25,7 +25,7 @@ Json = dict[str, Any]
 class Step(NamedTuple):
     operation: str
     uuid: str = ""
-    """The variable that holds the resource's UUID."""
+    """The variable that holds the resource's UUID or ID."""
     saves: Mapping[str, str] = {}
     """Variables that later requests use, each with its path in the response."""
     until_finished: bool = False
@@ -54,6 +54,10 @@ STORY = (
     Step("remove_images_from_collection", "collection"),
     Step("delete_collection", "collection"),
     Step("delete_image", "image"),
+    Step("create_api_key", saves={"keyId": "data.id"}),
+    Step("list_api_keys"),
+    Step("rotate_api_key", "keyId"),
+    Step("revoke_api_key", "keyId"),
 )
 
 
@@ -75,7 +79,12 @@ def generate() -> dict[Path, str]:
         "variable": [
             {"key": "baseUrl", "value": "http://localhost:5000"},
             {"key": "polls", "value": f"{MAX_POLLS}"},
+            {"key": "apiKey", "value": ""},
         ],
+        "auth": {
+            "type": "apikey",
+            "apikey": [_pair("in", "header"), _pair("key", "X-API-Key"), _pair("value", "{{apiKey}}")],
+        },
         "item": [
             *(
                 _put() if each.operation == PUT else _checked(each, *operations[each.operation], schemas)
@@ -85,6 +94,10 @@ def generate() -> dict[Path, str]:
         ],
     }
     return {COLLECTION: json.dumps(collection, indent=2) + "\n"}
+
+
+def _pair(key: str, value: str) -> Json:
+    return {"key": key, "value": value, "type": "string"}
 
 
 def _outside_story(operation: str, path: str) -> Step:
@@ -111,6 +124,7 @@ def _put() -> Json:
         "name": "Put the bytes into the store",
         "event": [_check(200, Step(PUT))],
         "request": {
+            "auth": {"type": "noauth"},
             "method": "PUT",
             "url": "{{presignedUrl}}",
             "header": [{"key": "Content-Type", "value": "image/jpeg"}],
@@ -120,7 +134,14 @@ def _put() -> Json:
 
 
 def _url(path: str, operation: Json, step: Step) -> Json:
-    segments = path.strip("/").replace("{uuid}", f"{{{{{step.uuid}}}}}").replace("{name}", "thumbnail").split("/")
+    variable = f"{{{{{step.uuid}}}}}"
+    segments = (
+        path.strip("/")
+        .replace("{uuid}", variable)
+        .replace("{key_id}", variable)
+        .replace("{name}", "thumbnail")
+        .split("/")
+    )
     query = [
         {
             "key": parameter["name"],

@@ -5,6 +5,7 @@ Every function raises ValueError. Its message shows no value: an address may hol
 
 import ssl
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
@@ -95,3 +96,13 @@ def check_certificates(path: str) -> str:
         reason = "there is no such file" if not Path(path).exists() else f"{error.strerror or error}"
         raise ValueError(f"must name a PEM file of certificates: {reason}") from error
     return path
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host name or address is this machine's own, which no other machine reaches."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -22,6 +22,8 @@ from shared_lib.errors import (
     Rejected,
     ServiceError,
     TooLarge,
+    TooManyAttempts,
+    Unauthenticated,
     Unavailable,
     Unsupported,
     WorkerError,
@@ -36,12 +38,14 @@ MAX_EVENT = 256 * 1024
 DEAD_LETTER, RETRY_CONFLICT, RETRY = 422, 409, 503
 STATUS: dict[type[ServiceError], int] = {
     Invalid: 400,  # dead-letter, too: no redelivery can correct the event
+    Unauthenticated: DEAD_LETTER,
     Forbidden: DEAD_LETTER,
     Rejected: DEAD_LETTER,
     TooLarge: DEAD_LETTER,
     Unsupported: DEAD_LETTER,
     NotFound: DEAD_LETTER,
     Conflict: RETRY_CONFLICT,
+    TooManyAttempts: RETRY,
     Unavailable: RETRY,
     WorkerError: RETRY,
 }

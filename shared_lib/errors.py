@@ -85,10 +85,32 @@ class Invalid(ServiceError):
     code = "invalid_input"
 
 
+class Unauthenticated(ServiceError):
+    """It is not known who the caller is. The sentence never says in detail why credentials are refused."""
+
+    code = "credentials_refused"
+
+
 class Forbidden(ServiceError):
     """The caller may not do this."""
 
     code = "forbidden"
+
+
+class PermissionMissing(Forbidden):
+    """The caller is known, and lacks a permission."""
+
+    code = "permission_missing"
+
+    def __init__(self, permission: str) -> None:
+        super().__init__(f"This needs the permission {permission}")
+        self.permission = permission
+
+
+class TooManyAttempts(ServiceError):
+    """Too many attempts from one place in a short time. Try again later."""
+
+    code = "too_many_attempts"
 
 
 class TooLarge(ServiceError):

@@ -12,26 +12,32 @@ from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
 from shared_lib.pipeline.recipe_schema import read_presets
 from shared_lib.pipeline.sandbox.pool import Sandbox
 from shared_lib.repositories import (
+    ApiKeys,
     Claims,
     Collections,
     DeadLetters,
     Drift,
     ImageQueries,
     Images,
+    IssuerKeys,
     Originals,
     Renditions,
 )
 from shared_lib.services.announcing import Announcer
+from shared_lib.services.authentication import Authenticator
 from shared_lib.services.comparison import Comparison
 from shared_lib.services.finishing import Finisher
 from shared_lib.services.health import Health
 from shared_lib.services.ingestion import Ingestion
+from shared_lib.services.issuer_refresh import IssuerRefresh
+from shared_lib.services.key_management import KeyManagement
 from shared_lib.services.overlays import Overlays
 from shared_lib.services.processing import Processor
 from shared_lib.services.publishing import Publisher
 from shared_lib.services.recipes import Recipes
 from shared_lib.services.reconciliation import Reconciliation
 from shared_lib.services.renderer import Renderer
+from shared_lib.services.token_verification import TokenVerifier
 from shared_lib.settings import InvalidSettings, Processing, Settings
 from shared_lib.storage.buckets import Gallery, Inbox
 from shared_lib.storage.presigned import UploadUrls
@@ -68,6 +74,8 @@ class Runtime:
         self.collections = Collections(self.database)
         self.originals = Originals(self.database)
         self.dead_letters = DeadLetters(self.database)
+        self.api_keys = ApiKeys(self.database)
+        self.issuer_keys = IssuerKeys(self.database)
         self.drift = Drift(self.database)
         presets = _read_presets(self.settings.processing)
         names = dict.fromkeys((THUMBNAIL.name, *self.settings.processing.default_presets))
@@ -76,6 +84,11 @@ class Runtime:
 
     def _make_services(self) -> None:
         settings = self.settings
+        self.key_management = KeyManagement(self.api_keys)
+        self.authenticator = Authenticator(
+            settings.auth, self.api_keys, TokenVerifier(settings.auth.issuers, self.issuer_keys)
+        )
+        self.issuer_refresh = IssuerRefresh(settings.auth.issuers, self.issuer_keys)
         self.announcer = Announcer(self.images, self.image_queries, self.broker)
         self.ingestion = Ingestion(
             self.images,

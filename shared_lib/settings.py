@@ -8,6 +8,7 @@ import json
 import os
 from functools import cache
 from typing import Annotated, Any, ClassVar, Literal, Self, cast
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -23,7 +24,7 @@ from pydantic import (
 )
 
 from shared_lib import limits
-from shared_lib.addresses import check_certificates, check_http_url, check_servers, read_database_url
+from shared_lib.addresses import check_certificates, check_http_url, check_servers, is_loopback, read_database_url
 
 Seconds = Annotated[float, Field(gt=0)]
 Bytes = Annotated[int, Field(gt=0)]
@@ -164,6 +165,59 @@ class Http(Branch):
     """Further origins whose pages may use the API: comma-separated, or `*` for all."""
 
 
+Text = Annotated[str, Field(min_length=1)]
+RoleName = Literal["viewer", "editor", "admin"]
+
+
+def _check_issuer(url: str) -> str:
+    check_http_url(url)
+    if not url.startswith("https:") and not is_loopback(urlsplit(url).hostname or ""):
+        raise ValueError("must begin with https://, unless it is on this machine")
+    return url
+
+
+def _read_path(claim: object) -> object:
+    return (claim,) if isinstance(claim, str) else claim
+
+
+IssuerUrl = Annotated[str, AfterValidator(_check_issuer)]
+
+
+class Issuer(BaseModel, frozen=True, extra="forbid"):
+    """An issuer of bearer tokens, such as a realm of Keycloak."""
+
+    issuer: IssuerUrl
+    """Exactly as the tokens' `iss` has it."""
+    audience: Text
+    """What the tokens' `aud` has to contain."""
+    algorithms: Annotated[tuple[Literal["RS256", "PS256", "ES256", "EdDSA"], ...], Field(min_length=1)] = ("RS256",)
+    types: Annotated[tuple[Annotated[Text, AfterValidator(str.lower)], ...], Field(min_length=1)] = ("at+jwt",)
+    """The tokens' `typ`. RFC 9068 says at+jwt. Issuers that know no better say JWT."""
+    roles_claim: Annotated[tuple[Text, ...], BeforeValidator(_read_path), Field(min_length=1)] = ("roles",)
+    """Where a token has its roles: the name of a claim, or the names on the way to it."""
+    roles: dict[Text, RoleName] = {"viewer": "viewer", "editor": "editor", "admin": "admin"}
+    """The issuer's names of roles, and ours."""
+    keys_url: IssuerUrl | None = None
+    """Its JWK Set. Unset: where its /.well-known/openid-configuration says."""
+
+
+def _check_issuers(issuers: tuple[Issuer, ...]) -> tuple[Issuer, ...]:
+    if len({each.issuer for each in issuers}) < len(issuers):
+        raise ValueError("names an issuer twice")
+    return issuers
+
+
+class Auth(Branch):
+    """Who may call the API."""
+
+    prefix = "AUTH_"
+
+    mode: Literal["required", "anonymous"] = "required"
+    """`anonymous`: callers without credentials may do everything. Only where no other machine reaches the API."""
+    issuers: Annotated[tuple[Issuer, ...], BeforeValidator(_read_json), AfterValidator(_check_issuers)] = ()
+    """Issuers whose bearer tokens are accepted, as JSON: `[{"issuer": "https://…", "audience": "images"}]`."""
+
+
 class Processing(Branch):
     """Receiving and processing uploads."""
 
@@ -263,6 +317,7 @@ class Settings(BaseModel, frozen=True):
     store: Store
     kafka: Kafka
     http: Http
+    auth: Auth
     processing: Processing
     reconciliation: Reconciliation
     limits: Limits

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -13,12 +15,15 @@ import localstack_client.session
 import pytest
 import requests
 from flask.testing import FlaskClient
+from issuer import ALGORITHMS, AUDIENCE, Issuer, run_issuer
 from pydantic import SecretStr
 from service import ENVIRONMENT, ROOT, Api, Deliver, ExternalPlatform, Platform, find_free_port, start_platform
 
 from shared_lib import settings
 from shared_lib.database.connection import Database
+from shared_lib.repositories import IssuerKeys
 from shared_lib.runtime import Runtime, current
+from shared_lib.services.issuer_refresh import IssuerRefresh
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -37,6 +42,45 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     running = start_platform(tmp_path_factory.mktemp("platform"), HTTP_CORS_ALLOW_ORIGINS=named_origin)
     yield running
     assert running.stop() == 0
+
+
+@pytest.fixture(scope="session")
+def trusted_issuer() -> Iterator[Issuer]:
+    """The issuer that the guarded service trusts."""
+    with run_issuer() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def guarded(tmp_path_factory: pytest.TempPathFactory, trusted_issuer: Issuer) -> Iterator[Platform]:
+    """A service of its own whose callers need credentials. It trusts the issuer."""
+    issuers = [{"issuer": trusted_issuer.url, "audience": AUDIENCE, "algorithms": [*ALGORITHMS.values()]}]
+    running = start_platform(tmp_path_factory.mktemp("guarded"), AUTH_MODE="required", AUTH_ISSUERS=json.dumps(issuers))
+    database = Database(settings.Database(url=SecretStr(running.environment["DATABASE_URL"])))
+    described = tuple(settings.Issuer.model_validate(each) for each in issuers)
+    IssuerRefresh(described, IssuerKeys(database)).run()  # and not only with the next tick, a minute later
+    database.disconnect()
+    yield running
+    assert running.stop() == 0
+
+
+@pytest.fixture(scope="session")
+def make_key(guarded: Platform) -> Callable[..., str]:
+    """Make an API key of the guarded service with the operators' command."""
+
+    def make(role: str, *options: str) -> str:
+        command = [sys.executable, "-m", "shared_lib.commands.api_keys", "create", "test", "--role", role, *options]
+        environ = ENVIRONMENT | guarded.environment
+        return subprocess.run(
+            command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, text=True, check=True
+        ).stdout.strip()
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def admin_key(make_key: Callable[..., str]) -> str:
+    return make_key("admin")
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ ADDED = MetaMessage(meta=Message(message="Images added to collection"))
         inputs=web.Inputs(path={"uuid": CollectionId}, body=ImageReferences),
         success=web.Success(MetaMessage, example=ADDED),
         errors=web.Errors(web.CollectionErrors, [web.NO_COLLECTION]),
-        access=web.PUBLIC,
+        needs="collections:write",
     )
 )
 def main(rt: Runtime, *, uuid: CollectionId, body: ImageReferences) -> MetaMessage:

@@ -24,7 +24,7 @@ class NewCollection(BaseModel):
         inputs=web.Inputs(body=NewCollection),
         success=web.Success(CollectionEnvelope, status=201, headers={"Location": "The collection's path."}),
         errors=web.Errors(web.CollectionErrors),
-        access=web.PUBLIC,
+        needs="collections:write",
     )
 )
 def main(rt: Runtime, *, body: NewCollection) -> web.Reply:

@@ -28,7 +28,7 @@ class Query(BaseModel):
         inputs=web.Inputs(query=Query),
         success=web.Success(UploadUrl),
         errors=web.Errors(web.ImageError),
-        access=web.PUBLIC,
+        needs="images:write",
     )
 )
 def main(rt: Runtime, *, query: Query) -> UploadUrl:

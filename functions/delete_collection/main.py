@@ -25,7 +25,7 @@ NOT_EMPTY = Conflict(
         inputs=web.Inputs(path={"uuid": CollectionId}),
         success=web.Success(MetaMessage, example=DELETED),
         errors=web.Errors(web.CollectionErrors, [web.NO_COLLECTION, NOT_EMPTY]),
-        access=web.PUBLIC,
+        needs="collections:write",
     )
 )
 def main(rt: Runtime, *, uuid: CollectionId) -> MetaMessage:

@@ -23,7 +23,7 @@ DELETED = Message(message="Image deleted")
         inputs=web.Inputs(path={"uuid": ImageId}),
         success=web.Success(Message, example=DELETED),
         errors=web.Errors(web.ImageError, [web.NO_IMAGE]),
-        access=web.PUBLIC,
+        needs="images:write",
     )
 )
 def main(rt: Runtime, *, uuid: ImageId) -> Message:

@@ -31,7 +31,7 @@ class CollectionPage(schemas.ApiModel):
         inputs=web.Inputs(path={"uuid": schemas.CollectionId}, query=Query),
         success=web.Success(CollectionPage, headers=web.PAGE_HEADERS),
         errors=web.Errors(web.CollectionErrors, [web.NO_COLLECTION]),
-        access=web.PUBLIC,
+        needs="collections:read",
     )
 )
 def main(rt: Runtime, *, uuid: schemas.CollectionId, query: Query) -> web.Reply:

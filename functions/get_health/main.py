@@ -30,7 +30,7 @@ class Health(BaseModel):
         inputs=web.Inputs(url_path=True),
         success=web.Success(Health),
         errors=web.Errors(web.ImageError, [KAFKA_IS_DOWN]),
-        access=web.PUBLIC,
+        needs="nothing",
         is_probe=True,
     )
 )

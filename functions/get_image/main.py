@@ -25,7 +25,7 @@ class Query(BaseModel):
         inputs=web.Inputs(path={"uuid": ImageId}, query=Query),
         success=web.Success(Image),
         errors=web.Errors(web.ImageError, [web.NO_IMAGE]),
-        access=web.PUBLIC,
+        needs="images:read",
     )
 )
 def main(rt: Runtime, *, uuid: ImageId, query: Query) -> Image:

@@ -23,7 +23,8 @@ ABOUT = """Cache it and revalidate with its ETag: a name's bytes change only whe
         inputs=web.Inputs(path={"uuid": ImageId, "name": RenditionName}),
         success=web.Success(bytes),
         errors=web.Errors(web.ImageError, [NOT_FOUND]),
-        access=web.PUBLIC_EMBEDDABLE,
+        needs="images:read",
+        is_embeddable=True,
         cache=web.Cache.REVALIDATE,
     )
 )

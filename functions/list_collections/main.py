@@ -31,7 +31,7 @@ class CollectionList(schemas.ApiModel):
         inputs=web.Inputs(query=Query),
         success=web.Success(CollectionList, headers=web.PAGE_HEADERS),
         errors=web.Errors(web.CollectionErrors),
-        access=web.PUBLIC,
+        needs="collections:read",
     )
 )
 def main(rt: Runtime, *, query: Query) -> web.Reply:

@@ -31,7 +31,7 @@ class Query(PageParameters):
         inputs=web.Inputs(query=Query),
         success=web.Success(list[Image], headers=web.PAGE_HEADERS),
         errors=web.Errors(web.ImageError),
-        access=web.PUBLIC,
+        needs="images:read",
     )
 )
 def main(rt: Runtime, *, query: Query) -> web.Reply:

@@ -1,7 +1,8 @@
 """Reconcile, on a schedule: find what events missed, and repair it (`shared_lib/services/reconciliation.py`).
 
 The tick's data is `{"scope": "recent"}`, or `{"scope": "all"}` to also begin comparing the whole gallery. A tick that
-comes during another one returns at once. The next tick does what that one does not reach.
+comes during another one returns at once. The next tick does what that one does not reach. Each tick also fetches the
+keys of the token issuers, for all functions.
 """
 
 import functions_framework
@@ -16,6 +17,7 @@ log = get_logger()
 @functions_framework.cloud_event
 @consumer(name="reconcile_images")
 def main(rt: Runtime, event: Event) -> None:
+    rt.issuer_refresh.run()
     if event.data == {"scope": "all"}:
         rt.reconciliation.comparison.begin()
     with rt.drift.lock(rt.inbox.name) as locked:

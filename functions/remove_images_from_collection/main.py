@@ -22,7 +22,7 @@ REMOVED = MetaMessage(meta=Message(message="Image removed from collection"))
         inputs=web.Inputs(path={"uuid": CollectionId}, body=ImageReferences),
         success=web.Success(MetaMessage, example=REMOVED),
         errors=web.Errors(web.CollectionErrors, [web.NO_COLLECTION]),
-        access=web.PUBLIC,
+        needs="collections:write",
     )
 )
 def main(rt: Runtime, *, uuid: CollectionId, body: ImageReferences) -> MetaMessage:

@@ -27,7 +27,7 @@ tried again. A rendition that exceeded its time or memory is tried again only af
         inputs=web.Inputs(body=ProcessingRequest),
         success=web.Success(Message, example=STARTED),
         errors=web.Errors(web.ProcessingError, [MISSING, TOO_MANY]),
-        access=web.PUBLIC,
+        needs="images:write",
     )
 )
 def main(rt: Runtime, *, body: ProcessingRequest) -> Message:

@@ -24,7 +24,7 @@ ABOUT = "What you give here is signed into the URL, so the store rejects any oth
         inputs=web.Inputs(body=UploadReservation),
         success=web.Success(SignedUpload, status=201),
         errors=web.Errors(web.ImageError, [TOO_LARGE]),
-        access=web.PUBLIC,
+        needs="images:write",
     )
 )
 def main(rt: Runtime, *, body: UploadReservation) -> SignedUpload:

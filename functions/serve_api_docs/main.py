@@ -29,12 +29,13 @@ REDIRECTED = ("/", "/api-docs", "/api/v1", "/api/v1/")  # where people look for 
         inputs=web.Inputs(path={"asset": str}, url_path=True),
         success=web.Success(bytes),
         errors=web.Errors(web.ImageError),
-        access=web.PUBLIC,
+        needs="nothing",
     )
 )
-def main(_rt: Runtime, *, url_path: str, asset: str = "index.html") -> web.Content:
+def main(rt: Runtime, *, url_path: str, asset: str = "index.html") -> web.Content:
     if url_path == "/openapi.json":
-        return web.Content(json.dumps(web.openapi.load()).encode(), "application/json")
+        description = web.openapi.describe(anonymous=rt.settings.auth.mode == "anonymous")
+        return web.Content(json.dumps(description).encode(), "application/json")
     if url_path in REDIRECTED:
         return web.Content(b"", "text/plain", {"Location": "/api-docs/"}, status=308)
     if asset not in ASSETS:

@@ -26,7 +26,7 @@ class CollectionChanges(BaseModel):
         inputs=web.Inputs(path={"uuid": CollectionId}, body=CollectionChanges),
         success=web.Success(CollectionEnvelope),
         errors=web.Errors(web.CollectionErrors, [web.NO_COLLECTION]),
-        access=web.PUBLIC,
+        needs="collections:write",
     )
 )
 def main(rt: Runtime, *, uuid: CollectionId, body: CollectionChanges) -> CollectionEnvelope:

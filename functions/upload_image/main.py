@@ -21,7 +21,7 @@ NO_WATERMARK = NotFound("There is no processed image … to lay on another", cod
         inputs=web.Inputs(form=UploadForm),
         success=web.Success(UploadResponse),
         errors=web.Errors(web.ImageError, [NO_FILE, NO_WATERMARK]),
-        access=web.PUBLIC,
+        needs="images:write",
     )
 )
 def main(rt: Runtime, *, file: web.UploadedFile | None, form: UploadForm) -> UploadResponse:

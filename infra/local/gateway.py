@@ -87,7 +87,11 @@ class Gateway:
         if function_host is None:
             start_response("404 Not Found", [("Content-Length", "0")])  # like a gateway when no rule matches
             return []
-        environ |= {"HTTP_HOST": function_host, "HTTP_X_FORWARDED_HOST": host}
+        environ |= {
+            "HTTP_HOST": function_host,
+            "HTTP_X_FORWARDED_HOST": host,
+            "HTTP_X_FORWARDED_FOR": environ.get("REMOTE_ADDR", ""),
+        }
         return self._functions[function_host](environ, start_response)
 
     def select(self, method: str, path: str) -> str | None:

@@ -1,7 +1,8 @@
 """Check the Host header, against DNS rebinding.
 
-The API has no authentication. A web page must not reach it under a host name of its own: the owner of a name can point
-it at this machine, and the browser would then treat the API as part of that site.
+With AUTH_MODE=anonymous, whoever reaches the API may do everything. A web page must not reach it under a host name of
+its own: the owner of a name can point it at this machine, and the browser would then treat the API as part of that
+site.
 """
 
 from collections.abc import Iterable

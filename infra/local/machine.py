@@ -27,6 +27,7 @@ SERVICE_VARIABLES = (
     "S3_ACCESS_KEY_ID",
     "S3_SECRET_ACCESS_KEY",
     "KAFKA_BOOTSTRAP_SERVERS",
+    "AUTH_MODE",
 )
 ANY_ADDRESS = "0.0.0.0"  # noqa: S104  a possible value of HOST
 GRACEFUL_SECONDS = 3  # for requests in flight when stopping
@@ -46,6 +47,7 @@ def start(settings: Settings, supervisor: Supervisor) -> None:
         # Only Linux has Landlock and seccomp. Elsewhere the processor would otherwise decode nothing.
         "PROCESSING_SANDBOX": "required" if sys.platform == "linux" else "best-effort",
         **settings.inherited,
+        "AUTH_MODE": "required" if settings.needs_credentials else "anonymous",
         "PYTHONUNBUFFERED": "1",
         **_start_services(settings, supervisor, webhook),
     }
@@ -181,7 +183,7 @@ def _base_url(settings: Settings) -> str:
 
 
 def _write_environment(path: Path, environ: dict[str, str]) -> None:
-    """Write the services' addresses and credentials to a file, for psql, S3 clients and tests."""
+    """Write the services' addresses and credentials to a file, for psql, S3 clients, commands and tests."""
     path.unlink(missing_ok=True)
     path.touch(mode=0o600)
     lines = [f"{name}={shlex.quote(environ[name])}\n" for name in SERVICE_VARIABLES if name in environ]
@@ -199,8 +201,13 @@ def _print_addresses(settings: Settings, environ: dict[str, str], seconds: float
         f"  Data, logs  {settings.data_dir}  (addresses of the services in `environment`)\n\n"
         "Ctrl-C stops everything.\n"
     )
+    if settings.needs_credentials:
+        environment = settings.data_dir / "environment"
+        terminal.print_line(
+            "Callers need an API key or a token. This makes a key that may do everything:\n\n"
+            f"  set -a; . {environment}; set +a; make api-key name=me role=admin\n"
+        )
     if not settings.is_private:
         terminal.print_line(
-            "There is no authentication: everyone on the network can read, change and delete all images.\n"
             "Presigned URLs only work on this machine, as its store only listens on it. Elsewhere, upload directly.\n"
         )

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
@@ -26,6 +26,8 @@ class Settings(BaseModel):
 
     host: str = Field("127.0.0.1", description="the address that the API listens on")
     port: int = Field(5000, ge=1, le=65535)
+    auth_mode: Annotated[Literal["anonymous", "required"] | None, BeforeValidator(lambda value: value or None)] = None
+    """Unset: anonymous if only this machine can reach the API."""
     allowed_hosts: Annotated[tuple[str, ...], BeforeValidator(_split)] = ()
     data_dir: Path = Path(".data")
     database_url: Address = None
@@ -47,6 +49,19 @@ class Settings(BaseModel):
     def require_s3_credentials(self) -> Self:
         if self.s3_endpoint_url and not (self.s3_access_key_id and self.s3_secret_access_key):
             raise ValueError("S3_ENDPOINT_URL is set: set S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY too")
+        return self
+
+    @property
+    def needs_credentials(self) -> bool:
+        return self.auth_mode == "required" or (self.auth_mode is None and not self.is_private)
+
+    @model_validator(mode="after")
+    def stay_private_if_anonymous(self) -> Self:
+        if self.auth_mode == "anonymous" and not self.is_private:
+            raise ValueError(
+                f"AUTH_MODE=anonymous lets every caller do everything, and HOST={self.host} is not only for this "
+                "machine: leave HOST or AUTH_MODE unset"
+            )
         return self
 
     @classmethod

@@ -1,11 +1,13 @@
-"""All SQL: images, claims and attempts, renditions, collections, dead letters."""
+"""All SQL: images, claims and attempts, renditions, collections, dead letters, API keys, issuers' keys."""
 
+from shared_lib.repositories.api_keys import ApiKeys
 from shared_lib.repositories.claims import Claim, Claims, UploadAwaited
 from shared_lib.repositories.collections import Collections
 from shared_lib.repositories.dead_letters import DeadLetter, DeadLetters
 from shared_lib.repositories.drift import BATCH, BULK, Drift, Overdue, Pair
 from shared_lib.repositories.image_queries import ImageQueries
 from shared_lib.repositories.images import Images
+from shared_lib.repositories.issuer_keys import IssuerKeys
 from shared_lib.repositories.leases import Superseded
 from shared_lib.repositories.originals import BeingRemoved, Originals
 from shared_lib.repositories.renditions import Renditions, StoredRendition
@@ -14,6 +16,7 @@ from shared_lib.repositories.retries import Retries
 __all__ = [
     "BATCH",
     "BULK",
+    "ApiKeys",
     "BeingRemoved",
     "Claim",
     "Claims",
@@ -23,6 +26,7 @@ __all__ = [
     "Drift",
     "ImageQueries",
     "Images",
+    "IssuerKeys",
     "Originals",
     "Overdue",
     "Pair",

@@ -16,16 +16,18 @@ import signal
 import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import functions_framework
 import uvicorn
 
 from shared_lib import runtime
+from shared_lib.addresses import is_loopback
 from shared_lib.server.application import Application, LimiterOf
 from shared_lib.server.connection import IDLE_SECONDS, MAX_WAITING, Connection
 from shared_lib.server.errors import MAX_HEAD
 from shared_lib.server.limiter import Limiter
-from shared_lib.settings import FORM_OVERHEAD, Serving
+from shared_lib.settings import FORM_OVERHEAD, InvalidSettings, Serving, Settings
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -83,6 +85,7 @@ def run(application: "WSGIApplication", limiter_of: LimiterOf, threads: int) -> 
     `limiter_of` selects the limiter of a request, and `threads` is the sum of what the limiters allow.
     """
     serving = Serving.read()
+    _check_exposure(serving, runtime.current().settings)
     gc.freeze()  # no later collection looks at what is loaded
     gc.enable()
     _fix_malloc()
@@ -109,6 +112,16 @@ def run(application: "WSGIApplication", limiter_of: LimiterOf, threads: int) -> 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _exit)  # uvicorn raises it again when it has finished
     uvicorn.Server(config).run()
+
+
+def _check_exposure(serving: Serving, settings: Settings) -> None:
+    """Raise InvalidSettings if callers without credentials may do everything, and may come from other machines."""
+    public = urlsplit(settings.http.public_base_url or "").hostname or serving.host
+    if settings.auth.mode == "anonymous" and not (is_loopback(serving.host) or is_loopback(public)):
+        raise InvalidSettings(
+            f"AUTH_MODE=anonymous is only for one machine, and this server listens on {serving.host}. Set "
+            "AUTH_MODE=required, or HOST or HTTP_PUBLIC_BASE_URL to an address that only this machine reaches"
+        )
 
 
 def _exit(_number: int, _frame: object) -> None:

@@ -1,6 +1,5 @@
 """HTTP as callers see it: endpoints, what they read and return, and the OpenAPI document of all of them."""
 
-from shared_lib.web.access import PUBLIC, PUBLIC_EMBEDDABLE
 from shared_lib.web.dispatch import serve
 from shared_lib.web.endpoint import Cache, Docs, Endpoint, Errors, Inputs, Route, Success
 from shared_lib.web.errors import NO_COLLECTION, NO_IMAGE, CollectionErrors, ImageError, ProcessingError
@@ -12,8 +11,6 @@ __all__ = [
     "NO_COLLECTION",
     "NO_IMAGE",
     "PAGE_HEADERS",
-    "PUBLIC",
-    "PUBLIC_EMBEDDABLE",
     "Cache",
     "CollectionErrors",
     "Content",

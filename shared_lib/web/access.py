@@ -1,42 +1,50 @@
-"""Authenticate and authorize requests: the one place that decides who may use an endpoint.
+"""Decide who may call an endpoint: the one place where requests are authenticated and authorized.
 
-Every endpoint declares an `Access`. All of them are public today, so every caller is anonymous. To require a login,
-write an `identify` that reads the request's credentials, and declare an Access that uses it.
+An endpoint declares what it `needs`. `services/authentication.py` says who the caller is.
 """
-
-from collections.abc import Callable
-from dataclasses import dataclass
 
 import flask
 
-from shared_lib.settings import Http
+from shared_lib.domain.principals import NOBODY, Principal
+from shared_lib.errors import PermissionMissing, Unauthenticated
+from shared_lib.runtime import Runtime
+from shared_lib.services.authentication import Credentials
+from shared_lib.web.endpoint import Endpoint
+from shared_lib.web.errors import NO_CREDENTIALS
 from shared_lib.web.origins import check_page
 
-
-@dataclass(frozen=True)
-class Principal:
-    """The caller of a request."""
-
-    name: str
+API_KEY_HEADER = "X-API-Key"
 
 
-ANONYMOUS = Principal("anonymous")
+def authorize(request: flask.Request, endpoint: Endpoint, rt: Runtime) -> Principal:
+    """
+    Return the caller. Runs before any input is read.
+
+    Raises Unauthenticated, Forbidden, TooManyAttempts, or Unavailable if the database is needed and out of reach.
+    """
+    if not endpoint.is_embeddable:
+        check_page(request, rt.settings.http)
+    if endpoint.needs == "nothing":
+        return NOBODY
+    principal = rt.authenticator.identify(_read_credentials(request))
+    if principal is None:
+        raise NO_CREDENTIALS
+    if endpoint.needs not in principal.permissions:
+        raise PermissionMissing(endpoint.needs)
+    return principal
 
 
-@dataclass(frozen=True)
-class Access:
-    identify: Callable[[flask.Request], Principal]
-    """Returns the caller. Raises Forbidden if the caller may not use the endpoint."""
-    embeddable: bool = False
-    """Pages of any site may request it, as an `<img>` does. Otherwise only those that settings allow."""
+def _read_credentials(request: flask.Request) -> Credentials:
+    """Read headers, and never the query: URLs end up in logs and histories. Raises Unauthenticated."""
+    authorization = request.headers.get("Authorization", "").strip(" ")
+    api_key = request.headers.get(API_KEY_HEADER, "").strip(" ")
+    scheme, _, token = authorization.partition(" ")
+    if authorization and (scheme.lower() != "bearer" or api_key):
+        raise Unauthenticated("Send either an API key in X-API-Key, or a bearer token in Authorization")
+    return Credentials(bearer=token.strip(" "), api_key=api_key, address=_client_address(request))
 
 
-PUBLIC = Access(lambda _request: ANONYMOUS)
-PUBLIC_EMBEDDABLE = Access(lambda _request: ANONYMOUS, embeddable=True)
-
-
-def authorize(request: flask.Request, access: Access, http: Http) -> Principal:
-    """Return the caller, or raise Forbidden. Runs before any input is read."""
-    if not access.embeddable:
-        check_page(request, http)
-    return access.identify(request)
+def _client_address(request: flask.Request) -> str:
+    """Return the address that the edge puts into X-Forwarded-For. It only slows down the guessing of keys."""
+    forwarded = request.headers.get("X-Forwarded-For", "").partition(",")[0].strip()
+    return forwarded[:64] or request.remote_addr or ""

@@ -109,7 +109,7 @@ def _call(
             return _list_methods(path, endpoint)
         if request.method not in endpoint.route.served_methods:
             return _reject_method(path, endpoint)
-        principal = authorize(request, endpoint.access, http)
+        principal = authorize(request, endpoint, rt)
         inputs = read_inputs(request, endpoint.inputs, arguments, rt.settings.processing.max_upload_bytes)
         if endpoint.inputs.principal:
             inputs["principal"] = principal

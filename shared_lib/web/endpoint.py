@@ -1,4 +1,4 @@
-"""The declaration of an endpoint: its name, paths, inputs, response, errors, access and caching.
+"""The declaration of an endpoint: its name, paths, inputs, response, errors, caching, and who may call it.
 
 `dispatch.py` serves it and `openapi.py` documents it, both from this declaration alone.
 """
@@ -6,23 +6,27 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel
 
+from shared_lib.domain.principals import Permission
 from shared_lib.errors import ServiceError
-from shared_lib.web.access import Access
 from shared_lib.web.errors import ErrorBody
 
-Tag = Literal["images", "collections", "service"]
+Tag = Literal["images", "collections", "keys", "service"]
+
+Need = Permission | Literal["nothing"]
+"""What a caller must be permitted. `nothing`: anyone may call, and no credentials are read."""
+NEEDS: frozenset[str] = frozenset({*get_args(Permission), "nothing"})
 
 
 class Cache(StrEnum):
     """Cache-Control of a success. Errors are never stored."""
 
     NO_STORE = "no-store"
-    REVALIDATE = "no-cache"
-    """Stored, but used only after the ETag was checked."""
+    REVALIDATE = "private, no-cache"
+    """Stored by the caller alone, and used only after the ETag, and with it the caller's permission, was checked."""
 
 
 @dataclass(frozen=True, init=False)
@@ -70,7 +74,7 @@ class Inputs:
     url_path: bool = False
     """Pass the request's path, for a handler that serves several."""
     principal: bool = False
-    """Pass the caller, as `access` identified them."""
+    """Pass the caller, a Principal."""
 
     def arguments(self, template: str) -> list[str]:
         """Return the names of the arguments that the handler is called with for a path template."""
@@ -118,8 +122,16 @@ class Endpoint:
     inputs: Inputs = Inputs()
     success: Success
     errors: Errors
-    access: Access
+    needs: Need
+    """Without a default: who may call is a decision."""
+    is_embeddable: bool = False
+    """Pages of any site may request it, as an `<img>` does. Otherwise only those that settings allow."""
     cache: Cache = Cache.NO_STORE
     """For responses that don't set Cache-Control themselves."""
     is_probe: bool = False
     """Log successes at debug level only: probes come every few seconds."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a permission that does not exist: the function then does not load."""
+        if self.needs not in NEEDS:
+            raise ValueError(f"{self.name} needs {self.needs!r}, and there is no such permission")

@@ -11,9 +11,12 @@ from shared_lib.errors import (
     Forbidden,
     Invalid,
     NotFound,
+    PermissionMissing,
     Rejected,
     ServiceError,
     TooLarge,
+    TooManyAttempts,
+    Unauthenticated,
     Unavailable,
     Unsupported,
     WorkerError,
@@ -21,17 +24,21 @@ from shared_lib.errors import (
 
 STATUS: dict[type[ServiceError], int] = {
     Invalid: 400,
+    Unauthenticated: 401,
     Forbidden: 403,
     NotFound: 404,
     Conflict: 409,
     TooLarge: 413,
     Unsupported: 415,
     Rejected: 422,
+    TooManyAttempts: 429,
     WorkerError: 500,
     Unavailable: 503,
 }
 RETRY_SECONDS = 5
+_SCHEME = 'Bearer realm="image-processing"'
 
+NO_CREDENTIALS = Unauthenticated("Send an API key in X-API-Key, or a bearer token", code="credentials_missing")
 # Worded as in the repositories, which raise them.
 NO_IMAGE = NotFound("Image not found", code="image_not_found")
 NO_COLLECTION = NotFound("Collection not found", code="collection_not_found")
@@ -104,5 +111,16 @@ class CollectionErrors(ErrorBody):
 def render_error(status: int, error: ServiceError, shape: type[ErrorBody]) -> flask.Response:
     seconds = error.retry_after or (RETRY_SECONDS if status in (429, 503) else None)
     headers = {"Retry-After": str(seconds)} if seconds else {}
+    if challenge := _challenge(error):
+        headers["WWW-Authenticate"] = challenge
     body = shape.of(error).model_dump_json(exclude_none=True)
     return flask.Response(body, status, headers, mimetype="application/json")
+
+
+def _challenge(error: ServiceError) -> str | None:
+    """Return the challenge of a 401 or 403 (RFC 6750, 3). Without credentials it names no error."""
+    if isinstance(error, PermissionMissing):
+        return f'{_SCHEME}, error="insufficient_scope", scope="{error.permission}"'
+    if isinstance(error, Unauthenticated):
+        return _SCHEME if error.code == NO_CREDENTIALS.code else f'{_SCHEME}, error="invalid_token"'
+    return None

@@ -4,10 +4,19 @@ from collections.abc import Iterator
 
 from pydantic import BaseModel
 
-from shared_lib.errors import Invalid, ServiceError, Unavailable, Unsupported, look_up
+from shared_lib.domain.api_keys import ID_PATTERN
+from shared_lib.errors import (
+    Invalid,
+    PermissionMissing,
+    ServiceError,
+    TooManyAttempts,
+    Unavailable,
+    Unsupported,
+    look_up,
+)
 from shared_lib.settings import Processing
 from shared_lib.web.endpoint import Endpoint, Inputs
-from shared_lib.web.errors import STATUS
+from shared_lib.web.errors import NO_CREDENTIALS, STATUS
 from shared_lib.web.requests import body_too_large, file_too_large, not_json
 
 BUSY = Unavailable("The service is busy: try again later", code="busy")  # as the server says it
@@ -17,13 +26,22 @@ _URI_TOO_LONG = "Path and query together are too long (max 8192 bytes)"  # as th
 def list_errors(endpoint: Endpoint) -> dict[int, ServiceError]:
     """Return an example by status. One that the endpoint declares replaces an implied one."""
     declared = {look_up(STATUS, each, 500): each for each in endpoint.errors.examples}
-    return dict(_implied(endpoint.inputs)) | declared
+    return dict(_implied(endpoint.inputs)) | dict(_refusals(endpoint)) | declared
+
+
+def _refusals(endpoint: Endpoint) -> Iterator[tuple[int, ServiceError]]:
+    if endpoint.needs != "nothing":
+        yield 401, NO_CREDENTIALS
+        yield 403, PermissionMissing(endpoint.needs)
+        yield 429, TooManyAttempts("Too many bad API keys from this address")
 
 
 def _implied(inputs: Inputs) -> Iterator[tuple[int, ServiceError]]:
     yield 503, Unavailable("The database is out of reach")
     if "uuid" in inputs.path:
         yield 400, _invalid("uuid", "Input should be a valid UUID, invalid character: found `x` at 0")
+    elif "key_id" in inputs.path:
+        yield 400, _invalid("key_id", f"String should match pattern '{ID_PATTERN}'")
     elif model := inputs.query or inputs.body:
         yield 400, _invalid_field(model)
     if inputs.query:

@@ -4,6 +4,7 @@
 so it reads the methods that other functions serve at its path from there.
 """
 
+import copy
 import json
 from collections.abc import Iterable, Mapping
 from functools import cache, partial
@@ -38,9 +39,20 @@ of matches, or a lower bound if `X-Total-Count-Relation` is `gte`.
 HEIC and JPEG XL need codecs that a deployment may lack. Its error then says so.
 """
 _TAGS = {
+    "keys": "API keys, for programs that call this API.",
     "images": "Upload, find and delete images, and request and download renditions.",
     "collections": "Groups of images.",
     "service": "Health of the service.",
+}
+
+_SECURITY_SCHEMES = {
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "An access token of one of the issuers that this service trusts.",
+    },
+    "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "`imgp_…`"},
 }
 
 UPLOAD_TYPES = tuple(each.content_type for each in Format)
@@ -55,7 +67,9 @@ openapi-python-client knows no image types, and generates a method for the bytes
 
 BINARY = {"type": "string", "format": "binary"}
 RETRY_AFTER = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
+CHALLENGE = {"WWW-Authenticate": {"description": "As in RFC 6750.", "schema": {"type": "string"}}}
 REQUEST_ID = {"X-Request-Id": {"description": "The request's ID in the logs.", "schema": {"type": "string"}}}
+_HEADERS = {401: CHALLENGE, 429: RETRY_AFTER}
 
 
 class _Generator(GenerateJsonSchema):
@@ -80,7 +94,7 @@ def build(endpoints: Iterable[Endpoint]) -> Schema:
         "servers": [{"url": "/"}],
         "tags": [{"name": name, "description": about} for name, about in _TAGS.items()],
         "paths": paths,
-        "components": {"schemas": schemas},
+        "components": {"schemas": schemas, "securitySchemes": _SECURITY_SCHEMES},
     }
 
 
@@ -88,6 +102,15 @@ def build(endpoints: Iterable[Endpoint]) -> Schema:
 def load() -> Schema:
     """Return the document as `make contracts` last wrote it."""
     document: Schema = json.loads((files("shared_lib.web") / "openapi.json").read_text())
+    return document
+
+
+def describe(*, anonymous: bool) -> Schema:
+    """Return the document as this installation serves it: credentials are optional where anyone may call."""
+    document = copy.deepcopy(load())
+    for operation in (each for methods in document["paths"].values() for each in methods.values()):
+        if anonymous and operation["security"]:
+            operation["security"].insert(0, {})
     return document
 
 
@@ -155,12 +178,14 @@ def _operation(endpoint: Endpoint, path: str, schemas: Mapping[str, Schema]) -> 
         "operationId": endpoint.name + path.removeprefix(endpoint.route.paths[0]).replace("/", "_"),
         "summary": summary,
         "tags": [docs.tag],
+        "security": [] if endpoint.needs == "nothing" else [{name: []} for name in _SECURITY_SCHEMES],
         "parameters": _parameters(endpoint.inputs, path),
         "responses": {str(endpoint.success.status): _success(endpoint.success, summary, schemas)}
         | {str(status): _error(endpoint, status, error) for status, error in sorted(list_errors(endpoint).items())},
     }
-    if docs.description:
-        operation["description"] = docs.description
+    needs = "" if endpoint.needs == "nothing" else f"Needs the permission `{endpoint.needs}`."
+    if about := "\n\n".join(filter(None, (docs.description, needs))):
+        operation["description"] = about
     if body := _request_body(endpoint.inputs, schemas):
         operation["requestBody"] = body
     return operation
@@ -224,7 +249,7 @@ def _success(success: Success, summary: str, schemas: Mapping[str, Schema]) -> S
 def _error(endpoint: Endpoint, status: int, error: ServiceError) -> Schema:
     response = {
         "description": error.public,
-        "headers": REQUEST_ID,
+        "headers": REQUEST_ID | _HEADERS.get(status, {}),
         **_json(_reference(endpoint.errors.body), _dump(endpoint.errors.body.of(error))),
     }
     return _may_be_busy(endpoint, response) if status == 503 else response

@@ -68,7 +68,9 @@ def render(request: flask.Request, result: Any, endpoint: Endpoint, http: Http) 
         reply = result if isinstance(result, Reply) else Reply(result)
         response = _render_json(request, reply, endpoint, http)
     response.headers.setdefault("Cache-Control", endpoint.cache)
-    if endpoint.access.embeddable:
+    if endpoint.needs != "nothing":
+        response.vary.update(("Authorization", "X-API-Key"))
+    if endpoint.is_embeddable:
         response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
     return response
 

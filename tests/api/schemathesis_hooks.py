@@ -13,7 +13,9 @@ from shared_lib.pipeline.recipe_schema import Recipes
 from shared_lib.web.openapi import UPLOAD_TYPES
 
 RECIPES: TypeAdapter[Recipes | None] = TypeAdapter(Recipes | None)
-API = Api(os.environ["SERVICE_URL"] + "/api/v1", open_session())
+SESSION = open_session()
+SESSION.headers["X-API-Key"] = os.environ["SERVICE_KEY"]
+API = Api(os.environ["SERVICE_URL"] + "/api/v1", SESSION)
 
 PICTURES = st.sampled_from([make_photo(40, 30, form) for form in ("JPEG", "PNG", "WEBP", "GIF")])
 for media_type in UPLOAD_TYPES:

@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from issuer import Issuer
 from playwright.sync_api import Locator, Page, Request, sync_playwright
 from service import Api, Platform, make_photo
 
@@ -99,7 +100,7 @@ def test_every_operation_works_in_swagger_ui_with_its_defaults(
             [newest] = api("GET", "/images?status=all&include=none&limit=1").json()
             api.await_end(newest["uuid"])
         operation.locator(".opblock-summary-control").click()  # a page with many open operations is slow
-        if name in {"upload_image", "create_collection"}:
+        if name in {"upload_image", "create_collection", "create_api_key"}:
             docs.load()
 
     assert complaints == []
@@ -118,6 +119,24 @@ def test_swagger_ui_shows_one_file_chooser_and_empty_fields_count_as_absent(docs
         upload.get_by_placeholder(field).fill("")
     assert upload.get_by_label("Send empty value").first.is_checked()
     assert docs.execute(upload) == "200"
+
+
+@pytest.mark.parametrize("scheme", ["apiKey", "bearer"])
+def test_authorize_in_swagger_ui_takes_an_api_key_or_a_token(
+    guarded: Platform, admin_key: str, trusted_issuer: Issuer, page: Page, scheme: str
+) -> None:
+    docs = ApiDocs(page, guarded.url)
+    docs.load()
+    assert docs.execute(docs.open("list_collections")) == "401"
+
+    secret = admin_key if scheme == "apiKey" else trusted_issuer.sign()
+    page.get_by_role("button", name="Authorize").click()
+    form = page.locator(".auth-container", has_text=f"{scheme} (")
+    form.locator("input").fill(secret)
+    form.get_by_role("button", name="Apply").or_(form.get_by_role("button", name="Authorize")).click()
+    page.locator(".close-modal").click()
+
+    assert docs.execute(docs.open("list_images")) == "200"
 
 
 def test_swagger_ui_shows_schemas_collapsed(page: Page, docs: ApiDocs) -> None:

@@ -1,4 +1,7 @@
-"""The API conforms to its description: schemathesis with all checks and phases, against the running service."""
+"""The API conforms to its description: schemathesis with all checks and phases, against a service that needs keys.
+
+Its check `ignored_auth` repeats requests without credentials and with wrong ones.
+"""
 
 import os
 import subprocess
@@ -14,18 +17,19 @@ EXAMPLES = os.environ.get("SCHEMATHESIS_EXAMPLES", "50")
 
 
 @pytest.mark.timeout(3600)
-def test_the_api_conforms_to_its_description(platform: Platform) -> None:
+def test_the_api_conforms_to_its_description(guarded: Platform, admin_key: str) -> None:
     run = subprocess.run(
         [
             f"{Path(sys.executable).parent}/schemathesis",
             f"--config-file={HERE / 'schemathesis.toml'}",
             "run",
-            f"{platform.url}/openapi.json",
+            f"{guarded.url}/openapi.json",
             "--checks=all",
             f"--max-examples={EXAMPLES}",
+            f"--header=X-API-Key: {admin_key}",
         ],
         cwd=HERE,
-        env=os.environ | {"SERVICE_URL": platform.url, "PYTHONPATH": f"{HERE}:{HERE.parent}"},
+        env=os.environ | {"SERVICE_URL": guarded.url, "SERVICE_KEY": admin_key, "PYTHONPATH": f"{HERE}:{HERE.parent}"},
         capture_output=True,
         text=True,
         check=False,

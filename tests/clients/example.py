@@ -1,6 +1,6 @@
 """Upload an image, request a rendition, download it, and read lists: with the client of openapi-python-client.
 
-Arguments: the service's URL, the image, and the file to write.
+Arguments: the service's URL, the image, the file to write, and an API key.
 """
 
 import sys
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 from uuid import UUID
 
-from image_client import Client
+from image_client import AuthenticatedClient
 from image_client.api.collections import list_collections
 from image_client.api.images import get_image, get_rendition, list_images, request_processing, upload_image
 from image_client.models import (
@@ -38,7 +38,7 @@ def expect(kind: type[Expected], parsed: object) -> Expected:
     return parsed
 
 
-def wait_for_renditions(client: Client, uuid: UUID) -> Image:
+def wait_for_renditions(client: AuthenticatedClient, uuid: UUID) -> Image:
     for _ in range(300):
         image = expect(Image, get_image.sync(uuid, client=client))
         if image.status is ImageStatus.FAILED:
@@ -49,7 +49,7 @@ def wait_for_renditions(client: Client, uuid: UUID) -> Image:
     raise TimeoutError(f"{uuid} is still being processed")
 
 
-def list_all_images(client: Client) -> list[UUID]:
+def list_all_images(client: AuthenticatedClient) -> list[UUID]:
     """Follow the cursors of the list of images, which are in a header."""
     uuids: list[UUID] = []
     after: str | None = None
@@ -64,7 +64,7 @@ def list_all_images(client: Client) -> list[UUID]:
             return uuids
 
 
-def count_collections(client: Client) -> tuple[int, int]:
+def count_collections(client: AuthenticatedClient) -> tuple[int, int]:
     """Follow the cursors of the list of collections, which are in the body. Return their number and the total."""
     count = 0
     after: str | None = None
@@ -76,8 +76,10 @@ def count_collections(client: Client) -> tuple[int, int]:
             return count, page.meta.pagination.total_items
 
 
-def main(url: str, source: Path, target: Path) -> None:
-    client = Client(url, raise_on_unexpected_status=True)
+def main(url: str, source: Path, target: Path, key: str) -> None:
+    client = AuthenticatedClient(
+        url, token=key, prefix="", auth_header_name="X-API-Key", raise_on_unexpected_status=True
+    )
     with source.open("rb") as content:
         form = UploadForm(file=File(content, "cat.jpg", "image/jpeg"), description="A cat")
         uuid = expect(UploadResponse, upload_image.sync(client=client, body=form)).data.uuid
@@ -94,4 +96,4 @@ def main(url: str, source: Path, target: Path) -> None:
     assert count == total
 
 
-main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))
+main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4])

@@ -1,5 +1,5 @@
 // Upload an image, request a rendition, download it, and read lists: with the client that openapi-ts generates.
-// Arguments: the service's URL, the image, and the file to write.
+// Arguments: the service's URL, the image, the file to write, and an API key.
 
 import { readFile, writeFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -41,8 +41,9 @@ async function countCollections() {
     }
 }
 
-async function main(url: string, source: string, target: string) {
-    client.setConfig({ baseUrl: url, throwOnError: true });
+async function main(url: string, source: string, target: string, key: string) {
+    const auth = (needed: { type: string }) => (needed.type === 'apiKey' ? key : undefined);
+    client.setConfig({ auth, baseUrl: url, throwOnError: true });
     const file = new File([await readFile(source)], 'cat.jpg', { type: 'image/jpeg' });
     const { data: upload } = await uploadImage<true>({ body: { file, description: 'A cat' } });
     const { uuid } = upload.data;
@@ -65,4 +66,4 @@ async function main(url: string, source: string, target: string) {
     if (count !== totalItems) throw new Error(`${count} collections, not ${totalItems}`);
 }
 
-main(...(process.argv.slice(2) as [string, string, string]));
+main(...(process.argv.slice(2) as [string, string, string, string]));

@@ -99,6 +99,8 @@ def api(url: str) -> Iterator[Api]:
     with requests.Session() as session:
         if authorization := os.environ.get("CLUSTER_AUTHORIZATION"):
             session.headers["Authorization"] = authorization
+        if key := os.environ.get("CLUSTER_API_KEY"):
+            session.headers["X-API-Key"] = key
         yield Api(f"{url}/api/v1", session)
 
 

@@ -26,11 +26,17 @@ def test_every_function_declares_the_name_of_its_folder() -> None:
 
 
 def test_every_endpoint_declares_who_may_use_it() -> None:
-    embeddable = {each.name for each in ENDPOINTS if each.access is web.PUBLIC_EMBEDDABLE}
-    public = {each.name for each in ENDPOINTS if each.access is web.PUBLIC}
+    assert {each.name for each in ENDPOINTS if each.is_embeddable} == {"get_rendition"}
+    assert {each.name for each in ENDPOINTS if each.needs == "nothing"} == {"get_health", "serve_api_docs"}
 
-    assert embeddable == {"get_rendition"}
-    assert embeddable | public == {each.name for each in ENDPOINTS}
+
+def test_a_function_that_does_not_say_what_it_needs_does_not_load() -> None:
+    declared = vars(ENDPOINTS[0])
+
+    with pytest.raises(TypeError, match="needs"):
+        web.Endpoint(**{name: value for name, value in declared.items() if name != "needs"})
+    with pytest.raises(ValueError, match="images:red"):
+        web.Endpoint(**declared | {"needs": "images:red"})
 
 
 def test_only_renditions_may_be_cached() -> None:
@@ -47,7 +53,7 @@ def test_a_handler_that_does_not_take_the_declared_inputs_fails_to_load() -> Non
         inputs=web.Inputs(path={"word": str}),
         success=web.Success(str),
         errors=web.Errors(web.ImageError),
-        access=web.PUBLIC,
+        needs="nothing",
     )
 
     def takes_nothing(_rt: Runtime) -> str:

@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from deploy.cluster import Object, build, of_kind, overlay, pods, title
+from deploy.cluster import OVERLAYS, Object, build, of_kind, overlay, pods, title
 from service import ROOT
 
 DOCUMENT = (ROOT / "docs/deploy.md").read_text()
@@ -77,9 +77,11 @@ def test_production_allows_egress_to_its_services(port: int) -> None:
     assert all(rule["to"] for rule in policy["egress"])
 
 
-def test_the_documents_warn_that_there_is_no_authentication() -> None:
-    for document in ("README.md", "docs/deploy.md"):
-        assert "no authentication" in (ROOT / document).read_text()
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_callers_need_credentials_in_every_cluster(name: str) -> None:
+    [settings] = [each["data"] for each in of_kind(overlay(name), "ConfigMap").values() if "S3_REGION" in each["data"]]
+
+    assert settings["AUTH_MODE"] == "required"
 
 
 def test_all_data_files_of_the_library_are_installed() -> None:

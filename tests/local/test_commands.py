@@ -13,7 +13,13 @@ from shared_lib import settings
 from shared_lib.database.connection import Database
 from shared_lib.repositories import ImageQueries, Images
 
-PROGRAMS = ("infra.local", "infra.contracts", "shared_lib.commands.bootstrap", "shared_lib.commands.redrive")
+PROGRAMS = (
+    "infra.local",
+    "infra.contracts",
+    "shared_lib.commands.api_keys",
+    "shared_lib.commands.bootstrap",
+    "shared_lib.commands.redrive",
+)
 pytestmark = pytest.mark.timeout(300)  # make may install something first
 MIGRATIONS = ROOT / "shared_lib/database/migrations/versions"
 

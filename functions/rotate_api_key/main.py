@@ -1,0 +1,41 @@
+"""Rotate an API key."""
+
+from typing import Annotated
+
+import functions_framework
+from pydantic import Field
+
+from shared_lib import web
+from shared_lib.domain.api_keys import DEFAULT_DAYS, MAX_OVERLAP_HOURS, OVERLAP_HOURS
+from shared_lib.domain.principals import Principal
+from shared_lib.errors import Conflict
+from shared_lib.runtime import Runtime
+from shared_lib.web.api_keys import NO_KEY, ApiKeyId, ExpiresInDays, NewKeyEnvelope, show_new_key
+from shared_lib.web.schemas import ApiModel
+
+ABOUT = """Makes a key with the same name and rights. Both work until the old one expires, `overlapHours` from now."""
+# Worded as in the repository, which raises it.
+NOT_ROTATABLE = Conflict("Only a live key that has no successor can be rotated", code="key_not_rotatable")
+
+
+class Rotation(ApiModel):
+    overlap_hours: Annotated[int, Field(ge=0, le=MAX_OVERLAP_HOURS, strict=True, examples=[OVERLAP_HOURS])] = (
+        OVERLAP_HOURS
+    )
+    expires_in_days: ExpiresInDays = DEFAULT_DAYS
+
+
+@functions_framework.http
+@web.serve(
+    web.Endpoint(
+        name="rotate_api_key",
+        route=web.Route("POST", "/api/v1/api-keys/{key_id}/actions/rotate"),
+        docs=web.Docs(tag="keys", summary="Rotate an API key", description=ABOUT),
+        inputs=web.Inputs(path={"key_id": ApiKeyId}, body=Rotation, principal=True),
+        success=web.Success(NewKeyEnvelope, status=201),
+        errors=web.Errors(web.ImageError, [NO_KEY, NOT_ROTATABLE]),
+        needs="keys:manage",
+    )
+)
+def main(rt: Runtime, *, key_id: ApiKeyId, body: Rotation, principal: Principal) -> NewKeyEnvelope:
+    return show_new_key(rt.key_management.rotate(key_id, body.expires_in_days, body.overlap_hours, principal))

@@ -1,0 +1,64 @@
+"""Who asks, and what they may do: roles, permissions and principals. No I/O.
+
+An endpoint needs one permission. A principal has those of its role, or fewer if its key or token names scopes.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal, get_args
+
+Permission = Literal["images:read", "images:write", "collections:read", "collections:write", "keys:manage"]
+"""What an endpoint may need, and the name of a scope."""
+
+ALL_PERMISSIONS: frozenset[Permission] = frozenset(get_args(Permission))
+
+
+class Role(StrEnum):
+    """A set of permissions under a name."""
+
+    VIEWER = "viewer"
+    EDITOR = "editor"
+    ADMIN = "admin"
+
+    @property
+    def permissions(self) -> frozenset[Permission]:
+        return _PERMISSIONS[self]
+
+
+_READING: frozenset[Permission] = frozenset({"images:read", "collections:read"})
+_WRITING: frozenset[Permission] = frozenset({"images:write", "collections:write"})
+_PERMISSIONS: dict[Role, frozenset[Permission]] = {
+    Role.VIEWER: _READING,
+    Role.EDITOR: _READING | _WRITING,
+    Role.ADMIN: ALL_PERMISSIONS,
+}
+
+
+@dataclass(frozen=True)
+class Principal:
+    """The caller of a request: an API key, the subject of a token, or nobody in particular."""
+
+    name: str
+    """For logs and for `createdBy`, such as `key:4tR9kQ2mZx`."""
+    role: Role | None
+    """None may do nothing."""
+    scopes: frozenset[Permission] | None = None
+    """What the key or token is limited to. None: all that the role may."""
+    tenant: str = "default"
+    project: str | None = None
+    """A group inside the tenant that the principal is bound to. None: all of the tenant."""
+
+    @property
+    def permissions(self) -> frozenset[Permission]:
+        granted: frozenset[Permission] = self.role.permissions if self.role else frozenset()
+        return granted if self.scopes is None else granted & self.scopes
+
+
+ANONYMOUS = Principal("anonymous", Role.ADMIN)
+"""Every caller without credentials, with AUTH_MODE=anonymous."""
+
+OPERATOR = Principal("operator", Role.ADMIN)
+"""Whoever runs a command with the service's own settings."""
+
+NOBODY = Principal("nobody", None)
+"""The caller of an endpoint that needs nothing: no credentials are read."""

@@ -1,0 +1,123 @@
+"""API keys. Of a key's secret only the SHA-256 is stored, so a copy of the database holds no usable key."""
+
+from typing import Any
+
+from shared_lib.database.connection import Database, Transaction
+from shared_lib.domain.api_keys import ApiKey, ApiKeyText, KeyGrant
+from shared_lib.domain.principals import Role
+from shared_lib.errors import Conflict, NotFound
+
+_COLUMNS = """
+    k.id, k.name, k.role, k.scopes, k.created_at, k.created_by, k.expires_at, k.last_used_at, k.revoked_at,
+    k.replaced_by
+"""
+_INSERT = f"""
+    INSERT INTO api_keys AS k (id, digest, name, role, scopes, created_by, expires_at)
+    VALUES (:id, :digest, :name, :role, CAST(:scopes AS text[]), :created_by, now() + make_interval(days => :days))
+    RETURNING {_COLUMNS}
+"""
+_COUNT_LIVE = "SELECT count(*) AS live FROM api_keys WHERE revoked_at IS NULL AND expires_at > now()"
+_LOOK_UP = f"SELECT k.digest, {_COLUMNS} FROM api_keys k WHERE k.id = :id"
+# Once an hour, so that a key in constant use costs no writes.
+_TOUCH = """
+    UPDATE api_keys SET last_used_at = date_trunc('hour', now())
+    WHERE id = :id AND (last_used_at IS NULL OR last_used_at < date_trunc('hour', now()))
+"""
+_LIST = f"SELECT {_COLUMNS} FROM api_keys k ORDER BY k.created_at DESC, k.id LIMIT :most"
+_REVOKE = f"""
+    UPDATE api_keys k SET revoked_at = coalesce(k.revoked_at, now()) WHERE k.id = :id RETURNING {_COLUMNS}
+"""
+_LOCK = """
+    SELECT replaced_by, revoked_at IS NULL AND expires_at > now() AS is_live FROM api_keys WHERE id = :id FOR UPDATE
+"""
+_REPLACE = """
+    UPDATE api_keys SET replaced_by = :successor,
+                        expires_at = least(expires_at, now() + make_interval(hours => :hours))
+    WHERE id = :id
+"""
+MAX_LIVE = 1000
+
+
+class ApiKeys:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def create(self, key: ApiKeyText, grant: KeyGrant, created_by: str) -> ApiKey:
+        """Store a key. Raises Conflict if there are too many."""
+        with self._database.transaction() as tx:
+            if tx.rows(_COUNT_LIVE)[0]["live"] >= MAX_LIVE:
+                raise Conflict(f"There are {MAX_LIVE} live API keys: revoke some first", code="too_many_keys")
+            return _insert(tx, key, grant, created_by)
+
+    def look_up(self, key_id: str) -> tuple[ApiKey, bytes] | None:
+        """Return a key and the digest of its secret."""
+        with self._database.transaction() as tx:
+            row = tx.row(_LOOK_UP, id=key_id)
+            if row is None:
+                return None
+            digest = bytes(row.pop("digest"))
+        return _to_key(row), digest
+
+    def touch(self, key_id: str) -> None:
+        """Record the hour of a use."""
+        with self._database.transaction() as tx:
+            tx.rows(_TOUCH, id=key_id)
+
+    def get(self, key_id: str) -> ApiKey:
+        """Return a key. Raises NotFound."""
+        found = self.look_up(key_id)
+        if found is None:
+            raise _missing()
+        return found[0]
+
+    def list(self) -> list[ApiKey]:
+        """Return the newest keys, live or not."""
+        with self._database.transaction() as tx:
+            return [_to_key(row) for row in tx.rows(_LIST, most=MAX_LIVE)]
+
+    def revoke(self, key_id: str) -> ApiKey:
+        """Revoke a key. A second time changes nothing. Raises NotFound."""
+        with self._database.transaction() as tx:
+            row = tx.row(_REVOKE, id=key_id)
+        if row is None:
+            raise _missing()
+        return _to_key(row)
+
+    def replace(self, replaced: str, key: ApiKeyText, grant: KeyGrant, hours: int, created_by: str) -> ApiKey:
+        """
+        Store a successor of a key, which then expires after so many hours.
+
+        Raises NotFound, and Conflict if the key has a successor or is no longer live.
+        """
+        with self._database.transaction() as tx:
+            row = tx.row(_LOCK, id=replaced)
+            if row is None:
+                raise _missing()
+            if row["replaced_by"] or not row["is_live"]:
+                raise Conflict("Only a live key that has no successor can be rotated", code="key_not_rotatable")
+            made = _insert(tx, key, grant, created_by)
+            tx.rows(_REPLACE, id=replaced, successor=key.id, hours=hours)
+        return made
+
+
+def _insert(tx: Transaction, key: ApiKeyText, grant: KeyGrant, created_by: str) -> ApiKey:
+    row = tx.rows(
+        _INSERT,
+        id=key.id,
+        digest=key.digest,
+        name=grant.name,
+        role=grant.role.value,
+        scopes=None if grant.scopes is None else list(grant.scopes),
+        days=grant.days,
+        created_by=created_by,
+    )[0]
+    return _to_key(row)
+
+
+def _missing() -> NotFound:
+    return NotFound("API key not found", code="api_key_not_found")
+
+
+def _to_key(row: dict[str, Any]) -> ApiKey:
+    scopes = row["scopes"]
+    return ApiKey(**row | {"role": Role(row["role"]), "scopes": None if scopes is None else tuple(scopes)})

@@ -1,0 +1,113 @@
+"""Authenticate callers by API key or bearer token."""
+
+import threading
+import time
+from collections import OrderedDict, deque
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from shared_lib.domain.api_keys import ApiKey, ApiKeyText, is_first_in_hour, is_secret
+from shared_lib.domain.principals import ANONYMOUS, Principal
+from shared_lib.errors import TooManyAttempts, Unauthenticated
+from shared_lib.observability import get_logger
+from shared_lib.repositories import ApiKeys
+from shared_lib.services.token_verification import TokenVerifier
+from shared_lib.settings import Auth
+
+log = get_logger()
+
+KEPT_SECONDS = 5  # that a key is trusted without asking the database: a revoked key is refused after that
+KEPT_KEYS = 1_000
+BAD_KEYS, BAD_KEYS_SECONDS = 10, 60
+WATCHED_ADDRESSES = 10_000
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """What a request carries. Empty texts are absent credentials."""
+
+    bearer: str
+    api_key: str
+    address: str
+
+
+class Authenticator:
+    """Thread-safe, with no state but caches."""
+
+    def __init__(self, settings: Auth, api_keys: ApiKeys, tokens: TokenVerifier) -> None:
+        self._settings = settings
+        self._tokens = tokens
+        self._keys = _KnownKeys(api_keys)
+        self._bad_keys = _BadKeys()
+
+    def identify(self, credentials: Credentials) -> Principal | None:
+        """Return the caller, or None without credentials. Raises Unauthenticated and TooManyAttempts."""
+        if credentials.api_key:
+            return self._identify_key(credentials.api_key, credentials.address)
+        if credentials.bearer:
+            return self._tokens.verify(credentials.bearer)
+        return ANONYMOUS if self._settings.mode == "anonymous" else None
+
+    def _identify_key(self, text: str, address: str) -> Principal:
+        parsed = ApiKeyText.parse(text)
+        if parsed is None:  # it costs nothing, and can't be a guess
+            raise Unauthenticated("The API key is not accepted")
+        if key := self._keys.find(parsed):
+            return key.principal
+        log.info("api_key_refused", key=parsed.id, address=address)
+        self._bad_keys.count(address)
+        raise Unauthenticated("The API key is not accepted")
+
+
+class _KnownKeys:
+    """Keys that were looked up, for some seconds."""
+
+    def __init__(self, api_keys: ApiKeys) -> None:
+        self._api_keys = api_keys
+        self._found: OrderedDict[str, tuple[float, tuple[ApiKey, bytes]]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def find(self, text: ApiKeyText) -> ApiKey | None:
+        """Return the live key with this id and secret."""
+        started, now = time.monotonic(), datetime.now(UTC)
+        with self._lock:
+            known = self._found.get(text.id)
+        is_kept = known is not None and started - known[0] < KEPT_SECONDS
+        stored = known[1] if known and is_kept else self._api_keys.look_up(text.id)
+        if not (stored and is_secret(text, stored[1]) and stored[0].is_live(now)):
+            return None
+        if not is_kept:
+            self._keep(started, stored)
+            if is_first_in_hour(stored[0], now):
+                self._api_keys.touch(text.id)
+        return stored[0]
+
+    def _keep(self, started: float, stored: tuple[ApiKey, bytes]) -> None:
+        """Keep only keys that were used with their secret, so that guesses fill nothing."""
+        with self._lock:
+            self._found.pop(stored[0].id, None)
+            self._found[stored[0].id] = started, stored
+            if len(self._found) > KEPT_KEYS:
+                self._found.popitem(last=False)
+
+
+class _BadKeys:
+    """Count bad keys by address. Good keys always pass: nobody can lock others out."""
+
+    def __init__(self) -> None:
+        self._times: OrderedDict[str, deque[float]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def count(self, address: str) -> None:
+        """Raise TooManyAttempts for more than BAD_KEYS within BAD_KEYS_SECONDS."""
+        now = time.monotonic()
+        with self._lock:
+            times = self._times.setdefault(address, deque(maxlen=BAD_KEYS))
+            self._times.move_to_end(address)
+            if len(self._times) > WATCHED_ADDRESSES:
+                self._times.popitem(last=False)
+            wait = times[0] + BAD_KEYS_SECONDS - now if len(times) == BAD_KEYS else 0
+            if wait <= 0:
+                times.append(now)
+        if wait > 0:
+            raise TooManyAttempts("Too many bad API keys from this address", retry_after=int(wait) + 1)

@@ -1,0 +1,141 @@
+"""Verify bearer tokens, with the issuers' keys as PostgreSQL has them. No request goes to an issuer."""
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from shared_lib.domain.principals import ALL_PERMISSIONS, Permission, Principal, Role
+from shared_lib.domain.tokens import (
+    LEEWAY_SECONDS,
+    BadToken,
+    Token,
+    check_claims,
+    parse_token,
+    read_names,
+    read_subject,
+)
+from shared_lib.errors import Unauthenticated
+from shared_lib.observability import get_logger
+from shared_lib.repositories import IssuerKeys
+from shared_lib.settings import Issuer
+
+if TYPE_CHECKING:
+    import jwt
+
+log = get_logger()
+
+KEPT_SECONDS = 30  # that keys are trusted without asking the database
+RETRY_SECONDS = 1  # between two looks for a key that is not known
+WISH_SECONDS = 10  # between two wishes of this process
+
+_KINDS = {"RS256": "RSA", "PS256": "RSA", "ES256": "EC", "EdDSA": "OKP"}
+_ROLES = (Role.ADMIN, Role.EDITOR, Role.VIEWER)
+_RESOURCES = frozenset(permission.partition(":")[0] for permission in ALL_PERMISSIONS)
+
+
+class TokenVerifier:
+    """Thread-safe, with no state but caches."""
+
+    def __init__(self, issuers: Sequence[Issuer], keys: IssuerKeys) -> None:
+        self._issuers = {issuer.issuer: (issuer, _Keyring(issuer.issuer, keys)) for issuer in issuers}
+
+    def verify(self, text: str) -> Principal:
+        """Return whom the token is about. Raises Unauthenticated, which tells the caller no reason."""
+        try:
+            token = parse_token(text)
+            return _verify(token, *self._find_issuer(token))
+        except BadToken as error:
+            log.info("token_refused", reason=f"{error}")
+            raise Unauthenticated("The token is not accepted") from error
+
+    def _find_issuer(self, token: Token) -> "tuple[Issuer, _Keyring]":
+        found = self._issuers.get(token.issuer)
+        if found is None:
+            raise BadToken("an unknown issuer")
+        return found
+
+
+def _verify(token: Token, issuer: Issuer, keyring: "_Keyring") -> Principal:
+    if token.header.algorithm not in issuer.algorithms:
+        raise BadToken("an algorithm that the issuer does not use")
+    if token.header.type not in issuer.types:
+        raise BadToken("another type of token")
+    check_claims(token.claims, issuer.audience, time.time())
+    key = keyring.find(token.header.key_id, token.header.algorithm)
+    if key is None:
+        raise BadToken("an unknown key")
+    claims = check_signature(token, key, issuer)
+    role, scopes = _read_rights(claims, issuer)
+    return Principal(f"{issuer.issuer}#{read_subject(claims)}", role, scopes)
+
+
+def check_signature(token: Token, key: "jwt.PyJWK", issuer: Issuer) -> dict[str, Any]:
+    """Return the claims that the key signed. The library checks them once more. Raises BadToken."""
+    import jwt  # noqa: PLC0415  30 ms, which only the first token pays
+
+    try:
+        return jwt.decode(
+            token.text,
+            key,
+            algorithms=[token.header.algorithm],
+            audience=issuer.audience,
+            issuer=issuer.issuer,
+            leeway=LEEWAY_SECONDS,
+            options={"require": ["exp", "iss", "aud"]},
+        )
+    except (jwt.PyJWTError, ValueError, TypeError) as error:
+        raise BadToken(f"not verified: {type(error).__name__}") from error
+
+
+def _read_rights(claims: dict[str, Any], issuer: Issuer) -> tuple[Role | None, frozenset[Permission] | None]:
+    """Return the highest role that the token has, and what its scopes limit that to."""
+    granted = {issuer.roles[name] for name in read_names(claims, issuer.roles_claim) & issuer.roles.keys()}
+    role = next((role for role in _ROLES if role.value in granted), None)
+    ours = {scope for scope in read_names(claims, ("scope",)) if scope.partition(":")[0] in _RESOURCES}
+    return role, (ALL_PERMISSIONS & ours if ours else None)
+
+
+class _Keyring:
+    """The keys of one issuer. Threads may read them anew at once: the last one's are kept."""
+
+    def __init__(self, issuer: str, stored: IssuerKeys) -> None:
+        self._issuer = issuer
+        self._stored = stored
+        self._keys: dict[tuple[str, str], dict[str, str]] = {}
+        self._ready: dict[tuple[str, str], jwt.PyJWK] = {}
+        self._read_at = self._wished_at = float("-inf")
+
+    def find(self, key_id: str, algorithm: str) -> "jwt.PyJWK | None":
+        """Return a key for the algorithm. Looks into the database if the keys are old, or have none of that name."""
+        name = key_id, algorithm
+        age = time.monotonic() - self._read_at
+        if age > KEPT_SECONDS or (name not in self._keys and age > RETRY_SECONDS):
+            self._read()
+        if key := self._keys.get(name):
+            return self._make_ready(name, key)
+        if time.monotonic() - self._wished_at > WISH_SECONDS:
+            self._wished_at = time.monotonic()
+            self._stored.wish(self._issuer)
+        return None
+
+    def _read(self) -> None:
+        found: dict[tuple[str, str], dict[str, str]] = {}
+        for key in self._stored.read(self._issuer):
+            for algorithm, kind in _KINDS.items():
+                if key["kty"] == kind and key.get("alg", algorithm) == algorithm:
+                    found.setdefault((key["kid"], algorithm), key)
+        if found != self._keys:
+            self._ready = {}
+        self._keys, self._read_at = found, time.monotonic()
+
+    def _make_ready(self, name: tuple[str, str], key: dict[str, str]) -> "jwt.PyJWK":
+        """Parse a key, once."""
+        import jwt  # noqa: PLC0415  (same)
+
+        ready = self._ready.get(name)
+        if ready is None:
+            try:
+                ready = self._ready[name] = jwt.PyJWK(key, algorithm=name[1])
+            except (jwt.PyJWTError, ValueError, TypeError) as error:
+                raise BadToken("a key that is not usable") from error
+        return ready

@@ -1,0 +1,60 @@
+"""API keys as the API shows them."""
+
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from shared_lib.domain import api_keys as domain
+from shared_lib.domain.api_keys import DEFAULT_DAYS, ID_PATTERN, MAX_DAYS
+from shared_lib.domain.principals import Permission, Role
+from shared_lib.domain.timestamps import Time
+from shared_lib.errors import NotFound
+from shared_lib.services.key_management import IssuedKey
+from shared_lib.web.schemas import ApiModel
+
+# The page at /api-docs/ replaces it with the newest key's.
+ApiKeyId = Annotated[str, StringConstraints(pattern=ID_PATTERN), Field(examples=["4tR9kQ2mZx"])]
+ExpiresInDays = Annotated[int, Field(ge=1, le=MAX_DAYS, strict=True, examples=[DEFAULT_DAYS])]
+
+# Worded as in the repository, which raises it.
+NO_KEY = NotFound("API key not found", code="api_key_not_found")
+
+
+class ApiKey(ApiModel):
+    """An API key without its secret, of which only a digest is stored."""
+
+    id: ApiKeyId
+    name: str = Field(examples=["nightly import"])
+    role: Role = Field(examples=[Role.EDITOR])
+    scopes: tuple[Permission, ...] | None = Field(
+        description="What it is limited to. Null: all that its role may.", examples=[["images:read", "images:write"]]
+    )
+    created_at: Time
+    created_by: str = Field(description="The caller who made it.", examples=["key:0Zk3TmWq7b"])
+    expires_at: Time
+    last_used_at: Time | None = Field(description="To the hour.", examples=[None])
+    revoked_at: Time | None = Field(examples=[None])
+    replaced_by: str | None = Field(description="The key that a rotation made for it.", examples=[None])
+
+
+class NewKey(ApiKey):
+    key: str = Field(
+        description="The whole key, for the header X-API-Key. It is shown this once.",
+        examples=["imgp_4tR9kQ2mZx_………_……"],
+    )
+
+
+class NewKeyEnvelope(ApiModel):
+    data: NewKey
+
+
+class ApiKeyList(ApiModel):
+    data: tuple[ApiKey, ...]
+
+
+def show_key(key: domain.ApiKey) -> ApiKey:
+    return ApiKey(**vars(key))
+
+
+def show_new_key(issued: IssuedKey) -> NewKeyEnvelope:
+    return NewKeyEnvelope(data=NewKey(**vars(issued.key), key=issued.text))

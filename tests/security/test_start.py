@@ -1,0 +1,70 @@
+"""What a process loads and accepts when it starts."""
+
+import socket
+import subprocess
+import sys
+from contextlib import suppress
+
+import pytest
+from service import ENVIRONMENT, ROOT, Platform, find_free_port, wait_for
+
+# Loads a function, lets a caller in without credentials and one with an API key, and then one with a token.
+PROGRAM = """
+import sys
+import functions_framework
+from shared_lib.domain.api_keys import ApiKeyText
+client = functions_framework.create_app("main", "functions/list_collections/main.py").test_client()
+def slow():
+    return [name for name in ("jwt", "cryptography", "shared_lib.issuers") if name in sys.modules]
+assert slow() == [], slow()
+print(client.get("/api/v1/collections").status_code)
+print(client.get("/api/v1/collections", headers={"X-API-Key": f"{ApiKeyText.generate()}"}).status_code)
+print(client.get("/api/v1/collections", headers={"Authorization": "Bearer a.b.c"}).status_code)
+assert slow() == [], slow()
+"""
+
+
+def test_callers_without_a_token_do_not_pay_for_the_libraries_of_tokens(platform: Platform) -> None:
+    environ = ENVIRONMENT | platform.environment
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM], cwd=ROOT, env=environ, capture_output=True, text=True, check=False
+    )
+
+    assert done.stdout.split() == ["200", "401", "401"], done.stderr
+
+
+def accepts(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
+
+
+@pytest.mark.parametrize(
+    ("variables", "starts"),
+    [
+        ({"AUTH_MODE": "anonymous"}, False),
+        ({"AUTH_MODE": "anonymous", "HTTP_PUBLIC_BASE_URL": "https://images.example.com"}, False),
+        ({"AUTH_MODE": "anonymous", "HTTP_PUBLIC_BASE_URL": "http://localhost:5000"}, True),  # under Compose
+        ({"AUTH_MODE": "anonymous", "HOST": "127.0.0.1"}, True),
+        ({"AUTH_MODE": "required"}, True),
+        ({"AUTH_MODE": ""}, True),
+    ],
+    ids=str,
+)
+def test_anonymous_callers_are_for_one_machine_only(
+    platform: Platform, variables: dict[str, str], starts: bool
+) -> None:
+    port = find_free_port()
+    environ = ENVIRONMENT | platform.environment | {"PORT": f"{port}", "FUNCTION_TARGET": "main"}
+    environ |= {"FUNCTION_SOURCE": f"{ROOT / 'functions/list_collections/main.py'}"} | variables
+    with subprocess.Popen(
+        [sys.executable, "-m", "shared_lib.server"], cwd=ROOT, env=environ, stderr=subprocess.PIPE, text=True
+    ) as process:
+        wait_for(lambda: process.poll() is not None or accepts(port), bool, 90)
+        process.terminate()
+        assert process.stderr
+        last = process.stderr.read().splitlines()[-1:]
+
+    assert (process.returncode == 0) == starts, last
+    if not starts:
+        assert "AUTH_MODE=anonymous is only for one machine" in last[0]
