@@ -26,6 +26,8 @@
 #   api-key name=… role=…   make an API key, and print it; role is viewer, editor or admin
 #   kafka, minio        run Apache Kafka or MinIO, each in a terminal of its own, for `make run` or tests
 #   lock                lock the dependencies of pyproject.toml with hashes; upgrade=yes also updates what they need
+#   advisories          renew the copy of public advisories about our dependencies
+#   release-check       check before a release: no locked version is affected, and the advisories are recent
 #   contracts           write derived files: openapi.json, events' schemas, routes, lists of functions, Postman, limits
 #   clean               delete everything that was built, but not `.data`
 
@@ -155,6 +157,15 @@ lock: $(VENV)/ready-to-test
 	$(LOCK) --constraint requirements.txt --constraint tests/requirements.txt --group load \
 		--output-file benchmarks/requirements.txt
 
+advisories: $(VENV)/ready-to-run
+	rm -rf .cache/advisory-database
+	git clone --quiet --depth 1 https://github.com/pypa/advisory-database .cache/advisory-database
+	$(BIN)/python -m infra.advisories .cache/advisory-database
+
+# Not part of `make test`, because the advisories grow old by themselves.
+release-check: $(VENV)/ready-to-run
+	@$(BIN)/python -m infra.advisories
+
 contracts: $(VENV)/ready-to-run
 	$(BIN)/python -m infra.contracts
 
@@ -193,4 +204,4 @@ $(VENV)/ready-to-test: tests/requirements.txt tests/newman/package-lock.json tes
 		{ echo "Install nginx for the edge's tests (Debian: sudo apt install nginx-light)." >&2; exit 1; }
 	@touch $@
 
-.PHONY: help run test test-by-address check-clients test-cluster check-admission conformance hostile compare-with-chromium chaos chaos-disk planted bench bench-compare bench-rows bench-backlogs load check migrate migration named reset redrive api-key kafka minio lock contracts clean
+.PHONY: help run test test-by-address check-clients test-cluster check-admission conformance hostile compare-with-chromium chaos chaos-disk planted bench bench-compare bench-rows bench-backlogs load check migrate migration named reset redrive api-key kafka minio lock advisories release-check contracts clean

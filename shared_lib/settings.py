@@ -2,11 +2,15 @@
 
 Each field is one environment variable, named by the branch's prefix and the field: `S3_` and `endpoint_url` make
 `S3_ENDPOINT_URL`. No secret has a default.
+
+A file of that name in the folder SECRETS_DIR is read instead of the variable. In production secrets come from files: a
+process's environment is inherited by whatever it starts, and shown by many tools.
 """
 
 import json
 import os
 from functools import cache
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, cast
 from urllib.parse import urlsplit
 
@@ -58,6 +62,17 @@ class InvalidSettings(Exception):
     """A variable is missing or wrong. The message names each, and says what it should be."""
 
 
+def _read_variable(name: str) -> str | None:
+    folder = _secrets_folder()
+    file = folder / name if folder else None
+    return file.read_text().strip() if file and file.is_file() else os.environ.get(name)  # noqa: TID251  this is it
+
+
+def _secrets_folder() -> Path | None:
+    folder = os.environ.get("SECRETS_DIR")  # noqa: TID251  (same)
+    return Path(folder) if folder else None
+
+
 class Branch(BaseModel):
     """The variables with one prefix."""
 
@@ -66,8 +81,8 @@ class Branch(BaseModel):
 
     @classmethod
     def read(cls) -> Self:
-        """Read them from the environment. An empty one counts as unset. Raises ValidationError."""
-        given = {name: os.environ.get(cls.name_variable(name)) for name in cls.model_fields}  # noqa: TID251  this is it
+        """Read them from files and the environment. An empty one counts as unset. Raises ValidationError."""
+        given = {name: _read_variable(cls.name_variable(name)) for name in cls.model_fields}
         return cls.model_validate({name: text for name, text in given.items() if text})
 
     @classmethod
@@ -115,6 +130,8 @@ class Store(Branch):
     """Origins of web pages that may put to upload URLs. Unset: the bucket's CORS rules stay as they are."""
     accepted_risks: Annotated[tuple[Risk, ...], BeforeValidator(_split)] = ()
     """Risks with which bootstrap goes on."""
+    ca_file: CertificateFile | None = None
+    """PEM file of the authorities to trust for the store's certificate. Unset: the system's."""
     timeout_seconds: Seconds = 10
 
     @model_validator(mode="after")
@@ -337,6 +354,9 @@ def load() -> Settings:
     Raises InvalidSettings, which names every variable that is missing or wrong. It shows no value: it may be secret.
     """
     branches, mistakes = {}, []
+    folder = _secrets_folder()
+    if folder and not folder.is_dir():
+        mistakes.append("SECRETS_DIR: must name a folder of files, one for each secret variable")
     for name, branch in BRANCHES.items():
         try:
             branches[name] = branch.read()

@@ -47,7 +47,7 @@ class StoreProbe:
     def __init__(self, settings: StoreSettings) -> None:
         self._store = Store(settings)
         self._settings = settings
-        self._http = urllib3.PoolManager(timeout=settings.timeout_seconds, retries=False)
+        self._http = urllib3.PoolManager(timeout=settings.timeout_seconds, retries=False, ca_certs=settings.ca_file)
         self._key = f"{PROBES}{uuid4()}"
 
     def run(self) -> list[Check]:

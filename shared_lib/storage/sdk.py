@@ -42,6 +42,7 @@ def make_client(settings: StoreSettings) -> "S3Client":
     return session.client(
         "s3",
         endpoint_url=settings.endpoint_url,
+        verify=settings.ca_file,  # None: the system's authorities
         config=Config(
             signature_version="s3v4",
             s3={"addressing_style": "path"},

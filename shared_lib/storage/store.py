@@ -89,7 +89,11 @@ class Store:
         parts = urlsplit(settings.endpoint_url)
         self._origin = f"{parts.scheme}://{parts.netloc}"
         self._pool = urllib3.connection_from_url(
-            settings.endpoint_url, maxsize=_CONNECTIONS, timeout=settings.timeout_seconds, retries=_RETRIES
+            settings.endpoint_url,
+            maxsize=_CONNECTIONS,
+            timeout=settings.timeout_seconds,
+            retries=_RETRIES,
+            **({"ca_certs": settings.ca_file} if settings.ca_file else {}),  # an http:// pool takes none
         )
 
     def send(  # noqa: PLR0913  the parts of a request

@@ -34,7 +34,7 @@ VARIABLES = {
 SECRETS = {name for name, field in VARIABLES.items() if "SecretStr" in str(field.annotation)}
 REQUIRED = {name for name, field in VARIABLES.items() if field.is_required()}
 REGISTRY = "registry.example.com/"
-NOT_SETTINGS = {"THREADS"}  # of the server, not of shared_lib/settings.py
+NOT_SETTINGS = {"THREADS", "SECRETS_DIR"}  # of the server; where settings are read
 
 SKAFFOLD = yaml.safe_load((ROOT / "skaffold.yaml").read_text())
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())

@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from deploy.cluster import OVERLAYS, Object, build, of_kind, overlay, pods, title
+from deploy.cluster import OVERLAYS, Object, build, of_kind, overlay, pods, services, title
 from service import ROOT
 
 DOCUMENT = (ROOT / "docs/deploy.md").read_text()
@@ -40,19 +40,31 @@ def test_the_sample_marks_every_file_with_example_values() -> None:
     assert examples - {"kustomization.yaml"} <= marked
 
 
-def test_the_guide_creates_every_secret_in_production_with_its_keys() -> None:
-    commands = block("create secret generic image-processing")
-    keys = set(re.findall(r"^(\w+)=", commands, re.MULTILINE))
-    names = set(re.findall(r"create secret (?:generic|tls) ([\w-]+)", commands))
+def test_the_guide_creates_every_secret_in_production_with_its_keys(tmp_path: Path) -> None:
+    commands = block("create secret generic api")
+    created = dict(re.findall(r"create secret generic ([\w-]+) --from-file=secrets/([\w-]+)$", commands, re.MULTILINE))
+    files = "\n".join(line for line in commands.splitlines() if not line.startswith("kubectl"))
+    (tmp_path / "ca.crt").write_text("an authority")
+    subprocess.run(["sh", "-ec", files], cwd=tmp_path, check=True)
 
     used: dict[str, set[str]] = {}
     for reference in _secret_references(overlay("production")):
-        used.setdefault(reference["name"], set()).update({reference["key"]} if "key" in reference else set())
-    for gateway in of_kind(overlay("production"), "Gateway").values():
-        used |= {ref["name"]: set() for each in gateway["spec"]["listeners"] for ref in each["tls"]["certificateRefs"]}
-    assert used.keys() == names
-    assert used["image-processing"] <= keys
-    assert {"DATABASE_URL", "S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY"} <= keys
+        name = reference.get("secretName") or reference["name"]
+        used.setdefault(name, set()).update({reference["key"]} if "key" in reference else set())
+    gateways = of_kind(overlay("production"), "Gateway").values()
+    certificates = {
+        ref["name"]
+        for gateway in gateways
+        for each in gateway["spec"]["listeners"]
+        for ref in each["tls"]["certificateRefs"]
+    }
+    assert certificates == set(re.findall(r"create secret tls ([\w-]+)", commands))
+    assert used.keys() == created.keys() == {"api", "worker", "bootstrap", "event-source"}
+    for name, folder in created.items():
+        keys = {path.name for path in (tmp_path / "secrets" / folder).iterdir()}
+        assert used[name] <= keys
+        if name != "event-source":
+            assert {"DATABASE_URL", "S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY", "KAFKA_SASL_PASSWORD", "ca.crt"} <= keys
 
 
 def _secret_references(part: object) -> list[Object]:
@@ -60,8 +72,45 @@ def _secret_references(part: object) -> list[Object]:
         return [found for each in part for found in _secret_references(each)]
     if not isinstance(part, dict):
         return []
-    own = [value for key, value in part.items() if key in ("secretRef", "secretKeyRef")]
+    own = [value for key, value in part.items() if key in ("secretRef", "secretKeyRef", "secret")]
     return own + _secret_references(list(part.values()))
+
+
+def test_production_keeps_secrets_in_files_and_not_in_variables() -> None:
+    """Each component mounts its own Secret, read-only, and no container takes a variable from one."""
+    components = {"api": "api", "upload": "api", "delivery": "api", "events": "worker", "bootstrap": "bootstrap"}
+    checked = set()
+    for name, thing in {**services(overlay("production")), **of_kind(overlay("production"), "Job")}.items():
+        spec = thing["spec"]["template"]["spec"]
+        [container] = spec["containers"]
+        secret = components[thing["metadata"]["labels"]["app.kubernetes.io/component"]]
+        checked.add(secret)
+        assert {"name": "secrets", "secret": {"secretName": secret}} in spec["volumes"], name
+        assert {"name": "secrets", "mountPath": "/secrets", "readOnly": True} in container["volumeMounts"], name
+        assert {"name": "SECRETS_DIR", "value": "/secrets"} in container["env"], name
+        assert [*map(list, container["envFrom"])] == [["configMapRef"]], name
+        assert not [each for each in container["env"] if "valueFrom" in each], name
+    assert checked == {"api", "worker", "bootstrap"}
+
+
+def test_production_encrypts_and_verifies_every_connection() -> None:
+    [data] = [
+        each["data"] for each in of_kind(overlay("production"), "ConfigMap").values() if "S3_REGION" in each["data"]
+    ]
+    source = of_kind(overlay("production"), "KafkaSource")["image-work"]["spec"]
+
+    for name in ("S3_ENDPOINT_URL", "S3_PUBLIC_ENDPOINT_URL", "HTTP_PUBLIC_BASE_URL"):
+        assert data[name].startswith("https://"), "the last enables HSTS"
+    assert data["KAFKA_SECURITY_PROTOCOL"] == "SASL_SSL"
+    assert data["KAFKA_CA_FILE"] == data["S3_CA_FILE"] == "/secrets/ca.crt"
+    assert source["net"]["tls"] == {
+        "enable": True,
+        "caCert": {"secretKeyRef": {"name": "event-source", "key": "ca.crt"}},
+    }
+    assert source["net"]["sasl"]["enable"]
+    assert "sslmode=verify-full&sslrootcert=/secrets/ca.crt" in block("create secret generic api")
+    [listener] = of_kind(overlay("production"), "Gateway")["public"]["spec"]["listeners"]
+    assert listener["protocol"] == "HTTPS"
 
 
 def test_production_does_not_run_a_database_a_broker_or_a_store() -> None:

@@ -59,14 +59,16 @@ def test_forged_events_change_no_image_and_reconciliation_goes_on(
 
     functions = {name: load(name) for name in ("process_image", "record_dead_letter", "reconcile_images")}
     draw = random.Random(7)
-    statuses = set()
+    bugs = set()
     for number in range(EVENTS):
         function, kind, data, attributes = forge(draw, images, rt.inbox.name)
         headers = {"ce-specversion": "1.0", "ce-id": f"forged-{number}", "ce-source": "/forged", "ce-type": kind}
         headers |= {f"ce-{name}": value for name, value in attributes.items()}
-        statuses.add(functions[function].post("/", data=data, headers=headers).status_code)
+        response = functions[function].post("/", data=data, headers=headers)
+        if response.status_code not in (200, 400, 409, 422, 503) or "our side" in response.text:
+            bugs.add((response.status_code, response.text))
 
-    assert statuses <= {200, 400, 409, 422}, "none is an error of ours"
+    assert bugs == set()
     assert snapshot(rt, images) == before
     assert deliver("reconcile_images", "dev.knative.sources.ping", {"scope": "recent"}) == 200
     assert snapshot(rt, images) == before
