@@ -121,6 +121,7 @@ def walk(world: World, query: PageQuery, between: Callable[[], None]) -> list[Se
         assert len(page.items) == query.limit
         between()
         page = world.read(replace(query, after=page.end))
+        assert not set(page.items) & set(seen), "or a walk might never end"
         seen = seen + page.items
     return [item for item in seen if not (is_shared and item[0] > AFTERNOON)]
 
