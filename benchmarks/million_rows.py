@@ -31,7 +31,8 @@ from shared_lib import settings
 from shared_lib.commands.bootstrap import alembic_config
 
 ROOT = Path(__file__).parent.parent
-UNUSED = {  # required settings that no request here uses
+SETTINGS = {  # requests carry no credentials, and use neither the store nor Kafka
+    "AUTH_MODE": "anonymous",
     "S3_ENDPOINT_URL": "http://127.0.0.1:1",
     "S3_ACCESS_KEY_ID": "none",
     "S3_SECRET_ACCESS_KEY": "none",
@@ -101,7 +102,7 @@ def serve(data: Path) -> Iterator[Path]:
         supervisor = Supervisor(lock)
         try:
             local = Settings(port=5000, data_dir=data, inherited=dict(os.environ))
-            os.environ.update(UNUSED | postgres.start(supervisor, local, data / "postgres.log"))
+            os.environ.update(SETTINGS | postgres.start(supervisor, local, data / "postgres.log"))
             yield data / "postgres.log"
         finally:
             supervisor.stop()
@@ -132,7 +133,8 @@ def run_function(name: str) -> Iterator[http.client.HTTPConnection]:
 def request(connection: http.client.HTTPConnection, path: str) -> http.client.HTTPResponse:
     connection.request("GET", path)
     response = connection.getresponse()
-    response.read()
+    body = response.read()
+    assert response.status in (200, 204), f"{path}: {response.status} {body[:200]!r}"
     return response
 
 
