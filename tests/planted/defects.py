@@ -10,6 +10,12 @@ PROCESSOR_TESTS = "tests/processing/test_processor.py"
 DIRECT_TESTS = "tests/processing/test_direct_uploads.py"
 LIFECYCLE_GUARDS = "tests/processing/test_lifecycle.py::test_a_change_whose_guard_is_not_met_changes_nothing"
 
+ACCESS = "No caller can do more than its role, its key or its token allows"
+BEARER_TESTS = "tests/security/test_tokens.py"
+ISSUER_TESTS = "tests/security/test_issuer_keys.py"
+KEY_TESTS = "tests/security/test_api_keys.py"
+MATRIX_TESTS = "tests/security/test_matrix.py"
+
 DEFECTS = (
     Defect(
         name="publish-without-fence",
@@ -309,5 +315,101 @@ DEFECTS = (
         old="    limit(resource.RLIMIT_AS, limits.memory_bytes)\n",
         new="",
         caught_by="tests/pipeline/test_sandbox.py::test_an_image_that_needs_too_much_memory_is_rejected",
+    ),
+    Defect(
+        name="token-for-ten-years",
+        breaks=ACCESS,
+        file="shared_lib/domain/tokens.py",
+        old="    if expires > now + MAX_LIFETIME_SECONDS + LEEWAY_SECONDS:",
+        new="    if False:",
+        caught_by=f"{BEARER_TESTS}::test_a_hostile_token_is_refused",
+    ),
+    Defect(
+        name="token-with-embedded-key",
+        breaks=ACCESS,
+        file="shared_lib/domain/tokens.py",
+        old="    if refused := _REFUSED_HEADERS & header.keys():",
+        new="    if refused := _REFUSED_HEADERS & {}.keys():",
+        caught_by=f"{BEARER_TESTS}::test_a_hostile_token_is_refused",
+    ),
+    Defect(
+        name="token-with-a-name-twice",
+        breaks=ACCESS,
+        file="shared_lib/domain/tokens.py",
+        old="    if len(found) != len(pairs):",
+        new="    if False:",
+        caught_by=f"{BEARER_TESTS}::test_a_hostile_token_is_refused",
+    ),
+    Defect(
+        name="token-of-any-type",
+        breaks=ACCESS,
+        file="shared_lib/services/token_verification.py",
+        old="    if token.header.type not in issuer.types:",
+        new="    if False:",
+        caught_by=f"{BEARER_TESTS}::test_a_hostile_token_is_refused",
+    ),
+    Defect(
+        name="issuer-key-for-encryption",
+        breaks=ACCESS,
+        file="shared_lib/issuers.py",
+        old='key.get("use", "sig") != "sig"',
+        new='key.get("use", "sig") is None',
+        caught_by=f"{ISSUER_TESTS}::test_only_keys_that_verify_signatures_are_kept_and_nothing_private",
+    ),
+    Defect(
+        name="issuer-key-too-small",
+        breaks=ACCESS,
+        file="shared_lib/issuers.py",
+        old="    return _MIN_RSA_BITS <= number.bit_length() <= _MAX_RSA_BITS",
+        new="    return number.bit_length() <= _MAX_RSA_BITS",
+        caught_by=f"{ISSUER_TESTS}::test_only_keys_that_verify_signatures_are_kept_and_nothing_private",
+    ),
+    Defect(
+        name="api-key-with-any-secret",
+        breaks=ACCESS,
+        file="shared_lib/domain/api_keys.py",
+        old="    return compare_digest(key.digest, digest)",
+        new="    return bool(key.digest and digest)",
+        caught_by=f"{KEY_TESTS}::test_guesses_are_slowed_down_and_lock_nobody_out",
+    ),
+    Defect(
+        name="api-key-for-ever",
+        breaks=ACCESS,
+        file="shared_lib/domain/api_keys.py",
+        old="        return self.revoked_at is None and now < self.expires_at",
+        new="        return self.revoked_at is None",
+        caught_by=f"{KEY_TESTS}::test_without_an_overlap_the_old_key_ends_at_once",
+    ),
+    Defect(
+        name="api-key-beyond-its-maker",
+        breaks=ACCESS,
+        file="shared_lib/services/key_management.py",
+        old="    if beyond := permissions - maker.permissions:",
+        new="    if beyond := permissions - permissions:",
+        caught_by=f"{KEY_TESTS}::test_a_key_cannot_make_or_rotate_a_key_that_may_do_more_than_itself",
+    ),
+    Defect(
+        name="api-key-with-a-typo",
+        breaks=ACCESS,
+        file="shared_lib/domain/api_keys.py",
+        old='        return key if f"{key}" == text else None',
+        new="        return key",
+        caught_by=f"{KEY_TESTS}::test_every_typo_is_seen_without_the_database",
+    ),
+    Defect(
+        name="permission-unchecked",
+        breaks=ACCESS,
+        file="shared_lib/web/access.py",
+        old="    if endpoint.needs not in principal.permissions:",
+        new="    if False:",
+        caught_by=f"{MATRIX_TESTS}::test_a_principal_may_do_what_the_table_says",
+    ),
+    Defect(
+        name="deletion-needs-too-little",
+        breaks=ACCESS,
+        file="functions/delete_image/main.py",
+        old='needs="images:write"',
+        new='needs="images:read"',
+        caught_by=f"{MATRIX_TESTS}::test_a_principal_may_do_what_the_table_says",
     ),
 )
