@@ -29,6 +29,8 @@ SERVICE_VARIABLES = (
     "KAFKA_BOOTSTRAP_SERVERS",
     "AUTH_MODE",
 )
+# Without credentials only this machine's user reaches the service: all images are theirs, as good as one tenant's.
+IMAGES_PER_WORKER = "16"
 ANY_ADDRESS = "0.0.0.0"  # noqa: S104  a possible value of HOST
 GRACEFUL_SECONDS = 3  # for requests in flight when stopping
 
@@ -46,6 +48,7 @@ def start(settings: Settings, supervisor: Supervisor) -> None:
         "HTTP_PUBLIC_BASE_URL": _base_url(settings),
         # Only Linux has Landlock and seccomp. Elsewhere the processor would otherwise decode nothing.
         "PROCESSING_SANDBOX": "required" if sys.platform == "linux" else "best-effort",
+        "PROCESSING_IMAGES_PER_WORKER": "1" if settings.needs_credentials else IMAGES_PER_WORKER,
         **settings.inherited,
         "AUTH_MODE": "required" if settings.needs_credentials else "anonymous",
         "PYTHONUNBUFFERED": "1",
