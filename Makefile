@@ -186,7 +186,7 @@ $(VENV)/ready-to-run: requirements.txt requirements-codecs.txt infra/local/requi
 	@$(INSTALL) --no-deps -r requirements-codecs.txt
 	@$(INSTALL) -r requirements.txt -r infra/local/requirements.txt
 	@$(PIP) install --no-deps --no-build-isolation --editable .
-	@awk '/\\$$/ { sub(/\\$$/, ""); printf "%s", $$0; next } /==/' infra/local/services.txt | while read -r service; do \
+	@awk '/\\$$/ { sub(/\\$$/, ""); printf "%s", $$0; next } !/^#/' infra/local/services.txt | while read -r service; do \
 		echo "$$service" | $(INSTALL) --no-deps -r /dev/stdin || true; \
 	done
 	@touch $@
