@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from service import make_photo
+from service import make_photo, wait_for
 
 from shared_lib.domain.images import ImageStatus
 from shared_lib.domain.uploads import Original
@@ -93,7 +93,7 @@ def test_a_direct_upload_whose_event_was_lost_is_requested(apart: Runtime) -> No
     uuid = break_off(apart, photo)
     apart.gallery.put(describe(apart, photo).key, photo, "image/jpeg")
 
-    assert apart.reconciliation.run(everything=False)["requested"] >= 1
+    wait_for(lambda: apart.reconciliation.run(everything=False), lambda repairs: "requested" in repairs)
 
     apart.processor.process(uuid)
     assert apart.image_queries.get(uuid).status is ImageStatus.SUCCEEDED
