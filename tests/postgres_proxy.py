@@ -40,7 +40,7 @@ class PostgresProxy(socketserver.ThreadingTCPServer):
     @property
     def statements(self) -> list[str]:
         """All that a transaction is made for."""
-        return [sql for sql in self.sent if not sql.startswith(("BEGIN", "COMMIT", "ROLLBACK"))]
+        return [sql for sql in self.sent if not sql.startswith(("BEGIN", "SET LOCAL", "COMMIT", "ROLLBACK"))]
 
     def forget(self) -> None:
         self.sent.clear()
@@ -60,14 +60,17 @@ class _Connection(socketserver.BaseRequestHandler):
             with suppress(OSError, EOFError):
                 [length] = struct.unpack("!I", header := _read(self.request, 4))  # the startup message has no type
                 upstream.sendall(header + _read(self.request, length - 4))
+                commits = False
                 while True:
                     header = _read(self.request, 5)
                     kind, length = struct.unpack("!cI", header)
                     body = _read(self.request, length - 4)
                     self._note(kind, body)
-                    if self.server.loses_commits and body.startswith(b"COMMIT"):
+                    commits = commits or body.startswith(b"\0COMMIT\0")
+                    if kind == SYNC and commits and self.server.loses_commits:
                         self.request.shutdown(socket.SHUT_RDWR)
                     upstream.sendall(header + body)
+                    commits = commits and kind != SYNC
 
     def _connect(self) -> socket.socket:
         if path := self.server.upstream.socket_path:

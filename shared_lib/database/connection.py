@@ -7,16 +7,15 @@ parameters (`:name`) and return rows as dictionaries.
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import pg8000.dbapi
 from pg8000.exceptions import DatabaseError, InterfaceError
-from pg8000.native import Connection
 
 from shared_lib.addresses import DatabaseAddress, read_database_url
-from shared_lib.database.driver import OneTripConnection
+from shared_lib.database.driver import PipelinedConnection, Rows, Statement
 from shared_lib.errors import CommitUncertain, Misconfigured, Unavailable
 from shared_lib.settings import Database as DatabaseSettings
 
@@ -31,6 +30,9 @@ _TRANSIENT = ("08", "53", "57", "58", "25P03", "25006", "40")
 # missing, because the migrations have not run.
 _WRONG_SETTINGS = ("28", "3D000", "42501", "3F000", "42P01", "42703")
 _CLIENT_MARGIN = 1.0  # s that the client waits longer than the server, which ends a statement while it can
+
+
+_COMMIT, _ROLLBACK = Statement("COMMIT", {}), Statement("ROLLBACK", {})
 
 
 class PostgresError(Exception):
@@ -111,19 +113,110 @@ def choose_encryption(address: DatabaseAddress) -> ssl.SSLContext | bool | None:
 
 
 class Transaction:
-    """Statements that take effect together or not at all."""
+    """
+    Statements that take effect together or not at all.
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    The first one is sent together with BEGIN, the `last` one with COMMIT, and a queued one with the next, each group in
+    one round trip.
+    """
 
-    def rows(self, sql: str, **parameters: Any) -> list[dict[str, Any]]:  # noqa: ANN401  a column may hold anything
-        found = self._connection.run(sql, **parameters) or []
-        names = [column["name"] for column in self._connection.columns or []]
-        return [dict(zip(names, row, strict=True)) for row in found]
+    def __init__(self, connections: "_Connections", begin: Iterable[str]) -> None:
+        self._connections = connections
+        self._begin = [Statement(sql, {}) for sql in begin]
+        self._waiting: list[tuple[Statement, Rows]] = []
+        self.connection: PipelinedConnection | None = None
+        """None before the first statement."""
+        self._is_over = False
+
+    def rows(self, sql: str, **parameters: Any) -> Rows:  # noqa: ANN401  a column may hold anything
+        return self._send(Statement(sql, parameters))[-1]
 
     def row(self, sql: str, **parameters: Any) -> dict[str, Any] | None:  # noqa: ANN401  (same)
         """The first row, or None."""
         return next(iter(self.rows(sql, **parameters)), None)
+
+    def queue(self, sql: str, **parameters: Any) -> Rows:  # noqa: ANN401  (same)
+        """Run a statement together with the next one. Return a list that then receives its rows."""
+        rows: Rows = []
+        self._waiting.append((Statement(sql, parameters), rows))
+        return rows
+
+    def last(self, sql: str, **parameters: Any) -> Rows:  # noqa: ANN401  (same)
+        """
+        Run a statement and commit.
+
+        If it is also the first one, it must be one that may run twice: a connection may break before the answer.
+        """
+        return self._commit(Statement(sql, parameters))[-2]
+
+    def commit(self) -> None:
+        if (self.connection or self._waiting) and not self._is_over:
+            self._commit()
+
+    def _commit(self, *statements: Statement) -> list[Rows]:
+        try:
+            found = self._send(*statements, _COMMIT)
+        except (*_CONNECTION_LOST, DatabaseError) as error:
+            if _has_ended(error):
+                raise CommitUncertain("The database is out of reach") from error
+            raise
+        self._is_over = True
+        return found
+
+    def _send(self, *statements: Statement) -> list[Rows]:
+        waiting, self._waiting = self._waiting, []
+        sent = (*(statement for statement, _ in waiting), *statements)
+        found = self.connection.run_all(*sent) if self.connection else self._start(sent)
+        for (_, rows), its_own in zip(waiting, found, strict=False):
+            rows.extend(its_own)
+        return found
+
+    def _start(self, statements: Sequence[Statement]) -> list[Rows]:
+        """Begin, and run the first statements. A connection that broke while it was idle is replaced once."""
+        sent = (*self._begin, *statements)
+        self.connection, was_idle = self._connections.take()
+        try:
+            found = self.connection.run_all(*sent)
+        except (*_CONNECTION_LOST, DatabaseError) as error:
+            if not (was_idle and _has_ended(error)):
+                raise
+            self.connection = self._connections.replace(self.connection)
+            found = self.connection.run_all(*sent)
+        return found[len(self._begin) :]
+
+
+class _Connections:
+    """Connections that are not in use. The most recently used one is used first."""
+
+    def __init__(self, settings: DatabaseSettings) -> None:
+        self._settings = settings
+        self._idle: list[PipelinedConnection] = []
+
+    def take(self) -> tuple[PipelinedConnection, bool]:
+        """Return a connection, and whether it was idle: it may have broken since."""
+        with suppress(IndexError):
+            return self._idle.pop(), True
+        return self._connect(), False
+
+    def replace(self, broken: PipelinedConnection) -> PipelinedConnection:
+        """Return a new connection instead of one that broke while it was idle."""
+        _close(broken)
+        self.close()  # the others are probably broken, too
+        return self._connect()
+
+    def put_back(self, connection: PipelinedConnection) -> None:
+        self._idle.append(connection)
+
+    def close(self) -> None:
+        with suppress(IndexError):
+            while True:
+                _close(self._idle.pop())
+
+    def _connect(self) -> PipelinedConnection:
+        settings = self._settings
+        address = read_database_url(settings.url.get_secret_value())
+        timeout = settings.statement_timeout_seconds + _CLIENT_MARGIN
+        return _open(PipelinedConnection, address, settings.connect_timeout_seconds, timeout)
 
 
 class Database:
@@ -132,16 +225,19 @@ class Database:
     def __init__(self, settings: DatabaseSettings) -> None:
         self._settings = settings
         self._free = threading.BoundedSemaphore(settings.pool_size)
-        self._idle: list[Connection] = []  # the most recently used one is used first
+        self._connections = _Connections(settings)
 
     @contextmanager
-    def transaction(self, *, snapshot: bool = False, idle_seconds: float | None = None) -> Iterator[Transaction]:
+    def transaction(
+        self, *, snapshot: bool = False, durable: bool = True, idle_seconds: float | None = None
+    ) -> Iterator[Transaction]:
         """
         Commit when the block ends, and roll back if it raises. No statement takes longer than its timeout.
 
         With `snapshot` all statements see the database at one moment, and write nothing. The server ends a transaction
         whose process takes longer than `idle_seconds` between two statements, by default twice as long as a statement
-        may take: a process that was stopped does not hold its locks for longer.
+        may take: a process that was stopped does not hold its locks for longer. A commit that is not `durable` may be
+        lost if the server crashes within a second, as if the transaction had not been. It does not wait for the disk.
 
         Raises Unavailable if the database is unreachable or takes too long, CommitUncertain if that happens while it
         ends, Misconfigured if it rejects our credentials or settings, and ConstraintViolated.
@@ -150,81 +246,53 @@ class Database:
             raise Unavailable("All connections to the database are in use: try again later")
         try:
             with translating():
-                yield from self._run(self._compose_begin(snapshot=snapshot, idle_seconds=idle_seconds))
+                begin = self._compose_begin(snapshot=snapshot, durable=durable, idle_seconds=idle_seconds)
+                yield from self._run(Transaction(self._connections, begin))
         finally:
             self._free.release()
 
-    def _compose_begin(self, *, snapshot: bool, idle_seconds: float | None) -> str:
+    def _compose_begin(self, *, snapshot: bool, durable: bool, idle_seconds: float | None) -> Iterator[str]:
         # Set in each transaction and not once per connection, because a pooler may share connections.
         limit = self._settings.statement_timeout_seconds
-        return (
-            f"BEGIN{' ISOLATION LEVEL REPEATABLE READ, READ ONLY' if snapshot else ''}; "
-            f"SET LOCAL statement_timeout = {limit * 1000:.0f}; "
-            f"SET LOCAL idle_in_transaction_session_timeout = {(idle_seconds or 2 * limit) * 1000:.0f}"
-        )
+        yield f"BEGIN{' ISOLATION LEVEL REPEATABLE READ, READ ONLY' if snapshot else ''}"
+        yield f"SET LOCAL statement_timeout = {limit * 1000:.0f}"
+        yield f"SET LOCAL idle_in_transaction_session_timeout = {(idle_seconds or 2 * limit) * 1000:.0f}"
+        if not durable:
+            yield "SET LOCAL synchronous_commit = off"
 
-    def _run(self, begin: str) -> Iterator[Transaction]:
-        connection = self._begin(begin)
+    def _run(self, tx: Transaction) -> Iterator[Transaction]:
         try:
-            yield Transaction(connection)
-            _commit(connection)
+            yield tx
+            tx.commit()
         except (*_CONNECTION_LOST, CommitUncertain):
-            _close(connection)
+            if tx.connection:
+                _close(tx.connection)
             raise
         except BaseException:
-            self._roll_back(connection)
+            if tx.connection:
+                self._roll_back(tx.connection)
             raise
-        self._idle.append(connection)
+        if tx.connection:
+            self._connections.put_back(tx.connection)
 
     def ping(self) -> None:
         with self.transaction() as tx:
             tx.row("SELECT 1")
 
-    def _begin(self, begin: str) -> Connection:
-        """Return a connection inside a transaction. One that broke while idle is replaced once, silently."""
-        with suppress(*_CONNECTION_LOST, DatabaseError, IndexError):
-            connection = self._idle.pop()
-            try:
-                connection.run(begin)
-            except BaseException:
-                _close(connection)
-                self.disconnect()  # the others are probably broken, too
-                raise
-            return connection
-        connection = self._connect()
-        connection.run(begin)
-        return connection
-
-    def _connect(self) -> Connection:
-        settings = self._settings
-        address = read_database_url(settings.url.get_secret_value())
-        timeout = settings.statement_timeout_seconds + _CLIENT_MARGIN
-        return _open(OneTripConnection, address, settings.connect_timeout_seconds, timeout)
-
     def disconnect(self) -> None:
         """Close the idle connections."""
-        with suppress(IndexError):
-            while True:
-                _close(self._idle.pop())
+        self._connections.close()
 
-    def _roll_back(self, connection: Connection) -> None:
+    def _roll_back(self, connection: PipelinedConnection) -> None:
         try:
-            connection.run("ROLLBACK")
+            connection.run_all(_ROLLBACK)
         except (*_CONNECTION_LOST, DatabaseError):
             _close(connection)
         else:
-            self._idle.append(connection)
+            self._connections.put_back(connection)
 
 
-def _commit(connection: Connection) -> None:
-    try:
-        with translating():
-            connection.run("COMMIT")
-    except Unavailable as error:
-        raise CommitUncertain(error.public) from error
-
-
-def _close(connection: Connection) -> None:
+def _close(connection: PipelinedConnection) -> None:
     with suppress(*_CONNECTION_LOST, DatabaseError):
         connection.close()
 
@@ -239,11 +307,24 @@ def translating() -> Iterator[None]:
             raise Misconfigured(DATABASE) from error
         raise Unavailable("The database is out of reach") from error
     except DatabaseError as error:
-        report = error.args[0] if error.args and isinstance(error.args[0], dict) else {}
+        report = _read_report(error)
         translated = _translate(report.get("C", ""), report.get("n", ""))
         if translated is None:
             raise
         raise translated from PostgresError(f"{report.get('C', '')} {report.get('M', error)}".lstrip())
+
+
+def _read_report(error: DatabaseError) -> dict[str, str]:
+    """Return the fields of the server's error message."""
+    return error.args[0] if error.args and isinstance(error.args[0], dict) else {}
+
+
+def _has_ended(error: BaseException) -> bool:
+    """Return whether an error has ended its connection, rather than a statement."""
+    return not isinstance(error, DatabaseError) or _read_report(error).get("V") in {
+        "FATAL",
+        "PANIC",
+    }
 
 
 def _is_tls_mismatch(error: InterfaceError | OSError) -> bool:

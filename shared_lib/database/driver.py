@@ -1,36 +1,94 @@
-"""The driver's connection, except that a statement with parameters takes one round trip instead of two.
+"""The driver's connection, except that several statements take one round trip together. pg8000 takes two for each.
 
-pg8000 waits until the server has parsed a statement before it sends the parameters. They do not depend on that, as all
-of them are sent as text. No statement is prepared by name, so a pooler may share the connection between transactions.
+pg8000 waits until the server has parsed a statement before it sends the parameters, and has the server send each answer
+by itself. Nothing here depends on these answers, as all parameters are sent as text. No statement is prepared by name,
+so a pooler may share the connection between transactions.
 """
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from pg8000.converters import make_params
-from pg8000.core import NULL_BYTE, SYNC_MSG, Context, _flush, _write
+from pg8000.core import (
+    BIND,
+    COMMAND_COMPLETE,
+    DESCRIBE,
+    EXECUTE_MSG,
+    NULL_BYTE,
+    PARSE,
+    PORTAL,
+    READY_FOR_QUERY,
+    SYNC_MSG,
+    Context,
+    H_pack,
+    _create_message,
+    _flush,
+    _read,
+    _write,
+    ci_unpack,
+    i_pack,
+)
 from pg8000.native import Connection, to_statement
 
+Rows = list[dict[str, Any]]
 
-class OneTripConnection(Connection):  # type: ignore[misc]  # pg8000 ships no types
-    def run(self, sql: str, **parameters: Any) -> list[list[Any]] | None:  # noqa: ANN401  a column may hold anything
-        if not parameters:
-            return super().run(sql)  # type: ignore[no-any-return]
-        statement, order = _parse(sql)
-        texts = make_params(self.py_types, order(parameters))
-        self._context = Context(statement)
-        self.send_PARSE(NULL_BYTE, statement)
-        self.send_DESCRIBE_STATEMENT(NULL_BYTE)
-        self.send_BIND(NULL_BYTE, texts)
-        self.send_EXECUTE()
+
+class Statement(NamedTuple):
+    sql: str
+    """With named parameters (`:name`)."""
+    parameters: dict[str, Any]
+
+
+class PipelinedConnection(Connection):  # type: ignore[misc]  # pg8000 ships no types
+    def run_all(self, *statements: Statement) -> list[Rows]:
+        """
+        Run statements in one round trip, and return the rows of each.
+
+        The server skips all that follow the first one that fails, also a COMMIT. Then its error is raised.
+        """
+        sent = [self._send(statement) for statement in statements]
         _write(self._sock, SYNC_MSG)
         _flush(self._sock)
-        self.handle_messages(self._context)
-        return self._context.rows  # type: ignore[no-any-return]
+        waiting = iter(sent)
+        current = next(waiting)
+        code = None
+        while code != READY_FOR_QUERY:
+            code, length = ci_unpack(_read(self._sock, 5))
+            self.message_types[code](_read(self._sock, length - 4), current)
+            if code == COMMAND_COMPLETE and not current.error:
+                current = next(waiting, current)
+        if current.error:
+            raise current.error
+        return [_to_dictionaries(each) for each in sent]
+
+    def _send(self, statement: Statement) -> Context:
+        sql, order = _parse(statement.sql)
+        texts = make_params(self.py_types, order(statement.parameters))
+        values = b"".join(self._encode(text) for text in texts)
+        query = sql.encode(self._client_encoding)
+        for message in (
+            _create_message(PARSE, NULL_BYTE + query + NULL_BYTE + H_pack(0)),
+            _create_message(BIND, NULL_BYTE + NULL_BYTE + H_pack(0) + H_pack(len(texts)) + values + H_pack(0)),
+            _create_message(DESCRIBE, PORTAL + NULL_BYTE),
+            EXECUTE_MSG,
+        ):
+            _write(self._sock, message)
+        return Context(sql)
+
+    def _encode(self, text: str | None) -> bytes:
+        if text is None:
+            return i_pack(-1)  # type: ignore[no-any-return]
+        encoded = text.encode(self._client_encoding)
+        return i_pack(len(encoded)) + encoded  # type: ignore[no-any-return]
 
 
 @lru_cache(maxsize=256)
 def _parse(sql: str) -> tuple[str, Callable[[dict[str, Any]], tuple[Any, ...]]]:
     """Number the parameters of a statement. Return it, and what puts named ones in its order."""
     return to_statement(sql)  # type: ignore[no-any-return]
+
+
+def _to_dictionaries(result: Context) -> Rows:
+    names = [column["name"] for column in result.columns or []]
+    return [dict(zip(names, row, strict=True)) for row in result.rows or []]

@@ -115,14 +115,15 @@ class Claims:
         lease runs, so that the event is delivered again: only an end is a success.
         """
         with self._database.transaction() as tx:
-            row = tx.row(_LOCK_IMAGE, uuid=uuid)
-            if row is None:
+            locked = tx.queue(_LOCK_IMAGE, uuid=uuid)
+            requested, some_failed = rendition_requests.list_pending(tx, uuid)  # as they are once it is locked
+            if not locked:
                 raise UploadAwaited(reserved=False)
+            row = locked[0]
             if row["deleted"] or row["status"] == ImageStatus.FAILED:
                 return None
             if row["status"] == ImageStatus.AWAITING_UPLOAD and not arrived:
                 raise UploadAwaited(reserved=True)
-            requested, some_failed = rendition_requests.list_pending(tx, uuid)
             has_succeeded = row["status"] == ImageStatus.SUCCEEDED
             if row["begun"] and not row["held"]:
                 end_attempt(tx, uuid, row["fence"], "lost", "the lease ran out")
@@ -132,7 +133,7 @@ class Claims:
             if row["held"]:
                 raise Conflict("The image is being processed by another worker", code="image_held")
             history = read_history(tx, uuid, row["attempts"])
-            claimed = tx.rows(
+            claimed = tx.last(
                 lifecycle.CLAIM_IMAGE, uuid=uuid, attempt=history.attempts + 1, lease=self._settings.lease_seconds
             )[0]
         claim = Claim(
@@ -170,8 +171,8 @@ class Claims:
         new = not claim.has_succeeded
         with self._database.transaction() as tx:
             row = _end(tx, claim, lifecycle.PUBLISH_IMAGE, "succeeded", None, **_describe(rendered))
-            renditions = rendition_requests.fulfill(tx, claim.uuid, rendered.renditions, keys, unrequested=new)
             rendition_requests.fail(tx, claim.uuid, rendered.failed, unrequested=new)
+            renditions = rendition_requests.fulfill(tx, claim.uuid, rendered.renditions, keys, unrequested=new)
         failed = {each.recipe.name: each.reason.code for each in rendered.failed}
         event = "image_succeeded" if new else "renditions_made"
         _log_end(claim, log.info, event, renditions=len(rendered.renditions), failed=failed)

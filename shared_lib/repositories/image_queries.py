@@ -57,8 +57,8 @@ class ImageQueries:
     def get_end(self, uuid: UUID) -> ImageEnd | None:
         """Return how an image ended, or None if it has not ended or is gone."""
         with self._database.transaction() as tx:
-            row = tx.row(_SELECT_END, uuid=uuid)
-        return None if row is None else to_end(row, row["renditions"] or ())
+            rows = tx.last(_SELECT_END, uuid=uuid)
+        return to_end(rows[0], rows[0]["renditions"] or ()) if rows else None
 
     def page(
         self, query: PageQuery, *, statuses: Iterable[ImageStatus] = VISIBLE, thumbnails: bool = True
@@ -83,7 +83,7 @@ class ImageQueries:
     def get_states(self, uuids: Sequence[UUID]) -> dict[UUID, ImageState]:
         """Return the states of many images at once, without those that never were."""
         with self._database.transaction() as tx:
-            rows = tx.rows(_SELECT_STATES, uuids=list(uuids))
+            rows = tx.last(_SELECT_STATES, uuids=list(uuids))
         return {row.pop("uuid"): _to_state(row) for row in rows}
 
     def count(self) -> int:

@@ -158,5 +158,5 @@ class Images:
 
     def mark_announced(self, end: ImageEnd) -> None:
         """Record that the event for this end of the image was published. A later end is still to be announced."""
-        with self._database.transaction() as tx:
-            tx.rows(lifecycle.MARK_ANNOUNCED, uuid=end.uuid, ended=end.completed_at)
+        with self._database.transaction(durable=False) as tx:  # if that is lost, it is announced twice
+            tx.last(lifecycle.MARK_ANNOUNCED, uuid=end.uuid, ended=end.completed_at)

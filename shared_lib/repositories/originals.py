@@ -53,7 +53,7 @@ class BeingRemoved(Conflict):
 
 def lock(tx: Transaction, key: str) -> None:
     """Let no one else name or remove this original before the transaction ends."""
-    tx.rows(_LOCK_KEY, key=key)
+    tx.queue(_LOCK_KEY, key=key)
 
 
 def name(database: Database, key: str, sql: str, **parameters: Any) -> dict[str, Any] | None:  # noqa: ANN401  columns

@@ -138,12 +138,13 @@ def fulfill(
     tx: Transaction, uuid: UUID, made: Sequence[Rendition], keys: Mapping[str, str], *, unrequested: bool
 ) -> list[dict[str, Any]]:
     """
-    Save renditions and delete their requests, except one whose name was requested with another recipe meanwhile.
+    Save renditions, delete their requests, and commit.
 
+    A request is kept if its name was requested with another recipe meanwhile.
     With `unrequested`, also save renditions that nobody requested: those that every image gets. Return all renditions
     that the image has now, by name.
     """
-    return tx.rows(
+    return tx.last(
         _FULFILL,
         uuid=uuid,
         names=[each.name for each in made],

@@ -22,8 +22,8 @@ from shared_lib.runtime import Runtime
 
 UPLOAD_TRANSACTIONS, UPLOAD_STATEMENTS = 1, 2
 PROCESSOR_TRANSACTIONS, PROCESSOR_STATEMENTS = 3, 6
-PROCESSOR_ROUND_TRIPS = 12
-"""One for each statement, and to begin and to commit each transaction."""
+UPLOAD_ROUND_TRIPS, PROCESSOR_ROUND_TRIPS = 2, 5
+"""A transaction begins together with its first statement. If its last one is known, it ends with that."""
 STORE_REQUESTS = 3
 """Put the original, get it, put the thumbnail."""
 INBOX_TRANSACTIONS, INBOX_REQUESTS = 4, 4
@@ -101,6 +101,7 @@ def test_a_direct_upload_stays_within_its_budget_until_its_success_is_announced(
     uuid = upload(counted)
     assert len(counted.database.transactions) <= UPLOAD_TRANSACTIONS, "\n".join(counted.database.sent)
     assert len(counted.database.statements) <= UPLOAD_STATEMENTS, "\n".join(counted.database.sent)
+    assert counted.database.round_trips <= UPLOAD_ROUND_TRIPS
     counted.database.forget()
 
     counted.process(ProcessingRequested.type, {"uuid": str(uuid)})

@@ -1,0 +1,139 @@
+"""A transaction's statements travel together, and take effect together or not at all, whatever breaks on the way."""
+
+from collections.abc import Iterator
+
+import pytest
+from postgres_proxy import PostgresProxy
+from pydantic import SecretStr
+
+from shared_lib.database.connection import ConstraintViolated, Database
+from shared_lib.errors import CommitUncertain, Unavailable
+from shared_lib.settings import Database as DatabaseSettings
+
+INSERT = "INSERT INTO numbers VALUES (:number)"
+UPSERT = f"{INSERT} ON CONFLICT DO NOTHING"
+
+
+@pytest.fixture
+def proxy(empty_database: str) -> Iterator[PostgresProxy]:
+    running = PostgresProxy(empty_database)
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def database(proxy: PostgresProxy) -> Iterator[Database]:
+    opened = Database(DatabaseSettings(url=SecretStr(proxy.url), pool_size=2, statement_timeout_seconds=2))
+    with opened.transaction() as tx:
+        tx.queue("DROP TABLE IF EXISTS numbers")
+        tx.last("CREATE TABLE numbers (number integer PRIMARY KEY)")
+    proxy.forget()
+    yield opened
+    opened.disconnect()
+
+
+def read(database: Database) -> list[int]:
+    with database.transaction() as tx:
+        return [row["number"] for row in tx.rows("SELECT number FROM numbers ORDER BY number")]
+
+
+def end_idle_connections(database: Database) -> None:
+    """End all other connections, as a restart of the server does."""
+    with database.transaction() as tx:
+        tx.rows(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+
+
+def test_a_transaction_takes_one_round_trip_for_each_answer_it_waits_for(
+    database: Database, proxy: PostgresProxy
+) -> None:
+    with database.transaction() as tx:
+        first = tx.queue(f"{INSERT} RETURNING number", number=1)
+        second = tx.rows(f"{INSERT} RETURNING number", number=2)
+        third = tx.last("SELECT number FROM numbers ORDER BY number")
+
+    assert proxy.round_trips == 2
+    assert (first, second, third) == ([{"number": 1}], [{"number": 2}], [{"number": 1}, {"number": 2}])
+    with database.transaction():
+        pass
+    assert proxy.round_trips == 2, "nothing was to be done"
+
+
+def test_a_queued_statement_takes_effect_without_another(database: Database) -> None:
+    with database.transaction() as tx:
+        tx.queue(INSERT, number=1)
+
+    assert read(database) == [1]
+
+
+def test_a_statement_that_fails_takes_all_others_with_it(database: Database) -> None:
+    with pytest.raises(ConstraintViolated), database.transaction() as tx:
+        tx.queue(INSERT, number=1)
+        tx.queue(INSERT, number=1)
+        tx.last(INSERT, number=2)
+
+    assert read(database) == []
+
+
+def test_a_block_that_raises_takes_all_statements_with_it(database: Database) -> None:
+    with pytest.raises(KeyError), database.transaction() as tx:
+        tx.rows(INSERT, number=1)
+        tx.queue(INSERT, number=2)
+        raise KeyError
+
+    assert read(database) == []
+
+
+@pytest.mark.parametrize("method", ["rows", "last"])
+def test_a_connection_that_broke_while_it_was_idle_is_replaced(
+    database: Database, empty_database: str, method: str
+) -> None:
+    assert read(database) == []
+    admin = Database(DatabaseSettings(url=SecretStr(empty_database)))
+    end_idle_connections(admin)
+    admin.disconnect()
+
+    with database.transaction() as tx:
+        getattr(tx, method)(UPSERT, number=1)
+
+    assert read(database) == [1]
+
+
+def test_a_transaction_that_breaks_in_the_middle_is_not_repeated(database: Database, empty_database: str) -> None:
+    admin = Database(DatabaseSettings(url=SecretStr(empty_database)))
+    with pytest.raises(Unavailable), database.transaction() as tx:
+        tx.rows(INSERT, number=1)
+        end_idle_connections(admin)
+        tx.last(INSERT, number=2)
+    admin.disconnect()
+
+    assert read(database) == []
+
+
+@pytest.mark.parametrize("is_last", [False, True])
+def test_a_commit_without_an_answer_is_uncertain(database: Database, proxy: PostgresProxy, *, is_last: bool) -> None:
+    with pytest.raises(CommitUncertain), database.transaction() as tx:
+        tx.rows(INSERT, number=1)
+        proxy.loses_commits = True
+        (tx.last if is_last else tx.queue)(INSERT, number=2)
+    proxy.loses_commits = False
+
+    assert read(database) == [1, 2]
+
+
+def test_a_statement_that_takes_too_long_with_a_commit_is_certain_to_have_failed(database: Database) -> None:
+    with pytest.raises(Unavailable) as failed, database.transaction() as tx:
+        tx.rows(INSERT, number=1)
+        tx.last("SELECT pg_sleep(3)")
+
+    assert not isinstance(failed.value, CommitUncertain)
+    assert read(database) == []
+
+
+def test_a_commit_that_need_not_be_durable_does_not_wait_for_the_disk(database: Database) -> None:
+    with database.transaction(durable=False) as tx:
+        assert tx.rows("SHOW synchronous_commit") == [{"synchronous_commit": "off"}]
+    with database.transaction() as tx:
+        assert tx.rows("SHOW synchronous_commit") == [{"synchronous_commit": "on"}]
