@@ -51,12 +51,13 @@ class IntegerBounds(Bounds):
     def __get_pydantic_core_schema__(self, source: object, handler: Handler) -> Schema:
         return {
             "type": "function-before",
-            "function": {"type": "no-info", "function": _drop_decimal_point},
+            "function": {"type": "no-info", "function": drop_decimal_point},
             "schema": super().__get_pydantic_core_schema__(source, handler),
         }
 
 
-def _drop_decimal_point(value: object) -> object:
+def drop_decimal_point(value: object) -> object:
+    """Return 3 for 3.0, and anything else as it is."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 

@@ -1,16 +1,13 @@
 """Rotate an API key."""
 
-from typing import Annotated
-
 import functions_framework
-from pydantic import Field
 
 from shared_lib import web
-from shared_lib.domain.api_keys import DEFAULT_DAYS, MAX_OVERLAP_HOURS, OVERLAP_HOURS
+from shared_lib.domain.api_keys import DEFAULT_DAYS, OVERLAP_HOURS
 from shared_lib.domain.principals import Principal
 from shared_lib.errors import Conflict
 from shared_lib.runtime import Runtime
-from shared_lib.web.api_keys import NO_KEY, ApiKeyId, ExpiresInDays, NewKeyEnvelope, show_new_key
+from shared_lib.web.api_keys import NO_KEY, ApiKeyId, ExpiresInDays, NewKeyEnvelope, OverlapHours, show_new_key
 from shared_lib.web.schemas import ApiModel
 
 ABOUT = """Makes a key with the same name and rights. Both work until the old one expires, `overlapHours` from now."""
@@ -19,9 +16,7 @@ NOT_ROTATABLE = Conflict("Only a live key that has no successor can be rotated",
 
 
 class Rotation(ApiModel):
-    overlap_hours: Annotated[int, Field(ge=0, le=MAX_OVERLAP_HOURS, strict=True, examples=[OVERLAP_HOURS])] = (
-        OVERLAP_HOURS
-    )
+    overlap_hours: OverlapHours = OVERLAP_HOURS
     expires_in_days: ExpiresInDays = DEFAULT_DAYS
 
 

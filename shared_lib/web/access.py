@@ -36,10 +36,10 @@ def authorize(request: flask.Request, endpoint: Endpoint, rt: Runtime) -> Princi
 
 def _read_credentials(request: flask.Request) -> Credentials:
     """Read headers, and never the query: URLs end up in logs and histories. Raises Unauthenticated."""
-    authorization = request.headers.get("Authorization", "").strip(" ")
+    authorization = request.headers.get("Authorization")
     api_key = request.headers.get(API_KEY_HEADER, "").strip(" ")
-    scheme, _, token = authorization.partition(" ")
-    if authorization and (scheme.lower() != "bearer" or api_key):
+    scheme, _, token = (authorization or "").strip(" ").partition(" ")
+    if authorization is not None and (scheme.lower() != "bearer" or api_key):
         raise Unauthenticated("Send either an API key in X-API-Key, or a bearer token in Authorization")
     return Credentials(bearer=token.strip(" "), api_key=api_key, address=_client_address(request))
 

@@ -2,10 +2,11 @@
 
 from typing import Annotated
 
-from pydantic import Field, StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints
 
+from shared_lib.constraints import drop_decimal_point
 from shared_lib.domain import api_keys as domain
-from shared_lib.domain.api_keys import DEFAULT_DAYS, ID_PATTERN, MAX_DAYS
+from shared_lib.domain.api_keys import DEFAULT_DAYS, ID_PATTERN, MAX_DAYS, MAX_OVERLAP_HOURS, OVERLAP_HOURS
 from shared_lib.domain.principals import Permission, Role
 from shared_lib.domain.timestamps import Time
 from shared_lib.errors import NotFound
@@ -14,7 +15,12 @@ from shared_lib.web.schemas import ApiModel
 
 # The page at /api-docs/ replaces it with the newest key's.
 ApiKeyId = Annotated[str, StringConstraints(pattern=ID_PATTERN), Field(examples=["4tR9kQ2mZx"])]
-ExpiresInDays = Annotated[int, Field(ge=1, le=MAX_DAYS, strict=True, examples=[DEFAULT_DAYS])]
+ExpiresInDays = Annotated[
+    int, Field(ge=1, le=MAX_DAYS, strict=True, examples=[DEFAULT_DAYS]), BeforeValidator(drop_decimal_point)
+]
+OverlapHours = Annotated[
+    int, Field(ge=0, le=MAX_OVERLAP_HOURS, strict=True, examples=[OVERLAP_HOURS]), BeforeValidator(drop_decimal_point)
+]
 
 # Worded as in the repository, which raises it.
 NO_KEY = NotFound("API key not found", code="api_key_not_found")

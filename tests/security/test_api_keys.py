@@ -147,6 +147,10 @@ def test_a_key_expires_after_a_year_at_most(call: Call, admin_key: str, days: ob
     assert call("POST", "/api-keys", admin_key, json=order).status_code == 400
 
 
+def test_a_whole_number_may_be_written_with_a_decimal_point(call: Call, admin_key: str) -> None:
+    assert create(call, admin_key, expiresInDays=30.0)
+
+
 def test_a_key_expires_after_ninety_days_by_default(call: Call, admin_key: str, tx: Transaction) -> None:
     made = create(call, admin_key)
 
@@ -182,7 +186,7 @@ def test_guesses_are_slowed_down_and_lock_nobody_out(guarded: Platform, admin_ke
 
 
 def test_a_key_and_a_token_together_are_refused(guarded: Platform, admin_key: str) -> None:
-    for authorization in (f"Bearer {admin_key}", "Bearer x.y.z", "Basic Zm9vOmJhcg=="):
+    for authorization in (f"Bearer {admin_key}", "Bearer x.y.z", "Basic Zm9vOmJhcg==", "Bearer", ""):
         headers = {"X-API-Key": admin_key, "Authorization": authorization}
         assert requests.get(f"{guarded.url}/api/v1/images", headers=headers, timeout=30).status_code == 401
     twice = {"X-API-Key": f"{admin_key},{admin_key}"}
