@@ -76,7 +76,7 @@ def _secrets_folder() -> Path | None:
 class Branch(BaseModel):
     """The variables with one prefix."""
 
-    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True, validate_default=True)
     prefix: ClassVar[str] = ""
 
     @classmethod
