@@ -16,8 +16,6 @@ _PORT_FLAGS = (
     *("master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc"),
     *("s3.port", "s3.port.grpc", "admin.port"),
 )
-# Go's heap would otherwise grow to several times of what is used before it is collected.
-_SMALL_HEAP = {"GOGC": "50", "GOMEMLIMIT": "96MiB"}
 _ADMIN_GRPC_OFFSET = 10_000  # its maintenance worker expects the admin server there, regardless of the flags
 
 
@@ -54,7 +52,6 @@ def start(supervisor: Supervisor, settings: Settings, log: Path, webhook: Webhoo
             tier=Tier.STORE,
             argv=[f"{executable}", "mini", *_flags(folder / "data", supervisor.scratch, chosen)],
             environ={
-                **_SMALL_HEAP,
                 **settings.inherited,
                 **_volume_keys(),
                 "AWS_ACCESS_KEY_ID": key,

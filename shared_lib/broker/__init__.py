@@ -33,6 +33,9 @@ class Broker:
     def publish(self, event: Payload) -> None:
         self.client.publish(event)
 
+    def send(self, event: Payload) -> None:
+        self.client.send(event)
+
     def ping(self) -> None:
         self.client.ping()
 

@@ -90,11 +90,22 @@ class Client:
         key, value, headers = event.to_kafka(current_function(), current_traceparent())
         self._send(event.topic, key, value, headers)
 
+    def send(self, event: Payload) -> None:
+        """
+        Send an event that a row makes up for, without waiting until Kafka has it. A failure is logged.
+
+        Raises as `publish` does, if it cannot even be sent.
+        """
+        key, value, headers = event.to_kafka(current_function(), current_traceparent())
+        self._send(event.topic, key, value, headers, wait=False)
+
     def ping(self) -> None:
         """Publish to a topic that nobody reads, with the same producer. Raises as `publish` does."""
         self._send(CANARY, None, b"canary", [])
 
-    def _send(self, topic: str, key: bytes | None, value: bytes, headers: list[tuple[str, bytes]]) -> None:
+    def _send(
+        self, topic: str, key: bytes | None, value: bytes, headers: list[tuple[str, bytes]], *, wait: bool = True
+    ) -> None:
         producer = self._get_producer()
         try:
             sent = producer.send(topic, value=value, key=key, headers=headers)
@@ -103,6 +114,9 @@ class Client:
             if isinstance(error, KafkaTimeoutError):
                 self._check_topic(topic)  # send() waits for the topic's metadata only
             raise self._translate(error) from error
+        if not wait:
+            sent.add_errback(lambda error: log.warning("event_not_published", topic=topic, cause=str(error)))
+            return
         try:
             sent.get(timeout=self._settings.publish_timeout_seconds)
         except KafkaError as error:

@@ -19,10 +19,17 @@ class Announcer:
     image_queries: ImageQueries
     broker: Broker
 
-    def publish_best_effort(self, event: Payload) -> bool:
-        """Publish an event. Return False if Kafka is unavailable: reconciliation makes up for it."""
+    def publish_best_effort(self, event: Payload, *, wait: bool = True) -> bool:
+        """
+        Publish an event. Return False if Kafka is unavailable: reconciliation makes up for it.
+
+        Without `wait` the caller does not learn whether Kafka has taken it.
+        """
         try:
-            self.broker.publish(event)
+            if wait:
+                self.broker.publish(event)
+            else:
+                self.broker.send(event)
         except Unavailable as error:
             observability.log_failure(log, "event_not_published", error, type=event.type, image=str(event.uuid))
             return False

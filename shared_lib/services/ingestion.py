@@ -62,7 +62,7 @@ class Ingestion:
             except Unavailable:
                 self._take_back_later(uuid)
             raise
-        self.announcer.publish_best_effort(ProcessingRequested(uuid=uuid))
+        self.announcer.publish_best_effort(ProcessingRequested(uuid=uuid), wait=False)
         return uuid
 
     def _take_back_later(self, uuid: UUID) -> None:
