@@ -30,11 +30,8 @@ class Broker:
                 self._loaded = Client(self._settings)
             return self._loaded
 
-    def publish(self, event: Payload) -> None:
-        self.client.publish(event)
-
-    def send(self, event: Payload) -> None:
-        self.client.send(event)
+    def publish(self, event: Payload, *, wait: bool = True) -> None:
+        self.client.publish(event, wait=wait)
 
     def ping(self) -> None:
         self.client.ping()

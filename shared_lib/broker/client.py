@@ -80,24 +80,15 @@ class Client:
         self._producer: Future[KafkaProducer] | None = None
         self._paused: tuple[float, BaseException] | None = None  # until when (monotonic), and why
 
-    def publish(self, event: Payload) -> None:
+    def publish(self, event: Payload, *, wait: bool = True) -> None:
         """
-        Publish the event and wait until all in-sync replicas have it.
+        Publish the event and wait until all in-sync replicas have it. Without `wait`, a later failure is only logged.
 
         Raises Unavailable if that takes longer than `KAFKA_PUBLISH_TIMEOUT_SECONDS`: the event may still arrive, so
         readers expect duplicates. Raises Misconfigured if the brokers don't allow it.
         """
         key, value, headers = event.to_kafka(current_function(), current_traceparent())
-        self._send(event.topic, key, value, headers)
-
-    def send(self, event: Payload) -> None:
-        """
-        Send an event that a row makes up for, without waiting until Kafka has it. A failure is logged.
-
-        Raises as `publish` does, if it cannot even be sent.
-        """
-        key, value, headers = event.to_kafka(current_function(), current_traceparent())
-        self._send(event.topic, key, value, headers, wait=False)
+        self._send(event.topic, key, value, headers, wait=wait)
 
     def ping(self) -> None:
         """Publish to a topic that nobody reads, with the same producer. Raises as `publish` does."""

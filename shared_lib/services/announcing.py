@@ -26,10 +26,7 @@ class Announcer:
         Without `wait` the caller does not learn whether Kafka has taken it.
         """
         try:
-            if wait:
-                self.broker.publish(event)
-            else:
-                self.broker.send(event)
+            self.broker.publish(event, wait=wait)
         except Unavailable as error:
             observability.log_failure(log, "event_not_published", error, type=event.type, image=str(event.uuid))
             return False
