@@ -11,12 +11,12 @@ import json
 from datetime import datetime
 from uuid import UUID
 
-from pydantic import AwareDatetime, ConfigDict, TypeAdapter
+from pydantic import AwareDatetime
 
 from shared_lib.domain.pages import Position
+from shared_lib.validation import adapt
 
-_TIMED = TypeAdapter(tuple[AwareDatetime, UUID], config=ConfigDict(defer_build=True))
-_NAMED = TypeAdapter(tuple[str, UUID], config=ConfigDict(defer_build=True))
+_TIMED, _NAMED = tuple[AwareDatetime, UUID], tuple[str, UUID]
 _CHECKSUM = 9  # bytes
 
 
@@ -33,7 +33,7 @@ def decode(cursor: str, filters: str, *, is_timed: bool) -> Position:
     checksum, content = data[:_CHECKSUM], data[_CHECKSUM:]
     if checksum != _sum(content, filters):
         raise ValueError("the checksum differs")
-    value, uuid = (_TIMED if is_timed else _NAMED).validate_json(content)
+    value, uuid = adapt(_TIMED if is_timed else _NAMED).validate_json(content)
     if isinstance(value, str) and "\0" in value:
         raise ValueError("no text has NUL")
     return Position(value, uuid)

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import flask
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from shared_lib.domain.uploads import UNKNOWN_TYPE
 from shared_lib.errors import Invalid, NotFound, TooLarge, Unsupported
 from shared_lib.settings import FORM_OVERHEAD
-from shared_lib.validation import describe_mistake
+from shared_lib.validation import adapt, describe_mistake
 from shared_lib.web.endpoint import Endpoint, Inputs
 
 MAX_JSON = 1024 * 1024  # bytes
@@ -49,24 +49,23 @@ def read_inputs(
 ) -> dict[str, Any]:
     """Return the handler's arguments. Raises Invalid, TooLarge or Unsupported."""
     inputs: dict[str, Any] = {
-        name: _check(TypeAdapter(kind), arguments[name], name)
-        for name, kind in declared.path.items()
-        if name in arguments
+        name: _check(kind, arguments[name], name) for name, kind in declared.path.items() if name in arguments
     }
     if declared.url_path:
         inputs["url_path"] = request.path
     if declared.query is not None:
-        inputs["query"] = _check(TypeAdapter(declared.query), _read_query(request, declared.query))
+        inputs["query"] = _check(declared.query, _read_query(request, declared.query))
     if declared.body is not None:
-        inputs["body"] = _check(TypeAdapter(declared.body), _read_json(request))
+        inputs["body"] = _check(declared.body, _read_json(request))
     if declared.form is not None:
         fields, inputs["file"] = _read_form(request, max_upload)
-        inputs["form"] = _check(TypeAdapter(declared.form), fields)
+        inputs["form"] = _check(declared.form, fields)
     return inputs
 
 
-def _check(adapter: TypeAdapter[Any], value: object, name: str | None = None) -> Any:  # noqa: ANN401  what it adapts
+def _check(kind: Any, value: object, name: str | None = None) -> Any:  # noqa: ANN401  an instance of any annotation
     """Validate a value. Raises Invalid, which names each wrong parameter and the reason."""
+    adapter = adapt(kind)
     try:
         return adapter.validate_python(value) if name or not isinstance(value, bytes) else adapter.validate_json(value)
     except ValidationError as error:

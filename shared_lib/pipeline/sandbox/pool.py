@@ -11,10 +11,7 @@ import threading
 import time
 from collections.abc import Container, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from uuid import UUID
-
-from pydantic import TypeAdapter
 
 from shared_lib.errors import Rejected, ServiceError, WorkerCrashed, WorkerError, WorkerFailed
 from shared_lib.limits import Limits
@@ -25,6 +22,7 @@ from shared_lib.pipeline.rendition import FailedRecipe, Rendered, Rendition, pos
 from shared_lib.pipeline.sandbox import ipc
 from shared_lib.pipeline.sandbox.confinement import hide_memory
 from shared_lib.pipeline.sandbox.processes import PROGRAM, SandboxIncomplete, Worker, Zygote, describe
+from shared_lib.validation import adapt
 
 log = get_logger()
 
@@ -219,15 +217,10 @@ class Sandbox:
                 self._zygote = None
 
 
-@cache
-def _reply() -> TypeAdapter[ipc.Reply]:
-    """Built on first use: every function imports this module, and only the processor receives replies."""
-    return TypeAdapter(ipc.Reply)
-
-
 def read_reply(header: bytes) -> ipc.Reply:
     """Raises ValidationError, a ValueError, for a reply that no worker of ours writes."""
-    return _reply().validate_json(header)
+    reply: ipc.Reply = adapt(ipc.Reply).validate_json(header)
+    return reply
 
 
 def _assemble(result: ipc.Result, body: bytes, job: ipc.Job, original: bytes, limits: Limits) -> Rendered:
