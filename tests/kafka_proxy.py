@@ -13,6 +13,8 @@ from kafka.protocol.producer import ProduceRequest, ProduceResponse
 
 PRODUCE, METADATA = 0, 3
 UNKNOWN_SERVER_ERROR, UNKNOWN_TOPIC, TOPIC_AUTHORIZATION_FAILED = -1, 3, 29
+SILENCE = -1000
+"""No error code: a produce request gets no response at all."""
 
 
 class KafkaProxy(socketserver.ThreadingTCPServer):
@@ -27,12 +29,17 @@ class KafkaProxy(socketserver.ThreadingTCPServer):
         self.upstream = host, int(port)
         self.produce: int | None = None
         self.topics: int | None = None
+        self.connections = 0
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
     @property
     def address(self) -> str:
         host, port = self.server_address[:2]
         return f"{host!s}:{port}"
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        self.connections += 1
+        return super().get_request()
 
     def close(self) -> None:
         self.shutdown()
@@ -87,6 +94,8 @@ class _Connection(socketserver.BaseRequestHandler):
             responses.start()
             while request := _read_frame(self.request):
                 key, version, correlation = struct.unpack_from(">hhi", request)
+                if key == PRODUCE and self.server.produce == SILENCE:
+                    continue
                 if key == PRODUCE and self.server.produce is not None:
                     _write_frame(self.request, self.server.reject(version, request))
                     continue

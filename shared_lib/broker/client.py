@@ -34,7 +34,7 @@ from kafka.net.compat import KafkaNetClient
 from shared_lib import background
 from shared_lib.errors import Misconfigured, RequestRejected, Unavailable
 from shared_lib.events import TOPICS, Payload
-from shared_lib.observability import current_function, current_traceparent, get_logger
+from shared_lib.observability import current_function, current_traceparent, get_logger, log_failure
 from shared_lib.settings import Kafka as KafkaSettings
 
 if TYPE_CHECKING:
@@ -106,13 +106,20 @@ class Client:
                 self._check_topic(topic)  # send() waits for the topic's metadata only
             raise self._translate(error) from error
         if not wait:
-            sent.add_errback(lambda error: log.warning("event_not_published", topic=topic, cause=str(error)))
+            sent.add_errback(partial(self._note_failure, producer, topic))
             return
         try:
             sent.get(timeout=self._settings.publish_timeout_seconds)
         except KafkaError as error:
             self._replace(producer)
             raise self._translate(error) from error
+
+    def _note_failure(self, producer: KafkaProducer, topic: str, error: BaseException) -> None:
+        """Log the failure of an event that nobody waits for. Later callers see its consequences."""
+        self._replace(producer)
+        translated = self._translate(error)
+        translated.__cause__ = error
+        log_failure(log, "event_not_published", translated, topic=topic)
 
     def _get_producer(self) -> KafkaProducer:
         with self._changing:
@@ -138,6 +145,8 @@ class Client:
                 client_id="image-processing",
                 acks="all",
                 enable_idempotence=False,
+                # At the limit, kafka-python polls without a pause until a response arrives. Order does not matter here.
+                max_in_flight_requests_per_connection=1000,
                 bootstrap_timeout_ms=int(timeout * 0.8),  # so that a waiting caller learns the reason
                 max_block_ms=int(timeout / 2),  # the other half is for finding out why
                 request_timeout_ms=int(timeout),

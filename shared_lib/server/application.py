@@ -25,7 +25,7 @@ log = observability.get_logger()
 Result = TypeVar("Result")
 LimiterOf = Callable[["HTTPScope"], Limiter]
 
-MAX_IN_MEMORY = 64 * 1024  # bytes of a body; a longer one goes into a file
+MAX_IN_MEMORY = 512 * 1024  # bytes of a body; a longer one goes into a file. 64 MiB for 128 connections
 MAX_DRAINED = 64 * 1024 * 1024  # bytes read and discarded, so that a client that sends too much can read the error
 CHUNK = 256 * 1024  # bytes of a response that are sent at once
 # A client may be as slow as a bad mobile connection.

@@ -4,13 +4,14 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from kafka_proxy import TOPIC_AUTHORIZATION_FAILED, UNKNOWN_SERVER_ERROR, UNKNOWN_TOPIC, KafkaProxy
+from kafka_proxy import SILENCE, TOPIC_AUTHORIZATION_FAILED, UNKNOWN_SERVER_ERROR, UNKNOWN_TOPIC, KafkaProxy
 from service import Platform, wait_for
 
 from shared_lib.broker import Broker
@@ -100,6 +101,42 @@ def test_many_threads_that_are_denied_at_once_all_publish_afterwards(proxy: Kafk
     proxy.produce = None
 
     assert is_published(broker)
+
+
+def test_callers_fail_at_once_after_an_event_that_nobody_waited_for_timed_out(
+    proxy: KafkaProxy, broker: Broker
+) -> None:
+    publish(broker)
+    proxy.produce = SILENCE
+    broker.publish(ProcessingRequested(uuid=uuid4()), wait=False)
+
+    def fails_at_once() -> bool:
+        began = time.monotonic()
+        with pytest.raises(Unavailable):
+            publish(broker)
+        return time.monotonic() - began < 1  # s; it waits for 2
+
+    time.sleep(2.5)  # the event times out after 2
+    assert fails_at_once()
+
+    proxy.produce = None
+
+    wait_for(lambda: is_published(broker), bool)
+
+
+def test_the_producer_is_replaced_after_the_failure_of_an_event_that_nobody_waited_for(
+    proxy: KafkaProxy, broker: Broker
+) -> None:
+    publish(broker)
+    connections = proxy.connections
+    proxy.produce = UNKNOWN_SERVER_ERROR
+    broker.publish(ProcessingRequested(uuid=uuid4()), wait=False)
+    time.sleep(0.5)
+
+    proxy.produce = None
+
+    publish(broker)
+    assert proxy.connections > connections
 
 
 # In a process of its own: kafka-python leaves the sockets of failed connections to the garbage collector.
