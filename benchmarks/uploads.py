@@ -43,7 +43,9 @@ def open_database(socket: str, name: str, images: int) -> Database:
     with Connection("postgres", database="postgres", unix_sock=f"{socket}/.s.PGSQL.5432") as admin:
         if not admin.run("SELECT 1 FROM pg_database WHERE datname = :name", name=name):
             admin.run(f"CREATE DATABASE {name}")
-    os.environ["DATABASE_URL"] = f"postgresql://postgres@/{name}?host={socket}"
+    with Connection("postgres", database=name, unix_sock=f"{socket}/.s.PGSQL.5432") as admin:
+        admin.run(postgres.ROLES.read_text())
+    os.environ["DATABASE_URL"] = f"postgresql://images_owner@/{name}?host={socket}"
     loaded = settings.load()
     command.upgrade(alembic_config(loaded), "head")
     with Connection("postgres", database=name, unix_sock=f"{socket}/.s.PGSQL.5432") as admin:

@@ -72,8 +72,17 @@ def _compose_service(function: Function) -> str:
         "    <<: *function\n"
         f"    image: {function.image}\n"
         f"    build: {{context: ., dockerfile: functions/Dockerfile, args: {_compose_arguments(function)}}}\n"
-        + (f"    environment: {{<<: *settings{variables}}}\n" if variables else "")
+        + (
+            f"    environment: {{<<: *{_settings(function)}{variables}}}\n"
+            if variables or not function.endpoint
+            else ""
+        )
     )
+
+
+def _settings(function: Function) -> str:
+    """Return the anchor of the settings that a function has: those that take events connect with another role."""
+    return "settings" if function.endpoint else "worker-settings"
 
 
 def _compose_arguments(function: Function) -> str:
@@ -88,7 +97,7 @@ def _openfaas_function(function: Function) -> str:
         "    <<: *function\n"
         f"    image: {function.image}\n"
         + "".join(f"    {name}: {_flow(resources[name])}\n" for name in ("requests", "limits") if name in resources)
-        + (f"    environment: {{<<: *settings, {_flow(variables)[1:]}\n" if variables else "")
+        + (f"    environment: {{<<: *{_settings(function)}, {_flow(variables)[1:]}\n" if variables else "")
     )
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -20,7 +21,7 @@ from pydantic import SecretStr
 from service import ENVIRONMENT, ROOT, Api, Deliver, ExternalPlatform, Platform, find_free_port, start_platform
 
 from shared_lib import settings
-from shared_lib.database.connection import Database
+from shared_lib.database.connection import Database, open_for_migrations
 from shared_lib.repositories import IssuerKeys
 from shared_lib.runtime import Runtime, current
 from shared_lib.services.issuer_refresh import IssuerRefresh
@@ -121,16 +122,25 @@ def rt(platform: Platform, s3: "S3Client") -> Iterator[Runtime]:
     runtime.database.disconnect()
 
 
+@pytest.fixture(scope="session")
+def administrator_url(platform: Platform) -> str:
+    """The URL of the platform's database for its administrator: a superuser, which no function is."""
+    return platform.environment["DATABASE_URL"].replace("//images_owner@/", "//postgres@/")
+
+
 @pytest.fixture(scope="module")
-def empty_database(platform: Platform) -> Iterator[str]:
-    """Create an empty database beside the service's, and return its URL."""
-    url = platform.environment["DATABASE_URL"]
+def empty_database(platform: Platform, administrator_url: str) -> Iterator[str]:
+    """Create an empty database beside the service's, with its roles, and return its owner's URL."""
     name = f"own_{uuid4().hex}"
-    admin = Database(settings.Database(url=SecretStr(url)))
+    admin = Database(settings.Database(url=SecretStr(administrator_url)))
     with admin.transaction() as tx:
         tx.rows("COMMIT")
         tx.rows(f"CREATE DATABASE {name}")
-    yield urlsplit(url)._replace(path=f"/{name}").geturl()
+    created = settings.Database(url=SecretStr(urlsplit(administrator_url)._replace(path=f"/{name}").geturl()))
+    with closing(open_for_migrations(created)) as connection:
+        connection.cursor().execute((ROOT / "infra/k8s/components/postgres/roles.sql").read_text())
+        connection.commit()
+    yield urlsplit(platform.environment["DATABASE_URL"])._replace(path=f"/{name}").geturl()
     with admin.transaction() as tx:
         tx.rows("COMMIT")
         tx.rows(f"DROP DATABASE {name} WITH (FORCE)")

@@ -23,12 +23,15 @@ FUNCTIONS, ROUTES = ROOT / "infra/knative", ROOT / "infra/k8s/routes"
 GATEWAY_POOL_SIZE = "16"  # shared by all public functions, so that eight uploads at a time leave some to the others
 SERVICE_VARIABLES = (
     "DATABASE_URL",
+    "DATABASE_APP_URL",
+    "DATABASE_WORKER_URL",
     "S3_ENDPOINT_URL",
     "S3_ACCESS_KEY_ID",
     "S3_SECRET_ACCESS_KEY",
     "KAFKA_BOOTSTRAP_SERVERS",
     "AUTH_MODE",
 )
+DATABASE_URLS = ("DATABASE_URL", "DATABASE_APP_URL", "DATABASE_WORKER_URL")
 # Without credentials only this machine's user reaches the service: all images are theirs, as good as one tenant's.
 IMAGES_PER_WORKER = "16"
 ANY_ADDRESS = "0.0.0.0"  # noqa: S104  a possible value of HOST
@@ -136,7 +139,7 @@ def _start_functions(
             name="eventing",
             tier=Tier.EVENTING,
             argv=[sys.executable, "-m", "infra.local.eventing", plan.model_dump_json()],
-            environ={**environ, "WEBHOOK_TOKEN": webhook.token},
+            environ={**_without_database(environ), "WEBHOOK_TOKEN": webhook.token},
             is_ready=lambda _pid: ports.responds_to_http(webhook.port),
             cwd=ROOT,
         ),
@@ -150,13 +153,22 @@ def _serving(host: str, port: int) -> dict[str, str]:
     return {"HOST": host, "PORT": f"{port}", "GRACEFUL_SECONDS": f"{GRACEFUL_SECONDS}"}
 
 
+def _connecting(environ: dict[str, str], variable: str) -> dict[str, str]:
+    """Return the environment of a function: it knows only the URL with its own role, if there is one."""
+    return _without_database(environ) | {"DATABASE_URL": environ.get(variable) or environ["DATABASE_URL"]}
+
+
+def _without_database(environ: dict[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environ.items() if name not in DATABASE_URLS}
+
+
 def _private(service: Service, port: int, environ: dict[str, str]) -> Program:
     return Program(
         name=service.name,
         tier=Tier.FUNCTION,
         argv=[sys.executable, "-m", "shared_lib.server"],
         environ={
-            **environ,
+            **_connecting(environ, "DATABASE_WORKER_URL"),
             **_serving(ports.LOOPBACK, port),
             **service.environ,
             "FUNCTION_TARGET": "main",
@@ -173,7 +185,11 @@ def _gateway(settings: Settings, environ: dict[str, str]) -> Program:
         name="api",
         tier=Tier.GATEWAY,
         argv=[sys.executable, "-m", "infra.local.gateway"],
-        environ={"DATABASE_POOL_SIZE": GATEWAY_POOL_SIZE, **environ, **_serving(settings.host, settings.port)},
+        environ={
+            "DATABASE_POOL_SIZE": GATEWAY_POOL_SIZE,
+            **_connecting(environ, "DATABASE_APP_URL"),
+            **_serving(settings.host, settings.port),
+        },
         is_ready=lambda _pid: ports.responds_to_http(settings.port, settings.host, "/api/health/live"),
         cwd=ROOT,
     )

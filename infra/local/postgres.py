@@ -18,11 +18,16 @@ from infra.local.processes import Program, Supervisor, Tier
 from infra.local.settings import CannotStart, Settings
 
 DATABASE = "images"
+ROLES = Path(__file__).parents[1] / "k8s/components/postgres/roles.sql"
 OTHER_USER = "embedded_postgres"  # PostgreSQL does not run as root
 
 
 def start(supervisor: Supervisor, settings: Settings, log: Path) -> dict[str, str]:
-    """Start it on `DATA_DIR/postgres`, creating that if necessary. Return the variable with its URL."""
+    """
+    Start it on `DATA_DIR/postgres`, creating that if necessary.
+
+    Return the variables with its URL for the bootstrap job, the functions of the API, and those that take events.
+    """
     cluster = _Cluster(
         programs=_programs(),
         data=settings.data_dir / "postgres",
@@ -37,10 +42,14 @@ def start(supervisor: Supervisor, settings: Settings, log: Path) -> dict[str, st
     if not cluster.data.exists():
         _create(supervisor, cluster)
     supervisor.start(_server(cluster))
-    with pg8000.native.Connection("postgres", unix_sock=f"{cluster.sockets}/.s.PGSQL.5432") as connection:
+    socket = f"{cluster.sockets}/.s.PGSQL.5432"
+    with pg8000.native.Connection("postgres", unix_sock=socket) as connection:
         if not connection.run("SELECT 1 FROM pg_database WHERE datname = :name", name=DATABASE):
             connection.run(f"CREATE DATABASE {DATABASE}")
-    return {"DATABASE_URL": f"postgresql://postgres@/{DATABASE}?host={cluster.sockets}"}
+    with pg8000.native.Connection("postgres", unix_sock=socket, database=DATABASE) as connection:
+        connection.run(ROLES.read_text())
+    roles = {"DATABASE_URL": "images_owner", "DATABASE_APP_URL": "images_app", "DATABASE_WORKER_URL": "images_worker"}
+    return {name: f"postgresql://{role}@/{DATABASE}?host={cluster.sockets}" for name, role in roles.items()}
 
 
 @dataclass(frozen=True)

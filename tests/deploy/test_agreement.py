@@ -3,6 +3,7 @@
 import json
 import re
 import tomllib
+from base64 import b64decode
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -149,10 +150,31 @@ def test_the_manifests_set_every_setting_and_nothing_else(name: str) -> None:
     assert environment_of(name).keys() == VARIABLES.keys() - SECRETS
 
 
-def test_the_secret_has_the_required_secret_settings_and_the_keys_of_the_store() -> None:
-    [secret] = [each for each in of_kind(overlay("local"), "Secret").values() if "DATABASE_URL" in each["data"]]
+ROLES = {"api": "images_app", "worker": "images_worker", "bootstrap": "images_owner"}
 
-    assert secret["data"].keys() == SECRETS & REQUIRED | {"S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY"}
+
+def test_each_secret_has_the_required_secret_settings_and_the_keys_of_the_store() -> None:
+    secrets = of_kind(overlay("local"), "Secret")
+
+    for component, role in ROLES.items():
+        [data] = [each["data"] for name, each in secrets.items() if name.rpartition("-")[0] == component]
+        assert data.keys() == SECRETS & REQUIRED | {"S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY"}
+        assert urlsplit(b64decode(data["DATABASE_URL"]).decode()).username == role
+
+
+def test_each_component_connects_to_the_database_as_a_role_of_its_own() -> None:
+    takes_events = {each.name for each in list_functions() if each.manifest.takes_events}
+    in_cluster = {**services(overlay("local")), **of_kind(overlay("local"), "Job")}
+    for name in dashed(FUNCTIONS) | {"bootstrap"}:
+        component = "bootstrap" if name == "bootstrap" else "worker" if name in takes_events else "api"
+        [container] = in_cluster[name]["spec"]["template"]["spec"]["containers"]
+        [secret] = [each["secretRef"]["name"] for each in container["envFrom"] if "secretRef" in each]
+        assert secret.rpartition("-")[0] == component, name
+        composed = COMPOSE["services"]["processor" if name == "process-image" else name]
+        assert urlsplit(composed["environment"]["DATABASE_URL"]).username == ROLES[component], name
+        if name != "bootstrap":
+            variable = {"api": "DATABASE_APP_URL", "worker": "DATABASE_WORKER_URL"}[component]
+            assert OPENFAAS["functions"][name]["environment"]["DATABASE_URL"] == f"${{{variable}}}", name
 
 
 @pytest.mark.parametrize("name", OVERLAYS)

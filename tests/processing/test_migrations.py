@@ -1,6 +1,7 @@
 """A database of an earlier release is migrated, and its images are read as before."""
 
 from collections.abc import Callable, Iterator
+from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 import pytest
@@ -11,7 +12,7 @@ from pydantic import SecretStr
 from shared_lib.commands.bootstrap import alembic_config
 from shared_lib.database.connection import Database, open_for_migrations
 from shared_lib.domain.images import Failure, Image, ImageStatus
-from shared_lib.errors import FailureCode
+from shared_lib.errors import Conflict, FailureCode
 from shared_lib.repositories import Claims, ImageQueries
 from shared_lib.settings import Database as DatabaseSettings
 from shared_lib.settings import Processing
@@ -90,6 +91,12 @@ def test_an_image_of_an_earlier_release_survives_its_migrations(
     check(database, uuid, deleted)
     assert_requested_again(database, uuid)
     downgrade("base")
+
+
+def test_a_database_without_its_roles_is_left_alone(administrator_url: str) -> None:
+    """Its administrator's database: nobody has run roles.sql there, and the role exists in the whole cluster."""
+    with pytest.raises(Conflict, match=r"have its administrator run .*roles\.sql"):
+        command.upgrade(connect(urlsplit(administrator_url)._replace(path="/template1").geturl()), "head")
 
 
 def check(database: Database, uuid: UUID, deleted: UUID) -> None:

@@ -54,8 +54,8 @@ def store_with(rt: Runtime, **changed: Any) -> Store:
 @pytest.mark.parametrize(
     ("change", "sqlstate"),
     [
-        (lambda url: url.replace("/images", "/none"), "3D000"),
-        (lambda url: url.replace("postgres@", "nobody@"), "28000"),
+        (lambda url: url.replace("/images?", "/none?"), "3D000"),
+        (lambda url: url.replace("images_owner@", "nobody@"), "28000"),
     ],
 )
 def test_rejected_settings_of_the_database_are_a_misconfiguration(

@@ -1,0 +1,7 @@
+-- Set the roles' passwords to those in variables. Only of this component: an administrator uses psql's \password.
+\getenv owner OWNER_PASSWORD
+\getenv app APP_PASSWORD
+\getenv worker WORKER_PASSWORD
+ALTER ROLE images_owner PASSWORD :'owner';
+ALTER ROLE images_app PASSWORD :'app';
+ALTER ROLE images_worker PASSWORD :'worker';

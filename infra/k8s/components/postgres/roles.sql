@@ -1,0 +1,54 @@
+-- Create the roles of the service's database. Run it in that database as its administrator: a superuser, or a user who
+-- may create roles and owns what an earlier release created. It changes nothing that is already so.
+--
+--   psql "$ADMINISTRATOR_URL" --set=ON_ERROR_STOP=1 --file=infra/k8s/components/postgres/roles.sql
+--
+-- A role can log in once it has a password: `\password images_app` in psql sends only a hash of it.
+--
+--   images_owner    owns the tables. Only the bootstrap job uses it.
+--   images_app      functions that handle HTTP requests
+--   images_worker   functions that consume events
+--
+-- shared_lib/database/rights.py grants the last two their rights, with each bootstrap.
+DO $$
+DECLARE
+    role text;
+BEGIN
+    FOREACH role IN ARRAY ARRAY['images_owner', 'images_app', 'images_worker'] LOOP
+        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role) THEN
+            EXECUTE format('CREATE ROLE %I LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS', role);
+        END IF;
+    END LOOP;
+    IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
+        EXECUTE format('GRANT images_owner TO %I', current_user); -- to hand tables over
+    END IF;
+    EXECUTE format('REVOKE CREATE, TEMPORARY ON DATABASE %I FROM PUBLIC', current_database());
+END $$;
+
+REVOKE CREATE ON SCHEMA public FROM PUBLIC;
+GRANT USAGE ON SCHEMA public TO images_app, images_worker;
+GRANT USAGE, CREATE ON SCHEMA public TO images_owner;
+CREATE EXTENSION IF NOT EXISTS pg_trgm;
+
+DO $$
+DECLARE
+    object record;
+BEGIN
+    -- What an earlier release created with another role. That role keeps its access until you revoke it, so functions of
+    -- the earlier release go on working.
+    FOR object IN
+        SELECT format('TABLE public.%I', relname) AS name, relowner AS owner FROM pg_class
+        WHERE relnamespace = 'public'::regnamespace AND relowner <> 'images_owner'::regrole AND relname IN (
+            'alembic_version', 'api_keys', 'collections', 'dead_letters', 'image_counts', 'images', 'issuer_keys',
+            'original_removals', 'processing_attempts', 'rendition_requests', 'renditions', 'scans')
+        UNION ALL
+        SELECT format('FUNCTION %s', oid::regprocedure), proowner FROM pg_proc
+        WHERE pronamespace = 'public'::regnamespace AND proowner <> 'images_owner'::regrole
+        AND proname IN ('change_image_count', 'count_image')
+    LOOP
+        IF NOT pg_has_role(object.owner, 'images_owner', 'MEMBER') THEN
+            EXECUTE format('GRANT images_owner TO %s', object.owner::regrole);
+        END IF;
+        EXECUTE format('ALTER %s OWNER TO images_owner', object.name);
+    END LOOP;
+END $$;
