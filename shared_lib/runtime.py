@@ -20,6 +20,7 @@ from shared_lib.repositories import (
     ImageQueries,
     Images,
     IssuerKeys,
+    MultipartUploads,
     Originals,
     Renditions,
 )
@@ -31,6 +32,7 @@ from shared_lib.services.health import Health
 from shared_lib.services.ingestion import Ingestion
 from shared_lib.services.issuer_refresh import IssuerRefresh
 from shared_lib.services.key_management import KeyManagement
+from shared_lib.services.multipart import MultipartIngestion
 from shared_lib.services.overlays import Overlays
 from shared_lib.services.processing import Processor
 from shared_lib.services.publishing import Publisher
@@ -40,6 +42,7 @@ from shared_lib.services.renderer import Renderer
 from shared_lib.services.token_verification import TokenVerifier
 from shared_lib.settings import InvalidSettings, Processing, Settings
 from shared_lib.storage.buckets import Gallery, Inbox
+from shared_lib.storage.multipart import MultipartStore
 from shared_lib.storage.presigned import UploadUrls
 from shared_lib.storage.store import Store
 from shared_lib.validation import describe_mistake
@@ -63,6 +66,7 @@ class Runtime:
         self.inbox = Inbox(self.store, settings.store.upload_bucket)
         self.gallery = Gallery(self.store, settings.store.completed_bucket)
         self.upload_urls = UploadUrls(self.store, settings.store.upload_bucket)
+        self.multipart_store = MultipartStore(self.store, settings.store.upload_bucket)
         self._make_repositories()
         self._make_services()
         self._make_processor()
@@ -73,6 +77,7 @@ class Runtime:
         self.claims = Claims(self.database, self.settings.processing)
         self.collections = Collections(self.database)
         self.originals = Originals(self.database)
+        self.multipart_uploads = MultipartUploads(self.database)
         self.dead_letters = DeadLetters(self.database)
         self.api_keys = ApiKeys(self.database)
         self.issuer_keys = IssuerKeys(self.database)
@@ -105,7 +110,17 @@ class Runtime:
             self.originals,
             self.inbox,
             self.gallery,
+            self.multipart_store,
             self.announcer,
+        )
+        self.multipart_ingestion = MultipartIngestion(
+            self.multipart_uploads,
+            self.images,
+            self.inbox,
+            self.multipart_store,
+            self.finisher,
+            settings.limits.max_bytes,
+            settings.processing,
         )
         self.reconciliation = Reconciliation(
             self.drift,
@@ -113,6 +128,8 @@ class Runtime:
             self.image_queries,
             self.dead_letters,
             self.originals,
+            self.multipart_uploads,
+            self.multipart_store,
             self.inbox,
             self.gallery,
             self.ingestion,

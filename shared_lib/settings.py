@@ -244,6 +244,8 @@ class Processing(Branch):
     """Limit of a direct upload: the contract's 10 MB. For uploads to the store it is `LIMITS_MAX_BYTES`."""
     upload_url_seconds: Annotated[int, Field(ge=1, le=7 * 24 * 3600)] = 900
     """Lifetime of a presigned URL. SigV4 allows a week at most."""
+    multipart_seconds: Annotated[int, Field(ge=60, le=7 * 24 * 3600)] = 24 * 3600
+    """Time for a client to upload a file in parts and to complete it."""
     lease_seconds: Seconds = 20
     """A processor that doesn't renew its claim within this time loses it. It renews after a third of it."""
     max_attempts: int = Field(default=8, ge=1)
@@ -277,8 +279,9 @@ class Processing(Branch):
     @field_validator("retention_days")
     @classmethod
     def deleted_images_outlive_their_urls(cls, days: int, others: ValidationInfo) -> int:
-        if days * 24 * 3600 < others.data.get("upload_url_seconds", 0):
-            raise ValueError("must be at least as long as PROCESSING_UPLOAD_URL_SECONDS")
+        for name in ("upload_url_seconds", "multipart_seconds"):
+            if days * 24 * 3600 < others.data.get(name, 0):
+                raise ValueError(f"must be at least as long as PROCESSING_{name.upper()}")
         return days
 
 

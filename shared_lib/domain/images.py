@@ -236,6 +236,8 @@ class ImageState:
     """The event for its last end was published."""
     failure: FailureCode | None
     ended_at: datetime | None
+    upload_id: str | None
+    """The store's ID of a multipart upload that was begun and not completed."""
 
     def is_upload_worthless(self, uploaded_at: datetime) -> bool:
         """Return whether an upload of that time is the one that the image failed with, and isn't worth keeping."""

@@ -43,7 +43,11 @@ class UploadTerms:
     @property
     def headers(self) -> dict[str, str]:
         """Headers that the PUT must carry besides its length."""
-        headers = {"Content-Type": self.content_type, "x-amz-checksum-sha256": self.checksum}
+        headers = {
+            "Content-Type": self.content_type,
+            "x-amz-checksum-sha256": self.checksum,
+            "If-None-Match": "*" if self.size_bytes else None,  # a known file comes once
+        }
         return {name: value for name, value in headers.items() if value}
 
 

@@ -1,4 +1,4 @@
-"""All SQL: images, claims and attempts, renditions, collections, dead letters, API keys, issuers' keys."""
+"""All SQL: images, uploads, claims and attempts, renditions, collections, dead letters, API keys, issuers' keys."""
 
 from shared_lib.repositories.api_keys import ApiKeys
 from shared_lib.repositories.claims import Claim, Claims, UploadAwaited
@@ -9,6 +9,7 @@ from shared_lib.repositories.image_queries import ImageQueries
 from shared_lib.repositories.images import Images
 from shared_lib.repositories.issuer_keys import IssuerKeys
 from shared_lib.repositories.leases import Superseded
+from shared_lib.repositories.multipart import MultipartUploads
 from shared_lib.repositories.originals import BeingRemoved, Originals
 from shared_lib.repositories.renditions import Renditions, StoredRendition
 from shared_lib.repositories.retries import Retries
@@ -27,6 +28,7 @@ __all__ = [
     "ImageQueries",
     "Images",
     "IssuerKeys",
+    "MultipartUploads",
     "Originals",
     "Overdue",
     "Pair",

@@ -32,7 +32,8 @@ _SELECT_END = f"""
 """
 _SELECT_STATES = """
     SELECT uuid, status, deleted_at IS NOT NULL AS deleted, original_key, announced, failure_code AS failure,
-           completed_at AS ended_at, coalesce(lease_until > now(), false) AS held
+           completed_at AS ended_at, coalesce(lease_until > now(), false) AS held,
+           (SELECT upload_id FROM multipart_uploads WHERE image_id = uuid) AS upload_id
     FROM images WHERE uuid = ANY(CAST(:uuids AS uuid[]))
 """
 _HAS_TABLE = "SELECT to_regclass('images') IS NOT NULL AS there"

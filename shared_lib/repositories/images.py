@@ -9,7 +9,7 @@ from shared_lib.domain.uploads import Original, StoredObject
 from shared_lib.errors import FailureCode, NotFound
 from shared_lib.observability import get_logger
 from shared_lib.pipeline.recipe import Recipe
-from shared_lib.repositories import lifecycle, originals, rendition_requests
+from shared_lib.repositories import lifecycle, multipart, originals, rendition_requests
 from shared_lib.repositories.image_queries import NOT_FOUND
 from shared_lib.repositories.originals import Named
 from shared_lib.settings import Processing
@@ -146,6 +146,7 @@ class Images:
     def mark_cleaned_up(self, uuid: UUID) -> None:
         """Record that a deleted image's objects are gone, unless someone may still be writing one."""
         with self._database.transaction() as tx:
+            tx.rows(multipart.FORGET, uuid=uuid)
             tx.rows(lifecycle.MARK_CLEANED_UP, uuid=uuid, writing=originals.REQUEST_SECONDS)
 
     def give_up(self, uuid: UUID, code: FailureCode, message: str) -> bool:

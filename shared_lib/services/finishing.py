@@ -9,6 +9,7 @@ from shared_lib.errors import NOT_WORTH_KEEPING, Rejected, Unavailable
 from shared_lib.repositories import BeingRemoved, Claim, Claims, ImageQueries, Images, Originals
 from shared_lib.services.announcing import Announcer
 from shared_lib.storage.buckets import Gallery, Inbox
+from shared_lib.storage.multipart import MultipartStore
 
 log = observability.get_logger()
 
@@ -21,6 +22,7 @@ class Finisher:
     originals: Originals
     inbox: Inbox
     gallery: Gallery
+    multipart_store: MultipartStore
     announcer: Announcer
 
     def fail(self, claim: Claim, reason: Rejected) -> ImageEnd:
@@ -62,10 +64,12 @@ class Finisher:
             self.announcer.announce(uuid)
 
     def clean_up(self, uuid: UUID) -> None:
-        """Delete a deleted image's objects."""
+        """Delete a deleted image's objects, and the parts of an upload that was not completed."""
+        state = self.image_queries.get_state(uuid)
+        if state and state.upload_id:  # before the object, or it could still be completed
+            self.multipart_store.abort(str(uuid), state.upload_id)
         self.inbox.delete(str(uuid))
         self.gallery.delete_renditions(uuid)
-        state = self.image_queries.get_state(uuid)
         if state and state.original_key:
             self.originals.release(state.original_key, self.gallery.delete)
         self.images.mark_cleaned_up(uuid)

@@ -14,10 +14,21 @@ from typing import TypeVar
 from uuid import UUID
 
 from shared_lib.domain.images import ImageState, ImageStatus
+from shared_lib.domain.multipart import StoredUpload
 from shared_lib.domain.uploads import StoredObject
 from shared_lib.errors import FailureCode
 from shared_lib.events import ProcessingRequested
-from shared_lib.repositories import BATCH, DeadLetters, Drift, ImageQueries, Images, Originals, Overdue
+from shared_lib.repositories import (
+    BATCH,
+    DeadLetters,
+    Drift,
+    ImageQueries,
+    Images,
+    MultipartUploads,
+    Originals,
+    Overdue,
+)
+from shared_lib.repositories.originals import REQUEST_SECONDS
 from shared_lib.services.announcing import Announcer
 from shared_lib.services.comparison import Comparison
 from shared_lib.services.finishing import Finisher
@@ -26,6 +37,7 @@ from shared_lib.services.turns import LOOKED, Step, Turn, run_in_turns
 from shared_lib.settings import Processing
 from shared_lib.settings import Reconciliation as Budget
 from shared_lib.storage.buckets import Gallery, Inbox
+from shared_lib.storage.multipart import MultipartStore
 
 URL_SKEW_SECONDS = 900  # a PUT that began in time may end this much after its URL (S3 allows 15 min of clock skew)
 
@@ -39,6 +51,8 @@ class Reconciliation:
     image_queries: ImageQueries
     dead_letters: DeadLetters
     originals: Originals
+    multipart_uploads: MultipartUploads
+    multipart_store: MultipartStore
     inbox: Inbox
     gallery: Gallery
     ingestion: Ingestion
@@ -48,6 +62,8 @@ class Reconciliation:
     settings: Processing
     budget: Budget
     batch: int = BATCH
+    settling: timedelta = timedelta(seconds=REQUEST_SECONDS)
+    """Minimum age before a multipart upload without a row is aborted: its row may be about to be written."""
 
     def run(self, *, everything: bool) -> dict[str, int]:
         """
@@ -67,6 +83,7 @@ class Reconciliation:
             self._scan_inbox,
             self._request_overdue,
             self._expire_uploads,
+            self._abort_uploads,
             self._expire_originals,
             self._announce,
             self._clean_up,
@@ -137,6 +154,33 @@ class Reconciliation:
         Nobody looks into the store for each. The scan of the inbox finds an object that came all the same.
         """
         return _in_bulk("upload_expired", partial(self.drift.expire_reservations, URL_SKEW_SECONDS))
+
+    def _abort_uploads(self, turn: Turn) -> Generator[str]:
+        """Abort multipart uploads that no image awaits: it is deleted, its time is up, or it never got a row."""
+        self.multipart_uploads.forget_completed()
+        place = f"{self.inbox.name}?uploads"
+        position = self.drift.read_position(place) or ""
+        found = self.multipart_store.list(after=position)
+        try:
+            while page := list(islice(found, self.batch)):
+                awaited = self.multipart_uploads.find_awaited([each.upload_id for each in page])
+                for each in page:
+                    position = each.key
+                    if each.upload_id not in awaited and self._is_forgotten(each):
+                        yield from turn.attempt(self._abort_upload, each)
+                yield LOOKED
+            position = ""
+        finally:
+            self.drift.advance_scan(place, position)
+
+    def _is_forgotten(self, upload: StoredUpload) -> bool:
+        """Return whether nobody is about to write its row, or, if another client began it, about to complete it."""
+        patience = self.settling if upload.named_image else timedelta(seconds=self.settings.multipart_seconds)
+        return upload.begun_at < datetime.now(UTC) - patience
+
+    def _abort_upload(self, upload: StoredUpload) -> Iterator[str]:
+        self.multipart_store.abort(upload.key, upload.upload_id)
+        yield "upload_aborted"
 
     def _expire_originals(self, turn: Turn) -> Generator[str]:
         """Delete originals of images that failed and were not tried again for long."""

@@ -118,13 +118,16 @@ class Bucket:
         """Yield the objects below the prefix whose keys come after `after`, in the order of their keys' bytes."""
         query = {"list-type": "2", "encoding-type": "url", "prefix": prefix, "start-after": after}
         while True:
-            page = ElementTree.fromstring(self._store.send("GET", self.name, query=_encode(query)).data)
+            page = ElementTree.fromstring(self._store.send("GET", self.name, query=encode_query(query)).data)
             for each in page.iterfind("{*}Contents"):
-                key, modified = unquote_plus(_text(each, "Key")), datetime.fromisoformat(_text(each, "LastModified"))
-                yield _to_object(key, _text(each, "Size"), _text(each, "ETag"), modified)
-            if _text(page, "IsTruncated") != "true":
+                key, modified = (
+                    unquote_plus(read_text(each, "Key")),
+                    datetime.fromisoformat(read_text(each, "LastModified")),
+                )
+                yield _to_object(key, read_text(each, "Size"), read_text(each, "ETag"), modified)
+            if read_text(page, "IsTruncated") != "true":
                 return
-            query["continuation-token"] = _text(page, "NextContinuationToken")
+            query["continuation-token"] = read_text(page, "NextContinuationToken")
 
 
 class Inbox(Bucket):
@@ -197,10 +200,11 @@ def _to_object(key: str, size: str, etag: str, modified: datetime) -> StoredObje
     return StoredObject(key=key, size=int(size), etag=etag.strip('"'), modified=modified.replace(microsecond=0))
 
 
-def _text(parent: "Element", name: str) -> str:
+def read_text(parent: "Element", name: str) -> str:
     """Return the text of an element, which some stores put into S3's namespace."""
     return parent.findtext(f"{{*}}{name}") or ""
 
 
-def _encode(query: Mapping[str, str]) -> str:
+def encode_query(query: Mapping[str, str]) -> str:
+    """Return a query in the order that signatures need, without names that have no value."""
     return "&".join(f"{name}={quote(value, safe='')}" for name, value in sorted(query.items()) if value)

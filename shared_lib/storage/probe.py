@@ -107,7 +107,7 @@ class StoreProbe:
         part = self._store.send("GET", *place, headers={"Range": "bytes=0-3"})
         passed = (part.status, part.data) == (206, TEXT[:4])
         yield Check("ranges", passed, "Parts of renditions cannot be sent: the store ignores Range", unsafe=False)
-        consequence = "The store ignores If-None-Match on a PUT; nothing depends on it yet"
+        consequence = "The store ignores If-None-Match: an upload URL for a known size can be used twice"
         yield Check("conditional-put", self._denies_second_put(place), consequence, unsafe=False)
 
     def _denies_second_put(self, place: tuple[str, str]) -> bool:

@@ -46,7 +46,7 @@ class StoreSetup:
         rule: CORSRuleTypeDef = {
             "AllowedOrigins": list(origins),
             "AllowedMethods": ["PUT"],
-            "AllowedHeaders": ["content-type", "x-amz-checksum-sha256"],
+            "AllowedHeaders": ["content-type", "if-none-match", "x-amz-checksum-sha256"],
             "ExposeHeaders": ["ETag"],
             "MaxAgeSeconds": 600,
         }

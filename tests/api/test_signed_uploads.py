@@ -1,6 +1,7 @@
 """Upload URLs with a signed size, type and checksum: the store accepts that file and no other."""
 
 import hashlib
+from concurrent import futures
 from typing import Any
 
 import pytest
@@ -31,7 +32,7 @@ def test_a_file_that_matches_its_reservation_becomes_an_image(api: Api) -> None:
         api, filename="pier.jpg", description="wood", contentType="image/jpeg", sizeBytes=len(PHOTO), sha256=digest
     )
 
-    assert reserved["headers"].keys() == {"Content-Type", "x-amz-checksum-sha256"}
+    assert reserved["headers"].keys() == {"Content-Type", "x-amz-checksum-sha256", "If-None-Match"}
     assert put(reserved) == 200
 
     image = api.await_end(reserved["uuid"])
@@ -68,6 +69,18 @@ def test_the_store_rejects_a_file_that_does_not_match_its_reservation(
 
     assert put(reserved, data, **headers) in (400, 403)
     assert api("GET", f"/images/{reserved['uuid']}").json()["code"] == "image_awaits_upload"
+
+
+def test_a_url_for_a_file_of_known_size_takes_it_once(api: Api) -> None:
+    reserved = reserve(api, sizeBytes=len(PHOTO))
+
+    assert put(reserved, PHOTO, **{"If-None-Match": "any"}) == 403
+    with futures.ThreadPoolExecutor() as pool:
+        answers = sorted(pool.map(lambda _: put(reserved), range(4)))
+
+    assert answers[0] == 200
+    assert set(answers[1:]) <= {409, 412}
+    assert api.await_end(reserved["uuid"])["status"] == "succeeded"
 
 
 def test_a_plain_url_accepts_no_headers_that_change_what_a_put_does(api: Api) -> None:

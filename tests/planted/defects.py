@@ -10,6 +10,9 @@ PROCESSOR_TESTS = "tests/processing/test_processor.py"
 DIRECT_TESTS = "tests/processing/test_direct_uploads.py"
 LIFECYCLE_GUARDS = "tests/processing/test_lifecycle.py::test_a_change_whose_guard_is_not_met_changes_nothing"
 
+PARTS = "An upload in parts becomes a whole image once, or none"
+PART_TESTS = "tests/api/test_multipart_uploads.py"
+
 ACCESS = "No caller can do more than its role, its key or its token allows"
 BEARER_TESTS = "tests/security/test_tokens.py"
 ISSUER_TESTS = "tests/security/test_issuer_keys.py"
@@ -251,6 +254,31 @@ DEFECTS = (
         new="",
         caught_by="tests/processing/test_rendition_requests.py::"
         "test_equal_images_share_an_original_that_stays_until_the_last_is_deleted",
+    ),
+    Defect(
+        name="part-of-any-size",
+        breaks=PARTS,
+        file="shared_lib/domain/multipart.py",
+        old="each.number in self.numbers and each.size == self.size_of(each.number)",
+        new="each.number in self.numbers",
+        caught_by=f"{PART_TESTS}::test_a_part_of_another_size_counts_as_missing",
+    ),
+    Defect(
+        name="missing-parts-ignored",
+        breaks=PARTS,
+        file="shared_lib/services/multipart.py",
+        old="if missing := upload.find_missing(parts):",
+        new="if missing := upload.find_missing(parts) and []:",
+        caught_by=f"{PART_TESTS}::test_an_interrupted_upload_goes_on_with_the_missing_parts",
+    ),
+    Defect(
+        name="awaited-upload-aborted",
+        breaks=PARTS,
+        file="shared_lib/services/reconciliation.py",
+        old="if each.upload_id not in awaited and self._is_forgotten(each):",
+        new="if self._is_forgotten(each):",
+        caught_by="tests/processing/test_forgotten_uploads.py"
+        "::test_uploads_that_no_image_awaits_are_aborted_a_few_at_a_time",
     ),
     Defect(
         name="replaced-object-removed",

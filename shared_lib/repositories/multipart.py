@@ -1,0 +1,82 @@
+"""Multipart uploads that were begun. A row lives until its upload is complete, aborted or expired."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from shared_lib.database.connection import Database
+from shared_lib.domain.images import ImageStatus
+from shared_lib.domain.multipart import MultipartUpload
+from shared_lib.errors import Conflict, NotFound
+from shared_lib.repositories import lifecycle
+from shared_lib.repositories.image_queries import NOT_FOUND
+
+FORGET = "DELETE FROM multipart_uploads WHERE image_id = :uuid"
+_INSERT = """
+    INSERT INTO multipart_uploads (image_id, upload_id, size_bytes, part_bytes)
+    VALUES (:uuid, :upload_id, :size, :part_size)
+"""
+_SELECT = """
+    SELECT i.status, i.due_at AS expires_at, m.upload_id, m.size_bytes AS size, m.part_bytes AS part_size
+    FROM images i LEFT JOIN multipart_uploads m ON m.image_id = i.uuid WHERE i.uuid = :uuid AND i.deleted_at IS NULL
+"""
+# A process may die between the completion in the store and `complete`.
+_FORGET_COMPLETED = """
+    DELETE FROM multipart_uploads m USING images i
+    WHERE i.uuid = m.image_id AND i.status <> 'awaiting_upload' AND i.deleted_at IS NULL
+"""
+_SELECT_AWAITED = """
+    SELECT m.upload_id FROM multipart_uploads m JOIN images i ON i.uuid = m.image_id
+    WHERE m.upload_id = ANY(CAST(:upload_ids AS text[])) AND i.status = 'awaiting_upload' AND i.deleted_at IS NULL
+"""
+
+
+class MultipartUploads:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def create(self, upload: MultipartUpload, filename: str, description: str | None, seconds: int) -> None:
+        """Insert an image that awaits the upload for so many seconds. It stays hidden until it is complete."""
+        with self._database.transaction() as tx:
+            tx.rows(
+                lifecycle.INSERT_IMAGE,
+                uuid=upload.uuid,
+                filename=filename,
+                description=description,
+                status=ImageStatus.AWAITING_UPLOAD.value,
+                size=upload.size,
+                wait=seconds,
+            )
+            tx.rows(_INSERT, uuid=upload.uuid, upload_id=upload.upload_id, size=upload.size, part_size=upload.part_size)
+
+    def find(self, uuid: UUID) -> MultipartUpload | ImageStatus:
+        """
+        Return an image's upload, or the image's status if its upload is complete.
+
+        Raises NotFound, and Conflict if the image awaits an upload that is not in parts.
+        """
+        with self._database.transaction() as tx:
+            row = tx.row(_SELECT, uuid=uuid)
+        if row is None:
+            raise NotFound(NOT_FOUND, code="image_not_found")
+        status = ImageStatus(row.pop("status"))
+        if status is not ImageStatus.AWAITING_UPLOAD:
+            return status
+        if row["upload_id"] is None:
+            raise Conflict("This image awaits a single PUT, and no parts", code="not_in_parts")
+        return MultipartUpload(uuid=uuid, **row)
+
+    def complete(self, uuid: UUID) -> None:
+        """Make the image pending, unless it is processed already, and forget its parts."""
+        with self._database.transaction() as tx:
+            tx.rows(lifecycle.MARK_ARRIVED, uuids=[uuid])
+            tx.rows(FORGET, uuid=uuid)
+
+    def find_awaited(self, upload_ids: Sequence[str]) -> set[str]:
+        """Return those of the store's uploads that some image still awaits."""
+        with self._database.transaction() as tx:
+            return {row["upload_id"] for row in tx.rows(_SELECT_AWAITED, upload_ids=list(upload_ids))}
+
+    def forget_completed(self) -> None:
+        """Forget the parts of images that do not await them any more. There are few at any time."""
+        with self._database.transaction() as tx:
+            tx.rows(_FORGET_COMPLETED)

@@ -1,0 +1,100 @@
+"""Multipart uploads into the inbox: begun, completed and aborted by the service, their parts put by clients."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from urllib.parse import quote, unquote_plus
+from xml.sax.saxutils import escape
+
+from defusedxml import ElementTree
+
+from shared_lib.domain.multipart import MAX_PARTS, MultipartUpload, Part, StoredUpload
+from shared_lib.errors import RequestRejected
+from shared_lib.storage.buckets import encode_query, read_text
+from shared_lib.storage.store import Missing, Store, to_error
+
+_PAGE = 1000  # uploads; the most that S3 lists at once
+_CHANGED = ("InvalidPart", "InvalidPartOrder", "EntityTooSmall")
+"""Codes of a completion that names parts which the store does not have like that."""
+
+
+class PartsChanged(Exception):
+    """A part was uploaded again between the listing and the completion."""
+
+
+class MultipartStore:
+    def __init__(self, store: Store, bucket: str) -> None:
+        self._store = store
+        self._bucket = bucket
+
+    def begin(self, key: str) -> str:
+        """Return the ID of a new upload."""
+        answer = self._store.send("POST", self._bucket, key, query="uploads=").data
+        return read_text(ElementTree.fromstring(answer), "UploadId")
+
+    def sign(self, upload: MultipartUpload, number: int, seconds: int) -> str:
+        """Return a URL that takes a PUT of that part, with exactly its size, for that many seconds."""
+        query = f"partNumber={number}&uploadId={quote(upload.upload_id, safe='')}"
+        headers = {"Content-Length": f"{upload.size_of(number)}"}
+        return self._store.sign_put(self._bucket, f"{upload.uuid}", seconds, headers, query=query)
+
+    def list_parts(self, upload: MultipartUpload) -> list[Part] | None:
+        """Return the parts in the store, or None if it has no such upload: it is complete, aborted or expired."""
+        found: list[Part] = []
+        query = {"uploadId": upload.upload_id, "max-parts": f"{MAX_PARTS}"}
+        while True:
+            try:
+                answer = self._store.send("GET", self._bucket, f"{upload.uuid}", query=encode_query(query)).data
+            except Missing:
+                return None
+            page = ElementTree.fromstring(answer)
+            for each in page.iterfind("{*}Part"):
+                modified = datetime.fromisoformat(read_text(each, "LastModified"))
+                number, size = int(read_text(each, "PartNumber")), int(read_text(each, "Size"))
+                found.append(Part(number, size, read_text(each, "ETag"), modified))
+            if read_text(page, "IsTruncated") != "true":
+                return found
+            query["part-number-marker"] = read_text(page, "NextPartNumberMarker")
+
+    def complete(self, upload: MultipartUpload, parts: Sequence[Part]) -> bool:
+        """
+        Make the object of these parts. Return False if the store has no such upload.
+
+        Raises PartsChanged if it has other parts by now.
+        """
+        listed = "".join(
+            f"<Part><PartNumber>{each.number}</PartNumber><ETag>{escape(each.etag)}</ETag></Part>" for each in parts
+        )
+        body = f"<CompleteMultipartUpload>{listed}</CompleteMultipartUpload>".encode()
+        query = encode_query({"uploadId": upload.upload_id})
+        try:
+            answer = self._store.send("POST", self._bucket, f"{upload.uuid}", query=query, body=body).data
+        except Missing:
+            return False
+        except RequestRejected as error:
+            if any(code in str(error.__cause__) for code in _CHANGED):
+                raise PartsChanged from error
+            raise
+        if b"<Error>" in answer:  # with status 200
+            raise to_error(f"POST {self._bucket}", 500, answer)
+        return True
+
+    def abort(self, key: str, upload_id: str) -> None:
+        """Delete an upload's parts. An upload that is complete or gone is no error."""
+        try:
+            self._store.send("DELETE", self._bucket, key, query=encode_query({"uploadId": upload_id}))
+        except Missing:
+            return
+
+    def list(self, after: str = "") -> Iterator[StoredUpload]:
+        """Yield the uploads whose keys come after `after`, in the order of their keys."""
+        query = {"encoding-type": "url", "key-marker": after, "max-uploads": f"{_PAGE}"}
+        while True:
+            answer = self._store.send("GET", self._bucket, query=f"uploads=&{encode_query(query)}").data
+            page = ElementTree.fromstring(answer)
+            for each in page.iterfind("{*}Upload"):
+                begun = datetime.fromisoformat(read_text(each, "Initiated"))
+                yield StoredUpload(unquote_plus(read_text(each, "Key")), read_text(each, "UploadId"), begun)
+            if read_text(page, "IsTruncated") != "true":
+                return
+            query["key-marker"] = unquote_plus(read_text(page, "NextKeyMarker"))
+            query["upload-id-marker"] = read_text(page, "NextUploadIdMarker")
