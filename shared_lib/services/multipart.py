@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 from shared_lib.domain.images import ImageStatus
 from shared_lib.domain.multipart import MultipartUpload, Part, choose_part_size
-from shared_lib.errors import Conflict, Invalid, TooLarge
+from shared_lib.errors import Conflict, NotFound, TooLarge
 from shared_lib.observability import get_logger
 from shared_lib.repositories import Images, MultipartUploads
 from shared_lib.services.finishing import Finisher
@@ -68,11 +68,11 @@ class MultipartIngestion:
         return upload
 
     def sign(self, uuid: UUID, numbers: Sequence[int]) -> tuple[MultipartUpload, list[str]]:
-        """Return the upload, and a URL for each part. Raises NotFound, Conflict, and Invalid for a part beyond it."""
+        """Return the upload, and a URL for each part. Raises NotFound, also for a part beyond it, and Conflict."""
         upload = self._find(uuid)
         if beyond := [number for number in numbers if number not in upload.numbers]:
-            message = f"The file has parts 1 to {upload.part_count}, and no part {beyond[0]}"
-            raise Invalid(f"partNumbers: {message}", details=[{"parameter": "partNumbers", "message": message}])
+            sentence = f"The file has parts 1 to {upload.part_count}, and no part {beyond[0]}"
+            raise NotFound(sentence, code="no_such_part")
         return upload, [self.store.sign(upload, number, self.settings.upload_url_seconds) for number in numbers]
 
     def describe(self, uuid: UUID) -> Progress:

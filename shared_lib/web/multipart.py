@@ -2,9 +2,10 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 from pydantic.alias_generators import to_camel
 
+from shared_lib.constraints import drop_decimal_point
 from shared_lib.domain.images import ImageStatus
 from shared_lib.domain.multipart import MultipartUpload
 from shared_lib.domain.timestamps import Time
@@ -12,7 +13,12 @@ from shared_lib.domain.uploads import Extension
 from shared_lib.services.multipart import Progress
 from shared_lib.web.schemas import ApiModel, Description, Filename, ImageId
 
-PartNumber = Annotated[int, Field(ge=1, strict=True, examples=[1])]
+FileSize = Annotated[
+    int,
+    Field(ge=1, strict=True, description="The file's exact size.", examples=[41943040]),
+    BeforeValidator(drop_decimal_point),
+]
+PartNumber = Annotated[int, Field(ge=1, strict=True, examples=[1]), BeforeValidator(drop_decimal_point)]
 
 
 class LargeFile(BaseModel):
@@ -20,7 +26,7 @@ class LargeFile(BaseModel):
 
     model_config = ConfigDict(alias_generator=to_camel, frozen=True)
 
-    size_bytes: int = Field(ge=1, strict=True, description="The file's exact size.", examples=[41943040])
+    size_bytes: FileSize
     extension: Extension = Field(examples=["jpg"])
     filename: Filename | None = Field(default=None, description="Default: the uuid and the extension.")
     description: Description | None = None
@@ -71,7 +77,8 @@ class UploadedPart(ApiModel):
     part_number: PartNumber
     size_bytes: int = Field(examples=[8388608])
     etag: str = Field(
-        description="As the store returned it for the PUT.", examples=['"d76f89e449720d99d4b92c79040f4882"']
+        description="As the store returned it for the PUT, without its quotes.",
+        examples=["d76f89e449720d99d4b92c79040f4882"],
     )
 
 
@@ -92,7 +99,10 @@ def show_plan(upload: MultipartUpload) -> MultipartUploadPlan:
 
 
 def show_progress(progress: Progress) -> MultipartUploadProgress:
-    parts = [UploadedPart(part_number=each.number, size_bytes=each.size, etag=each.etag) for each in progress.parts]
+    parts = [
+        UploadedPart(part_number=each.number, size_bytes=each.size, etag=each.etag.strip('"'))
+        for each in progress.parts
+    ]
     return MultipartUploadProgress(
         **_describe(progress.upload), uploaded_parts=tuple(parts), missing_parts=tuple(progress.missing)
     )

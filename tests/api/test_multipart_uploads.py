@@ -198,12 +198,19 @@ def test_a_file_that_cannot_become_an_image_is_refused_before_it_is_sent(
     assert (response.status_code, response.json()["code"]) == (status, code)
 
 
-@pytest.mark.parametrize("numbers", [[0], [6], [1, 1], [], list(range(1, 102)), ["1"]])
-def test_only_parts_of_the_file_are_signed(api: Api, numbers: list[Any]) -> None:
+@pytest.mark.parametrize("numbers", [[0], [1, 1], [], list(range(1, 102)), ["1"], [True], [1.5]])
+def test_parts_to_sign_are_different_numbers(api: Api, numbers: list[Any]) -> None:
     response = call(api, begin(api), "POST", "/parts", json={"partNumbers": numbers})
 
     assert response.status_code == 400
     assert response.json()["details"][0]["parameter"].startswith("partNumbers")
+
+
+def test_only_parts_of_the_file_are_signed(api: Api) -> None:
+    response = call(api, begin(api), "POST", "/parts", json={"partNumbers": [5, 6]})
+
+    assert (response.status_code, response.json()["code"]) == (404, "no_such_part")
+    assert response.json()["error"] == "The file has parts 1 to 5, and no part 6"
 
 
 def test_a_parts_url_takes_that_part_with_that_size_and_nothing_else(api: Api) -> None:
