@@ -18,6 +18,7 @@ RIGHTS: dict[str, dict[str, str]] = {
     "collections": {APP: ALL},
     "image_counts": {APP: "SELECT, INSERT, DELETE", WORKER: "SELECT, INSERT, DELETE"},
     "original_removals": {APP: ALL, WORKER: ALL},
+    "multipart_uploads": {APP: "SELECT, INSERT, DELETE", WORKER: "SELECT, DELETE"},
     "scans": {WORKER: ALL},
     "api_keys": {APP: "SELECT, INSERT, UPDATE"},
     "issuer_keys": {APP: "SELECT, INSERT, UPDATE", WORKER: "SELECT, INSERT, UPDATE"},
