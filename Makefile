@@ -22,7 +22,8 @@
 #   migration name="…"  create a migration
 #   reset confirm=yes   drop all tables of the database in DATABASE_URL, and lose all metadata; also needs force=yes
 #                       while there are images
-#   redrive             process images again that failed because of an outage or a crash; codes="…" selects others
+#   redrive             process images again that failed because of an outage or a crash; codes="…" selects others,
+#                       since=… and until=… when they failed, and dry-run=yes only counts
 #   api-key name=… role=…   make an API key, and print it; role is viewer, editor or admin
 #   kafka, minio        run Apache Kafka or MinIO, each in a terminal of its own, for `make run` or tests
 #   lock                lock the dependencies of pyproject.toml with hashes; upgrade=yes also updates what they need
@@ -134,7 +135,8 @@ reset: $(VENV)/ready-to-run
 		$(if $(filter yes,$(confirm)),--confirm) $(if $(filter yes,$(force)),--force)
 
 redrive: $(VENV)/ready-to-run
-	$(BIN)/python -m shared_lib.commands.redrive $(codes)
+	$(BIN)/python -m shared_lib.commands.redrive $(codes) $(if $(since),--since $(since)) $(if $(until),--until $(until)) \
+		$(if $(filter yes,$(dry-run)),--dry-run)
 
 api-key: $(VENV)/ready-to-run
 	@$(BIN)/python -m shared_lib.commands.api_keys create "$(name)" --role "$(role)"

@@ -40,6 +40,7 @@ STORY = (
     Step("upload_image", saves={"image": "data.uuid"}),
     Step("get_image", "image", until_finished=True),
     Step("get_rendition", "image"),
+    Step("list_attempts", "image"),
     Step("find_similar_images", "image"),
     Step("create_upload_url", saves={"presignedImage": "uuid", "presignedUrl": "presignedUrl"}),
     Step(PUT),
@@ -63,6 +64,10 @@ STORY = (
     Step("list_api_keys"),
     Step("rotate_api_key", "keyId"),
     Step("revoke_api_key", "keyId"),
+    Step("get_operations_summary"),
+    Step("list_dead_letters"),
+    Step("discard_dead_letter"),
+    Step("redrive_failures"),
 )
 
 
@@ -144,6 +149,7 @@ def _url(path: str, operation: Json, step: Step) -> Json:
         path.strip("/")
         .replace("{uuid}", variable)
         .replace("{key_id}", variable)
+        .replace("{letter_id}", "0")
         .replace("{name}", "thumbnail")
         .split("/")
     )

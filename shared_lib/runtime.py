@@ -21,8 +21,10 @@ from shared_lib.repositories import (
     Images,
     IssuerKeys,
     MultipartUploads,
+    Operations,
     Originals,
     Renditions,
+    Retries,
 )
 from shared_lib.services.announcing import Announcer
 from shared_lib.services.authentication import Authenticator
@@ -79,6 +81,8 @@ class Runtime:
         self.originals = Originals(self.database)
         self.multipart_uploads = MultipartUploads(self.database)
         self.dead_letters = DeadLetters(self.database)
+        self.operations = Operations(self.database)
+        self.retries = Retries(self.database)
         self.api_keys = ApiKeys(self.database)
         self.issuer_keys = IssuerKeys(self.database)
         self.drift = Drift(self.database)
@@ -127,6 +131,7 @@ class Runtime:
             self.images,
             self.image_queries,
             self.dead_letters,
+            self.operations,
             self.originals,
             self.multipart_uploads,
             self.multipart_store,

@@ -20,6 +20,7 @@ RIGHTS: dict[str, dict[str, str]] = {
     "original_removals": {APP: ALL, WORKER: ALL},
     "multipart_uploads": {APP: "SELECT, INSERT, DELETE", WORKER: "SELECT, DELETE"},
     "scans": {WORKER: ALL},
+    "reconciliation_counts": {APP: "SELECT", WORKER: "SELECT, INSERT, UPDATE"},
     "api_keys": {APP: "SELECT, INSERT, UPDATE"},
     "issuer_keys": {APP: "SELECT, INSERT, UPDATE", WORKER: "SELECT, INSERT, UPDATE"},
     "alembic_version": {},

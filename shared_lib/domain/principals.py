@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, get_args
 
-Permission = Literal["images:read", "images:write", "collections:read", "collections:write", "keys:manage"]
+Permission = Literal[
+    "images:read",
+    "images:write",
+    "collections:read",
+    "collections:write",
+    "keys:manage",
+    "operations:read",
+    "operations:write",
+]
 """What an endpoint may need, and the name of a scope."""
 
 ALL_PERMISSIONS: frozenset[Permission] = frozenset(get_args(Permission))

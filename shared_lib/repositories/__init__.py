@@ -10,6 +10,7 @@ from shared_lib.repositories.images import Images
 from shared_lib.repositories.issuer_keys import IssuerKeys
 from shared_lib.repositories.leases import Superseded
 from shared_lib.repositories.multipart import MultipartUploads
+from shared_lib.repositories.operations import Operations
 from shared_lib.repositories.originals import BeingRemoved, Originals
 from shared_lib.repositories.renditions import Renditions, StoredRendition
 from shared_lib.repositories.retries import Retries
@@ -29,6 +30,7 @@ __all__ = [
     "Images",
     "IssuerKeys",
     "MultipartUploads",
+    "Operations",
     "Originals",
     "Overdue",
     "Pair",

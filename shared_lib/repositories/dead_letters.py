@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from shared_lib.database.connection import Database
+from shared_lib.domain.operations import RecordedDeadLetter
 from shared_lib.events import clean_text
 from shared_lib.observability import get_logger
 
@@ -30,6 +31,12 @@ _PURGE_DEAD_LETTERS = """
         ORDER BY received_at LIMIT :batch FOR UPDATE SKIP LOCKED))
     RETURNING id
 """
+_LIST_DEAD_LETTERS = """
+    SELECT id, event_source, event_id, event_type, image_id, code, reason, destination, received_at
+    FROM dead_letters WHERE id < :before ORDER BY id DESC LIMIT :limit
+"""
+_DISCARD_DEAD_LETTER = "DELETE FROM dead_letters WHERE id = :id"
+_LAST = 2**63 - 1
 _BATCH = 500  # rows per statement: far from the time limit
 _MAX_TEXT = 500  # characters of an attribute that are kept
 
@@ -74,6 +81,17 @@ class DeadLetters:
             code=letter.code,
             reason=clean_text(letter.reason, _MAX_TEXT),
         )
+
+    def list(self, limit: int, before: int | None = None) -> list[RecordedDeadLetter]:
+        """Return the newest ones, of those with an ID below `before`."""
+        with self._database.transaction() as tx:
+            rows = tx.last(_LIST_DEAD_LETTERS, limit=limit, before=_LAST if before is None else before)
+        return [RecordedDeadLetter(**row) for row in rows]
+
+    def discard(self, letter_id: int) -> None:
+        """Delete one, if there is one with that ID."""
+        with self._database.transaction() as tx:
+            tx.last(_DISCARD_DEAD_LETTER, id=letter_id)
 
     def purge(self, days: int) -> int:
         """Delete a batch of those received more than so many days ago. Return how many; 0 when none is left."""

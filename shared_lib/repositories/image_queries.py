@@ -6,6 +6,7 @@ from uuid import UUID
 
 from shared_lib.database.connection import Database
 from shared_lib.domain.images import VISIBLE, Image, ImageEnd, ImageState, ImageStatus, SimilarImage
+from shared_lib.domain.operations import Attempt
 from shared_lib.domain.pages import Page, PageQuery
 from shared_lib.errors import FailureCode, NotFound
 from shared_lib.repositories.pages import read_page
@@ -36,6 +37,11 @@ _SELECT_STATES = """
            (SELECT upload_id FROM multipart_uploads WHERE image_id = uuid) AS upload_id
     FROM images WHERE uuid = ANY(CAST(:uuids AS uuid[]))
 """
+_IS_VISIBLE = f"SELECT 1 FROM images i WHERE i.uuid = :uuid AND {VISIBLE_IMAGE}"
+_LIST_ATTEMPTS = """
+    SELECT fence AS number, started_at, ended_at, outcome, reason FROM processing_attempts
+    WHERE image_id = :uuid ORDER BY fence DESC LIMIT :limit
+"""
 _HAS_TABLE = "SELECT to_regclass('images') IS NOT NULL AS there"
 _COUNT_VISIBLE = f"SELECT count(*) AS total FROM images i WHERE {VISIBLE_IMAGE}"
 
@@ -54,6 +60,15 @@ class ImageQueries:
         if row is None:
             raise NotFound(NOT_FOUND, code="image_not_found")
         return to_image(row)
+
+    def list_attempts(self, uuid: UUID, limit: int) -> list[Attempt]:
+        """Return the last attempts at a visible image, newest first. Raises NotFound."""
+        with self._database.transaction() as tx:
+            found = tx.queue(_IS_VISIBLE, uuid=uuid)
+            rows = tx.last(_LIST_ATTEMPTS, uuid=uuid, limit=limit)
+        if not found:
+            raise NotFound(NOT_FOUND, code="image_not_found")
+        return [Attempt(**row) for row in rows]
 
     def get_end(self, uuid: UUID) -> ImageEnd | None:
         """Return how an image ended, or None if it has not ended or is gone."""

@@ -28,7 +28,7 @@ INSERT_ORIGINAL = f"""
 
 # ARRIVE
 MARK_ARRIVED = """
-    UPDATE images SET status = 'pending', due_at = created_at WHERE uuid = ANY(ARRAY(
+    UPDATE images SET status = 'pending', queued_at = now(), due_at = created_at WHERE uuid = ANY(ARRAY(
         SELECT uuid FROM images WHERE uuid = ANY(CAST(:uuids AS uuid[])) AND status = 'awaiting_upload'
         AND deleted_at IS NULL ORDER BY uuid FOR UPDATE SKIP LOCKED))
 """
@@ -43,6 +43,8 @@ REQUEST_PROCESSING = """
         completed_at = CASE WHEN status = 'failed' THEN NULL ELSE completed_at END,
         announced = announced AND status <> 'failed',
         failure_code = NULL, failure_message = NULL,
+        queued_at = CASE WHEN status IN ('awaiting_upload', 'failed') OR (status = 'succeeded' AND :renditions_pending)
+                         THEN now() ELSE queued_at END,
         due_at = CASE WHEN status IN ('awaiting_upload', 'failed') OR :renditions_pending
                       THEN now() + make_interval(secs => :wait) ELSE due_at END,
         status = CASE WHEN status IN ('awaiting_upload', 'failed') THEN 'pending' ELSE status END
@@ -134,31 +136,42 @@ FAIL_UNCLAIMED_IMAGE = """
 """
 
 # RETRY. A failed image's upload is kept for some days. Its attempts are counted anew.
-RETRY_FAILED_IMAGES = """
+LIST_FAILED_IMAGES = """
+    SELECT uuid FROM images WHERE uuid > :after AND status = 'failed' AND deleted_at IS NULL
+    AND failure_code = ANY(CAST(:codes AS text[])) AND created_at > now() - make_interval(days => :days)
+    AND completed_at >= coalesce(CAST(:since AS timestamptz), '-infinity')
+    AND completed_at < coalesce(CAST(:until AS timestamptz), 'infinity')
+    ORDER BY uuid LIMIT :batch
+"""
+RETRY_FAILED_IMAGES = f"""
     WITH retried AS (
         UPDATE images SET status = 'pending', attempts = 0, completed_at = NULL, announced = false,
-                          failure_code = NULL, failure_message = NULL, due_at = now()
-        WHERE uuid = ANY(ARRAY(
-            SELECT uuid FROM images WHERE uuid > :after AND status = 'failed' AND deleted_at IS NULL
-            AND failure_code = ANY(CAST(:codes AS text[])) AND created_at > now() - make_interval(days => :days)
-            ORDER BY uuid LIMIT :batch FOR UPDATE))
+                          failure_code = NULL, failure_message = NULL, queued_at = now(), due_at = now()
+        WHERE uuid = ANY(ARRAY({LIST_FAILED_IMAGES} FOR UPDATE))
         RETURNING uuid
     ) SELECT uuid FROM retried ORDER BY uuid
 """
 
 # No transition: renditions of succeeded images are requested again. An image is locked before its requests, as by
 # everyone who changes both.
-RETRY_FAILED_RENDITIONS = """
+_FAILED_RENDITION = """
+    failure_code = ANY(CAST(:codes AS text[]))
+    AND coalesce(failed_at, '-infinity') >= coalesce(CAST(:since AS timestamptz), '-infinity')
+    AND coalesce(failed_at, '-infinity') < coalesce(CAST(:until AS timestamptz), 'infinity')
+"""
+LIST_FAILED_RENDITIONS = f"""
+    SELECT DISTINCT image_id AS uuid FROM rendition_requests WHERE image_id > :after AND {_FAILED_RENDITION}
+    ORDER BY image_id LIMIT :batch
+"""
+RETRY_FAILED_RENDITIONS = f"""
     WITH held AS MATERIALIZED (
-        SELECT uuid FROM images WHERE uuid = ANY(ARRAY(
-            SELECT DISTINCT image_id FROM rendition_requests
-            WHERE image_id > :after AND failure_code = ANY(CAST(:codes AS text[])) ORDER BY image_id LIMIT :batch))
-        ORDER BY uuid FOR UPDATE
+        SELECT uuid FROM images WHERE uuid = ANY(ARRAY({LIST_FAILED_RENDITIONS})) ORDER BY uuid FOR UPDATE
     ), requested AS (
         UPDATE rendition_requests SET failure_code = NULL, failure_message = NULL
-        WHERE image_id IN (SELECT uuid FROM held) AND failure_code = ANY(CAST(:codes AS text[])) RETURNING image_id
+        WHERE image_id IN (SELECT uuid FROM held) AND {_FAILED_RENDITION} RETURNING image_id
     ), retried AS (
-        UPDATE images SET due_at = now() WHERE uuid IN (SELECT image_id FROM requested) RETURNING uuid
+        UPDATE images SET queued_at = now(), due_at = now()
+        WHERE uuid IN (SELECT image_id FROM requested) RETURNING uuid
     ) SELECT uuid FROM held ORDER BY uuid
 """
 

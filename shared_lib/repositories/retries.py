@@ -1,6 +1,9 @@
 """Have failed images and renditions tried again after an outage."""
 
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Iterable
+from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from shared_lib.database.connection import Database
@@ -11,27 +14,51 @@ _BATCH = 500  # rows per statement: far from the time limit
 _FIRST = UUID(int=0)
 
 
+class Retried(NamedTuple):
+    images: int
+    may_have_more: bool
+    """It stopped at the number that was asked for."""
+
+
 class Retries:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def retry(self, codes: Iterable[FailureCode], days: int) -> int:
+    def retry(  # noqa: PLR0913  what is to be retried
+        self,
+        codes: Iterable[FailureCode],
+        days: int,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        most: int = sys.maxsize,
+        dry_run: bool = False,
+    ) -> Retried:
         """
         Make images of the last `days` pending that failed with these codes, and renditions of succeeded images.
 
-        Return how many images that are. Each batch is committed by itself and each image is met once, so after a
-        failure, calling it again does the rest.
+        `since` and `until` limit when they failed. Return how many images that are, at most `most`. Each batch is
+        committed by itself and each image is met once, so after a failure, calling it again does the rest. With
+        `dry_run` nothing changes.
         """
-        wanted = [code.value for code in codes]
-        images = sum(len(batch) for batch in self._run(lifecycle.RETRY_FAILED_IMAGES, codes=wanted, days=days))
-        return images + sum(len(batch) for batch in self._run(lifecycle.RETRY_FAILED_RENDITIONS, codes=wanted))
+        criteria = {"codes": [code.value for code in codes], "since": since, "until": until}
+        of_images, of_renditions = (
+            (lifecycle.LIST_FAILED_IMAGES, lifecycle.LIST_FAILED_RENDITIONS)
+            if dry_run
+            else (lifecycle.RETRY_FAILED_IMAGES, lifecycle.RETRY_FAILED_RENDITIONS)
+        )
+        images = self._run(of_images, most, days=days, **criteria)
+        images += self._run(of_renditions, most - images, **criteria)
+        return Retried(images, images >= most)
 
-    def _run(self, sql: str, **parameters: object) -> Iterator[list[UUID]]:
-        after = _FIRST
-        while True:
+    def _run(self, sql: str, most: int, **parameters: object) -> int:
+        """Return how many images a statement met, in batches."""
+        met, after = 0, _FIRST
+        while met < most:
             with self._database.transaction() as tx:
-                batch = [row["uuid"] for row in tx.rows(sql, after=after, batch=_BATCH, **parameters)]
+                batch = tx.rows(sql, after=after, batch=min(_BATCH, most - met), **parameters)
             if not batch:
-                return
-            yield batch
-            after = batch[-1]
+                break
+            met += len(batch)
+            after = batch[-1]["uuid"]
+        return met

@@ -25,6 +25,7 @@ from shared_lib.repositories import (
     ImageQueries,
     Images,
     MultipartUploads,
+    Operations,
     Originals,
     Overdue,
 )
@@ -50,6 +51,7 @@ class Reconciliation:
     images: Images
     image_queries: ImageQueries
     dead_letters: DeadLetters
+    operations: Operations
     originals: Originals
     multipart_uploads: MultipartUploads
     multipart_store: MultipartStore
@@ -76,7 +78,7 @@ class Reconciliation:
         before = self.drift.read_clock()
         if everything:
             self.comparison.begin()
-        return dict(run_in_turns(self._steps(), self.budget, before))
+        return dict(run_in_turns(self._steps(), self.budget, before, self.operations.record_run))
 
     def _steps(self) -> tuple[Step, ...]:
         return (

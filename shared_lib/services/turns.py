@@ -4,7 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
 from datetime import datetime
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from shared_lib import observability
 from shared_lib.errors import ServiceError
@@ -65,9 +65,15 @@ class Turn:
 Step = Callable[[Turn], Generator[str]]
 
 
-def run_in_turns(steps: Iterable[Step], budget: Budget, before: datetime) -> Counter[str]:
+class Record(Protocol):
+    """Stores what a run did."""
+
+    def __call__(self, repairs: Counter[str], /, *, failed: bool) -> None: ...
+
+
+def run_in_turns(steps: Iterable[Step], budget: Budget, before: datetime, record: Record) -> Counter[str]:
     """
-    Run all steps and return how often each repair was made.
+    Run all steps and return how often each repair was made, which is also recorded.
 
     A step's failure does not keep the others from running. The first one is raised at the end.
     """
@@ -93,6 +99,7 @@ def run_in_turns(steps: Iterable[Step], budget: Budget, before: datetime) -> Cou
     for turn in turns:
         proceed(turn, turn.end)
     (log.info if repairs else log.debug)("reconciled", **repairs)
+    record(repairs, failed=bool(failures))
     if failures:
         raise failures[0]
     return repairs

@@ -14,7 +14,7 @@ from shared_lib.domain.principals import Permission
 from shared_lib.errors import ServiceError
 from shared_lib.web.errors import ErrorBody
 
-Tag = Literal["images", "collections", "keys", "service"]
+Tag = Literal["images", "collections", "keys", "operations", "service"]
 
 Need = Permission | Literal["nothing"]
 """What a caller must be permitted. `nothing`: anyone may call, and no credentials are read."""

@@ -17,6 +17,7 @@ from shared_lib.errors import (
 from shared_lib.settings import Processing
 from shared_lib.web.endpoint import Endpoint, Inputs
 from shared_lib.web.errors import NO_CREDENTIALS, STATUS
+from shared_lib.web.operations import DEAD_LETTER_ID
 from shared_lib.web.requests import body_too_large, file_too_large, not_json
 
 BUSY = Unavailable("The service is busy: try again later", code="busy")  # as the server says it
@@ -42,6 +43,8 @@ def _implied(inputs: Inputs) -> Iterator[tuple[int, ServiceError]]:
         yield 400, _invalid("uuid", "Input should be a valid UUID, invalid character: found `x` at 0")
     elif "key_id" in inputs.path:
         yield 400, _invalid("key_id", f"String should match pattern '{ID_PATTERN}'")
+    elif "letter_id" in inputs.path:
+        yield 400, _invalid("letter_id", f"String should match pattern '{DEAD_LETTER_ID}'")
     elif model := inputs.query or inputs.body:
         yield 400, _invalid_field(model)
     if inputs.query:

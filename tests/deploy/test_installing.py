@@ -78,7 +78,14 @@ def _secret_references(part: object) -> list[Object]:
 
 def test_production_keeps_secrets_in_files_and_not_in_variables() -> None:
     """Each component mounts its own Secret, read-only, and no container takes a variable from one."""
-    components = {"api": "api", "upload": "api", "delivery": "api", "events": "worker", "bootstrap": "bootstrap"}
+    components = {
+        "api": "api",
+        "upload": "api",
+        "delivery": "api",
+        "operations": "api",
+        "events": "worker",
+        "bootstrap": "bootstrap",
+    }
     checked = set()
     for name, thing in {**services(overlay("production")), **of_kind(overlay("production"), "Job")}.items():
         spec = thing["spec"]["template"]["spec"]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 TOMBSTONE = {
-    *("uuid", "status", "created_at", "completed_at", "deleted_at", "cleaned_up_at", "retry_at"),
+    *("uuid", "status", "created_at", "queued_at", "completed_at", "deleted_at", "cleaned_up_at", "retry_at"),
     *("attempts", "fence", "lease_until", "announced"),
 }
 """The columns that a deleted image keeps. None of them has content."""

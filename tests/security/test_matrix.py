@@ -46,6 +46,11 @@ LEAST = {
     "list_api_keys": ADMIN,
     "rotate_api_key": ADMIN,
     "revoke_api_key": ADMIN,
+    "list_attempts": VIEWER,
+    "get_operations_summary": ADMIN,
+    "list_dead_letters": ADMIN,
+    "discard_dead_letter": ADMIN,
+    "redrive_failures": ADMIN,
 }
 PRINCIPALS = {
     "none": ANYONE,
@@ -84,6 +89,7 @@ def call(guarded: Platform, operation: str, headers: dict[str, str], method: str
     """Send a request whose inputs are incomplete, or name what does not exist: it changes nothing."""
     declared, path, _ = OPERATIONS[operation]
     concrete = path.replace("{uuid}", f"{uuid4()}").replace("{name}", "thumbnail").replace("{key_id}", "0000000000")
+    concrete = concrete.replace("{letter_id}", "0")
     from_elsewhere = {"X-Forwarded-For": "192.0.2.1"}
     return requests.request(method or declared, guarded.url + concrete, headers=headers | from_elsewhere, timeout=30)
 

@@ -4,6 +4,7 @@ const EXAMPLES = [
   {uuid: "0b9c0f3e-6e0e-4f3c-8f55-2f0f3f3a9d11", list: "../api/v1/images?limit=1&include=none"},
   {uuid: "7d1f6a0e-3c61-4f0e-9b57-0a4c8a1f6f2b", list: "../api/v1/collections?limit=1"},
   {uuid: "4tR9kQ2mZx", list: "../api/v1/api-keys"},
+  {uuid: "471104711047110", list: "../api/v1/operations/dead-letters?limit=1"},
 ];
 
 async function findNewest(list) {
