@@ -151,6 +151,7 @@ def _url(path: str, operation: Json, step: Step) -> Json:
         .replace("{key_id}", variable)
         .replace("{letter_id}", "0")
         .replace("{name}", "thumbnail")
+        .replace("{signature}/{options}/{file}", f"unsafe/w=320/{variable}.webp")
         .split("/")
     )
     query = [

@@ -1,7 +1,8 @@
 """Make live clients and services of the settings. Nothing connects at import, because the process may still fork."""
 
 import threading
-from functools import cache
+from functools import cache, cached_property
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
@@ -16,6 +17,7 @@ from shared_lib.repositories import (
     Claims,
     Collections,
     DeadLetters,
+    Deliveries,
     Drift,
     ImageQueries,
     Images,
@@ -48,6 +50,9 @@ from shared_lib.storage.multipart import MultipartStore
 from shared_lib.storage.presigned import UploadUrls
 from shared_lib.storage.store import Store
 from shared_lib.validation import describe_mistake
+
+if TYPE_CHECKING:
+    from shared_lib.delivery.delivery import Delivery
 
 
 class Runtime:
@@ -86,6 +91,7 @@ class Runtime:
         self.api_keys = ApiKeys(self.database)
         self.issuer_keys = IssuerKeys(self.database)
         self.drift = Drift(self.database)
+        self.deliveries = Deliveries(self.database)
         presets = _read_presets(self.settings.processing)
         names = dict.fromkeys((THUMBNAIL.name, *self.settings.processing.default_presets))
         self.recipes = Recipes(self.originals, presets, defaults=tuple(presets[name] for name in names))
@@ -135,6 +141,7 @@ class Runtime:
             self.originals,
             self.multipart_uploads,
             self.multipart_store,
+            self.deliveries,
             self.inbox,
             self.gallery,
             self.ingestion,
@@ -142,6 +149,7 @@ class Runtime:
             self.announcer,
             Comparison(self.drift, self.image_queries, self.originals, self.gallery),
             settings.processing,
+            settings.delivery.retention_days,
             settings.reconciliation,
         )
 
@@ -160,6 +168,13 @@ class Runtime:
             self.finisher,
             self.ingestion,
         )
+
+    @cached_property
+    def delivery(self) -> "Delivery":
+        """Imported on first use: the other functions start without it."""
+        from shared_lib.delivery.delivery import Delivery  # noqa: PLC0415  (see above)
+
+        return Delivery(self.settings, self.deliveries, self.gallery, self.renderer, self.recipes.presets)
 
 
 def _read_presets(settings: Processing) -> dict[str, Recipe]:

@@ -9,6 +9,7 @@ process's environment is inherited by whatever it starts, and shown by many tool
 
 import json
 import os
+import re
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, cast
@@ -20,6 +21,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PositiveInt,
     SecretStr,
     ValidationError,
     ValidationInfo,
@@ -285,6 +287,44 @@ class Processing(Branch):
         return days
 
 
+def _read_keys(text: object) -> object:
+    """Read `id:hex,id:hex`. The first pair signs, and all verify."""
+    if not isinstance(text, str):
+        return text
+    pairs = [pair.strip().partition(":") for pair in text.split(",")]
+    return {name: key for name, _, key in pairs}
+
+
+def _check_keys(keys: dict[str, SecretStr]) -> dict[str, SecretStr]:
+    for name, key in keys.items():
+        if not re.fullmatch(r"[A-Za-z0-9]{1,16}", name):
+            raise ValueError("an id has 1 to 16 letters or digits")
+        if not re.fullmatch(r"([0-9a-fA-F]{2}){32,}", key.get_secret_value()):
+            raise ValueError("a key has at least 64 hexadecimal digits, as `openssl rand -hex 32` makes them")
+    return keys
+
+
+class Delivery(Branch):
+    """Renditions on request, by URL: `docs/delivery.md`."""
+
+    prefix = "DELIVERY_"
+
+    keys: Annotated[dict[str, SecretStr], BeforeValidator(_read_keys), AfterValidator(_check_keys)] = {}
+    """Keys that sign URLs: `id:hex,id:hex`. The first one signs new URLs, and all verify."""
+    unsigned: bool = False
+    """Accept `unsafe` in place of a signature: whoever knows an image's uuid may have it in any size."""
+    widths: Annotated[tuple[PositiveInt, ...], BeforeValidator(_split)] = ()
+    """Widths that unsigned URLs may ask for, px, dpr included. Unset: any."""
+    max_age_seconds: int = Field(default=3600, ge=0)
+    """Time that caches use a rendition without asking again, unless its URL names its content."""
+    wait_seconds: Seconds = 10
+    """Time that a request waits for a rendition that another one makes."""
+    new_per_hour: int = Field(default=100, ge=1)
+    """New renditions of one image within an hour."""
+    retention_days: int = Field(default=30, ge=1)
+    """Time since its last use for which a rendition is stored."""
+
+
 class Reconciliation(Branch):
     """The budget of one tick of `reconcile_images`. The next tick goes on where it stops."""
 
@@ -339,6 +379,7 @@ class Settings(BaseModel, frozen=True):
     http: Http
     auth: Auth
     processing: Processing
+    delivery: Delivery
     reconciliation: Reconciliation
     limits: Limits
     log: Log

@@ -15,6 +15,7 @@ import functions_framework
 import localstack_client.session
 import pytest
 import requests
+import signed_urls
 from flask.testing import FlaskClient
 from issuer import ALGORITHMS, AUDIENCE, Issuer, run_issuer
 from pydantic import SecretStr
@@ -56,7 +57,13 @@ def trusted_issuer() -> Iterator[Issuer]:
 def guarded(tmp_path_factory: pytest.TempPathFactory, trusted_issuer: Issuer) -> Iterator[Platform]:
     """A service of its own whose callers need credentials. It trusts the issuer."""
     issuers = [{"issuer": trusted_issuer.url, "audience": AUDIENCE, "algorithms": [*ALGORITHMS.values()]}]
-    running = start_platform(tmp_path_factory.mktemp("guarded"), AUTH_MODE="required", AUTH_ISSUERS=json.dumps(issuers))
+    running = start_platform(
+        tmp_path_factory.mktemp("guarded"),
+        AUTH_MODE="required",
+        AUTH_ISSUERS=json.dumps(issuers),
+        DELIVERY_KEYS=signed_urls.SETTING,
+        DELIVERY_WIDTHS="320,640",
+    )
     database = Database(settings.Database(url=SecretStr(running.environment["DATABASE_URL"])))
     described = tuple(settings.Issuer.model_validate(each) for each in issuers)
     IssuerRefresh(described, IssuerKeys(database)).run()  # and not only with the next tick, a minute later

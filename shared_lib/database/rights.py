@@ -13,6 +13,7 @@ RIGHTS: dict[str, dict[str, str]] = {
     "images": {APP: "SELECT, INSERT, UPDATE", WORKER: ALL},
     "renditions": {APP: ALL, WORKER: ALL},
     "rendition_requests": {APP: ALL, WORKER: ALL},
+    "deliveries": {APP: ALL, WORKER: ALL},
     "processing_attempts": {APP: "SELECT, DELETE", WORKER: ALL},
     "dead_letters": {APP: "SELECT, DELETE", WORKER: ALL},
     "collections": {APP: ALL},

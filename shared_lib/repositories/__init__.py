@@ -1,9 +1,10 @@
-"""All SQL: images, uploads, claims and attempts, renditions, collections, dead letters, API keys, issuers' keys."""
+"""All SQL: images, uploads, claims, attempts, renditions, deliveries, collections, dead letters, all kinds of keys."""
 
 from shared_lib.repositories.api_keys import ApiKeys
 from shared_lib.repositories.claims import Claim, Claims, UploadAwaited
 from shared_lib.repositories.collections import Collections
 from shared_lib.repositories.dead_letters import DeadLetter, DeadLetters
+from shared_lib.repositories.deliveries import Deliveries
 from shared_lib.repositories.drift import BATCH, BULK, Drift, Overdue, Pair
 from shared_lib.repositories.image_queries import ImageQueries
 from shared_lib.repositories.images import Images
@@ -25,6 +26,7 @@ __all__ = [
     "Collections",
     "DeadLetter",
     "DeadLetters",
+    "Deliveries",
     "Drift",
     "ImageQueries",
     "Images",

@@ -32,13 +32,16 @@ _LIST_ORIGINAL_KEYS = """
     WHERE deleted_at IS NULL AND original_key > :after ORDER BY original_key LIMIT :batch
 """
 _LIST_RENDITION_KEYS = "SELECT DISTINCT key FROM renditions WHERE key > :after ORDER BY key LIMIT :batch"
+_LIST_DELIVERY_KEYS = "SELECT DISTINCT key FROM deliveries WHERE key > :after ORDER BY key LIMIT :batch"
 _IS_PUBLISHED = """
     SELECT 1 FROM images WHERE original_key = :key AND deleted_at IS NULL AND status = 'succeeded'
-    UNION ALL SELECT 1 FROM renditions WHERE key = :key LIMIT 1
+    UNION ALL SELECT 1 FROM renditions WHERE key = :key
+    UNION ALL SELECT 1 FROM deliveries WHERE key = :key LIMIT 1
 """
 _IS_REFERENCED = """
     SELECT 1 FROM images WHERE original_key = :key AND deleted_at IS NULL
-    UNION ALL SELECT 1 FROM renditions WHERE key = :key LIMIT 1
+    UNION ALL SELECT 1 FROM renditions WHERE key = :key
+    UNION ALL SELECT 1 FROM deliveries WHERE key = :key LIMIT 1
 """
 _TRY_LOCK_INBOX = "SELECT pg_try_advisory_xact_lock(hashtextextended(:inbox, 7226033)) AS locked"
 _BEGIN_SCAN = "INSERT INTO scans (bucket, position) VALUES (:bucket, '') ON CONFLICT (bucket) DO NOTHING"
@@ -128,9 +131,14 @@ class Drift:
         """Yield every key of a rendition, in the order of their bytes."""
         return self._list(_LIST_RENDITION_KEYS, after)
 
+    def list_delivery_keys(self, after: str = "") -> Iterator[str]:
+        """Yield every key of a rendition that a URL asked for, in the order of their bytes."""
+        return self._list(_LIST_DELIVERY_KEYS, after)
+
     def compare(self, stored: Iterable[StoredObject], after: str) -> Iterator[Pair]:
         """Pair the gallery's listing with the keys that rows reference, from the key `after` on."""
-        return pair(stored, self.list_original_keys(after), self.list_rendition_keys(after))
+        referenced = self.list_original_keys(after), self.list_rendition_keys(after), self.list_delivery_keys(after)
+        return pair(stored, *referenced)
 
     def is_referenced(self, key: str) -> bool:
         """Return whether a row references that key."""

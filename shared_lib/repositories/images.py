@@ -20,6 +20,7 @@ _LOCK_IMAGE = "SELECT 1 FROM images WHERE uuid = :uuid AND deleted_at IS NULL FO
 _ERASE_RELATED = (
     "DELETE FROM renditions WHERE image_id = :uuid",
     "DELETE FROM rendition_requests WHERE image_id = :uuid",
+    "DELETE FROM deliveries WHERE image_id = :uuid AND claim IS NULL",  # the others may still be writing an object
     "DELETE FROM processing_attempts WHERE image_id = :uuid",
     "DELETE FROM dead_letters WHERE image_id = :uuid",
 )

@@ -214,6 +214,7 @@ MARK_CLEANED_UP = """
     UPDATE images SET cleaned_up_at = now(), original_key = NULL
     WHERE uuid = :uuid AND deleted_at IS NOT NULL AND (lease_until IS NULL OR lease_until < now())
     AND NOT (original_key IS NOT NULL AND status = 'pending' AND created_at > now() - make_interval(secs => :writing))
+    AND NOT EXISTS (SELECT 1 FROM deliveries WHERE image_id = :uuid AND claimable_at > now())
 """
 
 # PURGE

@@ -21,6 +21,7 @@ from shared_lib.events import ProcessingRequested
 from shared_lib.repositories import (
     BATCH,
     DeadLetters,
+    Deliveries,
     Drift,
     ImageQueries,
     Images,
@@ -55,6 +56,7 @@ class Reconciliation:
     originals: Originals
     multipart_uploads: MultipartUploads
     multipart_store: MultipartStore
+    deliveries: Deliveries
     inbox: Inbox
     gallery: Gallery
     ingestion: Ingestion
@@ -62,6 +64,8 @@ class Reconciliation:
     announcer: Announcer
     comparison: Comparison
     settings: Processing
+    delivery_days: int
+    """Days since its last use for which a rendition that URLs asked for is kept."""
     budget: Budget
     batch: int = BATCH
     settling: timedelta = timedelta(seconds=REQUEST_SECONDS)
@@ -87,6 +91,7 @@ class Reconciliation:
             self._expire_uploads,
             self._abort_uploads,
             self._expire_originals,
+            self._expire_deliveries,
             self._announce,
             self._clean_up,
             self._purge,
@@ -194,6 +199,19 @@ class Reconciliation:
         while keys := self.drift.expire_originals(self.settings.retention_days, min(self.batch, turn.rows)):
             for key in keys:
                 yield from turn.attempt(repair, key)
+
+    def _expire_deliveries(self, turn: Turn) -> Generator[str]:
+        """Delete renditions that no URL has asked for in a long time. One that is asked for meanwhile is made again."""
+
+        def repair(key: str) -> Iterator[str]:
+            if not self.drift.is_referenced(key):  # a request for processing may have made the same
+                self.gallery.delete(key)
+                yield "delivery_expired"
+
+        while keys := self.deliveries.expire(self.delivery_days, min(self.batch, turn.rows)):
+            for key in filter(None, keys):
+                yield from turn.attempt(repair, key)
+            yield LOOKED
 
     def _announce(self, turn: Turn) -> Generator[str]:
         """Announce images whose end Kafka has not heard of."""

@@ -5,7 +5,7 @@ from shared_lib.web.endpoint import Cache, Docs, Endpoint, Errors, Inputs, Route
 from shared_lib.web.errors import NO_COLLECTION, NO_IMAGE, CollectionErrors, ImageError, ProcessingError
 from shared_lib.web.paging import PAGE_HEADERS
 from shared_lib.web.requests import UploadedFile
-from shared_lib.web.responses import Content, Reply, Version
+from shared_lib.web.responses import Content, Deferred, Reply, Version
 
 __all__ = [
     "NO_COLLECTION",
@@ -14,6 +14,7 @@ __all__ = [
     "Cache",
     "CollectionErrors",
     "Content",
+    "Deferred",
     "Docs",
     "Endpoint",
     "Errors",

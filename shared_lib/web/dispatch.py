@@ -26,6 +26,8 @@ from shared_lib.web.responses import add_common_headers, render
 
 log = observability.get_logger()
 
+_LASTING = frozenset({400, 403, 404, 422})  # statuses that the same request gets again
+
 _REQUEST_ID = re.compile(r"[\w.-]{1,128}", re.ASCII)
 
 
@@ -117,11 +119,20 @@ def _call(
     except ServiceError as error:
         if isinstance(error, Unavailable):
             observability.log_failure(log, "request_not_served", error)
-        return render_error(look_up(STATUS, error, 500), error, endpoint.errors.body)
+        return _render_named(error, endpoint)
     except HTTPException as error:
         return _render_http_error(error, endpoint)
     except Exception as error:  # noqa: BLE001  it is logged
         return _render_unexpected(error, endpoint)
+
+
+def _render_named(error: ServiceError, endpoint: Endpoint) -> flask.Response:
+    response = render_error(look_up(STATUS, error, 500), error, endpoint.errors.body)
+    if endpoint.errors.varies_by:
+        response.vary.add(endpoint.errors.varies_by)
+    if endpoint.errors.seconds and response.status_code in _LASTING and error.retry_after is None:
+        response.headers["Cache-Control"] = f"public, max-age={endpoint.errors.seconds}"
+    return response
 
 
 def _list_methods(path: str, endpoint: Endpoint) -> flask.Response:

@@ -14,7 +14,7 @@ from shared_lib.domain.principals import Permission
 from shared_lib.errors import ServiceError
 from shared_lib.web.errors import ErrorBody
 
-Tag = Literal["images", "collections", "keys", "operations", "service"]
+Tag = Literal["images", "collections", "keys", "delivery", "operations", "service"]
 
 Need = Permission | Literal["nothing"]
 """What a caller must be permitted. `nothing`: anyone may call, and no credentials are read."""
@@ -27,6 +27,8 @@ class Cache(StrEnum):
     NO_STORE = "no-store"
     REVALIDATE = "private, no-cache"
     """Stored by the caller alone, and used only after the ETag, and with it the caller's permission, was checked."""
+    BY_URL = "public, no-cache"
+    """Stored by anyone. The response itself says for how long it may be used."""
 
 
 @dataclass(frozen=True, init=False)
@@ -75,6 +77,10 @@ class Inputs:
     """Pass the request's path, for a handler that serves several."""
     principal: bool = False
     """Pass the caller, a Principal."""
+    sent_path: bool = False
+    """Pass the path as it was sent, before decoding: what a signature is computed of."""
+    accept: bool = False
+    """Pass the header Accept, an empty text if there is none."""
 
     def arguments(self, template: str) -> list[str]:
         """Return the names of the arguments that the handler is called with for a path template."""
@@ -85,6 +91,8 @@ class Inputs:
             "file": self.form,
             "url_path": self.url_path,
             "principal": self.principal,
+            "sent_path": self.sent_path,
+            "accept": self.accept,
         }
         in_path = [name for name in self.path if f"{{{name}}}" in template]
         return in_path + [name for name, declared in optional.items() if declared]
@@ -111,6 +119,10 @@ class Errors:
     """The JSON of every error."""
     examples: Sequence[ServiceError] = ()
     """One of each error that the handler itself raises. OpenAPI adds those that the inputs imply."""
+    seconds: int = 0
+    """Time that shared caches may use a refusal that will not soon change."""
+    varies_by: str = ""
+    """The header that decides between errors, too."""
 
 
 @dataclass(frozen=True, kw_only=True)

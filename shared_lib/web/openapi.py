@@ -42,6 +42,7 @@ _TAGS = {
     "keys": "API keys, for programs that call this API.",
     "images": "Upload, find and delete images, and request and download renditions.",
     "collections": "Groups of images.",
+    "delivery": "Renditions on request, by URL.",
     "operations": "For operators: the state of the whole service, dead letters, and retries.",
     "service": "Health of the service.",
 }

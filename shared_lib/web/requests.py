@@ -53,6 +53,10 @@ def read_inputs(
     }
     if declared.url_path:
         inputs["url_path"] = request.path
+    if declared.sent_path:
+        inputs["sent_path"] = read_sent_path(request)
+    if declared.accept:
+        inputs["accept"] = request.headers.get("Accept", "")
     if declared.query is not None:
         inputs["query"] = _check(declared.query, _read_query(request, declared.query))
     if declared.body is not None:
@@ -61,6 +65,12 @@ def read_inputs(
         fields, inputs["file"] = _read_form(request, max_upload)
         inputs["form"] = _check(declared.form, fields)
     return inputs
+
+
+def read_sent_path(request: flask.Request) -> str:
+    """Return the path before decoding. A target that was meant for a proxy begins with scheme and host."""
+    path = str(request.environ["RAW_URI"]).partition("?")[0]
+    return path if path.startswith("/") else "/" + path.split("/", 3)[-1]
 
 
 def _check(kind: Any, value: object, name: str | None = None) -> Any:  # noqa: ANN401  an instance of any annotation

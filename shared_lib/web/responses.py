@@ -59,10 +59,24 @@ class Content:
     version: Version | None = None
 
 
+@dataclass(frozen=True)
+class Deferred:
+    """A content that is made only if it is sent: not for HEAD, nor if the caller's copy is current."""
+
+    make: Callable[[], Content]
+    etag: str
+    """With its quotes."""
+    media_type: str | None
+    """None if that is not known before it is made."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
 def render(request: flask.Request, result: Any, endpoint: Endpoint, http: Http) -> flask.Response:  # noqa: ANN401  any model
-    """Turn what a handler returned into a response: a Content, a Reply, or the body alone."""
+    """Turn what a handler returned into a response: a Content, a Deferred, a Reply, or the body alone."""
     if isinstance(result, Content):
         response = _send(request, result)
+    elif isinstance(result, Deferred):
+        response = _send_unmade(request, result) or _send(request, result.make())
     else:
         reply = result if isinstance(result, Reply) else Reply(result)
         response = _render_json(request, reply, endpoint, http)
@@ -95,10 +109,31 @@ def _send(request: flask.Request, content: Content) -> flask.Response:
     return response
 
 
+def _send_unmade(request: flask.Request, deferred: Deferred) -> flask.Response | None:
+    """Return the response that needs no content, or None. Raises PreconditionFailed."""
+    response = flask.Response(None, 200, dict(deferred.headers), mimetype=deferred.media_type)
+    response.headers["ETag"] = deferred.etag
+    if deferred.media_type is None:
+        del response.headers["Content-Type"]
+    _make_conditional(request, response)
+    if response.status_code == 304:
+        return response
+    if request.method != "HEAD":
+        return None
+    response.response = iter(())  # or a length of 0 would be sent
+    del response.headers["Content-Length"]
+    return response
+
+
 def _apply_conditions(request: flask.Request, response: flask.Response, version: Version) -> None:
     """Make the response a 304 or a 206 if the request's conditions or range call for it. Raises PreconditionFailed."""
     response.headers.update({"ETag": version.etag, "Content-Length": f"{version.size}", "Accept-Ranges": "bytes"})
-    response.make_conditional(request, accept_ranges=_requests_one_range(request), complete_length=version.size)
+    _make_conditional(request, response, accept_ranges=_requests_one_range(request), complete_length=version.size)
+
+
+def _make_conditional(request: flask.Request, response: flask.Response, **ranges: Any) -> None:  # noqa: ANN401  Werkzeug's
+    response.make_conditional(request, **ranges)
+    del response.headers["Date"]  # the server adds it
     if response.status_code == PreconditionFailed.code:
         raise PreconditionFailed("The current version doesn't match If-Match")
 

@@ -26,8 +26,12 @@ def test_every_function_declares_the_name_of_its_folder() -> None:
 
 
 def test_every_endpoint_declares_who_may_use_it() -> None:
-    assert {each.name for each in ENDPOINTS if each.is_embeddable} == {"get_rendition"}
-    assert {each.name for each in ENDPOINTS if each.needs == "nothing"} == {"get_health", "serve_api_docs"}
+    assert {each.name for each in ENDPOINTS if each.is_embeddable} == {"get_rendition", "deliver_image"}
+    assert {each.name for each in ENDPOINTS if each.needs == "nothing"} == {
+        "get_health",
+        "serve_api_docs",
+        "deliver_image",
+    }
 
 
 def test_a_function_that_does_not_say_what_it_needs_does_not_load() -> None:
@@ -41,7 +45,8 @@ def test_a_function_that_does_not_say_what_it_needs_does_not_load() -> None:
 
 def test_only_renditions_may_be_cached() -> None:
     assert {each.name: each.cache for each in ENDPOINTS if each.cache is not web.Cache.NO_STORE} == {
-        "get_rendition": web.Cache.REVALIDATE
+        "get_rendition": web.Cache.REVALIDATE,
+        "deliver_image": web.Cache.BY_URL,
     }
 
 

@@ -314,11 +314,12 @@ def test_a_pod_has_as_many_threads_as_its_concurrency(name: str) -> None:
 @pytest.mark.parametrize("name", OVERLAYS)
 def test_a_pod_has_memory_for_all_its_workers(name: str) -> None:
     environment = environment_of(name)
-    [container] = services(overlay(name))["process-image"]["spec"]["template"]["spec"]["containers"]
-    mebibytes = int(container["resources"]["limits"]["memory"].removesuffix("Mi"))
-
     workers = int(environment["PROCESSING_DECODERS"]) * int(environment["LIMITS_MEMORY_BYTES"])
-    assert workers < mebibytes << 20
+    for decodes in ("process-image", "deliver-image"):
+        [container] = services(overlay(name))[decodes]["spec"]["template"]["spec"]["containers"]
+        mebibytes = int(container["resources"]["limits"]["memory"].removesuffix("Mi"))
+
+        assert workers < mebibytes << 20
 
 
 # Versions

@@ -1,0 +1,48 @@
+"""The dialects, and the engine that they share."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from shared_lib.delivery.engine import Engine
+from shared_lib.delivery.negotiation import read_accept
+from shared_lib.delivery.order import Order
+from shared_lib.delivery.signatures import UrlKeys
+from shared_lib.delivery.urls import Urls
+from shared_lib.pipeline.recipe import Recipe
+from shared_lib.repositories.deliveries import Deliveries
+from shared_lib.services.renderer import Renderer
+from shared_lib.settings import Settings
+from shared_lib.storage.buckets import Gallery
+
+PREFIX = "/i/"
+
+
+class Delivery:
+    def __init__(
+        self,
+        settings: Settings,
+        deliveries: Deliveries,
+        gallery: Gallery,
+        renderer: Renderer,
+        presets: Mapping[str, Recipe],
+    ) -> None:
+        allow_unsigned = settings.delivery.unsigned or settings.auth.mode == "anonymous"
+        self.engine = Engine(settings, deliveries, gallery, renderer)
+        self.max_age = settings.delivery.max_age_seconds
+        self.keys = UrlKeys(settings.delivery, allow_unsigned=allow_unsigned)
+        self.urls = Urls(presets, frozenset(settings.delivery.widths))
+
+    def sign(self, options: str, file: str, expires_at: datetime | None) -> str:
+        """Return the path of a signed URL. Raises Invalid if it would deliver nothing, and Forbidden without a key."""
+        if expires_at is not None:
+            options += f",exp={int(expires_at.timestamp())}"
+        self.urls.read(options, file, "any", is_signed=True)
+        path = f"/{options}/{file}"
+        return f"{PREFIX}{self.keys.sign(path)}{path}"
+
+    def read_url(self, path: str, accept: str) -> Order:
+        """Read the path of one of our own URLs, as it was sent. Its signature is checked before anything else."""
+        signature, _, rest = path.removeprefix(PREFIX).partition("/")
+        is_signed = self.keys.check(signature, f"/{rest}")
+        options, _, file = rest.partition("/")
+        return self.urls.read(options, file, read_accept(accept), is_signed=is_signed)

@@ -1,0 +1,155 @@
+"""Find what was ordered, or make it: once for each image and recipe, whatever process is asked, and in any dialect."""
+
+import hashlib
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+from uuid import UUID
+
+from shared_lib.delivery.order import Order
+from shared_lib.errors import FailureCode, NotFound, Rejected, Unavailable, WorkerError
+from shared_lib.observability import get_logger
+from shared_lib.pipeline.recipe import Recipe
+from shared_lib.pipeline.rendition import Rendition
+from shared_lib.repositories.deliveries import Claimable, Claimed, Deliveries, PublishedImage, StoredDelivery
+from shared_lib.services.renderer import Renderer, RenderRequest
+from shared_lib.settings import Settings
+from shared_lib.storage.buckets import Download, Gallery
+
+log = get_logger()
+
+_POLL_SECONDS = 0.05
+_MARGIN_SECONDS = 15  # of a claim, for the store and the database, beyond the time of one rendering
+_FAILED_SECONDS = 3600  # that an image's own failure counts
+_CRASHED_SECONDS = 60  # that a crash counts, which may have another cause
+
+
+@dataclass(frozen=True)
+class Found:
+    """An order with its image and its recipe. Its ETag is known before anything is made."""
+
+    order: Order
+    image: PublishedImage
+    recipe: Recipe
+    stored: StoredDelivery | None
+    """None if it is still to be made."""
+
+    @property
+    def etag(self) -> str:
+        """Identifies the bytes: a recipe's hash includes the revision of the pipeline."""
+        return f'"{hashlib.sha256(f"{self.image.sha256}/{self.recipe.hash}".encode()).hexdigest()[:32]}"'
+
+
+@dataclass(frozen=True)
+class Made:
+    """A rendition that is stored, by an earlier request, by this one, or by one that it waited for."""
+
+    stored: StoredDelivery
+    data: bytes | None
+    how: Literal["hit", "stored", "collapsed"]
+
+
+class Engine:
+    def __init__(self, settings: Settings, deliveries: Deliveries, gallery: Gallery, renderer: Renderer) -> None:
+        self._deliveries = deliveries
+        self._gallery = gallery
+        self._renderer = renderer
+        self._wait_seconds = settings.delivery.wait_seconds
+        self._most = settings.delivery.new_per_hour
+        self._claim_seconds = settings.limits.wall_seconds + _MARGIN_SECONDS
+        # While one image is decoded, another one is read. More would only fill the memory.
+        self._slots = threading.BoundedSemaphore(2 * settings.processing.decoders)
+
+    def find(self, order: Order) -> Found:
+        """Raises NotFound, Invalid, and the Rejected that making it ended with lately."""
+        image = self._deliveries.find_image(order.image)
+        if order.content and not image.sha256.startswith(order.content):
+            raise NotFound("The image has other content than the URL names", code="content_not_found")
+        recipe = order.lower(image)
+        found = self._deliveries.find(image.uuid, recipe.hash)
+        stored = found if isinstance(found, StoredDelivery) else None
+        if stored and stored.is_long_unused:
+            self._deliveries.touch(image.uuid, recipe.hash)
+        return Found(order, image, recipe, stored)
+
+    def open(self, found: Found, stored: StoredDelivery, span: range | None) -> Download:
+        """Open a stored rendition. Raises Unavailable if its object is missing: it is then made again."""
+        download = self._gallery.stream(stored.key, span)
+        if download is None:
+            self._deliveries.forget(found.image.uuid, found.recipe.hash, stored.key)
+            raise Unavailable("The rendition has to be made again", code="rendition_lost", retry_after=1)
+        return download
+
+    def make(self, found: Found) -> Made:
+        """
+        Make it, or wait while another process does.
+
+        Raises Rejected, WorkerError, NotFound, TooManyAttempts, and Unavailable if it takes too long.
+        """
+        image, recipe = found.image, found.recipe
+        until = time.monotonic() + self._wait_seconds
+        while True:
+            state = self._deliveries.find(image.uuid, recipe.hash)
+            if isinstance(state, StoredDelivery):
+                return Made(state, None, "collapsed")
+            if isinstance(state, Claimable) and (made := self._claim_and_make(image, recipe, until)):
+                return made
+            if isinstance(state, Claimed):
+                if time.monotonic() > until:
+                    raise Unavailable("The rendition is still being made", code="rendition_pending", retry_after=2)
+                time.sleep(_POLL_SECONDS)
+
+    def _claim_and_make(self, image: PublishedImage, recipe: Recipe, until: float) -> Made | None:
+        """Return None if another process has claimed it meanwhile."""
+        with self._slot(until):
+            claim = self._deliveries.claim(image.uuid, recipe.hash, seconds=self._claim_seconds, most=self._most)
+            if claim is None:
+                return None
+            try:
+                rendition = self._render(image, recipe)
+                return self._store(image, rendition)
+            except Rejected as reason:
+                self._deliveries.fail(image.uuid, recipe.hash, claim, reason, seconds=_FAILED_SECONDS)
+                raise
+            except WorkerError as error:
+                crash = Rejected(FailureCode(error.code), error.public)
+                self._deliveries.fail(image.uuid, recipe.hash, claim, crash, seconds=_CRASHED_SECONDS)
+                raise
+            except BaseException:
+                self._release(image.uuid, recipe.hash, claim)
+                raise
+
+    @contextmanager
+    def _slot(self, until: float) -> Iterator[None]:
+        if not self._slots.acquire(timeout=max(0, until - time.monotonic())):
+            raise Unavailable("Too many renditions are being made: try again later", code="busy", retry_after=2)
+        try:
+            yield
+        finally:
+            self._slots.release()
+
+    def _render(self, image: PublishedImage, recipe: Recipe) -> Rendition:
+        original = self._gallery.read(image.original_key)
+        if original is None:
+            raise NotFound("The image's original is missing", code="original_missing")
+        return self._renderer.render(RenderRequest(original=original, recipes=(recipe,))).get(recipe.name)
+
+    def _store(self, image: PublishedImage, rendition: Rendition) -> Made:
+        """Store it, and then record it. An object that is never recorded is found by the gallery's comparison."""
+        key = self._gallery.rendition_key(image.uuid, image.sha256, rendition.recipe.hash, rendition.extension)
+        self._gallery.put(key, rendition.data, rendition.content_type)
+        stored = StoredDelivery(key, rendition.content_type, len(rendition.data))
+        if not self._deliveries.complete(image.uuid, rendition.recipe.hash, stored):
+            self._gallery.delete(key)  # the image was deleted meanwhile
+            raise NotFound("Image not found", code="image_not_found")
+        log.info("rendition_delivered", image=str(image.uuid), key=key, bytes=stored.size)
+        return Made(stored, rendition.data, "stored")
+
+    def _release(self, uuid: UUID, recipe_hash: str, claim: UUID) -> None:
+        try:
+            self._deliveries.release(uuid, recipe_hash, claim)
+        except Unavailable:
+            log.warning("claim_not_released", image=str(uuid))  # its deadline passes

@@ -1,0 +1,24 @@
+"""What a URL asks for, whatever its dialect."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from shared_lib.pipeline.recipe import Recipe
+from shared_lib.repositories.deliveries import PublishedImage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    image: UUID
+    lower: Callable[[PublishedImage], Recipe]
+    """Return the recipe. It may depend on the image's size and format. Raises Invalid."""
+    is_negotiated: bool = False
+    """The recipe depends on what the caller accepts."""
+    content: str | None = None
+    """First hexadecimal digits of the original's SHA-256. The order is for no other content."""
+    is_lasting: bool = False
+    """The URL always means the same bytes."""
+    expires_at: datetime | None = None
+    is_attachment: bool = False

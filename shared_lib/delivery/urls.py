@@ -1,0 +1,237 @@
+"""Our own URLs: `/i/<signature>/<preset or options>/<uuid>[.<format>]`."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from shared_lib.delivery.negotiation import Accepted, choose_format
+from shared_lib.delivery.order import Order
+from shared_lib.errors import Forbidden, Invalid, NotFound
+from shared_lib.limits import MAX_SIDE
+from shared_lib.pipeline.formats import WRITTEN, Format
+from shared_lib.pipeline.recipe import Recipe
+from shared_lib.pipeline.recipe_schema import read_recipe
+from shared_lib.repositories.deliveries import PublishedImage
+from shared_lib.validation import adapt, describe_mistake
+
+NAME = "delivered"
+_AUTO = "auto"
+_FORMATS = {extension: form for form in WRITTEN for extension in form.info.extensions}
+_OPTION = re.compile(r"([a-z]+)=([^=,]+)")
+_PRESET = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_COMPASS = {
+    "center",
+    "north",
+    "northeast",
+    "east",
+    "southeast",
+    "south",
+    "southwest",
+    "west",
+    "northwest",
+    "smart",
+}
+
+_ABOUT_THE_URL = frozenset({"v", "exp", "download"})
+"""Options that don't change the rendition."""
+
+Pixels = Annotated[int, Field(ge=1, le=MAX_SIDE)]
+Flag = Literal["1"]
+
+
+def _check_gravity(text: str) -> str:
+    if text not in _COMPASS and not re.fullmatch(r"(0|1|0?\.\d{1,6}|1\.0):(0|1|0?\.\d{1,6}|1\.0)", text):
+        raise ValueError(f"it is one of {', '.join(sorted(_COMPASS))}, or a point such as 0.5:0.25")
+    return text
+
+
+class Options(BaseModel):
+    """Each option's meaning and limits. All are optional."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    w: Pixels | None = None
+    h: Pixels | None = None
+    dpr: Annotated[float, Field(ge=0.5, le=8)] = 1
+    fit: Literal["inside", "outside", "cover", "contain", "fill"] = "inside"
+    gravity: Annotated[str, AfterValidator(_check_gravity)] = "center"
+    enlarge: Flag | None = None
+    trim: Annotated[float, Field(ge=0, le=255)] | None = None
+    crop: Annotated[str, Field(pattern=r"^\d{1,5}:\d{1,5}:\d{1,5}:\d{1,5}$")] | None = None
+    rotate: Literal["90", "180", "270"] | None = None
+    flip: Literal["h", "v", "hv"] | None = None
+    blur: float | None = None
+    sharpen: float | None = None
+    bg: Annotated[str, Field(pattern=r"^[0-9a-fA-F]{3}([0-9a-fA-F]{3}([0-9a-fA-F]{2})?)?$")] = ""
+    q: int | None = None
+    lossless: Flag | None = None
+    v: Annotated[str, Field(pattern=r"^[0-9a-f]{8,64}$")] | None = None
+    exp: Annotated[int, Field(ge=1, le=9_999_999_999)] | None = None
+    download: Flag | None = None
+
+
+@dataclass(frozen=True)
+class Urls:
+    presets: Mapping[str, Recipe]
+    widths: frozenset[int]
+    """Those that unsigned URLs may ask for. Empty: any."""
+
+    def read(self, options: str, file: str, accepted: Accepted, *, is_signed: bool) -> Order:
+        """Raises Invalid, Forbidden and NotFound."""
+        uuid, extension = _read_file(file)
+        is_negotiated = extension == _AUTO
+        output = choose_format(accepted) if is_negotiated else _FORMATS.get(extension)
+        preset, given = self._read_options(options)
+        if given.exp is not None and given.exp <= datetime.now(UTC).timestamp():
+            raise Forbidden("The URL has expired", code="url_expired")
+        if preset:
+            lower = partial(_with_format, preset, output)
+        else:
+            if not is_signed:
+                self._check_width(given)
+            lower = partial(_constantly, to_recipe(given, output))
+        return Order(
+            image=uuid,
+            lower=lower,
+            is_negotiated=is_negotiated,
+            content=given.v,
+            is_lasting=given.v is not None and not (preset or is_negotiated),
+            expires_at=None if given.exp is None else datetime.fromtimestamp(given.exp, UTC),
+            is_attachment=given.download is not None,
+        )
+
+    def _read_options(self, text: str) -> tuple[Recipe | None, Options]:
+        """Return a preset's recipe, if it begins with one, and the options."""
+        first, _, rest = text.partition(",")
+        if "=" in first:
+            return None, read_options(text)
+        preset = self._get_preset(first)
+        options = read_options(rest) if rest else Options()
+        if others := options.model_fields_set - _ABOUT_THE_URL:
+            raise _mistake(min(others), f"can't be combined with a preset, only {', '.join(sorted(_ABOUT_THE_URL))}")
+        return preset, options
+
+    def _get_preset(self, name: str) -> Recipe:
+        if name in self.presets:
+            return self.presets[name]
+        if _PRESET.fullmatch(name):
+            raise NotFound(f"There is no preset {name}, only {', '.join(sorted(self.presets))}", code="no_such_preset")
+        raise _mistake("options", "are name=value, separated by commas, or a preset's name")
+
+    def _check_width(self, options: Options) -> None:
+        if self.widths and (options.w is None or _scale(options.w, options.dpr) not in self.widths):
+            raise _mistake("w", f"is one of {', '.join(map(str, sorted(self.widths)))} unless the URL is signed")
+
+
+def _read_file(file: str) -> tuple[UUID, str]:
+    """Return the uuid and the extension, which may be empty."""
+    stem, _, extension = file.partition(".")
+    try:
+        uuid: UUID = adapt(UUID).validate_python(stem)
+    except ValidationError as error:
+        raise _mistake("file", "is an image's uuid, with or without a format such as .webp") from error
+    if f"{uuid}" != stem:
+        raise _mistake("file", f"write the uuid as {uuid}")
+    if extension and extension not in (*_FORMATS, _AUTO):
+        raise _mistake("file", f"the format is one of {', '.join((*sorted(_FORMATS), _AUTO))}")
+    return uuid, extension
+
+
+def read_options(text: str) -> Options:
+    """Raises Invalid."""
+    given: dict[str, str] = {}
+    for part in text.split(","):
+        found = _OPTION.fullmatch(part)
+        if found is None:
+            raise _mistake("options", f"{part[:40]!r} is not name=value")
+        if found[1] in given:
+            raise _mistake(found[1], "is given twice")
+        given[found[1]] = found[2]
+    try:
+        options: Options = adapt(Options).validate_python(given)
+    except ValidationError as error:
+        raise to_invalid(error) from error
+    return options
+
+
+def to_recipe(options: Options, output: Format | Literal["source"] | None) -> Recipe:
+    """Raises Invalid."""
+    described: dict[str, Any] = {"name": NAME, "operations": [*_operations(options)], "output": {}}
+    if output is not None:
+        described["output"]["format"] = output
+    if options.q is not None:
+        described["output"]["quality"] = options.q
+    if options.lossless:
+        described["output"]["lossless"] = True
+    try:
+        return read_recipe(described)
+    except ValidationError as error:
+        raise to_invalid(error) from error
+
+
+def _operations(options: Options) -> list[dict[str, Any]]:
+    """Return the operations, always in the same order, so that the order of options doesn't matter."""
+    found: list[dict[str, Any]] = []
+    if options.trim is not None:
+        found.append({"kind": "trim", "threshold": options.trim})
+    if options.crop is not None:
+        left, top, width, height = map(int, options.crop.split(":"))
+        found.append({"kind": "crop", "left": left, "top": top, "width": width, "height": height})
+    if options.rotate is not None:
+        found.append({"kind": "rotate", "angle": float(options.rotate)})
+    found += [{"kind": {"h": "flop", "v": "flip"}[each]} for each in options.flip or ()]
+    if options.w is not None or options.h is not None:
+        found.append(_resize(options))
+    if options.blur is not None:
+        found.append({"kind": "blur", "sigma": options.blur})
+    if options.sharpen is not None:
+        found.append({"kind": "sharpen", "sigma": options.sharpen})
+    return found
+
+
+def _resize(options: Options) -> dict[str, Any]:
+    resize: dict[str, Any] = {"kind": "resize", "fit": options.fit, "enlarge": options.enlarge is not None}
+    if options.w is not None:
+        resize["width"] = _scale(options.w, options.dpr)
+    if options.h is not None:
+        resize["height"] = _scale(options.h, options.dpr)
+    resize["gravity"] = options.gravity
+    if ":" in options.gravity:
+        x, y = map(float, options.gravity.split(":"))
+        resize["gravity"] = {"x": x, "y": y}
+    if options.bg:
+        resize["background"] = f"#{options.bg}"
+    return resize
+
+
+def _scale(side: int, dpr: float) -> int:
+    return max(1, round(side * dpr))
+
+
+def _constantly(recipe: Recipe, _: PublishedImage) -> Recipe:
+    return recipe
+
+
+def _with_format(recipe: Recipe, output: Format | Literal["source"] | None, _: PublishedImage) -> Recipe:
+    """Return the recipe with another format. Options that the format lacks don't count then."""
+    return recipe if output is None else replace(recipe, output=replace(recipe.output, format=output))
+
+
+def _mistake(parameter: str, message: str) -> Invalid:
+    return Invalid(f"{parameter}: {message}", details=[{"parameter": parameter, "message": message}])
+
+
+def to_invalid(error: ValidationError) -> Invalid:
+    """Name what is wrong by the last part of its place, which is an option or a parameter of an operation."""
+    details = [
+        {"parameter": str((each["loc"] or ("options",))[-1]), "message": describe_mistake(each)}
+        for each in error.errors(include_url=False, include_input=False, include_context=False)
+    ]
+    sentence = "; ".join(f"{each['parameter']}: {each['message']}" for each in details[:3])
+    return Invalid(sentence, details=details)

@@ -1,0 +1,207 @@
+"""Renditions that URLs ask for: found, claimed, made, used, and expired.
+
+Of an image and a recipe, one process at a time makes the rendition. Its claim has a deadline, so that another may
+follow if it dies.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID, uuid4
+
+from shared_lib.database.connection import Database
+from shared_lib.errors import FailureCode, NotFound, Rejected, TooManyAttempts
+from shared_lib.pipeline.formats import Format
+from shared_lib.repositories.image_queries import NOT_FOUND
+from shared_lib.repositories.rows import VISIBLE_IMAGE
+
+PENDING_SECONDS = 2  # about as long as it takes to process an image
+TOO_MANY = "Too many new renditions of this image within an hour"
+_BY_CONTENT_TYPE = {form.content_type: form for form in Format}
+_CODES = {code.value for code in FailureCode}
+
+_FIND_IMAGE = f"""
+    SELECT i.uuid, i.status, i.filename, i.sha256, i.original_key, i.content_type, i.width, i.height
+    FROM images i WHERE i.uuid = :uuid AND {VISIBLE_IMAGE}
+"""
+# A request for processing may have made the same rendition, under the same key.
+_FIND = """
+    SELECT d.key, d.content_type, d.size_bytes, d.failure_code, d.failure_message,
+           d.claimable_at < now() AS is_claimable, d.used_at < now() - interval '1 day' AS is_long_unused
+    FROM deliveries d WHERE d.image_id = :uuid AND d.recipe_hash = :recipe AND d.key IS NOT NULL
+    UNION ALL
+    SELECT r.key, r.content_type, r.size_bytes, NULL, NULL, false, false
+    FROM renditions r WHERE r.image_id = :uuid AND split_part(split_part(r.key, '/', 3), '.', 1) = :recipe
+    UNION ALL
+    SELECT NULL, NULL, NULL, d.failure_code, d.failure_message, d.claimable_at < now(), false
+    FROM deliveries d WHERE d.image_id = :uuid AND d.recipe_hash = :recipe AND d.key IS NULL
+    LIMIT 1
+"""
+_CLAIM = """
+    INSERT INTO deliveries AS d (image_id, recipe_hash, claim, claimable_at)
+    SELECT i.uuid, :recipe, :claim, now() + make_interval(secs => :seconds) FROM images i
+    WHERE i.uuid = :uuid AND i.deleted_at IS NULL AND i.status = 'succeeded' AND (
+        EXISTS (SELECT 1 FROM deliveries WHERE image_id = :uuid AND recipe_hash = :recipe)
+        OR (SELECT count(*) FROM deliveries WHERE image_id = :uuid AND created_at > now() - interval '1 hour') < :most)
+    ON CONFLICT (image_id, recipe_hash) DO UPDATE
+    SET claim = excluded.claim, claimable_at = excluded.claimable_at, failure_code = NULL, failure_message = NULL
+    WHERE d.key IS NULL AND d.claimable_at < now()
+    RETURNING claim
+"""
+# Without a condition on the claim: whoever makes it makes the same.
+_COMPLETE = """
+    UPDATE deliveries SET key = :key, content_type = :content_type, size_bytes = :size_bytes, used_at = now(),
+                          claim = NULL, claimable_at = NULL, failure_code = NULL, failure_message = NULL
+    WHERE image_id = :uuid AND recipe_hash = :recipe
+    AND EXISTS (SELECT 1 FROM images WHERE uuid = :uuid AND deleted_at IS NULL)
+    RETURNING key
+"""
+_FAIL = """
+    UPDATE deliveries SET claim = NULL, claimable_at = now() + make_interval(secs => :seconds),
+                          failure_code = :code, failure_message = :message
+    WHERE image_id = :uuid AND recipe_hash = :recipe AND claim = :claim
+"""
+_RELEASE = "DELETE FROM deliveries WHERE image_id = :uuid AND recipe_hash = :recipe AND claim = :claim"
+_FORGET = "DELETE FROM deliveries WHERE image_id = :uuid AND recipe_hash = :recipe AND key = :key"
+_TOUCH = "UPDATE deliveries SET used_at = now() WHERE image_id = :uuid AND recipe_hash = :recipe"
+_EXPIRE = """
+    DELETE FROM deliveries WHERE (image_id, recipe_hash) IN (
+        SELECT image_id, recipe_hash FROM deliveries WHERE used_at < now() - make_interval(days => :days)
+        AND (claimable_at IS NULL OR claimable_at < now()) ORDER BY used_at LIMIT :batch FOR UPDATE SKIP LOCKED)
+    RETURNING key
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedImage:
+    """What is known of a processed image without reading it."""
+
+    uuid: UUID
+    filename: str
+    sha256: str
+    original_key: str
+    form: Format
+    width: int
+    """px, upright"""
+    height: int
+    """px, upright"""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDelivery:
+    """A rendition's object in the gallery."""
+
+    key: str
+    content_type: str
+    size: int
+    is_long_unused: bool = False
+    """Its last recorded use is so long ago that this one should be recorded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claimable:
+    """Nobody makes it now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """Another process makes it."""
+
+
+class Deliveries:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def find_image(self, uuid: UUID) -> PublishedImage:
+        """Raises NotFound, with a code of its own while the image is being processed."""
+        with self._database.transaction() as tx:
+            row = tx.row(_FIND_IMAGE, uuid=uuid)
+        if row is None:
+            raise NotFound(NOT_FOUND, code="image_not_found")
+        status = row.pop("status")
+        if status == "failed":
+            raise NotFound("The image could not be processed", code="image_failed")
+        if status != "succeeded":
+            raise NotFound("The image is not processed yet", code="image_pending", retry_after=PENDING_SECONDS)
+        return PublishedImage(form=_BY_CONTENT_TYPE[row.pop("content_type")], **row)
+
+    def find(self, uuid: UUID, recipe_hash: str) -> StoredDelivery | Claimable | Claimed:
+        """Return the rendition, or whether it can be claimed. Raises the Rejected that an attempt ended with lately."""
+        with self._database.transaction() as tx:
+            row = tx.row(_FIND, uuid=uuid, recipe=recipe_hash)
+        if row is None or row["is_claimable"]:
+            return Claimable()
+        if row["key"]:
+            return StoredDelivery(row["key"], row["content_type"], row["size_bytes"], row["is_long_unused"])
+        if row["failure_code"]:
+            raise _to_rejected(row)
+        return Claimed()
+
+    def claim(self, uuid: UUID, recipe_hash: str, *, seconds: float, most: int) -> UUID | None:
+        """
+        Claim a rendition for so long, or return None if another process was quicker.
+
+        Raises NotFound if the image is gone, and TooManyAttempts if `most` renditions of it were begun within an hour.
+        """
+        claim = uuid4()
+        with self._database.transaction() as tx:
+            row = tx.row(_CLAIM, uuid=uuid, recipe=recipe_hash, claim=claim, seconds=seconds, most=most)
+            if row:
+                return claim
+            known = tx.row(_FIND, uuid=uuid, recipe=recipe_hash)
+            image = tx.row(_FIND_IMAGE, uuid=uuid)
+        if image is None:
+            raise NotFound(NOT_FOUND, code="image_not_found")
+        if known is None:
+            raise TooManyAttempts(TOO_MANY, code="too_many_renditions", retry_after=600)
+        return None
+
+    def complete(self, uuid: UUID, recipe_hash: str, made: StoredDelivery) -> bool:
+        """Record where the rendition is stored. Return False if the image is gone."""
+        with self._database.transaction() as tx:
+            row = tx.row(
+                _COMPLETE,
+                uuid=uuid,
+                recipe=recipe_hash,
+                key=made.key,
+                content_type=made.content_type,
+                size_bytes=made.size,
+            )
+        return row is not None
+
+    def fail(self, uuid: UUID, recipe_hash: str, claim: UUID, reason: Rejected, *, seconds: float) -> None:
+        """End a claim with a reason, which counts for so long."""
+        with self._database.transaction() as tx:
+            tx.rows(
+                _FAIL,
+                uuid=uuid,
+                recipe=recipe_hash,
+                claim=claim,
+                code=reason.code,
+                message=reason.public,
+                seconds=seconds,
+            )
+
+    def release(self, uuid: UUID, recipe_hash: str, claim: UUID) -> None:
+        """End a claim as if it had not been."""
+        with self._database.transaction() as tx:
+            tx.rows(_RELEASE, uuid=uuid, recipe=recipe_hash, claim=claim)
+
+    def forget(self, uuid: UUID, recipe_hash: str, key: str) -> None:
+        """Forget a rendition whose object is missing, so that it is made again."""
+        with self._database.transaction() as tx:
+            tx.rows(_FORGET, uuid=uuid, recipe=recipe_hash, key=key)
+
+    def touch(self, uuid: UUID, recipe_hash: str) -> None:
+        """Record a use."""
+        with self._database.transaction(durable=False) as tx:  # if that is lost, the next use is recorded
+            tx.last(_TOUCH, uuid=uuid, recipe=recipe_hash)
+
+    def expire(self, days: int, batch: int) -> list[str | None]:
+        """Forget a batch of renditions unused for so many days. Return their keys, None for those never made."""
+        with self._database.transaction() as tx:
+            return [row["key"] for row in tx.rows(_EXPIRE, days=days, batch=batch)]
+
+
+def _to_rejected(row: dict[str, Any]) -> Rejected:
+    code = row["failure_code"]
+    return Rejected(FailureCode(code) if code in _CODES else FailureCode.OTHER, row["failure_message"])

@@ -1,0 +1,54 @@
+"""Responses with renditions that were asked for by URL. Only the functions that deliver import this."""
+
+from shared_lib.delivery.caching import describe_caching
+from shared_lib.delivery.engine import Found, Made
+from shared_lib.delivery.negotiation import may_have
+from shared_lib.delivery.order import Order
+from shared_lib.delivery.signatures import WRONG
+from shared_lib.errors import FailureCode, Forbidden, Invalid, Rejected, TooManyAttempts
+from shared_lib.repositories.deliveries import TOO_MANY
+from shared_lib.runtime import Runtime
+from shared_lib.storage.buckets import Download
+from shared_lib.web.endpoint import Errors
+from shared_lib.web.errors import NO_IMAGE, ImageError
+from shared_lib.web.responses import Content, Deferred, Version
+
+ERRORS = Errors(
+    ImageError,
+    [
+        Invalid("width: Extra inputs are not permitted"),
+        Forbidden(WRONG, code="signature_refused"),
+        NO_IMAGE,
+        Rejected(FailureCode.OUTPUT_SIDE_TOO_LONG, "The rendition would be 9,000 px wide; at most 8,192 are allowed."),
+        TooManyAttempts(TOO_MANY, code="too_many_renditions"),
+    ],
+    seconds=60,
+    varies_by="Accept",
+)
+
+
+def deliver(rt: Runtime, order: Order) -> Content | Deferred:
+    """Send the rendition, or make it first: not for HEAD, and not if the caller's copy is current."""
+    found = rt.delivery.engine.find(order)
+    if found.stored:
+        return _send(rt, found, Made(found.stored, None, "hit"))
+    headers = describe_caching(found, rt.delivery.max_age, "miss")
+    return Deferred(
+        lambda: _send(rt, found, rt.delivery.engine.make(found)), found.etag, may_have(found.recipe.output), headers
+    )
+
+
+def _send(rt: Runtime, found: Found, made: Made) -> Content:
+    stored = made.stored
+
+    def open_stored(span: range | None) -> Download:
+        return rt.delivery.engine.open(found, stored, span)
+
+    name = f"{found.image.uuid}.{stored.key.rpartition('.')[2]}"
+    kind = "attachment" if found.order.is_attachment else "inline"
+    headers = {
+        "Content-Disposition": f'{kind}; filename="{name}"',
+        **describe_caching(found, rt.delivery.max_age, made.how),
+    }
+    version = Version(found.etag, stored.size)
+    return Content(made.data or open_stored, stored.content_type, headers, version=version)

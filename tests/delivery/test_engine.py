@@ -1,0 +1,130 @@
+"""Renditions on request, among processes that die, images that fail, and callers who ask for too much."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from uuid import UUID
+
+import pytest
+from service import Api, make_photo, wait_for
+
+from shared_lib.delivery.order import Order
+from shared_lib.errors import NotFound, Rejected, TooManyAttempts, Unavailable
+from shared_lib.repositories.deliveries import Claimed
+from shared_lib.runtime import Runtime
+
+
+@pytest.fixture
+def image(api: Api) -> UUID:
+    uuid = api.upload(make_photo())
+    api.await_end(uuid)
+    return UUID(uuid)
+
+
+def order(rt: Runtime, image: UUID, options: str) -> Order:
+    return rt.delivery.urls.read(options, f"{image}.webp", "any", is_signed=True)
+
+
+@pytest.fixture
+def other(rt: Runtime) -> Iterator[Runtime]:
+    """Another process, with little patience."""
+    delivery = rt.settings.delivery.model_copy(update={"wait_seconds": 0.3, "new_per_hour": 3})
+    another = Runtime(rt.settings.model_copy(update={"delivery": delivery}))
+    yield another
+    another.sandbox.close()
+    another.database.disconnect()
+
+
+def test_a_process_that_dies_leaves_a_claim_that_ends(rt: Runtime, other: Runtime, image: UUID) -> None:
+    found = rt.delivery.engine.find(order(rt, image, "w=41"))
+    assert rt.deliveries.claim(image, found.recipe.hash, seconds=60, most=9), "and then it dies"
+    with pytest.raises(Unavailable) as waited:
+        other.delivery.engine.make(found)
+    assert (waited.value.code, waited.value.retry_after) == ("rendition_pending", 2)
+
+    with rt.database.transaction() as tx:
+        tx.rows("UPDATE deliveries SET claimable_at = now() - interval '1 s' WHERE image_id = :image", image=image)
+
+    assert other.delivery.engine.make(found).how == "stored"
+
+
+def test_new_renditions_of_an_image_are_bounded_and_known_ones_are_not(
+    rt: Runtime, other: Runtime, image: UUID
+) -> None:
+    orders = [order(rt, image, f"w={width}") for width in (11, 12, 13, 14)]
+    for each in orders[:3]:
+        other.delivery.engine.make(other.delivery.engine.find(each))
+
+    with pytest.raises(TooManyAttempts):
+        other.delivery.engine.make(other.delivery.engine.find(orders[3]))
+
+    assert other.delivery.engine.find(orders[0]).stored
+
+
+def test_what_cannot_be_made_is_tried_once(rt: Runtime, image: UUID) -> None:
+    too_large = order(rt, image, "w=8000,h=8000,fit=fill,enlarge=1")
+    with pytest.raises(Rejected):
+        rt.delivery.engine.make(rt.delivery.engine.find(too_large))
+
+    with pytest.raises(Rejected, match="pixels"):
+        rt.delivery.engine.find(too_large)
+
+
+def test_an_image_that_is_deleted_while_a_rendition_is_made_leaves_nothing(rt: Runtime, api: Api) -> None:
+    image = UUID(api.upload(make_photo(1600, 1200)))
+    api.await_end(f"{image}")
+    found = rt.delivery.engine.find(order(rt, image, "blur=100"))
+
+    with ThreadPoolExecutor(1) as pool:
+        making = pool.submit(rt.delivery.engine.make, found)
+        wait_for(lambda: isinstance(rt.deliveries.find(image, found.recipe.hash), Claimed), bool)
+        api("DELETE", f"/images/{image}")
+        assert not is_cleaned_up(rt, image), "an object may still be written"
+        with pytest.raises(NotFound):
+            making.result()
+
+    assert list(rt.gallery.list(f"{image}/")) == []
+    rt.finisher.clean_up(image)
+    assert is_cleaned_up(rt, image)
+
+
+def is_cleaned_up(rt: Runtime, image: UUID) -> bool:
+    with rt.database.transaction() as tx:
+        [row] = tx.rows("SELECT cleaned_up_at FROM images WHERE uuid = :image", image=image)
+    return row["cleaned_up_at"] is not None
+
+
+def test_a_rendition_that_nobody_asks_for_is_deleted_after_its_retention(rt: Runtime, image: UUID) -> None:
+    unused, used = (rt.delivery.engine.find(order(rt, image, f"w={width}")) for width in (43, 44))
+    made = [rt.delivery.engine.make(each).stored for each in (unused, used)]
+    with rt.database.transaction() as tx:
+        tx.rows("UPDATE deliveries SET used_at = now() - interval '31 days' WHERE image_id = :image", image=image)
+    assert rt.delivery.engine.find(used.order).stored
+
+    repairs = rt.reconciliation.run(everything=False)
+
+    assert repairs["delivery_expired"] == 1
+    assert [rt.gallery.head(each.key) is None for each in made] == [True, False]
+    assert rt.delivery.engine.find(unused.order).stored is None
+
+
+def test_a_rendition_that_expires_is_kept_if_the_image_has_the_same_by_name(rt: Runtime, api: Api) -> None:
+    image = UUID(api.upload(make_photo()))
+    api.await_end(f"{image}")
+    found = rt.delivery.engine.find(rt.delivery.urls.read("web", f"{image}", "any", is_signed=True))
+    made = rt.delivery.engine.make(found).stored
+    api("POST", "/images/actions/process", json={"uuid": f"{image}", "preset": "web"})
+    wait_for(lambda: api("GET", f"/images/{image}").json()["pendingRenditions"], lambda pending: not pending)
+    with rt.database.transaction() as tx:
+        tx.rows("UPDATE deliveries SET used_at = now() - interval '31 days' WHERE image_id = :image", image=image)
+
+    rt.reconciliation.run(everything=False)
+
+    assert rt.gallery.head(made.key)
+    assert api("GET", f"/images/{image}/renditions/web").status_code == 200
+
+
+def test_the_comparison_of_the_gallery_keeps_renditions_that_urls_asked_for(rt: Runtime, image: UUID) -> None:
+    made = rt.delivery.engine.make(rt.delivery.engine.find(order(rt, image, "w=45"))).stored
+
+    assert rt.drift.is_referenced(made.key)
+    assert made.key in list(rt.drift.list_delivery_keys(f"{image}/"))[:2]

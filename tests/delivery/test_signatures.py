@@ -1,0 +1,123 @@
+"""Signed URLs, on a service whose callers need credentials."""
+
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import requests
+from service import ENVIRONMENT, ROOT, Api, Platform, make_photo
+from signed_urls import KEYS, sign
+
+Get = Callable[[str], requests.Response]
+
+
+@pytest.fixture(scope="module")
+def admin(guarded: Platform, admin_key: str) -> Api:
+    session = requests.Session()
+    session.headers["X-API-Key"] = admin_key
+    return Api(f"{guarded.url}/api/v1", session)
+
+
+@pytest.fixture(scope="module")
+def image(admin: Api) -> str:
+    uuid = admin.upload(make_photo(640, 480))
+    admin.await_end(uuid)
+    return uuid
+
+
+@pytest.fixture(scope="module")
+def get(guarded: Platform) -> Get:
+    return lambda path: requests.get(guarded.url + path, timeout=60)
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_every_key_signs_so_that_keys_can_rotate(get: Get, image: str, key: str) -> None:
+    assert get(sign(f"/w=33/{image}", key)).status_code == 200
+
+
+def test_a_signature_of_which_any_character_differs_is_refused(get: Get, image: str) -> None:
+    url = sign(f"/w=34/{image}.webp")
+    assert get(url).status_code == 200
+    for place in range(len("/i/"), len(url)):
+        other = "A" if url[place] != "A" else "B"
+        refused = get(url[:place] + other + url[place + 1 :])
+
+        is_a_slash = url[place] == "/"  # without it, it is another path
+        expected = (404, "no_such_path") if is_a_slash else (403, "signature_refused")
+        assert (refused.status_code, refused.json()["code"]) == expected, place
+
+
+def test_an_unsigned_url_is_refused_whatever_it_asks_for(get: Get, image: str) -> None:
+    for rest in (f"w=320/{image}", "nonsense/x", f"small/{image}.webp"):
+        assert get(f"/i/unsafe/{rest}").json()["code"] == "signature_missing"
+
+
+def test_a_url_expires_and_caches_are_told_when(get: Get, image: str) -> None:
+    response = get(sign(f"/w=35,exp={int(time.time()) + 60}/{image}"))
+    assert response.status_code == 200
+    assert 0 < int(response.headers["Cache-Control"].removeprefix("public, max-age=")) <= 60
+
+    late = get(sign(f"/w=35,exp={int(time.time()) - 1}/{image}"))
+
+    assert (late.status_code, late.json()["code"]) == (403, "url_expired")
+
+
+def test_the_service_signs_a_url_for_whoever_may_read_the_image(admin: Api, get: Get, image: str) -> None:
+    order = {"options": "w=200,h=100,fit=cover", "format": "webp", "expiresIn": 600}
+
+    signed = admin("POST", f"/images/{image}/actions/sign", json=order)
+
+    assert signed.status_code == 200, signed.text
+    url = signed.json()["url"]
+    response = requests.get(url, timeout=60)
+    assert (response.status_code, response.headers["Content-Type"]) == (200, "image/webp")
+    assert signed.json()["expiresAt"].endswith("Z")
+
+
+@pytest.mark.parametrize(("options", "status"), [("w=0", 400), ("small,w=3", 400), ("nothing", 404), ("a/b", 400)])
+def test_the_service_signs_no_url_that_delivers_nothing(admin: Api, image: str, options: str, status: int) -> None:
+    assert admin("POST", f"/images/{image}/actions/sign", json={"options": options}).status_code == status
+
+
+def test_a_signature_is_checked_before_the_image_is_looked_for(get: Get) -> None:
+    unknown = "00000000-0000-4000-8000-000000000000"
+
+    assert get(f"/i/new.AAAA/small/{unknown}").status_code == 403
+    assert get(sign(f"/small/{unknown}")).status_code == 404
+
+
+EXAMPLES = re.findall(
+    r"^```(python|typescript|go|sh)\n(.*?)^```$", (ROOT / "docs/delivery.md").read_text(), re.MULTILINE | re.DOTALL
+)
+RUN = {
+    "python": ("sign.py", [sys.executable]),
+    "typescript": ("sign.mts", [f"{Path(sys.executable).parent / 'node'}"]),
+    "go": ("sign.go", ["go", "run"]),
+    "sh": ("sign.sh", ["sh"]),
+}
+
+
+@pytest.mark.parametrize(("language", "program"), EXAMPLES, ids=[language for language, _ in EXAMPLES])
+def test_a_program_signs_as_the_documentation_shows(
+    get: Get, image: str, tmp_path: Path, language: str, program: str
+) -> None:
+    name, command = RUN[language]
+    if shutil.which(command[0]) is None:
+        pytest.skip(f"there is no {command[0]} here")
+    filled = program.replace("KEY", KEYS["new"]).replace("UUID", image).replace("k1", "new").replace("w=640", "w=64")
+    (tmp_path / name).write_text(filled)
+    environ = ENVIRONMENT | {"GOCACHE": f"{tmp_path / 'cache'}", "HOME": f"{tmp_path}"}
+
+    run = subprocess.run([*command, name], cwd=tmp_path, env=environ, stdout=subprocess.PIPE, text=True, check=True)
+
+    assert run.stdout.strip() == sign(f"/w=64/{image}.auto")
+    assert get(run.stdout.strip()).status_code == 200
+
+
+def test_every_language_has_an_example() -> None:
+    assert {language for language, _ in EXAMPLES} == RUN.keys()

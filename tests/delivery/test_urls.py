@@ -1,0 +1,288 @@
+"""Our own URLs: what they deliver, to whom, and what caches are told."""
+
+import hashlib
+import io
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+import requests
+from PIL import Image
+from service import ENVIRONMENT, ROOT, Api, Platform, make_photo
+
+from shared_lib.runtime import Runtime
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+CHROMIUM = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8"
+Get = Callable[..., requests.Response]
+
+
+@pytest.fixture(scope="module")
+def get(platform: Platform) -> Get:
+    """Request an unsigned URL, by the part after its signature."""
+
+    def get(rest: str, accept: str = "*/*", method: str = "GET", **headers: str) -> requests.Response:
+        names = {name.replace("_", "-"): value for name, value in headers.items()} | {"Accept": accept}
+        return requests.request(method, f"{platform.url}/i/unsafe/{rest}", headers=names, timeout=60)
+
+    return get
+
+
+@pytest.fixture(scope="module")
+def image(api: Api) -> str:
+    uuid = api.upload(make_photo(320, 240))
+    assert api.await_end(uuid)["status"] == "succeeded"
+    return uuid
+
+
+def open_image(response: requests.Response) -> "Image.Image":
+    assert response.status_code == 200, response.text
+    return Image.open(io.BytesIO(response.content))
+
+
+@pytest.mark.parametrize(
+    ("rest", "size", "form"),
+    [
+        ("w=160/{image}", (160, 120), "JPEG"),
+        ("h=60/{image}.webp", (80, 60), "WEBP"),
+        ("w=100,h=100/{image}.jpg", (100, 75), "JPEG"),
+        ("w=100,h=100,fit=cover/{image}.png", (100, 100), "PNG"),
+        ("w=100,h=100,fit=cover,gravity=smart/{image}.avif", (100, 100), "AVIF"),
+        ("w=100,h=100,fit=contain,bg=fff/{image}", (100, 100), "JPEG"),
+        ("w=50,dpr=2/{image}", (100, 75), "JPEG"),
+        ("w=1000/{image}", (320, 240), "JPEG"),
+        ("w=640,enlarge=1/{image}", (640, 480), "JPEG"),
+        ("crop=10:20:100:50/{image}", (100, 50), "JPEG"),
+        ("rotate=90,w=60/{image}", (60, 80), "JPEG"),
+        ("flip=hv,blur=2,sharpen=1,q=30/{image}.jpg", (320, 240), "JPEG"),
+        ("small/{image}", (320, 240), "JPEG"),
+        ("square/{image}.webp", (400, 400), "WEBP"),
+    ],
+)
+def test_a_url_delivers_the_size_and_format_that_it_names(
+    get: Get, image: str, rest: str, size: tuple[int, int], form: str
+) -> None:
+    response = get(rest.format(image=image))
+
+    picture = open_image(response)
+    assert (picture.size, picture.format) == (size, form)
+    assert response.headers["Content-Type"] == f"image/{form.lower()}"
+
+
+@pytest.mark.parametrize(
+    ("accept", "form"),
+    [
+        (CHROMIUM, "AVIF"),
+        ("image/webp,image/*", "WEBP"),
+        ("image/avif;q=0.5, image/webp", "WEBP"),
+        ("image/avif;q=0, image/webp;q=0.1", "WEBP"),
+        ("IMAGE/AVIF", "AVIF"),
+        ("*/*", "JPEG"),
+        ("image/*", "JPEG"),
+        ("", "JPEG"),
+        ("image/webp;q=x", "JPEG"),
+    ],
+)
+def test_auto_takes_the_best_format_that_the_caller_names(get: Get, image: str, accept: str, form: str) -> None:
+    response = get(f"w=64/{image}.auto", accept)
+
+    assert open_image(response).format == form
+    assert "Accept" in response.headers["Vary"]
+    unchanged = get(f"w=64/{image}.auto", accept, If_None_Match=response.headers["ETag"])
+    assert (unchanged.status_code, "Accept" in unchanged.headers["Vary"]) == (304, True)
+
+
+def test_a_format_that_the_url_names_does_not_vary(get: Get, image: str) -> None:
+    assert "Accept" not in get(f"w=64/{image}.webp").headers.get("Vary", "")
+
+
+def test_a_rendition_is_made_once_and_then_found(get: Get, image: str) -> None:
+    first, second = get(f"w=71/{image}"), get(f"w=71/{image}")
+
+    assert first.headers["Cache-Status"] == "image-processing; fwd=miss; stored"
+    assert second.headers["Cache-Status"] == "image-processing; hit"
+    assert (first.content, first.headers["ETag"]) == (second.content, second.headers["ETag"])
+
+
+def test_the_order_of_options_does_not_matter(get: Get, image: str) -> None:
+    assert get(f"w=72,q=50/{image}.jpg").status_code == 200
+
+    assert get(f"q=50,w=72/{image}.jpg").headers["Cache-Status"] == "image-processing; hit"
+
+
+def test_what_a_request_for_processing_made_is_not_made_again(api: Api, get: Get) -> None:
+    uuid = api.upload(make_photo(), preset="web")
+    api.await_end(uuid)
+
+    response = get(f"web/{uuid}")
+
+    assert response.headers["Cache-Status"] == "image-processing; hit"
+    assert open_image(response).format == "WEBP"
+
+
+def test_head_and_a_current_copy_make_nothing(get: Get, image: str, rt: Runtime) -> None:
+    head = get(f"w=73/{image}.webp", method="HEAD")
+    assert (head.status_code, head.headers["Content-Type"]) == (200, "image/webp")
+    assert head.headers.get("Content-Length") is None, "it is not known yet"
+    assert head.headers["Cache-Status"] == "image-processing; fwd=miss"
+
+    unchanged = get(f"w=73/{image}.webp", If_None_Match=head.headers["ETag"])
+
+    assert (unchanged.status_code, unchanged.content) == (304, b"")
+    assert count_deliveries(rt, image, "w=73") == 0
+    made = get(f"w=73/{image}.webp")
+    assert made.headers["ETag"] == head.headers["ETag"]
+    again = get(f"w=73/{image}.webp", method="HEAD")
+    assert int(again.headers["Content-Length"]) == len(made.content)
+    assert "," not in made.headers["Date"].partition(", ")[2], "one Date, which the server adds"
+
+
+def count_deliveries(rt: Runtime, image: str, options: str) -> int:
+    """Count the rows of an image's rendition as WebP."""
+    order = rt.delivery.urls.read(options, f"{image}.webp", "any", is_signed=True)
+    recipe = order.lower(rt.deliveries.find_image(order.image))
+    with rt.database.transaction() as tx:
+        return len(
+            tx.rows(
+                "SELECT 1 FROM deliveries WHERE image_id = :image AND recipe_hash = :recipe",
+                image=image,
+                recipe=recipe.hash,
+            )
+        )
+
+
+def test_a_part_of_a_rendition_can_be_requested_whether_it_was_made_before_or_not(get: Get, image: str) -> None:
+    for _ in range(2):
+        part = get(f"w=74/{image}", Range="bytes=0-9")
+        assert (part.status_code, len(part.content)) == (206, 10)
+    assert get(f"w=74/{image}").content[:10] == part.content
+
+
+def test_caches_keep_for_good_only_what_a_url_names_by_its_content(api: Api, get: Get) -> None:
+    data = make_photo(64, 64)
+    uuid = api.upload(data)
+    api.await_end(uuid)
+    digest = hashlib.sha256(data).hexdigest()
+
+    assert get(f"w=32,v={digest[:12]}/{uuid}.webp").headers["Cache-Control"] == "public, max-age=31536000, immutable"
+    for follows in (f"w=32/{uuid}.webp", f"w=32,v={digest[:12]}/{uuid}.auto", f"small/{uuid}"):
+        assert get(follows).headers["Cache-Control"] == "public, max-age=3600, stale-while-revalidate=86400"
+    other = get(f"w=32,v={'0' * 12}/{uuid}.webp")
+    assert (other.status_code, other.json()["code"]) == (404, "content_not_found")
+
+
+@pytest.mark.parametrize(
+    ("rest", "status", "code"),
+    [
+        ("w=0/{image}", 400, "invalid_input"),
+        ("w=9000/{image}", 400, "invalid_input"),
+        ("width=10/{image}", 400, "invalid_input"),
+        ("w=10,w=20/{image}", 400, "invalid_input"),
+        ("w/{image}", 404, "no_such_preset"),
+        ("w=10;h=5/{image}", 400, "invalid_input"),
+        ("w=10/{image}.tga", 400, "invalid_input"),
+        ("w=10/x", 400, "invalid_input"),
+        ("w=10,gravity=2:1/{image}", 400, "invalid_input"),
+        ("w=10,fit=inside,gravity=smart/{image}", 400, "invalid_input"),
+        ("w=10,blur=1000/{image}", 400, "invalid_input"),
+        ("q=50,lossless=1/{image}.webp", 400, "invalid_input"),
+        ("w=10/00000000-0000-4000-8000-000000000000", 404, "image_not_found"),
+        ("w=8000,h=8000,fit=fill,enlarge=1/{image}", 422, "output_too_large"),
+    ],
+)
+def test_a_url_that_cannot_be_served_gets_a_reason_that_caches_keep_briefly(
+    get: Get, image: str, rest: str, status: int, code: str
+) -> None:
+    for _ in range(2):
+        response = get(rest.format(image=image))
+
+        assert (response.status_code, response.json()["code"]) == (status, code), response.text
+        assert response.headers["Cache-Control"] == "public, max-age=60"
+        assert "Accept" in response.headers["Vary"].split(", ")
+
+
+def test_a_preset_takes_options_about_the_url_and_no_others(get: Get, image: str) -> None:
+    download = get(f"small,download=1/{image}")
+    assert download.headers["Content-Disposition"] == f'attachment; filename="{image}.jpg"'
+
+    assert get(f"small,w=10/{image}").json()["error"].startswith("w: can't be combined with a preset")
+
+
+def test_an_upper_case_uuid_is_refused_so_that_an_image_has_one_url(get: Get, image: str) -> None:
+    assert image in get(f"w=10/{image.upper()}").json()["error"]
+
+
+def test_many_requests_for_a_new_rendition_make_it_once(get: Get, image: str) -> None:
+    barrier = threading.Barrier(16)
+
+    def request(_: int) -> requests.Response:
+        barrier.wait()
+        return get(f"w=301,blur=3/{image}.avif")
+
+    with ThreadPoolExecutor(16) as pool:
+        responses = list(pool.map(request, range(16)))
+
+    assert {each.status_code for each in responses} == {200}
+    assert len({each.content for each in responses}) == 1
+    statuses = [each.headers["Cache-Status"] for each in responses]
+    assert statuses.count("image-processing; fwd=miss; stored") == 1
+
+
+def test_a_deleted_image_is_delivered_no_more_and_leaves_nothing(api: Api, get: Get, s3: "S3Client") -> None:
+    uuid = api.upload(make_photo())
+    api.await_end(uuid)
+    etag = get(f"w=50/{uuid}").headers["ETag"]
+
+    assert api("DELETE", f"/images/{uuid}").status_code == 200
+
+    assert get(f"w=50/{uuid}").status_code == 404
+    assert get(f"w=50/{uuid}", If_None_Match=etag).status_code == 404
+    assert "Contents" not in s3.list_objects_v2(Bucket="completed-images", Prefix=f"{uuid}/")
+
+
+def test_a_rendition_whose_object_is_lost_is_made_again(api: Api, get: Get, s3: "S3Client") -> None:
+    image = api.upload(make_photo())
+    api.await_end(image)
+    first = get(f"w=75/{image}.webp")
+    for each in s3.list_objects_v2(Bucket="completed-images", Prefix=f"{image}/")["Contents"]:
+        s3.delete_object(Bucket="completed-images", Key=each["Key"])
+
+    lost, again = get(f"w=75/{image}.webp"), get(f"w=75/{image}.webp")
+
+    assert (lost.status_code, lost.headers["Retry-After"]) == (503, "1")
+    assert (again.status_code, again.content) == (200, first.content)
+    api("DELETE", f"/images/{image}")  # or other tests would report its thumbnail as missing
+
+
+def test_an_image_that_is_not_processed_yet_is_not_remembered_as_missing(api: Api, get: Get) -> None:
+    uuid = api.upload(make_photo(2000, 1500))
+
+    early = get(f"w=10/{uuid}")
+
+    if early.status_code == 404:  # unless it was processed meanwhile
+        assert (early.json()["code"], early.headers["Cache-Control"]) == ("image_pending", "no-store")
+    api.await_end(uuid)
+    assert get(f"w=10/{uuid}").status_code == 200
+
+
+def test_no_other_function_loads_the_delivery(platform: Platform) -> None:
+    program = (
+        "import functions_framework, sys\n"
+        "functions_framework.create_app('main', 'functions/get_rendition/main.py')\n"
+        "print([each for each in sys.modules if each.startswith('shared_lib.delivery')])"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program],
+        env=ENVIRONMENT | platform.environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stdout.strip() == "[]"
