@@ -204,6 +204,9 @@ $(VENV)/ready-to-test: tests/requirements.txt tests/newman/package-lock.json tes
 	@PATH="$$PATH:/usr/sbin"; command -v nginx >/dev/null || \
 		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends nginx-light; } >/dev/null || \
 		{ echo "Install nginx for the edge's tests (Debian: sudo apt install nginx-light)." >&2; exit 1; }
+	@command -v promtool >/dev/null || \
+		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends prometheus; } >/dev/null || \
+		{ echo "Install promtool for the alerts' tests (Debian: sudo apt install prometheus)." >&2; exit 1; }
 	@touch $@
 
 .PHONY: help run test test-by-address check-clients test-cluster check-admission conformance hostile compare-with-chromium chaos chaos-disk planted bench bench-compare bench-rows bench-backlogs load check migrate migration named reset redrive api-key kafka minio lock advisories release-check contracts clean

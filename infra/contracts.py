@@ -8,13 +8,14 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from infra import limits, listings, nginx, postman, routes, schemas
+from infra import limits, listings, monitoring, nginx, postman, routes, schemas
 
 GENERATORS: tuple[Callable[[], dict[Path, str]], ...] = (
     schemas.generate,
     routes.generate,
     listings.generate,
     nginx.generate,
+    monitoring.generate,
     postman.generate,
     limits.generate,
 )

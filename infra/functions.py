@@ -32,6 +32,11 @@ class Function:
     """None if no HTTP request reaches the function: only events do."""
 
     @property
+    def is_public(self) -> bool:
+        """True if a route leads to it."""
+        return self.endpoint is not None and not self.endpoint.is_private
+
+    @property
     def name(self) -> str:
         """Of its Knative Service, such as `get-image`."""
         return self.manifest.name

@@ -24,7 +24,7 @@ def generate() -> dict[Path, str]:
         ROOT / "docker-compose.yml": _fill(
             ROOT / "docker-compose.yml",
             **{
-                "public functions": (_dependency(each) for each in functions if each.endpoint),
+                "public functions": (_dependency(each) for each in functions if each.is_public),
                 "event functions": (_dependency(each) for each in functions if not each.endpoint),
                 "functions": map(_compose_service, functions),
             },
@@ -58,17 +58,17 @@ def _artifact(function: Function) -> str:
 
 
 def _dependency(function: Function) -> str:
-    return f"      {_compose_name(function)}: {{condition: service_healthy}}\n"
+    return f"      {name_in_compose(function)}: {{condition: service_healthy}}\n"
 
 
-def _compose_name(function: Function) -> str:
+def name_in_compose(function: Function) -> str:
     return COMPOSE_NAMES.get(function.name, function.name)
 
 
 def _compose_service(function: Function) -> str:
     variables = "".join(f", {name}: {json.dumps(value)}" for name, value in function.manifest.environ.items())
     return (
-        f"\n  {_compose_name(function)}:\n"
+        f"\n  {name_in_compose(function)}:\n"
         "    <<: *function\n"
         f"    image: {function.image}\n"
         f"    build: {{context: ., dockerfile: functions/Dockerfile, args: {_compose_arguments(function)}}}\n"

@@ -48,7 +48,7 @@ RULE = """\
 
 
 def generate() -> dict[Path, str]:
-    endpoints = [function.endpoint for function in list_functions() if function.endpoint]
+    endpoints = [each.endpoint for each in list_functions() if each.endpoint and each.is_public]
     return {ROUTES: HEADER + "---\n".join(_routes(endpoints))}
 
 

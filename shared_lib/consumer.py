@@ -13,7 +13,7 @@ import flask
 from cloudevents.http import CloudEvent
 from werkzeug.exceptions import HTTPException
 
-from shared_lib import observability, runtime
+from shared_lib import metrics, observability, runtime
 from shared_lib.errors import (
     Conflict,
     Forbidden,
@@ -108,7 +108,10 @@ def consumer(
 def _handle(cloud_event: CloudEvent, name: str, handler: Callable[[runtime.Runtime, Event], None]) -> None:
     rt = runtime.current()
     event = Event(cloud_event)
-    with observability.context(traceparent=event.get("traceparent"), function=name, event=event["id"]):
+    with (
+        observability.context(traceparent=event.get("traceparent"), function=name, event=event["id"]),
+        metrics.DELIVERIES.time(lambda error: metrics.Delivery(name, _name_outcome(error))),
+    ):
         try:
             handler(rt, event)
         except ServiceError as error:
@@ -118,6 +121,13 @@ def _handle(cloud_event: CloudEvent, name: str, handler: Callable[[runtime.Runti
         except Exception as error:
             log.exception("event_failed")
             raise _reject(RETRY, "Something went wrong on our side") from error
+
+
+def _name_outcome(error: BaseException | None) -> str:
+    if error is None:
+        return "accepted"
+    response = error.response if isinstance(error, HTTPException) else None
+    return "dead_lettered" if response and response.status_code in (DEAD_LETTER, STATUS[Invalid]) else "retried"
 
 
 def _reject(status: int, sentence: str) -> HTTPException:

@@ -43,6 +43,7 @@ from shared_lib.services.publishing import Publisher
 from shared_lib.services.recipes import Recipes
 from shared_lib.services.reconciliation import Reconciliation
 from shared_lib.services.renderer import Renderer
+from shared_lib.services.state_report import StateReport
 from shared_lib.services.token_verification import TokenVerifier
 from shared_lib.settings import InvalidSettings, Processing, Settings
 from shared_lib.storage.buckets import Gallery, Inbox
@@ -99,6 +100,7 @@ class Runtime:
 
     def _make_services(self) -> None:
         settings = self.settings
+        self.state_report = StateReport(self.operations)
         self.key_management = KeyManagement(self.api_keys)
         self.authenticator = Authenticator(
             settings.auth, self.api_keys, TokenVerifier(settings.auth.issuers, self.issuer_keys)

@@ -8,8 +8,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -95,6 +95,28 @@ def start_platform(data: Path, **more: str) -> Platform:
         time.sleep(0.1)
     process.kill()
     pytest.fail(f"The platform did not start:\n{log.read_text(errors='replace')[-4000:]}")
+
+
+@contextmanager
+def serve_function(platform: Platform, name: str) -> Iterator[int]:
+    """Serve a function like its container, with nothing in front of it. Yield its port."""
+    port = find_free_port()
+    environ = ENVIRONMENT | platform.environment | {"HOST": "127.0.0.1", "PORT": f"{port}", "FUNCTION_TARGET": "main"}
+    source = f"{ROOT / 'functions' / name / 'main.py'}"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "shared_lib.server"], env=environ | {"FUNCTION_SOURCE": source}, cwd=ROOT
+    )
+
+    def is_ready() -> bool:
+        try:
+            return requests.get(f"http://127.0.0.1:{port}/_/ready", timeout=10).status_code == 204
+        except requests.ConnectionError:
+            return False
+
+    wait_for(is_ready, bool, 60)
+    yield port
+    process.terminate()
+    assert process.wait(30) == 0
 
 
 def find_processes(machine: Platform, *, service: str = "", name: str = "") -> list[psutil.Process]:

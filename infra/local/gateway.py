@@ -17,6 +17,7 @@ from infra.local.hosts import KnownHosts
 from infra.local.manifests import Manifests, PathMatch, RouteMatch
 from infra.local.settings import Settings
 from shared_lib import runtime, server
+from shared_lib.addresses import is_loopback
 from shared_lib.server.errors import render_error
 from shared_lib.server.limiter import Limiter
 from shared_lib.settings import Serving
@@ -147,7 +148,8 @@ def main() -> None:
         host = gateway.select(scope["method"], _path_of(scope["raw_path"].decode("latin-1")))
         return limiters[host] if host else others
 
-    server.run(gateway, select, sum(limiter.threads for limiter in (*limiters.values(), others)))
+    scraped = server.expose_metrics(gateway, to=lambda environ: is_loopback(environ.get("REMOTE_ADDR", "")))
+    server.run(scraped, select, sum(limiter.threads for limiter in (*limiters.values(), others)))
 
 
 if __name__ == "__main__":

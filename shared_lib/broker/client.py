@@ -31,7 +31,7 @@ from kafka.errors import (
 )
 from kafka.net.compat import KafkaNetClient
 
-from shared_lib import background
+from shared_lib import background, metrics
 from shared_lib.errors import Misconfigured, RequestRejected, Unavailable
 from shared_lib.events import TOPICS, Payload
 from shared_lib.observability import current_function, current_traceparent, get_logger, log_failure
@@ -97,6 +97,27 @@ class Client:
     def _send(
         self, topic: str, key: bytes | None, value: bytes, headers: list[tuple[str, bytes]], *, wait: bool = True
     ) -> None:
+        began = time.perf_counter()
+
+        def note(outcome: str, _result: object = None) -> None:
+            metrics.PUBLICATIONS.observe(time.perf_counter() - began, metrics.Publication(topic, outcome))
+
+        try:
+            self._start_sending(topic, key, value, headers, note, wait=wait)
+        except Unavailable:
+            note("failed")
+            raise
+
+    def _start_sending(  # noqa: PLR0913  the parts of an event
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes,
+        headers: list[tuple[str, bytes]],
+        note: Callable[..., None],
+        *,
+        wait: bool,
+    ) -> None:
         producer = self._get_producer()
         try:
             sent = producer.send(topic, value=value, key=key, headers=headers)
@@ -106,10 +127,13 @@ class Client:
                 self._check_topic(topic)  # send() waits for the topic's metadata only
             raise self._translate(error) from error
         if not wait:
+            sent.add_callback(partial(note, "published"))
+            sent.add_errback(partial(note, "failed"))
             sent.add_errback(partial(self._note_failure, producer, topic))
             return
         try:
             sent.get(timeout=self._settings.publish_timeout_seconds)
+            note("published")
         except KafkaError as error:
             self._replace(producer)
             raise self._translate(error) from error

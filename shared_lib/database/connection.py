@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import pg8000.dbapi
 from pg8000.exceptions import DatabaseError, InterfaceError
 
+from shared_lib import metrics
 from shared_lib.addresses import DatabaseAddress, read_database_url
 from shared_lib.database.driver import PipelinedConnection, Rows, Statement
 from shared_lib.errors import CommitUncertain, Misconfigured, Unavailable
@@ -245,7 +246,7 @@ class Database:
         if not self._free.acquire(timeout=self._settings.statement_timeout_seconds):
             raise Unavailable("All connections to the database are in use: try again later")
         try:
-            with translating():
+            with metrics.TRANSACTIONS.time(_label), translating():
                 begin = self._compose_begin(snapshot=snapshot, durable=durable, idle_seconds=idle_seconds)
                 yield from self._run(Transaction(self._connections, begin))
         finally:
@@ -290,6 +291,12 @@ class Database:
             _close(connection)
         else:
             self._connections.put_back(connection)
+
+
+def _label(error: BaseException | None) -> metrics.Transaction:
+    if error is None:
+        return metrics.Transaction("committed")
+    return metrics.Transaction("unavailable" if isinstance(error, Unavailable) else "rolled_back")
 
 
 def _close(connection: PipelinedConnection) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+from shared_lib import metrics
 from shared_lib.database.connection import Database, Transaction
 from shared_lib.domain.images import ImageEnd, ImageStatus
 from shared_lib.domain.uploads import Original
@@ -175,7 +176,7 @@ class Claims:
             renditions = rendition_requests.fulfill(tx, claim.uuid, rendered.renditions, keys, unrequested=new)
         failed = {each.recipe.name: each.reason.code for each in rendered.failed}
         event = "image_succeeded" if new else "renditions_made"
-        _log_end(claim, log.info, event, renditions=len(rendered.renditions), failed=failed)
+        _note_end(claim, "succeeded", log.info, event, renditions=len(rendered.renditions), failed=failed)
         return to_end(row, renditions)
 
     def fail(self, claim: Claim, reason: Rejected, *, keep_original: bool = True) -> ImageEnd:
@@ -196,7 +197,7 @@ class Claims:
                 row = _end(tx, claim, lifecycle.FAIL_CLAIMED_IMAGE, "failed", reason.code, **columns)
         write = log.warning if reason.failure in NOT_ITS_OWN_FAULT else log.info
         event = "renditions_failed" if claim.has_succeeded else "image_failed"
-        _log_end(claim, write, event, code=reason.code, reason=reason.public)
+        _note_end(claim, "failed", write, event, code=reason.code, reason=reason.public)
         return to_end(row, row["renditions"] or ())
 
     def withdraw(self, claim: Claim) -> None:
@@ -220,7 +221,7 @@ class Claims:
             with self._database.transaction() as tx:
                 end_attempt(tx, claim.uuid, claim.lease.fence, outcome, reason)
                 self._release(tx, claim, counted=True)
-        _log_end(claim, log.warning, "attempt_broke_off", error=type(error).__name__, counted=not outage)
+        _note_end(claim, "broke_off", log.warning, "attempt_broke_off", error=type(error).__name__, counted=not outage)
 
     def _release(self, tx: Transaction, claim: Claim, *, counted: bool) -> None:
         wait = self._settings.pending_grace_seconds
@@ -266,6 +267,7 @@ def _describe(rendered: Rendered) -> dict[str, Any]:
     }
 
 
-def _log_end(claim: Claim, write: Callable[..., None], event: str, **fields: object) -> None:
-    ms = round((time.monotonic() - claim.began) * 1000)
-    write(event, image=str(claim.uuid), attempts=claim.attempt, ms=ms, **fields)
+def _note_end(claim: Claim, outcome: str, write: Callable[..., None], event: str, **fields: object) -> None:
+    seconds = time.monotonic() - claim.began
+    metrics.ATTEMPTS.observe(seconds, metrics.AttemptEnd(outcome))
+    write(event, image=str(claim.uuid), attempts=claim.attempt, ms=round(seconds * 1000), **fields)

@@ -14,14 +14,14 @@ import gc
 import resource
 import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import functions_framework
 import uvicorn
 
-from shared_lib import runtime
+from shared_lib import exposition, runtime
 from shared_lib.addresses import is_loopback
 from shared_lib.server.application import Application, LimiterOf
 from shared_lib.server.connection import IDLE_SECONDS, MAX_WAITING, Connection
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from flask import Flask
 
 PROBES = ("/_/health", "/_/ready")  # OpenFaaS probes these, and our manifests tell Knative to
+METRICS = "/_/metrics"
 MIN_BODY_LIMIT = 2 * 1024 * 1024  # bytes: more than any JSON that is accepted
 
 
@@ -46,7 +47,8 @@ def serve_function() -> None:
     function = _load_function()
     limiter = Limiter(Serving.read().threads, shed="cloudevent" not in function.view_functions)
     probes = Limiter(1)  # of its own, so that a busy function still passes
-    run(_answer_probes(function), lambda scope: probes if scope["path"] in PROBES else limiter, limiter.threads + 1)
+    own = (*PROBES, METRICS)
+    run(_answer_probes(function), lambda scope: probes if scope["path"] in own else limiter, limiter.threads + 1)
 
 
 def create_app() -> "WSGIApplication":
@@ -64,6 +66,23 @@ def _answer_probes(function: "WSGIApplication") -> "WSGIApplication":
         if environ["PATH_INFO"] not in PROBES:
             return function(environ, start_response)
         return _report_state(start_response)
+
+    return expose_metrics(serve, to=lambda environ: "HTTP_X_FORWARDED_FOR" not in environ)
+
+
+def expose_metrics(application: "WSGIApplication", *, to: Callable[["WSGIEnvironment"], bool]) -> "WSGIApplication":
+    """
+    Answer scrapes of what this process has counted, if they are permitted.
+
+    What comes through a gateway or Knative has X-Forwarded-For, so a container exposes its metrics only to who reaches
+    the pod itself.
+    """
+
+    def serve(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        if environ["PATH_INFO"] != METRICS or not to(environ):
+            return application(environ, start_response)
+        start_response("200 OK", [("Content-Type", exposition.CONTENT_TYPE)])
+        return [exposition.write_counted()]
 
     return serve
 

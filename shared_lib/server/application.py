@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from tempfile import SpooledTemporaryFile
 from typing import IO, TYPE_CHECKING, NamedTuple, TypeVar
 
-from shared_lib import observability
+from shared_lib import metrics, observability
 from shared_lib.server.backlog import Backlog, Entry
 from shared_lib.server.environ import make_environ
 from shared_lib.server.errors import Headers, RequestError, check_head, render_error
@@ -84,6 +84,7 @@ class Application:
             except ClientGone:
                 return
             except RequestError as error:
+                metrics.REFUSALS.count(metrics.Refusal(error.code or f"{error.status}"))
                 rendered = render_error(error.status, f"{error}", code=error.code, retry_after=error.retry_after)
                 response = Response(error.status, *rendered)
             except Exception:

@@ -8,6 +8,7 @@ import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
@@ -20,6 +21,7 @@ from botocore.exceptions import BotoCoreError
 from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError, MaxRetryError, SSLError
 
+from shared_lib import metrics
 from shared_lib.errors import Misconfigured, RequestRejected, Unavailable
 from shared_lib.settings import Store as StoreSettings
 
@@ -116,12 +118,16 @@ class Store:
         """
         address = _address(self._settings.endpoint_url, bucket, key) + (f"?{query}" if query else "")
         request = AWSRequest(method, address, headers=headers, data=body)
+        with metrics.STORE_REQUESTS.time(partial(_label, method)):
+            return self._send(method, request, f"{method} {bucket}", stream=stream)
+
+    def _send(self, method: str, request: AWSRequest, name: str, *, stream: bool) -> BaseHTTPResponse:
         with translating():
             S3SigV4Auth(self._keys.find(), "s3", self._settings.region).add_auth(request)
             response = self._pool.urlopen(
                 method,
-                address.removeprefix(self._origin),
-                body,
+                str(request.url).removeprefix(self._origin),
+                request.data,
                 dict(request.headers.items()),
                 preload_content=not stream,
                 decode_content=False,
@@ -130,7 +136,7 @@ class Store:
                 return response
             answer = response.read(_MAX_ERROR) if stream else response.data
             response.close()
-        raise to_error(f"{method} {bucket}", response.status, answer)
+        raise to_error(name, response.status, answer)
 
     def sign_put(  # noqa: PLR0913  the parts of a request
         self,
@@ -178,6 +184,12 @@ class _KeyPair:
             if self._given is None:
                 self._given = _ask_sdk()
         return self._given.get_frozen_credentials()  # those of a pod's identity are renewed here
+
+
+def _label(method: str, error: BaseException | None) -> metrics.StoreRequest:
+    outcomes = {Missing: "missing", Misconfigured: "misconfigured", RequestRejected: "rejected"}
+    outcome = next((name for kind, name in outcomes.items() if isinstance(error, kind)), "unavailable")
+    return metrics.StoreRequest(method, outcome if error else "succeeded")
 
 
 def _ask_sdk() -> Credentials:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import flask
 from werkzeug.exceptions import HTTPException
 
-from shared_lib import observability, runtime
+from shared_lib import metrics, observability, runtime
 from shared_lib.errors import ServiceError, Unavailable, look_up
 from shared_lib.web import openapi
 from shared_lib.web.access import authorize
@@ -90,13 +90,15 @@ def _respond(
     with observability.context(traceparent=traceparent, function=endpoint.name, request=request_id):
         response = make_response(rt)
         request.stream = io.BytesIO()  # or functions-framework reads the rest of the body into memory
+        seconds = time.perf_counter() - started
+        metrics.REQUESTS.observe(seconds, metrics.Request.of(endpoint.name, request.method, response.status_code))
         write = log.debug if endpoint.is_probe and response.status_code == 200 else log.info
         write(
             "request",
             method=request.method,
             path=request.path,
             status=response.status_code,
-            ms=round((time.perf_counter() - started) * 1000, 1),
+            ms=round(seconds * 1000, 1),
         )
     return add_common_headers(request, response, request_id, rt.settings.http)
 

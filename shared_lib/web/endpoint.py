@@ -140,6 +140,8 @@ class Endpoint:
     """Pages of any site may request it, as an `<img>` does. Otherwise only those that settings allow."""
     cache: Cache = Cache.NO_STORE
     """For responses that don't set Cache-Control themselves."""
+    is_private: bool = False
+    """No route leads to it: only callers inside the cluster reach it."""
     is_probe: bool = False
     """Log successes at debug level only: probes come every few seconds."""
 

@@ -1,14 +1,11 @@
 """Addresses for raw requests: the whole API, one function as its container serves it, and nginx in front of it."""
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import pytest
-import requests
 from nginx import BACKENDS, Names, run_edge
-from service import ENVIRONMENT, ROOT, Platform, find_free_port, wait_for
+from service import ROOT, Platform, serve_function
 
 Address = tuple[str, int]
 
@@ -22,23 +19,8 @@ def gateway(platform: Platform) -> Address:
 @pytest.fixture(scope="session")
 def single_function(platform: Platform) -> Iterator[Address]:
     """Serve `list_images` with nothing in front of it."""
-    port = find_free_port()
-    environ = ENVIRONMENT | platform.environment | {"HOST": "127.0.0.1", "PORT": f"{port}", "FUNCTION_TARGET": "main"}
-    source = f"{ROOT / 'functions/list_images/main.py'}"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "shared_lib.server"], env=environ | {"FUNCTION_SOURCE": source}, cwd=ROOT
-    )
-
-    def is_ready() -> bool:
-        try:
-            return requests.get(f"http://127.0.0.1:{port}/_/ready", timeout=10).status_code == 204
-        except requests.ConnectionError:
-            return False
-
-    wait_for(is_ready, bool, 60)
-    yield "127.0.0.1", port
-    process.terminate()
-    assert process.wait(30) == 0
+    with serve_function(platform, "list_images") as port:
+        yield "127.0.0.1", port
 
 
 @pytest.fixture(scope="session")

@@ -27,10 +27,12 @@ def test_every_function_declares_the_name_of_its_folder() -> None:
 
 def test_every_endpoint_declares_who_may_use_it() -> None:
     assert {each.name for each in ENDPOINTS if each.is_embeddable} == {"get_rendition", "deliver_image"}
+    assert {each.name for each in ENDPOINTS if each.is_private} == {"report_state"}
     assert {each.name for each in ENDPOINTS if each.needs == "nothing"} == {
         "get_health",
         "serve_api_docs",
         "deliver_image",
+        "report_state",
     }
 
 

@@ -85,7 +85,8 @@ def test_a_function_has_a_route_unless_it_only_takes_events() -> None:
 
     takes_events = {each.name for each in list_functions() if each.manifest.takes_events}
     assert takes_events == {each.name for each in list_functions() if each.endpoint is None}
-    assert hosts == dashed(FUNCTIONS) - takes_events
+    private = {each.name for each in list_functions() if each.endpoint and each.endpoint.is_private}
+    assert hosts == dashed(FUNCTIONS) - takes_events - private
 
 
 @pytest.mark.parametrize("name", OVERLAYS)

@@ -13,6 +13,7 @@ from collections.abc import Container, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
+from shared_lib import metrics
 from shared_lib.errors import Rejected, ServiceError, WorkerCrashed, WorkerError, WorkerFailed
 from shared_lib.limits import Limits
 from shared_lib.observability import get_logger
@@ -101,7 +102,10 @@ class Sandbox:
             with_metadata=with_metadata,
             with_location=with_location,
         )
-        images = [data, *overlays.values()]
+        with metrics.JOBS.time(_label):
+            return self._render_with_worker(job, [data, *overlays.values()])
+
+    def _render_with_worker(self, job: ipc.Job, images: Sequence[bytes]) -> Rendered:
         with self._slots:
             until = time.monotonic() + self._limits.wall_seconds
             worker = self._take()
@@ -215,6 +219,11 @@ class Sandbox:
                 self._zygote.retire()
                 self._retired.append(self._zygote)
                 self._zygote = None
+
+
+def _label(error: BaseException | None) -> metrics.Job:
+    outcomes = {Rejected: "rejected", WorkerCrashed: "crashed"}
+    return metrics.Job(outcomes.get(type(error), "errored") if error else "rendered")
 
 
 def read_reply(header: bytes) -> ipc.Reply:

@@ -12,6 +12,7 @@ import yaml
 
 HERE = Path(__file__).parent
 KNATIVE = "knative.dev/operator@v0.50.0"  # contains every release of Knative as published
+PROMETHEUS_OPERATOR = "github.com/prometheus-operator/prometheus-operator@v0.85.0"
 GATEWAY_API = "sigs.k8s.io/gateway-api@v1.4.1"
 COMPOSE = "github.com/compose-spec/compose-go/v2@v2.16.2"
 SKAFFOLD = "github.com/GoogleContainerTools/skaffold/v2@v2.24.0"
@@ -26,8 +27,14 @@ RELEASES = {
         "config/crd/standard/gateway.networking.k8s.io_httproutes.yaml",
         "config/crd/standard/gateway.networking.k8s.io_referencegrants.yaml",
     ),
+    PROMETHEUS_OPERATOR: (
+        "example/prometheus-operator-crd/monitoring.coreos.com_podmonitors.yaml",
+        "example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml",
+    ),
 }
 USED = {
+    ("PodMonitor", "monitoring.coreos.com/v1"),
+    ("PrometheusRule", "monitoring.coreos.com/v1"),
     ("Service", "serving.knative.dev/v1"),
     ("KafkaSource", "sources.knative.dev/v1"),
     ("PingSource", "sources.knative.dev/v1"),
