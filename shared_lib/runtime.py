@@ -25,6 +25,7 @@ from shared_lib.repositories import (
     MultipartUploads,
     Operations,
     Originals,
+    Rates,
     Renditions,
     Retries,
 )
@@ -40,6 +41,7 @@ from shared_lib.services.multipart import MultipartIngestion
 from shared_lib.services.overlays import Overlays
 from shared_lib.services.processing import Processor
 from shared_lib.services.publishing import Publisher
+from shared_lib.services.rate_limiting import RateLimiter
 from shared_lib.services.recipes import Recipes
 from shared_lib.services.reconciliation import Reconciliation
 from shared_lib.services.renderer import Renderer
@@ -80,17 +82,18 @@ class Runtime:
         self._make_processor()
 
     def _make_repositories(self) -> None:
-        self.images = Images(self.database, self.settings.processing)
+        self.images = Images(self.database, self.settings.processing, self.settings.quotas)
         self.image_queries = ImageQueries(self.database)
         self.claims = Claims(self.database, self.settings.processing)
         self.collections = Collections(self.database)
         self.originals = Originals(self.database)
-        self.multipart_uploads = MultipartUploads(self.database)
+        self.multipart_uploads = MultipartUploads(self.database, self.settings.quotas)
         self.dead_letters = DeadLetters(self.database)
         self.operations = Operations(self.database)
         self.retries = Retries(self.database)
         self.api_keys = ApiKeys(self.database)
         self.issuer_keys = IssuerKeys(self.database)
+        self.rates = Rates(self.database)
         self.drift = Drift(self.database)
         self.deliveries = Deliveries(self.database)
         presets = _read_presets(self.settings.processing)
@@ -105,6 +108,7 @@ class Runtime:
         self.authenticator = Authenticator(
             settings.auth, self.api_keys, TokenVerifier(settings.auth.issuers, self.issuer_keys)
         )
+        self.rate_limiter = RateLimiter(settings.rates, self.rates)
         self.issuer_refresh = IssuerRefresh(settings.auth.issuers, self.issuer_keys)
         self.announcer = Announcer(self.images, self.image_queries, self.broker)
         self.ingestion = Ingestion(
@@ -140,6 +144,7 @@ class Runtime:
             self.image_queries,
             self.dead_letters,
             self.operations,
+            self.rates,
             self.originals,
             self.multipart_uploads,
             self.multipart_store,

@@ -237,6 +237,31 @@ class Auth(Branch):
     """Issuers whose bearer tokens are accepted, as JSON: `[{"issuer": "https://…", "audience": "images"}]`."""
 
 
+class Rates(Branch):
+    """Requests of one principal in a minute. They may come at once. Anonymous callers are not limited."""
+
+    prefix = "RATE_"
+
+    requests_per_minute: int = Field(default=3000, ge=0)
+    """0: no limit."""
+    uploads_per_minute: int = Field(default=300, ge=0)
+    """Uploads that begin, directly or by a URL. 0: no limit."""
+
+
+class Quotas(Branch):
+    """What a tenant may have. An object that another S3 client puts into the inbox counts, and is never refused."""
+
+    prefix = "QUOTA_"
+
+    images: int = Field(default=0, ge=0)
+    """0: no limit."""
+    bytes: int = Field(default=0, ge=0)
+    """Of originals, and of uploads that were announced. 0: no limit."""
+
+
+NO_QUOTAS = Quotas()
+
+
 class Processing(Branch):
     """Receiving and processing uploads."""
 
@@ -378,6 +403,8 @@ class Settings(BaseModel, frozen=True):
     kafka: Kafka
     http: Http
     auth: Auth
+    rates: Rates
+    quotas: Quotas
     processing: Processing
     delivery: Delivery
     reconciliation: Reconciliation

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -19,7 +17,17 @@ import signed_urls
 from flask.testing import FlaskClient
 from issuer import ALGORITHMS, AUDIENCE, Issuer, run_issuer
 from pydantic import SecretStr
-from service import ENVIRONMENT, ROOT, Api, Deliver, ExternalPlatform, Platform, find_free_port, start_platform
+from service import (
+    ENVIRONMENT,
+    ROOT,
+    Api,
+    Deliver,
+    ExternalPlatform,
+    Platform,
+    find_free_port,
+    make_keys_of,
+    start_platform,
+)
 
 from shared_lib import settings
 from shared_lib.database.connection import Database, open_for_migrations
@@ -63,6 +71,8 @@ def guarded(tmp_path_factory: pytest.TempPathFactory, trusted_issuer: Issuer) ->
         AUTH_ISSUERS=json.dumps(issuers),
         DELIVERY_KEYS=signed_urls.SETTING,
         DELIVERY_WIDTHS="320,640",
+        RATE_REQUESTS_PER_MINUTE="1000000",  # some tests send thousands
+        RATE_UPLOADS_PER_MINUTE="1000000",
     )
     database = Database(settings.Database(url=SecretStr(running.environment["DATABASE_URL"])))
     described = tuple(settings.Issuer.model_validate(each) for each in issuers)
@@ -74,16 +84,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory, trusted_issuer: Issuer) ->
 
 @pytest.fixture(scope="session")
 def make_key(guarded: Platform) -> Callable[..., str]:
-    """Make an API key of the guarded service with the operators' command."""
-
-    def make(role: str, *options: str) -> str:
-        command = [sys.executable, "-m", "shared_lib.commands.api_keys", "create", "test", "--role", role, *options]
-        environ = ENVIRONMENT | guarded.environment
-        return subprocess.run(
-            command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, text=True, check=True
-        ).stdout.strip()
-
-    return make
+    return make_keys_of(guarded)
 
 
 @pytest.fixture(scope="session")

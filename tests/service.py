@@ -134,6 +134,19 @@ def find_processes(machine: Platform, *, service: str = "", name: str = "") -> l
     return found
 
 
+def make_keys_of(machine: Platform) -> Callable[..., str]:
+    """Return a function that makes an API key of a service with the operators' command."""
+
+    def make(role: str, *options: str) -> str:
+        command = [sys.executable, "-m", "shared_lib.commands.api_keys", "create", "test", "--role", role, *options]
+        environ = ENVIRONMENT | machine.environment
+        return subprocess.run(
+            command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, text=True, check=True
+        ).stdout.strip()
+
+    return make
+
+
 @dataclass
 class Api:
     """A client of the REST API."""

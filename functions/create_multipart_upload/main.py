@@ -24,6 +24,7 @@ are missing."""
         success=web.Success(MultipartUploadPlan, status=201),
         errors=web.Errors(web.ImageError, [TOO_LARGE]),
         needs="images:write",
+        is_upload=True,
     )
 )
 def main(rt: Runtime, *, body: LargeFile) -> MultipartUploadPlan:

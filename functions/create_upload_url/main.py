@@ -29,11 +29,12 @@ class Query(BaseModel):
         success=web.Success(UploadUrl),
         errors=web.Errors(web.ImageError),
         needs="images:write",
+        is_upload=True,
     )
 )
 def main(rt: Runtime, *, query: Query) -> UploadUrl:
     check_codec(query.extension)
     uuid, seconds = uuid4(), rt.settings.processing.upload_url_seconds
-    rt.images.reserve(uuid, f"{uuid}.{query.extension}")
+    rt.images.reserve(uuid, f"{uuid}.{query.extension}", reserved=rt.settings.limits.max_bytes)
     url = rt.upload_urls.sign(uuid, seconds)
     return UploadUrl(uuid=uuid, presigned_url=url, expires_at=datetime.now(UTC) + timedelta(seconds=seconds))

@@ -25,6 +25,7 @@ ABOUT = "What you give here is signed into the URL, so the store rejects any oth
         success=web.Success(SignedUpload, status=201),
         errors=web.Errors(web.ImageError, [TOO_LARGE]),
         needs="images:write",
+        is_upload=True,
     )
 )
 def main(rt: Runtime, *, body: UploadReservation) -> SignedUpload:
@@ -32,8 +33,8 @@ def main(rt: Runtime, *, body: UploadReservation) -> SignedUpload:
     most = rt.settings.limits.max_bytes
     if body.size_bytes and body.size_bytes > most:
         raise TooLarge(f"The file may have at most {most:,} bytes", code="file_too_large")
-    uuid, seconds = uuid4(), rt.settings.processing.upload_url_seconds
-    rt.images.reserve(uuid, body.filename or f"{uuid}.{body.extension}", body.description)
+    uuid, seconds, size = uuid4(), rt.settings.processing.upload_url_seconds, body.size_bytes or most
+    rt.images.reserve(uuid, body.filename or f"{uuid}.{body.extension}", body.description, reserved=size)
     url = rt.upload_urls.sign(uuid, seconds, body.terms)
-    expires_at = datetime.now(UTC) + timedelta(seconds=seconds)
-    return SignedUpload(uuid=uuid, presigned_url=url, expires_at=expires_at, headers=body.terms.headers)
+    end = datetime.now(UTC) + timedelta(seconds=seconds)
+    return SignedUpload(uuid=uuid, presigned_url=url, expires_at=end, headers=body.terms.headers)

@@ -20,6 +20,8 @@ RIGHTS: dict[str, dict[str, str]] = {
     "image_counts": {APP: "SELECT, INSERT, DELETE", WORKER: "SELECT, INSERT, DELETE"},
     "original_removals": {APP: ALL, WORKER: ALL},
     "multipart_uploads": {APP: "SELECT, INSERT, DELETE", WORKER: "SELECT, DELETE"},
+    "image_stocks": {APP: "SELECT, INSERT, DELETE", WORKER: "SELECT, INSERT, DELETE"},
+    "rates": {APP: "SELECT, INSERT, UPDATE", WORKER: "SELECT, UPDATE, DELETE"},
     "scans": {WORKER: ALL},
     "reconciliation_counts": {APP: "SELECT", WORKER: "SELECT, INSERT, UPDATE"},
     "api_keys": {APP: "SELECT, INSERT, UPDATE"},

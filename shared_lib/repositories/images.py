@@ -9,10 +9,10 @@ from shared_lib.domain.uploads import Original, StoredObject
 from shared_lib.errors import FailureCode, NotFound
 from shared_lib.observability import get_logger
 from shared_lib.pipeline.recipe import Recipe
-from shared_lib.repositories import lifecycle, multipart, originals, rendition_requests
+from shared_lib.repositories import lifecycle, multipart, originals, rendition_requests, stocks
 from shared_lib.repositories.image_queries import NOT_FOUND
 from shared_lib.repositories.originals import Named
-from shared_lib.settings import Processing
+from shared_lib.settings import NO_QUOTAS, Processing, Quotas
 
 log = get_logger()
 
@@ -27,21 +27,35 @@ _ERASE_RELATED = (
 
 
 class Images:
-    def __init__(self, database: Database, settings: Processing) -> None:
+    def __init__(self, database: Database, settings: Processing, quotas: Quotas = NO_QUOTAS) -> None:
         self._database = database
         self._settings = settings
+        self._quotas = quotas
 
-    def create(
-        self, uuid: UUID, filename: str, description: str | None, size: int, recipes: Sequence[Recipe] = ()
+    def create(  # noqa: PLR0913  an image's columns
+        self,
+        uuid: UUID,
+        filename: str,
+        description: str | None,
+        size: int,
+        recipes: Sequence[Recipe] = (),
+        *,
+        quotas: Quotas | None = None,
     ) -> None:
-        """Insert an image whose object is about to be put into the inbox. Changes nothing if there is a row."""
+        """
+        Insert an image whose object is about to be put into the inbox. Changes nothing if there is a row.
+
+        Raises Forbidden if a quota is used up, as do `create_with_original` and `reserve`.
+        """
         self._insert(
             recipes,
+            quotas or self._quotas,
             uuid=uuid,
             filename=filename,
             description=description,
             status=ImageStatus.PENDING.value,
             size=size,
+            reserved=None,
             wait=self._settings.pending_grace_seconds,
         )
 
@@ -55,6 +69,7 @@ class Images:
         """
         with self._database.transaction() as tx:
             originals.lock(tx, original.key)
+            stocks.lock(tx, self._quotas)
             row = tx.row(
                 lifecycle.INSERT_ORIGINAL,
                 uuid=uuid,
@@ -68,28 +83,43 @@ class Images:
             )
             if row is None:
                 return None
+            stocks.check(tx, self._quotas)
             rendition_requests.add(tx, uuid, recipes)
         return Named(**row)
 
-    def reserve(self, uuid: UUID, filename: str, description: str | None = None) -> None:
-        """Insert an image before its upload URL is given out. It stays hidden until its object is in the inbox."""
+    def reserve(
+        self, uuid: UUID, filename: str, description: str | None = None, *, reserved: int | None = None
+    ) -> None:
+        """
+        Insert an image before its upload URL is given out. It stays hidden until its object is in the inbox.
+
+        Until its size is known, it counts as `reserved` bytes.
+        """
         self._insert(
             (),
+            self._quotas,
             uuid=uuid,
             filename=filename,
             description=description,
             status=ImageStatus.AWAITING_UPLOAD.value,
             size=None,
+            reserved=reserved,
             wait=self._settings.upload_url_seconds,
         )
 
     def adopt(self, found: StoredObject) -> None:
-        """Insert an image for an object in the inbox. Changes nothing if there is a row, even a deleted one."""
-        self.create(found.image, found.filename, None, found.size)
+        """
+        Insert an image for an object in the inbox. Changes nothing if there is a row, even a deleted one.
 
-    def _insert(self, recipes: Sequence[Recipe], *, uuid: UUID, **columns: object) -> None:
+        The object is there, so no quota refuses it.
+        """
+        self.create(found.image, found.filename, None, found.size, quotas=NO_QUOTAS)
+
+    def _insert(self, recipes: Sequence[Recipe], quotas: Quotas, *, uuid: UUID, **columns: object) -> None:
         with self._database.transaction() as tx:
+            stocks.lock(tx, quotas)
             if tx.row(lifecycle.INSERT_IMAGE, uuid=uuid, **columns):
+                stocks.check(tx, quotas)
                 rendition_requests.add(tx, uuid, recipes)
 
     def forget(self, uuid: UUID) -> None:

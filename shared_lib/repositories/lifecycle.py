@@ -9,8 +9,8 @@ from shared_lib.repositories.rows import END_COLUMNS, RENDITIONS
 
 # CREATE and RESERVE
 INSERT_IMAGE = """
-    INSERT INTO images (uuid, filename, description, status, size_bytes, due_at)
-    VALUES (:uuid, :filename, :description, :status, :size, now() + make_interval(secs => :wait))
+    INSERT INTO images (uuid, filename, description, status, size_bytes, reserved_bytes, due_at)
+    VALUES (:uuid, :filename, :description, :status, :size, :reserved, now() + make_interval(secs => :wait))
     ON CONFLICT (uuid) DO NOTHING RETURNING uuid
 """
 
@@ -191,8 +191,9 @@ EXPIRE_ORIGINALS = """
 DELETE_IMAGE = """
     UPDATE images SET deleted_at = now(), fence = fence + 1, cleaned_up_at = NULL, due_at = NULL, retry_at = NULL,
                       collection_id = NULL, filename = '', description = NULL, thumbnail = NULL, thumbnail_type = NULL,
-                      content_type = NULL, size_bytes = NULL, width = NULL, height = NULL, sha256 = NULL,
-                      metadata = NULL, perceptual_hash = NULL, failure_code = NULL, failure_message = NULL
+                      content_type = NULL, size_bytes = NULL, reserved_bytes = NULL, width = NULL, height = NULL,
+                      sha256 = NULL, metadata = NULL, perceptual_hash = NULL, failure_code = NULL,
+                      failure_message = NULL
     WHERE uuid = :uuid AND deleted_at IS NULL RETURNING uuid
 """
 

@@ -7,8 +7,9 @@ from shared_lib.database.connection import Database
 from shared_lib.domain.images import ImageStatus
 from shared_lib.domain.multipart import MultipartUpload
 from shared_lib.errors import Conflict, NotFound
-from shared_lib.repositories import lifecycle
+from shared_lib.repositories import lifecycle, stocks
 from shared_lib.repositories.image_queries import NOT_FOUND
+from shared_lib.settings import Quotas
 
 FORGET = "DELETE FROM multipart_uploads WHERE image_id = :uuid"
 _INSERT = """
@@ -31,21 +32,29 @@ _SELECT_AWAITED = """
 
 
 class MultipartUploads:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, quotas: Quotas) -> None:
         self._database = database
+        self._quotas = quotas
 
     def create(self, upload: MultipartUpload, filename: str, description: str | None, seconds: int) -> None:
-        """Insert an image that awaits the upload for so many seconds. It stays hidden until it is complete."""
+        """
+        Insert an image that awaits the upload for so many seconds. It stays hidden until it is complete.
+
+        Raises Forbidden if a quota is used up.
+        """
         with self._database.transaction() as tx:
+            stocks.lock(tx, self._quotas)
             tx.rows(
                 lifecycle.INSERT_IMAGE,
                 uuid=upload.uuid,
                 filename=filename,
                 description=description,
                 status=ImageStatus.AWAITING_UPLOAD.value,
-                size=upload.size,
+                size=None,
+                reserved=upload.size,
                 wait=seconds,
             )
+            stocks.check(tx, self._quotas)
             tx.rows(_INSERT, uuid=upload.uuid, upload_id=upload.upload_id, size=upload.size, part_size=upload.part_size)
 
     def find(self, uuid: UUID) -> MultipartUpload | ImageStatus:

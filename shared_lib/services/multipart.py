@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 from shared_lib.domain.images import ImageStatus
 from shared_lib.domain.multipart import MultipartUpload, Part, choose_part_size
-from shared_lib.errors import Conflict, NotFound, TooLarge
+from shared_lib.errors import Conflict, Forbidden, NotFound, TooLarge
 from shared_lib.observability import get_logger
 from shared_lib.repositories import Images, MultipartUploads
 from shared_lib.services.finishing import Finisher
@@ -50,7 +50,7 @@ class MultipartIngestion:
 
     def begin(self, size: int, filename: str | None, extension: str, description: str | None) -> MultipartUpload:
         """
-        Begin an upload: first in the store, then as a row. Raises TooLarge.
+        Begin an upload: first in the store, then as a row. Raises TooLarge, and Forbidden if a quota is used up.
 
         If the row is not written, reconciliation aborts what the store has.
         """
@@ -64,7 +64,11 @@ class MultipartIngestion:
             part_size=choose_part_size(size),
             expires_at=datetime.now(UTC) + timedelta(seconds=seconds),
         )
-        self.uploads.create(upload, filename or f"{uuid}.{extension}", description, seconds)
+        try:
+            self.uploads.create(upload, filename or f"{uuid}.{extension}", description, seconds)
+        except Forbidden:
+            self.store.abort(f"{uuid}", upload.upload_id)
+            raise
         return upload
 
     def sign(self, uuid: UUID, numbers: Sequence[int]) -> tuple[MultipartUpload, list[str]]:

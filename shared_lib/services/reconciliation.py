@@ -29,6 +29,7 @@ from shared_lib.repositories import (
     Operations,
     Originals,
     Overdue,
+    Rates,
 )
 from shared_lib.repositories.originals import REQUEST_SECONDS
 from shared_lib.services.announcing import Announcer
@@ -53,6 +54,7 @@ class Reconciliation:
     image_queries: ImageQueries
     dead_letters: DeadLetters
     operations: Operations
+    rates: Rates
     originals: Originals
     multipart_uploads: MultipartUploads
     multipart_store: MultipartStore
@@ -232,10 +234,11 @@ class Reconciliation:
         return self._in_batches(turn, self.drift.find_pending_cleanup, repair)
 
     def _purge(self, turn: Turn) -> Generator[str]:  # noqa: ARG002  (same)
-        """Delete tombstones and dead letters that have been kept long enough."""
+        """Delete what has been kept long enough: tombstones, dead letters, and rates that are full again."""
         yield from _in_bulk("purged", partial(self.drift.purge, self.settings.retention_days, URL_SKEW_SECONDS))
         purge_dead_letters = partial(self.dead_letters.purge, self.settings.dead_letter_days)
         yield from _in_bulk("dead_letter_purged", purge_dead_letters)
+        yield from _in_bulk("rate_purged", self.rates.purge)
 
     def _in_batches(
         self,

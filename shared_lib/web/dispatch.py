@@ -21,6 +21,7 @@ from shared_lib.web import openapi
 from shared_lib.web.access import authorize
 from shared_lib.web.endpoint import Endpoint
 from shared_lib.web.errors import STATUS, render_error
+from shared_lib.web.rates import count_request, describe_rates
 from shared_lib.web.requests import match_path, read_inputs
 from shared_lib.web.responses import add_common_headers, render
 
@@ -100,6 +101,7 @@ def _respond(
             status=response.status_code,
             ms=round(seconds * 1000, 1),
         )
+    response.headers.update(describe_rates())
     return add_common_headers(request, response, request_id, rt.settings.http)
 
 
@@ -114,6 +116,7 @@ def _call(
         if request.method not in endpoint.route.served_methods:
             return _reject_method(path, endpoint)
         principal = authorize(request, endpoint, rt)
+        count_request(rt, principal, endpoint)
         inputs = read_inputs(request, endpoint.inputs, arguments, rt.settings.processing.max_upload_bytes)
         if endpoint.inputs.principal:
             inputs["principal"] = principal

@@ -136,6 +136,8 @@ class Endpoint:
     errors: Errors
     needs: Need
     """Without a default: who may call is a decision."""
+    is_upload: bool = False
+    """It begins an upload, and counts as one in the caller's rates."""
     is_embeddable: bool = False
     """Pages of any site may request it, as an `<img>` does. Otherwise only those that settings allow."""
     cache: Cache = Cache.NO_STORE

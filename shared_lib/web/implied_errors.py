@@ -14,7 +14,7 @@ from shared_lib.errors import (
     Unsupported,
     look_up,
 )
-from shared_lib.settings import Processing
+from shared_lib.settings import Processing, Rates
 from shared_lib.web.endpoint import Endpoint, Inputs
 from shared_lib.web.errors import NO_CREDENTIALS, STATUS
 from shared_lib.web.operations import DEAD_LETTER_ID
@@ -34,7 +34,8 @@ def _refusals(endpoint: Endpoint) -> Iterator[tuple[int, ServiceError]]:
     if endpoint.needs != "nothing":
         yield 401, NO_CREDENTIALS
         yield 403, PermissionMissing(endpoint.needs)
-        yield 429, TooManyAttempts("Too many bad API keys from this address")
+        most = Rates.model_fields["requests_per_minute"].default
+        yield 429, TooManyAttempts(f"At most {most:,} requests a minute", code="rate_exceeded")
 
 
 def _implied(inputs: Inputs) -> Iterator[tuple[int, ServiceError]]:

@@ -29,7 +29,8 @@ Collections group images. An image is in at most one.
 Every error has a sentence and a `code`. Endpoints about images return `{"error", "code", "details"?}`, and
 `actions/process` adds `status` and `message`. Endpoints about collections return
 `{"errors": [{"title", "detail"?, "code", "source"?}]}`, as in JSON:API. A 503 has `Retry-After`: try again. So
-has a 429, which a proxy in front may send to a client that makes too many requests at once.
+has a 429, for more requests or uploads in a minute than the caller's rate. Responses say in `RateLimit` what remains.
+A 403 `quota_exceeded` says that there are as many images or bytes as there may be.
 
 A list of images is an array. A list of collections is `{"data", "meta"}`. To get a list's next page, follow the `Link`
 with `rel="next"`, or pass `X-Next-Cursor` as `after`. No item that stays in the list is skipped or repeated, whatever
@@ -71,7 +72,14 @@ BINARY = {"type": "string", "format": "binary"}
 RETRY_AFTER = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
 CHALLENGE = {"WWW-Authenticate": {"description": "As in RFC 6750.", "schema": {"type": "string"}}}
 REQUEST_ID = {"X-Request-Id": {"description": "The request's ID in the logs.", "schema": {"type": "string"}}}
-_HEADERS = {401: CHALLENGE, 429: RETRY_AFTER}
+RATE_LIMIT = {
+    name: {"description": about, "schema": {"type": "string"}}
+    for name, about in (
+        ("RateLimit", "What remains (`r`), and the seconds until all is there again (`t`)."),
+        ("RateLimit-Policy", "How many requests (`q`) may come in so many seconds (`w`)."),
+    )
+}
+_HEADERS = {401: CHALLENGE, 429: RETRY_AFTER | RATE_LIMIT}
 
 
 class _Generator(GenerateJsonSchema):

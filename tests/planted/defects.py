@@ -10,6 +10,7 @@ PROCESSOR_TESTS = "tests/processing/test_processor.py"
 DIRECT_TESTS = "tests/processing/test_direct_uploads.py"
 LIFECYCLE_GUARDS = "tests/processing/test_lifecycle.py::test_a_change_whose_guard_is_not_met_changes_nothing"
 
+RATES = "No caller exceeds its rate, and no tenant its quota"
 PARTS = "An upload in parts becomes a whole image once, or none"
 PART_TESTS = "tests/api/test_multipart_uploads.py"
 
@@ -254,6 +255,22 @@ DEFECTS = (
         new="",
         caught_by="tests/processing/test_rendition_requests.py::"
         "test_equal_images_share_an_original_that_stays_until_the_last_is_deleted",
+    ),
+    Defect(
+        name="rate-without-limit",
+        breaks=RATES,
+        file="shared_lib/repositories/rates.py",
+        old="WHERE r.full_at + make_interval(secs => :interval) <= clock_timestamp() + make_interval(secs => :window)",
+        new="WHERE :window > 0",
+        caught_by="tests/processing/test_quotas.py::test_four_pods_together_grant_no_more_than_one_bucket_holds",
+    ),
+    Defect(
+        name="quota-without-lock",
+        breaks=RATES,
+        file="shared_lib/repositories/stocks.py",
+        old="tx.queue(_LOCK, tenant=_TENANT)",
+        new="pass",
+        caught_by="tests/processing/test_quotas.py::test_many_uploads_at_once_do_not_exceed_a_quota",
     ),
     Defect(
         name="part-of-any-size",

@@ -1,0 +1,41 @@
+"""Rates: how many requests a principal may send in a minute, and where it stands. No I/O."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+WINDOW_SECONDS = 60
+"""What a rate is for. So many requests may come at once, and then as many again over this time."""
+
+RateName = Literal["requests", "uploads"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    name: RateName
+    most: int
+    """Requests in WINDOW_SECONDS."""
+
+    @property
+    def interval(self) -> float:
+        """Seconds after which one more request may come."""
+        return WINDOW_SECONDS / self.most
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What remains of a rate after a request."""
+
+    rate: Rate
+    granted: bool
+    full_in: float
+    """Seconds until all requests may come at once again."""
+
+    @property
+    def remaining(self) -> int:
+        return max(int((WINDOW_SECONDS - self.full_in) / self.rate.interval + 1e-6), 0)
+
+    @property
+    def retry_after(self) -> int:
+        """Seconds until one request may come."""
+        return max(math.ceil(self.full_in + self.rate.interval - WINDOW_SECONDS), 1)

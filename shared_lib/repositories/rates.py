@@ -1,0 +1,63 @@
+"""Rates of principals in PostgreSQL, so that all pods count together.
+
+A bucket is one point in time: when it is full again (the generic cell rate algorithm, ITU-T I.371). A request moves it
+by one interval, unless it then was more than a minute ahead. A bucket in the past is full, as one that has no row.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from shared_lib.database.connection import Database
+from shared_lib.domain.principals import Principal
+from shared_lib.domain.rates import WINDOW_SECONDS, Rate, Standing
+
+# The row's lock orders concurrent requests, and each reads the clock after it has the lock. A refused one writes
+# nothing, and reads the row as it was when the statement began.
+_TAKE = """
+    WITH taken AS (
+        INSERT INTO rates AS r (tenant_id, principal, name, full_at)
+        VALUES (:tenant, :principal, :name, clock_timestamp() + make_interval(secs => :interval))
+        ON CONFLICT (tenant_id, principal, name) DO UPDATE
+        SET full_at = greatest(r.full_at, clock_timestamp()) + make_interval(secs => :interval)
+        WHERE r.full_at + make_interval(secs => :interval) <= clock_timestamp() + make_interval(secs => :window)
+        RETURNING full_at
+    )
+    SELECT full_at, true AS granted, extract(epoch FROM full_at - clock_timestamp())::float8 AS full_in FROM taken
+    UNION ALL
+    SELECT full_at, false, extract(epoch FROM full_at - clock_timestamp())::float8 FROM rates
+    WHERE tenant_id = :tenant AND principal = :principal AND name = :name AND NOT EXISTS (SELECT FROM taken)
+"""
+_PURGE = """
+    DELETE FROM rates WHERE ctid = ANY(ARRAY(
+        SELECT ctid FROM rates WHERE full_at < now() LIMIT :batch FOR UPDATE SKIP LOCKED))
+    RETURNING principal
+"""
+_BATCH = 500
+
+
+class Rates:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def take(self, principal: Principal, rates: Sequence[Rate]) -> list[Standing]:
+        """Count a request for each of these rates, in one round trip."""
+        asked = [
+            {"tenant": principal.tenant, "principal": principal.name, "name": rate.name, "interval": rate.interval}
+            for rate in rates
+        ]
+        with self._database.transaction(durable=False) as tx:
+            found = [tx.queue(_TAKE, **each, window=WINDOW_SECONDS) for each in asked[:-1]]
+            found.append(tx.last(_TAKE, **asked[-1], window=WINDOW_SECONDS))
+        return [_judge(rate, rows) for rate, rows in zip(rates, found, strict=True)]
+
+    def purge(self) -> int:
+        """Delete a batch of buckets that are full. Return how many."""
+        with self._database.transaction(durable=False) as tx:
+            return len(tx.rows(_PURGE, batch=_BATCH))
+
+
+def _judge(rate: Rate, rows: list[dict[str, Any]]) -> Standing:
+    if not rows:  # refused by the first request of its minute, which this statement does not see yet
+        return Standing(rate, granted=False, full_in=WINDOW_SECONDS)
+    row = rows[0]
+    return Standing(rate, granted=row["granted"], full_in=max(row["full_in"], 0))

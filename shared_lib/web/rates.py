@@ -1,0 +1,30 @@
+"""Count requests by principal, and tell callers where they stand: draft-ietf-httpapi-ratelimit-headers-11."""
+
+import math
+
+import flask
+
+from shared_lib.domain.principals import Principal
+from shared_lib.domain.rates import WINDOW_SECONDS, Standing
+from shared_lib.errors import TooManyAttempts
+from shared_lib.runtime import Runtime
+from shared_lib.web.endpoint import Endpoint
+
+
+def count_request(rt: Runtime, principal: Principal, endpoint: Endpoint) -> None:
+    """Raise TooManyAttempts if the principal has sent too many."""
+    flask.g.standings = rt.rate_limiter.take(principal, is_upload=endpoint.is_upload)
+    for standing in flask.g.standings:
+        if not standing.granted:
+            sentence = f"At most {standing.rate.most:,} {standing.rate.name} a minute"
+            raise TooManyAttempts(sentence, code="rate_exceeded", retry_after=standing.retry_after)
+
+
+def describe_rates() -> dict[str, str]:
+    """Return the headers of the request that is being answered, or none if no rate applies."""
+    standings: list[Standing] = flask.g.get("standings", [])
+    if not standings:
+        return {}
+    policies = [f'"{each.rate.name}";q={each.rate.most};w={WINDOW_SECONDS}' for each in standings]
+    states = [f'"{each.rate.name}";r={each.remaining};t={math.ceil(each.full_in)}' for each in standings]
+    return {"RateLimit-Policy": ", ".join(policies), "RateLimit": ", ".join(states)}

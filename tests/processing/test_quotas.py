@@ -1,0 +1,84 @@
+"""Quotas and rates hold for all pods together, and stocks agree with the rows."""
+
+import time
+from concurrent import futures
+from uuid import uuid4
+
+from shared_lib.domain.principals import Principal, Role
+from shared_lib.domain.rates import Rate
+from shared_lib.errors import Forbidden
+from shared_lib.repositories import Rates
+from shared_lib.runtime import Runtime
+
+
+def test_many_uploads_at_once_do_not_exceed_a_quota(apart: Runtime) -> None:
+    quotas = apart.settings.quotas.model_copy(update={"images": 10})
+    limited = Runtime(apart.settings.model_copy(update={"quotas": quotas}))
+
+    def reserve(_: int) -> bool:
+        try:
+            limited.images.reserve(uuid4(), "many.jpg")
+        except Forbidden:
+            return False
+        return True
+
+    with futures.ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(reserve, range(40))) == 10
+    limited.database.disconnect()
+
+
+def test_the_stocks_are_what_there_is(apart: Runtime) -> None:
+    direct, reserved = uuid4(), uuid4()
+    apart.images.create(direct, "a.jpg", None, 100)
+    apart.images.reserve(reserved, "b.jpg", reserved=1000)
+    before = read_stocks(apart)
+    apart.images.delete(direct)
+    with apart.database.transaction() as tx:
+        tx.rows("UPDATE images SET size_bytes = 70 WHERE uuid = :uuid", uuid=reserved)
+    assert read_stocks(apart) == (before[0] - 1, before[1] - 100 - 1000 + 70)
+
+    with apart.database.transaction() as tx:
+        found = tx.rows("""
+            SELECT count(*) AS images, sum(coalesce(size_bytes, reserved_bytes, 0))::bigint AS bytes FROM images
+            WHERE deleted_at IS NULL
+        """)[0]
+    assert read_stocks(apart) == (found["images"], found["bytes"])
+
+
+def read_stocks(rt: Runtime) -> tuple[int, int]:
+    with rt.database.transaction() as tx:
+        row = tx.rows("SELECT sum(images)::bigint AS images, sum(bytes)::bigint AS bytes FROM image_stocks")[0]
+    return row["images"], row["bytes"]
+
+
+def test_four_pods_together_grant_no_more_than_one_bucket_holds(apart: Runtime) -> None:
+    rate, principal = Rate("requests", 600), Principal(f"key:{uuid4()}", Role.VIEWER)
+    pods = [Runtime(apart.settings) for _ in range(4)]
+    until = time.monotonic() + 3
+
+    def flood(pod: Runtime) -> int:
+        granted = 0
+        while time.monotonic() < until:
+            granted += Rates(pod.database).take(principal, [rate])[0].granted
+        return granted
+
+    started = time.monotonic()
+    with futures.ThreadPoolExecutor(4) as pool:
+        granted = sum(pool.map(flood, pods))
+    elapsed = time.monotonic() - started
+
+    assert rate.most <= granted <= rate.most + elapsed / rate.interval + 1
+    for pod in pods:
+        pod.database.disconnect()
+
+
+def test_a_bucket_that_is_full_again_is_forgotten(apart: Runtime) -> None:
+    rates, principal = Rates(apart.database), Principal(f"key:{uuid4()}", Role.VIEWER)
+    rates.take(principal, [Rate("requests", 1_000_000), Rate("uploads", 1)])
+    time.sleep(0.01)
+
+    rates.purge()
+
+    with apart.database.transaction() as tx:
+        left = tx.rows("SELECT name FROM rates WHERE principal = :name", name=principal.name)
+    assert [each["name"] for each in left] == ["uploads"]
