@@ -192,8 +192,8 @@ DELETE_IMAGE = """
     UPDATE images SET deleted_at = now(), fence = fence + 1, cleaned_up_at = NULL, due_at = NULL, retry_at = NULL,
                       collection_id = NULL, filename = '', description = NULL, thumbnail = NULL, thumbnail_type = NULL,
                       content_type = NULL, size_bytes = NULL, reserved_bytes = NULL, width = NULL, height = NULL,
-                      sha256 = NULL, metadata = NULL, perceptual_hash = NULL, failure_code = NULL,
-                      failure_message = NULL
+                      sha256 = NULL,
+                      metadata = NULL, perceptual_hash = NULL, failure_code = NULL, failure_message = NULL
     WHERE uuid = :uuid AND deleted_at IS NULL RETURNING uuid
 """
 
