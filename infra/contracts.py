@@ -8,7 +8,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from infra import limits, listings, monitoring, nginx, postman, routes, schemas
+from infra import dialects, limits, listings, monitoring, nginx, postman, routes, schemas
 
 GENERATORS: tuple[Callable[[], dict[Path, str]], ...] = (
     schemas.generate,
@@ -18,6 +18,7 @@ GENERATORS: tuple[Callable[[], dict[Path, str]], ...] = (
     monitoring.generate,
     postman.generate,
     limits.generate,
+    dialects.generate,
 )
 
 

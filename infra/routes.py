@@ -7,6 +7,7 @@ from pathlib import Path
 
 from infra.functions import ROOT, list_functions
 from shared_lib.web import Endpoint
+from shared_lib.web.requests import REST
 
 ROUTES = ROOT / "infra" / "k8s" / "routes" / "api.yaml"
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -82,6 +83,8 @@ def _matches(endpoint: Endpoint, first: dict[str, str]) -> Iterable[str]:
 
 
 def _match(path: str) -> str:
+    if path.endswith(REST):
+        return f"{{type: PathPrefix, value: {path.removesuffix(REST).rstrip('/')}}}"
     if "{" not in path:
         return f"{{type: Exact, value: {path}}}"
     expression = "[^/]+".join(re.escape(part).replace(r"\-", "-") for part in re.split(r"{\w+}", path))

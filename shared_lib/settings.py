@@ -350,6 +350,50 @@ class Delivery(Branch):
     """Time since its last use for which a rendition is stored."""
 
 
+def _check_hex_list(text: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"([0-9a-fA-F]{2})+(,([0-9a-fA-F]{2})+)*", text.get_secret_value()):
+        raise ValueError("must be hexadecimal digits, several values separated by commas")
+    return text
+
+
+HexList = Annotated[SecretStr, AfterValidator(_check_hex_list)]
+
+
+class Imgproxy(Branch):
+    """URLs in imgproxy's dialect, by imgproxy's own variables: `docs/dialects.md`."""
+
+    prefix = "IMGPROXY_"
+
+    key: HexList | None = None
+    """Keys in hexadecimal digits. Any of them, with the salt at the same place, verifies a URL."""
+    salt: HexList | None = None
+    signature_size: int = Field(default=32, ge=8, le=32)
+    """Bytes of a signature. Our least is 8: shorter ones can be guessed."""
+    auto_webp: bool = False
+    """Send WebP to callers who accept it, unless the URL names a format."""
+    auto_avif: bool = False
+    ttl: int = Field(default=31_536_000, ge=0)
+    """Seconds that caches use a rendition."""
+
+    @model_validator(mode="after")
+    def keys_have_salts(self) -> Self:
+        if len(self.keys) != len(self.salts):
+            raise ValueError("IMGPROXY_KEY and IMGPROXY_SALT must have as many values")
+        return self
+
+    @property
+    def keys(self) -> tuple[bytes, ...]:
+        return _read_hex_list(self.key)
+
+    @property
+    def salts(self) -> tuple[bytes, ...]:
+        return _read_hex_list(self.salt)
+
+
+def _read_hex_list(text: SecretStr | None) -> tuple[bytes, ...]:
+    return tuple(map(bytes.fromhex, text.get_secret_value().split(","))) if text else ()
+
+
 class Reconciliation(Branch):
     """The budget of one tick of `reconcile_images`. The next tick goes on where it stops."""
 
@@ -407,6 +451,7 @@ class Settings(BaseModel, frozen=True):
     quotas: Quotas
     processing: Processing
     delivery: Delivery
+    imgproxy: Imgproxy
     reconciliation: Reconciliation
     limits: Limits
     log: Log

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from shared_lib.delivery.engine import Engine
+from shared_lib.delivery.imgproxy.dialect import ImgproxyDialect
 from shared_lib.delivery.negotiation import read_accept
 from shared_lib.delivery.order import Order
 from shared_lib.delivery.signatures import UrlKeys
@@ -30,6 +31,7 @@ class Delivery:
         self.engine = Engine(settings, deliveries, gallery, renderer)
         self.max_age = settings.delivery.max_age_seconds
         self.keys = UrlKeys(settings.delivery, allow_unsigned=allow_unsigned)
+        self.imgproxy = ImgproxyDialect(settings.imgproxy, settings.store.upload_bucket, allow_unsigned=allow_unsigned)
         self.urls = Urls(presets, frozenset(settings.delivery.widths))
 
     def sign(self, options: str, file: str, expires_at: datetime | None) -> str:

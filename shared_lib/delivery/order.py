@@ -20,5 +20,9 @@ class Order:
     """First hexadecimal digits of the original's SHA-256. The order is for no other content."""
     is_lasting: bool = False
     """The URL always means the same bytes."""
+    lifetime: int | None = None
+    """Seconds that caches may use it. None: by our own settings."""
     expires_at: datetime | None = None
     is_attachment: bool = False
+    filename: str = ""
+    """Of a copy that is saved, without its extension. Empty: the image's uuid."""

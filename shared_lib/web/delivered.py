@@ -1,5 +1,7 @@
 """Responses with renditions that were asked for by URL. Only the functions that deliver import this."""
 
+from urllib.parse import quote
+
 from shared_lib.delivery.caching import describe_caching
 from shared_lib.delivery.engine import Found, Made
 from shared_lib.delivery.negotiation import may_have
@@ -44,7 +46,8 @@ def _send(rt: Runtime, found: Found, made: Made) -> Content:
     def open_stored(span: range | None) -> Download:
         return rt.delivery.engine.open(found, stored, span)
 
-    name = f"{found.image.uuid}.{stored.key.rpartition('.')[2]}"
+    # As in a URL, so that no name can end the header or add another.
+    name = quote(f"{found.order.filename or found.image.uuid}.{stored.key.rpartition('.')[2]}", safe=" !#$&'()+,;=@")
     kind = "attachment" if found.order.is_attachment else "inline"
     headers = {
         "Content-Disposition": f'{kind}; filename="{name}"',

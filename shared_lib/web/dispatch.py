@@ -132,6 +132,10 @@ def _call(
 
 
 def _render_named(error: ServiceError, endpoint: Endpoint) -> flask.Response:
+    if endpoint.errors.word:
+        log.info("request_refused", code=error.code, reason=error.public)  # which the text doesn't say
+        status, text = endpoint.errors.word(error)
+        return flask.Response(text, status, mimetype="text/plain")
     response = render_error(look_up(STATUS, error, 500), error, endpoint.errors.body)
     if endpoint.errors.varies_by:
         response.vary.add(endpoint.errors.varies_by)
@@ -169,4 +173,4 @@ def _render_http_error(error: HTTPException, endpoint: Endpoint) -> flask.Respon
 
 def _render_unexpected(error: Exception, endpoint: Endpoint) -> flask.Response:
     log.error("request_failed", exc_info=error)
-    return render_error(500, ServiceError("Something went wrong on our side"), endpoint.errors.body)
+    return _render_named(ServiceError("Something went wrong on our side"), endpoint)

@@ -3,7 +3,7 @@
 `dispatch.py` serves it and `openapi.py` documents it, both from this declaration alone.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, get_args
@@ -33,7 +33,11 @@ class Cache(StrEnum):
 
 @dataclass(frozen=True, init=False)
 class Route:
-    """A method, and the path templates that it is served at, such as `/images/{uuid}`."""
+    """
+    A method, and the path templates that it is served at, such as `/images/{uuid}`.
+
+    A last parameter such as `{rest+}` matches the rest of the path with its slashes. Such endpoints are not in OpenAPI.
+    """
 
     method: str
     paths: tuple[str, ...]
@@ -123,6 +127,8 @@ class Errors:
     """Time that shared caches may use a refusal that will not soon change."""
     varies_by: str = ""
     """The header that decides between errors, too."""
+    word: Callable[[ServiceError], tuple[int, str]] | None = None
+    """Status and text of an error, for clients of another service. None: our JSON."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,6 +24,10 @@ MAX_FORM_PARTS = 10  # a form's file and fields, unknown ones included
 FORM_MEMORY = 256 * 1024
 
 
+REST = "{rest+}"
+"""At the end of a path template: the rest of the path."""
+
+
 @dataclass(frozen=True)
 class UploadedFile:
     """The file of a form, in memory: a direct upload is small by contract."""
@@ -37,8 +41,9 @@ def match_path(request: flask.Request, endpoint: Endpoint) -> tuple[str, dict[st
     """Return the path template that the request matches, and its parameters. Raises NotFound."""
     for path in endpoint.route.paths:
         # Literal text and parameter names alternate.
-        pieces = re.split(r"{(\w+)}", path)
-        found = re.fullmatch("([^/]+)".join(map(re.escape, pieces[::2])), request.path)
+        pieces = re.split(r"{(\w+)}", path.removesuffix(REST))
+        expression = "([^/]+)".join(map(re.escape, pieces[::2])) + (".+" if path.endswith(REST) else "")
+        found = re.fullmatch(expression, request.path, re.DOTALL)
         if found:
             return path, dict(zip(pieces[1::2], found.groups(), strict=True))
     raise NotFound(f"There is nothing at {request.path}", code="no_such_path")

@@ -16,6 +16,7 @@ from shared_lib.web.errors import STATUS
 
 FUNCTIONS = list_functions()
 ENDPOINTS = [each.endpoint for each in FUNCTIONS if each.endpoint]
+DELIVERING = {"deliver_image", "deliver_imgproxy"}
 PATHS = web.openapi.load()["paths"]
 OPERATIONS = [operation for methods in PATHS.values() for operation in methods.values()]
 SCHEMAS = web.openapi.load()["components"]
@@ -26,14 +27,13 @@ def test_every_function_declares_the_name_of_its_folder() -> None:
 
 
 def test_every_endpoint_declares_who_may_use_it() -> None:
-    assert {each.name for each in ENDPOINTS if each.is_embeddable} == {"get_rendition", "deliver_image"}
+    assert {each.name for each in ENDPOINTS if each.is_embeddable} == {"get_rendition"} | DELIVERING
     assert {each.name for each in ENDPOINTS if each.is_private} == {"report_state"}
     assert {each.name for each in ENDPOINTS if each.needs == "nothing"} == {
         "get_health",
         "serve_api_docs",
-        "deliver_image",
         "report_state",
-    }
+    } | DELIVERING
 
 
 def test_a_function_that_does_not_say_what_it_needs_does_not_load() -> None:
@@ -48,8 +48,7 @@ def test_a_function_that_does_not_say_what_it_needs_does_not_load() -> None:
 def test_only_renditions_may_be_cached() -> None:
     assert {each.name: each.cache for each in ENDPOINTS if each.cache is not web.Cache.NO_STORE} == {
         "get_rendition": web.Cache.REVALIDATE,
-        "deliver_image": web.Cache.BY_URL,
-    }
+    } | dict.fromkeys(DELIVERING, web.Cache.BY_URL)
 
 
 def test_a_handler_that_does_not_take_the_declared_inputs_fails_to_load() -> None:

@@ -1,0 +1,61 @@
+"""Write docs/dialects.md: the options of other services' URLs that are understood here, and those that are not."""
+
+from pathlib import Path
+
+from infra.functions import ROOT
+from shared_lib.delivery.imgproxy import options as imgproxy
+
+DIALECTS = ROOT / "docs" / "dialects.md"
+HEAD = """# URLs of other services
+
+Written by `make contracts`. Do not edit.
+
+`GET /imgproxy/…` takes the URLs that clients of [imgproxy](https://imgproxy.net) write, and answers with the same size,
+format, status and text. What it makes is stored and found like the renditions of [our own URLs](delivery.md): the same
+rendition is made once, whichever dialect asks for it. Behaviors follow version 4.0 of its open-source edition.
+
+## Sources
+
+A source is a stored image: `image://<uuid>`, the `<uuid>` alone, or `s3://<upload bucket>/<uuid>`, plain or in
+base64url. A file name after the uuid is ignored: `image://<uuid>/cat.jpg`. Other sources get 404 `Invalid source URL`.
+
+## Settings
+
+They have imgproxy's names: `IMGPROXY_KEY`, `IMGPROXY_SALT` (comma-separated lists of equal length),
+`IMGPROXY_SIGNATURE_SIZE`, `IMGPROXY_AUTO_WEBP`, `IMGPROXY_AUTO_AVIF` and `IMGPROXY_TTL`. Without keys, URLs are
+refused, unless unsigned URLs are allowed (`DELIVERY_UNSIGNED=true` or `AUTH_MODE=anonymous`).
+
+## Options of imgproxy
+
+Tests of all options are in `tests/delivery/test_imgproxy.py`.
+
+| option | |
+|---|---|
+"""
+TAIL = """
+Options of imgproxy Pro are refused, as its open-source edition does.
+
+## Departures
+
+* `HEAD` answers like `GET`, without a body. imgproxy answers 200 to any.
+* A refused URL has `Cache-Control: no-store`. imgproxy sends no such header.
+* ETags are our own. `Content-Disposition` names the image by its uuid unless the URL has a `filename`.
+* An SVG becomes PNG, and a WebP stays WebP, unless the URL or `Accept` says otherwise. imgproxy passes an SVG on, and
+  makes JPEG or PNG of a WebP.
+* `gravity:sm` chooses by our measure of attention, and `crop` takes no `sm`.
+* `blur` and `sharpen` below 0.3 change nothing. Beyond 100 and 10, they are refused.
+* `max_bytes` takes the best quality that fits, at least 1,000 bytes. imgproxy tries a few qualities.
+* Numbers beyond our limits are refused: sides over 8,192 px, results over 20 megapixels.
+* BMP, ICO, HEIC and SVG can't be written.
+* A text that is no boolean counts as false, as there. An option that is not understood is refused with 404, as there.
+"""
+
+
+def generate() -> dict[Path, str]:
+    by_effect: dict[object, list[str]] = {}
+    for name, apply in imgproxy.OPTIONS.items():
+        by_effect.setdefault(apply, []).append(name)
+    rows = [f"| `{'`, `'.join(names)}` | understood |\n" for names in by_effect.values()]
+    rows += [f"| `{'`, `'.join(names.split())}` | refused: {reason} |\n" for names, reason in imgproxy.REFUSED.items()]
+    rows.append(f"| `{'`, `'.join(sorted(imgproxy.SECURITY))}` | refused with 403: URLs don't set limits |\n")
+    return {DIALECTS: HEAD + "".join(sorted(rows)) + TAIL}

@@ -1,0 +1,84 @@
+"""Read imgproxy's URLs into orders, and word errors as it does."""
+
+import re
+from datetime import UTC, datetime
+from functools import partial
+from uuid import UUID
+
+from shared_lib.delivery.imgproxy.grammar import parse, split_signature
+from shared_lib.delivery.imgproxy.lowering import lower
+from shared_lib.delivery.imgproxy.options import read_options
+from shared_lib.delivery.imgproxy.signatures import Signatures
+from shared_lib.delivery.negotiation import Accepted, read_accept
+from shared_lib.delivery.order import Order
+from shared_lib.errors import Forbidden, Invalid, NotFound, Rejected, ServiceError, TooManyAttempts, Unavailable
+from shared_lib.settings import Imgproxy
+
+PREFIX = "/imgproxy"
+_SOURCE = re.compile(r"(?:image://)?([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?:/[^/]*)?")
+_S3 = re.compile(r"s3://([^/]+)/(.+)")
+
+
+class ImgproxyDialect:
+    def __init__(self, settings: Imgproxy, upload_bucket: str, *, allow_unsigned: bool) -> None:
+        self._signatures = Signatures(settings, allow_unsigned=allow_unsigned)
+        self._formats = {"avif": settings.auto_avif, "webp": settings.auto_webp}
+        self._bucket = upload_bucket
+        self._ttl = settings.ttl
+
+    def read(self, path: str, accept: str) -> Order:
+        """Read a path as it was sent. Raises Invalid, Forbidden and NotFound."""
+        signature, signed = split_signature(path.removeprefix(PREFIX))
+        self._signatures.check(signature, signed)
+        url = parse(signed)
+        options = read_options(url.options, url.extension)
+        if options.expires and options.expires <= datetime.now(UTC).timestamp():
+            raise Invalid("The URL has expired")
+        is_negotiated = options.format is None and any(self._formats.values())
+        accepted: Accepted = self._negotiate(accept) if is_negotiated else "any"
+        return Order(
+            image=self._find_source(url.source),
+            lower=partial(lower, options, accepted),
+            is_negotiated=is_negotiated,
+            lifetime=self._ttl,
+            expires_at=datetime.fromtimestamp(options.expires, UTC) if options.expires else None,
+            filename=options.filename,
+            is_attachment=options.is_attachment,
+        )
+
+    def _negotiate(self, accept: str) -> Accepted:
+        """Take AVIF before WebP, whatever their quality values, except 0."""
+        named = [form for form, is_on in self._formats.items() if is_on and f"image/{form}" in accept.lower()]
+        return read_accept(f"image/{named[0]}") if named else "any"
+
+    def _find_source(self, source: str) -> UUID:
+        if stored := _S3.fullmatch(source):
+            if stored[1] != self._bucket:
+                raise NotFound("The bucket is not ours", code="source_not_allowed")
+            source = stored[2]
+        found = _SOURCE.fullmatch(source)
+        if found is None:
+            raise NotFound("The source is no stored image", code="source_not_allowed")
+        return UUID(found[1])
+
+
+def word_error(error: ServiceError) -> tuple[int, str]:
+    """Return imgproxy's status and text for an error."""
+    if error.code == "source_not_allowed":
+        return 404, "Invalid source URL"
+    if error.code == "option_not_allowed":
+        return 403, "Invalid URL"
+    for kind, status, text in _WORDS:
+        if isinstance(error, kind):
+            return status, text
+    return 500, "Internal error"
+
+
+_WORDS: tuple[tuple[type[ServiceError], int, str], ...] = (
+    (Invalid, 404, "Invalid URL"),
+    (Forbidden, 403, "Forbidden"),
+    (NotFound, 404, "Source is unreachable"),
+    (Rejected, 422, "Invalid source image"),
+    (TooManyAttempts, 429, "Too many requests"),
+    (Unavailable, 503, "Timeout"),
+)

@@ -1,0 +1,404 @@
+"""imgproxy's options: names, arguments, defaults, and what each of them does to the others."""
+
+import base64
+import binascii
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from shared_lib.errors import Forbidden, Invalid
+from shared_lib.pipeline.formats import Format
+
+ResizingType = Literal["fit", "fill", "fill-down", "force", "auto"]
+_RESIZING: tuple[ResizingType, ...] = ("fit", "fill", "fill-down", "force", "auto")
+_COMPASS = frozenset({"ce", "no", "so", "ea", "we", "noea", "nowe", "soea", "sowe"})
+_TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
+_FORMATS = {
+    "jpg": Format.JPEG,
+    "jpeg": Format.JPEG,
+    "png": Format.PNG,
+    "webp": Format.WEBP,
+    "avif": Format.AVIF,
+    "gif": Format.GIF,
+    "jxl": Format.JXL,
+    "tiff": Format.TIFF,
+}
+_MAX = 100_000  # of any number: more is a mistake, and would only be refused later
+
+
+@dataclass(frozen=True, slots=True)
+class Gravity:
+    type: str = "ce"
+    """A compass point, `fp` for a point, or `sm`."""
+    x: float = 0
+    y: float = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Extend:
+    enabled: bool = False
+    gravity: Gravity = Gravity()
+
+
+@dataclass(frozen=True, slots=True)
+class Crop:
+    width: float = 0
+    """px from 1 on, below it a share. 0: all."""
+    height: float = 0
+    gravity: Gravity | None = None
+    """None: that of the whole."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    resizing_type: ResizingType = "fit"
+    width: int = 0
+    height: int = 0
+    min_width: int = 0
+    min_height: int = 0
+    zoom: tuple[float, float] = (1, 1)
+    dpr: float = 1
+    enlarge: bool = False
+    extend: Extend = Extend()
+    extend_aspect_ratio: Extend = Extend()
+    gravity: Gravity = Gravity()
+    crop: Crop = Crop()
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+    rotate: int = 0
+    flip: tuple[bool, bool] = (False, False)
+    """Horizontally, vertically."""
+    background: str = ""
+    """#rrggbb. Empty: none."""
+    blur: float = 0
+    sharpen: float = 0
+    pixelate: int = 0
+    strip_metadata: bool = True
+    keep_copyright: bool = True
+    strip_color_profile: bool = True
+    quality: int = 0
+    format_quality: dict[Format, int] = field(default_factory=dict)
+    max_bytes: int = 0
+    format: Format | None = None
+    expires: int = 0
+    filename: str = ""
+    is_attachment: bool = False
+
+
+Arguments = Sequence[str]
+Apply = Callable[[Options, Arguments], Options]
+OPTIONS: dict[str, Apply] = {}
+"""By all their names."""
+
+
+def _option(*names: str, most: int = 1) -> Callable[[Apply], Apply]:
+    """Register an option that takes at most so many arguments."""
+
+    def register(apply: Apply) -> Apply:
+        def apply_checked(options: Options, arguments: Arguments) -> Options:
+            if len(arguments) > most:
+                raise Invalid(f"{names[0]}: it takes at most {most} arguments")
+            return apply(options, arguments)
+
+        for name in names:
+            OPTIONS[name] = apply_checked
+        return apply
+
+    return register
+
+
+REFUSED: dict[str, str] = {
+    "trim t": "It depends on pixels, which the geometry does not know in advance.",
+    "watermark wm": "There is no configured watermark. Use a preset with our operation.",
+    "preserve_hdr ph": "Renditions have 8 bits a channel.",
+    "enforce_thumbnail eth": "Embedded thumbnails are not read.",
+    "skip_processing skp": "Every source is decoded and encoded.",
+    "raw": "No source is passed on unread.",
+    "preset pr": "There are no presets in this dialect.",
+}
+"""Options that are refused, by all their names, and the reason."""
+
+SECURITY = frozenset(
+    {
+        "max_src_resolution",
+        "msr",
+        "max_src_file_size",
+        "msfs",
+        "max_animation_frames",
+        "maf",
+        "max_animation_frame_resolution",
+        "mafr",
+        "max_result_dimension",
+        "mrd",
+    }
+)
+
+
+def read_options(given: Sequence[tuple[str, Arguments]], extension: str) -> Options:
+    """Apply the options in their order, and the extension last. Raises Invalid, and Forbidden for limits."""
+    options = Options()
+    for name, arguments in given:
+        if name in SECURITY:
+            raise Forbidden(f"{name}: URLs don't set limits here", code="option_not_allowed")
+        if name not in OPTIONS:
+            raise Invalid(f"{name}: it is not understood here")
+        options = OPTIONS[name](options, arguments)
+    return _format(options, [extension]) if extension else options
+
+
+def _at(arguments: Arguments, index: int) -> str:
+    """Return an argument, empty if it is not given."""
+    return arguments[index] if index < len(arguments) else ""
+
+
+def _integer(text: str, name: str, most: int = _MAX) -> int:
+    if not (text.isascii() and text.isdigit()) or len(text) > 10 or int(text) > most:
+        raise Invalid(f"{name}: {text[:20]!r} is no number from 0 to {most}")
+    return int(text)
+
+
+def _number(text: str, name: str, least: float = 0, most: float = _MAX) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not least <= value <= most:  # nan is no number either
+        raise Invalid(f"{name}: {text[:20]!r} is no number from {least:g} to {most:g}")
+    return value
+
+
+def _boolean(text: str) -> bool:
+    return text in _TRUE
+
+
+def _read_gravity(arguments: Arguments, *, allow_smart: bool) -> Gravity:
+    kind, *offsets = arguments
+    if kind == "sm" and allow_smart and not any(offsets):
+        return Gravity("sm")
+    if kind == "fp" and len(offsets) == 2:
+        return Gravity("fp", *(_number(each, "gravity", 0, 1) for each in offsets))
+    if kind not in _COMPASS or len(offsets) > 2:
+        raise Invalid(f"gravity: {':'.join(arguments)[:40]!r} is not understood")
+    x, y = (_number(_at(offsets, index) or "0", "gravity", -_MAX) for index in range(2))
+    return Gravity(kind, x, y)
+
+
+def _read_extend(arguments: Arguments) -> Extend:
+    gravity = arguments[1:]
+    return Extend(
+        _boolean(arguments[0]), _read_gravity(gravity, allow_smart=False) if gravity and gravity[0] else Gravity()
+    )
+
+
+@_option("resize", "rs", most=8)
+def _resize(options: Options, arguments: Arguments) -> Options:
+    if kind := _at(arguments, 0):
+        options = _resizing_type(options, [kind])
+    return _size(options, arguments[1:])
+
+
+@_option("size", "s", most=7)
+def _size(options: Options, arguments: Arguments) -> Options:
+    if text := _at(arguments, 0):
+        options = _width(options, [text])
+    if text := _at(arguments, 1):
+        options = _height(options, [text])
+    if text := _at(arguments, 2):
+        options = _enlarge(options, [text])
+    if _at(arguments, 3):
+        options = _extend(options, arguments[3:])
+    return options
+
+
+@_option("resizing_type", "rt")
+def _resizing_type(options: Options, arguments: Arguments) -> Options:
+    found = next((each for each in _RESIZING if each == _at(arguments, 0)), None)
+    if found is None:
+        raise Invalid(f"resizing_type: it is one of {', '.join(_RESIZING)}")
+    return replace(options, resizing_type=found)
+
+
+@_option("width", "w")
+def _width(options: Options, arguments: Arguments) -> Options:
+    return replace(options, width=_integer(_at(arguments, 0), "width"))
+
+
+@_option("height", "h")
+def _height(options: Options, arguments: Arguments) -> Options:
+    return replace(options, height=_integer(_at(arguments, 0), "height"))
+
+
+@_option("min-width", "mw")
+def _min_width(options: Options, arguments: Arguments) -> Options:
+    return replace(options, min_width=_integer(_at(arguments, 0), "min-width"))
+
+
+@_option("min-height", "mh")
+def _min_height(options: Options, arguments: Arguments) -> Options:
+    return replace(options, min_height=_integer(_at(arguments, 0), "min-height"))
+
+
+@_option("zoom", "z", most=2)
+def _zoom(options: Options, arguments: Arguments) -> Options:
+    x = _number(_at(arguments, 0), "zoom", 0.001)
+    return replace(options, zoom=(x, _number(arguments[1], "zoom", 0.001) if len(arguments) > 1 else x))
+
+
+@_option("dpr")
+def _dpr(options: Options, arguments: Arguments) -> Options:
+    return replace(options, dpr=_number(_at(arguments, 0), "dpr", 0.001))
+
+
+@_option("enlarge", "el")
+def _enlarge(options: Options, arguments: Arguments) -> Options:
+    return replace(options, enlarge=_boolean(_at(arguments, 0)))
+
+
+@_option("extend", "ex", most=4)
+def _extend(options: Options, arguments: Arguments) -> Options:
+    return replace(options, extend=_read_extend(arguments or [""]))
+
+
+@_option("extend_aspect_ratio", "extend_ar", "exar", most=4)
+def _extend_aspect_ratio(options: Options, arguments: Arguments) -> Options:
+    return replace(options, extend_aspect_ratio=_read_extend(arguments or [""]))
+
+
+@_option("gravity", "g", most=3)
+def _gravity(options: Options, arguments: Arguments) -> Options:
+    return replace(options, gravity=_read_gravity(arguments or [""], allow_smart=True))
+
+
+@_option("crop", "c", most=5)
+def _crop(options: Options, arguments: Arguments) -> Options:
+    width, height = (_number(_at(arguments, index) or "0", "crop") for index in range(2))
+    gravity = _read_gravity(arguments[2:], allow_smart=False) if _at(arguments, 2) else None
+    return replace(options, crop=Crop(width, height, gravity))
+
+
+@_option("padding", "pd", most=4)
+def _padding(options: Options, arguments: Arguments) -> Options:
+    """Like CSS: a side that is missing takes that of the opposite one, or of the top."""
+    top = _integer(_at(arguments, 0) or "0", "padding")
+    right = _integer(_at(arguments, 1) or f"{top}", "padding")
+    bottom = _integer(_at(arguments, 2) or f"{top}", "padding")
+    left = _integer(_at(arguments, 3) or f"{right}", "padding")
+    return replace(options, padding=(top, right, bottom, left))
+
+
+@_option("auto_rotate", "ar")
+def _auto_rotate(options: Options, arguments: Arguments) -> Options:
+    if not _boolean(_at(arguments, 0)):
+        raise Invalid("auto_rotate: images are always upright here")
+    return options
+
+
+@_option("rotate", "rot")
+def _rotate(options: Options, arguments: Arguments) -> Options:
+    angle = _integer(_at(arguments, 0), "rotate")
+    if angle % 90:
+        raise Invalid("rotate: it is a multiple of 90")
+    return replace(options, rotate=angle % 360)
+
+
+@_option("flip", "fl", most=2)
+def _flip(options: Options, arguments: Arguments) -> Options:
+    return replace(options, flip=(_boolean(_at(arguments, 0)), _boolean(_at(arguments, 1))))
+
+
+@_option("background", "bg", most=3)
+def _background(options: Options, arguments: Arguments) -> Options:
+    if len(arguments) == 3:
+        color = "".join(f"{_integer(each, 'background', 255):02x}" for each in arguments)
+    else:
+        color = "".join(arguments).lower()
+    is_hex = len(color) in (3, 6) and not set(color) - set("0123456789abcdef")
+    if (color and not is_hex) or len(arguments) == 2:
+        raise Invalid("background: it is rgb, rrggbb or R:G:B")
+    return replace(options, background=f"#{color}" if color else "")
+
+
+@_option("blur", "bl")
+def _blur(options: Options, arguments: Arguments) -> Options:
+    return replace(options, blur=_number(_at(arguments, 0), "blur"))
+
+
+@_option("sharpen", "sh")
+def _sharpen(options: Options, arguments: Arguments) -> Options:
+    return replace(options, sharpen=_number(_at(arguments, 0), "sharpen"))
+
+
+@_option("pixelate", "pix")
+def _pixelate(options: Options, arguments: Arguments) -> Options:
+    return replace(options, pixelate=_integer(_at(arguments, 0), "pixelate"))
+
+
+@_option("strip_metadata", "sm")
+def _strip_metadata(options: Options, arguments: Arguments) -> Options:
+    return replace(options, strip_metadata=_boolean(_at(arguments, 0)))
+
+
+@_option("keep_copyright", "kcr")
+def _keep_copyright(options: Options, arguments: Arguments) -> Options:
+    return replace(options, keep_copyright=_boolean(_at(arguments, 0)))
+
+
+@_option("strip_color_profile", "scp")
+def _strip_color_profile(options: Options, arguments: Arguments) -> Options:
+    return replace(options, strip_color_profile=_boolean(_at(arguments, 0)))
+
+
+@_option("quality", "q")
+def _quality(options: Options, arguments: Arguments) -> Options:
+    return replace(options, quality=_integer(_at(arguments, 0), "quality", 100))
+
+
+@_option("format_quality", "fq", most=20)
+def _format_quality(options: Options, arguments: Arguments) -> Options:
+    if len(arguments) % 2:
+        raise Invalid("format_quality: it takes pairs of a format and a quality")
+    pairs = zip(arguments[::2], arguments[1::2], strict=True)
+    chosen = {_read_format(name): _integer(quality, "format_quality", 100) for name, quality in pairs}
+    return replace(options, format_quality=options.format_quality | chosen)
+
+
+@_option("max_bytes", "mb")
+def _max_bytes(options: Options, arguments: Arguments) -> Options:
+    return replace(options, max_bytes=_integer(_at(arguments, 0), "max_bytes", 10_000_000))
+
+
+@_option("format", "f", "ext")
+def _format(options: Options, arguments: Arguments) -> Options:
+    return replace(options, format=_read_format(_at(arguments, 0)))
+
+
+@_option("cachebuster", "cb")
+def _cachebuster(options: Options, _: Arguments) -> Options:
+    return options
+
+
+@_option("expires", "exp")
+def _expires(options: Options, arguments: Arguments) -> Options:
+    return replace(options, expires=_integer(_at(arguments, 0), "expires", 9_999_999_999))
+
+
+@_option("filename", "fn", most=2)
+def _filename(options: Options, arguments: Arguments) -> Options:
+    name = _at(arguments, 0)
+    if _boolean(_at(arguments, 1)):
+        try:
+            name = base64.urlsafe_b64decode(name.rstrip("=") + "=" * (-len(name.rstrip("=")) % 4)).decode()
+        except (binascii.Error, UnicodeDecodeError) as error:
+            raise Invalid("filename: it is no base64url") from error
+    return replace(options, filename=name)
+
+
+@_option("return_attachment", "att")
+def _return_attachment(options: Options, arguments: Arguments) -> Options:
+    return replace(options, is_attachment=_boolean(_at(arguments, 0)))
+
+
+def _read_format(name: str) -> Format:
+    if name not in _FORMATS:
+        raise Invalid(f"format: {name[:10]!r} can't be written here, only {', '.join(sorted(_FORMATS))}")
+    return _FORMATS[name]

@@ -1,0 +1,253 @@
+"""imgproxy's URLs, as its clients write them."""
+
+import base64
+import io
+import re
+import time
+from collections.abc import Callable
+
+import pytest
+import requests
+from imgproxy import ImgProxy
+from PIL import Image
+from pydantic import SecretStr
+from service import Api, Platform, make_photo
+
+from infra.dialects import DIALECTS
+from shared_lib.delivery.imgproxy import signatures
+from shared_lib.delivery.imgproxy.grammar import split_signature
+from shared_lib.delivery.imgproxy.options import OPTIONS, REFUSED
+from shared_lib.errors import Forbidden
+from shared_lib.settings import Imgproxy
+
+Get = Callable[..., requests.Response]
+
+
+@pytest.fixture(scope="module")
+def get(platform: Platform) -> Get:
+    def get(path: str, **more: str) -> requests.Response:
+        return requests.get(f"{platform.url}/imgproxy{path}", headers=more, timeout=60)
+
+    return get
+
+
+@pytest.fixture(scope="module")
+def image(api: Api) -> str:
+    uuid = api.upload(make_photo(200, 100))
+    api.await_end(uuid)
+    return uuid
+
+
+def open_image(response: requests.Response) -> "Image.Image":
+    assert response.status_code == 200, response.text
+    return Image.open(io.BytesIO(response.content))
+
+
+SIZES = [
+    ("resize:fill:60:40:1", (60, 40), "JPEG"),
+    ("rs:fit:50:50", (50, 25), "JPEG"),
+    ("size:50:50:0:1/f:png", (50, 50), "PNG"),
+    ("s:50", (50, 25), "JPEG"),
+    ("rt:force/w:30/h:70", (30, 70), "JPEG"),
+    ("resizing_type:auto/width:40/height:80", (40, 20), "JPEG"),
+    ("min-width:150/h:10", (150, 10), "JPEG"),
+    ("mw:150/mh:80/w:60/h:60", (60, 60), "JPEG"),
+    ("min-height:80/w:60", (60, 80), "JPEG"),
+    ("zoom:2/w:40", (80, 40), "JPEG"),
+    ("z:2:3/w:40/h:20/rt:force", (80, 60), "JPEG"),
+    ("dpr:2/w:40", (80, 40), "JPEG"),
+    ("enlarge:1/w:400", (400, 200), "JPEG"),
+    ("el:t/w:400", (400, 200), "JPEG"),
+    ("extend:1/w:50/h:50", (50, 50), "JPEG"),
+    ("ex:t:nowe::5/w:50/h:50", (50, 50), "JPEG"),
+    ("extend_aspect_ratio:1/w:300/h:125", (240, 100), "JPEG"),
+    ("extend_ar:1:no/w:300/h:125/exar:1:so", (240, 100), "JPEG"),
+    ("gravity:sm/rs:fill:60:60", (60, 60), "JPEG"),
+    ("g:fp:0.1:0.9/rs:fill:60:60", (60, 60), "JPEG"),
+    ("crop:100:50", (100, 50), "JPEG"),
+    ("c:0.5:0:soea/w:20", (20, 20), "JPEG"),
+    ("padding:5/w:50", (60, 35), "JPEG"),
+    ("pd:1:2:3:4/w:50", (56, 29), "JPEG"),
+    ("auto_rotate:1/ar:1", (200, 100), "JPEG"),
+    ("rotate:90", (100, 200), "JPEG"),
+    ("rot:180/flip:1:1/fl:0:1", (200, 100), "JPEG"),
+    ("background:255:0:0/bg:f00/pd:5/w:50/f:png", (60, 35), "PNG"),
+    ("blur:2/bl:0", (200, 100), "JPEG"),
+    ("sharpen:1/sh:0.5", (200, 100), "JPEG"),
+    ("pixelate:7/pix:3", (200, 100), "JPEG"),
+    ("strip_metadata:0/sm:1/keep_copyright:0/kcr:1", (200, 100), "JPEG"),
+    ("strip_color_profile:0/scp:1", (200, 100), "JPEG"),
+    ("quality:50/q:60", (200, 100), "JPEG"),
+    ("format_quality:webp:20:jpg:30/fq:avif:40/f:webp", (200, 100), "WEBP"),
+    ("max_bytes:3000/mb:2000", (200, 100), "JPEG"),
+    ("format:avif/f:gif/ext:webp", (200, 100), "WEBP"),
+    ("cachebuster:x/cb:y", (200, 100), "JPEG"),
+    ("expires:9999999999/exp:9999999998", (200, 100), "JPEG"),
+    ("filename:cat/fn:ZG9n:true", (200, 100), "JPEG"),
+    ("return_attachment:1/att:0", (200, 100), "JPEG"),
+]
+
+
+@pytest.mark.parametrize(("options", "size", "form"), SIZES)
+def test_an_option_gives_the_size_and_format_that_imgproxy_gives(
+    get: Get, image: str, options: str, size: tuple[int, int], form: str
+) -> None:
+    picture = open_image(get(f"/_/{options}/plain/image://{image}"))
+
+    assert (picture.size, picture.format) == (size, form)
+
+
+def test_every_option_is_tested() -> None:
+    tested = {each.partition(":")[0] for options, _, _ in SIZES for each in options.split("/")}
+
+    assert OPTIONS.keys() - tested == set()
+
+
+def encode(text: str) -> str:
+    return base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
+
+
+def test_a_source_is_written_plain_or_in_base64_with_or_without_a_format(get: Get, image: str) -> None:
+    source = f"image://{image}"
+    encoded = encode(source)
+    for written in (
+        f"plain/{image}",
+        f"plain/{source}",
+        f"plain/image:/{image}",
+        f"plain/image%3A%2F%2F{image}",
+        f"plain/s3://upload-images/{image}",
+        f"plain/{source}/cat.jpg",
+        encoded,
+        f"{encoded[:10]}/{encoded[10:]}",
+        f"{encoded}==",
+    ):
+        assert open_image(get(f"/_/w:20/{written}")).format == "JPEG", written
+    assert open_image(get(f"/_/w:20/plain/{source}@png")).format == "PNG"
+    assert open_image(get(f"/_/w%3A20/f:jpg/{encoded}.webp")).format == "WEBP"
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "text"),
+    [
+        ("/_", 404, "Invalid URL"),
+        ("/_/w:20", 404, "Invalid URL"),
+        ("/_/w:x/plain/{image}", 404, "Invalid URL"),
+        ("/_/w:1:2/plain/{image}", 404, "Invalid URL"),
+        ("/_/rs:cover:10/plain/{image}", 404, "Invalid URL"),
+        ("/_/nonsense:1/plain/{image}", 404, "Invalid URL"),
+        ("/_/brightness:10/plain/{image}", 404, "Invalid URL"),
+        ("/_/ex:1:sm/plain/{image}", 404, "Invalid URL"),
+        ("/_/g:sm:1:1/plain/{image}", 404, "Invalid URL"),
+        ("/_/rot:45/plain/{image}", 404, "Invalid URL"),
+        ("/_/q:101/plain/{image}", 404, "Invalid URL"),
+        ("/_/dpr:nan/plain/{image}", 404, "Invalid URL"),
+        ("/_/w:9000/el:1/plain/{image}", 404, "Invalid URL"),
+        ("/_/exp:1/plain/{image}", 404, "Invalid URL"),
+        ("/_/plain/{image}@png@jpg", 404, "Invalid URL"),
+        ("/_/mrd:100/plain/{image}", 403, "Invalid URL"),
+        ("/w:20/plain/{image}", 403, "Forbidden"),
+        ("/_/plain/local:///etc/passwd", 404, "Invalid source URL"),
+        ("/_/plain/http://169.254.169.254/", 404, "Invalid source URL"),
+        ("/_/plain/s3://another/{image}", 404, "Invalid source URL"),
+        ("/_/plain/00000000-0000-4000-8000-000000000000", 404, "Source is unreachable"),
+        ("/_/rs:force:8000:8000:1/plain/{image}", 422, "Invalid source image"),
+    ],
+)
+def test_a_refusal_has_imgproxys_status_and_text(get: Get, image: str, path: str, status: int, text: str) -> None:
+    response = get(path.format(image=image))
+
+    assert (response.status_code, response.text) == (status, text)
+    assert response.headers["Content-Type"].startswith("text/plain")
+
+
+@pytest.mark.parametrize("names", REFUSED)
+def test_an_option_without_an_operation_is_refused_and_listed(get: Get, image: str, names: str) -> None:
+    for name in names.split():
+        assert get(f"/_/{name}:1/plain/{image}").text == "Invalid URL"
+        assert f"`{name}`" in DIALECTS.read_text()
+
+
+def test_the_same_rendition_in_two_dialects_is_made_once(platform: Platform, get: Get, image: str) -> None:
+    ours = requests.get(f"{platform.url}/i/unsafe/w=60,h=60,fit=fill,enlarge=1/{image}.png", timeout=60)
+
+    theirs = get(f"/_/rs:force:60:60:1/sm:1/kcr:0/plain/{image}@png")
+
+    assert theirs.headers["Cache-Status"] == "image-processing; hit"
+    assert (theirs.content, theirs.headers["ETag"]) == (ours.content, ours.headers["ETag"])
+
+
+def test_a_file_is_named_and_caches_are_told_how_long_it_may_be_used(get: Get, image: str) -> None:
+    named = get(f"/_/fn:a%22b/att:1/w:20/plain/{image}").headers
+    assert re.fullmatch(r'attachment; filename="a[^"]*b\.jpg"', named["Content-Disposition"])
+    assert named["Cache-Control"] == "public, max-age=31536000"
+
+    soon = get(f"/_/exp:{int(time.time()) + 90}/w:20/plain/{image}").headers["Cache-Control"]
+
+    assert 0 < int(soon.removeprefix("public, max-age=")) <= 90
+
+
+VECTORS = [
+    (
+        "secret",
+        "hello",
+        "/rs:fill:300:400:0/g:sm/aHR0cDovL2V4YW1w/bGUuY29tL2ltYWdl/cy9jdXJpb3NpdHku/anBn.png",
+        "oKfUtW34Dvo2BGQehJFR4Nr0_rIjOtdtzJ3QFsUcXH8",
+    ),
+    ("test-key", "test-salt", "/asd", "oWaL7QoW5TsgbuiS9-5-DI8S3Ibbo1gdB2SteJh3a20"),
+    ("test-key2", "test-salt2", "/asd", "jYz1UZ7j1BCdSzH3pZhaYf0iuz0vusoOTdqJsUT6WXI"),
+    ("test-key", "test-salt", "/rs:fill:4:4/plain/local:///test1.png", "My9d3xq_PYpVHsPrCyww0Kh1w5KZeZhIlWhsa4az1TI"),
+]
+KEYS = SecretStr(b"test-key".hex() + "," + b"test-key2".hex() + "," + b"secret".hex())
+SALTS = SecretStr(b"test-salt".hex() + "," + b"test-salt2".hex() + "," + b"hello".hex())
+
+
+@pytest.mark.parametrize(("key", "salt", "path", "signature"), VECTORS)
+def test_imgproxys_signatures_verify_and_none_that_differs_in_a_character(
+    key: str, salt: str, path: str, signature: str
+) -> None:
+    assert signatures.sign(key.encode(), salt.encode(), path) == signature
+    any_pair = signatures.Signatures(Imgproxy(key=KEYS, salt=SALTS), allow_unsigned=True)
+    any_pair.check(signature, path)
+    for place, character in enumerate(signature):
+        with pytest.raises(Forbidden):
+            any_pair.check(signature[:place] + ("A" if character != "A" else "B") + signature[place + 1 :], path)
+    with pytest.raises(Forbidden):
+        any_pair.check(signature, path + "x")
+
+
+def test_a_signature_can_be_cut() -> None:
+    cut = signatures.Signatures(Imgproxy(key=KEYS, salt=SALTS, signature_size=8), allow_unsigned=False)
+
+    cut.check("oWaL7QoW5Ts", "/asd")
+    with pytest.raises(Forbidden):
+        cut.check("oWaL7QoW5TsgbuiS9-5-DI8S3Ibbo1gdB2SteJh3a20", "/asd")
+
+
+def test_what_proxies_do_to_a_url_is_undone_before_its_signature_is_checked() -> None:
+    assert split_signature("/s/w%3A1/plain/http:/a/b%3Ac") == ("s", "/w:1/plain/http://a/b%3Ac")
+
+
+def test_without_keys_nothing_is_accepted_where_urls_have_to_be_signed(guarded: Platform, image: str) -> None:
+    refused = requests.get(f"{guarded.url}/imgproxy/unsafe/plain/{image}", timeout=30)
+
+    assert (refused.status_code, refused.text) == (403, "Forbidden")
+
+
+@pytest.mark.parametrize(
+    ("options", "size"),
+    [
+        ({"resizing_type": "fill", "width": 80, "height": 80}, (80, 80)),
+        ({"resizing_type": "fit", "width": 80, "height": 80, "gravity": "soea"}, (80, 40)),
+        ({"width": 400, "enlarge": True, "extension": "webp"}, (400, 200)),
+        ({"resizing_type": "auto", "width": 50, "height": 40, "gravity": "sm", "advanced": ["bl:2"]}, (50, 40)),
+    ],
+)
+def test_the_python_client_works_unchanged(
+    platform: Platform, image: str, options: dict[str, object], size: tuple[int, int]
+) -> None:
+    url = str(ImgProxy(f"image://{image}", proxy_host=f"{platform.url}/imgproxy", **options))
+
+    picture = open_image(requests.get(url, timeout=60))
+
+    assert picture.size == size
+    assert picture.format == ("WEBP" if "extension" in options else "JPEG")
