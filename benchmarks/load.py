@@ -100,14 +100,20 @@ class Generator:
     def measure_capacity(self, seconds: float) -> float:
         """Return the uploads per second that are accepted from clients that always wait for the response."""
         until = time.time() + seconds
-        before = len(self.accepted)
+        before, waiting = len(self.accepted), self.count_waiting()
 
         def repeat() -> None:
             while time.time() < until:
                 self.upload()
 
         gevent.joinall([gevent.spawn(repeat) for _ in range(CLOSED_CLIENTS)])
-        return (len(self.accepted) - before) / seconds
+        accepted = len(self.accepted) - before
+        done = accepted - (self.count_waiting() - waiting)
+        print(
+            f"capacity: {accepted / seconds:.1f} uploads/s, while {done / seconds:.1f} images/s are processed",
+            flush=True,
+        )
+        return accepted / seconds
 
     def upload(self) -> None:
         files = {"file": ("photograph.jpg", self._make_photograph(), "image/jpeg")}
@@ -192,7 +198,6 @@ def run_scenarios(generator: Generator, options: argparse.Namespace) -> tuple[li
         scenarios.append(generator.run(name, [Phase(seconds, rates)]))
         generator.wait_until_processed(drain)
     capacity = generator.measure_capacity(seconds / 2)
-    print(f"capacity: {capacity:.1f} uploads/s", flush=True)
     generator.wait_until_processed(drain)
     half, thrice = {"upload": capacity / 2, **READS}, {"upload": min(3 * capacity, MAX_RATE), **READS}
     phases = [Phase(seconds / 2, half), Phase(options.overload, thrice), Phase(seconds * 1.5, half)]

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 DEFAULT_THREADS = Serving.model_fields["threads"].default
+MIN_THREADS = 24  # for each function: where Knative adds pods of fewer threads, one process serves all requests
 
 
 class Route(NamedTuple):
@@ -139,7 +140,10 @@ def create_app(manifests: Manifests) -> Gateway:
 def main() -> None:
     manifests = Manifests.read(ROOT / "infra/k8s/routes", ROOT / "infra/knative")
     gateway = create_app(manifests)
-    threads = {service.name: int(service.environ.get("THREADS", DEFAULT_THREADS)) for service in manifests.services}
+    threads = {
+        service.name: max(MIN_THREADS, int(service.environ.get("THREADS", DEFAULT_THREADS)))
+        for service in manifests.services
+    }
     hosts = {route.host for route in routes_of(manifests)}
     limiters = {host: Limiter(threads[host.split(".")[0]]) for host in hosts}
     others = Limiter(DEFAULT_THREADS)  # for requests without a route

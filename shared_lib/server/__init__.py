@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
     from flask import Flask
 
+SWITCH_SECONDS = 0.0005  # after which a thread lets another one run. Python's 5 ms, times the threads, delay refusals
 PROBES = ("/_/health", "/_/ready")  # OpenFaaS probes these, and our manifests tell Knative to
 METRICS = "/_/metrics"
 MIN_BODY_LIMIT = 2 * 1024 * 1024  # bytes: more than any JSON that is accepted
@@ -105,6 +106,7 @@ def run(application: "WSGIApplication", limiter_of: LimiterOf, threads: int) -> 
     """
     serving = Serving.read()
     _check_exposure(serving, runtime.current().settings)
+    sys.setswitchinterval(SWITCH_SECONDS)
     gc.freeze()  # no later collection looks at what is loaded
     gc.enable()
     _fix_malloc()

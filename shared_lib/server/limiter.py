@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 
 from shared_lib.server.errors import RequestError
 
-QUEUE_SECONDS = 1.0  # of work that may wait, at the recent speed
+QUEUE_SECONDS = 0.5  # of work that may wait, at the recent speed
 MAX_WAIT_SECONDS = 2.0  # for a request that was let in before the work became slower
 TYPICAL_SECONDS = 0.05  # of work for a request, until some were measured
 RETRY_SECONDS = (1, 5)  # at random, so that refused clients don't come back all at once
