@@ -29,6 +29,7 @@
 #   lock                lock the dependencies of pyproject.toml with hashes; upgrade=yes also updates what they need
 #   advisories          renew the copy of public advisories about our dependencies
 #   release-check       check before a release: no locked version is affected, and the advisories are recent
+#   web                 build the gallery from web/; needs Node, which `make test` installs into .venv
 #   contracts           write derived files: openapi.json, events' schemas, routes, lists of functions, Postman, limits
 #   clean               delete everything that was built, but not `.data`
 
@@ -171,8 +172,12 @@ release-check: $(VENV)/ready-to-run
 contracts: $(VENV)/ready-to-run
 	$(BIN)/python -m infra.contracts
 
+# Dependencies without their scripts: esbuild's binary is a package of its own.
+web: $(VENV)/ready-to-test
+	cd web && PATH="$(CURDIR)/$(BIN):$$PATH" sh -c 'node_modules/.bin/tsc && node build.mjs'
+
 clean:
-	rm -rf $(VENV) tests/newman/node_modules tests/clients/node_modules tests/provider/node_modules build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) web/node_modules tests/newman/node_modules tests/clients/node_modules tests/provider/node_modules build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 # Use the newest suitable Python.
 $(BIN)/python:
@@ -193,10 +198,10 @@ $(VENV)/ready-to-run: requirements.txt requirements-codecs.txt infra/local/requi
 	done
 	@touch $@
 
-$(VENV)/ready-to-test: tests/requirements.txt tests/newman/package-lock.json tests/clients/package-lock.json tests/provider/package-lock.json $(VENV)/ready-to-run
+$(VENV)/ready-to-test: tests/requirements.txt tests/newman/package-lock.json tests/clients/package-lock.json tests/provider/package-lock.json web/package-lock.json $(VENV)/ready-to-run
 	@$(INSTALL) -r tests/requirements.txt
-	@for folder in newman clients provider; do \
-		PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --prefix tests/$$folder --ignore-scripts --silent || exit 1; \
+	@for folder in tests/newman tests/clients tests/provider web; do \
+		PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --prefix $$folder --ignore-scripts --silent || exit 1; \
 	done
 	@{ command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null || \
 		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; } >/dev/null || \
@@ -209,4 +214,4 @@ $(VENV)/ready-to-test: tests/requirements.txt tests/newman/package-lock.json tes
 		{ echo "Install promtool for the alerts' tests (Debian: sudo apt install prometheus)." >&2; exit 1; }
 	@touch $@
 
-.PHONY: help run test test-by-address check-clients test-cluster check-admission conformance hostile compare-with-chromium chaos chaos-disk planted bench bench-compare bench-rows bench-backlogs load check migrate migration named reset redrive api-key kafka minio lock advisories release-check contracts clean
+.PHONY: help run test test-by-address check-clients test-cluster check-admission conformance hostile compare-with-chromium chaos chaos-disk planted bench bench-compare bench-rows bench-backlogs load check migrate migration named reset redrive api-key kafka minio lock advisories release-check web contracts clean

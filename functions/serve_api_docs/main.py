@@ -17,7 +17,7 @@ POLICY = {
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "Cache-Control": "max-age=3600",
 }
-REDIRECTED = ("/", "/api-docs", "/api/v1", "/api/v1/")  # where people look for the docs
+REDIRECTED = ("/api-docs", "/api/v1", "/api/v1/")  # where people look for the docs
 
 
 @functions_framework.http

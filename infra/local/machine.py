@@ -214,6 +214,7 @@ def _print_addresses(settings: Settings, environ: dict[str, str], seconds: float
     credentials = "as set" if settings.s3_endpoint_url else f"credentials in {settings.data_dir / 's3.ini'}"
     terminal.print_line(
         f"\nReady after {seconds:.1f} s\n\n"
+        f"  Gallery     {base}\n"
         f"  API         {base}/api/v1\n"
         f"  Swagger UI  {base}/api-docs/\n"
         f"  S3          {environ['S3_ENDPOINT_URL']}  ({credentials})\n"

@@ -1,13 +1,25 @@
-"""Addresses for raw requests: the whole API, one function as its container serves it, and nginx in front of it."""
+"""A browser, and addresses for raw requests: the whole API, one function as in its container, nginx in front of it."""
 
+import shutil
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import pytest
 from nginx import BACKENDS, Names, run_edge
+from playwright.sync_api import Browser, sync_playwright
 from service import ROOT, Platform, serve_function
 
 Address = tuple[str, int]
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """Debian's Chromium, which `make test` installs."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    assert program, "no Chromium on the PATH: install it (Debian: apt install chromium)"
+    options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+    with sync_playwright() as playwright, playwright.chromium.launch(executable_path=program, args=options) as browser:
+        yield browser
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """Swagger UI in a browser, and pages of other origins that use the API."""
 
 import functools
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -11,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from issuer import Issuer
-from playwright.sync_api import Locator, Page, Request, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, Request
 from service import Api, Platform, make_photo
 
 from infra.postman import PUT, STORY
@@ -27,13 +26,9 @@ OPERATIONS = {
 
 
 @pytest.fixture(scope="module")
-def page() -> Iterator[Page]:
-    """Open a page in Debian's Chromium, which `make test` installs."""
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    assert chromium, "no Chromium on the PATH: install it (Debian: apt install chromium)"
-    options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-    with sync_playwright() as playwright, playwright.chromium.launch(executable_path=chromium, args=options) as browser:
-        yield browser.new_page()
+def page(chromium: Browser) -> Iterator[Page]:
+    with chromium.new_page() as page:
+        yield page
 
 
 @pytest.fixture

@@ -33,6 +33,7 @@ def test_every_endpoint_declares_who_may_use_it() -> None:
         "get_health",
         "serve_api_docs",
         "report_state",
+        "serve_gallery",
     } | DELIVERING
 
 

@@ -60,14 +60,16 @@ def serving_function(client: Client, method: str, path: str) -> str:
         ("GET", "/api-docs", "serve-api-docs"),
         ("GET", "/api-docs/swagger-ui.css", "serve-api-docs"),
         ("GET", "/openapi.json", "serve-api-docs"),
+        ("GET", "/", "serve-gallery"),
+        ("GET", "/gallery/gallery-0123456789ab.js", "serve-gallery"),
         # The first function of a path serves OPTIONS and rejects other methods.
         ("PUT", "/api/v1/images", "list-images"),
         ("OPTIONS", f"/api/v1/collections/{UUID}", "get-collection"),
         ("GET", f"/api/v1/collections/{UUID}/relationships/images", "add-images-to-collection"),
         # The catch-all function serves every other path.
-        ("GET", f"/api/v1/images/{UUID}/more", "serve-api-docs"),
-        ("POST", "/", "serve-api-docs"),
-        ("GET", "/api-docsx", "serve-api-docs"),
+        ("GET", f"/api/v1/images/{UUID}/more", "serve-gallery"),
+        ("POST", "/", "serve-gallery"),
+        ("GET", "/api-docsx", "serve-gallery"),
     ],
 )
 def test_the_routes_select_the_function_for_a_method_and_path(method: str, path: str, expected: str) -> None:

@@ -1,0 +1,40 @@
+"""Serve the gallery: the page for looking at images and uploading them."""
+
+import mimetypes
+from importlib.resources import files
+
+import functions_framework
+
+from shared_lib import web
+from shared_lib.errors import NotFound
+from shared_lib.runtime import Runtime
+
+PAGE = "index.html"
+ASSETS = {each.name: each.read_bytes() for each in (files("shared_lib.web") / "gallery").iterdir()}
+IMMUTABLE = {"Cache-Control": "public, max-age=31536000, immutable"}  # a name contains the hash of the bytes
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self' {store}; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types"
+)
+
+
+@functions_framework.http
+@web.serve(
+    web.Endpoint(
+        name="serve_gallery",
+        route=web.Route("GET", "/", "/gallery/{asset}"),
+        docs=web.Docs(tag="service", summary="Serve the gallery", is_hidden=True),
+        inputs=web.Inputs(path={"asset": str}),
+        success=web.Success(bytes),
+        errors=web.Errors(web.ImageError),
+        needs="nothing",
+    )
+)
+def main(rt: Runtime, *, asset: str = "") -> web.Content:
+    if not asset:
+        store = rt.settings.store.public_endpoint_url or rt.settings.store.endpoint_url
+        policy = POLICY.format(store=f"{store}".rstrip("/"))
+        return web.Content(ASSETS[PAGE], "text/html", {"Content-Security-Policy": policy, "Cache-Control": "no-cache"})
+    if asset == PAGE or asset not in ASSETS:
+        raise NotFound(f"There is nothing at /gallery/{asset}", code="no_such_path")
+    return web.Content(ASSETS[asset], mimetypes.guess_type(asset)[0] or "text/plain", IMMUTABLE)

@@ -1,0 +1,373 @@
+"""The gallery in a browser, on the real service."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+import requests
+from playwright.sync_api import Browser, BrowserContext, FilePayload, Locator, Page, expect
+from service import ROOT, Api, Platform, make_photo, wait_for
+
+AXE = (ROOT / "web/node_modules/axe-core/axe.min.js").read_text()
+RECORD_VIOLATIONS = """
+globalThis.violations = []
+document.addEventListener("securitypolicyviolation", ({violatedDirective, blockedURI}) =>
+    violations.push(`${violatedDirective} ${blockedURI}`))
+"""
+SECONDS = 1000  # in milliseconds, as Playwright takes them
+STRINGS = [
+    "<img src=x onerror=alert(1)>",
+    "<script>alert(1)</script>",
+    '"><svg onload=alert(1)>',
+    "javascript:alert(1)",
+    "' onmouseover='alert(1)",
+    "{{constructor.constructor('alert(1)')()}}",
+    "${alert(1)}",
+    "</title><script>alert(1)</script>",
+    "&lt;script&gt;alert(1)&lt;/script&gt;",
+    "\u202egnp.exe",
+]
+
+
+class Gallery:
+    """The page, as a user sees it."""
+
+    def __init__(self, page: Page, url: str) -> None:
+        self.page = page
+        self.url = url
+
+    def open(self, query: str = "") -> None:
+        self.page.goto(f"{self.url}/{query}")
+
+    def tile(self, filename: str) -> Locator:
+        return self.page.locator("li.tile", has_text=filename)
+
+    def upload_row(self, filename: str) -> Locator:
+        return self.page.locator("li.upload", has_text=filename)
+
+    def choose_files(self, **files: bytes) -> None:
+        """Upload files, named `name_jpg` for `name.jpg`."""
+        self.page.locator("header input[type=file]").first.set_input_files(
+            [FilePayload(name=_as_filename(name), mimeType="", buffer=data) for name, data in files.items()]
+        )
+
+    def await_picture(self, filename: str) -> Locator:
+        """Wait until a tile shows the image that the service made."""
+        tile = self.tile(filename)
+        expect(tile).to_have_class(re.compile("succeeded"), timeout=30 * SECONDS)
+        expect(tile.locator("img.loaded")).to_have_attribute(
+            "src", re.compile("renditions|blob:"), timeout=10 * SECONDS
+        )
+        return tile
+
+    def find_violations(self) -> list[str]:
+        """Return violations of WCAG 2.2 AA, with the elements."""
+        self.page.evaluate(AXE)
+        tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+        found = self.page.evaluate("async (tags) => await axe.run({runOnly: tags})", tags)
+        return [f"{each['id']}: {node['html']}" for each in found["violations"] for node in each["nodes"]]
+
+
+def _as_filename(name: str) -> str:
+    return ".".join(name.rsplit("_", 1))
+
+
+@pytest.fixture
+def context(chromium: Browser) -> Iterator[BrowserContext]:
+    with chromium.new_context(viewport={"width": 1280, "height": 800}, reduced_motion="reduce") as context:
+        context.add_init_script(RECORD_VIOLATIONS)
+        yield context
+
+
+@pytest.fixture
+def gallery(context: BrowserContext, platform: Platform) -> Iterator[Gallery]:
+    """The gallery. Afterwards nothing may have violated its policy, failed in its script, or left its host."""
+    page = context.new_page()
+    failures: list[str] = []
+    page.on("pageerror", lambda error: failures.append(f"{error}"))
+    page.on("dialog", lambda dialog: failures.append(f"dialog: {dialog.message}"))
+    hosts: set[str] = set()
+    page.on("request", lambda request: hosts.add(request.url.split("?")[0]))
+    yield Gallery(page, platform.url)
+    assert page.evaluate("violations") == []
+    assert failures == []
+    assert [url for url in hosts if not url.startswith((platform.url, "data:", "blob:"))] == []
+
+
+@pytest.fixture
+def word() -> str:
+    """A word that occurs in the names of one test's images only."""
+    return f"w{uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def make_image(api: Api, word: str) -> Callable[..., str]:
+    def make(name: str, **form: str) -> str:
+        uuid = api.upload(make_photo(), f"{name}-{word}.jpg", **form)
+        assert api.await_end(uuid)["status"] == "succeeded"
+        return uuid
+
+    return make
+
+
+def test_the_page_has_a_strict_policy_and_its_files_may_be_kept_forever(platform: Platform) -> None:
+    page = requests.get(platform.url, timeout=10)
+    policy = page.headers["Content-Security-Policy"]
+    files = re.findall(r'(?:src|href)="(/gallery/[^"]+)"', page.text)
+
+    assert page.headers["Cache-Control"] == "no-cache"
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert len(files) == 3
+    for file in files:
+        response = requests.get(platform.url + file, timeout=10)
+        assert response.status_code == 200
+        assert response.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+
+
+@pytest.mark.timeout(120)
+def test_chosen_files_turn_into_pictures_and_refused_ones_say_why(gallery: Gallery, word: str) -> None:
+    gallery.open()
+    names = [f"{name}-{word}" for name in ("harbor", "dunes", "forest", "meadow")]
+    photos = {f"{name}_jpg": make_photo(640, 400 + 40 * number) for number, name in enumerate(names)}
+    broken = make_photo()[:2000]
+    gallery.choose_files(**photos, **{f"broken-{word}_jpg": broken, f"notes-{word}_txt": b"no image"})
+
+    for name in names:
+        gallery.await_picture(f"{name}.jpg")
+        expect(gallery.upload_row(f"{name}.jpg")).to_contain_text("Done")
+    expect(gallery.upload_row(f"notes-{word}.txt")).to_contain_text("Only these file types are allowed")
+    expect(gallery.upload_row(f"broken-{word}.jpg")).to_contain_text("corrupt", timeout=30 * SECONDS)
+    expect(gallery.tile(f"broken-{word}.jpg")).to_have_count(0)
+    expect(gallery.page.get_by_role("region", name="Uploads").get_by_role("status")).to_have_text("4 done, 2 failed")
+
+    gallery.open(f"?filter=failed&search={word}")
+    gallery.tile(f"broken-{word}.jpg").get_by_role("link").click()
+    expect(gallery.page.get_by_role("dialog")).to_contain_text("corrupt")
+
+
+def test_files_can_be_dropped_anywhere_and_pasted(gallery: Gallery, word: str) -> None:
+    gallery.open()
+    for event, field in (("drop", "dataTransfer"), ("paste", "clipboardData")):
+        gallery.page.evaluate(
+            """([event, field, name, bytes]) => {
+                const transfer = new DataTransfer()
+                transfer.items.add(new File([new Uint8Array(bytes)], name, {type: "image/jpeg"}))
+                const kind = field === "dataTransfer" ? DragEvent : ClipboardEvent
+                document.body.dispatchEvent(new kind(event, {[field]: transfer, bubbles: true, cancelable: true}))
+            }""",
+            [event, field, f"{event}-{word}.jpg", list(make_photo())],
+        )
+
+    for event in ("drop", "paste"):
+        gallery.await_picture(f"{event}-{word}.jpg")
+
+
+def test_a_search_is_in_the_url_and_finds_by_name(gallery: Gallery, make_image: Callable[..., str], word: str) -> None:
+    make_image("alps")
+    make_image("coast")
+    gallery.open()
+    gallery.page.get_by_role("searchbox").fill(f"alps-{word}")
+
+    expect(gallery.page.locator("li.tile")).to_have_count(1)
+    expect(gallery.page).to_have_url(f"{gallery.url}/?search=alps-{word}")
+    gallery.page.reload()
+    expect(gallery.page.locator("li.tile")).to_have_count(1)
+    expect(gallery.page.get_by_role("searchbox")).to_have_value(f"alps-{word}")
+
+
+def test_an_image_shows_what_is_known_of_it(gallery: Gallery, make_image: Callable[..., str], word: str) -> None:
+    uuid = make_image("pier", description="The pier at noon")
+    gallery.open(f"?image={uuid}")
+    dialog = gallery.page.get_by_role("dialog")
+
+    expect(dialog).to_contain_text(f"pier-{word}.jpg")
+    expect(dialog).to_contain_text("The pier at noon")
+    expect(dialog).to_contain_text("320 × 240")
+    expect(dialog.locator(".palette button").first).to_be_visible()
+    gallery.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    dialog.get_by_role("button", name="Copy the address of thumbnail").click()
+    copied = wait_for(lambda: gallery.page.evaluate("navigator.clipboard.readText()"), bool)
+    assert requests.get(copied, timeout=10).headers["Content-Type"] == "image/jpeg"
+
+    dialog.get_by_role("button", name="Make larger versions").click()
+    expect(dialog.get_by_role("button", name="Copy the address of medium")).to_be_visible(timeout=30 * SECONDS)
+
+
+def test_a_deletion_can_be_undone_for_some_seconds(
+    gallery: Gallery, api: Api, make_image: Callable[..., str], word: str
+) -> None:
+    kept, gone = make_image("kept"), make_image("gone")
+    gallery.open(f"?search={word}")
+    gallery.tile("kept").get_by_role("link").click()
+    gallery.page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    gallery.page.get_by_role("button", name="Undo").click()
+    gallery.open(f"?search={word}&image={gone}")
+    gallery.page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+
+    expect(gallery.page.get_by_role("button", name="Undo")).to_have_count(0, timeout=15 * SECONDS)
+    wait_for(lambda: api("GET", f"/images/{gone}").status_code, lambda status: status == 404)
+    assert api("GET", f"/images/{kept}").status_code == 200
+
+
+def test_a_deletion_is_carried_out_when_the_page_is_left(
+    gallery: Gallery, api: Api, make_image: Callable[..., str], word: str
+) -> None:
+    gone = make_image("gone")
+    gallery.open(f"?search={word}")
+    gallery.page.get_by_role("checkbox", name=f"Select gone-{word}.jpg").check()
+    gallery.page.get_by_role("button", name="Delete").click()
+    expect(gallery.tile("gone")).to_have_count(0)
+    gallery.page.goto("about:blank")
+
+    wait_for(lambda: api("GET", f"/images/{gone}").status_code, lambda status: status == 404)
+    gallery.open()
+
+
+def test_collections_are_made_filled_emptied_and_deleted(
+    gallery: Gallery, make_image: Callable[..., str], word: str
+) -> None:
+    make_image("one")
+    make_image("two")
+    page = gallery.page
+    gallery.open(f"?search={word}")
+    for name in ("one", "two"):
+        page.get_by_role("checkbox", name=f"Select {name}-{word}.jpg").check()
+    page.get_by_role("button", name="Add to collection").click()
+    dialog = page.get_by_role("dialog", name="Choose a collection")
+    dialog.get_by_label("Name").fill(f"Trip {word}")
+    dialog.get_by_role("button", name="Create").click()
+    expect(dialog).to_have_count(0)
+
+    page.get_by_role("link", name="Collections", exact=True).click()
+    page.get_by_role("link", name=f"Trip {word}").click()
+    expect(page.locator("li.tile")).to_have_count(2)
+    page.get_by_role("button", name="Delete collection").click()
+    expect(page.get_by_role("alert")).to_contain_text("Only an empty collection can be deleted")
+    for name in ("one", "two"):
+        page.get_by_role("checkbox", name=f"Select {name}-{word}.jpg").check()
+    page.get_by_role("button", name="Remove from this collection").click()
+    expect(page.get_by_role("heading", name="This collection is empty")).to_be_visible()
+    page.get_by_role("button", name="Delete collection").click()
+    expect(page).to_have_url(f"{gallery.url}/?view=collections")
+    expect(page.get_by_role("link", name=f"Trip {word}")).to_have_count(0)
+
+
+def test_the_main_path_needs_no_mouse(gallery: Gallery, make_image: Callable[..., str], word: str) -> None:
+    for name in ("first", "second", "third"):
+        make_image(name)
+    page = gallery.page
+    gallery.open()
+    page.keyboard.press("/")
+    page.keyboard.type(word)
+    expect(page.locator("li.tile")).to_have_count(3)
+    for _ in range(20):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.dataset.image"):
+            break
+    expect(gallery.tile("third").get_by_role("link")).to_be_focused()
+    page.keyboard.press("ArrowRight")
+    expect(gallery.tile("second").get_by_role("link")).to_be_focused()
+
+    page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text(f"second-{word}.jpg")
+    page.keyboard.press("ArrowRight")
+    expect(dialog).to_contain_text(f"first-{word}.jpg")
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    expect(gallery.tile("first").get_by_role("link")).to_be_focused()
+
+    page.keyboard.press("Space")
+    expect(page.get_by_role("region", name="1 selected")).to_be_visible()
+    page.keyboard.press("Delete")
+    expect(page.locator("li.tile")).to_have_count(2)
+
+
+def test_names_and_descriptions_never_run(gallery: Gallery, api: Api, word: str) -> None:
+    for text in STRINGS:
+        api.await_end(api.upload(make_photo(), f"{text.replace('/', '_')}{word}.jpg", description=f"{text} {word}"))
+    page = gallery.page
+    gallery.open(f"?search={word}")
+
+    expect(page.locator("li.tile img.loaded")).to_have_count(len(STRINGS))
+    page.locator("li.tile a").first.click()
+    for _ in STRINGS:
+        expect(page.locator(".details header p")).to_contain_text(word)
+        page.keyboard.press("ArrowRight")
+
+
+@pytest.mark.parametrize(("theme", "language"), [("light", "en"), ("dark", "en"), ("light", "de"), ("dark", "de")])
+def test_no_page_has_an_accessibility_violation(  # noqa: PLR0913, PLR0917  fixtures
+    gallery: Gallery, api: Api, make_image: Callable[..., str], word: str, theme: str, language: str
+) -> None:
+    uuid = make_image("shore")
+    made = api("POST", "/collections", json={"name": word}).json()["data"]["uuid"]
+    api("POST", f"/collections/{made}/relationships/images", json={"data": [{"type": "images", "uuid": uuid}]})
+    gallery.open()
+    gallery.page.evaluate(f"localStorage.theme = {json.dumps(theme)}; localStorage.language = {json.dumps(language)}")
+    pages = ["", "?filter=failed", f"?search={word}", f"?search={uuid4()}", "?view=collections", f"?collection={made}"]
+
+    for query in [*pages, f"?image={uuid}"]:
+        gallery.open(query)
+        gallery.page.wait_for_load_state("networkidle")
+        assert gallery.find_violations() == [], query
+    assert gallery.page.evaluate("document.documentElement.lang") == language
+
+    gallery.open(f"?search={word}")
+    gallery.choose_files(**{f"more-{word}_txt": b"no image"})
+    expect(gallery.page.locator("li.upload.refused")).to_have_count(1)
+    gallery.page.locator("li.tile input").first.check()
+    assert gallery.find_violations() == []
+    gallery.page.locator(".selection button").first.click()
+    gallery.page.get_by_role("dialog").wait_for()
+    assert gallery.find_violations() == []
+
+
+def test_an_outage_is_told_and_tried_again(gallery: Gallery, make_image: Callable[..., str], word: str) -> None:
+    make_image("later")
+    gallery.open()
+    gallery.page.context.set_offline(True)
+    gallery.page.get_by_role("searchbox").fill(word)
+    expect(gallery.page.get_by_role("alert")).to_contain_text("cannot be reached")
+    gallery.page.context.set_offline(False)
+    gallery.page.get_by_role("button", name="Try again").click()
+
+    expect(gallery.tile("later")).to_have_count(1)
+
+
+def test_the_page_fits_a_phone(gallery: Gallery, make_image: Callable[..., str], word: str) -> None:
+    uuid = make_image("small")
+    gallery.page.set_viewport_size({"width": 360, "height": 740})
+    for query in ("", "?view=collections", f"?search={word}", f"?image={uuid}"):
+        gallery.open(query)
+        gallery.page.wait_for_load_state("networkidle")
+        assert gallery.page.evaluate("document.documentElement.scrollWidth") == 360, query
+
+
+def test_a_service_that_needs_credentials_is_asked_with_a_key(
+    context: BrowserContext, guarded: Platform, admin_key: str, word: str, tmp_path: Path
+) -> None:
+    gallery = Gallery(context.new_page(), guarded.url)
+    gallery.open()
+    dialog = gallery.page.get_by_role("dialog", name="Sign in")
+    dialog.get_by_label("API key or token").fill("imgp_wrong")
+    dialog.get_by_role("button", name="Sign in").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("does not accept")
+    dialog.get_by_label("API key or token").fill(admin_key)
+    dialog.get_by_role("button", name="Sign in").click()
+    expect(dialog).to_have_count(0)
+
+    gallery.choose_files(**{f"private-{word}_jpg": make_photo()})
+    tile = gallery.await_picture(f"private-{word}.jpg")
+    expect(tile.locator("img")).to_have_attribute("src", re.compile("^blob:"))
+    tile.get_by_role("link").click()
+    with gallery.page.expect_download() as download:
+        gallery.page.get_by_role("button", name="Download large").click()
+    download.value.save_as(tmp_path / "large.jpg")
+    assert (tmp_path / "large.jpg").read_bytes()[:2] == b"\xff\xd8"
+    assert gallery.page.evaluate("violations") == []
+    assert gallery.page.evaluate("JSON.stringify(localStorage)").find(admin_key) < 0

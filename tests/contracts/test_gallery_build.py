@@ -1,0 +1,44 @@
+"""The gallery's build, which is committed so that running the service needs no Node."""
+
+import gzip
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from service import ROOT
+
+BUILD = ROOT / "shared_lib/web/gallery"
+NODE_PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+
+def read_folder(folder: Path) -> dict[str, bytes]:
+    return {each.name: each.read_bytes() for each in folder.iterdir()}
+
+
+def run_in_sources(*command: str) -> None:
+    subprocess.run(command, cwd=ROOT / "web", env=os.environ | {"PATH": NODE_PATH}, check=True)
+
+
+def test_the_gallery_is_built_from_its_current_sources(tmp_path: Path) -> None:
+    run_in_sources("node", "build.mjs", str(tmp_path))
+
+    assert read_folder(tmp_path) == read_folder(BUILD), "web/ has changed since its last build: run `make web`"
+
+
+def test_the_gallery_type_checks() -> None:
+    run_in_sources("node_modules/.bin/tsc")
+
+
+def test_the_gallery_loads_at_most_60_kb_of_compressed_script() -> None:
+    [script] = BUILD.glob("*.js")
+
+    assert len(gzip.compress(script.read_bytes())) <= 60_000
+
+
+def test_the_gallery_names_no_other_host_and_has_nothing_inline() -> None:
+    page = (BUILD / "index.html").read_text()
+
+    assert re.findall(r"<script(?![^>]* src=\"/gallery/)|<style|style=|https?:|\son\w+=", page) == []
+    assert b"https://" not in b"".join(each.read_bytes() for each in BUILD.glob("*.css"))

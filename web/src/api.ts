@@ -1,0 +1,218 @@
+/** The service's API, as far as the gallery uses it. */
+
+import { signal } from "@preact/signals"
+import { messages } from "./messages"
+
+export type Status = "pending" | "processing" | "succeeded" | "failed"
+
+export interface Rendition {
+  name: string
+  url: string
+  contentType: string
+  width: number
+  height: number
+  sizeBytes: number
+}
+
+export interface Image {
+  uuid: string
+  filename: string
+  description: string | null
+  status: Status
+  createdAt: string
+  collectionId: string | null
+  contentType: string | null
+  sizeBytes: number | null
+  width: number | null
+  height: number | null
+  sha256: string | null
+  metadata: {
+    capturedAt: string | null
+    cameraMake: string | null
+    cameraModel: string | null
+    lensModel: string | null
+    palette: { color: string; share: number }[]
+    thumbHash: string | null
+  } | null
+  renditions: Rendition[]
+  pendingRenditions: string[]
+  error: { code: string; message: string } | null
+  attempts: number
+}
+
+export interface Collection {
+  uuid: string
+  name: string
+  description: string | null
+  imageCount: number
+}
+
+export interface Page<Item> {
+  items: Item[]
+  total: number
+  isExact: boolean
+  /** Where the next page begins. Null on the last one. */
+  next: string | null
+}
+
+/** What the gallery asks for besides the thumbnail: one for the grid, one for the screen. */
+const side = (name: string, pixels: number) => ({
+  name,
+  operations: [{ kind: "resize", width: pixels, height: pixels, fit: "inside", enlarge: false }],
+})
+export const RENDITIONS = [side("medium", 800), side("large", 1600)]
+
+export class ApiError extends Error {
+  constructor(
+    readonly status: number,
+    readonly code: string,
+    sentence: string,
+    readonly retrySeconds = 0,
+  ) {
+    super(messages.value.codes[code] ?? sentence)
+  }
+}
+
+/** An API key or a bearer token, for this tab only. Empty where the service asks for none. */
+export const credential = signal(sessionStorage.getItem("credential") ?? "")
+export const isSignInNeeded = signal(false)
+
+export function signIn(text: string): void {
+  sessionStorage.setItem("credential", text)
+  credential.value = text
+  isSignInNeeded.value = false
+}
+
+export function signOut(): void {
+  sessionStorage.removeItem("credential")
+  credential.value = ""
+  location.assign("/")
+}
+
+export function authorization(): Record<string, string> {
+  if (!credential.value) return {}
+  return credential.value.startsWith("imgp_")
+    ? { "X-API-Key": credential.value }
+    : { Authorization: `Bearer ${credential.value}` }
+}
+
+/** Make the error of a response that is not a success. A 401 also makes the page ask for a key. */
+export function toError(status: number, body: string, retryAfter: string | null): ApiError {
+  if (status === 401) isSignInNeeded.value = true
+  const fallback = status ? messages.value.errors.status(status) : messages.value.errors.offline
+  let sentence = fallback
+  let code = ""
+  try {
+    const parsed = JSON.parse(body)
+    const first = parsed.errors?.[0] ?? parsed
+    sentence = first.detail ?? first.title ?? first.error ?? fallback
+    code = first.code ?? ""
+  } catch {
+    // A gateway's page says nothing that helps.
+  }
+  return new ApiError(status, code, sentence, Number(retryAfter) || 0)
+}
+
+export async function send(method: string, path: string, body?: unknown, options: RequestInit = {}): Promise<Response> {
+  const headers = { ...authorization(), ...(body === undefined ? {} : { "Content-Type": "application/json" }) }
+  let response: Response
+  try {
+    response = await fetch(path, {
+      method,
+      headers,
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      ...options,
+    })
+  } catch (error) {
+    if (error instanceof DOMException && error.name === "AbortError") throw error
+    throw toError(0, "", null)
+  }
+  if (!response.ok) throw toError(response.status, await response.text(), response.headers.get("Retry-After"))
+  return response
+}
+
+export interface ListQuery {
+  collection: string
+  search: string
+  statuses: string
+  after: string | null
+  limit?: number
+}
+
+export async function listImages(query: ListQuery, signal?: AbortSignal): Promise<Page<Image>> {
+  const search = new URLSearchParams({ limit: `${query.limit ?? 100}` })
+  if (query.search) search.set("search", query.search)
+  if (query.after) search.set("after", query.after)
+  const options = signal ? { signal } : {}
+  if (query.collection) {
+    const { data } = await (await send("GET", `/api/v1/collections/${query.collection}?${search}`, undefined, options)).json()
+    const { totalItems, totalItemsRelation, nextCursor } = data.pagination
+    return { items: data.images.map(withoutBytes), total: totalItems, isExact: totalItemsRelation === "eq", next: nextCursor }
+  }
+  search.set("status", query.statuses)
+  search.set("include", "none")
+  const response = await send("GET", `/api/v1/images?${search}`, undefined, options)
+  return {
+    items: await response.json(),
+    total: Number(response.headers.get("X-Total-Count")),
+    isExact: response.headers.get("X-Total-Count-Relation") !== "gte",
+    next: response.headers.get("X-Next-Cursor"),
+  }
+}
+
+/** A collection's images come with thumbnails inside. Holding thousands of them would cost memory. */
+function withoutBytes({ imageData: _, ...image }: Image & { imageData?: string }): Image {
+  return image
+}
+
+export async function getImage(uuid: string): Promise<Image> {
+  return withoutBytes(await (await send("GET", `/api/v1/images/${uuid}`)).json())
+}
+
+export async function deleteImage(uuid: string, options: RequestInit = {}): Promise<void> {
+  try {
+    await send("DELETE", `/api/v1/images/${uuid}`, undefined, options)
+  } catch (error) {
+    if (!(error instanceof ApiError && error.status === 404)) throw error // it is gone, as wanted
+  }
+}
+
+export async function orderRenditions(uuid: string): Promise<void> {
+  await send("POST", "/api/v1/images/actions/process", { uuid, renditions: RENDITIONS })
+}
+
+export async function retryImage(uuid: string): Promise<void> {
+  await send("POST", "/api/v1/images/actions/process", { uuid })
+}
+
+export async function listCollections(): Promise<Collection[]> {
+  const found: Collection[] = []
+  let after: string | null = null
+  do {
+    const query: URLSearchParams = new URLSearchParams({ limit: "100", ...(after ? { after } : {}) })
+    const page = await (await send("GET", `/api/v1/collections?${query}`)).json()
+    found.push(...page.data)
+    after = page.meta.pagination.nextCursor
+  } while (after && found.length < 1000)
+  return found
+}
+
+export async function getCollection(uuid: string): Promise<Collection> {
+  return (await (await send("GET", `/api/v1/collections/${uuid}?limit=1`)).json()).data
+}
+
+export async function createCollection(name: string, description: string): Promise<Collection> {
+  const body = { name, ...(description ? { description } : {}) }
+  return (await (await send("POST", "/api/v1/collections", body)).json()).data
+}
+
+export async function deleteCollection(uuid: string): Promise<void> {
+  await send("DELETE", `/api/v1/collections/${uuid}`)
+}
+
+export async function changeMembers(method: "POST" | "DELETE", collection: string, uuids: string[]): Promise<void> {
+  for (let start = 0; start < uuids.length; start += 100) {
+    const data = uuids.slice(start, start + 100).map((uuid) => ({ type: "images", uuid }))
+    await send(method, `/api/v1/collections/${collection}/relationships/images`, { data })
+  }
+}

@@ -1,0 +1,179 @@
+/** The list of images that the page shows, and what happens to them. */
+
+import { batch, computed, effect, signal } from "@preact/signals"
+import * as api from "./api"
+import type { Image } from "./api"
+import { messages } from "./messages"
+import { route } from "./route"
+import { notify } from "./toasts"
+
+const STATUSES = { ready: "succeeded,pending,processing", working: "pending,processing", failed: "failed" }
+const UNDO_MILLISECONDS = 8000
+
+export const images = signal<Image[]>([])
+export const total = signal(0)
+export const isExact = signal(true)
+export const isLoading = signal(false)
+export const failure = signal("")
+export const selected = signal<ReadonlySet<string>>(new Set())
+export const collections = signal<api.Collection[]>([])
+
+const hidden = signal<ReadonlySet<string>>(new Set())
+/** Images without those whose deletion can still be undone. */
+export const shown = computed(() => {
+  const gone = hidden.value
+  return gone.size ? images.value.filter((each) => !gone.has(each.uuid)) : images.value
+})
+
+let next: string | null = null
+let running: AbortController | null = null
+
+const query = computed(() => {
+  const { view, search, filter, collection } = route.value
+  return view === "library" ? JSON.stringify({ collection, search, statuses: STATUSES[filter] }) : ""
+})
+
+effect(() => {
+  void api.credential.value
+  if (query.value) void reload()
+})
+
+export async function reload(): Promise<void> {
+  batch(() => {
+    images.value = []
+    selected.value = new Set()
+    total.value = 0
+  })
+  await load(null)
+}
+
+export async function loadMore(): Promise<void> {
+  if (next && !isLoading.peek() && !failure.peek()) await load(next)
+}
+
+/** Go on where the last attempt failed. */
+export async function tryAgain(): Promise<void> {
+  await load(images.peek().length ? next : null)
+}
+
+async function load(after: string | null): Promise<void> {
+  running?.abort()
+  const mine = (running = new AbortController())
+  batch(() => {
+    isLoading.value = true
+    failure.value = ""
+  })
+  try {
+    const page = await api.listImages({ ...JSON.parse(query.peek()), after }, mine.signal)
+    const known = new Set(images.peek().map((each) => each.uuid))
+    batch(() => {
+      images.value = [...images.peek(), ...page.items.filter((each) => !known.has(each.uuid))]
+      total.value = page.total
+      isExact.value = page.isExact
+      isLoading.value = false
+    })
+    next = page.next
+  } catch (error) {
+    if (mine.signal.aborted) return
+    batch(() => {
+      isLoading.value = false
+      failure.value = (error as Error).message
+    })
+  }
+}
+
+/** Show an image that this page has just uploaded, if the list is one that has it. */
+export function add(image: Image): void {
+  const { view, search, filter, collection } = route.peek()
+  if (view !== "library" || search || collection || filter === "failed") return
+  if (images.peek().some((each) => each.uuid === image.uuid)) return
+  images.value = [image, ...images.peek()]
+  total.value++
+}
+
+/** Replace images by what the service says of them now. */
+export function update(changed: Image[]): void {
+  const byUuid = new Map(changed.map((each) => [each.uuid, each]))
+  if (!images.peek().some((each) => byUuid.has(each.uuid))) return
+  const keepsFailed = route.peek().filter === "failed" || Boolean(route.peek().collection)
+  const before = images.peek()
+  const after = before
+    .map((each) => byUuid.get(each.uuid) ?? each)
+    .filter((each) => each.status !== "failed" || keepsFailed)
+  batch(() => {
+    images.value = after
+    total.value -= before.length - after.length
+  })
+}
+
+export function forget(uuids: Iterable<string>): void {
+  const gone = new Set(uuids)
+  const left = images.peek().filter((each) => !gone.has(each.uuid))
+  batch(() => {
+    total.value -= images.peek().length - left.length
+    images.value = left
+    selected.value = new Set([...selected.peek()].filter((each) => !gone.has(each)))
+  })
+}
+
+export function toggle(uuid: string): void {
+  const changed = new Set(selected.peek())
+  if (!changed.delete(uuid)) changed.add(uuid)
+  selected.value = changed
+}
+
+const deletions = new Map<string, () => void>()
+
+/** Hide images, and delete them unless the user changes their mind within some seconds, or leaves the page. */
+export function remove(uuids: string[]): void {
+  const mine = new Set(uuids)
+  hidden.value = new Set([...hidden.peek(), ...mine])
+  selected.value = new Set()
+  const reveal = () => (hidden.value = new Set([...hidden.peek()].filter((each) => !mine.has(each))))
+  const carryOut = async () => {
+    for (const uuid of uuids) deletions.delete(uuid)
+    const results = await Promise.allSettled(uuids.map((uuid) => api.deleteImage(uuid)))
+    batch(() => {
+      forget(uuids.filter((_, index) => results[index]?.status === "fulfilled"))
+      reveal()
+    })
+    const failed = results.find((each) => each.status === "rejected")
+    if (failed) notify(String((failed.reason as Error).message))
+  }
+  const toast = notify(messages.peek().deleted(uuids.length), {
+    milliseconds: UNDO_MILLISECONDS,
+    label: messages.peek().undo,
+    act: () => {
+      for (const uuid of uuids) deletions.delete(uuid)
+      reveal()
+    },
+    expire: () => void carryOut(),
+  })
+  for (const uuid of uuids) deletions.set(uuid, toast)
+}
+
+addEventListener("pagehide", () => {
+  for (const uuid of deletions.keys()) void api.deleteImage(uuid, { keepalive: true })
+  deletions.clear()
+})
+
+export async function refreshCollections(): Promise<void> {
+  collections.value = await api.listCollections()
+}
+
+export async function addTo(collection: api.Collection, uuids: string[]): Promise<void> {
+  await api.changeMembers("POST", collection.uuid, uuids)
+  const mine = new Set(uuids)
+  batch(() => {
+    if (route.peek().collection && route.peek().collection !== collection.uuid) forget(uuids)
+    else images.value = images.peek().map((each) => (mine.has(each.uuid) ? { ...each, collectionId: collection.uuid } : each))
+    selected.value = new Set()
+  })
+  notify(messages.peek().added(uuids.length, collection.name))
+}
+
+export async function takeOut(collection: string, uuids: string[]): Promise<void> {
+  await api.changeMembers("DELETE", collection, uuids)
+  forget(uuids)
+  notify(messages.peek().takenOut(uuids.length))
+}

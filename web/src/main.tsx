@@ -1,0 +1,341 @@
+import { useSignalEffect } from "@preact/signals"
+import { render } from "preact"
+import { useEffect, useRef, useState } from "preact/hooks"
+import * as api from "./api"
+import { choosing, CollectionChooser, CollectionsPage, Modal } from "./collections"
+import { Grid } from "./grid"
+import { Icon, IconButton, type IconName } from "./icons"
+import { isDragging } from "./input"
+import * as library from "./library"
+import { type Language, language, messages, NAMES, speak } from "./messages"
+import { follow, go, hrefTo, route, type Route } from "./route"
+import { nextTheme, theme } from "./theme"
+import { Toasts } from "./toast-list"
+import { UploadPanel } from "./upload-panel"
+import { enqueue } from "./uploads"
+import { Viewer } from "./viewer"
+
+import "./watch"
+
+function App() {
+  const { view, image } = route.value
+  return (
+    <>
+      <a class="skip" href="#main">
+        {messages.value.skip}
+      </a>
+      <Header />
+      <main id="main" tabIndex={-1}>
+        {view === "collections" ? <CollectionsPage /> : <Library />}
+      </main>
+      <SelectionBar />
+      <UploadPanel />
+      {image && <Viewer uuid={image} />}
+      {choosing.value.length > 0 && <CollectionChooser />}
+      {api.isSignInNeeded.value && <SignIn />}
+      {!image && <Toasts />}
+      <DropTarget />
+    </>
+  )
+}
+
+function Header() {
+  const t = messages.value
+  const { view, collection } = route.value
+  const isLibrary = view === "library" && !collection
+  return (
+    <header class="top">
+      <a class="brand" href="/" onClick={(event) => follow(event, {})}>
+        <Icon name="image" />
+        <span>{t.title}</span>
+      </a>
+      <nav aria-label={t.main}>
+        <a href="/" aria-current={isLibrary ? "page" : undefined} onClick={(event) => follow(event, {})}>
+          {t.library}
+        </a>
+        <a
+          href={hrefTo({ view: "collections" })}
+          aria-current={isLibrary ? undefined : "page"}
+          onClick={(event) => follow(event, { view: "collections" })}
+        >
+          {t.collections}
+        </a>
+      </nav>
+      <Search />
+      <div class="tools">
+        <UploadButton />
+        <IconButton name={theme.value} label={t.theme[theme.value]} onClick={nextTheme} />
+        <select
+          class="language"
+          aria-label={t.language}
+          value={language.value}
+          onChange={(event) => speak(event.currentTarget.value as Language)}
+        >
+          {Object.entries(NAMES).map(([code, name]) => (
+            <option key={code} value={code} lang={code}>
+              {name}
+            </option>
+          ))}
+        </select>
+        {api.credential.value && <IconButton name="close" label={t.signIn.out} onClick={api.signOut} />}
+      </div>
+    </header>
+  )
+}
+
+/** Typing searches after a short rest. The URL follows. */
+function Search() {
+  const t = messages.value
+  const field = useRef<HTMLInputElement>(null)
+  const timer = useRef(0)
+  useSignalEffect(() => {
+    const { search } = route.value
+    if (field.current && document.activeElement !== field.current) field.current.value = search
+  })
+  const search = (delay: number) => {
+    clearTimeout(timer.current)
+    timer.current = window.setTimeout(() => {
+      const text = field.current!.value.trim()
+      const { filter, collection, search } = route.peek()
+      if (text !== search) go({ filter, collection, search: text }, { replace: Boolean(search) && Boolean(text) })
+    }, delay)
+  }
+  return (
+    <form
+      class="search"
+      role="search"
+      onSubmit={(event) => {
+        event.preventDefault()
+        search(0)
+      }}
+    >
+      <Icon name="search" />
+      <input
+        ref={field}
+        type="search"
+        name="search"
+        maxLength={255}
+        autocomplete="off"
+        aria-label={t.search}
+        placeholder={t.search}
+        defaultValue={route.peek().search}
+        onInput={() => search(300)}
+      />
+    </form>
+  )
+}
+
+function UploadButton({ isLarge = false }: { isLarge?: boolean }) {
+  const t = messages.value.upload
+  const files = useRef<HTMLInputElement>(null)
+  const folder = useRef<HTMLInputElement>(null)
+  const take = (input: HTMLInputElement) => {
+    enqueue([...(input.files ?? [])].filter((each) => !each.name.startsWith(".")))
+    input.value = ""
+  }
+  useEffect(() => folder.current?.setAttribute("webkitdirectory", ""), [])
+  return (
+    <span class="upload-buttons">
+      <button type="button" class="button primary" onClick={() => files.current?.click()}>
+        <Icon name="upload" />
+        <span>{isLarge ? t.files : t.button}</span>
+      </button>
+      {isLarge && (
+        <button type="button" class="button" onClick={() => folder.current?.click()}>
+          <Icon name="folder" />
+          {t.folder}
+        </button>
+      )}
+      <input ref={files} type="file" multiple accept="image/*,.heic,.heif,.jxl,.tif,.tiff,.avif" hidden onChange={(event) => take(event.currentTarget)} />
+      <input ref={folder} type="file" multiple hidden onChange={(event) => take(event.currentTarget)} />
+    </span>
+  )
+}
+
+function Library() {
+  const t = messages.value
+  const { search, filter, collection } = route.value
+  const isEmpty = !library.shown.value.length && !library.isLoading.value && !library.failure.value
+  return (
+    <>
+      {collection ? <CollectionHeader uuid={collection} /> : <LibraryHeader />}
+      {isEmpty && (search || filter !== "ready" || collection) && (
+        <Empty
+          icon={search ? "search" : "image"}
+          title={search ? t.empty.search : collection ? t.empty.collection : filter === "failed" ? t.empty.failed : t.empty.working}
+          text={search ? t.empty.searchHint(search) : collection ? t.empty.collectionHint : ""}
+        />
+      )}
+      {isEmpty && !search && filter === "ready" && !collection && (
+        <Empty icon="upload" title={t.empty.library} text={t.empty.libraryHint}>
+          <UploadButton isLarge />
+        </Empty>
+      )}
+      <Grid />
+      {library.isLoading.value && (
+        <p class="quiet loading" role="status">
+          {t.loading}
+        </p>
+      )}
+      {library.failure.value && !api.isSignInNeeded.value && (
+        <div class="notice" role="alert">
+          <p>
+            {t.errors.list} {library.failure.value}
+          </p>
+          <button type="button" class="button" onClick={() => void library.tryAgain()}>
+            <Icon name="retry" />
+            {t.retry}
+          </button>
+        </div>
+      )}
+    </>
+  )
+}
+
+function LibraryHeader() {
+  const t = messages.value
+  const { filter, search } = route.value
+  return (
+    <div class="bar">
+      <h1>{t.filters[filter]}</h1>
+      <p class="quiet" role="status">
+        {library.shown.value.length > 0 && t.total(library.total.value, library.isExact.value)}
+      </p>
+      <div class="filters" role="group" aria-label={t.filter}>
+        {(Object.keys(t.filters) as Route["filter"][]).map((each) => (
+          <a
+            key={each}
+            href={hrefTo({ search, filter: each })}
+            aria-current={each === filter ? "true" : undefined}
+            onClick={(event) => follow(event, { search, filter: each })}
+          >
+            {t.filters[each]}
+          </a>
+        ))}
+      </div>
+    </div>
+  )
+}
+
+function CollectionHeader({ uuid }: { uuid: string }) {
+  const t = messages.value
+  const [found, setFound] = useState<api.Collection>()
+  const [failure, setFailure] = useState("")
+  useEffect(() => {
+    setFailure("")
+    api.getCollection(uuid).then(setFound, (error: Error) => setFailure(error.message))
+  }, [uuid, api.credential.value])
+  const remove = () =>
+    api.deleteCollection(uuid).then(
+      () => go({ view: "collections" }),
+      (error: api.ApiError) => setFailure(error.status === 409 ? t.album.notEmpty : error.message),
+    )
+  return (
+    <>
+      <div class="bar">
+        <a class="button ghost" href={hrefTo({ view: "collections" })} onClick={(event) => follow(event, { view: "collections" })}>
+          <Icon name="back" />
+          {t.album.back}
+        </a>
+        <h1>{found?.name ?? t.collections}</h1>
+        <p class="quiet" role="status">
+          {library.shown.value.length > 0 && t.total(library.total.value, library.isExact.value)}
+        </p>
+        <button type="button" class="button danger" onClick={() => void remove()}>
+          <Icon name="remove" />
+          {t.album.remove}
+        </button>
+      </div>
+      {found?.description && <p class="about">{found.description}</p>}
+      {failure && (
+        <p class="refusal" role="alert">
+          {failure}
+        </p>
+      )}
+    </>
+  )
+}
+
+function Empty(props: { icon: IconName; title: string; text: string; children?: preact.ComponentChildren }) {
+  return (
+    <div class="empty">
+      <Icon name={props.icon} />
+      <h2>{props.title}</h2>
+      {props.text && <p>{props.text}</p>}
+      {props.children}
+    </div>
+  )
+}
+
+function SelectionBar() {
+  const t = messages.value.selection
+  const uuids = [...library.selected.value]
+  const { collection } = route.value
+  const [failure, setFailure] = useState("")
+  useEffect(() => setFailure(""), [library.selected.value])
+  if (!uuids.length) return null
+  const takeOut = () => library.takeOut(collection, uuids).catch((error: Error) => setFailure(error.message))
+  return (
+    <section class="selection" aria-label={t.count(uuids.length)}>
+      <p role="status">{failure || t.count(uuids.length)}</p>
+      <button type="button" class="button" onClick={() => (choosing.value = uuids)}>
+        <Icon name="folder" />
+        <span>{t.addTo}</span>
+      </button>
+      {collection && (
+        <button type="button" class="button" onClick={() => void takeOut()}>
+          {t.takeOut}
+        </button>
+      )}
+      <button type="button" class="button danger" onClick={() => library.remove(uuids)}>
+        <Icon name="remove" />
+        <span>{t.remove}</span>
+      </button>
+      <IconButton name="close" label={t.clear} onClick={() => (library.selected.value = new Set())} />
+    </section>
+  )
+}
+
+function SignIn() {
+  const t = messages.value.signIn
+  const wasTried = api.credential.value !== ""
+  return (
+    <Modal title={t.title} onClose={() => undefined}>
+      <p class="quiet">{t.text}</p>
+      {wasTried && (
+        <p class="refusal" role="alert">
+          {t.refused}
+        </p>
+      )}
+      <form
+        class="form"
+        onSubmit={(event) => {
+          event.preventDefault()
+          api.signIn(`${new FormData(event.currentTarget).get("credential")}`.trim())
+        }}
+      >
+        <label>
+          {t.field}
+          <input name="credential" type="password" required autocomplete="off" spellcheck={false} />
+        </label>
+        <button type="submit" class="button primary">
+          {t.button}
+        </button>
+      </form>
+    </Modal>
+  )
+}
+
+/** Files may be dropped anywhere on the page. */
+function DropTarget() {
+  const t = messages.value.upload
+  return (
+    <div class={`drop ${isDragging.value ? "over" : ""}`} aria-hidden="true">
+      <Icon name="upload" />
+      <strong>{t.drop}</strong>
+      <span>{t.dropHint}</span>
+    </div>
+  )
+}
+
+render(<App />, document.getElementById("app")!)

@@ -1,0 +1,84 @@
+/** An image's picture: its ThumbHash first, then the rendition that fits. */
+
+import { useEffect, useMemo, useRef, useState } from "preact/hooks"
+import { thumbHashToDataURL } from "thumbhash"
+import * as api from "./api"
+import type { Image, Rendition } from "./api"
+import { previews } from "./uploads"
+
+/** Return the renditions that show the whole image, smallest first. A cropped thumbnail is not one of them. */
+export function proportional(image: Image): Rendition[] {
+  const ratio = (image.width ?? 1) / (image.height ?? 1)
+  return image.renditions
+    .filter((each) => Math.abs(each.width / each.height / ratio - 1) < 0.05 && each.contentType !== "image/tiff" && each.contentType !== "image/jxl")
+    .sort((one, other) => one.width - other.width)
+}
+
+/** Return the rendition for a width in device pixels: the smallest that is wide enough, or else the largest. */
+function choose(image: Image, width: number): Rendition | undefined {
+  const fitting = proportional(image)
+  const whole = fitting.find((each) => each.width >= width) ?? fitting.at(-1)
+  return whole ?? image.renditions.find((each) => each.name === "thumbnail")
+}
+
+/** A rendition's version: the same address has other bytes once its name is given another recipe. */
+const version = (each: Rendition) => `${each.url}?${each.width}x${each.height}-${each.sizeBytes}`
+
+function decodeHash(hash: string): string {
+  try {
+    return thumbHashToDataURL(Uint8Array.from(atob(hash), (each) => each.charCodeAt(0)))
+  } catch {
+    return ""
+  }
+}
+
+/** Return an address for an image element. With a key, bytes are fetched first: an element sends no headers. */
+function useSource(url: string | undefined): string | undefined {
+  const [local, setLocal] = useState<string>()
+  const isGuarded = Boolean(api.credential.value)
+  useEffect(() => {
+    if (!url || !isGuarded) return
+    const controller = new AbortController()
+    let made = ""
+    api
+      .send("GET", url, undefined, { signal: controller.signal })
+      .then((response) => response.blob())
+      .then((blob) => setLocal((made = URL.createObjectURL(blob))))
+      .catch(() => undefined) // the placeholder stays
+    return () => {
+      controller.abort()
+      setLocal(undefined)
+      URL.revokeObjectURL(made)
+    }
+  }, [url, isGuarded])
+  return isGuarded ? local : url
+}
+
+export function Picture({ image, width, alt }: { image: Image; /** In CSS pixels. */ width: number; alt: string }) {
+  const hash = image.metadata?.thumbHash
+  const background = useMemo(() => (hash ? decodeHash(hash) : ""), [hash])
+  const chosen = choose(image, width * devicePixelRatio)
+  const preview = image.status === "succeeded" ? undefined : previews.get(image.uuid)?.url
+  const source = useSource(chosen && version(chosen))
+  const shown = source ?? preview
+  const element = useRef<HTMLImageElement>(null)
+  const [loaded, setLoaded] = useState("")
+  useEffect(() => {
+    if (element.current?.complete && element.current.naturalWidth && shown) setLoaded(shown)
+  }, [shown])
+  return (
+    <span class="picture" style={background ? { backgroundImage: `url(${background})` } : {}}>
+      {shown && (
+        <img
+          ref={element}
+          src={shown}
+          alt={alt}
+          decoding="async"
+          draggable={false}
+          class={loaded ? "loaded" : ""}
+          onLoad={() => setLoaded(shown)}
+        />
+      )}
+    </span>
+  )
+}

@@ -1,0 +1,51 @@
+/** What the page shows, kept in its URL. */
+
+import { signal } from "@preact/signals"
+
+export interface Route {
+  view: "library" | "collections"
+  search: string
+  filter: "ready" | "working" | "failed"
+  collection: string
+  image: string
+}
+
+const DEFAULTS: Route = { view: "library", search: "", filter: "ready", collection: "", image: "" }
+
+function read(): Route {
+  const given = new URLSearchParams(location.search)
+  const filter = given.get("filter")
+  return {
+    view: given.get("view") === "collections" ? "collections" : "library",
+    search: given.get("search") ?? "",
+    filter: filter === "working" || filter === "failed" ? filter : "ready",
+    collection: given.get("collection") ?? "",
+    image: given.get("image") ?? "",
+  }
+}
+
+export const route = signal(read())
+
+export function hrefTo(change: Partial<Route>): string {
+  const wanted: Route = { ...DEFAULTS, ...change }
+  const query = new URLSearchParams()
+  for (const [name, value] of Object.entries(wanted))
+    if (value !== DEFAULTS[name as keyof Route]) query.set(name, value)
+  return query.size ? `/?${query}` : "/"
+}
+
+export function go(change: Partial<Route>, { replace = false } = {}): void {
+  const href = hrefTo(change)
+  if (replace) history.replaceState(null, "", href)
+  else history.pushState(null, "", href)
+  route.value = read()
+}
+
+/** Follow a link within the page, unless the user wants a new tab. */
+export function follow(event: MouseEvent, change: Partial<Route>): void {
+  if (event.ctrlKey || event.metaKey || event.shiftKey || event.button !== 0) return
+  event.preventDefault()
+  go(change)
+}
+
+addEventListener("popstate", () => (route.value = read()))

@@ -1,0 +1,249 @@
+/** One image, large, with what is known of it. */
+
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks"
+import * as api from "./api"
+import type { Image, Rendition } from "./api"
+import { choosing } from "./collections"
+import { focusOn } from "./grid"
+import { Icon, IconButton } from "./icons"
+import * as library from "./library"
+import { formatBytes, formatTime, messages } from "./messages"
+import { Picture, proportional } from "./picture"
+import { go, hrefTo, route } from "./route"
+import { Toasts } from "./toast-list"
+import { notify } from "./toasts"
+import { describe } from "./uploads"
+import { watched } from "./watch"
+
+export function Viewer({ uuid }: { uuid: string }) {
+  const t = messages.value
+  const dialog = useRef<HTMLDialogElement>(null)
+  const [failure, setFailure] = useState("")
+  const list = library.shown.value
+  const index = list.findIndex((each) => each.uuid === uuid)
+  const image = watched.value?.uuid === uuid ? watched.value : list[index]
+
+  const load = () => {
+    setFailure("")
+    api.getImage(uuid).then(
+      (found) => (watched.value = found),
+      (error: Error) => setFailure(error.message),
+    )
+  }
+  useEffect(load, [uuid, api.credential.value])
+  useEffect(() => {
+    if (index >= list.length - 5) void library.loadMore()
+  }, [index])
+  useLayoutEffect(() => {
+    dialog.current?.showModal()
+    return () => (watched.value = null)
+  }, [])
+
+  const close = () => {
+    go({ ...route.peek(), image: "" })
+    focusOn(uuid)
+  }
+  const neighbor = (step: number) => (index < 0 ? undefined : list[index + step])
+  const move = (step: number) => {
+    const other = neighbor(step)
+    if (other) go({ ...route.peek(), image: other.uuid }, { replace: true })
+  }
+  const remove = () => {
+    const other = neighbor(1) ?? neighbor(-1)
+    library.remove([uuid])
+    if (other) go({ ...route.peek(), image: other.uuid }, { replace: true })
+    else close()
+  }
+  const onKeyDown = (event: KeyboardEvent) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return
+    if (event.key === "ArrowRight") move(1)
+    else if (event.key === "ArrowLeft") move(-1)
+    else if (event.key === "Delete") remove()
+    else if (event.key === "Escape") close()
+    else return
+    event.preventDefault()
+  }
+
+  return (
+    <dialog ref={dialog} class="viewer" aria-label={t.viewer.label(image?.filename ?? "")} onKeyDown={onKeyDown} onCancel={(event) => event.preventDefault()}>
+      <div class="stage">
+        {image ? <Stage key={uuid} image={image} /> : <p class="quiet">{failure || t.loading}</p>}
+        <IconButton name="close" class="floating close" label={t.close} onClick={close} />
+        {neighbor(-1) && <IconButton name="back" class="floating previous" label={t.viewer.previous} onClick={() => move(-1)} />}
+        {neighbor(1) && <IconButton name="forward" class="floating next" label={t.viewer.next} onClick={() => move(1)} />}
+      </div>
+      <aside class="details" aria-label={t.viewer.info} tabIndex={0}>
+        {failure && (
+          <p class="refusal" role="alert">
+            {failure}{" "}
+            <button type="button" class="link" onClick={load}>
+              {t.retry}
+            </button>
+          </p>
+        )}
+        {image && <Details image={image} reload={load} onRemove={remove} />}
+      </aside>
+      <Toasts />
+    </dialog>
+  )
+}
+
+function Stage({ image }: { image: Image }) {
+  const t = messages.value
+  if (image.status === "failed")
+    return (
+      <div class="failed-stage">
+        <Icon name="failed" />
+        <p>{t.viewer.failed}</p>
+        <p class="quiet">{describe(image)}</p>
+      </div>
+    )
+  const ratio = (image.width ?? 1) / (image.height ?? 1)
+  const largest = proportional(image).at(-1)
+  return (
+    <div
+      class={`frame ${image.status === "succeeded" ? "" : "working"}`}
+      style={{ aspectRatio: `${ratio}`, "--ratio": `${ratio}`, "--most": `${largest?.width ?? Math.min(image.width ?? 480, 480)}px` }}
+    >
+      <Picture image={image} width={innerWidth * 0.75} alt={image.description || image.filename} />
+      {image.status !== "succeeded" && <span class="works" />}
+    </div>
+  )
+}
+
+function Details({ image, reload, onRemove }: { image: Image; reload: () => void; onRemove: () => void }) {
+  const t = messages.value
+  const facts = t.viewer.facts
+  const about = image.metadata
+  const [failure, setFailure] = useState("")
+  const attempt = (work: Promise<void>) => {
+    setFailure("")
+    work.then(reload, (error: Error) => setFailure(error.message))
+  }
+  const size = [image.width && `${image.width} × ${image.height}`, image.sizeBytes && formatBytes(image.sizeBytes)]
+  const camera = [about?.cameraMake, about?.cameraModel].filter(Boolean).join(" ")
+  const rows: [string, string | null | undefined | false][] = [
+    [facts.size, size.filter(Boolean).join(" · ")],
+    [facts.type, image.contentType],
+    [facts.captured, about?.capturedAt && formatTime(about.capturedAt)],
+    [facts.created, formatTime(image.createdAt)],
+    [facts.camera, camera],
+    [facts.lens, about?.lensModel],
+    [facts.attempts, image.attempts > 1 && `${image.attempts}`],
+  ]
+  const isSmall = image.status === "succeeded" && proportional(image).every((each) => each.width < Math.min(700, image.width ?? 0))
+  const collection = library.collections.value.find((each) => each.uuid === image.collectionId)
+  useEffect(() => {
+    if (image.collectionId && !collection) library.refreshCollections().catch(() => undefined)
+  }, [image.collectionId])
+  return (
+    <>
+      <header>
+        <h2>{image.filename}</h2>
+        {image.description && <p>{image.description}</p>}
+      </header>
+      {failure && (
+        <p class="refusal" role="alert">
+          {failure}
+        </p>
+      )}
+      {image.status === "failed" && (
+        <p class="refusal">
+          {describe(image)}{" "}
+          <button type="button" class="link" onClick={() => attempt(api.retryImage(image.uuid))}>
+            {t.retry}
+          </button>
+        </p>
+      )}
+      <dl>
+        {rows.map(([name, text]) => text && (
+          <div key={name}>
+            <dt>{name}</dt>
+            <dd>{text}</dd>
+          </div>
+        ))}
+        <div>
+          <dt>{t.viewer.collection}</dt>
+          <dd>
+            {image.collectionId ? (
+              <a href={hrefTo({ collection: image.collectionId })}>{collection?.name ?? "…"}</a>
+            ) : (
+              t.viewer.noCollection
+            )}
+          </dd>
+        </div>
+        {image.sha256 && (
+          <div class="wide">
+            <dt>{facts.sha256}</dt>
+            <dd class="hash">{image.sha256}</dd>
+          </div>
+        )}
+      </dl>
+      {about && about.palette.length > 0 && (
+        <section>
+          <h3>{t.viewer.palette}</h3>
+          <div class="palette">
+            {about.palette.map(({ color, share }) => (
+              <button
+                key={color}
+                type="button"
+                title={color}
+                aria-label={t.viewer.copyColor(color)}
+                style={{ backgroundColor: color, flexGrow: `${Math.max(share, 0.06)}` }}
+                onClick={() => void copy(color)}
+              />
+            ))}
+          </div>
+        </section>
+      )}
+      {image.renditions.length > 0 && (
+        <section>
+          <h3>{t.viewer.renditions}</h3>
+          <ul class="renditions">
+            {image.renditions.map((each) => (
+              <li key={each.name}>
+                <span class="name">{each.name}</span>
+                <span class="quiet">
+                  {each.width} × {each.height} · {formatBytes(each.sizeBytes)}
+                </span>
+                <IconButton name="copy" label={t.viewer.copy(each.name)} onClick={() => void copy(new URL(each.url, location.href).href)} />
+                <IconButton name="save" label={t.viewer.save(each.name)} onClick={() => attempt(save(image, each))} />
+              </li>
+            ))}
+          </ul>
+          {isSmall && image.pendingRenditions.length === 0 && (
+            <button type="button" class="button" onClick={() => attempt(api.orderRenditions(image.uuid))}>
+              {t.viewer.makeLarger}
+            </button>
+          )}
+          {image.pendingRenditions.length > 0 && <p class="quiet">{t.viewer.ordered}</p>}
+        </section>
+      )}
+      <div class="actions">
+        <button type="button" class="button" onClick={() => (choosing.value = [image.uuid])}>
+          <Icon name="folder" />
+          {t.viewer.addTo}
+        </button>
+        <button type="button" class="button danger" onClick={onRemove}>
+          <Icon name="remove" />
+          {t.viewer.remove}
+        </button>
+      </div>
+    </>
+  )
+}
+
+async function copy(text: string): Promise<void> {
+  await navigator.clipboard.writeText(text)
+  notify(messages.peek().viewer.copied, { milliseconds: 2000 })
+}
+
+async function save(image: Image, rendition: Rendition): Promise<void> {
+  const blob = await (await api.send("GET", rendition.url)).blob()
+  const link = document.createElement("a")
+  link.href = URL.createObjectURL(blob)
+  const stem = image.filename.replace(/\.[^.]*$/, "")
+  link.download = `${stem}-${rendition.name}.${rendition.contentType.split("/")[1]?.replace("jpeg", "jpg")}`
+  link.click()
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000)
+}

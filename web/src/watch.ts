@@ -1,0 +1,74 @@
+/** Ask what has become of images in the works, for as long as there are any. */
+
+import { computed, effect, signal } from "@preact/signals"
+import * as api from "./api"
+import type { Image } from "./api"
+import * as library from "./library"
+import { settle, uploads } from "./uploads"
+
+const isInTheWorks = (each: Image) =>
+  each.status === "pending" || each.status === "processing" || each.pendingRenditions.length > 0
+
+/** Images that the viewer shows and the list may not have. */
+export const watched = signal<Image | null>(null)
+
+const awaited = computed(() => {
+  const uuids = library.images.value.filter(isInTheWorks).map((each) => each.uuid)
+  for (const each of uploads.value) if (each.stage === "processing") uuids.push(each.uuid)
+  if (watched.value && isInTheWorks(watched.value)) uuids.push(watched.value.uuid)
+  return new Set(uuids)
+})
+
+let timer = 0
+let asked = 0
+
+/** Most of them are among the newest, so one request is usually enough. Some others are asked for by name. */
+async function look(): Promise<void> {
+  try {
+    const wanted = awaited.peek()
+    const { items } = await api.listImages({ collection: "", search: "", statuses: "all", after: null })
+    const seen = new Map(items.map((each) => [each.uuid, each]))
+    const missing = [...wanted].filter((uuid) => !seen.has(uuid)).slice(0, 10)
+    const found = (await Promise.all(missing.map(ask))).filter((each) => each !== null)
+    const news = [...items.filter((each) => wanted.has(each.uuid)), ...found]
+    library.update(news)
+    settle(news)
+    const current = watched.peek() && news.find((each) => each.uuid === watched.peek()?.uuid)
+    if (current) watched.value = current
+  } catch {
+    // An outage. The next look may see more.
+  }
+}
+
+async function ask(uuid: string): Promise<Image | null> {
+  try {
+    return await api.getImage(uuid)
+  } catch (error) {
+    if (error instanceof api.ApiError && error.status === 404) library.forget([uuid])
+    return null
+  }
+}
+
+/** Every second at first, then less often: 1, 2 and at last 5 seconds apart. */
+function schedule(): void {
+  clearTimeout(timer)
+  const seconds = asked < 15 ? 1 : asked < 30 ? 2 : 5
+  timer = window.setTimeout(async () => {
+    if (document.visibilityState === "visible") {
+      asked++
+      await look()
+    }
+    if (awaited.peek().size) schedule()
+    else timer = 0
+  }, seconds * 1000)
+}
+
+let known = 0
+effect(() => {
+  const count = awaited.value.size
+  if (count > known) {
+    asked = 0
+    schedule()
+  }
+  known = count
+})
