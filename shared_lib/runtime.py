@@ -145,6 +145,7 @@ class Runtime:
             self.dead_letters,
             self.operations,
             self.rates,
+            self.api_keys,
             self.originals,
             self.multipart_uploads,
             self.multipart_store,

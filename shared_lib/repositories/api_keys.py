@@ -35,6 +35,8 @@ _REPLACE = """
                         expires_at = least(expires_at, now() + make_interval(hours => :hours))
     WHERE id = :id
 """
+# The database's function decides which: those that ended 90 days ago. The caller's role may not even read keys.
+_PURGE = "SELECT purge_api_keys() AS purged"
 MAX_LIVE = 1000
 
 
@@ -82,6 +84,12 @@ class ApiKeys:
         if row is None:
             raise _missing()
         return _to_key(row)
+
+    def purge(self) -> int:
+        """Delete a batch of keys that expired or were revoked 90 days ago. Return how many."""
+        with self._database.transaction() as tx:
+            purged: int = tx.rows(_PURGE)[0]["purged"]
+        return purged
 
     def replace(self, replaced: str, key: ApiKeyText, grant: KeyGrant, hours: int, created_by: str) -> ApiKey:
         """

@@ -20,6 +20,7 @@ from shared_lib.errors import FailureCode
 from shared_lib.events import ProcessingRequested
 from shared_lib.repositories import (
     BATCH,
+    ApiKeys,
     DeadLetters,
     Deliveries,
     Drift,
@@ -55,6 +56,7 @@ class Reconciliation:
     dead_letters: DeadLetters
     operations: Operations
     rates: Rates
+    api_keys: ApiKeys
     originals: Originals
     multipart_uploads: MultipartUploads
     multipart_store: MultipartStore
@@ -234,11 +236,12 @@ class Reconciliation:
         return self._in_batches(turn, self.drift.find_pending_cleanup, repair)
 
     def _purge(self, turn: Turn) -> Generator[str]:  # noqa: ARG002  (same)
-        """Delete what has been kept long enough: tombstones, dead letters, and rates that are full again."""
+        """Delete what has been kept long enough: tombstones, dead letters, rates that are full again, and API keys."""
         yield from _in_bulk("purged", partial(self.drift.purge, self.settings.retention_days, URL_SKEW_SECONDS))
         purge_dead_letters = partial(self.dead_letters.purge, self.settings.dead_letter_days)
         yield from _in_bulk("dead_letter_purged", purge_dead_letters)
         yield from _in_bulk("rate_purged", self.rates.purge)
+        yield from _in_bulk("api_key_purged", self.api_keys.purge)
 
     def _in_batches(
         self,

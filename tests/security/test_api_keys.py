@@ -16,6 +16,8 @@ from service import ENVIRONMENT, ROOT, Platform
 from shared_lib import settings
 from shared_lib.database.connection import Database, Transaction
 from shared_lib.domain.api_keys import ApiKeyText
+from shared_lib.errors import Misconfigured
+from shared_lib.repositories import ApiKeys
 from shared_lib.services.authentication import BAD_KEYS, KEPT_SECONDS
 
 Call = Callable[..., requests.Response]
@@ -35,6 +37,27 @@ def call(guarded: Platform) -> Call:
         return requests.request(method, f"{guarded.url}/api/v1{path}", headers={"X-API-Key": key}, timeout=30, **more)
 
     return send
+
+
+def test_keys_that_ended_long_ago_are_forgotten(
+    guarded: Platform, make_key: Callable[..., str], tx: Transaction
+) -> None:
+    ids = {name: make_key("viewer").split("_")[1] for name in ("live", "ended", "revoked long ago", "expired long ago")}
+    tx.rows("UPDATE api_keys SET expires_at = now() - interval '89 days' WHERE id = :id", id=ids["ended"])
+    tx.rows("UPDATE api_keys SET revoked_at = now() - interval '91 days' WHERE id = :id", id=ids["revoked long ago"])
+    tx.rows("UPDATE api_keys SET expires_at = now() - interval '91 days' WHERE id = :id", id=ids["expired long ago"])
+    tx.commit()
+    worker = Database(settings.Database(url=SecretStr(guarded.environment["DATABASE_WORKER_URL"])))
+
+    ApiKeys(worker).purge()
+
+    worker.disconnect()
+    app = Database(settings.Database(url=SecretStr(guarded.environment["DATABASE_APP_URL"])))
+    left = {key.id for key in ApiKeys(app).list()}
+    assert left & {*ids.values()} == {ids["live"], ids["ended"]}
+    with pytest.raises(Misconfigured):
+        ApiKeys(app).purge()
+    app.disconnect()
 
 
 def create(call: Call, key: str, **order: Any) -> dict[str, Any]:
