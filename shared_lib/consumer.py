@@ -13,7 +13,7 @@ import flask
 from cloudevents.http import CloudEvent
 from werkzeug.exceptions import HTTPException
 
-from shared_lib import metrics, observability, runtime
+from shared_lib import metrics, observability, runtime, tracing
 from shared_lib.errors import (
     Conflict,
     Forbidden,
@@ -109,7 +109,8 @@ def _handle(cloud_event: CloudEvent, name: str, handler: Callable[[runtime.Runti
     rt = runtime.current()
     event = Event(cloud_event)
     with (
-        observability.context(traceparent=event.get("traceparent"), function=name, event=event["id"]),
+        tracing.trace(f"process {name}", "consumer", event.get("traceparent"), {"messaging.system": "kafka"}),
+        observability.context(function=name, cloud_event=event["id"]),
         metrics.DELIVERIES.time(lambda error: metrics.Delivery(name, _name_outcome(error))),
     ):
         try:

@@ -6,7 +6,6 @@ reaches a line, because nothing logs settings, headers or the queries of URLs.
 
 import logging
 import re
-import secrets
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,14 +14,12 @@ from typing import TextIO, cast
 
 import structlog
 
+from shared_lib import tracing
 from shared_lib.errors import Misconfigured, ServiceError, Unavailable, describe_cause
-
-TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 # C0, DEL and C1: a terminal would execute them. Line breaks too, or one line could look like two.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
-_traceparent: ContextVar[str] = ContextVar("traceparent")
 _function: ContextVar[str] = ContextVar("function")
 
 
@@ -87,26 +84,15 @@ def log_failure(log: structlog.typing.FilteringBoundLogger, event: str, error: S
 
 
 @contextmanager
-def context(*, traceparent: str | None, function: str, **fields: str) -> Iterator[None]:
-    """
-    Bind the function's name and other fields to every line logged inside.
-
-    Continues the caller's trace, or begins one (W3C Trace Context).
-    """
-    if traceparent is None or not TRACEPARENT.fullmatch(traceparent):
-        traceparent = f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
-    tokens = _traceparent.set(traceparent), _function.set(function)
+def context(*, function: str, **fields: str) -> Iterator[None]:
+    """Bind the function's name, the current trace and other fields to every line logged inside."""
+    token = _function.set(function)
     try:
-        with structlog.contextvars.bound_contextvars(trace=traceparent.split("-")[1], function=function, **fields):
+        trace = (tracing.current() or "").split("-")[1:2]
+        with structlog.contextvars.bound_contextvars(trace="".join(trace), function=function, **fields):
             yield
     finally:
-        _traceparent.reset(tokens[0])
-        _function.reset(tokens[1])
-
-
-def current_traceparent() -> str | None:
-    """Return the trace of the current request or event, to pass on with the events that it publishes."""
-    return _traceparent.get(None)
+        _function.reset(token)
 
 
 def current_function() -> str:

@@ -425,6 +425,13 @@ class Log(Branch):
     format: Literal["json", "console"] = "json"
 
 
+class Telemetry(Branch):
+    prefix = "OTEL_"
+
+    exporter_otlp_endpoint: HttpUrl | None = None
+    """Where traces are sent by OTLP over HTTP. None: nowhere."""
+
+
 class Serving(Branch):
     """The server of a function. Only its platform sets these, so they are not part of `Settings`."""
 
@@ -455,6 +462,7 @@ class Settings(BaseModel, frozen=True):
     reconciliation: Reconciliation
     limits: Limits
     log: Log
+    telemetry: Telemetry
 
 
 BRANCHES: dict[str, type[Branch]] = {

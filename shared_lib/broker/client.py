@@ -31,10 +31,10 @@ from kafka.errors import (
 )
 from kafka.net.compat import KafkaNetClient
 
-from shared_lib import background, metrics
+from shared_lib import background, metrics, tracing
 from shared_lib.errors import Misconfigured, RequestRejected, Unavailable
 from shared_lib.events import TOPICS, Payload
-from shared_lib.observability import current_function, current_traceparent, get_logger, log_failure
+from shared_lib.observability import current_function, get_logger, log_failure
 from shared_lib.settings import Kafka as KafkaSettings
 
 if TYPE_CHECKING:
@@ -87,8 +87,9 @@ class Client:
         Raises Unavailable if that takes longer than `KAFKA_PUBLISH_TIMEOUT_SECONDS`: the event may still arrive, so
         readers expect duplicates. Raises Misconfigured if the brokers don't allow it.
         """
-        key, value, headers = event.to_kafka(current_function(), current_traceparent())
-        self._send(event.topic, key, value, headers, wait=wait)
+        with tracing.span(f"send {event.topic}", "producer", {"messaging.system": "kafka"}):
+            key, value, headers = event.to_kafka(current_function(), tracing.current())
+            self._send(event.topic, key, value, headers, wait=wait)
 
     def ping(self) -> None:
         """Publish to a topic that nobody reads, with the same producer. Raises as `publish` does."""

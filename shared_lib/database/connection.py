@@ -9,12 +9,13 @@ import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, TypeVar
 
 import pg8000.dbapi
 from pg8000.exceptions import DatabaseError, InterfaceError
 
-from shared_lib import metrics
+from shared_lib import metrics, tracing
 from shared_lib.addresses import DatabaseAddress, read_database_url
 from shared_lib.database.driver import PipelinedConnection, Rows, Statement
 from shared_lib.errors import CommitUncertain, Misconfigured, Unavailable
@@ -33,6 +34,7 @@ _WRONG_SETTINGS = ("28", "3D000", "42501", "3F000", "42P01", "42703")
 _CLIENT_MARGIN = 1.0  # s that the client waits longer than the server, which ends a statement while it can
 
 
+_SPAN = partial(tracing.span, "transaction", "client", {"db.system.name": "postgresql"})
 _COMMIT, _ROLLBACK = Statement("COMMIT", {}), Statement("ROLLBACK", {})
 
 
@@ -246,7 +248,7 @@ class Database:
         if not self._free.acquire(timeout=self._settings.statement_timeout_seconds):
             raise Unavailable("All connections to the database are in use: try again later")
         try:
-            with metrics.TRANSACTIONS.time(_label), translating():
+            with _SPAN(), metrics.TRANSACTIONS.time(_label), translating():
                 begin = self._compose_begin(snapshot=snapshot, durable=durable, idle_seconds=idle_seconds)
                 yield from self._run(Transaction(self._connections, begin))
         finally:

@@ -21,7 +21,7 @@ from botocore.exceptions import BotoCoreError
 from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError, MaxRetryError, SSLError
 
-from shared_lib import metrics
+from shared_lib import metrics, tracing
 from shared_lib.errors import Misconfigured, RequestRejected, Unavailable
 from shared_lib.settings import Store as StoreSettings
 
@@ -118,7 +118,11 @@ class Store:
         """
         address = _address(self._settings.endpoint_url, bucket, key) + (f"?{query}" if query else "")
         request = AWSRequest(method, address, headers=headers, data=body)
-        with metrics.STORE_REQUESTS.time(partial(_label, method)):
+        attributes = {"http.request.method": method, "aws.s3.bucket": bucket}
+        with (
+            tracing.span(f"{method} {bucket}", "client", attributes),
+            metrics.STORE_REQUESTS.time(partial(_label, method)),
+        ):
             return self._send(method, request, f"{method} {bucket}", stream=stream)
 
     def _send(self, method: str, request: AWSRequest, name: str, *, stream: bool) -> BaseHTTPResponse:

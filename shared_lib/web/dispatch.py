@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import flask
 from werkzeug.exceptions import HTTPException
 
-from shared_lib import metrics, observability, runtime
+from shared_lib import metrics, observability, runtime, tracing
 from shared_lib.errors import ServiceError, Unavailable, look_up
 from shared_lib.web import openapi
 from shared_lib.web.access import authorize
@@ -87,9 +87,15 @@ def _respond(
     given = request.headers.get("X-Request-Id", "")
     request_id = given if _REQUEST_ID.fullmatch(given) else str(uuid.uuid4())
     started = time.perf_counter()
-    traceparent = request.headers.get("traceparent")
-    with observability.context(traceparent=traceparent, function=endpoint.name, request=request_id):
+    attributes = {"http.request.method": request.method, "http.route": endpoint.route.paths[0]}
+    name = f"{endpoint.route.method} {endpoint.route.paths[0]}"
+    with (
+        tracing.trace(name, "server", request.headers.get("traceparent"), attributes) as note,
+        observability.context(function=endpoint.name, request=request_id),
+    ):
         response = make_response(rt)
+        note({"http.response.status_code": response.status_code})
+        response.headers["X-Trace-Id"] = (tracing.current() or "").split("-")[1]
         request.stream = io.BytesIO()  # or functions-framework reads the rest of the body into memory
         seconds = time.perf_counter() - started
         metrics.REQUESTS.observe(seconds, metrics.Request.of(endpoint.name, request.method, response.status_code))

@@ -71,7 +71,10 @@ openapi-python-client knows no image types, and generates a method for the bytes
 BINARY = {"type": "string", "format": "binary"}
 RETRY_AFTER = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
 CHALLENGE = {"WWW-Authenticate": {"description": "As in RFC 6750.", "schema": {"type": "string"}}}
-REQUEST_ID = {"X-Request-Id": {"description": "The request's ID in the logs.", "schema": {"type": "string"}}}
+REQUEST_ID = {
+    "X-Request-Id": {"description": "The request's ID in the logs.", "schema": {"type": "string"}},
+    "X-Trace-Id": {"description": "The trace that it belongs to (W3C Trace Context).", "schema": {"type": "string"}},
+}
 RATE_LIMIT = {
     name: {"description": about, "schema": {"type": "string"}}
     for name, about in (

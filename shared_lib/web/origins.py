@@ -10,7 +10,7 @@ from shared_lib.settings import Http
 _SAFE_METHODS = ("GET", "HEAD")
 _EXPOSED = (
     "Accept-Ranges, Content-Range, ETag, Link, Location, RateLimit, RateLimit-Policy, Retry-After, X-Next-Cursor, "
-    "X-Request-Id, X-Total-Count, X-Total-Count-Relation"
+    "X-Request-Id, X-Total-Count, X-Total-Count-Relation, X-Trace-Id"
 )
 
 

@@ -537,7 +537,7 @@ def test_a_failed_image_can_be_tried_again(api: Api, s3: Any) -> None:
 def test_a_direct_upload_publishes_an_event(rt: Runtime, data: bytes) -> None:
     from kafka import KafkaConsumer  # noqa: PLC0415  only these tests listen
 
-    with observability.context(traceparent=None, function="upload_image"):
+    with observability.context(function="upload_image"):
         uuid = rt.ingestion.ingest("a.jpg", None, data, "image/jpeg")
 
     servers = rt.settings.kafka.bootstrap_servers

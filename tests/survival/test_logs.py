@@ -1,5 +1,6 @@
 """Logs have one line for each ended image, causes of failures, and no terminal control sequences."""
 
+import json
 import re
 import signal
 import subprocess
@@ -7,7 +8,7 @@ import sys
 
 import pytest
 import requests
-from service import Api, Platform, find_processes, make_photo, wait_for
+from service import ENVIRONMENT, ROOT, Api, Platform, find_processes, make_photo, wait_for
 
 from infra.local import terminal
 
@@ -56,6 +57,37 @@ def test_every_log_line_of_the_event_sources_has_a_time(platform: Platform) -> N
 
     assert lines
     assert all(re.search(r"│ \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z ", line) for line in lines)
+
+
+LOGGING = """
+import functions_framework
+load = lambda name: functions_framework.create_app("main", f"functions/{name}/main.py").test_client()
+trace = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
+load("get_image").get("/api/v1/images/x?secret=1", headers=trace)
+event = {"ce-specversion": "1.0", "ce-id": "the-event", "ce-source": "/test", "ce-type": "test"}
+event |= {f"ce-{name}": value for name, value in trace.items()}
+load("record_dead_letter").post("/", json={"filename": "secret.jpg"}, headers=event)
+"""
+
+
+def test_lines_are_json_with_the_documented_fields(platform: Platform) -> None:
+    environ = ENVIRONMENT | platform.environment | {"LOG_FORMAT": "json", "LOG_LEVEL": "debug"}
+    done = subprocess.run(
+        [sys.executable, "-c", LOGGING], cwd=ROOT, env=environ, capture_output=True, text=True, check=True
+    )
+    documented = (ROOT / "docs/logs.md").read_text()
+
+    request, letter = map(json.loads, done.stderr.splitlines())
+
+    assert (request["event"], request["level"], request["function"]) == ("request", "info", "get_image")
+    assert (request["method"], request["path"], request["status"]) == ("GET", "/api/v1/images/x", 400)
+    assert (letter["event"], letter["level"]) == ("dead_letter_recorded", "warning")
+    assert (letter["function"], letter["cloud_event"]) == ("record_dead_letter", "the-event")
+    for line in (request, letter):
+        assert line["trace"] == "0af7651916cd43dd8448eb211c80319c"
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", line["timestamp"])
+        assert [name for name in line if f"`{name}`" not in documented] == []
+    assert "secret" not in done.stderr
 
 
 ESCAPES = """

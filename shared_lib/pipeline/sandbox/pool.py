@@ -13,7 +13,7 @@ from collections.abc import Container, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
-from shared_lib import metrics
+from shared_lib import metrics, tracing
 from shared_lib.errors import Rejected, ServiceError, WorkerCrashed, WorkerError, WorkerFailed
 from shared_lib.limits import Limits
 from shared_lib.observability import get_logger
@@ -102,7 +102,7 @@ class Sandbox:
             with_metadata=with_metadata,
             with_location=with_location,
         )
-        with metrics.JOBS.time(_label):
+        with tracing.span("render"), metrics.JOBS.time(_label):
             return self._render_with_worker(job, [data, *overlays.values()])
 
     def _render_with_worker(self, job: ipc.Job, images: Sequence[bytes]) -> Rendered:

@@ -1,0 +1,128 @@
+"""
+Traces: which requests, events and calls belong together (W3C Trace Context), and their export by OTLP.
+
+The trace that a request or event belongs to is always known, for logs and for the events that are sent. Spans are only
+recorded when `export` was called. OpenTelemetry is imported then: it takes 150 ms.
+"""
+
+import re
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
+    from opentelemetry.trace import Span, Tracer
+
+TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+
+Kind = Literal["server", "client", "producer", "consumer", "internal"]
+Attributes = Mapping[str, str | int]
+"""By OpenTelemetry's semantic conventions. Nothing secret, and no texts of callers."""
+
+_traceparent: ContextVar[str | None] = ContextVar("traceparent", default=None)
+_tracer: "Tracer | None" = None
+
+
+class Note(Protocol):
+    """Adds attributes to a span."""
+
+    def __call__(self, attributes: Attributes, /) -> None: ...
+
+
+def export(endpoint: str) -> None:
+    """
+    Record spans, and send them to `endpoint`/v1/traces in the background, the last ones when the process ends.
+
+    The parent decides whether a trace is recorded. OpenTelemetry reads its other variables itself.
+    """
+    global _tracer  # noqa: PLW0603  one per process, as the runtime
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415  slow
+    from opentelemetry.sdk.resources import Resource  # noqa: PLC0415  (same)
+    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415  (same)
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415  (same)
+
+    provider = TracerProvider(resource=Resource.create({"service.name": "image-processing"}))  # ends at exit
+    exporter = OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces")
+    provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=1000))
+    _tracer = provider.get_tracer("image-processing")
+
+
+def current() -> str | None:
+    """Return the traceparent of what is being done, to pass on with what it causes."""
+    return _traceparent.get()
+
+
+@contextmanager
+def trace(name: str, kind: Kind, traceparent: str | None, attributes: Attributes) -> Iterator[Note]:
+    """Continue the caller's trace, or begin one, while a request or event is handled."""
+    if traceparent is not None and not TRACEPARENT.fullmatch(traceparent):
+        traceparent = None
+    if _tracer is None:
+        traceparent = traceparent or f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+        with _as_current(traceparent):
+            yield _ignore
+        return
+    with _record(_tracer, name, kind, traceparent, attributes) as note:
+        yield note
+
+
+@contextmanager
+def span(name: str, kind: Kind = "internal", attributes: Attributes | None = None) -> Iterator[None]:
+    """Record a part of the current trace, if there is one and it is exported."""
+    if _tracer is None or (parent := _traceparent.get()) is None:
+        yield
+        return
+    with _record(_tracer, name, kind, parent, attributes or {}):
+        yield
+
+
+@contextmanager
+def _record(tracer: "Tracer", name: str, kind: Kind, parent: str | None, attributes: Attributes) -> Iterator[Note]:
+    from opentelemetry.trace import SpanKind, Status, StatusCode  # noqa: PLC0415  loaded by `export`
+
+    recorded = tracer.start_span(
+        name,
+        context=_read(parent),
+        kind=SpanKind[kind.upper()],
+        attributes=attributes,
+        record_exception=False,  # messages may hold what no log has
+        set_status_on_exception=False,
+    )
+    try:
+        with _as_current(_write(recorded)):
+            yield recorded.set_attributes
+    except BaseException as error:
+        recorded.set_attribute("error.type", type(error).__name__)
+        recorded.set_status(Status(StatusCode.ERROR))
+        raise
+    finally:
+        recorded.end()
+
+
+def _read(traceparent: str | None) -> "Context":
+    from opentelemetry.context import Context  # noqa: PLC0415  (same)
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator  # noqa: PLC0415  (same)
+
+    carrier = {"traceparent": traceparent} if traceparent else {}
+    return TraceContextTextMapPropagator().extract(carrier, context=Context())
+
+
+def _write(recorded: "Span") -> str:
+    context = recorded.get_span_context()
+    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
+
+
+@contextmanager
+def _as_current(traceparent: str) -> Iterator[None]:
+    token = _traceparent.set(traceparent)
+    try:
+        yield
+    finally:
+        _traceparent.reset(token)
+
+
+def _ignore(_attributes: Attributes) -> None:
+    """Nobody exports them."""
