@@ -4,6 +4,7 @@ from pathlib import Path
 
 from infra.functions import ROOT
 from shared_lib.delivery.imgproxy import options as imgproxy
+from shared_lib.delivery.thumbor import lowering as thumbor
 
 DIALECTS = ROOT / "docs" / "dialects.md"
 HEAD = """# URLs of other services
@@ -51,6 +52,33 @@ Options of imgproxy Pro are refused, as its open-source edition does.
 """
 
 
+THUMBOR = """
+## thumbor
+
+`GET /thumbor/…` takes the URLs that clients of [thumbor](https://www.thumbor.org) 7 write: crop, the four kinds of
+`fit-in`, sizes with `orig` and `-`, alignment, `smart`, and filters. The image is a stored image's uuid, with or
+without dashes and a name after it: `/thumbor/unsafe/300x200/smart/<uuid>/cat.jpg`. `THUMBOR_SECURITY_KEY` is thumbor's
+`SECURITY_KEY`, of at least 16 characters. Without it URLs are refused, unless unsigned ones are allowed. Errors have
+thumbor's status and no text: 400 for a wrong signature, 404 for a missing image. `THUMBOR_MAX_AGE` is its `MAX_AGE`.
+
+Tests are in `tests/delivery/test_thumbor.py`.
+
+| filter | |
+|---|---|
+"""
+THUMBOR_TAIL = """
+Departures:
+
+* `debug`, `meta` and `trim` are refused, and so are filters in the table that thumbor knows. Unknown filters are
+  ignored, as there.
+* Images are upright before anything else, as with `RESPECT_ORIENTATION`. EXIF is always removed.
+* `smart` chooses by our measure of attention. There are no detectors, and no focal points.
+* `fill` and `background_color` take hexadecimal colors, `transparent` and the 16 names of HTML 4.
+* `max_bytes` takes the best quality that fits. thumbor tries a few.
+* ETags are our own. A rendition that takes too long gets 503, and too many new ones of an image get 429.
+"""
+
+
 def generate() -> dict[Path, str]:
     by_effect: dict[object, list[str]] = {}
     for name, apply in imgproxy.OPTIONS.items():
@@ -58,4 +86,6 @@ def generate() -> dict[Path, str]:
     rows = [f"| `{'`, `'.join(names)}` | understood |\n" for names in by_effect.values()]
     rows += [f"| `{'`, `'.join(names.split())}` | refused: {reason} |\n" for names, reason in imgproxy.REFUSED.items()]
     rows.append(f"| `{'`, `'.join(sorted(imgproxy.SECURITY))}` | refused with 403: URLs don't set limits |\n")
-    return {DIALECTS: HEAD + "".join(sorted(rows)) + TAIL}
+    filters = [f"| `{name}` | understood |\n" for name in thumbor.FILTERS]
+    filters += [f"| `{name}` | refused |\n" for name in thumbor.REFUSED]
+    return {DIALECTS: HEAD + "".join(sorted(rows)) + TAIL + THUMBOR + "".join(sorted(filters)) + THUMBOR_TAIL}

@@ -394,6 +394,17 @@ def _read_hex_list(text: SecretStr | None) -> tuple[bytes, ...]:
     return tuple(map(bytes.fromhex, text.get_secret_value().split(","))) if text else ()
 
 
+class Thumbor(Branch):
+    """URLs in thumbor's dialect: `docs/dialects.md`."""
+
+    prefix = "THUMBOR_"
+
+    security_key: SecretStr | None = Field(default=None, min_length=16)
+    """thumbor's SECURITY_KEY, which signs URLs."""
+    max_age: int = Field(default=86_400, ge=0)
+    """Seconds that caches use a rendition."""
+
+
 class Reconciliation(Branch):
     """The budget of one tick of `reconcile_images`. The next tick goes on where it stops."""
 
@@ -459,6 +470,7 @@ class Settings(BaseModel, frozen=True):
     processing: Processing
     delivery: Delivery
     imgproxy: Imgproxy
+    thumbor: Thumbor
     reconciliation: Reconciliation
     limits: Limits
     log: Log

@@ -8,6 +8,7 @@ from shared_lib.delivery.imgproxy.dialect import ImgproxyDialect
 from shared_lib.delivery.negotiation import read_accept
 from shared_lib.delivery.order import Order
 from shared_lib.delivery.signatures import UrlKeys
+from shared_lib.delivery.thumbor.dialect import ThumborDialect
 from shared_lib.delivery.urls import Urls
 from shared_lib.pipeline.recipe import Recipe
 from shared_lib.repositories.deliveries import Deliveries
@@ -32,6 +33,7 @@ class Delivery:
         self.max_age = settings.delivery.max_age_seconds
         self.keys = UrlKeys(settings.delivery, allow_unsigned=allow_unsigned)
         self.imgproxy = ImgproxyDialect(settings.imgproxy, settings.store.upload_bucket, allow_unsigned=allow_unsigned)
+        self.thumbor = ThumborDialect(settings.thumbor, allow_unsigned=allow_unsigned)
         self.urls = Urls(presets, frozenset(settings.delivery.widths))
 
     def sign(self, options: str, file: str, expires_at: datetime | None) -> str:

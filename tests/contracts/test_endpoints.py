@@ -16,7 +16,7 @@ from shared_lib.web.errors import STATUS
 
 FUNCTIONS = list_functions()
 ENDPOINTS = [each.endpoint for each in FUNCTIONS if each.endpoint]
-DELIVERING = {"deliver_image", "deliver_imgproxy"}
+DELIVERING = {"deliver_image", "deliver_imgproxy", "deliver_thumbor"}
 PATHS = web.openapi.load()["paths"]
 OPERATIONS = [operation for methods in PATHS.values() for operation in methods.values()]
 SCHEMAS = web.openapi.load()["components"]

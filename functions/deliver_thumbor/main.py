@@ -1,0 +1,26 @@
+"""Deliver images by thumbor's URLs."""
+
+import functions_framework
+
+from shared_lib import web
+from shared_lib.delivery.thumbor.dialect import word_error
+from shared_lib.runtime import Runtime
+from shared_lib.web.delivered import deliver
+
+
+@functions_framework.http
+@web.serve(
+    web.Endpoint(
+        name="deliver_thumbor",
+        route=web.Route("GET", "/thumbor/{rest+}"),
+        docs=web.Docs(tag="delivery", summary="Get an image by one of thumbor's URLs", is_hidden=True),
+        inputs=web.Inputs(sent_path=True),
+        success=web.Success(bytes),
+        errors=web.Errors(web.ImageError, word=word_error),
+        needs="nothing",
+        is_embeddable=True,
+        cache=web.Cache.BY_URL,
+    )
+)
+def main(rt: Runtime, *, sent_path: str) -> web.Content | web.Deferred:
+    return deliver(rt, rt.delivery.thumbor.read(sent_path))

@@ -1,0 +1,249 @@
+"""thumbor's URLs, as its clients write them."""
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import requests
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from libthumbor import CryptoURL
+from PIL import Image
+from pydantic import SecretStr
+from service import Api, Platform, make_photo
+
+from infra.dialects import DIALECTS
+from shared_lib.delivery.thumbor.dialect import ThumborDialect, sign
+from shared_lib.delivery.thumbor.geometry import make_plan
+from shared_lib.delivery.thumbor.grammar import parse
+from shared_lib.delivery.thumbor.lowering import FILTERS, REFUSED
+from shared_lib.errors import Forbidden
+from shared_lib.settings import Thumbor
+
+Get = Callable[[str], requests.Response]
+Size = tuple[int, int]
+
+
+@pytest.fixture(scope="module")
+def get(platform: Platform) -> Get:
+    return lambda path: requests.get(f"{platform.url}/thumbor{path}", timeout=60)
+
+
+@pytest.fixture(scope="module")
+def image(api: Api) -> str:
+    uuid = api.upload(make_photo(200, 100))
+    api.await_end(uuid)
+    return uuid
+
+
+def open_image(response: requests.Response) -> "Image.Image":
+    assert response.status_code == 200, response.headers
+    return Image.open(io.BytesIO(response.content))
+
+
+@pytest.mark.parametrize(
+    ("source", "url", "cut", "size"),
+    [
+        ((800, 600), "400x150", (0, 150, 800, 300), (400, 150)),
+        ((800, 600), "400x150/top", (0, 0, 800, 300), (400, 150)),
+        ((800, 600), "400x150/bottom", (0, 300, 800, 300), (400, 150)),
+        ((400, 200), "100x100", (100, 0, 200, 200), (100, 100)),
+        ((400, 200), "100x100/left", (0, 0, 200, 200), (100, 100)),
+        ((400, 200), "100x100/right/middle", (200, 0, 200, 200), (100, 100)),
+        ((200, 140), "180x100", (0, 14, 200, 111), (180, 100)),
+        ((200, 100), "300x300", (50, 0, 100, 100), (300, 300)),
+        ((200, 100), "0x50", None, (100, 50)),
+        ((200, 100), "50x", None, (50, 25)),
+        ((200, 100), "x", None, (200, 100)),
+        ((200, 100), "origx50", (0, 25, 200, 50), (200, 50)),
+        ((800, 400), "fit-in/400x100", None, (200, 100)),
+        ((800, 400), "full-fit-in/400x100", None, (400, 200)),
+        ((200, 100), "fit-in/300x300", None, (200, 100)),
+        ((200, 100), "full-fit-in/300x300", None, (600, 300)),
+        ((800, 400), "adaptive-fit-in/100x400", None, (200, 100)),
+        ((800, 400), "adaptive-full-fit-in/100x400", None, (400, 200)),
+        ((200, 250), "fit-in/500x400", None, (200, 250)),
+        ((200, 250), "full-fit-in/500x400", None, (500, 625)),
+        ((200, 100), "fit-in/33x33", None, (33, 17)),
+    ],
+)
+def test_what_is_cut_and_its_size_are_thumbors(source: Size, url: str, cut: object, size: Size) -> None:
+    plan = make_plan(source, parse(f"{url}/image.jpg"))
+
+    assert (plan.cut, plan.size) == (cut, size)
+
+
+sides = st.integers(1, 3000)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.tuples(sides, sides),
+    st.tuples(sides, sides),
+    st.sampled_from(["", "fit-in/", "full-fit-in/", "adaptive-fit-in/"]),
+    st.sampled_from(["", "left/top/", "right/bottom/"]),
+)
+def test_what_is_cut_lies_inside_and_a_size_without_fit_is_exact(
+    source: Size, target: Size, fit: str, align: str
+) -> None:
+    plan = make_plan(source, parse(f"{fit}{target[0]}x{target[1]}/{align}i.jpg"))
+
+    if plan.cut:
+        left, top, width, height = plan.cut
+        assert 0 <= left <= source[0] - width
+        assert 0 <= top <= source[1] - height
+    assert min(plan.size) >= 1
+    if not fit:
+        assert plan.size == target
+    elif fit == "fit-in/":
+        assert plan.size[0] <= max(target[0], 1)
+        assert plan.size[0] <= source[0]
+        assert plan.size[1] <= source[1]
+
+
+@pytest.mark.parametrize(
+    ("url", "size", "form"),
+    [
+        ("300x200", (300, 200), "JPEG"),
+        ("-60x-40", (60, 40), "JPEG"),
+        ("-0x0", (200, 100), "JPEG"),
+        ("10x20:110x70", (100, 50), "JPEG"),
+        ("50x50/smart", (50, 50), "JPEG"),
+        ("fit-in/300x300/filters:fill(blue)", (300, 300), "JPEG"),
+        ("fit-in/300x300/filters:fill(transparent):format(png)", (300, 300), "PNG"),
+        ("fit-in/300x300/filters:background_color(f00):fill(0f0,1)", (300, 300), "JPEG"),
+        ("filters:blur(3):grayscale():quality(50)", (200, 100), "JPEG"),
+        ("filters:blur(7,2.5):strip_exif():strip_icc()", (200, 100), "JPEG"),
+        ("filters:rotate(90)", (100, 200), "JPEG"),
+        ("filters:rotate(45)", (200, 100), "JPEG"),
+        ("100x50/filters:proportion(0.5)", (50, 25), "JPEG"),
+        ("filters:format(webp)", (200, 100), "WEBP"),
+        ("filters:format(bmp):nobody_knows(1,2)", (200, 100), "JPEG"),
+        ("400x400/filters:no_upscale()", (200, 100), "JPEG"),
+        ("60x60/filters:stretch()", (60, 60), "JPEG"),
+        ("filters:max_bytes(2000):max_age(60)", (200, 100), "JPEG"),
+    ],
+)
+def test_a_url_gives_the_size_and_format_that_thumbor_gives(
+    get: Get, image: str, url: str, size: Size, form: str
+) -> None:
+    picture = open_image(get(f"/unsafe/{url}/{image}"))
+
+    assert (picture.size, picture.format) == (size, form)
+
+
+def test_filters_change_what_they_say(get: Get, image: str) -> None:
+    filled = open_image(get(f"/unsafe/fit-in/300x300/filters:fill(blue):format(png)/{image}")).convert("RGB")
+    assert (filled.getpixel((5, 5)), filled.getpixel((150, 295))) == ((0, 0, 255), (0, 0, 255))
+
+    whole, turned = (open_image(get(f"/unsafe/filters:{each}format(png)/{image}")) for each in ("", "rotate(90):"))
+    assert turned.tobytes() == whole.transpose(Image.Transpose.ROTATE_90).tobytes(), "counter-clockwise"
+    flopped = open_image(get(f"/unsafe/-0x0/filters:format(png)/{image}"))
+    assert flopped.tobytes() == whole.transpose(Image.Transpose.FLIP_LEFT_RIGHT).tobytes()
+
+
+def test_an_image_is_named_with_or_without_dashes_and_with_a_file_name(get: Get, image: str) -> None:
+    for name in (image, image.replace("-", ""), f"{image}/cat.jpg", f"{image.replace('-', '')}/a%20cat.jpg"):
+        assert open_image(get(f"/unsafe/20x10/{name}")).size == (20, 10)
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/unsafe/", 400),
+        ("/neither/{image}", 400),
+        ("/unsafe/meta/{image}", 400),
+        ("/unsafe/trim/{image}", 400),
+        ("/unsafe/filters:fill(no-color)/{image}", 400),
+        ("/unsafe/9000x10/{image}", 400),
+        ("/unsafe/8000x8000/{image}", 400),
+        ("/unsafe/example.com/cat.jpg", 404),
+        ("/unsafe/00000000-0000-4000-8000-000000000000", 404),
+    ],
+)
+def test_a_refusal_has_thumbors_status_and_no_text(get: Get, image: str, path: str, status: int) -> None:
+    response = get(path.format(image=image))
+
+    assert (response.status_code, response.content) == (status, b"")
+
+
+@pytest.mark.parametrize("name", sorted(REFUSED))
+def test_a_filter_without_an_operation_is_refused_and_listed(get: Get, image: str, name: str) -> None:
+    assert get(f"/unsafe/filters:{name}(1)/{image}").status_code == 400
+    assert f"| `{name}` | refused |" in DIALECTS.read_text()
+
+
+def test_every_filter_is_listed() -> None:
+    assert all(f"| `{name}` | understood |" in DIALECTS.read_text() for name in FILTERS)
+
+
+def test_caches_use_it_for_as_long_as_thumbor_says(get: Get, image: str) -> None:
+    assert get(f"/unsafe/{image}").headers["Cache-Control"] == "public, max-age=86400"
+    assert get(f"/unsafe/filters:max_age(60)/{image}").headers["Cache-Control"] == "public, max-age=60"
+
+
+def test_the_same_rendition_in_two_dialects_is_made_once(platform: Platform, get: Get, image: str) -> None:
+    imgproxy = requests.get(f"{platform.url}/imgproxy/_/rs:force:70:30:1/kcr:0/scp:0/plain/{image}@webp", timeout=60)
+    assert imgproxy.status_code == 200
+
+    thumbor = get(f"/unsafe/70x30/filters:stretch():format(webp):quality(79)/{image}")
+
+    assert thumbor.headers["Cache-Status"] == "image-processing; hit"
+    assert thumbor.content == imgproxy.content
+
+
+VECTORS = [
+    ("my-security-key", "300x200/my.server.com/some/path/to/image.jpg", "8ammJH8D-7tXy6kU3lTvoXlhu4o="),
+    (
+        "my-security-key",
+        "10x10:200x200/300x200/filters:brightness(20):contrast(10)/my.server.com/some/path/to/image.jpg",
+        "as8U2DbUUtTMgvPF26LkjS3MocY=",
+    ),
+    ("ACME-SEC", "smart/image.jpg", "_wIUeSaeHw8dricKG2MGhqu5thk="),
+    ("ACME-SEC", "smart/alabama1_ap620%C3%A9.jpg", "lc6e3kkm_2Ww7NWho8HPOe-sqLU="),
+    ("ACME-SEC", "meta/animated.gif", "oGi9XL4nHJKGEKVHjHEp1Jg1KpM="),
+    ("ACME-SEC", "filters:fill(blue)/image.jpg", "5YRxzS2yxZxj9SZ50SoZ11eIdDI="),
+]
+
+
+@pytest.mark.parametrize(("key", "path", "signature"), VECTORS)
+def test_thumbors_signatures_are_computed(key: str, path: str, signature: str) -> None:
+    assert sign(key, path) == signature
+
+
+CLIENT = CryptoURL(key="a-key-of-16-chars-or-more")
+UUID = "0b9c0f3e-6e0e-4f3c-8f55-2f0f3f3a9d11"
+
+
+def test_a_signed_url_is_read_and_none_that_differs_in_a_character() -> None:
+    dialect = ThumborDialect(Thumbor(security_key=SecretStr("a-key-of-16-chars-or-more")), allow_unsigned=False)
+    url: str = CLIENT.generate(width=300, height=200, smart=True, image_url=UUID)
+    assert f"{dialect.read(f'/thumbor{url}').image}" == UUID
+    assert dialect.read(f"/thumbor{url.replace('=', '%3D')}").image
+
+    for place in range(1, len(url)):
+        other = url[:place] + ("A" if url[place] != "A" else "B") + url[place + 1 :]
+        with pytest.raises(Forbidden):
+            dialect.read(f"/thumbor{other}")
+
+
+@pytest.mark.parametrize(
+    ("options", "size"),
+    [
+        ({"width": 80, "height": 60}, (80, 60)),
+        ({"width": 80, "height": 60, "fit_in": True}, (80, 40)),
+        ({"width": 80, "height": 60, "full_fit_in": True}, (120, 60)),
+        ({"width": 30, "height": 60, "adaptive_fit_in": True}, (60, 30)),
+        ({"width": 30, "height": 60, "adaptive_full_fit_in": True}, (60, 30)),
+        ({"width": 80, "height": 60, "flip": True, "flop": True}, (80, 60)),
+        ({"width": 80, "height": 60, "halign": "left", "valign": "top"}, (80, 60)),
+        ({"width": 80, "height": 60, "smart": True}, (80, 60)),
+        ({"crop": ((10, 10), (60, 50))}, (50, 40)),
+        ({"width": 80, "height": 60, "filters": ["grayscale()", "quality(40)"]}, (80, 60)),
+    ],
+)
+def test_the_python_client_works_unchanged(get: Get, image: str, options: dict[str, Any], size: Size) -> None:
+    path = CLIENT.generate(unsafe=True, image_url=image, **options).lstrip("/")  # it has no slash only if unsafe
+
+    assert open_image(get(f"/{path}")).size == size
