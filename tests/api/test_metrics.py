@@ -1,5 +1,6 @@
 """Each function exposes what it counted, and the numbers agree with what happened."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from service import ENVIRONMENT, ROOT, Api, Deliver, Platform, find_processes, m
 from shared_lib import metrics
 from shared_lib.events import ProcessingRequested
 from shared_lib.runtime import Runtime
+from shared_lib.services.state_report import REPAIRS
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -145,6 +147,15 @@ def test_a_function_loads_no_library_for_metrics_until_it_is_scraped(platform: P
     )
 
     assert done.stdout.strip() == "[]"
+
+
+def test_every_kind_of_repair_is_reported_from_the_start() -> None:
+    """Prometheus sees no increase in the first sample of a series, so an alert would miss the first repair."""
+    code = "".join(path.read_text() for path in (ROOT / "shared_lib/services").glob("*.py"))
+    kinds = re.findall(r'(?:yield|_in_bulk\(|_delete_object\(found,) ?"([a-z_]+)"', code)
+
+    assert "object_missing" in kinds
+    assert set(kinds) == set(REPAIRS)
 
 
 def test_every_name_follows_the_conventions() -> None:
