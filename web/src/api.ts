@@ -185,6 +185,39 @@ export async function retryImage(uuid: string): Promise<void> {
   await send("POST", "/api/v1/images/actions/process", { uuid })
 }
 
+export interface MultipartPlan {
+  uuid: string
+  partSizeBytes: number
+  partCount: number
+}
+
+export async function beginMultipart(file: File): Promise<MultipartPlan> {
+  const extension = file.name.split(".").at(-1)!.toLowerCase()
+  const body = { sizeBytes: file.size, extension, filename: file.name }
+  return (await send("POST", "/api/v1/images/actions/multipart-upload", body)).json()
+}
+
+export async function signPart(uuid: string, number: number): Promise<string> {
+  const path = `/api/v1/images/${uuid}/multipart-upload/parts`
+  return (await (await send("POST", path, { partNumbers: [number] })).json()).parts[0].presignedUrl
+}
+
+export async function listMissingParts(uuid: string): Promise<number[]> {
+  return (await (await send("GET", `/api/v1/images/${uuid}/multipart-upload`)).json()).missingParts
+}
+
+export async function completeMultipart(uuid: string): Promise<void> {
+  await send("POST", `/api/v1/images/${uuid}/multipart-upload/complete`)
+}
+
+export async function abortMultipart(uuid: string): Promise<void> {
+  await send("DELETE", `/api/v1/images/${uuid}/multipart-upload`)
+}
+
+export async function listSimilar(uuid: string): Promise<Image[]> {
+  return (await send("GET", `/api/v1/images/${uuid}/similar?distance=11&limit=8`)).json()
+}
+
 export async function listCollections(): Promise<Collection[]> {
   const found: Collection[] = []
   let after: string | null = null

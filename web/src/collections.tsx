@@ -15,7 +15,7 @@ import { follow, hrefTo } from "./route"
 export const choosing = signal<string[]>([])
 
 /** A dialog that Escape, its button and its work close. The focus goes back to where it was. */
-export function Modal({ title, onClose, children }: { title: string; onClose: () => void; children: ComponentChildren }) {
+export function Modal({ title, onClose, children }: { title: string; onClose?: () => void; children: ComponentChildren }) {
   const dialog = useRef<HTMLDialogElement>(null)
   useLayoutEffect(() => {
     const before = document.activeElement
@@ -26,13 +26,13 @@ export function Modal({ title, onClose, children }: { title: string; onClose: ()
   }, [])
   const onKeyDown = (event: KeyboardEvent) => {
     event.stopPropagation() // the page's shortcuts rest meanwhile
-    if (event.key === "Escape") onClose()
+    if (event.key === "Escape") onClose?.()
   }
   return (
     <dialog ref={dialog} class="modal" aria-label={title} onKeyDown={onKeyDown} onCancel={(event) => event.preventDefault()}>
       <header>
         <h2>{title}</h2>
-        <IconButton name="close" label={messages.value.close} onClick={onClose} />
+        {onClose && <IconButton name="close" label={messages.value.close} onClick={onClose} />}
       </header>
       {children}
     </dialog>

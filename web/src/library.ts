@@ -95,11 +95,12 @@ export function add(image: Image): void {
 export function update(changed: Image[]): void {
   const byUuid = new Map(changed.map((each) => [each.uuid, each]))
   if (!images.peek().some((each) => byUuid.has(each.uuid))) return
-  const keepsFailed = route.peek().filter === "failed" || Boolean(route.peek().collection)
+  const { collection, filter } = route.peek()
+  const belongs = (each: Image) => Boolean(collection) || STATUSES[filter].includes(each.status)
   const before = images.peek()
   const after = before
     .map((each) => byUuid.get(each.uuid) ?? each)
-    .filter((each) => each.status !== "failed" || keepsFailed)
+    .filter(belongs)
   batch(() => {
     images.value = after
     total.value -= before.length - after.length

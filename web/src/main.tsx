@@ -300,7 +300,7 @@ function SignIn() {
   const t = messages.value.signIn
   const wasTried = api.credential.value !== ""
   return (
-    <Modal title={t.title} onClose={() => undefined}>
+    <Modal title={t.title}>
       <p class="quiet">{t.text}</p>
       {wasTried && (
         <p class="refusal" role="alert">

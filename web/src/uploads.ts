@@ -7,6 +7,8 @@ import * as library from "./library"
 
 const AT_ONCE = 3
 const TRIES = 4
+/** What the service takes in one request by default. Larger files go in parts. */
+const MOST_BYTES_AT_ONCE = 10 * 1024 * 1024
 
 export type Stage = "waiting" | "uploading" | "processing" | "done" | "failed" | "refused"
 
@@ -38,7 +40,10 @@ export const counts = computed(() => ({
   failed: uploads.value.filter((each) => each.stage === "failed" || each.stage === "refused").length,
 }))
 
-const requests = new Map<number, XMLHttpRequest>()
+/** Uploads under way. Aborting one breaks its transfers off. */
+const running = new Map<number, AbortController>()
+/** Uploads in parts that have begun: a later attempt goes on with the parts that are missing. */
+const begun = new Map<number, api.MultipartPlan>()
 let last = 0
 
 function change(id: number, changes: Partial<Upload>): void {
@@ -53,17 +58,18 @@ export function enqueue(files: File[]): void {
 
 function startNext(): void {
   const waiting = uploads.peek().find((each) => each.stage === "waiting")
-  if (!waiting || requests.size >= AT_ONCE) return
+  if (!waiting || running.size >= AT_ONCE) return
   void run(waiting)
   startNext()
 }
 
 async function run({ id, file }: Upload): Promise<void> {
-  const request = new XMLHttpRequest()
-  requests.set(id, request)
+  const controller = new AbortController()
+  running.set(id, controller)
   change(id, { stage: "uploading", progress: 0, reason: "" })
+  const report = (progress: number) => change(id, { progress })
   try {
-    const uuid = await persist(() => post(request, file, (progress) => change(id, { progress })))
+    const uuid = await (file.size > MOST_BYTES_AT_ONCE ? putParts : post)(id, file, report, controller.signal)
     const preview = await look(file)
     if (preview) previews.set(uuid, preview)
     change(id, { stage: "processing", progress: 1, uuid })
@@ -71,9 +77,9 @@ async function run({ id, file }: Upload): Promise<void> {
   } catch (error) {
     const { status, message } = error as api.ApiError
     const isLasting = status >= 400 && status < 500 && status !== 401 && status !== 429
-    if (uploads.peek().some((each) => each.id === id)) change(id, { stage: isLasting ? "refused" : "failed", reason: message })
+    change(id, { stage: isLasting ? "refused" : "failed", reason: message })
   } finally {
-    requests.delete(id)
+    running.delete(id)
     startNext()
   }
 }
@@ -91,20 +97,61 @@ async function persist<Result>(attempt: () => Promise<Result>): Promise<Result> 
   }
 }
 
-/** fetch() tells nothing of an upload's progress, so this is an XMLHttpRequest. */
-function post(request: XMLHttpRequest, file: File, report: (progress: number) => void): Promise<string> {
+type Report = (progress: number) => void
+
+async function post(_id: number, file: File, report: Report, signal: AbortSignal): Promise<string> {
   const form = new FormData()
   form.append("renditions", JSON.stringify(api.RENDITIONS))
   form.append("file", file)
+  const send = () =>
+    transfer("POST", "/api/v1/images/actions/upload", api.authorization(), form, (bytes, all) => report(bytes / all), signal)
+  return JSON.parse(await persist(send)).data.uuid
+}
+
+/** Put a large file into the store in parts. The service never holds it whole. */
+async function putParts(id: number, file: File, report: Report, signal: AbortSignal): Promise<string> {
+  const before = begun.get(id)
+  const plan = before ?? (await persist(() => api.beginMultipart(file)))
+  begun.set(id, plan)
+  const { uuid, partSizeBytes } = plan
+  const missing = before ? await api.listMissingParts(uuid) : Array.from({ length: plan.partCount }, (_, index) => index + 1)
+  let done = file.size - missing.reduce((sum, number) => sum + partOf(file, number, partSizeBytes).size, 0)
+  for (const number of missing) {
+    const part = partOf(file, number, partSizeBytes)
+    await persist(async () => {
+      const url = await api.signPart(uuid, number)
+      return transfer("PUT", url, {}, part, (bytes) => report((done + bytes) / file.size), signal)
+    })
+    done += part.size
+  }
+  await persist(() => api.completeMultipart(uuid))
+  begun.delete(id)
+  await api.orderRenditions(uuid).catch(() => undefined) // the large view offers to order them
+  return uuid
+}
+
+const partOf = (file: File, number: number, size: number) => file.slice((number - 1) * size, number * size)
+
+/** Send a body and return the response's. fetch() tells nothing of the progress, so this is an XMLHttpRequest. */
+function transfer(
+  method: string,
+  url: string,
+  headers: Record<string, string>,
+  body: FormData | Blob,
+  report: (bytes: number, all: number) => void,
+  signal: AbortSignal,
+): Promise<string> {
   return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest()
     const fail = () => reject(api.toError(request.status, request.responseText, request.getResponseHeader("Retry-After")))
-    request.open("POST", "/api/v1/images/actions/upload")
-    for (const [name, value] of Object.entries(api.authorization())) request.setRequestHeader(name, value)
-    request.upload.onprogress = (event) => report(event.loaded / event.total)
-    request.onload = () => (request.status === 200 ? resolve(JSON.parse(request.responseText).data.uuid) : fail())
+    request.open(method, url)
+    for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value)
+    request.upload.onprogress = (event) => report(event.loaded, event.total)
+    request.onload = () => (request.status === 200 ? resolve(request.responseText) : fail())
     request.onerror = fail
     request.onabort = fail
-    request.send(form)
+    signal.addEventListener("abort", () => request.abort())
+    request.send(body)
   })
 }
 
@@ -156,7 +203,9 @@ export function retry(id: number): void {
 /** Take an upload out of the list. One that is under way is broken off. */
 export function dismiss(id: number): void {
   uploads.value = uploads.peek().filter((each) => each.id !== id)
-  requests.get(id)?.abort()
+  running.get(id)?.abort()
+  const plan = begun.get(id)
+  if (begun.delete(id) && plan) api.abortMultipart(plan.uuid).catch(() => undefined) // the service forgets it in time
 }
 
 export function clearFinished(): void {

@@ -9,7 +9,7 @@ import { Icon, IconButton } from "./icons"
 import * as library from "./library"
 import { formatBytes, formatTime, messages } from "./messages"
 import { Picture, proportional } from "./picture"
-import { go, hrefTo, route } from "./route"
+import { follow, go, hrefTo, route } from "./route"
 import { Toasts } from "./toast-list"
 import { notify } from "./toasts"
 import { describe } from "./uploads"
@@ -40,7 +40,7 @@ export function Viewer({ uuid }: { uuid: string }) {
   }, [])
 
   const close = () => {
-    go({ ...route.peek(), image: "" })
+    go({ ...route.peek(), image: "" }, { replace: true })
     focusOn(uuid)
   }
   const neighbor = (step: number) => (index < 0 ? undefined : list[index + step])
@@ -219,6 +219,7 @@ function Details({ image, reload, onRemove }: { image: Image; reload: () => void
           {image.pendingRenditions.length > 0 && <p class="quiet">{t.viewer.ordered}</p>}
         </section>
       )}
+      {image.status === "succeeded" && <Similar key={image.uuid} uuid={image.uuid} />}
       <div class="actions">
         <button type="button" class="button" onClick={() => (choosing.value = [image.uuid])}>
           <Icon name="folder" />
@@ -230,6 +231,33 @@ function Details({ image, reload, onRemove }: { image: Image; reload: () => void
         </button>
       </div>
     </>
+  )
+}
+
+function Similar({ uuid }: { uuid: string }) {
+  const [found, setFound] = useState<Image[]>([])
+  useEffect(() => {
+    api.listSimilar(uuid).then(setFound, () => undefined) // the image is of use without them
+  }, [])
+  if (!found.length) return null
+  return (
+    <section>
+      <h3>{messages.value.viewer.similar}</h3>
+      <ul class="similar">
+        {found.map((each) => (
+          <li key={each.uuid}>
+            <a
+              href={hrefTo({ ...route.value, image: each.uuid })}
+              aria-label={each.filename}
+              title={each.filename}
+              onClick={(event) => follow(event, { ...route.value, image: each.uuid })}
+            >
+              <Picture image={each} width={80} alt="" />
+            </a>
+          </li>
+        ))}
+      </ul>
+    </section>
   )
 }
 

@@ -89,6 +89,7 @@ export const de: Messages = {
     copied: "Kopiert",
     save: (name) => `${name} herunterladen`,
     original: "Original herunterladen",
+    similar: "Ähnliche Bilder",
     collection: "Sammlung",
     noCollection: "In keiner Sammlung",
     addTo: "Zu Sammlung hinzufügen",

@@ -87,6 +87,7 @@ export const en = {
     copied: "Copied",
     save: (name: string) => `Download ${name}`,
     original: "Download original",
+    similar: "Similar pictures",
     collection: "Collection",
     noCollection: "In no collection",
     addTo: "Add to collection",
