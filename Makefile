@@ -24,7 +24,8 @@
 #                       while there are images
 #   redrive             process images again that failed because of an outage or a crash; codes="…" selects others,
 #                       since=… and until=… when they failed, and dry-run=yes only counts
-#   api-key name=… role=…   make an API key, and print it; role is viewer, editor or admin
+#   api-key name=… role=…   make an API key, and print it; role is viewer, editor or admin; tenant=… is whose
+#   tenant name=…       make a tenant, and print its first admin's API key
 #   kafka, minio        run Apache Kafka or MinIO, each in a terminal of its own, for `make run` or tests
 #   lock                lock the dependencies of pyproject.toml with hashes; upgrade=yes also updates what they need
 #   advisories          renew the copy of public advisories about our dependencies
@@ -120,7 +121,7 @@ check: $(VENV)/ready-to-test
 	$(BIN)/lint-imports
 
 # Readable logs for a terminal.
-migrate reset redrive api-key: export LOG_FORMAT ?= console
+migrate reset redrive api-key tenant: export LOG_FORMAT ?= console
 
 migrate: $(VENV)/ready-to-run
 	$(BIN)/python -m shared_lib.commands.bootstrap
@@ -140,7 +141,10 @@ redrive: $(VENV)/ready-to-run
 		$(if $(filter yes,$(dry-run)),--dry-run)
 
 api-key: $(VENV)/ready-to-run
-	@$(BIN)/python -m shared_lib.commands.api_keys create "$(name)" --role "$(role)"
+	@$(BIN)/python -m shared_lib.commands.api_keys --tenant "$(or $(tenant),default)" create "$(name)" --role "$(role)"
+
+tenant: $(VENV)/ready-to-run
+	@$(BIN)/python -m shared_lib.commands.tenants create "$(name)"
 
 kafka minio:
 	@exec infra/services/$@
@@ -214,4 +218,4 @@ $(VENV)/ready-to-test: tests/requirements.txt tests/newman/package-lock.json tes
 		{ echo "Install promtool for the alerts' tests (Debian: sudo apt install prometheus)." >&2; exit 1; }
 	@touch $@
 
-.PHONY: help run test test-by-address check-clients test-cluster check-admission conformance hostile compare-with-chromium chaos chaos-disk planted bench bench-compare bench-rows bench-backlogs load check migrate migration named reset redrive api-key kafka minio lock advisories release-check web contracts clean
+.PHONY: help run test test-by-address check-clients test-cluster check-admission conformance hostile compare-with-chromium chaos chaos-disk planted bench bench-compare bench-rows bench-backlogs load check migrate migration named reset redrive api-key tenant kafka minio lock advisories release-check web contracts clean

@@ -116,6 +116,7 @@ def run_function(name: str) -> Iterator[http.client.HTTPConnection]:
         "HOST": ports.LOOPBACK,
         "PORT": f"{port}",
         "THREADS": "4",
+        "DATABASE_URL": os.environ["DATABASE_APP_URL"],
         "FUNCTION_TARGET": "main",
         "FUNCTION_SOURCE": str(ROOT / "functions" / name / "main.py"),
     }

@@ -26,6 +26,7 @@ from benchmarks.seed import seed
 from infra.local import postgres
 from shared_lib import observability, settings
 from shared_lib.commands.bootstrap import alembic_config
+from shared_lib.constraints import DEFAULT_TENANT
 from shared_lib.database.connection import Database
 from shared_lib.domain.uploads import Original
 from shared_lib.limits import Limits
@@ -52,7 +53,7 @@ def open_database(socket: str, name: str, images: int) -> Database:
         if images and not admin.run("SELECT 1 FROM images LIMIT 1"):
             seed(admin, images)
     url = SecretStr(os.environ["DATABASE_URL"])
-    return Database(loaded.database.model_copy(update={"url": url, "pool_size": 1}))
+    return Database(loaded.database.model_copy(update={"url": url, "pool_size": 1}), DEFAULT_TENANT)
 
 
 def upload(database: Database, rendered: Rendered, number: int) -> None:

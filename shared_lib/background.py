@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextvars import copy_context
 from typing import TypeVar
 
 Result = TypeVar("Result")
@@ -18,5 +19,6 @@ def start(call: Callable[[], Result], name: str) -> "Future[Result]":
         except BaseException as error:  # noqa: BLE001  raised to the caller of result()
             result.set_exception(error)
 
-    threading.Thread(target=run, name=name, daemon=True).start()
+    context = copy_context()  # whom the caller acts for
+    threading.Thread(target=context.run, args=(run,), name=name, daemon=True).start()
     return result

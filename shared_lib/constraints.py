@@ -5,6 +5,7 @@ TypeAdapter. Instances made in code are trusted and not checked. Sandbox workers
 never load pydantic, which takes 17 MiB, more than libvips.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -12,6 +13,13 @@ from typing import Any, Protocol
 Schema = dict[str, Any]
 
 _SCALARS = ("int", "float", "str", "uuid", "literal", "tuple")
+
+
+DEFAULT_TENANT = "default"
+"""Of callers without credentials, of objects that S3 clients put into the inbox, and of what is older than tenants."""
+
+TENANT_ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+"""A tenant's name is its id: a DNS label, so that it may stand in keys of objects and in settings of the database."""
 
 
 class Handler(Protocol):

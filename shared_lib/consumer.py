@@ -14,6 +14,7 @@ from cloudevents.http import CloudEvent
 from werkzeug.exceptions import HTTPException
 
 from shared_lib import metrics, observability, runtime, tracing
+from shared_lib.database.connection import ALL_TENANTS, acting_for
 from shared_lib.errors import (
     Conflict,
     Forbidden,
@@ -114,7 +115,8 @@ def _handle(cloud_event: CloudEvent, name: str, handler: Callable[[runtime.Runti
         metrics.DELIVERIES.time(lambda error: metrics.Delivery(name, _name_outcome(error))),
     ):
         try:
-            handler(rt, event)
+            with acting_for(ALL_TENANTS):  # an event is about an image, and its row says whose that is
+                handler(rt, event)
         except ServiceError as error:
             status = look_up(STATUS, error, RETRY)
             observability.log_failure(log, "event_not_accepted", error, status=status)

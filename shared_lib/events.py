@@ -95,6 +95,7 @@ class ProcessingSucceeded(Payload):
     type: ClassVar[str] = f"{PREFIX}.succeeded.v1"
     topic: ClassVar[str] = COMPLETED
 
+    tenant: str = Field(description="Whose image it is.")
     filename: str
     content_type: str
     size_bytes: int = Field(description="The original's size.")
@@ -111,6 +112,7 @@ class ProcessingFailed(Payload):
     type: ClassVar[str] = f"{PREFIX}.failed.v1"
     topic: ClassVar[str] = COMPLETED
 
+    tenant: str = Field(description="Whose image it is.")
     filename: str
     error: Failure
     completed_at: Time
@@ -122,6 +124,7 @@ def describe_end(end: domain.ImageEnd) -> ProcessingSucceeded | ProcessingFailed
     if end.failure:
         return ProcessingFailed(
             uuid=end.uuid,
+            tenant=end.tenant,
             filename=end.filename,
             error=Failure(code=end.failure.code, message=end.failure.message),
             completed_at=end.completed_at,

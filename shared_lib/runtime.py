@@ -28,6 +28,7 @@ from shared_lib.repositories import (
     Rates,
     Renditions,
     Retries,
+    Tenants,
 )
 from shared_lib.services.announcing import Announcer
 from shared_lib.services.authentication import Authenticator
@@ -94,6 +95,7 @@ class Runtime:
         self.api_keys = ApiKeys(self.database)
         self.issuer_keys = IssuerKeys(self.database)
         self.rates = Rates(self.database)
+        self.tenants = Tenants(self.database)
         self.drift = Drift(self.database)
         self.deliveries = Deliveries(self.database)
         presets = _read_presets(self.settings.processing)
@@ -106,7 +108,7 @@ class Runtime:
         self.state_report = StateReport(self.operations)
         self.key_management = KeyManagement(self.api_keys)
         self.authenticator = Authenticator(
-            settings.auth, self.api_keys, TokenVerifier(settings.auth.issuers, self.issuer_keys)
+            settings.auth, self.api_keys, TokenVerifier(settings.auth.issuers, self.issuer_keys, self.tenants)
         )
         self.rate_limiter = RateLimiter(settings.rates, self.rates)
         self.issuer_refresh = IssuerRefresh(settings.auth.issuers, self.issuer_keys)

@@ -31,6 +31,7 @@ from pydantic import (
 
 from shared_lib import limits
 from shared_lib.addresses import check_certificates, check_http_url, check_servers, is_loopback, read_database_url
+from shared_lib.constraints import DEFAULT_TENANT, TENANT_ID
 
 Seconds = Annotated[float, Field(gt=0)]
 Bytes = Annotated[int, Field(gt=0)]
@@ -185,6 +186,7 @@ class Http(Branch):
 
 
 Text = Annotated[str, Field(min_length=1)]
+TenantName = Annotated[str, Field(pattern=f"^{TENANT_ID.pattern}$")]
 RoleName = Literal["viewer", "editor", "admin"]
 
 
@@ -216,6 +218,10 @@ class Issuer(BaseModel, frozen=True, extra="forbid"):
     """Where a token has its roles: the name of a claim, or the names on the way to it."""
     roles: dict[Text, RoleName] = {"viewer": "viewer", "editor": "editor", "admin": "admin"}
     """The issuer's names of roles, and ours."""
+    tenant: TenantName = DEFAULT_TENANT
+    """Whose images its tokens are about."""
+    tenant_claim: Annotated[tuple[Text, ...] | None, BeforeValidator(_read_path)] = None
+    """Where a token names its tenant, if the issuer serves several: a claim, or the names on the way to it."""
     keys_url: IssuerUrl | None = None
     """Its JWK Set. Unset: where its /.well-known/openid-configuration says."""
 

@@ -30,6 +30,7 @@ from service import (
 )
 
 from shared_lib import settings
+from shared_lib.constraints import DEFAULT_TENANT
 from shared_lib.database.connection import Database, open_for_migrations
 from shared_lib.repositories import IssuerKeys
 from shared_lib.runtime import Runtime, current
@@ -124,6 +125,7 @@ def rt(platform: Platform, s3: "S3Client") -> Iterator[Runtime]:
     )
     s3.create_bucket(Bucket="quiet-images")
     runtime = current()
+    runtime.database.default_tenant = DEFAULT_TENANT
     yield runtime
     runtime.sandbox.close()
     runtime.broker.close()

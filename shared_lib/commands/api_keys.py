@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import cast, get_args
 
 from shared_lib import observability, settings
+from shared_lib.constraints import DEFAULT_TENANT, TENANT_ID
 from shared_lib.database.connection import Database
 from shared_lib.domain.api_keys import DEFAULT_DAYS, MAX_DAYS, MAX_OVERLAP_HOURS, OVERLAP_HOURS, ApiKey, KeyGrant
 from shared_lib.domain.principals import OPERATOR, Permission, Role
@@ -28,7 +29,7 @@ def main(*words: str) -> int:
     try:
         loaded = settings.load()
         observability.configure(loaded.log.level, loaded.log.format)
-        database = Database(loaded.database)
+        database = Database(loaded.database, arguments.tenant)
         try:
             _run(KeyManagement(ApiKeys(database)), arguments)
         finally:
@@ -46,14 +47,15 @@ def _run(keys: KeyManagement, arguments: argparse.Namespace) -> None:
     elif arguments.command == "revoke":
         keys.revoke(arguments.id, OPERATOR)
     elif arguments.command == "rotate":
-        _show(keys.rotate(arguments.id, arguments.days, arguments.overlap, OPERATOR))
+        show_new_key(keys.rotate(arguments.id, arguments.days, arguments.overlap, OPERATOR))
     else:
         scopes = cast("tuple[Permission, ...] | None", tuple(arguments.scope) if arguments.scope else None)
         grant = KeyGrant(name=arguments.name, role=Role(arguments.role), scopes=scopes, days=arguments.days)
-        _show(keys.create(grant, OPERATOR))
+        show_new_key(keys.create(grant, OPERATOR))
 
 
-def _show(issued: IssuedKey) -> None:
+def show_new_key(issued: IssuedKey) -> None:
+    """Print the key itself, and nothing else, on standard output."""
     print(issued.text)  # noqa: T201  (same)
     print(_describe(issued.key), file=sys.stderr)  # noqa: T201  (same)
 
@@ -71,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Make, list, rotate and revoke API keys in the database in DATABASE_URL.",
         allow_abbrev=False,
     )
+    parser.add_argument("--tenant", type=read_tenant, default=DEFAULT_TENANT, help="whose keys (default: %(default)s)")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     creating = commands.add_parser("create", help="make a key and print it, once", allow_abbrev=False)
     creating.add_argument("name", metavar="NAME", help="what the key is for")
@@ -91,6 +94,12 @@ def _parser() -> argparse.ArgumentParser:
     for each in (rotating, revoking):
         each.add_argument("id", metavar="ID", help="the key's second part: imgp_<id>_…")
     return parser
+
+
+def read_tenant(word: str) -> str:
+    if not TENANT_ID.fullmatch(word):
+        raise argparse.ArgumentTypeError(f"{word!r} is not made of at most 63 lower-case letters, digits and hyphens")
+    return word
 
 
 def _between(least: int, most: int) -> Callable[[str], int]:

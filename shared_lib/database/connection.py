@@ -9,6 +9,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from functools import partial
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ from pg8000.exceptions import DatabaseError, InterfaceError
 
 from shared_lib import metrics, tracing
 from shared_lib.addresses import DatabaseAddress, read_database_url
+from shared_lib.constraints import TENANT_ID
 from shared_lib.database.driver import PipelinedConnection, Rows, Statement
 from shared_lib.errors import CommitUncertain, Misconfigured, Unavailable
 from shared_lib.settings import Database as DatabaseSettings
@@ -32,6 +34,24 @@ _TRANSIENT = ("08", "53", "57", "58", "25P03", "25006", "40")
 # missing, because the migrations have not run.
 _WRONG_SETTINGS = ("28", "3D000", "42501", "3F000", "42P01", "42703")
 _CLIENT_MARGIN = 1.0  # s that the client waits longer than the server, which ends a statement while it can
+
+
+ALL_TENANTS = ""
+_acting_for: ContextVar[str | None] = ContextVar("tenant", default=None)
+
+
+@contextmanager
+def acting_for(tenant: str) -> Iterator[None]:
+    """
+    Let transactions that begin in this block, and in threads that `background` starts in it, be this tenant's.
+
+    With ALL_TENANTS they are nobody's in particular: the database decides whether their role may do that.
+    """
+    token = _acting_for.set(tenant)
+    try:
+        yield
+    finally:
+        _acting_for.reset(token)
 
 
 _SPAN = partial(tracing.span, "transaction", "client", {"db.system.name": "postgresql"})
@@ -120,11 +140,12 @@ class Transaction:
     Statements that take effect together or not at all.
 
     The first one is sent together with BEGIN, the `last` one with COMMIT, and a queued one with the next, each group in
-    one round trip.
+    one round trip. Each has the parameter `tenant`, unless the caller gives another: NULL if it acts for no tenant.
     """
 
-    def __init__(self, connections: "_Connections", begin: Iterable[str]) -> None:
+    def __init__(self, connections: "_Connections", begin: Iterable[str], tenant: str | None) -> None:
         self._connections = connections
+        self._tenant = tenant
         self._begin = [Statement(sql, {}) for sql in begin]
         self._waiting: list[tuple[Statement, Rows]] = []
         self.connection: PipelinedConnection | None = None
@@ -132,7 +153,7 @@ class Transaction:
         self._is_over = False
 
     def rows(self, sql: str, **parameters: Any) -> Rows:  # noqa: ANN401  a column may hold anything
-        return self._send(Statement(sql, parameters))[-1]
+        return self._send(self._state(sql, parameters))[-1]
 
     def row(self, sql: str, **parameters: Any) -> dict[str, Any] | None:  # noqa: ANN401  (same)
         """The first row, or None."""
@@ -141,7 +162,7 @@ class Transaction:
     def queue(self, sql: str, **parameters: Any) -> Rows:  # noqa: ANN401  (same)
         """Run a statement together with the next one. Return a list that then receives its rows."""
         rows: Rows = []
-        self._waiting.append((Statement(sql, parameters), rows))
+        self._waiting.append((self._state(sql, parameters), rows))
         return rows
 
     def last(self, sql: str, **parameters: Any) -> Rows:  # noqa: ANN401  (same)
@@ -150,11 +171,14 @@ class Transaction:
 
         If it is also the first one, it must be one that may run twice: a connection may break before the answer.
         """
-        return self._commit(Statement(sql, parameters))[-2]
+        return self._commit(self._state(sql, parameters))[-2]
 
     def commit(self) -> None:
         if (self.connection or self._waiting) and not self._is_over:
             self._commit()
+
+    def _state(self, sql: str, parameters: dict[str, Any]) -> Statement:
+        return Statement(sql, {"tenant": self._tenant, **parameters})
 
     def _commit(self, *statements: Statement) -> list[Rows]:
         try:
@@ -225,10 +249,18 @@ class _Connections:
 class Database:
     """A PostgreSQL database with at most `pool_size` connections, which threads borrow for a transaction."""
 
-    def __init__(self, settings: DatabaseSettings) -> None:
+    def __init__(self, settings: DatabaseSettings, tenant: str | None = None) -> None:
         self._settings = settings
+        self.default_tenant = tenant
+        """Whom transactions act for that are not in a block of `acting_for`. None: for all tenants."""
         self._free = threading.BoundedSemaphore(settings.pool_size)
         self._connections = _Connections(settings)
+
+    @property
+    def tenant(self) -> str | None:
+        """Whom a transaction would act for now."""
+        acting_for = _acting_for.get()
+        return self.default_tenant if acting_for is None else acting_for or None
 
     @contextmanager
     def transaction(
@@ -250,7 +282,7 @@ class Database:
         try:
             with _SPAN(), metrics.TRANSACTIONS.time(_label), translating():
                 begin = self._compose_begin(snapshot=snapshot, durable=durable, idle_seconds=idle_seconds)
-                yield from self._run(Transaction(self._connections, begin))
+                yield from self._run(Transaction(self._connections, begin, self.tenant))
         finally:
             self._free.release()
 
@@ -262,6 +294,10 @@ class Database:
         yield f"SET LOCAL idle_in_transaction_session_timeout = {(idle_seconds or 2 * limit) * 1000:.0f}"
         if not durable:
             yield "SET LOCAL synchronous_commit = off"
+        if self.tenant:
+            if not TENANT_ID.fullmatch(self.tenant):  # this statement takes no parameters
+                raise ValueError(f"{self.tenant!r} is no name of a tenant")
+            yield f"SET LOCAL app.tenant = '{self.tenant}'"
 
     def _run(self, tx: Transaction) -> Iterator[Transaction]:
         try:

@@ -1,38 +1,59 @@
 """What each role may do with each table. Bootstrap grants it after the migrations.
 
 No function connects as the owner of the tables or as a superuser. `infra/k8s/components/postgres/roles.sql` creates the
-roles, and its administrator decides who can log in as them.
+roles, and its administrator decides who can log in as them. Of a table with a tenant, row-level security shows the app
+one tenant's rows. The worker serves all tenants.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 OWNER, APP, WORKER = "images_owner", "images_app", "images_worker"
+SEARCH = "images_search"
+"""Owns functions that search with an index, or find whose a key or an image is, and views of the whole service."""
 
 ALL = "SELECT, INSERT, UPDATE, DELETE"
+_KEY = "id, tenant_id, name, role, scopes, created_at, created_by, expires_at, last_used_at, revoked_at, replaced_by"
+_SEARCHED = "uuid, tenant_id, filename, description, status, created_at, collection_id, deleted_at"
+_DELIVERED = "sha256, original_key, content_type, width, height, queued_at, fence"
 RIGHTS: dict[str, dict[str, str]] = {
-    "images": {APP: "SELECT, INSERT, UPDATE", WORKER: ALL},
+    "images": {
+        APP: "SELECT, INSERT, UPDATE",
+        WORKER: ALL,
+        SEARCH: f"SELECT ({_SEARCHED}, {_DELIVERED}, perceptual_hash, perceptual_quarters)",
+    },
     "renditions": {APP: ALL, WORKER: ALL},
     "rendition_requests": {APP: ALL, WORKER: ALL},
     "deliveries": {APP: ALL, WORKER: ALL},
-    "processing_attempts": {APP: "SELECT, DELETE", WORKER: ALL},
-    "dead_letters": {APP: "SELECT, DELETE", WORKER: ALL},
-    "collections": {APP: ALL},
-    "image_counts": {APP: "SELECT, INSERT, DELETE", WORKER: "SELECT, INSERT, DELETE"},
+    "processing_attempts": {
+        APP: "SELECT, DELETE",
+        WORKER: ALL,
+        SEARCH: "SELECT (image_id, tenant_id, fence, started_at, ended_at, outcome, reason)",
+    },
+    "dead_letters": {APP: "SELECT, DELETE", WORKER: ALL, SEARCH: "SELECT (tenant_id, received_at)"},
+    "collections": {APP: ALL, SEARCH: "SELECT (uuid, tenant_id, name, created_at, updated_at)"},
+    "image_counts": {APP: "SELECT, INSERT, DELETE", WORKER: "SELECT, INSERT, DELETE", SEARCH: "SELECT"},
     "original_removals": {APP: ALL, WORKER: ALL},
     "multipart_uploads": {APP: "SELECT, INSERT, DELETE", WORKER: "SELECT, DELETE"},
     "image_stocks": {APP: "SELECT, INSERT, DELETE", WORKER: "SELECT, INSERT, DELETE"},
     "rates": {APP: "SELECT, INSERT, UPDATE", WORKER: "SELECT, UPDATE, DELETE"},
     "scans": {WORKER: ALL},
     "reconciliation_counts": {APP: "SELECT", WORKER: "SELECT, INSERT, UPDATE"},
-    "api_keys": {APP: "SELECT, INSERT, UPDATE"},
+    "tenants": {APP: "SELECT, INSERT"},
+    # Nobody but a function reads the digest of a secret, and that function one at a time.
+    "api_keys": {
+        APP: f"SELECT ({_KEY}), INSERT, UPDATE (expires_at, last_used_at, revoked_at, replaced_by)",
+        SEARCH: "SELECT",
+    },
     "issuer_keys": {APP: "SELECT, INSERT, UPDATE", WORKER: "SELECT, INSERT, UPDATE"},
     "alembic_version": {},
 }
+SHARED = ("scans", "reconciliation_counts", "issuer_keys", "alembic_version")
+"""Tables whose rows belong to no tenant."""
 
 
-def compose_grants(tables: Iterable[str]) -> Iterator[str]:
-    """Yield statements that grant exactly these rights on the tables, as far as they are listed here."""
-    for table in sorted(set(tables) & RIGHTS.keys()):
-        yield f"REVOKE ALL ON TABLE {table} FROM PUBLIC, {APP}, {WORKER}"
-        for role, rights in RIGHTS[table].items():
+def compose_grants() -> Iterator[str]:
+    """Yield statements that grant exactly these rights."""
+    for table, roles in RIGHTS.items():
+        yield f"REVOKE ALL ON TABLE {table} FROM PUBLIC, {APP}, {WORKER}, {SEARCH}"
+        for role, rights in roles.items():
             yield f"GRANT {rights} ON TABLE {table} TO {role}"

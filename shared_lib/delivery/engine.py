@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 from uuid import UUID
 
+from shared_lib.database.connection import acting_for
 from shared_lib.delivery.order import Order
 from shared_lib.errors import FailureCode, NotFound, Rejected, Unavailable, WorkerError
 from shared_lib.observability import get_logger
@@ -69,17 +70,19 @@ class Engine:
         if order.content and not image.sha256.startswith(order.content):
             raise NotFound("The image has other content than the URL names", code="content_not_found")
         recipe = order.lower(image)
-        found = self._deliveries.find(image.uuid, recipe.hash)
-        stored = found if isinstance(found, StoredDelivery) else None
-        if stored and stored.is_long_unused:
-            self._deliveries.touch(image.uuid, recipe.hash)
+        with acting_for(image.tenant):
+            found = self._deliveries.find(image.uuid, recipe.hash)
+            stored = found if isinstance(found, StoredDelivery) else None
+            if stored and stored.is_long_unused:
+                self._deliveries.touch(image.uuid, recipe.hash)
         return Found(order, image, recipe, stored)
 
     def open(self, found: Found, stored: StoredDelivery, span: range | None) -> Download:
         """Open a stored rendition. Raises Unavailable if its object is missing: it is then made again."""
         download = self._gallery.stream(stored.key, span)
         if download is None:
-            self._deliveries.forget(found.image.uuid, found.recipe.hash, stored.key)
+            with acting_for(found.image.tenant):
+                self._deliveries.forget(found.image.uuid, found.recipe.hash, stored.key)
             raise Unavailable("The rendition has to be made again", code="rendition_lost", retry_after=1)
         return download
 
@@ -89,7 +92,10 @@ class Engine:
 
         Raises Rejected, WorkerError, NotFound, TooManyAttempts, and Unavailable if it takes too long.
         """
-        image, recipe = found.image, found.recipe
+        with acting_for(found.image.tenant):
+            return self._make(found.image, found.recipe)
+
+    def _make(self, image: PublishedImage, recipe: Recipe) -> Made:
         until = time.monotonic() + self._wait_seconds
         while True:
             state = self._deliveries.find(image.uuid, recipe.hash)
@@ -135,11 +141,14 @@ class Engine:
         original = self._gallery.read(image.original_key)
         if original is None:
             raise NotFound("The image's original is missing", code="original_missing")
-        return self._renderer.render(RenderRequest(original=original, recipes=(recipe,))).get(recipe.name)
+        return self._renderer.render(RenderRequest(original=original, tenant=image.tenant, recipes=(recipe,))).get(
+            recipe.name
+        )
 
     def _store(self, image: PublishedImage, rendition: Rendition) -> Made:
         """Store it, and then record it. An object that is never recorded is found by the gallery's comparison."""
-        key = self._gallery.rendition_key(image.uuid, image.sha256, rendition.recipe.hash, rendition.extension)
+        prefix = self._gallery.rendition_prefix(image.tenant, image.uuid, image.sha256)
+        key = f"{prefix}{rendition.recipe.hash}.{rendition.extension}"
         self._gallery.put(key, rendition.data, rendition.content_type)
         stored = StoredDelivery(key, rendition.content_type, len(rendition.data))
         if not self._deliveries.complete(image.uuid, rendition.recipe.hash, stored):

@@ -65,7 +65,7 @@ class KeyGrant:
 
     @property
     def permissions(self) -> frozenset[Permission]:
-        return Principal(self.name, self.role, None if self.scopes is None else frozenset(self.scopes)).permissions
+        return Principal(self.name, self.role, "", None if self.scopes is None else frozenset(self.scopes)).permissions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +73,7 @@ class ApiKey:
     """What is stored of a key, except its digest."""
 
     id: str
+    tenant_id: str
     name: str
     role: Role
     scopes: tuple[Permission, ...] | None
@@ -90,7 +91,9 @@ class ApiKey:
 
     @property
     def principal(self) -> Principal:
-        return Principal(f"key:{self.id}", self.role, None if self.scopes is None else frozenset(self.scopes))
+        return Principal(
+            f"key:{self.id}", self.role, self.tenant_id, None if self.scopes is None else frozenset(self.scopes)
+        )
 
 
 def is_secret(key: ApiKeyText, digest: bytes) -> bool:

@@ -209,6 +209,7 @@ class ImageEnd:
     """The end of an image, as its event describes it."""
 
     uuid: UUID
+    tenant: str
     filename: str
     content_type: str | None
     size_bytes: int | None
@@ -227,6 +228,7 @@ class ImageEnd:
 class ImageState:
     """The state of an image that may be hidden or deleted."""
 
+    tenant: str
     status: ImageStatus
     deleted: bool
     original_key: str | None

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, get_args
 
+from shared_lib.constraints import DEFAULT_TENANT
+
 Permission = Literal[
     "images:read",
     "images:write",
@@ -50,9 +52,10 @@ class Principal:
     """For logs and for `createdBy`, such as `key:4tR9kQ2mZx`."""
     role: Role | None
     """None may do nothing."""
+    tenant: str
+    """Whose images and collections there are for it. Empty for nobody in particular."""
     scopes: frozenset[Permission] | None = None
     """What the key or token is limited to. None: all that the role may."""
-    tenant: str = "default"
     project: str | None = None
     """A group inside the tenant that the principal is bound to. None: all of the tenant."""
 
@@ -62,11 +65,11 @@ class Principal:
         return granted if self.scopes is None else granted & self.scopes
 
 
-ANONYMOUS = Principal("anonymous", Role.ADMIN)
+ANONYMOUS = Principal("anonymous", Role.ADMIN, DEFAULT_TENANT)
 """Every caller without credentials, with AUTH_MODE=anonymous."""
 
-OPERATOR = Principal("operator", Role.ADMIN)
+OPERATOR = Principal("operator", Role.ADMIN, DEFAULT_TENANT)
 """Whoever runs a command with the service's own settings."""
 
-NOBODY = Principal("nobody", None)
+NOBODY = Principal("nobody", None, "")
 """The caller of an endpoint that needs nothing: no credentials are read."""

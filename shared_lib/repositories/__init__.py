@@ -1,4 +1,4 @@
-"""All SQL: images, uploads, claims, attempts, renditions, deliveries, collections, dead letters, all kinds of keys."""
+"""All SQL: images, uploads, claims, renditions, deliveries, collections, dead letters, tenants, all kinds of keys."""
 
 from shared_lib.repositories.api_keys import ApiKeys
 from shared_lib.repositories.claims import Claim, Claims, UploadAwaited
@@ -16,6 +16,7 @@ from shared_lib.repositories.originals import BeingRemoved, Originals
 from shared_lib.repositories.rates import Rates
 from shared_lib.repositories.renditions import Renditions, StoredRendition
 from shared_lib.repositories.retries import Retries
+from shared_lib.repositories.tenants import Tenants
 
 __all__ = [
     "BATCH",
@@ -42,5 +43,6 @@ __all__ = [
     "Retries",
     "StoredRendition",
     "Superseded",
+    "Tenants",
     "UploadAwaited",
 ]

@@ -8,32 +8,39 @@ from shared_lib.domain.principals import Role
 from shared_lib.errors import Conflict, NotFound
 
 _COLUMNS = """
-    k.id, k.name, k.role, k.scopes, k.created_at, k.created_by, k.expires_at, k.last_used_at, k.revoked_at,
+    k.id, k.tenant_id, k.name, k.role, k.scopes, k.created_at, k.created_by, k.expires_at, k.last_used_at, k.revoked_at,
     k.replaced_by
 """
 _INSERT = f"""
-    INSERT INTO api_keys AS k (id, digest, name, role, scopes, created_by, expires_at)
-    VALUES (:id, :digest, :name, :role, CAST(:scopes AS text[]), :created_by, now() + make_interval(days => :days))
+    INSERT INTO api_keys AS k (id, tenant_id, digest, name, role, scopes, created_by, expires_at)
+    VALUES (:id, :tenant, :digest, :name, :role, CAST(:scopes AS text[]), :created_by,
+            now() + make_interval(days => :days))
     RETURNING {_COLUMNS}
 """
-_COUNT_LIVE = "SELECT count(*) AS live FROM api_keys WHERE revoked_at IS NULL AND expires_at > now()"
-_LOOK_UP = f"SELECT k.digest, {_COLUMNS} FROM api_keys k WHERE k.id = :id"
+_COUNT_LIVE = (
+    "SELECT count(*) AS live FROM api_keys WHERE tenant_id = :tenant AND revoked_at IS NULL AND expires_at > now()"
+)
+# Whatever its tenant is, which nobody knows yet.
+_LOOK_UP = f"SELECT k.digest, {_COLUMNS} FROM find_api_key(:id) k"
+_SELECT = f"SELECT {_COLUMNS} FROM api_keys k WHERE k.id = :id AND k.tenant_id = :tenant"
 # Once an hour, so that a key in constant use costs no writes.
 _TOUCH = """
     UPDATE api_keys SET last_used_at = date_trunc('hour', now())
-    WHERE id = :id AND (last_used_at IS NULL OR last_used_at < date_trunc('hour', now()))
+    WHERE id = :id AND tenant_id = :tenant AND (last_used_at IS NULL OR last_used_at < date_trunc('hour', now()))
 """
-_LIST = f"SELECT {_COLUMNS} FROM api_keys k ORDER BY k.created_at DESC, k.id LIMIT :most"
+_LIST = f"SELECT {_COLUMNS} FROM api_keys k WHERE k.tenant_id = :tenant ORDER BY k.created_at DESC, k.id LIMIT :most"
 _REVOKE = f"""
-    UPDATE api_keys k SET revoked_at = coalesce(k.revoked_at, now()) WHERE k.id = :id RETURNING {_COLUMNS}
+    UPDATE api_keys k SET revoked_at = coalesce(k.revoked_at, now())
+    WHERE k.id = :id AND k.tenant_id = :tenant RETURNING {_COLUMNS}
 """
 _LOCK = """
-    SELECT replaced_by, revoked_at IS NULL AND expires_at > now() AS is_live FROM api_keys WHERE id = :id FOR UPDATE
+    SELECT replaced_by, revoked_at IS NULL AND expires_at > now() AS is_live FROM api_keys
+    WHERE id = :id AND tenant_id = :tenant FOR UPDATE
 """
 _REPLACE = """
     UPDATE api_keys SET replaced_by = :successor,
                         expires_at = least(expires_at, now() + make_interval(hours => :hours))
-    WHERE id = :id
+    WHERE id = :id AND tenant_id = :tenant
 """
 # The database's function decides which: those that ended 90 days ago. The caller's role may not even read keys.
 _PURGE = "SELECT purge_api_keys() AS purged"
@@ -52,7 +59,7 @@ class ApiKeys:
             return _insert(tx, key, grant, created_by)
 
     def look_up(self, key_id: str) -> tuple[ApiKey, bytes] | None:
-        """Return a key and the digest of its secret."""
+        """Return a key of any tenant, and the digest of its secret."""
         with self._database.transaction() as tx:
             row = tx.row(_LOOK_UP, id=key_id)
             if row is None:
@@ -67,10 +74,11 @@ class ApiKeys:
 
     def get(self, key_id: str) -> ApiKey:
         """Return a key. Raises NotFound."""
-        found = self.look_up(key_id)
-        if found is None:
+        with self._database.transaction() as tx:
+            row = tx.row(_SELECT, id=key_id)
+        if row is None:
             raise _missing()
-        return found[0]
+        return _to_key(row)
 
     def list(self) -> list[ApiKey]:
         """Return the newest keys, live or not."""

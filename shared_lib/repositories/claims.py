@@ -40,8 +40,8 @@ from shared_lib.settings import Processing
 log = get_logger()
 
 _LOCK_IMAGE = """
-    SELECT status, attempts, fence, lease_until > now() AS held, lease_until IS NOT NULL AS begun, original_key,
-           deleted_at IS NOT NULL AS deleted
+    SELECT tenant_id, status, attempts, fence, lease_until > now() AS held, lease_until IS NOT NULL AS begun,
+           original_key, deleted_at IS NOT NULL AS deleted
     FROM images WHERE uuid = :uuid FOR UPDATE
 """
 _RELEASE_TRIES = 100  # a third of a lease apart: ten minutes and more
@@ -62,6 +62,7 @@ class Claim:
     """The sole right to process one image, until it ends, is released, or its lease expires."""
 
     lease: Lease
+    tenant: str
     attempt: int
     is_last: bool
     """If a sandbox worker crashes once more, the image is given up."""
@@ -139,6 +140,7 @@ class Claims:
             )[0]
         claim = Claim(
             lease=Lease(uuid, claimed["fence"]),
+            tenant=row["tenant_id"],
             attempt=claimed["attempts"],
             is_last=history.abnormal + 1 >= self._settings.max_abnormal_attempts,
             requested=requested,

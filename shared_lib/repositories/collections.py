@@ -10,32 +10,39 @@ from shared_lib.errors import Conflict, NotFound
 from shared_lib.repositories.pages import Listed, make_page, read_page, slice_page
 from shared_lib.repositories.rows import COLLECTION_COLUMNS, VISIBLE_IMAGE, to_collection, to_image
 
-_SELECT_COLLECTION = f"SELECT {COLLECTION_COLUMNS} FROM collections c WHERE c.uuid = :uuid"
-_SELECT_COLLECTIONS = f"SELECT {COLLECTION_COLUMNS} FROM collections c WHERE c.uuid = ANY(CAST(:uuids AS uuid[]))"
-_LIST_COLLECTIONS = "SELECT uuid, created_at, updated_at, name FROM collections"
-_COUNT_COLLECTIONS = "SELECT count(*) AS total FROM collections"
+_SELECT_COLLECTION = f"SELECT {COLLECTION_COLUMNS} FROM collections c WHERE c.tenant_id = :tenant AND c.uuid = :uuid"
+_SELECT_COLLECTIONS = f"""
+    SELECT {COLLECTION_COLUMNS} FROM collections c WHERE c.tenant_id = :tenant AND c.uuid = ANY(CAST(:uuids AS uuid[]))
+"""
+_LIST_COLLECTIONS = "SELECT uuid, created_at, updated_at, name FROM collections WHERE tenant_id = :tenant"
+_COUNT_COLLECTIONS = "SELECT count(*) AS total FROM collections WHERE tenant_id = :tenant"
 _INSERT_COLLECTION = f"""
-    INSERT INTO collections AS c (uuid, name, description) VALUES (:uuid, :name, :description)
+    INSERT INTO collections AS c (uuid, tenant_id, name, description) VALUES (:uuid, :tenant, :name, :description)
     RETURNING {COLLECTION_COLUMNS}
 """
 _UPDATE_COLLECTION = f"""
     UPDATE collections c SET name = CASE WHEN :rename THEN :name ELSE name END,
                              description = CASE WHEN :describe THEN :description ELSE description END,
                              updated_at = now()
-    WHERE c.uuid = :uuid RETURNING {COLLECTION_COLUMNS}
+    WHERE c.tenant_id = :tenant AND c.uuid = :uuid RETURNING {COLLECTION_COLUMNS}
 """
-_DELETE_COLLECTION = "DELETE FROM collections WHERE uuid = :uuid RETURNING uuid"
-_DELETE_COUNTS = "DELETE FROM image_counts WHERE collection_id = :uuid"
+_DELETE_COLLECTION = "DELETE FROM collections WHERE tenant_id = :tenant AND uuid = :uuid RETURNING uuid"
+_DELETE_COUNTS = "DELETE FROM image_counts WHERE tenant_id = :tenant AND collection_id = :uuid"
 # Locks the row, so that adding to a collection and deleting it wait for each other.
-_TOUCH_COLLECTION = "UPDATE collections SET updated_at = now() WHERE uuid = :uuid RETURNING uuid"
+_TOUCH_COLLECTION = """
+    UPDATE collections SET updated_at = now() WHERE tenant_id = :tenant AND uuid = :uuid RETURNING uuid
+"""
 # In the order of the uuids, so that two requests that move the same images cannot deadlock.
 _LOCK_IMAGES = f"""
     SELECT i.uuid FROM images i WHERE i.uuid = ANY(CAST(:images AS uuid[])) AND {VISIBLE_IMAGE}
     ORDER BY i.uuid FOR NO KEY UPDATE
 """
-_MOVE_IMAGES = "UPDATE images SET collection_id = :uuid WHERE uuid = ANY(CAST(:images AS uuid[]))"
+_MOVE_IMAGES = """
+    UPDATE images SET collection_id = :uuid WHERE tenant_id = :tenant AND uuid = ANY(CAST(:images AS uuid[]))
+"""
 _REMOVE_IMAGES = """
-    UPDATE images SET collection_id = NULL WHERE uuid = ANY(CAST(:images AS uuid[])) AND collection_id = :uuid
+    UPDATE images SET collection_id = NULL
+    WHERE tenant_id = :tenant AND uuid = ANY(CAST(:images AS uuid[])) AND collection_id = :uuid
 """
 
 
@@ -58,7 +65,7 @@ class Collections:
         """Return one page of the collections whose name matches."""
         with self._database.transaction(snapshot=True) as tx:
             size = tx.rows(_COUNT_COLLECTIONS)[0]["total"]
-            listed = Listed(_LIST_COLLECTIONS, size, "name ILIKE :search", (f"{_LIST_COLLECTIONS} WHERE true",))
+            listed = Listed("collections", _LIST_COLLECTIONS, size, "name ILIKE :search")
             found = slice_page(tx, query, listed)
             rows = tx.rows(_SELECT_COLLECTIONS, uuids=found.uuids)
         return make_page(found, query, rows).map(to_collection)

@@ -17,10 +17,11 @@ from shared_lib.observability import get_logger
 
 log = get_logger()
 
-# A deleted image's data is not kept.
+# A deleted image's data is not kept. A letter about no image that there is belongs to the operator's tenant.
 _INSERT_DEAD_LETTER = """
-    INSERT INTO dead_letters (event_source, event_id, event_type, image_id, code, reason, destination, data)
-    VALUES (:source, :id, :type, :image, :code, :reason, :destination, CASE WHEN NOT EXISTS (
+    INSERT INTO dead_letters (tenant_id, event_source, event_id, event_type, image_id, code, reason, destination, data)
+    VALUES (coalesce((SELECT tenant_id FROM images WHERE uuid = :image), 'default'), :source, :id, :type, :image,
+            :code, :reason, :destination, CASE WHEN NOT EXISTS (
         SELECT 1 FROM images WHERE uuid = :image AND deleted_at IS NOT NULL) THEN CAST(:data AS bytea) END)
     ON CONFLICT (event_source, event_id) DO UPDATE SET code = EXCLUDED.code, reason = EXCLUDED.reason,
         received_at = now()
@@ -33,9 +34,9 @@ _PURGE_DEAD_LETTERS = """
 """
 _LIST_DEAD_LETTERS = """
     SELECT id, event_source, event_id, event_type, image_id, code, reason, destination, received_at
-    FROM dead_letters WHERE id < :before ORDER BY id DESC LIMIT :limit
+    FROM dead_letters WHERE tenant_id = :tenant AND id < :before ORDER BY id DESC LIMIT :limit
 """
-_DISCARD_DEAD_LETTER = "DELETE FROM dead_letters WHERE id = :id"
+_DISCARD_DEAD_LETTER = "DELETE FROM dead_letters WHERE tenant_id = :tenant AND id = :id"
 _LAST = 2**63 - 1
 _BATCH = 500  # rows per statement: far from the time limit
 _MAX_TEXT = 500  # characters of an attribute that are kept

@@ -12,16 +12,18 @@ from shared_lib.database.connection import Database
 from shared_lib.errors import FailureCode, NotFound, Rejected, TooManyAttempts
 from shared_lib.pipeline.formats import Format
 from shared_lib.repositories.image_queries import NOT_FOUND
-from shared_lib.repositories.rows import VISIBLE_IMAGE
+from shared_lib.repositories.rows import OF_TENANT
 
 PENDING_SECONDS = 2  # about as long as it takes to process an image
 TOO_MANY = "Too many new renditions of this image within an hour"
 _BY_CONTENT_TYPE = {form.content_type: form for form in Format}
 _CODES = {code.value for code in FailureCode}
 
+# Whoever has a signed URL may have the image, whatever its tenant is. A caller with a tenant finds only its own.
 _FIND_IMAGE = f"""
-    SELECT i.uuid, i.status, i.filename, i.sha256, i.original_key, i.content_type, i.width, i.height
-    FROM images i WHERE i.uuid = :uuid AND {VISIBLE_IMAGE}
+    SELECT i.uuid, i.tenant_id AS tenant, i.status, i.filename, i.sha256, i.original_key, i.content_type, i.width,
+           i.height
+    FROM find_image(:uuid) i WHERE {OF_TENANT}
 """
 # A request for processing may have made the same rendition, under the same key.
 _FIND = """
@@ -30,15 +32,15 @@ _FIND = """
     FROM deliveries d WHERE d.image_id = :uuid AND d.recipe_hash = :recipe AND d.key IS NOT NULL
     UNION ALL
     SELECT r.key, r.content_type, r.size_bytes, NULL, NULL, false, false
-    FROM renditions r WHERE r.image_id = :uuid AND split_part(split_part(r.key, '/', 3), '.', 1) = :recipe
+    FROM renditions r WHERE r.image_id = :uuid AND split_part(split_part(r.key, '/', -1), '.', 1) = :recipe
     UNION ALL
     SELECT NULL, NULL, NULL, d.failure_code, d.failure_message, d.claimable_at < now(), false
     FROM deliveries d WHERE d.image_id = :uuid AND d.recipe_hash = :recipe AND d.key IS NULL
     LIMIT 1
 """
 _CLAIM = """
-    INSERT INTO deliveries AS d (image_id, recipe_hash, claim, claimable_at)
-    SELECT i.uuid, :recipe, :claim, now() + make_interval(secs => :seconds) FROM images i
+    INSERT INTO deliveries AS d (tenant_id, image_id, recipe_hash, claim, claimable_at)
+    SELECT i.tenant_id, i.uuid, :recipe, :claim, now() + make_interval(secs => :seconds) FROM images i
     WHERE i.uuid = :uuid AND i.deleted_at IS NULL AND i.status = 'succeeded' AND (
         EXISTS (SELECT 1 FROM deliveries WHERE image_id = :uuid AND recipe_hash = :recipe)
         OR (SELECT count(*) FROM deliveries WHERE image_id = :uuid AND created_at > now() - interval '1 hour') < :most)
@@ -76,6 +78,7 @@ class PublishedImage:
     """What is known of a processed image without reading it."""
 
     uuid: UUID
+    tenant: str
     filename: str
     sha256: str
     original_key: str

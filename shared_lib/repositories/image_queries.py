@@ -13,6 +13,7 @@ from shared_lib.repositories.pages import read_page
 from shared_lib.repositories.rows import (
     END_COLUMNS,
     IMAGE_COLUMNS,
+    OF_TENANT,
     RENDITIONS,
     THUMBNAIL_COLUMNS,
     VISIBLE_IMAGE,
@@ -26,24 +27,27 @@ NOT_FOUND = "Image not found"
 _SELECT_VISIBLE_IMAGE = (
     f"SELECT {IMAGE_COLUMNS}{THUMBNAIL_COLUMNS} FROM images i WHERE i.uuid = :uuid AND {VISIBLE_IMAGE}"
 )
-_IS_AWAITED = "SELECT 1 FROM images WHERE uuid = :uuid AND status = 'awaiting_upload' AND deleted_at IS NULL"
+_IS_AWAITED = """
+    SELECT 1 FROM images WHERE tenant_id = :tenant AND uuid = :uuid AND status = 'awaiting_upload'
+    AND deleted_at IS NULL
+"""
 _SELECT_END = f"""
     SELECT {END_COLUMNS}, {RENDITIONS} FROM images i
     WHERE uuid = :uuid AND status IN ('succeeded', 'failed') AND deleted_at IS NULL
 """
-_SELECT_STATES = """
-    SELECT uuid, status, deleted_at IS NOT NULL AS deleted, original_key, announced, failure_code AS failure,
-           completed_at AS ended_at, coalesce(lease_until > now(), false) AS held,
+_SELECT_STATES = f"""
+    SELECT uuid, tenant_id AS tenant, status, deleted_at IS NOT NULL AS deleted, original_key, announced,
+           failure_code AS failure, completed_at AS ended_at, coalesce(lease_until > now(), false) AS held,
            (SELECT upload_id FROM multipart_uploads WHERE image_id = uuid) AS upload_id
-    FROM images WHERE uuid = ANY(CAST(:uuids AS uuid[]))
+    FROM images WHERE uuid = ANY(CAST(:uuids AS uuid[])) AND {OF_TENANT}
 """
 _IS_VISIBLE = f"SELECT 1 FROM images i WHERE i.uuid = :uuid AND {VISIBLE_IMAGE}"
 _LIST_ATTEMPTS = """
     SELECT fence AS number, started_at, ended_at, outcome, reason FROM processing_attempts
-    WHERE image_id = :uuid ORDER BY fence DESC LIMIT :limit
+    WHERE tenant_id = :tenant AND image_id = :uuid ORDER BY fence DESC LIMIT :limit
 """
 _HAS_TABLE = "SELECT to_regclass('images') IS NOT NULL AS there"
-_COUNT_VISIBLE = f"SELECT count(*) AS total FROM images i WHERE {VISIBLE_IMAGE}"
+_COUNT = "SELECT count(*) AS total FROM images WHERE deleted_at IS NULL AND status <> 'awaiting_upload'"
 
 
 class ImageQueries:
@@ -103,11 +107,11 @@ class ImageQueries:
         return {row.pop("uuid"): _to_state(row) for row in rows}
 
     def count(self) -> int:
-        """Return how many images are visible; 0 before the tables are created."""
+        """Return how many images are visible to any tenant; 0 before the tables are created."""
         with self._database.transaction() as tx:
             if not tx.rows(_HAS_TABLE)[0]["there"]:
                 return 0
-            total: int = tx.rows(_COUNT_VISIBLE)[0]["total"]
+            total: int = tx.rows(_COUNT)[0]["total"]
         return total
 
 

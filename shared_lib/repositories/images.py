@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Sequence
 from uuid import UUID
 
-from shared_lib.database.connection import Database
+from shared_lib.constraints import DEFAULT_TENANT
+from shared_lib.database.connection import Database, acting_for
 from shared_lib.domain.images import ImageEnd, ImageStatus
 from shared_lib.domain.uploads import Original, StoredObject
 from shared_lib.errors import FailureCode, NotFound
@@ -16,7 +17,7 @@ from shared_lib.settings import NO_QUOTAS, Processing, Quotas
 
 log = get_logger()
 
-_LOCK_IMAGE = "SELECT 1 FROM images WHERE uuid = :uuid AND deleted_at IS NULL FOR UPDATE"
+_LOCK_IMAGE = "SELECT 1 FROM images WHERE tenant_id = :tenant AND uuid = :uuid AND deleted_at IS NULL FOR UPDATE"
 _ERASE_RELATED = (
     "DELETE FROM renditions WHERE image_id = :uuid",
     "DELETE FROM rendition_requests WHERE image_id = :uuid",
@@ -31,6 +32,13 @@ class Images:
         self._database = database
         self._settings = settings
         self._quotas = quotas
+
+    @property
+    def tenant(self) -> str:
+        """Whose images are made now. Raises LookupError outside any tenant."""
+        if self._database.tenant is None:
+            raise LookupError("nobody acts for a tenant")
+        return self._database.tenant
 
     def create(  # noqa: PLR0913  an image's columns
         self,
@@ -111,9 +119,10 @@ class Images:
         """
         Insert an image for an object in the inbox. Changes nothing if there is a row, even a deleted one.
 
-        The object is there, so no quota refuses it.
+        Nobody knows who put it there, so it is the default tenant's. It is there, so no quota refuses it.
         """
-        self.create(found.image, found.filename, None, found.size, quotas=NO_QUOTAS)
+        with acting_for(DEFAULT_TENANT):
+            self.create(found.image, found.filename, None, found.size, quotas=NO_QUOTAS)
 
     def _insert(self, recipes: Sequence[Recipe], quotas: Quotas, *, uuid: UUID, **columns: object) -> None:
         with self._database.transaction() as tx:

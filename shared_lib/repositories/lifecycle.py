@@ -5,12 +5,13 @@ whether a worker's claim is the current one: a claim and a deletion increase it,
 """
 
 from shared_lib.repositories.originals import NOT_BEING_REMOVED
-from shared_lib.repositories.rows import END_COLUMNS, RENDITIONS
+from shared_lib.repositories.rows import END_COLUMNS, OF_TENANT, RENDITIONS
 
 # CREATE and RESERVE
 INSERT_IMAGE = """
-    INSERT INTO images (uuid, filename, description, status, size_bytes, reserved_bytes, due_at)
-    VALUES (:uuid, :filename, :description, :status, :size, :reserved, now() + make_interval(secs => :wait))
+    INSERT INTO images (uuid, tenant_id, filename, description, status, size_bytes, reserved_bytes, due_at)
+    VALUES (:uuid, :tenant, :filename, :description, :status, :size, :reserved,
+            now() + make_interval(secs => :wait))
     ON CONFLICT (uuid) DO NOTHING RETURNING uuid
 """
 
@@ -21,15 +22,15 @@ _IS_PUBLISHED = """
 
 # CREATE, with the original's key: it is named before the object is written.
 INSERT_ORIGINAL = f"""
-    INSERT INTO images (uuid, filename, description, status, size_bytes, due_at, original_key, sha256)
-    SELECT :uuid, :filename, :description, :status, :size, now() + make_interval(secs => :wait), :key, :sha256
+    INSERT INTO images (uuid, tenant_id, filename, description, status, size_bytes, due_at, original_key, sha256)
+    SELECT :uuid, :tenant, :filename, :description, :status, :size, now() + make_interval(secs => :wait), :key, :sha256
     WHERE {NOT_BEING_REMOVED} RETURNING {_IS_PUBLISHED}
 """
 
 # ARRIVE
-MARK_ARRIVED = """
+MARK_ARRIVED = f"""
     UPDATE images SET status = 'pending', queued_at = now(), due_at = created_at WHERE uuid = ANY(ARRAY(
-        SELECT uuid FROM images WHERE uuid = ANY(CAST(:uuids AS uuid[])) AND status = 'awaiting_upload'
+        SELECT uuid FROM images WHERE uuid = ANY(CAST(:uuids AS uuid[])) AND {OF_TENANT} AND status = 'awaiting_upload'
         AND deleted_at IS NULL ORDER BY uuid FOR UPDATE SKIP LOCKED))
 """
 
@@ -48,7 +49,7 @@ REQUEST_PROCESSING = """
         due_at = CASE WHEN status IN ('awaiting_upload', 'failed') OR :renditions_pending
                       THEN now() + make_interval(secs => :wait) ELSE due_at END,
         status = CASE WHEN status IN ('awaiting_upload', 'failed') THEN 'pending' ELSE status END
-    WHERE uuid = :uuid AND deleted_at IS NULL RETURNING status
+    WHERE tenant_id = :tenant AND uuid = :uuid AND deleted_at IS NULL RETURNING status
 """
 
 # CLAIM, in the transaction that locked the row. A succeeded image stays succeeded, whether or not the renditions can
@@ -58,9 +59,9 @@ CLAIM_IMAGE = """
         UPDATE images SET status = CASE status WHEN 'succeeded' THEN status ELSE 'processing' END,
                           attempts = :attempt, fence = fence + 1, due_at = NULL,
                           lease_until = now() + make_interval(secs => :lease)
-        WHERE uuid = :uuid RETURNING uuid, fence, attempts
+        WHERE uuid = :uuid RETURNING uuid, tenant_id, fence, attempts
     ), begun AS (
-        INSERT INTO processing_attempts (image_id, fence) SELECT uuid, fence FROM claimed
+        INSERT INTO processing_attempts (tenant_id, image_id, fence) SELECT tenant_id, uuid, fence FROM claimed
     ) SELECT fence, attempts FROM claimed
 """
 
@@ -136,8 +137,8 @@ FAIL_UNCLAIMED_IMAGE = """
 """
 
 # RETRY. A failed image's upload is kept for some days. Its attempts are counted anew.
-LIST_FAILED_IMAGES = """
-    SELECT uuid FROM images WHERE uuid > :after AND status = 'failed' AND deleted_at IS NULL
+LIST_FAILED_IMAGES = f"""
+    SELECT uuid FROM images WHERE {OF_TENANT} AND uuid > :after AND status = 'failed' AND deleted_at IS NULL
     AND failure_code = ANY(CAST(:codes AS text[])) AND created_at > now() - make_interval(days => :days)
     AND completed_at >= coalesce(CAST(:since AS timestamptz), '-infinity')
     AND completed_at < coalesce(CAST(:until AS timestamptz), 'infinity')
@@ -160,7 +161,8 @@ _FAILED_RENDITION = """
     AND coalesce(failed_at, '-infinity') < coalesce(CAST(:until AS timestamptz), 'infinity')
 """
 LIST_FAILED_RENDITIONS = f"""
-    SELECT DISTINCT image_id AS uuid FROM rendition_requests WHERE image_id > :after AND {_FAILED_RENDITION}
+    SELECT DISTINCT image_id AS uuid FROM rendition_requests
+    WHERE {OF_TENANT} AND image_id > :after AND {_FAILED_RENDITION}
     ORDER BY image_id LIMIT :batch
 """
 RETRY_FAILED_RENDITIONS = f"""
@@ -194,7 +196,7 @@ DELETE_IMAGE = """
                       content_type = NULL, size_bytes = NULL, reserved_bytes = NULL, width = NULL, height = NULL,
                       sha256 = NULL,
                       metadata = NULL, perceptual_hash = NULL, failure_code = NULL, failure_message = NULL
-    WHERE uuid = :uuid AND deleted_at IS NULL RETURNING uuid
+    WHERE tenant_id = :tenant AND uuid = :uuid AND deleted_at IS NULL RETURNING uuid
 """
 
 # FORGET
@@ -211,9 +213,9 @@ EXPIRE_RESERVATIONS = """
 """
 
 # CLEAN_UP. A worker that holds it may still be writing objects, and a direct upload its original.
-MARK_CLEANED_UP = """
+MARK_CLEANED_UP = f"""
     UPDATE images SET cleaned_up_at = now(), original_key = NULL
-    WHERE uuid = :uuid AND deleted_at IS NOT NULL AND (lease_until IS NULL OR lease_until < now())
+    WHERE uuid = :uuid AND {OF_TENANT} AND deleted_at IS NOT NULL AND (lease_until IS NULL OR lease_until < now())
     AND NOT (original_key IS NOT NULL AND status = 'pending' AND created_at > now() - make_interval(secs => :writing))
     AND NOT EXISTS (SELECT 1 FROM deliveries WHERE image_id = :uuid AND claimable_at > now())
 """

@@ -13,12 +13,13 @@ from shared_lib.settings import Quotas
 
 FORGET = "DELETE FROM multipart_uploads WHERE image_id = :uuid"
 _INSERT = """
-    INSERT INTO multipart_uploads (image_id, upload_id, size_bytes, part_bytes)
-    VALUES (:uuid, :upload_id, :size, :part_size)
+    INSERT INTO multipart_uploads (tenant_id, image_id, upload_id, size_bytes, part_bytes)
+    VALUES (:tenant, :uuid, :upload_id, :size, :part_size)
 """
 _SELECT = """
     SELECT i.status, i.due_at AS expires_at, m.upload_id, m.size_bytes AS size, m.part_bytes AS part_size
-    FROM images i LEFT JOIN multipart_uploads m ON m.image_id = i.uuid WHERE i.uuid = :uuid AND i.deleted_at IS NULL
+    FROM images i LEFT JOIN multipart_uploads m ON m.image_id = i.uuid
+    WHERE i.tenant_id = :tenant AND i.uuid = :uuid AND i.deleted_at IS NULL
 """
 # A process may die between the completion in the store and `complete`.
 _FORGET_COMPLETED = """

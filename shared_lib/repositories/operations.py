@@ -1,4 +1,4 @@
-"""The state of the whole service, from its rows. Each statement takes milliseconds with a million images.
+"""The state of the service for a tenant, from its rows. Each statement takes milliseconds with a million images.
 
 Totals come from kept counts or from the ends of indexes. What happened lately is read of the last hour, and of so many
 attempts at most.
@@ -18,6 +18,7 @@ from shared_lib.domain.operations import (
     Summary,
 )
 from shared_lib.repositories.pages import ALL
+from shared_lib.repositories.rows import OF_TENANT
 
 SAMPLE = 10_000
 """Attempts that are counted at most, the newest first."""
@@ -29,23 +30,24 @@ MAX_COUNTED = 100_000
 """Rows without kept counts that are counted at most."""
 
 _COUNT_IMAGES = """
-    SELECT status, CAST(sum(change) AS bigint) AS total FROM image_counts WHERE collection_id = :all GROUP BY status
+    SELECT status, CAST(sum(change) AS bigint) AS total FROM {image_counts}
+    WHERE {of_tenant} AND collection_id = :all GROUP BY status
     UNION ALL
-    SELECT 'awaiting_upload', count(*) FROM (SELECT 1 FROM images
-        WHERE deleted_at IS NULL AND status = 'awaiting_upload' LIMIT :most) awaited
+    SELECT 'awaiting_upload', count(*) FROM (SELECT 1 FROM {images}
+        WHERE {of_tenant} AND deleted_at IS NULL AND status = 'awaiting_upload' LIMIT :most) awaited
 """
 _OLDEST_PENDING = """
     SELECT CAST(extract(epoch FROM now() - min(queued_at)) AS float8) AS seconds
-    FROM images WHERE deleted_at IS NULL AND status = 'pending'
+    FROM {images} WHERE {of_tenant} AND deleted_at IS NULL AND status = 'pending'
 """
 _OLDEST_PROCESSING = """
     SELECT CAST(extract(epoch FROM now() - min(a.started_at)) AS float8) AS seconds
-    FROM images i JOIN processing_attempts a ON a.image_id = i.uuid AND a.fence = i.fence
-    WHERE i.deleted_at IS NULL AND i.status = 'processing'
+    FROM (SELECT uuid, fence FROM {images} WHERE {of_tenant} AND deleted_at IS NULL AND status = 'processing') i
+    JOIN {processing_attempts} a ON a.image_id = i.uuid AND a.fence = i.fence
 """
 _RECENT_ATTEMPTS = """
-    SELECT image_id, started_at, ended_at, outcome, reason FROM processing_attempts
-    WHERE started_at > now() - interval '1 hour' ORDER BY started_at DESC LIMIT :sample
+    SELECT image_id, started_at, ended_at, outcome, reason FROM {processing_attempts}
+    WHERE {of_tenant} AND started_at > now() - interval '1 hour' ORDER BY started_at DESC LIMIT :sample
 """
 _COUNT_ATTEMPTS = f"""
     SELECT outcome, reason, count(*) AS count FROM ({_RECENT_ATTEMPTS}) recent WHERE outcome IS NOT NULL
@@ -54,16 +56,22 @@ _COUNT_ATTEMPTS = f"""
 _PUBLISH_SECONDS = f"""
     SELECT percentile_cont(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (
                ORDER BY CAST(extract(epoch FROM a.ended_at - i.queued_at) AS float8)) AS percentiles
-    FROM ({_RECENT_ATTEMPTS}) a JOIN images i ON i.uuid = a.image_id
+    FROM ({_RECENT_ATTEMPTS}) a JOIN {{images}} i ON i.uuid = a.image_id
     WHERE a.outcome = 'succeeded' AND i.queued_at < a.ended_at
 """
 _COUNT_DEAD_LETTERS = """
-    SELECT (SELECT count(*) FROM (SELECT 1 FROM dead_letters LIMIT :most) kept) AS total,
-           (SELECT count(*) FROM (SELECT 1 FROM dead_letters WHERE received_at > now() - interval '1 hour'
+    SELECT (SELECT count(*) FROM (SELECT 1 FROM {dead_letters} WHERE {of_tenant} LIMIT :most) kept) AS total,
+           (SELECT count(*) FROM (SELECT 1 FROM {dead_letters}
+                                  WHERE {of_tenant} AND received_at > now() - interval '1 hour'
                                   LIMIT :most) recent) AS last_hour,
-           (SELECT max(received_at) FROM dead_letters) AS newest_at
+           (SELECT max(received_at) FROM {dead_letters} WHERE {of_tenant}) AS newest_at
 """
-_LIST_COUNTS = "SELECT kind, total, last_at FROM reconciliation_counts ORDER BY kind"
+_TABLES = ("images", "processing_attempts", "dead_letters", "image_counts")
+# Repairs are those of the whole installation. Tenants besides the operator's see that it runs.
+_LIST_COUNTS = """
+    SELECT kind, total, last_at FROM reconciliation_counts
+    WHERE coalesce(CAST(:tenant AS text), 'default') = 'default' OR kind IN ('run', 'failed_run') ORDER BY kind
+"""
 _ADD_COUNTS = """
     INSERT INTO reconciliation_counts (kind, total, last_at)
     SELECT kind, total, now() FROM unnest(CAST(:kinds AS text[]), CAST(:totals AS bigint[])) AS made (kind, total)
@@ -78,13 +86,16 @@ class Operations:
         self._database = database
 
     def summarize(self) -> Summary:
+        """Return the state for the caller's tenant, or that of the whole service for nobody in particular."""
+        prefix = "" if self._database.tenant else "all_"  # views that show counts and times of all tenants
+        names = {"of_tenant": OF_TENANT} | {name: f"{prefix}{name}" for name in _TABLES}
         with self._database.transaction(snapshot=True) as tx:
-            images = tx.queue(_COUNT_IMAGES, all=ALL, most=MAX_COUNTED)
-            pending = tx.queue(_OLDEST_PENDING)
-            processing = tx.queue(_OLDEST_PROCESSING)
-            attempts = tx.queue(_COUNT_ATTEMPTS, sample=SAMPLE)
-            published = tx.queue(_PUBLISH_SECONDS, sample=TIMED)
-            letters = tx.queue(_COUNT_DEAD_LETTERS, most=MAX_COUNTED)
+            images = tx.queue(_COUNT_IMAGES.format(**names), all=ALL, most=MAX_COUNTED)
+            pending = tx.queue(_OLDEST_PENDING.format(**names))
+            processing = tx.queue(_OLDEST_PROCESSING.format(**names))
+            attempts = tx.queue(_COUNT_ATTEMPTS.format(**names), sample=SAMPLE)
+            published = tx.queue(_PUBLISH_SECONDS.format(**names), sample=TIMED)
+            letters = tx.queue(_COUNT_DEAD_LETTERS.format(**names), most=MAX_COUNTED)
             counts = tx.last(_LIST_COUNTS)
         found = {row["status"]: row["total"] for row in images}
         percentiles = published[0]["percentiles"]

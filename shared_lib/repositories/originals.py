@@ -25,7 +25,7 @@ _NAMING_SECONDS = 5  # that a worker waits for a removal, which usually takes so
 _LOCK_KEY = "SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))"
 _FIND_ORIGINALS = """
     SELECT uuid, original_key FROM images
-    WHERE uuid = ANY(CAST(:uuids AS uuid[])) AND status = 'succeeded' AND deleted_at IS NULL
+    WHERE tenant_id = :tenant AND uuid = ANY(CAST(:uuids AS uuid[])) AND status = 'succeeded' AND deleted_at IS NULL
 """
 _HAS_IMAGE = "SELECT 1 FROM images WHERE original_key = :key AND deleted_at IS NULL LIMIT 1"
 _IS_BEING_REMOVED = "SELECT 1 FROM original_removals WHERE key = :key AND ends_at > now()"
@@ -78,12 +78,17 @@ class Originals:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def find(self, uuids: Iterable[UUID]) -> dict[UUID, str]:
-        """Return the keys of these images' originals, without images that are gone or not processed."""
+    def find(self, uuids: Iterable[UUID], tenant: str | None = None) -> dict[UUID, str]:
+        """
+        Return the keys of these images' originals, without images that are gone, not processed or another tenant's.
+
+        The tenant is the caller's by default. A worker has none.
+        """
         if not (wanted := list(uuids)):
             return {}
+        named = {"tenant": tenant} if tenant else {}
         with self._database.transaction() as tx:
-            return {row["uuid"]: row["original_key"] for row in tx.rows(_FIND_ORIGINALS, uuids=wanted)}
+            return {row["uuid"]: row["original_key"] for row in tx.rows(_FIND_ORIGINALS, uuids=wanted, **named)}
 
     def release(self, key: str, delete: Callable[[str], None]) -> bool:
         """

@@ -13,7 +13,7 @@ the domain's types, never from a caller.
 """
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -37,10 +37,18 @@ ALL = UUID(int=0)
 
 _SELECT_TOTAL = """
     SELECT CAST(coalesce(sum(change), 0) AS bigint) AS total FROM image_counts
-    WHERE collection_id = :collection AND status = ANY(CAST(:statuses AS text[]))
+    WHERE tenant_id = :tenant AND collection_id = :collection AND status = ANY(CAST(:statuses AS text[]))
 """
-_IMAGE = "SELECT uuid, created_at, status, filename, description FROM images"
-_ENDED = (ImageStatus.SUCCEEDED, ImageStatus.FAILED)  # those that the index of trigrams has
+_IMAGE = "SELECT uuid, created_at, status, filename, description FROM images WHERE tenant_id = :tenant"
+# A function of the database finds them, because row-level security would keep this role from using the trigrams.
+_SEARCH = """
+    WITH found AS (
+        SELECT uuid, place FROM search_items(:listed, :search, CAST(:statuses AS text[]), :collection, :sort_by,
+                                             :descending, :after_value, :after_uuid, :most)
+            WITH ORDINALITY AS found (uuid, place))
+    SELECT count(*) AS found,
+           array_agg(uuid ORDER BY place) FILTER (WHERE place BETWEEN :first AND :last) AS uuids FROM found
+"""
 _HAS_TEXT = "(filename ILIKE :search OR description ILIKE :search)"
 
 
@@ -48,13 +56,18 @@ _HAS_TEXT = "(filename ILIKE :search OR description ILIKE :search)"
 class Listed:
     """The rows of a list as SQL, and how many there are."""
 
+    table: str
+    """As the function `search_items` of the database knows it."""
     rows: str
     """A SELECT of uuids, the columns to sort by, and those that `has_text` tests."""
     size: int
     has_text: str
-    searched: tuple[str, ...]
-    """SELECTs of the same rows, in parts that can each use an index."""
-    parameters: dict[str, object] = field(default_factory=dict)
+    collection: UUID | None = None
+    statuses: tuple[ImageStatus, ...] = ()
+
+    @property
+    def parameters(self) -> dict[str, object]:
+        return {"collection": self.collection}
 
 
 @dataclass(frozen=True)
@@ -76,7 +89,10 @@ def read_page(
     """
     found = slice_page(tx, query, _list_images(tx, within))
     columns = f"{IMAGE_COLUMNS}{THUMBNAIL_COLUMNS if thumbnails else ''}"
-    rows = tx.rows(f"SELECT {columns} FROM images i WHERE i.uuid = ANY(CAST(:uuids AS uuid[]))", uuids=found.uuids)
+    rows = tx.rows(
+        f"SELECT {columns} FROM images i WHERE i.tenant_id = :tenant AND i.uuid = ANY(CAST(:uuids AS uuid[]))",
+        uuids=found.uuids,
+    )
     return make_page(found, query, rows)
 
 
@@ -96,17 +112,16 @@ def slice_page(tx: Transaction, query: PageQuery, listed: Listed) -> Slice:
 
 def _list_images(tx: Transaction, within: Collection[ImageStatus] | UUID) -> Listed:
     # No hidden or deleted image is in a collection.
-    collection, statuses = (within, VISIBLE) if isinstance(within, UUID) else (None, within)
-    scope = "AND collection_id = :collection" if collection else ""
-    by_status = f"{_IMAGE} WHERE deleted_at IS NULL AND status <> 'awaiting_upload' AND {_have(statuses)}"
-    parts = [[each for each in statuses if (each in _ENDED) == has_ended] for has_ended in (True, False)]
+    collection, statuses = (within, VISIBLE) if isinstance(within, UUID) else (None, tuple(within))
+    by_status = f"{_IMAGE} AND deleted_at IS NULL AND status <> 'awaiting_upload' AND {_have(statuses)}"
     counted = tx.rows(_SELECT_TOTAL, collection=collection or ALL, statuses=[each.value for each in statuses])
     return Listed(
-        rows=f"{_IMAGE} WHERE collection_id = :collection" if collection else by_status,
+        table="images",
+        rows=f"{_IMAGE} AND collection_id = :collection" if collection else by_status,
         size=counted[0]["total"],
         has_text=_HAS_TEXT,
-        searched=tuple(f"{_IMAGE} WHERE deleted_at IS NULL AND {_have(part)} {scope}" for part in parts if part),
-        parameters={"collection": collection} if collection else {},
+        collection=collection,
+        statuses=statuses,
     )
 
 
@@ -168,17 +183,22 @@ def _find(tx: Transaction, query: PageQuery, listed: Listed) -> Slice:
     if is_all or (row["found"] > last and (seems_frequent or query.after)):
         return Slice(row["uuids"] or [], row["found"] > last, Total(row["found"], is_all))
     most = max(MAX_COUNTED, last) + 1
-    parts = " UNION ALL ".join(
-        f"({part} AND {listed.has_text} AND {following} {order} LIMIT {most})" for part in listed.searched
-    )
-    matching = f"""
-        WITH found AS (SELECT uuid, row_number() OVER ({order}) AS place FROM ({parts}) matching {order} LIMIT {most})
-        SELECT count(*) AS found,
-               array_agg(uuid ORDER BY place) FILTER (WHERE place BETWEEN :first AND :last) AS uuids FROM found
-    """
-    row = tx.rows(matching, **place)[0]
+    row = tx.rows(_SEARCH, **place, **_describe(query, listed), most=most)[0]
     is_all = row["found"] < most
     return Slice(row["uuids"] or [], row["found"] > last, Total(row["found"] - (not is_all), is_all))
+
+
+def _describe(query: PageQuery, listed: Listed) -> dict[str, object]:
+    """Return the arguments of `search_items` that say which rows, and in which order."""
+    after = query.after
+    return {
+        "listed": listed.table,
+        "statuses": [each.value for each in listed.statuses],
+        "sort_by": query.sort_by,
+        "descending": query.sort == "desc",
+        "after_value": after and f"{after.value}",
+        "after_uuid": after and after.uuid,
+    }
 
 
 def _follow(query: PageQuery) -> tuple[str, dict[str, datetime | str | UUID]]:

@@ -17,8 +17,8 @@ MAX_RENDITIONS = 100
 """Of one image, made or requested."""
 
 _INSERT_REQUEST = """
-    INSERT INTO rendition_requests (image_id, name, recipe_hash, recipe)
-    VALUES (:uuid, :name, :hash, CAST(:recipe AS jsonb)) ON CONFLICT DO NOTHING
+    INSERT INTO rendition_requests (tenant_id, image_id, name, recipe_hash, recipe)
+    SELECT tenant_id, uuid, :name, :hash, CAST(:recipe AS jsonb) FROM images WHERE uuid = :uuid ON CONFLICT DO NOTHING
 """
 _DELETE_REQUEST = "DELETE FROM rendition_requests WHERE image_id = :uuid AND name = :name"
 # All renditions of the image are returned: those that are saved now, and the others.
@@ -32,8 +32,9 @@ _FULFILL = """
         DELETE FROM rendition_requests q USING made
         WHERE q.image_id = :uuid AND q.name = made.name AND q.recipe_hash = made.recipe_hash RETURNING q.name
     ), saved AS (
-        INSERT INTO renditions (image_id, name, recipe_hash, key, content_type, width, height, size_bytes)
-        SELECT :uuid, made.* FROM made WHERE :unrequested OR name IN (SELECT name FROM fulfilled)
+        INSERT INTO renditions (tenant_id, image_id, name, recipe_hash, key, content_type, width, height, size_bytes)
+        SELECT i.tenant_id, i.uuid, made.* FROM made JOIN images i ON i.uuid = :uuid
+        WHERE :unrequested OR name IN (SELECT name FROM fulfilled)
         ON CONFLICT (image_id, name) DO UPDATE SET
             recipe_hash = excluded.recipe_hash, key = excluded.key, content_type = excluded.content_type,
             width = excluded.width, height = excluded.height, size_bytes = excluded.size_bytes
@@ -45,8 +46,8 @@ _FULFILL = """
 """
 # The recipe's rendition may exist already, under this name or another.
 _REUSE_RENDITION = """
-    INSERT INTO renditions (image_id, name, recipe_hash, key, content_type, width, height, size_bytes)
-    SELECT image_id, :name, recipe_hash, key, content_type, width, height, size_bytes
+    INSERT INTO renditions (tenant_id, image_id, name, recipe_hash, key, content_type, width, height, size_bytes)
+    SELECT tenant_id, image_id, :name, recipe_hash, key, content_type, width, height, size_bytes
     FROM renditions WHERE image_id = :uuid AND recipe_hash = :hash ORDER BY name = :name DESC LIMIT 1
     ON CONFLICT (image_id, name) DO UPDATE SET
         recipe_hash = excluded.recipe_hash, key = excluded.key, content_type = excluded.content_type,

@@ -21,8 +21,11 @@ from shared_lib.pipeline.metadata.model import ImageMetadata, StoredMetadata
 
 log = get_logger()
 
-# A deleted image, or one that awaits its upload, does not exist for callers.
-VISIBLE_IMAGE = "i.deleted_at IS NULL AND i.status <> 'awaiting_upload'"
+# An image of another tenant, a deleted one, or one that awaits its upload, does not exist for callers.
+VISIBLE_IMAGE = "i.tenant_id = :tenant AND i.deleted_at IS NULL AND i.status <> 'awaiting_upload'"
+
+OF_TENANT = "(CAST(:tenant AS text) IS NULL OR tenant_id = :tenant)"
+"""The condition of statements that functions of the API use and the worker too, which acts for all tenants."""
 
 RENDITIONS = """
     (SELECT json_agg(json_build_object('name', r.name, 'content_type', r.content_type, 'width', r.width,
@@ -39,14 +42,15 @@ IMAGE_COLUMNS = f"""
        FROM rendition_requests q WHERE q.image_id = i.uuid) AS requests
 """
 END_COLUMNS = """
-    uuid, filename, content_type, size_bytes, width, height, failure_code, failure_message, completed_at, attempts
+    uuid, tenant_id, filename, content_type, size_bytes, width, height, failure_code, failure_message, completed_at,
+    attempts
 """
 THUMBNAIL_COLUMNS = ", i.thumbnail, i.thumbnail_type"
 
 COLLECTION_COLUMNS = """
     c.uuid, c.name, c.description, c.created_at, c.updated_at,
-    (SELECT CAST(coalesce(sum(n.change), 0) AS bigint) FROM image_counts n WHERE n.collection_id = c.uuid)
-        AS image_count
+    (SELECT CAST(coalesce(sum(n.change), 0) AS bigint) FROM image_counts n
+      WHERE n.tenant_id = c.tenant_id AND n.collection_id = c.uuid) AS image_count
 """
 
 
@@ -86,6 +90,7 @@ def to_image(row: dict[str, Any]) -> Image:
 def to_end(row: dict[str, Any], renditions: Iterable[dict[str, Any]]) -> ImageEnd:
     return ImageEnd(
         uuid=row["uuid"],
+        tenant=row["tenant_id"],
         filename=row["filename"],
         content_type=row["content_type"],
         size_bytes=row["size_bytes"],

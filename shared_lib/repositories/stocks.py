@@ -10,20 +10,19 @@ _SUM = """
     SELECT coalesce(sum(images), 0)::bigint AS images, coalesce(sum(bytes), 0)::bigint AS bytes FROM image_stocks
     WHERE tenant_id = :tenant
 """
-_TENANT = "default"
 
 
 def lock(tx: Transaction, quotas: Quotas) -> None:
     """Let the transaction know the stocks until it ends, if a quota is set."""
     if quotas.images or quotas.bytes:
-        tx.queue(_LOCK, tenant=_TENANT)
+        tx.queue(_LOCK)
 
 
 def check(tx: Transaction, quotas: Quotas) -> None:
     """Raise Forbidden if what the transaction has inserted exceeds a quota."""
     if not (quotas.images or quotas.bytes):
         return
-    stocks = tx.rows(_SUM, tenant=_TENANT)[0]
+    stocks = tx.rows(_SUM)[0]
     for name, most in (("images", quotas.images), ("bytes", quotas.bytes)):
         if most and stocks[name] > most:
             raise Forbidden(

@@ -6,6 +6,7 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from shared_lib.database.connection import acting_for
 from shared_lib.domain.api_keys import ApiKey, ApiKeyText, is_first_in_hour, is_secret
 from shared_lib.domain.principals import ANONYMOUS, Principal
 from shared_lib.errors import TooManyAttempts, Unauthenticated
@@ -79,7 +80,8 @@ class _KnownKeys:
         if not is_kept:
             self._keep(started, stored)
             if is_first_in_hour(stored[0], now):
-                self._api_keys.touch(text.id)
+                with acting_for(stored[0].tenant_id):
+                    self._api_keys.touch(text.id)
         return stored[0]
 
     def _keep(self, started: float, stored: tuple[ApiKey, bytes]) -> None:

@@ -69,7 +69,8 @@ class Finisher:
         if state and state.upload_id:  # before the object, or it could still be completed
             self.multipart_store.abort(str(uuid), state.upload_id)
         self.inbox.delete(str(uuid))
-        self.gallery.delete_renditions(uuid)
+        if state:
+            self.gallery.delete_renditions(state.tenant, uuid)
         if state and state.original_key:
             self.originals.release(state.original_key, self.gallery.delete)
         self.images.mark_cleaned_up(uuid)

@@ -43,7 +43,7 @@ class Ingestion:
         original while an equal one is being deleted. Reconciliation does what an interruption leaves undone.
         """
         uuid, form = uuid4(), sniff(data)
-        original = self.gallery.describe_original(data, form) if form else None
+        original = self.gallery.describe_original(data, form, self.images.tenant) if form else None
         try:
             named = original and self.images.create_with_original(uuid, filename, description, original, recipes)
             if not named:

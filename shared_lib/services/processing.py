@@ -76,6 +76,7 @@ class Processor:
     def _describe(self, claim: Claim, original: bytes) -> RenderRequest:
         return RenderRequest(
             original=original,
+            tenant=claim.tenant,
             recipes=self._list_recipes(claim),
             is_new=not claim.has_succeeded,
             accepts_crashes=claim.is_last,

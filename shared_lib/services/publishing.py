@@ -20,11 +20,9 @@ class Publisher:
         Raises Superseded if the claim was lost. Then no row references what was stored.
         """
         claim.lease.ensure_held()
-        original = self.gallery.describe_original(data, rendered.format)
-        keys = {
-            each.name: self.gallery.rendition_key(claim.uuid, original.sha256, each.recipe.hash, each.extension)
-            for each in rendered.renditions
-        }
+        original = self.gallery.describe_original(data, rendered.format, claim.tenant)
+        prefix = self.gallery.rendition_prefix(claim.tenant, claim.uuid, original.sha256)
+        keys = {each.name: f"{prefix}{each.recipe.hash}.{each.extension}" for each in rendered.renditions}
         if not in_gallery:
             named = self.claims.name_original(claim, original)
             self.gallery.store_original(original, data, is_published=named.is_published)
@@ -32,5 +30,5 @@ class Publisher:
             self.gallery.put(keys[each.name], each.data, each.content_type)
         end = self.claims.succeed(claim, rendered, keys)
         if claim.attempt > 1 and not claim.has_succeeded:  # an earlier attempt may have read other bytes
-            self.gallery.delete_renditions(claim.uuid, keep=self.gallery.rendition_prefix(claim.uuid, original.sha256))
+            self.gallery.delete_renditions(claim.tenant, claim.uuid, keep=prefix)
         return end

@@ -15,6 +15,8 @@ from shared_lib.services.overlays import Overlays
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderRequest:
     original: bytes
+    tenant: str
+    """Whose images its recipes may lay on it."""
     recipes: tuple[Recipe, ...]
     is_new: bool = False
     """Also extract the image's metadata. The recipes then include the thumbnail, and it must succeed."""
@@ -81,7 +83,7 @@ class Renderer:
 
     def _run_job(self, request: RenderRequest, recipes: Sequence[Recipe], *, with_metadata: bool) -> Rendered:
         images = {image for recipe in recipes for image in recipe.overlays}
-        overlays = self.overlays.read(images, self.limits.max_bytes - len(request.original))
+        overlays = self.overlays.read(request.tenant, images, self.limits.max_bytes - len(request.original))
         rendered = self.sandbox.render(
             request.original, recipes, overlays, with_metadata=with_metadata, with_location=self.keep_location
         )

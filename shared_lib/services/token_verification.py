@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from shared_lib.constraints import DEFAULT_TENANT, TENANT_ID
 from shared_lib.domain.principals import ALL_PERMISSIONS, Permission, Principal, Role
 from shared_lib.domain.tokens import (
     LEEWAY_SECONDS,
@@ -16,7 +17,7 @@ from shared_lib.domain.tokens import (
 )
 from shared_lib.errors import Unauthenticated
 from shared_lib.observability import get_logger
-from shared_lib.repositories import IssuerKeys
+from shared_lib.repositories import IssuerKeys, Tenants
 from shared_lib.settings import Issuer
 
 if TYPE_CHECKING:
@@ -36,17 +37,20 @@ _RESOURCES = frozenset(permission.partition(":")[0] for permission in ALL_PERMIS
 class TokenVerifier:
     """Thread-safe, with no state but caches."""
 
-    def __init__(self, issuers: Sequence[Issuer], keys: IssuerKeys) -> None:
+    def __init__(self, issuers: Sequence[Issuer], keys: IssuerKeys, tenants: Tenants) -> None:
+        self._tenants = _KnownTenants(tenants)
         self._issuers = {issuer.issuer: (issuer, _Keyring(issuer.issuer, keys)) for issuer in issuers}
 
     def verify(self, text: str) -> Principal:
         """Return whom the token is about. Raises Unauthenticated, which tells the caller no reason."""
         try:
             token = parse_token(text)
-            return _verify(token, *self._find_issuer(token))
+            principal = _verify(token, *self._find_issuer(token))
+            self._tenants.require(principal.tenant)
         except BadToken as error:
             log.info("token_refused", reason=f"{error}")
             raise Unauthenticated("The token is not accepted") from error
+        return principal
 
     def _find_issuer(self, token: Token) -> "tuple[Issuer, _Keyring]":
         found = self._issuers.get(token.issuer)
@@ -66,7 +70,7 @@ def _verify(token: Token, issuer: Issuer, keyring: "_Keyring") -> Principal:
         raise BadToken("an unknown key")
     claims = check_signature(token, key, issuer)
     role, scopes = _read_rights(claims, issuer)
-    return Principal(f"{issuer.issuer}#{read_subject(claims)}", role, scopes)
+    return Principal(f"{issuer.issuer}#{read_subject(claims)}", role, _read_tenant(claims, issuer), scopes)
 
 
 def check_signature(token: Token, key: "jwt.PyJWK", issuer: Issuer) -> dict[str, Any]:
@@ -93,6 +97,32 @@ def _read_rights(claims: dict[str, Any], issuer: Issuer) -> tuple[Role | None, f
     role = next((role for role in _ROLES if role.value in granted), None)
     ours = {scope for scope in read_names(claims, ("scope",)) if scope.partition(":")[0] in _RESOURCES}
     return role, (ALL_PERMISSIONS & ours if ours else None)
+
+
+def _read_tenant(claims: dict[str, Any], issuer: Issuer) -> str:
+    if issuer.tenant_claim is None:
+        return issuer.tenant
+    named = read_names(claims, issuer.tenant_claim)
+    if len(named) != 1:
+        raise BadToken("no tenant, or several")
+    [tenant] = named
+    return tenant
+
+
+class _KnownTenants:
+    """Tenants that were looked up. There is no way to take one away."""
+
+    def __init__(self, tenants: Tenants) -> None:
+        self._tenants = tenants
+        self._known = {DEFAULT_TENANT}
+
+    def require(self, tenant: str) -> None:
+        """Raise BadToken unless there is such a tenant."""
+        if tenant in self._known:
+            return
+        if not (TENANT_ID.fullmatch(tenant) and self._tenants.exists(tenant)):
+            raise BadToken("an unknown tenant")
+        self._known.add(tenant)
 
 
 class _Keyring:

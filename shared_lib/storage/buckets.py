@@ -14,6 +14,7 @@ from xml.sax.saxutils import escape
 from defusedxml import ElementTree
 from urllib3 import BaseHTTPResponse
 
+from shared_lib.constraints import DEFAULT_TENANT
 from shared_lib.domain.uploads import Original, StoredObject
 from shared_lib.errors import Unavailable
 from shared_lib.observability import get_logger
@@ -158,41 +159,44 @@ class Gallery(Bucket):
     Originals and renditions, under keys that identify their bytes: an object is never overwritten with other bytes.
 
     `originals/<sha256>.<ext>` holds an original once for all images that have the same bytes, and
-    `<uuid>/<digest of the original>/<hash of the recipe>.<ext>` a rendition.
+    `<uuid>/<digest of the original>/<hash of the recipe>.<ext>` a rendition. Those of other tenants than the default
+    one have `t/<tenant>/` in front, so tenants share no bytes.
     """
 
     @staticmethod
-    def describe_original(data: bytes, form: Format) -> Original:
+    def describe_original(data: bytes, form: Format, tenant: str) -> Original:
         """Return where to put an original, and what its row says of it."""
         sha256 = hashlib.sha256(data).hexdigest()
-        key = f"originals/{sha256}.{form.extension}"
+        key = f"{_tenant_prefix(tenant)}originals/{sha256}.{form.extension}"
         return Original(key=key, content_type=form.content_type, sha256=sha256, size=len(data))
 
     @staticmethod
-    def rendition_prefix(uuid: UUID, sha256: str) -> str:
-        """Return the prefix of all renditions that were made of the same bytes of an image."""
-        return f"{uuid}/{sha256[:32]}/"
-
-    @classmethod
-    def rendition_key(cls, uuid: UUID, sha256: str, recipe_hash: str, extension: str) -> str:
-        return f"{cls.rendition_prefix(uuid, sha256)}{recipe_hash}.{extension}"
+    def rendition_prefix(tenant: str, uuid: UUID, sha256: str = "") -> str:
+        """Return the prefix of all renditions of an image, or of those that were made of the same bytes."""
+        return f"{_tenant_prefix(tenant)}{uuid}/" + (f"{sha256[:32]}/" if sha256 else "")
 
     @staticmethod
     def find_image(key: str) -> UUID | None:
         """Return the image that a rendition's key belongs to, or None for an original's key."""
-        return StoredObject.name_image(key.partition("/")[0])
+        first, _, rest = key.partition("/")
+        return StoredObject.name_image(rest.split("/")[1] if first == "t" and "/" in rest else first)
 
     def store_original(self, original: Original, data: bytes, *, is_published: bool) -> None:
         """Store an original that a row names. One that an equal image has published is probably there already."""
         if not (is_published and self.head(original.key)):  # a broken-off attempt may have put the same bytes there
             self.put(original.key, data, original.content_type)
 
-    def delete_renditions(self, uuid: UUID, *, keep: str | None = None) -> int:
+    def delete_renditions(self, tenant: str, uuid: UUID, *, keep: str | None = None) -> int:
         """Delete an image's renditions except those with the prefix `keep`. Return how many were deleted."""
-        keys = [each.key for each in self.list(f"{uuid}/") if keep is None or not each.key.startswith(keep)]
+        found = self.list(self.rendition_prefix(tenant, uuid))
+        keys = [each.key for each in found if keep is None or not each.key.startswith(keep)]
         if keys:
             self.delete(*keys)
         return len(keys)
+
+
+def _tenant_prefix(tenant: str) -> str:
+    return "" if tenant == DEFAULT_TENANT else f"t/{tenant}/"
 
 
 def _to_object(key: str, size: str, etag: str, modified: datetime) -> StoredObject:

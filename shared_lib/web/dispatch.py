@@ -16,6 +16,7 @@ import flask
 from werkzeug.exceptions import HTTPException
 
 from shared_lib import metrics, observability, runtime, tracing
+from shared_lib.database.connection import acting_for
 from shared_lib.errors import ServiceError, Unavailable, look_up
 from shared_lib.web import openapi
 from shared_lib.web.access import authorize
@@ -122,11 +123,12 @@ def _call(
         if request.method not in endpoint.route.served_methods:
             return _reject_method(path, endpoint)
         principal = authorize(request, endpoint, rt)
-        count_request(rt, principal, endpoint)
-        inputs = read_inputs(request, endpoint.inputs, arguments, rt.settings.processing.max_upload_bytes)
-        if endpoint.inputs.principal:
-            inputs["principal"] = principal
-        return render(request, handler(rt, **inputs), endpoint, http)
+        with acting_for(principal.tenant):
+            count_request(rt, principal, endpoint)
+            inputs = read_inputs(request, endpoint.inputs, arguments, rt.settings.processing.max_upload_bytes)
+            if endpoint.inputs.principal:
+                inputs["principal"] = principal
+            return render(request, handler(rt, **inputs), endpoint, http)
     except ServiceError as error:
         if isinstance(error, Unavailable):
             observability.log_failure(log, "request_not_served", error)

@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from service import ENVIRONMENT, ROOT, Platform
 
 from shared_lib import settings
+from shared_lib.constraints import DEFAULT_TENANT
 from shared_lib.database.connection import Database
 from shared_lib.repositories import ImageQueries, Images
 
@@ -66,7 +67,7 @@ def test_a_migration_needs_a_name(arguments: list[str]) -> None:
 
 
 def count_images(url: str) -> int:
-    database = Database(settings.Database(url=SecretStr(url)))
+    database = Database(settings.Database(url=SecretStr(url)), DEFAULT_TENANT)
     count = ImageQueries(database).count()
     database.disconnect()
     return count
@@ -75,7 +76,7 @@ def count_images(url: str) -> int:
 def test_a_reset_needs_confirmation_and_with_images_also_force(platform: Platform, empty_database: str) -> None:
     environ = platform.environment | {"DATABASE_URL": empty_database}
     assert run("make", "migrate", **environ).returncode == 0
-    database = Database(settings.Database(url=SecretStr(empty_database)))
+    database = Database(settings.Database(url=SecretStr(empty_database)), DEFAULT_TENANT)
     Images(database, settings.Processing()).create(uuid4(), "kept.jpg", None, 1)
     database.disconnect()
 

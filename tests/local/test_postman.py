@@ -14,6 +14,7 @@ from service import ROOT, Platform
 
 from infra.postman import COLLECTION
 from shared_lib import settings
+from shared_lib.constraints import DEFAULT_TENANT
 from shared_lib.database.connection import Database
 from shared_lib.repositories import Images
 
@@ -60,7 +61,7 @@ def test_the_postman_collection_ends_if_its_upload_fails(platform: Platform, rep
 
 
 def test_the_postman_collection_ends_if_an_image_stays_pending(platform: Platform, report: Path) -> None:
-    database = Database(settings.Database(url=SecretStr(platform.environment["DATABASE_URL"])))
+    database = Database(settings.Database(url=SecretStr(platform.environment["DATABASE_URL"])), DEFAULT_TENANT)
     uploading = uuid4()  # its object never arrives
     Images(database, settings.Processing()).create(uploading, "never.jpg", None, 1)
     database.disconnect()

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from service import wait_for
 
 from shared_lib.commands.bootstrap import alembic_config
+from shared_lib.constraints import DEFAULT_TENANT
 from shared_lib.database.connection import open_for_migrations
 from shared_lib.runtime import Runtime
 from shared_lib.services.reconciliation import Reconciliation
@@ -112,6 +113,7 @@ def apart(rt: Runtime, s3: "S3Client", empty_database: str) -> Iterator[Runtime]
     config.attributes["connect"] = lambda: open_for_migrations(settings.database)
     command.upgrade(config, "head")
     runtime = Runtime(settings)
+    runtime.database.default_tenant = DEFAULT_TENANT
     yield runtime
     runtime.sandbox.close()
     runtime.broker.close()

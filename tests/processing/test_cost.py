@@ -18,6 +18,7 @@ from postgres_proxy import PostgresProxy
 from pydantic import SecretStr
 from service import make_photo
 
+from shared_lib.constraints import DEFAULT_TENANT
 from shared_lib.domain.images import ImageStatus
 from shared_lib.events import KAFKA_RECORD, ProcessingRequested, read_work
 from shared_lib.pipeline.formats import Format
@@ -79,6 +80,7 @@ def counted(apart: Runtime) -> Iterator[Counted]:
     database = apart.settings.database.model_copy(update={"url": SecretStr(proxy.url)})
     processing = apart.settings.processing.model_copy(update={"pending_grace_seconds": 60})
     own = Runtime(apart.settings.model_copy(update={"database": database, "processing": processing}))
+    own.database.default_tenant = DEFAULT_TENANT
     counted = Counted(own, proxy)
     log = logging.getLogger("urllib3.connectionpool")
     noting = _Noting(counted.requests)
@@ -163,7 +165,7 @@ def test_a_published_original_that_the_store_has_lost_is_stored_again(counted: C
     photo = make_photo()
     first = counted.rt.ingestion.ingest("lost.jpg", None, photo, "image/jpeg")
     counted.process(ProcessingRequested.type, {"uuid": str(first)})
-    key = counted.rt.gallery.describe_original(photo, Format.JPEG).key
+    key = counted.rt.gallery.describe_original(photo, Format.JPEG, DEFAULT_TENANT).key
     counted.rt.gallery.delete(key)
 
     counted.rt.ingestion.ingest("lost.jpg", None, photo, "image/jpeg")

@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 from service import make_photo, wait_for
 
+from shared_lib.constraints import DEFAULT_TENANT
 from shared_lib.domain.images import ImageStatus
 from shared_lib.domain.uploads import Original
 from shared_lib.errors import FailureCode, NotFound, Rejected, Unavailable
@@ -32,7 +33,7 @@ def upload(rt: Runtime, data: bytes) -> UUID:
 def describe(rt: Runtime, data: bytes) -> Original:
     form = sniff(data)
     assert form
-    return rt.gallery.describe_original(data, form)
+    return rt.gallery.describe_original(data, form, DEFAULT_TENANT)
 
 
 def break_off(rt: Runtime, data: bytes) -> UUID:
@@ -299,7 +300,7 @@ def test_an_attempt_that_named_an_original_without_storing_it_leaves_the_upload_
     apart.inbox.put(str(uuid), photo, "image/jpeg")
     with pytest.raises(Unavailable), apart.claims.hold(uuid) as claim:
         assert claim
-        apart.claims.name_original(claim, apart.gallery.describe_original(photo, Format.JPEG))
+        apart.claims.name_original(claim, apart.gallery.describe_original(photo, Format.JPEG, DEFAULT_TENANT))
         raise Unavailable("for the test")
 
     apart.processor.process(uuid)
@@ -318,4 +319,4 @@ def test_the_original_of_an_image_that_has_not_succeeded_is_not_shown(apart: Run
 
     with pytest.raises(NotFound):
         apart.recipes.choose([Recipe(name="marked", operations=(Watermark(image=uuid),))], None)
-    assert apart.renderer.overlays.read([uuid], 1 << 20) == {}
+    assert apart.renderer.overlays.read(DEFAULT_TENANT, [uuid], 1 << 20) == {}

@@ -12,6 +12,7 @@ import pytest
 import requests
 from service import Api, Deliver, WaitInInbox, make_photo, wait_for
 
+from shared_lib.constraints import DEFAULT_TENANT
 from shared_lib.errors import FailureCode, Rejected, Unavailable
 from shared_lib.events import KAFKA_RECORD, ProcessingRequested
 from shared_lib.pipeline.formats import Format
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 TOMBSTONE = {
     *("uuid", "status", "created_at", "queued_at", "completed_at", "deleted_at", "cleaned_up_at", "retry_at"),
-    *("attempts", "fence", "lease_until", "announced"),
+    *("tenant_id", "attempts", "fence", "lease_until", "announced"),
 }
 """The columns that a deleted image keeps. None of them has content."""
 
@@ -202,7 +203,7 @@ def test_no_lock_is_held_while_an_original_is_deleted_from_the_store(rt: Runtime
 
 def test_an_original_that_is_being_deleted_is_stored_again_afterwards(rt: Runtime, wait_in_inbox: WaitInInbox) -> None:
     photo = make_photo()
-    original = rt.gallery.describe_original(photo, Format.JPEG)
+    original = rt.gallery.describe_original(photo, Format.JPEG, DEFAULT_TENANT)
     key = original.key
     uuid = wait_in_inbox(photo)
     with rt.claims.hold(uuid) as claim:
@@ -226,7 +227,7 @@ def test_a_failed_image_keeps_no_original_in_the_gallery(
     rt: Runtime, wait_in_inbox: WaitInInbox, compare: Callable[..., dict[str, int]]
 ) -> None:
     photo = make_photo()
-    original = rt.gallery.describe_original(photo, Format.JPEG)
+    original = rt.gallery.describe_original(photo, Format.JPEG, DEFAULT_TENANT)
     key = original.key
     uuid = wait_in_inbox(photo)
     with rt.claims.hold(uuid) as claim:

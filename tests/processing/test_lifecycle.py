@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from service import ROOT
 
 from shared_lib.commands.bootstrap import alembic_config
+from shared_lib.constraints import DEFAULT_TENANT
 from shared_lib.database.connection import Database, open_for_migrations
 from shared_lib.domain.images import TRANSITIONS, Change, Guard, Hidden, ImageStatus, State, Transition
 from shared_lib.errors import Conflict, FailureCode, NotFound, Rejected
@@ -88,6 +89,7 @@ class World:
         """Do what the service does when this happens. Expected errors are ignored: the row shows the result."""
         claim = Claim(
             lease=Lease(uuid, FENCE),
+            tenant=DEFAULT_TENANT,
             attempt=1,
             is_last=False,
             requested=(),
@@ -127,7 +129,7 @@ def world(empty_database: str) -> Iterator[World]:
     config = alembic_config()
     config.attributes["connect"] = lambda: open_for_migrations(settings)
     command.upgrade(config, "head")
-    database, processing = Database(settings), Processing()
+    database, processing = Database(settings, DEFAULT_TENANT), Processing()
     yield World(
         database,
         Images(database, processing),

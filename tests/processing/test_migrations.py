@@ -10,6 +10,7 @@ from alembic.config import Config
 from pydantic import SecretStr
 
 from shared_lib.commands.bootstrap import alembic_config
+from shared_lib.constraints import DEFAULT_TENANT
 from shared_lib.database.connection import Database, open_for_migrations
 from shared_lib.domain.images import Failure, Image, ImageStatus
 from shared_lib.errors import Conflict, FailureCode
@@ -51,7 +52,7 @@ INSERT_TOMBSTONE = """
 
 @pytest.fixture
 def database(empty_database: str) -> Iterator[Database]:
-    opened = Database(DatabaseSettings(url=SecretStr(empty_database)))
+    opened = Database(DatabaseSettings(url=SecretStr(empty_database)), DEFAULT_TENANT)
     yield opened
     opened.disconnect()
 

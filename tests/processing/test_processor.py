@@ -18,6 +18,7 @@ from pydantic import SecretStr
 from service import Api, Deliver, WaitInInbox, make_photo, wait_for
 
 from shared_lib import observability
+from shared_lib.constraints import DEFAULT_TENANT
 from shared_lib.database.connection import Database
 from shared_lib.domain.images import ImageStatus
 from shared_lib.domain.uploads import PROBES
@@ -201,7 +202,7 @@ def test_a_worker_that_outlived_its_lease_does_not_renew_its_successors(
 def test_a_worker_that_outlived_its_lease_names_no_original(
     rt: Runtime, wait_in_inbox: WaitInInbox, expire_lease: Callable[[UUID], None]
 ) -> None:
-    first, second = (rt.gallery.describe_original(make_photo(), Format.JPEG) for _ in range(2))
+    first, second = (rt.gallery.describe_original(make_photo(), Format.JPEG, DEFAULT_TENANT) for _ in range(2))
     uuid = wait_in_inbox()
     with rt.claims.hold(uuid) as stale:
         assert stale
@@ -322,7 +323,7 @@ def test_a_worker_that_lost_the_database_releases_its_claim_when_it_is_back(
     rt: Runtime, wait_in_inbox: WaitInInbox, outcomes: Outcomes
 ) -> None:
     little = rt.settings.database.model_copy(update={"pool_size": 1, "statement_timeout_seconds": 0.3})
-    database = Database(little)
+    database = Database(little, DEFAULT_TENANT)
     claims = Claims(database, rt.settings.processing.model_copy(update={"lease_seconds": 1}))
     uuid = wait_in_inbox()
     with ExitStack() as outage:
@@ -375,6 +376,7 @@ def test_an_upload_whose_commit_was_not_answered_does_not_appear_later(rt: Runti
     proxy = PostgresProxy(rt.settings.database.url.get_secret_value())
     settings = rt.settings.database.model_copy(update={"url": SecretStr(proxy.url)})
     own = Runtime(rt.settings.model_copy(update={"database": settings}))
+    own.database.default_tenant = DEFAULT_TENANT
     proxy.loses_commits = True
     filename = f"{uuid4()}.jpg"
 

@@ -4,6 +4,7 @@ import time
 from concurrent import futures
 from uuid import uuid4
 
+from shared_lib.constraints import DEFAULT_TENANT
 from shared_lib.domain.principals import Principal, Role
 from shared_lib.domain.rates import Rate
 from shared_lib.errors import Forbidden
@@ -14,6 +15,7 @@ from shared_lib.runtime import Runtime
 def test_many_uploads_at_once_do_not_exceed_a_quota(apart: Runtime) -> None:
     quotas = apart.settings.quotas.model_copy(update={"images": 10})
     limited = Runtime(apart.settings.model_copy(update={"quotas": quotas}))
+    limited.database.default_tenant = DEFAULT_TENANT
 
     def reserve(_: int) -> bool:
         try:
@@ -52,7 +54,7 @@ def read_stocks(rt: Runtime) -> tuple[int, int]:
 
 
 def test_four_pods_together_grant_no_more_than_one_bucket_holds(apart: Runtime) -> None:
-    rate, principal = Rate("requests", 600), Principal(f"key:{uuid4()}", Role.VIEWER)
+    rate, principal = Rate("requests", 600), Principal(f"key:{uuid4()}", Role.VIEWER, DEFAULT_TENANT)
     pods = [Runtime(apart.settings) for _ in range(4)]
     until = time.monotonic() + 3
 
@@ -73,7 +75,7 @@ def test_four_pods_together_grant_no_more_than_one_bucket_holds(apart: Runtime) 
 
 
 def test_a_bucket_that_is_full_again_is_forgotten(apart: Runtime) -> None:
-    rates, principal = Rates(apart.database), Principal(f"key:{uuid4()}", Role.VIEWER)
+    rates, principal = Rates(apart.database), Principal(f"key:{uuid4()}", Role.VIEWER, DEFAULT_TENANT)
     rates.take(principal, [Rate("requests", 1_000_000), Rate("uploads", 1)])
     time.sleep(0.01)
 

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 from service import Api, Deliver, WaitInInbox, make_photo, wait_for
 
+from shared_lib.constraints import DEFAULT_TENANT
 from shared_lib.domain.images import ImageStatus
 from shared_lib.errors import Conflict, FailureCode, Rejected, WorkerCrashed
 from shared_lib.events import ProcessingRequested
@@ -287,7 +288,7 @@ def test_deleting_an_image_while_further_renditions_are_made_leaves_no_objects(
     with pytest.raises(Conflict), rt.claims.hold(succeeded) as claim:
         assert claim
         assert api("DELETE", f"/images/{succeeded}").status_code == 200
-        rendered = rt.renderer.render(RenderRequest(original=original, recipes=(SMALL,)))
+        rendered = rt.renderer.render(RenderRequest(original=original, tenant=DEFAULT_TENANT, recipes=(SMALL,)))
         rt.publisher.publish(claim, original, rendered, in_gallery=True)
 
     process(succeeded)
@@ -320,7 +321,7 @@ def test_an_original_that_is_about_to_be_stored_is_not_deleted(
     rt: Runtime, api: Api, wait_in_inbox: WaitInInbox, process: Callable[[UUID], int]
 ) -> None:
     photo = make_photo()
-    original = rt.gallery.describe_original(photo, Format.JPEG)
+    original = rt.gallery.describe_original(photo, Format.JPEG, DEFAULT_TENANT)
     first, second = wait_in_inbox(photo), wait_in_inbox(photo)
     process(first)
     with rt.claims.hold(second) as claim:

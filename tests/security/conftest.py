@@ -6,7 +6,7 @@ import pytest
 from issuer import ALGORITHMS, AUDIENCE, Issuer
 
 from shared_lib import settings
-from shared_lib.repositories import IssuerKeys
+from shared_lib.repositories import IssuerKeys, Tenants
 from shared_lib.runtime import Runtime
 from shared_lib.services.issuer_refresh import IssuerRefresh
 from shared_lib.services.token_verification import TokenVerifier
@@ -39,5 +39,5 @@ def keys(rt: Runtime, describe: Describe) -> IssuerKeys:
 
 
 @pytest.fixture(scope="module")
-def verifier(describe: Describe, keys: IssuerKeys) -> TokenVerifier:
-    return TokenVerifier([describe()], keys)
+def verifier(rt: Runtime, describe: Describe, keys: IssuerKeys) -> TokenVerifier:
+    return TokenVerifier([describe()], keys, Tenants(rt.database))

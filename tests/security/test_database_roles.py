@@ -1,5 +1,6 @@
 """Functions connect to the database with roles that may do no more than they need."""
 
+import re
 from collections.abc import Callable, Iterator
 
 import psutil
@@ -8,8 +9,9 @@ from pydantic import SecretStr
 from service import Platform, find_processes
 
 from shared_lib import settings
+from shared_lib.constraints import DEFAULT_TENANT
 from shared_lib.database.connection import Database
-from shared_lib.database.rights import APP, OWNER, RIGHTS, WORKER
+from shared_lib.database.rights import APP, OWNER, RIGHTS, SEARCH, SHARED, WORKER
 from shared_lib.errors import Misconfigured
 
 Connect = Callable[[str], Database]
@@ -23,7 +25,8 @@ def connect(platform: Platform) -> Iterator[Connect]:
 
     def open_as(role: str) -> Database:
         url = SecretStr(platform.environment[URLS[role]])
-        return opened.setdefault(role, Database(settings.Database(url=url)))
+        tenant = DEFAULT_TENANT if role == APP else None
+        return opened.setdefault(role, Database(settings.Database(url=url), tenant))
 
     yield open_as
     for each in opened.values():
@@ -40,7 +43,7 @@ def test_no_role_is_above_the_rules(connect: Connect, role: str) -> None:
 
     assert found["rolname"] == role
     assert not [name for name, has in found.items() if has is True and name not in ("rolcanlogin", "rolinherit")]
-    assert belongs_to == []
+    assert belongs_to == ([{"rolname": SEARCH}] if role == OWNER else [])
 
 
 @pytest.mark.parametrize("role", [APP, WORKER])
@@ -59,6 +62,7 @@ def test_no_role_is_above_the_rules(connect: Connect, role: str) -> None:
         "SELECT * FROM pg_authid",
         "SET ROLE images_owner",
         "SET ROLE postgres",
+        "SET ROLE images_search",
         "UPDATE alembic_version SET version_num = '0001'",
         "DELETE FROM images",
     ],
@@ -72,28 +76,41 @@ def test_a_function_cannot_change_what_there_is(connect: Connect, role: str, sql
     assert "42501" in f"{raised.value.__cause__}"
 
 
-@pytest.mark.parametrize("table", ["api_keys", "collections"])
+@pytest.mark.parametrize("table", ["api_keys", "collections", "tenants"])
 def test_what_decodes_images_reads_neither_keys_nor_collections(connect: Connect, table: str) -> None:
     with pytest.raises(Misconfigured), connect(WORKER).transaction() as tx:
         tx.rows(f"SELECT * FROM {table}")  # noqa: S608  a table of ours
+
+
+def test_no_function_reads_the_digest_of_a_key(connect: Connect) -> None:
+    for role in (APP, WORKER):
+        with pytest.raises(Misconfigured), connect(role).transaction() as tx:
+            tx.rows("SELECT digest FROM api_keys")
 
 
 def test_every_table_says_who_may_do_what_with_it(connect: Connect) -> None:
     with connect(OWNER).transaction() as tx:
         tables = tx.rows("SELECT tablename, tableowner FROM pg_tables WHERE schemaname = 'public'")
         granted = tx.rows("""
-            SELECT table_name, grantee, privilege_type FROM information_schema.table_privileges
-            WHERE table_schema = 'public' AND grantee <> 'images_owner'
+            SELECT DISTINCT relname AS table, grantee::regrole::text AS role, privilege_type AS right
+            FROM pg_class LEFT JOIN pg_attribute ON attrelid = pg_class.oid AND attnum > 0,
+                 LATERAL (SELECT * FROM aclexplode(relacl) UNION SELECT * FROM aclexplode(attacl)) AS acl
+            WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND grantee <> relowner
+        """)
+        secured = tx.rows("""
+            SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
+            AND relrowsecurity AND relforcerowsecurity
         """)
 
     assert {each["tablename"] for each in tables} == RIGHTS.keys()
     assert {each["tableowner"] for each in tables} == {OWNER}
-    assert {(each["table_name"], each["grantee"], each["privilege_type"]) for each in granted} == {
+    assert {(each["table"], each["role"], each["right"]) for each in granted} == {
         (table, role, right)
         for table, roles in RIGHTS.items()
         for role, rights in roles.items()
-        for right in rights.split(", ")
+        for right in re.findall("[A-Z]+", rights)
     }
+    assert {each["relname"] for each in secured} == RIGHTS.keys() - set(SHARED)
 
 
 def test_each_part_of_the_service_connects_as_its_own_role(platform: Platform, connect: Connect) -> None:

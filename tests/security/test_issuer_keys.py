@@ -15,7 +15,7 @@ from service import Platform, wait_for
 from shared_lib import settings
 from shared_lib.errors import Unauthenticated, Unavailable
 from shared_lib.issuers import MAX_BYTES, MAX_KEYS, fetch_keys
-from shared_lib.repositories import IssuerKeys
+from shared_lib.repositories import IssuerKeys, Tenants
 from shared_lib.runtime import Runtime
 from shared_lib.services.issuer_refresh import IssuerRefresh
 from shared_lib.services.token_verification import RETRY_SECONDS, TokenVerifier
@@ -61,8 +61,10 @@ def is_accepted(verifier: TokenVerifier, token: str) -> bool:
     return False
 
 
-def test_no_request_reaches_an_issuer_until_the_tick_fetches_its_keys(stored: IssuerKeys, issuer: Issuer) -> None:
-    verifier = TokenVerifier([described(issuer)], stored)
+def test_no_request_reaches_an_issuer_until_the_tick_fetches_its_keys(
+    rt: Runtime, stored: IssuerKeys, issuer: Issuer
+) -> None:
+    verifier = TokenVerifier([described(issuer)], stored, Tenants(rt.database))
     assert not is_accepted(verifier, issuer.sign())
     assert issuer.requested == []
 
@@ -73,18 +75,18 @@ def test_no_request_reaches_an_issuer_until_the_tick_fetches_its_keys(stored: Is
 
 
 def test_unknown_keys_cost_one_fetch_in_ten_seconds(
-    stored: IssuerKeys, issuer: Issuer, pass_time: Callable[[str], None]
+    rt: Runtime, stored: IssuerKeys, issuer: Issuer, pass_time: Callable[[str], None]
 ) -> None:
     refresh = IssuerRefresh([described(issuer)], stored)
     assert refresh.run() == 1
-    verifiers = [TokenVerifier([described(issuer)], stored) for _ in range(4)]
+    verifiers = [TokenVerifier([described(issuer)], stored, Tenants(rt.database)) for _ in range(4)]
     tokens = [issuer.sign(headers={"kid": f"{number}"}) for number in range(500)]
     with ThreadPoolExecutor(4) as pool:
         assert not any(pool.map(lambda each: is_accepted(verifiers[each[0] % 4], each[1]), enumerate(tokens)))
 
     assert [refresh.run() for _ in range(20)] == [0] * 20
     pass_time("11 s")
-    verifiers[0] = TokenVerifier([described(issuer)], stored)
+    verifiers[0] = TokenVerifier([described(issuer)], stored, Tenants(rt.database))
     assert not is_accepted(verifiers[0], tokens[0])
     assert [refresh.run() for _ in range(20)] == [1] + [0] * 19
     assert issuer.requested.count("/keys") == 2
@@ -103,9 +105,12 @@ def test_a_tick_in_a_minute_fetches_and_one_soon_after_does_not(
 
 
 def test_a_rotation_is_followed_and_a_withdrawn_key_is_refused(
-    stored: IssuerKeys, issuer: Issuer, pass_time: Callable[[str], None]
+    rt: Runtime, stored: IssuerKeys, issuer: Issuer, pass_time: Callable[[str], None]
 ) -> None:
-    refresh, verifier = IssuerRefresh([described(issuer)], stored), TokenVerifier([described(issuer)], stored)
+    refresh, verifier = (
+        IssuerRefresh([described(issuer)], stored),
+        TokenVerifier([described(issuer)], stored, Tenants(rt.database)),
+    )
     refresh.run()
     old = issuer.sign("rsa")
     assert is_accepted(verifier, old)
@@ -120,11 +125,11 @@ def test_a_rotation_is_followed_and_a_withdrawn_key_is_refused(
     del issuer.private["rsa"]
     pass_time("1 min")
     refresh.run()
-    assert not is_accepted(TokenVerifier([described(issuer)], stored), old)
+    assert not is_accepted(TokenVerifier([described(issuer)], stored, Tenants(rt.database)), old)
 
 
 def test_an_issuer_that_is_away_for_a_day_is_not_missed_and_after_two_it_is_not_trusted(
-    stored: IssuerKeys, issuer: Issuer, pass_time: Callable[[str], None]
+    rt: Runtime, stored: IssuerKeys, issuer: Issuer, pass_time: Callable[[str], None]
 ) -> None:
     refresh = IssuerRefresh([described(issuer)], stored)
     refresh.run()
@@ -132,9 +137,9 @@ def test_an_issuer_that_is_away_for_a_day_is_not_missed_and_after_two_it_is_not_
     pass_time("24 h")
 
     assert refresh.run() == 0
-    assert is_accepted(TokenVerifier([described(issuer)], stored), issuer.sign())
+    assert is_accepted(TokenVerifier([described(issuer)], stored, Tenants(rt.database)), issuer.sign())
     pass_time("25 h")
-    assert not is_accepted(TokenVerifier([described(issuer)], stored), issuer.sign())
+    assert not is_accepted(TokenVerifier([described(issuer)], stored, Tenants(rt.database)), issuer.sign())
 
 
 def with_keys(*keys: object) -> tuple[int, dict[str, str], bytes]:

@@ -19,7 +19,7 @@ from service import ROOT, find_free_port
 from shared_lib import settings
 from shared_lib.domain.principals import Role
 from shared_lib.errors import Unauthenticated
-from shared_lib.repositories import IssuerKeys
+from shared_lib.repositories import IssuerKeys, Tenants
 from shared_lib.runtime import Runtime
 from shared_lib.services.issuer_refresh import IssuerRefresh
 from shared_lib.services.token_verification import RETRY_SECONDS, TokenVerifier
@@ -95,7 +95,7 @@ def tick(rt: Runtime, provider: Provider, described: settings.Issuer) -> Callabl
 
 @pytest.fixture
 def verifier(rt: Runtime, described: settings.Issuer) -> TokenVerifier:
-    return TokenVerifier([described], IssuerKeys(rt.database))
+    return TokenVerifier([described], IssuerKeys(rt.database), Tenants(rt.database))
 
 
 def test_the_providers_access_tokens_are_accepted_with_their_roles_and_scopes(

@@ -15,7 +15,8 @@ from shared_lib.domain.principals import Role
 from shared_lib.domain.tokens import BadToken, parse_header
 from shared_lib.errors import Unauthenticated
 from shared_lib.issuers import read_key
-from shared_lib.repositories import IssuerKeys
+from shared_lib.repositories import IssuerKeys, Tenants
+from shared_lib.runtime import Runtime
 from shared_lib.services.token_verification import TokenVerifier
 
 VECTORS = json.loads((Path(__file__).parent / "wycheproof/json_web_signature_test.json").read_text())
@@ -53,13 +54,15 @@ def test_the_highest_role_counts_and_others_are_ignored(
 
 
 def test_roles_are_found_where_the_issuer_has_them(
-    issuer: Issuer, keys: IssuerKeys, describe: Callable[..., Any]
+    rt: Runtime, issuer: Issuer, keys: IssuerKeys, describe: Callable[..., Any]
 ) -> None:
     there = describe(roles_claim=["realm_access", "roles"], roles={"image-admin": "admin"})
     token = issuer.sign(realm_access={"roles": ["image-admin", "viewer"]}, roles=["viewer"])
 
-    assert TokenVerifier([there], keys).verify(token).role == Role.ADMIN
-    assert TokenVerifier([there], keys).verify(issuer.sign(realm_access="image-admin")).role is None
+    assert TokenVerifier([there], keys, Tenants(rt.database)).verify(token).role == Role.ADMIN
+    assert (
+        TokenVerifier([there], keys, Tenants(rt.database)).verify(issuer.sign(realm_access="image-admin")).role is None
+    )
 
 
 @pytest.mark.parametrize(
@@ -146,9 +149,11 @@ def test_of_wycheproofs_signatures_the_valid_ones_of_our_algorithms_verify_and_n
     assert accepted >= 10, "the rules refuse good signatures"
 
 
-def test_no_vector_of_wycheproof_is_a_token_for_this_service(keys: IssuerKeys, describe: Callable[..., Any]) -> None:
+def test_no_vector_of_wycheproof_is_a_token_for_this_service(
+    rt: Runtime, keys: IssuerKeys, describe: Callable[..., Any]
+) -> None:
     everything = describe(types=["at+jwt", "jwt"])
-    verifier = TokenVerifier([everything], keys)
+    verifier = TokenVerifier([everything], keys, Tenants(rt.database))
 
     assert len(vectors()) == VECTORS["numberOfTests"] == 401
     for _, test in vectors():

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from service import Api, make_photo, wait_for
 
 from benchmarks.audit import Answer, Audit, Upload
+from shared_lib.constraints import DEFAULT_TENANT
 from shared_lib.database.connection import Database
 from shared_lib.settings import Database as DatabaseSettings
 
@@ -49,7 +50,7 @@ class World:
             aws_secret_access_key=environ["S3_SECRET_ACCESS_KEY"],
             region_name="us-east-1",
         )
-        self.database = Database(DatabaseSettings(url=SecretStr(environ["DATABASE_URL"])))
+        self.database = Database(DatabaseSettings(url=SecretStr(environ["DATABASE_URL"])), DEFAULT_TENANT)
         self.data = matrix.platform.data
         self.history = [*matrix.history]
         for number in range(2):

@@ -3,7 +3,7 @@
 from alembic import context
 from sqlalchemy import NullPool, create_engine, text
 
-from shared_lib.database.rights import OWNER, compose_grants
+from shared_lib.database.rights import OWNER, SEARCH, compose_grants
 from shared_lib.errors import Conflict
 
 UNPREPARED = (
@@ -13,13 +13,13 @@ UNPREPARED = (
 _IS_PREPARED = """
     SELECT pg_has_role(oid, 'MEMBER') AND has_schema_privilege(oid, current_schema(), 'CREATE') AND NOT EXISTS (
         SELECT FROM pg_class WHERE oid = to_regclass('alembic_version') AND relowner <> pg_roles.oid)
+        AND EXISTS (SELECT FROM pg_roles search WHERE search.rolname = :search)
     FROM pg_roles WHERE rolname = :owner
 """
-_LIST_TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()"
 
 engine = create_engine("postgresql+pg8000://", creator=context.config.attributes["connect"], poolclass=NullPool)
 with engine.connect() as connection, connection.begin():
-    if not connection.execute(text(_IS_PREPARED), {"owner": OWNER}).scalar():
+    if not connection.execute(text(_IS_PREPARED), {"owner": OWNER, "search": SEARCH}).scalar():
         raise Conflict(UNPREPARED)
     connection.execute(text(f"SET LOCAL ROLE {OWNER}"))
     # Any constant will do, so long as every run takes the same.
@@ -27,5 +27,6 @@ with engine.connect() as connection, connection.begin():
     context.configure(connection=connection, transaction_per_migration=False)
     with context.begin_transaction():
         context.run_migrations()
-        for grant in compose_grants(connection.execute(text(_LIST_TABLES)).scalars()):
-            connection.execute(text(grant))
+        if context.get_context().get_current_heads() == (context.get_head_revision(),):
+            for grant in compose_grants():
+                connection.execute(text(grant))

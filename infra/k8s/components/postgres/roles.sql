@@ -8,17 +8,23 @@
 --   images_owner    owns the tables. Only the bootstrap job uses it.
 --   images_app      functions that handle HTTP requests
 --   images_worker   functions that consume events
+--   images_search   owns the database functions that read across row-level security, and never logs in
 --
--- shared_lib/database/rights.py grants the last two their rights, with each bootstrap.
+-- shared_lib/database/rights.py grants the last three their rights, with each bootstrap.
 DO $$
 DECLARE
     role text;
 BEGIN
-    FOREACH role IN ARRAY ARRAY['images_owner', 'images_app', 'images_worker'] LOOP
+    FOREACH role IN ARRAY ARRAY['images_owner', 'images_app', 'images_worker', 'images_search'] LOOP
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role) THEN
             EXECUTE format('CREATE ROLE %I LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS', role);
         END IF;
     END LOOP;
+    ALTER ROLE images_search NOLOGIN;
+    ALTER ROLE images_owner NOINHERIT; -- it may give functions to images_search, and does not read as that one does
+    IF NOT pg_has_role('images_owner', 'images_search', 'MEMBER') THEN
+        GRANT images_search TO images_owner;
+    END IF;
     IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
         EXECUTE format('GRANT images_owner TO %I', current_user); -- to hand tables over
     END IF;
@@ -27,7 +33,7 @@ END $$;
 
 REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 GRANT USAGE ON SCHEMA public TO images_app, images_worker;
-GRANT USAGE, CREATE ON SCHEMA public TO images_owner;
+GRANT USAGE, CREATE ON SCHEMA public TO images_owner, images_search;
 CREATE EXTENSION IF NOT EXISTS pg_trgm;
 
 DO $$
