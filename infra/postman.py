@@ -40,6 +40,8 @@ STORY = (
     Step("upload_image", saves={"image": "data.uuid"}),
     Step("get_image", "image", until_finished=True),
     Step("get_rendition", "image"),
+    Step("sign_url", "image"),
+    Step("deliver_image", "image"),
     Step("list_attempts", "image"),
     Step("find_similar_images", "image"),
     Step("create_upload_url", saves={"presignedImage": "uuid", "presignedUrl": "presignedUrl"}),

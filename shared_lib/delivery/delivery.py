@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from urllib.parse import unquote
 
 from shared_lib.delivery.engine import Engine
 from shared_lib.delivery.imgproxy.dialect import ImgproxyDialect
@@ -48,5 +49,5 @@ class Delivery:
         """Read the path of one of our own URLs, as it was sent. Its signature is checked before anything else."""
         signature, _, rest = path.removeprefix(PREFIX).partition("/")
         is_signed = self.keys.check(signature, f"/{rest}")
-        options, _, file = rest.partition("/")
+        options, _, file = map(unquote, rest.partition("/"))  # some clients encode commas and equals signs
         return self.urls.read(options, file, read_accept(accept), is_signed=is_signed)

@@ -116,6 +116,14 @@ def test_the_order_of_options_does_not_matter(get: Get, image: str) -> None:
     assert get(f"q=50,w=72/{image}.jpg").headers["Cache-Status"] == "image-processing; hit"
 
 
+def test_options_may_be_percent_encoded(get: Get, image: str) -> None:
+    plain = get(f"w=41,h=31/{image}.png")
+
+    encoded = get(f"w%3D41%2Ch%3D31/{image}.png")
+
+    assert (encoded.status_code, encoded.content) == (200, plain.content)
+
+
 def test_what_a_request_for_processing_made_is_not_made_again(api: Api, get: Get) -> None:
     uuid = api.upload(make_photo(), preset="web")
     api.await_end(uuid)
