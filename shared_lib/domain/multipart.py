@@ -1,5 +1,6 @@
 """Large files in parts, as S3's multipart uploads have them: sizes and numbers. No I/O."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -58,10 +59,23 @@ class MultipartUpload:
         return min(self.part_size, self.size - (number - 1) * self.part_size)
 
     def choose(self, stored: Iterable[Part]) -> list[Part]:
-        """Return the parts that have their size, in order. SeaweedFS lists a part as often as it was uploaded."""
-        fitting = [each for each in stored if each.number in self.numbers and each.size == self.size_of(each.number)]
-        newest = {each.number: each for each in sorted(fitting, key=lambda part: part.modified)}
-        return [newest[number] for number in sorted(newest)]
+        """
+        Return the parts that have their size, in order.
+
+        SeaweedFS lists a part as often as it was uploaded, with times in whole seconds. The last one counts. If others
+        with other bytes are as young, nobody knows which one was the last, and the part counts as missing.
+        """
+        uploads: defaultdict[int, list[Part]] = defaultdict(list)
+        for each in stored:
+            if each.number in self.numbers and each.size == self.size_of(each.number):
+                uploads[each.number].append(each)
+        chosen: list[Part] = []
+        for _, same in sorted(uploads.items()):
+            last = max(each.modified for each in same)
+            youngest = {each.etag: each for each in same if each.modified == last}
+            if len(youngest) == 1:
+                chosen += youngest.values()
+        return chosen
 
     def find_missing(self, chosen: Sequence[Part]) -> list[int]:
         """Return the numbers of the parts that are still to be uploaded."""

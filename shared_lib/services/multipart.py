@@ -104,8 +104,11 @@ class MultipartIngestion:
         return ImageStatus.PENDING
 
     def _assemble(self, upload: MultipartUpload, stored: Sequence[Part]) -> bool:
+        """Return False if another request did."""
         parts = upload.choose(stored)
         if missing := upload.find_missing(parts):
+            if self._is_complete(upload.uuid):  # the store is deleting the parts, one by one
+                return False
             sizes = {each.number: each.size for each in stored}
             raise Conflict(
                 PARTS_MISSING.public,
@@ -117,6 +120,9 @@ class MultipartIngestion:
         except PartsChanged as error:
             message = "A part was uploaded again meanwhile: complete the upload when all parts are there"
             raise Conflict(message, code="parts_changed") from error
+
+    def _is_complete(self, uuid: UUID) -> bool:
+        return bool(self.inbox.head(f"{uuid}")) or isinstance(self.uploads.find(uuid), ImageStatus)
 
     def _confirm(self, uuid: UUID) -> ImageStatus:
         """Return the status of an image that another request has completed, or this one before its answer was lost."""
@@ -142,5 +148,8 @@ class MultipartIngestion:
 
 
 def _describe_missing(upload: MultipartUpload, number: int, size: int | None) -> dict[str, str]:
-    has = "is not there" if size is None else f"has {size:,} bytes, and needs {upload.size_of(number):,}"
+    if size == upload.size_of(number):
+        has = "was uploaded twice at once, with other bytes: upload it again"
+    else:
+        has = "is not there" if size is None else f"has {size:,} bytes, and needs {upload.size_of(number):,}"
     return {"parameter": f"part {number}", "message": has}

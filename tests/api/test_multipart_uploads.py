@@ -1,6 +1,7 @@
 """Large files in parts: straight to the store, in any order, resumable, and complete or not there at all."""
 
 import random
+import time
 from concurrent import futures
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
@@ -106,9 +107,25 @@ def test_an_interrupted_upload_goes_on_with_the_missing_parts(api: Api) -> None:
 def test_the_last_upload_of_a_part_counts(api: Api) -> None:
     plan = begin(api)
     put(api, plan, 1, data=bytes(len(LARGE)))
+    time.sleep(1.1)  # the store notes whole seconds
     put(api, plan, 1, 2, 3, 4, 5)
 
     assert complete(api, plan).status_code == 200
+    assert api.await_end(plan["uuid"])["status"] == "succeeded"
+
+
+def test_a_part_is_asked_for_again_if_nobody_knows_which_upload_was_the_last(api: Api) -> None:
+    plan = begin(api)
+    put(api, plan, 2, 3, 4, 5)
+    put(api, plan, 1, data=bytes(len(LARGE)))
+    put(api, plan, 1)
+    response = complete(api, plan)
+    if response.status_code != 200:  # unless the second was over between the two
+        assert call(api, plan, "GET").json()["missingParts"] == [1]
+        time.sleep(1.1)
+        put(api, plan, 1)
+        assert complete(api, plan).status_code == 200
+
     assert api.await_end(plan["uuid"])["status"] == "succeeded"
 
 

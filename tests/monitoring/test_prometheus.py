@@ -69,7 +69,7 @@ def test_every_query_of_the_dashboard_returns_data(ask: Ask, api: Api) -> None:
     for _ in range(2):  # a rate needs two scrapes of a series, the second with more
         for data in (make_photo(), b"\xff\xd8\xff no image"):
             api.await_end(api.upload(data))
-        wait_for(lambda: ask("sandbox_job_duration_seconds_count"), lambda found: len(found) == 2)
+        wait_for(lambda: ask("sum by (outcome) (sandbox_job_duration_seconds_count)"), lambda found: len(found) == 2)
 
     def list_empty() -> list[str]:
         return [each for each in (*QUERIES, *RECORDED) if not any(row["value"][1] != "NaN" for row in ask(each))]

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from service import ENVIRONMENT, ROOT, Platform
 
 from shared_lib import settings
+from shared_lib.constraints import DEFAULT_TENANT
 from shared_lib.database.connection import Database, Transaction
 from shared_lib.domain.api_keys import ApiKeyText
 from shared_lib.errors import Misconfigured
@@ -52,7 +53,7 @@ def test_keys_that_ended_long_ago_are_forgotten(
     ApiKeys(worker).purge()
 
     worker.disconnect()
-    app = Database(settings.Database(url=SecretStr(guarded.environment["DATABASE_APP_URL"])))
+    app = Database(settings.Database(url=SecretStr(guarded.environment["DATABASE_APP_URL"])), DEFAULT_TENANT)
     left = {key.id for key in ApiKeys(app).list()}
     assert left & {*ids.values()} == {ids["live"], ids["ended"]}
     with pytest.raises(Misconfigured):
