@@ -1,4 +1,4 @@
-"""What each role may do with each table. Bootstrap grants it after the migrations.
+"""The rights of each role on each table. Bootstrap grants it after the migrations.
 
 No function connects as the owner of the tables or as a superuser. `infra/k8s/components/postgres/roles.sql` creates the
 roles, and its administrator decides who can log in as them. Of a table with a tenant, row-level security shows the app

@@ -1,4 +1,4 @@
-"""How long caches may use a rendition, and what they are told about it."""
+"""The headers of a rendition that are about caches."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime

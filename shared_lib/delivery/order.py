@@ -1,4 +1,4 @@
-"""What a URL asks for, whatever its dialect."""
+"""An order: the image, the recipe and the lifetime that a URL asks for, in any dialect."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

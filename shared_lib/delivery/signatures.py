@@ -8,7 +8,7 @@ from shared_lib.errors import Forbidden
 from shared_lib.settings import Delivery
 
 UNSIGNED = "unsafe"
-"""What stands in place of a signature, as in imgproxy and thumbor."""
+"""Stands in place of a signature, as in imgproxy and thumbor."""
 
 NOT_SIGNED = "This service only serves signed URLs: sign it with POST /api/v1/images/{uuid}/actions/sign"
 WRONG = "The signature doesn't belong to this URL, or its key is no longer in use"

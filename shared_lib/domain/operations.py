@@ -1,4 +1,4 @@
-"""What operators see of the service: attempts, dead letters, and the state of the whole."""
+"""The service as operators see it: attempts, dead letters, and the state of the whole."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

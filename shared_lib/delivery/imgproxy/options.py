@@ -5,7 +5,8 @@ import binascii
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from functools import partial
+from typing import Any, Literal
 
 from shared_lib.errors import Forbidden, Invalid
 from shared_lib.pipeline.formats import Format
@@ -143,7 +144,7 @@ def read_options(given: Sequence[tuple[str, Arguments]], extension: str) -> Opti
         if name not in OPTIONS:
             raise Invalid(f"{name}: it is not understood here")
         options = OPTIONS[name](options, arguments)
-    return _format(options, [extension]) if extension else options
+    return OPTIONS["format"](options, [extension]) if extension else options
 
 
 def _at(arguments: Arguments, index: int) -> str:
@@ -190,6 +191,40 @@ def _read_extend(arguments: Arguments) -> Extend:
     )
 
 
+def _read_format(name: str) -> Format:
+    if name not in _FORMATS:
+        raise Invalid(f"format: {name[:10]!r} can't be written here, only {', '.join(sorted(_FORMATS))}")
+    return _FORMATS[name]
+
+
+def _single(target: str, read: Callable[[str], object], *names: str) -> None:
+    """Register an option whose only argument sets a field."""
+
+    @_option(*names)
+    def apply(options: Options, arguments: Arguments) -> Options:
+        value: Any = read(_at(arguments, 0))
+        return replace(options, **{target: value})
+
+
+_single("width", partial(_integer, name="width"), "width", "w")
+_single("height", partial(_integer, name="height"), "height", "h")
+_single("min_width", partial(_integer, name="min-width"), "min-width", "mw")
+_single("min_height", partial(_integer, name="min-height"), "min-height", "mh")
+_single("dpr", partial(_number, name="dpr", least=0.001), "dpr")
+_single("enlarge", _boolean, "enlarge", "el")
+_single("blur", partial(_number, name="blur"), "blur", "bl")
+_single("sharpen", partial(_number, name="sharpen"), "sharpen", "sh")
+_single("pixelate", partial(_integer, name="pixelate"), "pixelate", "pix")
+_single("strip_metadata", _boolean, "strip_metadata", "sm")
+_single("keep_copyright", _boolean, "keep_copyright", "kcr")
+_single("strip_color_profile", _boolean, "strip_color_profile", "scp")
+_single("quality", partial(_integer, name="quality", most=100), "quality", "q")
+_single("max_bytes", partial(_integer, name="max_bytes", most=10_000_000), "max_bytes", "mb")
+_single("format", _read_format, "format", "f", "ext")
+_single("expires", partial(_integer, name="expires", most=9_999_999_999), "expires", "exp")
+_single("is_attachment", _boolean, "return_attachment", "att")
+
+
 @_option("resize", "rs", most=8)
 def _resize(options: Options, arguments: Arguments) -> Options:
     if kind := _at(arguments, 0):
@@ -199,12 +234,9 @@ def _resize(options: Options, arguments: Arguments) -> Options:
 
 @_option("size", "s", most=7)
 def _size(options: Options, arguments: Arguments) -> Options:
-    if text := _at(arguments, 0):
-        options = _width(options, [text])
-    if text := _at(arguments, 1):
-        options = _height(options, [text])
-    if text := _at(arguments, 2):
-        options = _enlarge(options, [text])
+    for place, name in enumerate(("width", "height", "enlarge")):
+        if text := _at(arguments, place):
+            options = OPTIONS[name](options, [text])
     if _at(arguments, 3):
         options = _extend(options, arguments[3:])
     return options
@@ -218,40 +250,10 @@ def _resizing_type(options: Options, arguments: Arguments) -> Options:
     return replace(options, resizing_type=found)
 
 
-@_option("width", "w")
-def _width(options: Options, arguments: Arguments) -> Options:
-    return replace(options, width=_integer(_at(arguments, 0), "width"))
-
-
-@_option("height", "h")
-def _height(options: Options, arguments: Arguments) -> Options:
-    return replace(options, height=_integer(_at(arguments, 0), "height"))
-
-
-@_option("min-width", "mw")
-def _min_width(options: Options, arguments: Arguments) -> Options:
-    return replace(options, min_width=_integer(_at(arguments, 0), "min-width"))
-
-
-@_option("min-height", "mh")
-def _min_height(options: Options, arguments: Arguments) -> Options:
-    return replace(options, min_height=_integer(_at(arguments, 0), "min-height"))
-
-
 @_option("zoom", "z", most=2)
 def _zoom(options: Options, arguments: Arguments) -> Options:
     x = _number(_at(arguments, 0), "zoom", 0.001)
     return replace(options, zoom=(x, _number(arguments[1], "zoom", 0.001) if len(arguments) > 1 else x))
-
-
-@_option("dpr")
-def _dpr(options: Options, arguments: Arguments) -> Options:
-    return replace(options, dpr=_number(_at(arguments, 0), "dpr", 0.001))
-
-
-@_option("enlarge", "el")
-def _enlarge(options: Options, arguments: Arguments) -> Options:
-    return replace(options, enlarge=_boolean(_at(arguments, 0)))
 
 
 @_option("extend", "ex", most=4)
@@ -318,41 +320,6 @@ def _background(options: Options, arguments: Arguments) -> Options:
     return replace(options, background=f"#{color}" if color else "")
 
 
-@_option("blur", "bl")
-def _blur(options: Options, arguments: Arguments) -> Options:
-    return replace(options, blur=_number(_at(arguments, 0), "blur"))
-
-
-@_option("sharpen", "sh")
-def _sharpen(options: Options, arguments: Arguments) -> Options:
-    return replace(options, sharpen=_number(_at(arguments, 0), "sharpen"))
-
-
-@_option("pixelate", "pix")
-def _pixelate(options: Options, arguments: Arguments) -> Options:
-    return replace(options, pixelate=_integer(_at(arguments, 0), "pixelate"))
-
-
-@_option("strip_metadata", "sm")
-def _strip_metadata(options: Options, arguments: Arguments) -> Options:
-    return replace(options, strip_metadata=_boolean(_at(arguments, 0)))
-
-
-@_option("keep_copyright", "kcr")
-def _keep_copyright(options: Options, arguments: Arguments) -> Options:
-    return replace(options, keep_copyright=_boolean(_at(arguments, 0)))
-
-
-@_option("strip_color_profile", "scp")
-def _strip_color_profile(options: Options, arguments: Arguments) -> Options:
-    return replace(options, strip_color_profile=_boolean(_at(arguments, 0)))
-
-
-@_option("quality", "q")
-def _quality(options: Options, arguments: Arguments) -> Options:
-    return replace(options, quality=_integer(_at(arguments, 0), "quality", 100))
-
-
 @_option("format_quality", "fq", most=20)
 def _format_quality(options: Options, arguments: Arguments) -> Options:
     if len(arguments) % 2:
@@ -362,24 +329,9 @@ def _format_quality(options: Options, arguments: Arguments) -> Options:
     return replace(options, format_quality=options.format_quality | chosen)
 
 
-@_option("max_bytes", "mb")
-def _max_bytes(options: Options, arguments: Arguments) -> Options:
-    return replace(options, max_bytes=_integer(_at(arguments, 0), "max_bytes", 10_000_000))
-
-
-@_option("format", "f", "ext")
-def _format(options: Options, arguments: Arguments) -> Options:
-    return replace(options, format=_read_format(_at(arguments, 0)))
-
-
 @_option("cachebuster", "cb")
 def _cachebuster(options: Options, _: Arguments) -> Options:
     return options
-
-
-@_option("expires", "exp")
-def _expires(options: Options, arguments: Arguments) -> Options:
-    return replace(options, expires=_integer(_at(arguments, 0), "expires", 9_999_999_999))
 
 
 @_option("filename", "fn", most=2)
@@ -391,14 +343,3 @@ def _filename(options: Options, arguments: Arguments) -> Options:
         except (binascii.Error, UnicodeDecodeError) as error:
             raise Invalid("filename: it is no base64url") from error
     return replace(options, filename=name)
-
-
-@_option("return_attachment", "att")
-def _return_attachment(options: Options, arguments: Arguments) -> Options:
-    return replace(options, is_attachment=_boolean(_at(arguments, 0)))
-
-
-def _read_format(name: str) -> Format:
-    if name not in _FORMATS:
-        raise Invalid(f"format: {name[:10]!r} can't be written here, only {', '.join(sorted(_FORMATS))}")
-    return _FORMATS[name]

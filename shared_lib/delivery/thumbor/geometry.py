@@ -13,13 +13,13 @@ Box = tuple[int, int, int, int]
 @dataclass(frozen=True, slots=True)
 class Plan:
     crop: Box | None
-    """What the URL cuts out of the source."""
+    """The part of the source that the URL cuts out."""
     cut: Box | None
-    """What is then cut, to have the target's ratio. None for nothing, and for a smart URL, which cuts by content."""
+    """Then cut, to have the target's ratio. None for nothing, and for a smart URL, which cuts by content."""
     size: Size
     """To which the rest is scaled, px."""
     frame: Size
-    """What `fill` fills: at least that size, px."""
+    """The box that `fill` fills: at least that size, px."""
 
 
 def make_plan(source: Size, url: ParsedUrl, *, stretches: bool = False, may_enlarge: bool = True) -> Plan:
