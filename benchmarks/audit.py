@@ -131,7 +131,8 @@ class Audit:
         found = [(upload, row) for upload in history if (row := rows.find(upload)) and row["visible"]]
         waiting = [f"{row['uuid']} is {row['status']}" for _, row in found if _is_on_its_way(row)]
         waiting += [f"{row['uuid']} was refused" for upload, row in found if upload.answer is Answer.REFUSED]
-        return waiting + [f"{row['uuid']} is not erased" for row in rows.all if at_end and _is_left_over(row)]
+        waiting += [f"{row['uuid']} is not erased" for row in rows.all if at_end and _is_left_over(row)]
+        return waiting + self._find_stray_uploads(rows, at_end=at_end)
 
     def judge(self, history: list[Upload], *, at_end: bool = True) -> Verdict:
         """Audit everything, when the service has settled. Objects of deleted images have to be gone `at_end`."""
@@ -149,14 +150,19 @@ class Audit:
 
     def _find_orphans(self, rows: Rows, stored: set[str], *, at_end: bool) -> Iterator[str]:
         """Yield the objects that no row accounts for."""
-        left_over = [row for row in rows.all if _is_left_over(row)]
         named = {key for row in rows.visible for key in _list_keys(row)}
-        being_erased = set() if at_end else {key for row in left_over for key in (row["original_key"], row["uuid"])}
+        being_erased = set() if at_end else _list_being_erased(rows)
         yield from sorted(key for key in stored - named if not {key, key.partition("/")[0]} & being_erased)
-        kept = {row["uuid"] for row in rows.visible if row["status"] == "failed"}  # for some days
-        yield from sorted(f"{key} in the inbox" for key in self._list(INBOX) - kept - being_erased)
+        yield from self._find_stray_uploads(rows, at_end=at_end)
         if at_end:
-            yield from (f"{row['uuid']} is deleted but not erased" for row in left_over)
+            yield from (f"{row['uuid']} is deleted but not erased" for row in rows.all if _is_left_over(row))
+
+    def _find_stray_uploads(self, rows: Rows, *, at_end: bool) -> list[str]:
+        """Return the objects in the inbox that the service has not processed yet, or has not removed afterward."""
+        kept = {row["uuid"] for row in rows.visible if row["status"] == "failed"}  # for some days
+        if not at_end:
+            kept |= _list_being_erased(rows)
+        return sorted(f"{key} in the inbox" for key in self._list(INBOX) - kept)
 
     def _judge_upload(self, upload: Upload, row: Row | None, stored: set[str], verdict: Verdict) -> None:
         """Find what is wrong with one upload."""
@@ -256,6 +262,11 @@ def _is_on_its_way(row: Row) -> bool:
 
 def _is_left_over(row: Row) -> bool:
     return row["deleted"] and not row["erased"]
+
+
+def _list_being_erased(rows: Rows) -> set[str]:
+    """Return the uuids of deleted images whose objects may still be there, and the keys of their originals."""
+    return {key for row in rows.all if _is_left_over(row) for key in (row["original_key"], row["uuid"])}
 
 
 def _list_keys(row: Row) -> set[str]:
