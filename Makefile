@@ -47,9 +47,9 @@ help:
 run: $(VENV)/ready-to-run
 	@exec $(BIN)/python -m infra.local
 
-# Two processes: tests often wait for the service.
+# Three processes: tests often wait for the service.
 test: $(VENV)/ready-to-test
-	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile
+	$(BIN)/python -m pytest --numprocesses=3 --dist=loadfile
 
 # One process: two that share a Kafka would receive each other's events.
 test-by-address: $(VENV)/ready-to-test

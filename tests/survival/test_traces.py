@@ -83,7 +83,7 @@ def await_completion(receiver: Receiver, trace: str) -> dict[bytes, Span]:
     """Return the trace's spans, once its request and its last event have arrived."""
 
     def is_complete(spans: dict[bytes, Span]) -> bool:
-        return {"send image-completed", "process process_image"} <= {
+        return {"POST /api/v1/images/actions/upload", "send image-completed", "process process_image"} <= {
             each.name for each in spans.values() if each.status.code != Status.STATUS_CODE_ERROR
         }
 
