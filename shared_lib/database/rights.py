@@ -14,7 +14,7 @@ SEARCH = "images_search"
 ALL = "SELECT, INSERT, UPDATE, DELETE"
 _KEY = "id, tenant_id, name, role, scopes, created_at, created_by, expires_at, last_used_at, revoked_at, replaced_by"
 _SEARCHED = "uuid, tenant_id, filename, description, status, created_at, collection_id, deleted_at"
-_DELIVERED = "sha256, original_key, content_type, width, height, queued_at, fence"
+_DELIVERED = "sha256, original_key, content_type, size_bytes, width, height, queued_at, fence"
 RIGHTS: dict[str, dict[str, str]] = {
     "images": {
         APP: "SELECT, INSERT, UPDATE",

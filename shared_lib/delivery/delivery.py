@@ -35,7 +35,7 @@ class Delivery:
         self.keys = UrlKeys(settings.delivery, allow_unsigned=allow_unsigned)
         self.imgproxy = ImgproxyDialect(settings.imgproxy, settings.store.upload_bucket, allow_unsigned=allow_unsigned)
         self.thumbor = ThumborDialect(settings.thumbor, allow_unsigned=allow_unsigned)
-        self.urls = Urls(presets, frozenset(settings.delivery.widths))
+        self.urls = Urls(presets, frozenset(settings.delivery.widths), are_open=settings.auth.mode == "anonymous")
 
     def sign(self, options: str, file: str, expires_at: datetime | None) -> str:
         """Return the path of a signed URL. Raises Invalid if it would deliver nothing, and Forbidden without a key."""

@@ -10,7 +10,7 @@ from typing import Literal
 from uuid import UUID
 
 from shared_lib.database.connection import acting_for
-from shared_lib.delivery.order import Order
+from shared_lib.delivery.order import ORIGINAL, Order
 from shared_lib.errors import FailureCode, NotFound, Rejected, Unavailable, WorkerError
 from shared_lib.observability import get_logger
 from shared_lib.pipeline.recipe import Recipe
@@ -26,6 +26,7 @@ _POLL_SECONDS = 0.05
 _MARGIN_SECONDS = 15  # of a claim, for the store and the database, beyond the time of one rendering
 _FAILED_SECONDS = 3600  # that an image's own failure counts
 _CRASHED_SECONDS = 60  # that a crash counts, which may have another cause
+_NO_ORIGINAL = "The image's original is missing"
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,12 @@ class Found:
     @property
     def etag(self) -> str:
         """Identifies the bytes: a recipe's hash includes the revision of the pipeline."""
-        return f'"{hashlib.sha256(f"{self.image.sha256}/{self.recipe.hash}".encode()).hexdigest()[:32]}"'
+        made_by = "original" if self.is_original else self.recipe.hash
+        return f'"{hashlib.sha256(f"{self.image.sha256}/{made_by}".encode()).hexdigest()[:32]}"'
+
+    @property
+    def is_original(self) -> bool:
+        return self.recipe is ORIGINAL
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,9 @@ class Engine:
         if order.content and not image.sha256.startswith(order.content):
             raise NotFound("The image has other content than the URL names", code="content_not_found")
         recipe = order.lower(image)
+        if recipe is ORIGINAL:
+            original = StoredDelivery(image.original_key, image.form.content_type, image.size_bytes)
+            return Found(order, image, recipe, original)
         with acting_for(image.tenant):
             found = self._deliveries.find(image.uuid, recipe.hash)
             stored = found if isinstance(found, StoredDelivery) else None
@@ -78,8 +87,14 @@ class Engine:
         return Found(order, image, recipe, stored)
 
     def open(self, found: Found, stored: StoredDelivery, span: range | None) -> Download:
-        """Open a stored rendition. Raises Unavailable if its object is missing: it is then made again."""
+        """
+        Open a stored rendition, or the original.
+
+        Raises Unavailable if a rendition's object is missing: it is then made again. Raises NotFound for an original.
+        """
         download = self._gallery.stream(stored.key, span)
+        if download is None and found.is_original:
+            raise NotFound(_NO_ORIGINAL, code="original_missing")
         if download is None:
             with acting_for(found.image.tenant):
                 self._deliveries.forget(found.image.uuid, found.recipe.hash, stored.key)
@@ -88,10 +103,12 @@ class Engine:
 
     def make(self, found: Found) -> Made:
         """
-        Make it, or wait while another process does.
+        Make it unless it is stored, or wait while another process does.
 
         Raises Rejected, WorkerError, NotFound, TooManyAttempts, and Unavailable if it takes too long.
         """
+        if found.stored:
+            return Made(found.stored, None, "hit")
         with acting_for(found.image.tenant):
             return self._make(found.image, found.recipe)
 
@@ -140,7 +157,7 @@ class Engine:
     def _render(self, image: PublishedImage, recipe: Recipe) -> Rendition:
         original = self._gallery.read(image.original_key)
         if original is None:
-            raise NotFound("The image's original is missing", code="original_missing")
+            raise NotFound(_NO_ORIGINAL, code="original_missing")
         return self._renderer.render(RenderRequest(original=original, tenant=image.tenant, recipes=(recipe,))).get(
             recipe.name
         )

@@ -1,19 +1,26 @@
 """An order: the image, the recipe and the lifetime that a URL asks for, in any dialect."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
 from shared_lib.pipeline.recipe import Recipe
 from shared_lib.repositories.deliveries import PublishedImage
 
+ORIGINAL = Recipe(name="original")
+"""Stands for the original as it is. Nothing is made of it."""
+
+_FALLBACK_SECONDS = 60  # for which caches keep an original in a rendition's place
+
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
     image: UUID
     lower: Callable[[PublishedImage], Recipe]
-    """Return the recipe. It may depend on the image's size and format. Raises Invalid."""
+    """Return the recipe, or ORIGINAL. It may depend on the image's size and format. Raises Invalid and NotFound."""
+    has_fallback: bool = False
+    """If the rendition can't be made, the original is delivered."""
     is_negotiated: bool = False
     """The recipe depends on what the caller accepts."""
     content: str | None = None
@@ -26,3 +33,10 @@ class Order:
     is_attachment: bool = False
     filename: str = ""
     """Of a copy that is saved, without its extension. Empty: the image's uuid."""
+
+    def fall_back(self) -> "Order":
+        return replace(self, lower=deliver_original, has_fallback=False, is_lasting=False, lifetime=_FALLBACK_SECONDS)
+
+
+def deliver_original(_: PublishedImage) -> Recipe:
+    return ORIGINAL

@@ -1,7 +1,7 @@
 """Our own URLs: `/i/<signature>/<preset or options>/<uuid>[.<format>]`."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -11,7 +11,7 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from shared_lib.delivery.negotiation import Accepted, choose_format
-from shared_lib.delivery.order import Order
+from shared_lib.delivery.order import ORIGINAL, Order, deliver_original
 from shared_lib.errors import Forbidden, Invalid, NotFound
 from shared_lib.limits import MAX_SIDE
 from shared_lib.pipeline.formats import WRITTEN, Format
@@ -38,7 +38,7 @@ _COMPASS = {
     "smart",
 }
 
-_ABOUT_THE_URL = frozenset({"v", "exp", "download"})
+_ABOUT_THE_URL = frozenset({"v", "exp", "download", "fallback"})
 """Options that don't change the rendition."""
 
 Pixels = Annotated[int, Field(ge=1, le=MAX_SIDE)]
@@ -74,6 +74,7 @@ class Options(BaseModel):
     v: Annotated[str, Field(pattern=r"^[0-9a-f]{8,64}$")] | None = None
     exp: Annotated[int, Field(ge=1, le=9_999_999_999)] | None = None
     download: Flag | None = None
+    fallback: Literal["original"] | None = None
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,8 @@ class Urls:
     presets: Mapping[str, Recipe]
     widths: frozenset[int]
     """Those that unsigned URLs may ask for. Empty: any."""
+    are_open: bool
+    """Unsigned URLs may deliver originals."""
 
     def read(self, options: str, file: str, accepted: Accepted, *, is_signed: bool) -> Order:
         """Raises Invalid, Forbidden and NotFound."""
@@ -90,7 +93,14 @@ class Urls:
         preset, given = self._read_options(options)
         if given.exp is not None and given.exp <= datetime.now(UTC).timestamp():
             raise Forbidden("The URL has expired", code="url_expired")
-        if preset:
+        if not (is_signed or self.are_open) and (preset is ORIGINAL or given.fallback):
+            raise Forbidden("Only a signed URL delivers an original", code="signature_missing")
+        lower: Callable[[PublishedImage], Recipe]
+        if preset is ORIGINAL:
+            if extension:
+                raise _mistake("file", "an original keeps its format: leave it out")
+            lower = deliver_original
+        elif preset:
             lower = partial(_with_format, preset, output)
         else:
             if not is_signed:
@@ -101,7 +111,8 @@ class Urls:
             lower=lower,
             is_negotiated=is_negotiated,
             content=given.v,
-            is_lasting=given.v is not None and not (preset or is_negotiated),
+            has_fallback=given.fallback is not None and preset is not ORIGINAL,
+            is_lasting=given.v is not None and (preset is ORIGINAL or not (preset or is_negotiated)),
             expires_at=None if given.exp is None else datetime.fromtimestamp(given.exp, UTC),
             is_attachment=given.download is not None,
         )
@@ -118,6 +129,8 @@ class Urls:
         return preset, options
 
     def _get_preset(self, name: str) -> Recipe:
+        if name == ORIGINAL.name:
+            return ORIGINAL
         if name in self.presets:
             return self.presets[name]
         if _PRESET.fullmatch(name):

@@ -21,8 +21,8 @@ _CODES = {code.value for code in FailureCode}
 
 # Whoever has a signed URL may have the image, whatever its tenant is. A caller with a tenant finds only its own.
 _FIND_IMAGE = f"""
-    SELECT i.uuid, i.tenant_id AS tenant, i.status, i.filename, i.sha256, i.original_key, i.content_type, i.width,
-           i.height
+    SELECT i.uuid, i.tenant_id AS tenant, i.status, i.filename, i.sha256, i.original_key, i.content_type, i.size_bytes,
+           i.width, i.height, i.collection_id
     FROM find_image(:uuid) i WHERE {OF_TENANT}
 """
 # A request for processing may have made the same rendition, under the same key.
@@ -83,10 +83,12 @@ class PublishedImage:
     sha256: str
     original_key: str
     form: Format
+    size_bytes: int
     width: int
     """px, upright"""
     height: int
     """px, upright"""
+    collection_id: UUID | None
 
 
 @dataclass(frozen=True, slots=True)

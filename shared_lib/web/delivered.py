@@ -7,7 +7,7 @@ from shared_lib.delivery.engine import Found, Made
 from shared_lib.delivery.negotiation import may_have
 from shared_lib.delivery.order import Order
 from shared_lib.delivery.signatures import WRONG
-from shared_lib.errors import FailureCode, Forbidden, Invalid, Rejected, TooManyAttempts
+from shared_lib.errors import FailureCode, Forbidden, Invalid, Rejected, TooManyAttempts, WorkerError
 from shared_lib.repositories.deliveries import TOO_MANY
 from shared_lib.runtime import Runtime
 from shared_lib.storage.buckets import Download
@@ -30,14 +30,31 @@ ERRORS = Errors(
 
 
 def deliver(rt: Runtime, order: Order) -> Content | Deferred:
-    """Send the rendition, or make it first: not for HEAD, and not if the caller's copy is current."""
-    found = rt.delivery.engine.find(order)
+    """Send what was ordered, or make it first: not for HEAD, and not if the caller's copy is current."""
+    try:
+        found = rt.delivery.engine.find(order)
+    except Rejected:
+        if order.has_fallback:
+            return _send_original(rt, order)
+        raise
     if found.stored:
         return _send(rt, found, Made(found.stored, None, "hit"))
     headers = describe_caching(found, rt.delivery.max_age, "miss")
-    return Deferred(
-        lambda: _send(rt, found, rt.delivery.engine.make(found)), found.etag, may_have(found.recipe.output), headers
-    )
+    return Deferred(lambda: _make(rt, found), found.etag, may_have(found.recipe.output), headers)
+
+
+def _make(rt: Runtime, found: Found) -> Content:
+    try:
+        return _send(rt, found, rt.delivery.engine.make(found))
+    except (Rejected, WorkerError):
+        if found.order.has_fallback:
+            return _send_original(rt, found.order)
+        raise
+
+
+def _send_original(rt: Runtime, order: Order) -> Content:
+    found = rt.delivery.engine.find(order.fall_back())
+    return _send(rt, found, rt.delivery.engine.make(found))
 
 
 def _send(rt: Runtime, found: Found, made: Made) -> Content:

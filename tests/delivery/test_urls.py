@@ -14,6 +14,8 @@ import requests
 from PIL import Image
 from service import ENVIRONMENT, ROOT, Api, Platform, make_photo
 
+from shared_lib.delivery.urls import Urls
+from shared_lib.errors import Forbidden
 from shared_lib.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -220,6 +222,49 @@ def test_a_preset_takes_options_about_the_url_and_no_others(get: Get, image: str
     assert download.headers["Content-Disposition"] == f'attachment; filename="{image}.jpg"'
 
     assert get(f"small,w=10/{image}").json()["error"].startswith("w: can't be combined with a preset")
+
+
+def test_an_original_can_be_downloaded_whole_or_in_part(api: Api, get: Get) -> None:
+    data = make_photo(64, 64, "PNG")
+    uuid = api.upload(data, "photo.png", "image/png")
+    api.await_end(uuid)
+
+    whole = get(f"original,download=1,v={hashlib.sha256(data).hexdigest()[:12]}/{uuid}")
+
+    assert (whole.status_code, whole.content, whole.headers["Content-Type"]) == (200, data, "image/png")
+    assert whole.headers["Content-Disposition"] == f'attachment; filename="{uuid}.png"'
+    assert whole.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+    part = get(f"original/{uuid}", Range="bytes=10-19", If_Range=whole.headers["ETag"])
+    assert (part.status_code, part.content) == (206, data[10:20])
+    assert part.headers["Content-Range"] == f"bytes 10-19/{len(data)}"
+    assert get(f"original/{uuid}", If_None_Match=whole.headers["ETag"]).status_code == 304
+    head = get(f"original/{uuid}", method="HEAD")
+    assert (head.content, int(head.headers["Content-Length"])) == (b"", len(data))
+    assert get(f"original/{uuid}.png").json()["error"].startswith("file: an original keeps its format")
+
+
+def test_the_original_takes_the_place_of_a_rendition_that_is_refused(api: Api, get: Get) -> None:
+    data = make_photo(64, 64)
+    uuid = api.upload(data)
+    api.await_end(uuid)
+    too_large = "w=8000,h=8000,fit=fill,enlarge=1"
+
+    for _ in range(2):
+        response = get(f"{too_large},fallback=original/{uuid}.auto")
+        assert (response.status_code, response.content) == (200, data)
+        assert "Accept" in response.headers["Vary"]
+        assert response.headers["Cache-Control"] == "public, max-age=60"
+    assert get(f"{too_large}/{uuid}.auto").status_code == 422
+    assert open_image(get(f"w=32,fallback=original/{uuid}")).size == (32, 32)
+
+
+def test_an_unsigned_url_delivers_no_original_unless_callers_may_do_everything(image: str) -> None:
+    urls = Urls({}, frozenset(), are_open=False)
+
+    for options in ("original", "w=10,fallback=original"):
+        with pytest.raises(Forbidden):
+            urls.read(options, image, "any", is_signed=False)
+        assert urls.read(options, image, "any", is_signed=True)
 
 
 def test_an_upper_case_uuid_is_refused_so_that_an_image_has_one_url(get: Get, image: str) -> None:
