@@ -29,6 +29,7 @@
 #   kafka, minio        run Apache Kafka or MinIO, each in a terminal of its own, for `make run` or tests
 #   lock                lock the dependencies of pyproject.toml with hashes; upgrade=yes also updates what they need
 #   advisories          renew the copy of public advisories about our dependencies
+#   sbom                write a bill of materials with the libraries inside wheels: build/sbom.cdx.json
 #   release-check       check before a release: no locked version is affected, and the advisories are recent
 #   web                 build the gallery from web/; needs Node, which `make test` installs into .venv
 #   contracts           write derived files: openapi.json, events' schemas, routes, lists of functions, Postman, limits
@@ -173,6 +174,9 @@ advisories: $(VENV)/ready-to-run
 release-check: $(VENV)/ready-to-run
 	@$(BIN)/python -m infra.advisories
 
+sbom: $(VENV)/ready-to-test
+	@$(BIN)/python -m infra.sbom
+
 contracts: $(VENV)/ready-to-run
 	$(BIN)/python -m infra.contracts
 
@@ -218,4 +222,4 @@ $(VENV)/ready-to-test: tests/requirements.txt tests/newman/package-lock.json tes
 		{ echo "Install promtool for the alerts' tests (Debian: sudo apt install prometheus)." >&2; exit 1; }
 	@touch $@
 
-.PHONY: help run test test-by-address check-clients test-cluster check-admission conformance hostile compare-with-chromium chaos chaos-disk planted bench bench-compare bench-rows bench-backlogs load check migrate migration named reset redrive api-key tenant kafka minio lock advisories release-check web contracts clean
+.PHONY: help run test test-by-address check-clients test-cluster check-admission conformance hostile compare-with-chromium chaos chaos-disk planted bench bench-compare bench-rows bench-backlogs load check migrate migration named reset redrive api-key tenant kafka minio lock advisories sbom release-check web contracts clean

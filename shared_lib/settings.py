@@ -463,6 +463,14 @@ class Serving(Branch):
     """
 
 
+class Build(Branch):
+    """What a container image was built from. Only its build sets these, so they are not part of `Settings`."""
+
+    prefix = "BUILD_"
+
+    commit: str | None = Field(default=None, pattern="^[0-9a-f]{7,64}$")
+
+
 class Settings(BaseModel, frozen=True):
     """All settings of a function. `load()` builds it once for a process."""
 

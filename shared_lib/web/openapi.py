@@ -45,7 +45,7 @@ _TAGS = {
     "collections": "Groups of images.",
     "delivery": "Renditions on request, by URL.",
     "operations": "For operators: the state of the whole service, dead letters, and retries.",
-    "service": "Health of the service.",
+    "service": "Health and version of the service.",
 }
 
 _SECURITY_SCHEMES = {

@@ -51,6 +51,7 @@ LEAST = {
     "revoke_api_key": ADMIN,
     "list_attempts": VIEWER,
     "get_operations_summary": ADMIN,
+    "get_version": ADMIN,
     "list_dead_letters": ADMIN,
     "discard_dead_letter": ADMIN,
     "redrive_failures": ADMIN,
