@@ -40,6 +40,8 @@ STORY = (
     Step("upload_image", saves={"image": "data.uuid"}),
     Step("get_image", "image", until_finished=True),
     Step("get_rendition", "image"),
+    Step("get_original", "image"),
+    Step("update_image", "image"),
     Step("sign_url", "image"),
     Step("deliver_image", "image"),
     Step("list_attempts", "image"),

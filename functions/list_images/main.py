@@ -1,25 +1,15 @@
 """List images."""
 
-from typing import Annotated, Literal
-
 import functions_framework
-from pydantic import Field
 
 from shared_lib import web
-from shared_lib.domain.images import VISIBLE, ImageStatus
 from shared_lib.runtime import Runtime
-from shared_lib.web.paging import PageParameters
+from shared_lib.web.listing import ImageListQuery
 from shared_lib.web.schemas import Image, show_image
 
-Statuses = Annotated[str, Field(pattern=f"^(all|({'|'.join(VISIBLE)})(,({'|'.join(VISIBLE)}))*)$")]
 ABOUT = """Only succeeded images, unless `status` says otherwise. Each has its thumbnail as a data URL, unless
-`include=none`."""
-
-
-class Query(PageParameters):
-    sort_by: Literal["createdAt"] = "createdAt"
-    status: Statuses = Field(ImageStatus.SUCCEEDED.value, description="One or more, separated by commas, or `all`.")
-    include: Literal["imageData", "none"] = "imageData"
+`include=none`. With `uuids`, those of these images that there are, in this order and whatever their status: to ask what
+became of them."""
 
 
 @functions_framework.http
@@ -28,13 +18,15 @@ class Query(PageParameters):
         name="list_images",
         route=web.Route("GET", "/api/v1/images"),
         docs=web.Docs(tag="images", summary="List images, newest first", description=ABOUT),
-        inputs=web.Inputs(query=Query),
+        inputs=web.Inputs(query=ImageListQuery),
         success=web.Success(list[Image], headers=web.PAGE_HEADERS),
         errors=web.Errors(web.ImageError),
         needs="images:read",
     )
 )
-def main(rt: Runtime, *, query: Query) -> web.Reply:
-    statuses = VISIBLE if query.status == "all" else [ImageStatus(name) for name in query.status.split(",")]
-    page = rt.image_queries.page(query.to_query(), statuses=statuses, thumbnails=query.include == "imageData")
+def main(rt: Runtime, *, query: ImageListQuery) -> web.Reply:
+    if query.named:
+        named = rt.image_queries.find(query.named, thumbnails=query.has_thumbnails)
+        return web.Reply([show_image(each) for each in named])
+    page = rt.image_queries.page(query.to_query(), statuses=query.statuses, thumbnails=query.has_thumbnails)
     return web.Reply([show_image(each) for each in page.items], pagination=query.paginate(page))

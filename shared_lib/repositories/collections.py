@@ -111,6 +111,15 @@ class Collections:
                 )
             tx.rows(_MOVE_IMAGES, uuid=uuid, images=list(images))
 
+    def move_images(self, images: Sequence[UUID], collection: UUID | None) -> set[UUID]:
+        """Move those of the images that there are into a collection, or out of any. Return them. Raises NotFound."""
+        with self._database.transaction() as tx:
+            if collection:
+                _require(tx.row(_TOUCH_COLLECTION, uuid=collection))
+            found = _lock_images(tx, images)
+            tx.rows(_MOVE_IMAGES, uuid=collection, images=list(found))
+        return found
+
     def remove_images(self, uuid: UUID, images: Sequence[UUID]) -> None:
         """Take images out of this collection. Images that are not in it stay where they are. Raises NotFound."""
         with self._database.transaction() as tx:

@@ -11,10 +11,8 @@ from uuid import UUID, uuid4
 from shared_lib.database.connection import Database
 from shared_lib.errors import FailureCode, NotFound, Rejected, TooManyAttempts
 from shared_lib.pipeline.formats import Format
-from shared_lib.repositories.image_queries import NOT_FOUND
-from shared_lib.repositories.rows import OF_TENANT
+from shared_lib.repositories.rows import NOT_FOUND, OF_TENANT, require_published
 
-PENDING_SECONDS = 2  # about as long as it takes to process an image
 TOO_MANY = "Too many new renditions of this image within an hour"
 _BY_CONTENT_TYPE = {form.content_type: form for form in Format}
 _CODES = {code.value for code in FailureCode}
@@ -120,14 +118,8 @@ class Deliveries:
         """Raises NotFound, with a code of its own while the image is being processed."""
         with self._database.transaction() as tx:
             row = tx.row(_FIND_IMAGE, uuid=uuid)
-        if row is None:
-            raise NotFound(NOT_FOUND, code="image_not_found")
-        status = row.pop("status")
-        if status == "failed":
-            raise NotFound("The image could not be processed", code="image_failed")
-        if status != "succeeded":
-            raise NotFound("The image is not processed yet", code="image_pending", retry_after=PENDING_SECONDS)
-        return PublishedImage(form=_BY_CONTENT_TYPE[row.pop("content_type")], **row)
+        published = require_published(row)
+        return PublishedImage(form=_BY_CONTENT_TYPE[published.pop("content_type")], **published)
 
     def find(self, uuid: UUID, recipe_hash: str) -> StoredDelivery | Claimable | Claimed:
         """Return the rendition, or whether it can be claimed. Raises the Rejected that an attempt ended with lately."""

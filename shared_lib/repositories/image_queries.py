@@ -13,6 +13,7 @@ from shared_lib.repositories.pages import read_page
 from shared_lib.repositories.rows import (
     END_COLUMNS,
     IMAGE_COLUMNS,
+    NOT_FOUND,
     OF_TENANT,
     RENDITIONS,
     THUMBNAIL_COLUMNS,
@@ -22,11 +23,13 @@ from shared_lib.repositories.rows import (
 )
 from shared_lib.repositories.similarity import select_similar
 
-NOT_FOUND = "Image not found"
-
 _SELECT_VISIBLE_IMAGE = (
     f"SELECT {IMAGE_COLUMNS}{THUMBNAIL_COLUMNS} FROM images i WHERE i.uuid = :uuid AND {VISIBLE_IMAGE}"
 )
+_SELECT_THESE = f"""
+    SELECT {IMAGE_COLUMNS}{{thumbnails}} FROM images i
+    WHERE i.uuid = ANY(CAST(:uuids AS uuid[])) AND {VISIBLE_IMAGE}
+"""
 _IS_AWAITED = """
     SELECT 1 FROM images WHERE tenant_id = :tenant AND uuid = :uuid AND status = 'awaiting_upload'
     AND deleted_at IS NULL
@@ -64,6 +67,14 @@ class ImageQueries:
         if row is None:
             raise NotFound(NOT_FOUND, code="image_not_found")
         return to_image(row)
+
+    def find(self, uuids: Sequence[UUID], *, thumbnails: bool) -> list[Image]:
+        """Return the visible ones of these images, in the order of `uuids`."""
+        columns = THUMBNAIL_COLUMNS if thumbnails else ""
+        with self._database.transaction() as tx:
+            rows = tx.last(_SELECT_THESE.format(thumbnails=columns), uuids=list(uuids))
+        found = {row["uuid"]: row for row in rows}
+        return [to_image(found[uuid]) for uuid in dict.fromkeys(uuids) if uuid in found]
 
     def list_attempts(self, uuid: UUID, limit: int) -> list[Attempt]:
         """Return the last attempts at a visible image, newest first. Raises NotFound."""

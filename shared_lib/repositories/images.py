@@ -1,6 +1,6 @@
 """Write images: the changes that need no claim."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from uuid import UUID
 
 from shared_lib.constraints import DEFAULT_TENANT
@@ -11,19 +11,20 @@ from shared_lib.errors import FailureCode, NotFound
 from shared_lib.observability import get_logger
 from shared_lib.pipeline.recipe import Recipe
 from shared_lib.repositories import lifecycle, multipart, originals, rendition_requests, stocks
-from shared_lib.repositories.image_queries import NOT_FOUND
 from shared_lib.repositories.originals import Named
+from shared_lib.repositories.rows import NOT_FOUND
 from shared_lib.settings import NO_QUOTAS, Processing, Quotas
 
 log = get_logger()
 
 _LOCK_IMAGE = "SELECT 1 FROM images WHERE tenant_id = :tenant AND uuid = :uuid AND deleted_at IS NULL FOR UPDATE"
 _ERASE_RELATED = (
-    "DELETE FROM renditions WHERE image_id = :uuid",
-    "DELETE FROM rendition_requests WHERE image_id = :uuid",
-    "DELETE FROM deliveries WHERE image_id = :uuid AND claim IS NULL",  # the others may still be writing an object
-    "DELETE FROM processing_attempts WHERE image_id = :uuid",
-    "DELETE FROM dead_letters WHERE image_id = :uuid",
+    "DELETE FROM renditions WHERE image_id = ANY(CAST(:uuids AS uuid[]))",
+    "DELETE FROM rendition_requests WHERE image_id = ANY(CAST(:uuids AS uuid[]))",
+    # The others may still be writing an object.
+    "DELETE FROM deliveries WHERE image_id = ANY(CAST(:uuids AS uuid[])) AND claim IS NULL",
+    "DELETE FROM processing_attempts WHERE image_id = ANY(CAST(:uuids AS uuid[]))",
+    "DELETE FROM dead_letters WHERE image_id = ANY(CAST(:uuids AS uuid[]))",
 )
 
 
@@ -171,17 +172,35 @@ class Images:
             )
         return renditions_pending or (row is not None and row["status"] == ImageStatus.PENDING)
 
+    def update(self, uuid: UUID, changes: Mapping[str, str | None]) -> None:
+        """Change the fields in `changes` (`filename`, `description`) and no others. Raises NotFound."""
+        with self._database.transaction() as tx:
+            row = tx.row(
+                lifecycle.DESCRIBE_IMAGE,
+                uuid=uuid,
+                filename=changes.get("filename"),
+                describe="description" in changes,
+                description=changes.get("description"),
+            )
+        if row is None:
+            raise NotFound(NOT_FOUND, code="image_not_found")
+
     def delete(self, uuid: UUID) -> None:
         """
         Hide an image from every caller, also while it awaits its upload, and erase all that is known of it.
 
         Raises NotFound.
         """
+        if not self.delete_all([uuid]):
+            raise NotFound(NOT_FOUND, code="image_not_found")
+
+    def delete_all(self, uuids: Sequence[UUID]) -> set[UUID]:
+        """Delete these images in the same way. Return those that there were."""
         with self._database.transaction() as tx:
-            if tx.row(lifecycle.DELETE_IMAGE, uuid=uuid) is None:
-                raise NotFound(NOT_FOUND, code="image_not_found")
-            for statement in _ERASE_RELATED:
-                tx.rows(statement, uuid=uuid)
+            deleted = [row["uuid"] for row in tx.rows(lifecycle.DELETE_IMAGES, uuids=list(uuids))]
+            for statement in _ERASE_RELATED if deleted else ():
+                tx.queue(statement, uuids=deleted)
+        return set(deleted)
 
     def mark_cleaned_up(self, uuid: UUID) -> None:
         """Record that a deleted image's objects are gone, unless someone may still be writing one."""

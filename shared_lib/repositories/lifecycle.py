@@ -5,7 +5,7 @@ whether a worker's claim is the current one: a claim and a deletion increase it,
 """
 
 from shared_lib.repositories.originals import NOT_BEING_REMOVED
-from shared_lib.repositories.rows import END_COLUMNS, OF_TENANT, RENDITIONS
+from shared_lib.repositories.rows import END_COLUMNS, OF_TENANT, RENDITIONS, VISIBLE_IMAGE
 
 # CREATE and RESERVE
 INSERT_IMAGE = """
@@ -50,6 +50,13 @@ REQUEST_PROCESSING = """
                       THEN now() + make_interval(secs => :wait) ELSE due_at END,
         status = CASE WHEN status IN ('awaiting_upload', 'failed') THEN 'pending' ELSE status END
     WHERE tenant_id = :tenant AND uuid = :uuid AND deleted_at IS NULL RETURNING status
+"""
+
+# No transition: an image is renamed or described.
+DESCRIBE_IMAGE = f"""
+    UPDATE images i SET filename = coalesce(:filename, filename),
+                        description = CASE WHEN :describe THEN :description ELSE description END
+    WHERE i.uuid = :uuid AND {VISIBLE_IMAGE} RETURNING uuid
 """
 
 # CLAIM, in the transaction that locked the row. A succeeded image stays succeeded, whether or not the renditions can
@@ -190,13 +197,16 @@ EXPIRE_ORIGINALS = """
 
 # DELETE. The tombstone keeps a late event or upload from bringing the image back. It keeps the original's key until the
 # objects are gone.
-DELETE_IMAGE = """
+DELETE_IMAGES = """
     UPDATE images SET deleted_at = now(), fence = fence + 1, cleaned_up_at = NULL, due_at = NULL, retry_at = NULL,
                       collection_id = NULL, filename = '', description = NULL, thumbnail = NULL, thumbnail_type = NULL,
                       content_type = NULL, size_bytes = NULL, reserved_bytes = NULL, width = NULL, height = NULL,
                       sha256 = NULL,
                       metadata = NULL, perceptual_hash = NULL, failure_code = NULL, failure_message = NULL
-    WHERE tenant_id = :tenant AND uuid = :uuid AND deleted_at IS NULL RETURNING uuid
+    WHERE uuid = ANY(ARRAY(
+        SELECT uuid FROM images WHERE tenant_id = :tenant AND uuid = ANY(CAST(:uuids AS uuid[]))
+        AND deleted_at IS NULL ORDER BY uuid FOR UPDATE))
+    RETURNING uuid
 """
 
 # FORGET

@@ -8,7 +8,7 @@ from shared_lib.domain.images import ImageStatus
 from shared_lib.domain.multipart import MultipartUpload
 from shared_lib.errors import Conflict, NotFound
 from shared_lib.repositories import lifecycle, stocks
-from shared_lib.repositories.image_queries import NOT_FOUND
+from shared_lib.repositories.rows import NOT_FOUND
 from shared_lib.settings import Quotas
 
 FORGET = "DELETE FROM multipart_uploads WHERE image_id = :uuid"

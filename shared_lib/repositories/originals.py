@@ -14,6 +14,8 @@ from uuid import UUID
 
 from shared_lib.database.connection import Database, Transaction
 from shared_lib.errors import Conflict
+from shared_lib.pipeline.formats import BY_EXTENSION
+from shared_lib.repositories.rows import VISIBLE_IMAGE, require_published
 
 REQUEST_SECONDS = 120
 """Longer than writing or deleting an object takes, with all retries of the store's client."""
@@ -27,6 +29,10 @@ _FIND_ORIGINALS = """
     SELECT uuid, original_key FROM images
     WHERE tenant_id = :tenant AND uuid = ANY(CAST(:uuids AS uuid[])) AND status = 'succeeded' AND deleted_at IS NULL
 """
+_LOCATE = f"""
+    SELECT i.status, i.filename, i.original_key AS key, i.content_type, i.sha256, i.size_bytes AS size FROM images i
+    WHERE i.uuid = :uuid AND {VISIBLE_IMAGE}
+"""
 _HAS_IMAGE = "SELECT 1 FROM images WHERE original_key = :key AND deleted_at IS NULL LIMIT 1"
 _IS_BEING_REMOVED = "SELECT 1 FROM original_removals WHERE key = :key AND ends_at > now()"
 _BEGIN_REMOVAL = """
@@ -34,6 +40,31 @@ _BEGIN_REMOVAL = """
     ON CONFLICT (key) DO UPDATE SET ends_at = excluded.ends_at RETURNING ends_at
 """
 _END_REMOVAL = "DELETE FROM original_removals WHERE key = :key AND ends_at = :ends_at"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredOriginal:
+    """A processed image's original in the gallery."""
+
+    filename: str
+    """As its owner named it."""
+    key: str
+    content_type: str
+    """The real one, detected from its bytes."""
+    sha256: str
+    """In hexadecimal."""
+    size: int
+    """bytes"""
+
+    @property
+    def etag(self) -> str:
+        return f'"{self.sha256[:32]}"'
+
+    @property
+    def download_name(self) -> str:
+        """The filename, with the real extension behind a name that is not one of an image: it decides what opens it."""
+        ending = self.filename.rpartition(".")[2].lower()
+        return self.filename if ending in BY_EXTENSION else f"{self.filename}.{self.key.rpartition('.')[2]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +120,12 @@ class Originals:
         named = {"tenant": tenant} if tenant else {}
         with self._database.transaction() as tx:
             return {row["uuid"]: row["original_key"] for row in tx.rows(_FIND_ORIGINALS, uuids=wanted, **named)}
+
+    def locate(self, uuid: UUID) -> StoredOriginal:
+        """Return a processed image's original. Raises NotFound, with a code of its own for any other image."""
+        with self._database.transaction() as tx:
+            row = tx.row(_LOCATE, uuid=uuid)
+        return StoredOriginal(**require_published(row))
 
     def release(self, key: str, delete: Callable[[str], None]) -> bool:
         """

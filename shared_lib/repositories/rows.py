@@ -15,11 +15,14 @@ from shared_lib.domain.images import (
     Rendition,
     Thumbnail,
 )
-from shared_lib.errors import FailureCode
+from shared_lib.errors import FailureCode, NotFound
 from shared_lib.observability import get_logger
 from shared_lib.pipeline.metadata.model import ImageMetadata, StoredMetadata
 
 log = get_logger()
+
+NOT_FOUND = "Image not found"
+_PENDING_SECONDS = 2  # about as long as it takes to process an image
 
 # An image of another tenant, a deleted one, or one that awaits its upload, does not exist for callers.
 VISIBLE_IMAGE = "i.tenant_id = :tenant AND i.deleted_at IS NULL AND i.status <> 'awaiting_upload'"
@@ -85,6 +88,22 @@ def to_image(row: dict[str, Any]) -> Image:
         attempts=row["attempts"],
         thumbnail=Thumbnail(row["thumbnail_type"], thumbnail) if thumbnail else None,
     )
+
+
+def require_published(row: dict[str, Any] | None) -> dict[str, Any]:
+    """
+    Return a row without its `status`, if the image has succeeded. Nothing of any other image is served.
+
+    Raises NotFound, with a code of its own while the image is being processed, and for one that failed.
+    """
+    if row is None:
+        raise NotFound(NOT_FOUND, code="image_not_found")
+    status = row["status"]
+    if status == "failed":
+        raise NotFound("The image could not be processed", code="image_failed")
+    if status != "succeeded":
+        raise NotFound("The image is not processed yet", code="image_pending", retry_after=_PENDING_SECONDS)
+    return {name: value for name, value in row.items() if name != "status"}
 
 
 def to_end(row: dict[str, Any], renditions: Iterable[dict[str, Any]]) -> ImageEnd:

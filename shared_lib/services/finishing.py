@@ -1,5 +1,7 @@
 """Finish with an image: fail it, clear its upload, announce its end, and clean up after its deletion."""
 
+import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -12,6 +14,8 @@ from shared_lib.storage.buckets import Gallery, Inbox
 from shared_lib.storage.multipart import MultipartStore
 
 log = observability.get_logger()
+
+_CLEANING_SECONDS = 5  # that a request for many images spends on their objects
 
 
 @dataclass(frozen=True)
@@ -82,3 +86,10 @@ class Finisher:
             self.clean_up(uuid)
         except (Unavailable, BeingRemoved) as error:
             observability.log_failure(log, "objects_not_removed", error, image=str(uuid))
+
+    def try_to_clean_up_all(self, uuids: Iterable[UUID]) -> None:
+        """Clean up for some seconds. Reconciliation does what remains, within a minute or two."""
+        until = time.monotonic() + _CLEANING_SECONDS
+        for uuid in uuids:
+            if time.monotonic() < until:
+                self.try_to_clean_up(uuid)

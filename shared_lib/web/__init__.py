@@ -5,7 +5,7 @@ from shared_lib.web.endpoint import Cache, Docs, Endpoint, Errors, Inputs, Route
 from shared_lib.web.errors import NO_COLLECTION, NO_IMAGE, CollectionErrors, ImageError, ProcessingError
 from shared_lib.web.paging import PAGE_HEADERS
 from shared_lib.web.requests import UploadedFile
-from shared_lib.web.responses import Content, Deferred, Reply, Version
+from shared_lib.web.responses import Content, Deferred, Reply, Version, save_as
 
 __all__ = [
     "NO_COLLECTION",
@@ -26,5 +26,6 @@ __all__ = [
     "Success",
     "UploadedFile",
     "Version",
+    "save_as",
     "serve",
 ]

@@ -1,10 +1,14 @@
 """Turn what a handler returns into a response: JSON by the declared model, pages with links, or content."""
 
+import re
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 import flask
+from werkzeug.datastructures import Headers
 from werkzeug.exceptions import PreconditionFailed
 
 from shared_lib.settings import Http
@@ -57,6 +61,21 @@ class Content:
     headers: Mapping[str, str] = field(default_factory=dict)
     status: int = 200
     version: Version | None = None
+
+
+def save_as(filename: str) -> dict[str, str]:
+    """
+    Return the header by which a browser saves a content under this name (RFC 6266).
+
+    What is not ASCII is also given percent-encoded (RFC 8187), which every browser prefers. No name can end the header,
+    or lead to another folder.
+    """
+    name = re.sub(r"[/\\\x00-\x1f\x7f]", "_", filename)
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().replace("%", "_")
+    extended = {} if name == plain else {"filename*": f"UTF-8''{quote(name, safe='!#$&+^`|')}"}
+    headers = Headers()
+    headers.set("Content-Disposition", "attachment", filename=plain, **extended)
+    return {"Content-Disposition": headers["Content-Disposition"]}
 
 
 @dataclass(frozen=True)

@@ -46,9 +46,10 @@ def test_a_function_that_does_not_say_what_it_needs_does_not_load() -> None:
         web.Endpoint(**declared | {"needs": "images:red"})
 
 
-def test_only_renditions_may_be_cached() -> None:
+def test_only_renditions_and_originals_may_be_cached() -> None:
     assert {each.name: each.cache for each in ENDPOINTS if each.cache is not web.Cache.NO_STORE} == {
         "get_rendition": web.Cache.REVALIDATE,
+        "get_original": web.Cache.REVALIDATE,
     } | dict.fromkeys(DELIVERING, web.Cache.BY_URL)
 
 

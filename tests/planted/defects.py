@@ -205,8 +205,8 @@ DEFECTS = (
         name="tombstone-without-erasure",
         breaks="A deleted image never comes back, and leaves nothing",
         file=LIFECYCLE,
-        old="metadata = NULL, perceptual_hash = NULL, failure_code = NULL, failure_message = NULL\n    WHERE tenant_id = :tenant AND uuid = :uuid",
-        new="perceptual_hash = NULL\n    WHERE tenant_id = :tenant AND uuid = :uuid",
+        old="metadata = NULL, perceptual_hash = NULL, failure_code = NULL, failure_message = NULL\n    WHERE uuid = ANY",
+        new="perceptual_hash = NULL\n    WHERE uuid = ANY",
         caught_by="tests/processing/test_erasure.py::test_a_deleted_image_keeps_no_content",
     ),
     Defect(
@@ -479,8 +479,8 @@ DEFECTS = (
         name="foreign-image-deletable",
         breaks=TENANTS,
         file="shared_lib/repositories/lifecycle.py",
-        old="    WHERE tenant_id = :tenant AND uuid = :uuid AND deleted_at IS NULL RETURNING uuid\n",
-        new="    WHERE uuid = :uuid AND deleted_at IS NULL RETURNING uuid\n",
+        old="SELECT uuid FROM images WHERE tenant_id = :tenant AND uuid = ANY(CAST(:uuids AS uuid[]))\n        AND deleted",
+        new="SELECT uuid FROM images WHERE uuid = ANY(CAST(:uuids AS uuid[]))\n        AND deleted",
         caught_by=f"{TENANT_TESTS}::test_each_statement_names_the_tenant_by_itself",
     ),
     Defect(

@@ -1,0 +1,38 @@
+"""The query of the list of images."""
+
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import Field
+
+from shared_lib.domain.images import VISIBLE, ImageStatus
+from shared_lib.web.bulk import MAX_IMAGES
+from shared_lib.web.paging import PageParameters
+
+_UUID = "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+_STATUS = f"({'|'.join(VISIBLE)})"
+
+
+class ImageListQuery(PageParameters):
+    sort_by: Literal["createdAt"] = "createdAt"
+    status: Annotated[str, Field(pattern=f"^(all|{_STATUS}(,{_STATUS})*)$")] = Field(
+        ImageStatus.SUCCEEDED.value, description="One or more, separated by commas, or `all`."
+    )
+    uuids: Annotated[str, Field(pattern=f"^{_UUID}(,{_UUID}){{0,{MAX_IMAGES - 1}}}$")] | None = Field(
+        None,
+        description=f"Up to {MAX_IMAGES}, separated by commas. Of the others, only `include` counts then.",
+    )
+    include: Literal["imageData", "none"] = "imageData"
+
+    @property
+    def statuses(self) -> tuple[ImageStatus, ...]:
+        return VISIBLE if self.status == "all" else tuple(map(ImageStatus, self.status.split(",")))
+
+    @property
+    def named(self) -> list[UUID]:
+        """The images in `uuids`."""
+        return [*map(UUID, self.uuids.split(","))] if self.uuids else []
+
+    @property
+    def has_thumbnails(self) -> bool:
+        return self.include == "imageData"
