@@ -8,6 +8,7 @@ from shared_lib.limits import MAX_SIDE
 
 Side = Annotated[int, IntegerBounds(ge=1, le=MAX_SIDE)]
 Margin = Annotated[int, IntegerBounds(ge=0, le=MAX_SIDE)]
+Offset = Annotated[int, IntegerBounds(ge=-MAX_SIDE, le=MAX_SIDE)]
 Factor = Annotated[float, Bounds(ge=0, le=10, allow_inf_nan=False)]
 Angle = Annotated[float, Bounds(ge=-360, le=360, allow_inf_nan=False)]
 Share = Annotated[float, Bounds(ge=0, le=1, allow_inf_nan=False)]
@@ -16,6 +17,11 @@ Color = Annotated[
     str, Bounds(pattern=r"^(#([0-9a-fA-F]{3,4}|[0-9a-fA-F]{6}|[0-9a-fA-F]{8})|transparent)$", to_lower=True)
 ]
 """As in CSS: #rgb, #rgba, #rrggbb, #rrggbbaa or transparent."""
+
+Fill = Annotated[
+    str, Bounds(pattern=r"^(#([0-9a-fA-F]{3,4}|[0-9a-fA-F]{6}|[0-9a-fA-F]{8})|transparent|mean|blur)$", to_lower=True)
+]
+"""A color, `mean` for the mean of the image's own, or `blur` for the image itself, stretched and blurred."""
 
 
 def _require_kind(schema: Schema) -> None:

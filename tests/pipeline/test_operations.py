@@ -19,9 +19,15 @@ from shared_lib.pipeline.recipe_schema import read_recipe
 from shared_lib.pipeline.sandbox.pool import Sandbox
 
 LOGO = "0b54d0c4-6bb1-4a0f-8e46-1d4ac5a3d0c8"
+PATCH = "7f2b9e0a-52a3-4d0c-9c54-0f3b6f1d2a11"
 OVERLAYS = {
     UUID(LOGO): b'<svg xmlns="http://www.w3.org/2000/svg" width="40" height="24">'
-    b'<ellipse cx="20" cy="12" rx="18" ry="10" fill="#06c" fill-opacity=".8" stroke="#fff" stroke-width="2"/></svg>'
+    b'<ellipse cx="20" cy="12" rx="18" ry="10" fill="#06c" fill-opacity=".8" stroke="#fff" stroke-width="2"/></svg>',
+    # A frame 6 px wide, with a corner that is not stretched, and marks around it.
+    UUID(PATCH): b'<svg xmlns="http://www.w3.org/2000/svg" width="24" height="24">'
+    b'<path fill="#a40" d="M1 1h22v22h-22zM7 7v10h10v-10z" fill-rule="evenodd"/>'
+    b'<circle cx="5" cy="5" r="4" fill="#fc0"/>'
+    b'<path d="M10 0h4v1h-4zM0 10h1v4h-1zM5 23h14v1h-14zM23 5h1v14h-1z"/></svg>',
 }
 EXAMPLES: dict[str, dict[str, Any]] = {
     "resize-cover-northwest": {"kind": "resize", "width": 60, "height": 60, "gravity": "northwest"},
@@ -38,6 +44,11 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "extend": {"kind": "extend", "top": 5, "left": 15, "background": "#c008"},
     "pad": {"kind": "pad", "width": 100, "height": 100, "gravity": "south", "background": "#ffcc00"},
     "trim": {"kind": "trim"},
+    "crop-smart": {"kind": "crop", "width": 30, "height": 30, "gravity": "smart"},
+    "pad-mean": {"kind": "pad", "width": 100, "height": 60, "background": "mean"},
+    "pad-blur": {"kind": "pad", "width": 100, "height": 60, "background": "blur"},
+    "trim-euclidean": {"kind": "trim", "measure": "euclidean", "threshold": 60, "corner": "southeast"},
+    "trim-equal": {"kind": "trim", "color": "#ff00ff", "equal": "both"},
     "rotate": {"kind": "rotate", "angle": 30},
     "rotate-on-color": {"kind": "rotate", "angle": -10, "background": "#003300"},
     "rotate-right": {"kind": "rotate", "angle": 90},
@@ -45,11 +56,20 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "flop": {"kind": "flop"},
     "blur": {"kind": "blur", "sigma": 2},
     "sharpen": {"kind": "sharpen", "sigma": 1},
+    "sharpen-strongly": {"kind": "sharpen", "sigma": 2, "amount": 4},
+    "noise": {"kind": "noise", "sigma": 20, "seed": 7},
+    "convolve": {"kind": "convolve", "matrix": [[-1, -1, 0], [-1, 1, 1], [0, 1, 1]]},
     "median": {"kind": "median", "size": 5},
     "pixelate": {"kind": "pixelate", "size": 7},
     "brightness": {"kind": "brightness", "factor": 1.3},
     "contrast": {"kind": "contrast", "factor": 1.5},
     "saturation": {"kind": "saturation", "factor": 0.4},
+    "saturation-hsp": {"kind": "saturation", "factor": 1.8, "model": "hsp"},
+    "linear": {"kind": "linear", "factor": [0.8], "offset": [30]},
+    "linear-by-channel": {"kind": "linear", "factor": [1.2, 1, 0.5], "offset": [0, 10, 20]},
+    "curves": {"kind": "curves", "all": [[0, 0], [60, 90], [255, 255]]},
+    "curves-by-channel": {"kind": "curves", "red": [[0, 255], [255, 0]], "blue": [[40, 0], [200, 255]]},
+    "equalize": {"kind": "equalize"},
     "hue": {"kind": "hue", "angle": 120},
     "gamma": {"kind": "gamma", "exponent": 2},
     "grayscale": {"kind": "grayscale"},
@@ -58,12 +78,18 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "duotone": {"kind": "duotone", "shadow": "#200040", "highlight": "#ffe080"},
     "invert": {"kind": "invert"},
     "roundCorners": {"kind": "roundCorners", "radius": 20},
+    "roundCorners-elliptic": {"kind": "roundCorners", "radius": 30, "vertical": 10},
+    "rectangle": {"kind": "rectangle", "left": 50, "top": 10, "width": 90, "height": 20, "color": "#c00"},
+    "rectangle-outline": {"kind": "rectangle", "left": 5, "top": 5, "width": 30, "height": 20, "thickness": 2},
     "circle": {"kind": "circle"},
     "flatten": {"kind": "flatten", "background": "#ff0000"},
     "border": {"kind": "border", "width": 3, "color": "#ffffff"},
     "watermark": {"kind": "watermark", "image": LOGO, "scale": 0.5, "gravity": "northeast", "margin": 3},
     "watermark-faint": {"kind": "watermark", "image": LOGO, "opacity": 0.4, "gravity": {"x": 0.2, "y": 0.7}},
     "watermark-tile": {"kind": "watermark", "image": LOGO, "scale": 0.2, "tile": True, "margin": 2},
+    "watermark-offset": {"kind": "watermark", "image": LOGO, "gravity": "southeast", "x": -8, "y": 5, "height": 0.6},
+    "watermark-row": {"kind": "watermark", "image": LOGO, "scale": 0.2, "tile": "horizontal", "gravity": "north"},
+    "frame": {"kind": "frame", "image": PATCH, "background": "#ffffff"},
     "text": {"kind": "text", "text": "© مرحبا 42", "size": 12, "margin": 2},
     "text-tile": {"kind": "text", "text": "שלום", "size": 10, "color": "#fc08", "tile": True, "margin": 4},
 }
@@ -309,6 +335,15 @@ def test_a_rendition_that_would_be_too_large_is_rejected_before_it_is_made(
         ({"kind": "tint", "color": "reddish"}, ("color",)),
         ({"kind": "blur", "sigma": 5_000}, ("sigma",)),
         ({"kind": "flip", "twice": True}, ("twice",)),
+        ({"kind": "crop", "left": 1, "width": 1, "height": 1, "gravity": "smart"}, ()),
+        ({"kind": "linear", "factor": [1, 2]}, ()),
+        ({"kind": "linear", "factor": [99]}, ("factor", 0)),
+        ({"kind": "curves", "red": [[9, 0], [9, 1]]}, ()),
+        ({"kind": "curves", "red": [[256, 0]]}, ("red", 0, 0)),
+        ({"kind": "convolve", "matrix": [[1, 2]]}, ()),
+        ({"kind": "convolve", "matrix": []}, ("matrix",)),
+        ({"kind": "noise", "sigma": 0}, ("sigma",)),
+        ({"kind": "pad", "width": 1, "height": 1, "background": "median"}, ("background",)),
         ({"kind": "watermark"}, ("image",)),
         ({"kind": "watermark", "image": "logo.png"}, ("image",)),
         ({"kind": "watermark", "image": LOGO, "scale": 0}, ("scale",)),

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from shared_lib.pipeline.operations import OPERATIONS
 from shared_lib.pipeline.operations.resize import Resize
 from shared_lib.pipeline.operations.shape import Flatten
 from shared_lib.pipeline.output import OutputOptions
@@ -173,11 +174,7 @@ def test_an_invalid_recipe_is_rejected(invalid: dict[str, object]) -> None:
         read_recipe({"name": "x"} | invalid)
 
 
-KINDS = (
-    "blur, border, brightness, circle, contrast, crop, cropToRatio, duotone, extend, flatten, flip, flop, gamma, "
-    "grayscale, hue, invert, median, pad, pixelate, resize, rotate, roundCorners, saturation, sepia, sharpen, text, "
-    "tint, trim, watermark"
-)
+KINDS = ", ".join(sorted(OPERATIONS))
 
 
 @pytest.mark.parametrize(

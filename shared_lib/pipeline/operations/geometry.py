@@ -4,11 +4,14 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from shared_lib.constraints import Bounds
-from shared_lib.pipeline.channels import add_channels_for, premultiplied
+from shared_lib.pipeline.channels import add_channels_for, in_color, premultiplied, rgba
 from shared_lib.pipeline.gravity import Compass, Focus, Gravity, find_offset
 from shared_lib.pipeline.operations.operation import Context, Operation
-from shared_lib.pipeline.parameters import Angle, Color, Margin, Side
+from shared_lib.pipeline.parameters import Angle, Color, Fill, Margin, Side
+from shared_lib.pipeline.resampling import resample
 from shared_lib.pipeline.vips import Image, pyvips
+
+_BLUR = 50  # standard deviation, px, of an image that is its own background
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,8 +23,20 @@ class Crop(Operation):
     top: Margin = 0
     width: Side
     height: Side
+    gravity: Gravity | None = None
+    """Where to cut, in place of left and top."""
+
+    def __post_init__(self) -> None:
+        if self.gravity is not None and (self.left or self.top):
+            raise ValueError("gravity says where to cut: leave it out, or left and top")
+
+    @property
+    def depends_on_content(self) -> bool:
+        return self.gravity == "smart"
 
     def apply(self, image: Image, _: Context) -> Image:
+        if self.gravity is not None:
+            return crop_at(image, (min(self.width, image.width), min(self.height, image.height)), self.gravity)
         left, top = min(self.left, image.width - 1), min(self.top, image.height - 1)
         return image.crop(left, top, min(self.width, image.width - left), min(self.height, image.height - top))
 
@@ -38,10 +53,7 @@ class CropToRatio(Operation):
     def apply(self, image: Image, _: Context) -> Image:
         scale = min(image.width / self.width, image.height / self.height)
         width, height = max(1, round(self.width * scale)), max(1, round(self.height * scale))
-        if self.gravity == "smart":
-            return image.smartcrop(width, height, interesting="attention")
-        left, top = find_offset(self.gravity, (image.width, image.height), (width, height))
-        return image.crop(left, top, width, height)
+        return crop_at(image, (width, height), self.gravity)
 
     @property
     def depends_on_content(self) -> bool:
@@ -72,7 +84,7 @@ class Pad(Operation):
     width: Side
     height: Side
     gravity: Compass | Focus = "center"
-    background: Color = "transparent"
+    background: Fill = "transparent"
 
     def apply(self, image: Image, _: Context) -> Image:
         return place_on_canvas(image, (self.width, self.height), self.gravity, self.background)
@@ -80,26 +92,67 @@ class Pad(Operation):
 
 @dataclass(frozen=True, kw_only=True)
 class Trim(Operation):
-    """Remove borders that look like the top left pixel, within a tolerance of 0 to 255."""
+    """Remove borders of one color, within a tolerance."""
 
     kind: Literal["trim"] = "trim"
-    threshold: Annotated[float, Bounds(ge=0, le=255)] = 10
+    threshold: Annotated[float, Bounds(ge=0, le=442)] = 10
+    """The largest difference of a channel, 0 to 255, or of all of them."""
+    measure: Literal["channel", "euclidean"] = "channel"
+    """`channel` overlooks specks. `euclidean` is the distance between colors, up to 441.7, and keeps every pixel."""
+    color: Color | None = None
+    """Of the borders. Transparency then counts as #ff00ff. By default it is that of a corner."""
+    corner: Literal["northwest", "southeast"] = "northwest"
+    equal: Literal["none", "horizontal", "vertical", "both"] = "none"
+    """Remove as much from opposite sides: what the side with less of a border has."""
 
     def apply(self, image: Image, _: Context) -> Image:
         if min(image.width, image.height) < 3:
             return image  # find_trim looks through a 3 x 3 median
-        corner = image.getpoint(0, 0)
-        visible = image
-        if image.hasalpha():
-            # Where the corner is transparent, opacity tells the border from the rest, whatever the colors.
-            opacity = image.bands - 1
-            visible, corner = (image[opacity], [0]) if corner[-1] == 0 else (image[:opacity], corner[:opacity])
-        left, top, width, height = visible.find_trim(threshold=self.threshold, background=corner)
-        return image.crop(left, top, width, height) if width and height else image
+        found = self._find_by_distance(image) if self.measure == "euclidean" else self._find_by_channel(image)
+        left, top, width, height = found
+        if not (width and height):
+            return image
+        if self.equal in ("horizontal", "both"):
+            left = min(left, image.width - left - width)
+            width = image.width - 2 * left
+        if self.equal in ("vertical", "both"):
+            top = min(top, image.height - top - height)
+            height = image.height - 2 * top
+        return image.crop(left, top, width, height)
 
     @property
     def depends_on_content(self) -> bool:
         return True
+
+    def _find_by_channel(self, image: Image) -> tuple[int, int, int, int]:
+        if self.color is not None:
+            visible = in_color(image)
+            visible = visible.flatten(background=[255, 0, 255]) if visible.hasalpha() else visible
+            corner = rgba(self.color)[:3] if self.color != "transparent" else [255, 0, 255]
+        else:
+            visible, corner = image, image.getpoint(*self._corner_of(image))
+            if image.hasalpha():
+                # Where the corner is transparent, opacity tells the border from the rest, whatever the colors.
+                opacity = image.bands - 1
+                visible, corner = (image[opacity], [0]) if corner[-1] == 0 else (image[:opacity], corner[:opacity])
+        left, top, width, height = visible.find_trim(threshold=self.threshold, background=corner)
+        return left, top, width, height
+
+    def _find_by_distance(self, image: Image) -> tuple[int, int, int, int]:
+        if self.color is None:
+            border = image.crop(*self._corner_of(image), 1, 1)
+        else:
+            image, values = add_channels_for(image, self.color)
+            border = image.crop(0, 0, 1, 1).new_from_image(values)
+        if image.hasalpha():
+            image, border = image.premultiply(), border.premultiply()  # the colors of what is invisible don't count
+        corner = border.getpoint(0, 0)
+        far = ((image - corner) ** 2).bandmean() * image.bands > self.threshold**2
+        left, top, width, height = far.find_trim(threshold=128, background=[0], line_art=True)
+        return left, top, width, height
+
+    def _corner_of(self, image: Image) -> tuple[int, int]:
+        return (0, 0) if self.corner == "northwest" else (image.width - 1, image.height - 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,10 +194,26 @@ class Flop(Operation):
         return image.fliphor()
 
 
-def place_on_canvas(image: Image, size: tuple[int, int], gravity: Gravity, background: Color) -> Image:
+def crop_at(image: Image, size: tuple[int, int], gravity: Gravity) -> Image:
+    """Cut out a size, px, no larger than the image."""
+    if gravity == "smart":
+        return image.smartcrop(*size, interesting="attention")
+    return image.crop(*find_offset(gravity, (image.width, image.height), size), *size)
+
+
+def place_on_canvas(image: Image, size: tuple[int, int], gravity: Gravity, background: Fill) -> Image:
     """Add margins until a size, px, is reached."""
     width, height = max(size[0], image.width), max(size[1], image.height)
     left, top = find_offset(gravity, (width, height), (image.width, image.height))
+    if (width, height) == (image.width, image.height):
+        return image
+    if background == "blur":
+        image = image.copy_memory()
+        blurred = premultiplied(image, lambda colors: colors.gaussblur(_BLUR).cast(colors.format))
+        return resample(blurred, width, height).insert(image, left, top)
+    if background == "mean":
+        image = in_color(image.copy_memory())
+        background = "#" + "".join(f"{int(image[band].avg()):02x}" for band in range(3))
     return _embed(image, (left, top, width, height), background)
 
 

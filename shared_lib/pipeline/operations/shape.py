@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from shared_lib.constraints import IntegerBounds
-from shared_lib.pipeline.channels import in_color, rgba
+from shared_lib.pipeline.channels import add_channels_for, in_color, rgba
 from shared_lib.pipeline.operations.geometry import Extend
 from shared_lib.pipeline.operations.operation import Context, Operation
-from shared_lib.pipeline.parameters import Color, Side
+from shared_lib.pipeline.parameters import Color, Margin, Side
 from shared_lib.pipeline.vips import Image, pyvips
 
 
@@ -17,9 +17,12 @@ class RoundCorners(Operation):
 
     kind: Literal["roundCorners"] = "roundCorners"
     radius: Side
+    vertical: Side | None = None
+    """Vertical radius of an ellipse, px, if it differs."""
 
     def apply(self, image: Image, _: Context) -> Image:
-        return _mask(image, f'<rect width="{image.width}" height="{image.height}" rx="{self.radius}"/>')
+        radii = f'rx="{self.radius}" ry="{self.vertical or self.radius}"'
+        return _mask(image, f'<rect width="{image.width}" height="{image.height}" {radii}/>')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +64,38 @@ class Border(Operation):
         side = self.width
         frame = Extend(top=side, right=side, bottom=side, left=side, background=self.color)
         return frame.apply(image, context)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rectangle(Operation):
+    """Draw a rectangle on the image, px. Parts of it outside the image are left out."""
+
+    kind: Literal["rectangle"] = "rectangle"
+    left: Margin = 0
+    top: Margin = 0
+    width: Side
+    height: Side
+    color: Color = "#ffffff"
+    thickness: Side | None = None
+    """Of its outline, px. By default it is filled."""
+
+    def apply(self, image: Image, _: Context) -> Image:
+        image, ink = add_channels_for(image, self.color)
+        for left, top, width, height in self._parts():
+            if left < image.width and top < image.height:
+                part = image.crop(left, top, min(width, image.width - left), min(height, image.height - top))
+                image = image.insert(part.new_from_image(ink), left, top)
+        return image
+
+    def _parts(self) -> list[tuple[int, int, int, int]]:
+        """Return left, top, width and height of the rectangle, or of its four sides."""
+        whole = (self.left, self.top, self.width, self.height)
+        if self.thickness is None or 2 * self.thickness >= min(self.width, self.height):
+            return [whole]
+        thick = self.thickness
+        right, bottom = self.left + self.width - thick, self.top + self.height - thick
+        across = [(self.left, top, self.width, thick) for top in (self.top, bottom)]
+        return across + [(left, self.top, thick, self.height) for left in (self.left, right)]
 
 
 def _mask(image: Image, shape: str) -> Image:

@@ -31,7 +31,7 @@ class TextWatermark(Stamp):
     """Font size, px."""
     color: Color = "#ffffff"
 
-    def draw(self, _: int, area: tuple[int, int], __: Context) -> Image:
+    def draw(self, _: tuple[int, int], area: tuple[int, int], __: Context) -> Image:
         size = min(self.size, _find_size_that_fits(self.text, area))
         letters = _lay_out(self.text, size, area)
         while size < self.size:

@@ -9,9 +9,13 @@ from uuid import UUID
 from shared_lib.constraints import Bounds
 from shared_lib.pipeline.channels import in_color
 from shared_lib.pipeline.gravity import Compass, Focus, find_offset
+from shared_lib.pipeline.operations.geometry import Extend
 from shared_lib.pipeline.operations.operation import Context, Operation
-from shared_lib.pipeline.parameters import Margin, Share
+from shared_lib.pipeline.parameters import Color, Margin, Offset, Share
+from shared_lib.pipeline.resampling import resample
 from shared_lib.pipeline.vips import Image
+
+_LEAST_PATCH = 3  # px a side: two of them are marks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,36 +25,50 @@ class Stamp(Operation):
     opacity: Share = 1
     gravity: Compass | Focus | None = None
     """Southeast by default."""
-    tile: bool = False
+    tile: bool | Literal["horizontal", "vertical"] = False
+    """Repeat it everywhere, or in one row or column at its gravity."""
     margin: Margin = 0
+    x: Offset = 0
+    """px from its gravity's place inwards. It may reach beyond the edge, where it is cut off."""
+    y: Offset = 0
 
     def __post_init__(self) -> None:
-        if self.tile and self.gravity is not None:
-            raise ValueError("tiles lie everywhere: leave out tile or gravity")
+        if self.tile is True and (self.gravity is not None or self.x or self.y):
+            raise ValueError("tiles lie everywhere: leave out tile, or gravity, x and y")
 
     @abstractmethod
-    def draw(self, width: int, area: tuple[int, int], context: Context, /) -> Image:
-        """Return the pixels to lay on an image of this width, px, no larger than the area, px.
+    def draw(self, size: tuple[int, int], area: tuple[int, int], context: Context, /) -> Image:
+        """Return the pixels to lay on an image of this size, px, no larger than the area, px.
 
         In sRGB or gray, 8 bits a channel, with or without alpha.
         """
 
     def apply(self, image: Image, context: Context) -> Image:
+        size = image.width, image.height
         area = max(1, image.width - 2 * self.margin), max(1, image.height - 2 * self.margin)
-        width = image.width
-        stamp = context.once((self, width, area), lambda: self.draw(width, area, context))
+        stamp = context.once((self, size, area), lambda: self.draw(size, area, context))
         if stamp.bands > 2:
             image = in_color(image)
         elif image.bands > 2:
             stamp = in_color(stamp)
         stamp = _fade(stamp, self.opacity)
-        if self.tile:
-            return _composite(image, _tile(stamp, self.margin, image.width, image.height))
-        left, top = find_offset(self.gravity or "southeast", area, (stamp.width, stamp.height))
+        if self.tile is True:
+            return _composite(image, _tile(stamp, self.margin, *size))
+        left, top = self._find_place(area, (stamp.width, stamp.height))
         left, top = left + (image.width - area[0]) // 2, top + (image.height - area[1]) // 2
-        # Composite only there, so that a small stamp costs as little on a large image as on a small one.
-        part = _composite(image.crop(left, top, stamp.width, stamp.height), stamp)
-        return image.insert(part, left, top)
+        if self.tile == "horizontal":
+            left, stamp = 0, _tile(stamp, 0, image.width, stamp.height)
+        elif self.tile == "vertical":
+            top, stamp = 0, _tile(stamp, 0, stamp.width, image.height)
+        return _lay(image, stamp, left, top)
+
+    def _find_place(self, area: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
+        """Return left and top in the area."""
+        gravity = self.gravity or "southeast"
+        left, top = find_offset(gravity, area, size)
+        is_east = isinstance(gravity, str) and gravity.endswith("east")
+        is_south = isinstance(gravity, str) and gravity.startswith("south")
+        return left + (-self.x if is_east else self.x), top + (-self.y if is_south else self.y)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,17 +80,90 @@ class Watermark(Stamp):
     """Its first frame is used."""
     scale: Annotated[float, Bounds(gt=0, le=1)] | None = None
     """Its width as a share of this image's. By default it keeps its own size."""
+    height: Annotated[float, Bounds(gt=0, le=1)] | None = None
+    """Its height as a share of this image's. With `scale`, it is as large as both allow."""
 
-    def draw(self, width: int, area: tuple[int, int], context: Context) -> Image:
+    def draw(self, size: tuple[int, int], area: tuple[int, int], context: Context) -> Image:
         own_width, own_height = context.overlay_size(self.image)
-        wanted = 1.0 if self.scale is None else self.scale * width / own_width
-        scale = min(wanted, area[0] / own_width, area[1] / own_height)
-        size = max(1, round(own_width * scale)), max(1, round(own_height * scale))
-        return context.decode_overlay(self.image, size)
+        wanted = [] if self.scale is None else [self.scale * size[0] / own_width]
+        wanted += [] if self.height is None else [self.height * size[1] / own_height]
+        scale = min(*(wanted or [1.0]), area[0] / own_width, area[1] / own_height)
+        scaled = max(1, round(own_width * scale)), max(1, round(own_height * scale))
+        return context.decode_overlay(self.image, scaled)
 
     @property
     def overlays(self) -> tuple[UUID, ...]:
         return (self.image,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frame(Operation):
+    """Lay a stored nine-patch image around this one, which grows by the patch's padding.
+
+    Black pixels on the patch's outermost top row and left column mark the part that is stretched, and those on the
+    bottom row and the right column where the image lies in it. A patch whose corners don't fit is left out.
+    """
+
+    kind: Literal["frame"] = "frame"
+    image: Annotated[UUID, Bounds(strict=False)]
+    background: Color = "transparent"
+    """Of the padding."""
+
+    @property
+    def overlays(self) -> tuple[UUID, ...]:
+        return (self.image,)
+
+    def apply(self, image: Image, context: Context) -> Image:
+        width, height = size = context.overlay_size(self.image)
+        if min(size) < _LEAST_PATCH:
+            return image
+        patch = context.once((self, size), lambda: in_color(context.decode_overlay(self.image, size)))
+        patch = patch if patch.hasalpha() else patch.addalpha()
+        left, right = _find_run(patch.crop(1, height - 1, width - 2, 1))
+        top, bottom = _find_run(patch.crop(width - 1, 1, 1, height - 2))
+        padding = Extend(left=left, top=top, right=right, bottom=bottom, background=self.background)
+        image = in_color(padding.apply(image, context))
+        if not image.hasalpha():
+            image = image.addalpha()
+        columns = _stretch(image.width, width - 2, _find_run(patch.crop(1, 0, width - 2, 1)))
+        rows = _stretch(image.height, height - 2, _find_run(patch.crop(0, 1, 1, height - 2)))
+        for left, wide, to_left, to_wide in columns:
+            for top, high, to_top, to_high in rows:
+                part = resample(patch.crop(left + 1, top + 1, wide, high), to_wide, to_high)
+                image = _lay(image, part, to_left, to_top)
+        return image
+
+
+def _find_run(line: Image) -> tuple[int, int]:
+    """Return the number of pixels before the first opaque black one, and after the last one. 0 and 0: there is none."""
+    data = bytes(line.write_to_memory())
+    marked = [index for index in range(len(data) // 4) if data[4 * index : 4 * index + 4] == b"\0\0\0\xff"]
+    return (marked[0], len(data) // 4 - 1 - marked[-1]) if marked else (0, 0)
+
+
+def _stretch(length: int, own: int, ends: tuple[int, int]) -> list[tuple[int, int, int, int]]:
+    """Return start and length in the patch, and on the image, of the first end, the middle, and the last end."""
+    first, last = ends
+    if first + last > length:
+        return []
+    middle = own - first - last
+    parts = [
+        (0, first, 0, first),
+        (first, middle, first, length - first - last),
+        (own - last, last, length - last, last),
+    ]
+    return [part for part in parts if part[1] and part[3]]
+
+
+def _lay(image: Image, stamp: Image, left: int, top: int) -> Image:
+    """Composite only where the stamp lies, so that a small one costs as little on a large image as on a small one."""
+    right, bottom = min(left + stamp.width, image.width), min(top + stamp.height, image.height)
+    start, above = max(0, left), max(0, top)
+    if right <= start or bottom <= above:
+        return image
+    visible = stamp.crop(start - left, above - top, right - start, bottom - above)
+    part = _composite(image.crop(start, above, visible.width, visible.height), visible)
+    return image.insert(part, start, above)
 
 
 def _fade(stamp: Image, opacity: float) -> Image:
