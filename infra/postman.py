@@ -70,6 +70,7 @@ STORY = (
     Step("revoke_api_key", "keyId"),
     Step("get_operations_summary"),
     Step("list_dead_letters"),
+    Step("get_dead_letter"),
     Step("discard_dead_letter"),
     Step("redrive_failures"),
 )

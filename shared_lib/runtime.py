@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from shared_lib import observability, settings, tracing
+from shared_lib import observability, settings
 from shared_lib.broker import Broker
 from shared_lib.database.connection import Database
 from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
@@ -213,5 +213,7 @@ def _make() -> Runtime:
     loaded = settings.load()
     observability.configure(loaded.log.level, loaded.log.format)
     if endpoint := loaded.telemetry.exporter_otlp_endpoint:
-        tracing.export(endpoint)
+        from shared_lib import otlp  # noqa: PLC0415  it loads OpenTelemetry, which takes 150 ms
+
+        otlp.export(endpoint, loaded.telemetry.metric_export_interval / 1000)
     return Runtime(loaded)

@@ -446,7 +446,9 @@ class Telemetry(Branch):
     prefix = "OTEL_"
 
     exporter_otlp_endpoint: HttpUrl | None = None
-    """Where traces are sent by OTLP over HTTP. None: nowhere."""
+    """Where traces and metrics are sent by OTLP over HTTP. None: nowhere."""
+    metric_export_interval: int = Field(default=60_000, ge=100)
+    """Time between two exports of metrics, ms. The last one is sent when the process ends."""
 
 
 class Serving(Branch):

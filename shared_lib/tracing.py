@@ -1,8 +1,8 @@
 """
-Traces: which requests, events and calls belong together (W3C Trace Context), and their export by OTLP.
+Traces: which requests, events and calls belong together (W3C Trace Context).
 
 The trace that a request or event belongs to is always known, for logs and for the events that are sent. Spans are only
-recorded when `export` was called. OpenTelemetry is imported then: it takes 150 ms.
+recorded if `otlp` exports them. It loads OpenTelemetry, which takes 150 ms.
 """
 
 import re
@@ -32,22 +32,10 @@ class Note(Protocol):
     def __call__(self, attributes: Attributes, /) -> None: ...
 
 
-def export(endpoint: str) -> None:
-    """
-    Record spans, and send them to `endpoint`/v1/traces in the background, the last ones when the process ends.
-
-    The parent decides whether a trace is recorded. OpenTelemetry reads its other variables itself.
-    """
+def record(tracer: "Tracer") -> None:
+    """From now on, record spans with it. The parent decides whether a trace is recorded."""
     global _tracer  # noqa: PLW0603  one per process, as the runtime
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415  slow
-    from opentelemetry.sdk.resources import Resource  # noqa: PLC0415  (same)
-    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415  (same)
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415  (same)
-
-    provider = TracerProvider(resource=Resource.create({"service.name": "image-processing"}))  # ends at exit
-    exporter = OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces")
-    provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=1000))
-    _tracer = provider.get_tracer("image-processing")
+    _tracer = tracer
 
 
 def current() -> str | None:
@@ -81,7 +69,7 @@ def span(name: str, kind: Kind = "internal", attributes: Attributes | None = Non
 
 @contextmanager
 def _record(tracer: "Tracer", name: str, kind: Kind, parent: str | None, attributes: Attributes) -> Iterator[Note]:
-    from opentelemetry.trace import SpanKind, Status, StatusCode  # noqa: PLC0415  loaded by `export`
+    from opentelemetry.trace import SpanKind, Status, StatusCode  # noqa: PLC0415  loaded by `otlp`
 
     recorded = tracer.start_span(
         name,

@@ -12,10 +12,13 @@ from uuid import UUID
 
 from shared_lib.database.connection import Database
 from shared_lib.domain.operations import RecordedDeadLetter
+from shared_lib.errors import NotFound
 from shared_lib.events import clean_text
 from shared_lib.observability import get_logger
 
 log = get_logger()
+
+NOT_FOUND = "Dead letter not found"
 
 # A deleted image's data is not kept. A letter about no image that there is belongs to the operator's tenant.
 _INSERT_DEAD_LETTER = """
@@ -35,6 +38,10 @@ _PURGE_DEAD_LETTERS = """
 _LIST_DEAD_LETTERS = """
     SELECT id, event_source, event_id, event_type, image_id, code, reason, destination, received_at
     FROM dead_letters WHERE tenant_id = :tenant AND id < :before ORDER BY id DESC LIMIT :limit
+"""
+_SELECT_DEAD_LETTER = """
+    SELECT id, event_source, event_id, event_type, image_id, code, reason, destination, received_at
+    FROM dead_letters WHERE tenant_id = :tenant AND id = :id
 """
 _DISCARD_DEAD_LETTER = "DELETE FROM dead_letters WHERE tenant_id = :tenant AND id = :id"
 _LAST = 2**63 - 1
@@ -88,6 +95,14 @@ class DeadLetters:
         with self._database.transaction() as tx:
             rows = tx.last(_LIST_DEAD_LETTERS, limit=limit, before=_LAST if before is None else before)
         return [RecordedDeadLetter(**row) for row in rows]
+
+    def get(self, letter_id: int) -> RecordedDeadLetter:
+        """Raises NotFound."""
+        with self._database.transaction() as tx:
+            rows = tx.last(_SELECT_DEAD_LETTER, id=letter_id)
+        if not rows:
+            raise NotFound(NOT_FOUND, code="dead_letter_not_found")
+        return RecordedDeadLetter(**rows[0])
 
     def discard(self, letter_id: int) -> None:
         """Delete one, if there is one with that ID."""

@@ -6,6 +6,7 @@ Only this package and `consumer` know Flask. Every error becomes JSON in the end
 import functools
 import inspect
 import io
+import itertools
 import re
 import time
 import uuid
@@ -29,6 +30,9 @@ from shared_lib.web.responses import add_common_headers, render
 log = observability.get_logger()
 
 _LASTING = frozenset({400, 403, 404, 422})  # statuses that the same request gets again
+
+PROBES_PER_LINE = 100
+_probes = itertools.count(1)
 
 _REQUEST_ID = re.compile(r"[\w.-]{1,128}", re.ASCII)
 
@@ -100,16 +104,21 @@ def _respond(
         request.stream = io.BytesIO()  # or functions-framework reads the rest of the body into memory
         seconds = time.perf_counter() - started
         metrics.REQUESTS.observe(seconds, metrics.Request.of(endpoint.name, request.method, response.status_code))
-        write = log.debug if endpoint.is_probe and response.status_code == 200 else log.info
-        write(
-            "request",
-            method=request.method,
-            path=request.path,
-            status=response.status_code,
-            ms=round(seconds * 1000, 1),
-        )
+        _log_request(request, endpoint, response.status_code, seconds)
     response.headers.update(describe_rates())
     return add_common_headers(request, response, request_id, rt.settings.http)
+
+
+def _log_request(request: flask.Request, endpoint: Endpoint, status: int, seconds: float) -> None:
+    """Of successful probes, one in PROBES_PER_LINE is written: they come every few seconds and say nothing new."""
+    more = {}
+    write = log.info
+    if endpoint.is_probe and status == 200:
+        if next(_probes) % PROBES_PER_LINE:
+            write = log.debug
+        else:
+            more["sampled"] = PROBES_PER_LINE
+    write("request", method=request.method, path=request.path, status=status, ms=round(seconds * 1000, 1), **more)
 
 
 def _call(

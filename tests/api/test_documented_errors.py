@@ -16,6 +16,7 @@ ERRORS: list[tuple[str, int, str, dict[str, Any]]] = [
     ("get_image", 404, f"/images/{UNKNOWN}", {}),
     ("delete_image", 404, f"/images/{UNKNOWN}", {}),
     ("list_attempts", 404, f"/images/{UNKNOWN}/attempts", {}),
+    ("get_dead_letter", 404, "/operations/dead-letters/999999999", {}),
     ("discard_dead_letter", 400, "/operations/dead-letters/x", {}),
     ("redrive_failures", 415, "/operations/actions/redrive", {"data": "{}"}),
     ("find_similar_images", 404, f"/images/{UNKNOWN}/similar", {}),

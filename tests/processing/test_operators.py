@@ -12,8 +12,9 @@ import pytest
 from flask.testing import FlaskClient
 from service import Deliver, WaitInInbox, make_photo
 
+from shared_lib.database.connection import acting_for
 from shared_lib.domain.images import ImageStatus
-from shared_lib.errors import FailureCode, Rejected, Unavailable, WorkerCrashed
+from shared_lib.errors import FailureCode, NotFound, Rejected, Unavailable, WorkerCrashed
 from shared_lib.events import ProcessingRequested
 from shared_lib.runtime import Runtime
 
@@ -106,10 +107,25 @@ def test_dead_letters_are_listed_in_pages_and_discarded(call: Call, letters: lis
     assert [each["eventId"] for each in newest] == letters[::-1]
     assert {each["statusCode"] for each in newest} == {503}
     address = f"{PATH}/dead-letters/{newest[1]['id']}"
+    assert call("get_dead_letter", "GET", address) == newest[1]
     for _ in range(2):
         assert call("discard_dead_letter", "DELETE", address) == {"message": "Dead letter discarded"}
+    assert call("get_dead_letter", "GET", address, 404)["code"] == "dead_letter_not_found"
     kept = call("list_dead_letters", "GET", f"{PATH}/dead-letters?limit=2")["data"]
     assert [each["eventId"] for each in kept] == [letters[2], letters[0]]
+
+
+def test_another_tenants_dead_letter_is_missing_and_stays(rt: Runtime, letters: list[str]) -> None:
+    [newest] = rt.dead_letters.list(1)
+    assert newest.event_id == letters[-1]
+
+    with acting_for("another"):
+        assert rt.dead_letters.list(1) == []
+        with pytest.raises(NotFound):
+            rt.dead_letters.get(newest.id)
+        rt.dead_letters.discard(newest.id)
+
+    assert rt.dead_letters.get(newest.id) == newest
 
 
 def test_the_summary_counts_images_attempts_and_dead_letters(

@@ -57,6 +57,7 @@ LEAST = {
     "get_operations_summary": ADMIN,
     "get_version": ADMIN,
     "list_dead_letters": ADMIN,
+    "get_dead_letter": ADMIN,
     "discard_dead_letter": ADMIN,
     "redrive_failures": ADMIN,
 }

@@ -1,10 +1,12 @@
 """Logs have one line for each ended image, causes of failures, and no terminal control sequences."""
 
+import ast
 import json
 import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 import requests
@@ -88,6 +90,53 @@ def test_lines_are_json_with_the_documented_fields(platform: Platform) -> None:
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", line["timestamp"])
         assert [name for name in line if f"`{name}`" not in documented] == []
     assert "secret" not in done.stderr
+
+
+PROBES = """
+import functions_framework
+client = functions_framework.create_app("main", "functions/get_health/main.py").test_client()
+for _ in range(250):
+    assert client.get("/api/health/live").status_code == 200
+assert client.get("/api/health/x").status_code == 404
+"""
+
+
+def test_one_in_a_hundred_successful_probes_is_logged_and_each_that_fails(platform: Platform) -> None:
+    environ = ENVIRONMENT | platform.environment | {"LOG_FORMAT": "json"}
+    done = subprocess.run(
+        [sys.executable, "-c", PROBES], cwd=ROOT, env=environ, capture_output=True, text=True, check=True
+    )
+
+    lines = list(map(json.loads, done.stderr.splitlines()))
+
+    assert [(line["status"], line.get("sampled")) for line in lines] == [(200, 100), (200, 100), (404, None)]
+
+
+LEVELS = ("debug", "info", "warning", "error", "exception")
+COMMANDS = ("bootstrap.py", "probe.py")
+"""Their lines are for the operator who runs them."""
+
+
+def read_log_calls() -> Iterator[tuple[str, str]]:
+    """Yield each constant event that the code logs, with each of its fields, or an empty one."""
+    for path in [*(ROOT / "shared_lib").rglob("*.py"), *(ROOT / "functions").rglob("*.py")]:
+        for call in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(call, ast.Call) or path.name in COMMANDS:
+                continue
+            name = ast.unparse(call.func).rpartition(".")
+            place = 1 if name[2] == "log_failure" else 0 if name[0] == "log" and name[2] in LEVELS else None
+            if place is not None and len(call.args) > place and isinstance(event := call.args[place], ast.Constant):
+                for field in ("", *(keyword.arg or "" for keyword in call.keywords)):
+                    yield str(event.value), field
+
+
+def test_every_event_and_field_is_documented() -> None:
+    documented = (ROOT / "docs/logs.md").read_text()
+    logged = set(read_log_calls())
+
+    assert len(logged) > 80
+    assert [event for event, _ in logged if f"`{event}`" not in documented] == []
+    assert [each for each in logged if each[1] not in ("", "exc_info") and f"`{each[1]}`" not in documented] == []
 
 
 ESCAPES = """

@@ -1,53 +1,22 @@
-"""One upload is one trace, from the request to the completed event, also through a retry."""
+"""One upload is one trace, from the request to the completed event, also through a retry. Counts are exported, too."""
 
 import secrets
 import signal
-import threading
+import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import requests
 from kafka import KafkaConsumer
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
-from service import Platform, find_processes, make_photo, start_platform, wait_for
+from otlp import Receiver
+from prometheus_client.parser import text_string_to_metric_families
+from service import ENVIRONMENT, ROOT, Platform, find_free_port, find_processes, make_photo, start_platform, wait_for
 
-
-class Receiver(ThreadingHTTPServer):
-    """Collects spans sent by OTLP over HTTP."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.spans: list[Span] = []
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-
-    def find(self, trace: str) -> dict[bytes, Span]:
-        return {each.span_id: each for each in self.spans if each.trace_id.hex() == trace}
-
-    def close(self) -> None:
-        self.shutdown()
-        self.server_close()
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Receiver
-
-    def do_POST(self) -> None:
-        assert self.path == "/v1/traces"
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        if self.headers.get("Content-Encoding") == "gzip":
-            import gzip  # noqa: PLC0415  only then
-
-            body = gzip.decompress(body)
-        for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
-            self.server.spans += [span for scope in resource.scope_spans for span in scope.spans]
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, *_line: object) -> None:
-        """Log nothing."""
+from shared_lib.otlp import FLUSH_SECONDS
 
 
 @pytest.fixture(scope="module")
@@ -59,10 +28,14 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture(scope="module")
 def traced(receiver: Receiver, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    """A service of its own that exports its traces."""
+    """A service of its own that exports its traces and counts."""
     data = tmp_path_factory.mktemp("traced")
-    endpoint = f"http://127.0.0.1:{receiver.server_port}"
-    running = start_platform(data, OTEL_EXPORTER_OTLP_ENDPOINT=endpoint, S3_TIMEOUT_SECONDS="1")
+    running = start_platform(
+        data,
+        OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url,
+        OTEL_METRIC_EXPORT_INTERVAL="1000",
+        S3_TIMEOUT_SECONDS="1",
+    )
     yield running
     running.stop()
 
@@ -169,10 +142,64 @@ def test_no_span_has_a_filename_or_a_secret(traced: Platform, receiver: Receiver
     assert uuid not in shown
 
 
-def test_the_last_spans_are_sent_before_the_process_ends(traced: Platform, receiver: Receiver) -> None:
-    response = requests.get(f"{traced.url}/api/v1/images", timeout=10)
+def test_exported_counts_are_those_that_are_scraped(traced: Platform, receiver: Receiver) -> None:
+    def scrape() -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+        text = requests.get(f"{traced.url}/_/metrics", timeout=10).text
+        return {
+            (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+            if sample.name.endswith(("_count", "_total")) and not sample.name.startswith("process_")
+        }
+
+    assert requests.get(f"{traced.url}/?{'x' * 50_000}", timeout=10).status_code == 414  # reaches no function
+    assert requests.get(f"{traced.url}/api/v1/images", timeout=10).status_code == 200
+
+    counted, _ = wait_for(lambda: (scrape(), receiver.read()), lambda seen: seen[0] in seen[1])
+
+    assert {"http_server_request_duration_seconds_count", "http_server_refusals_total"} <= {name for name, _ in counted}
+
+
+def test_the_last_spans_and_counts_are_sent_before_the_process_ends(traced: Platform, receiver: Receiver) -> None:
+    response = requests.get(f"{traced.url}/api/v1/images/x", timeout=10)
 
     assert traced.stop() == 0
     assert [
         each.name for each in receiver.find(response.headers["X-Trace-Id"]).values() if not each.parent_span_id
-    ] == ["GET /api/v1/images"]
+    ] == ["GET /api/v1/images/{uuid}"]
+    refused = (
+        "http_server_request_duration_seconds_count",
+        (("function", "get_image"), ("http_request_method", "GET"), ("http_response_status_code", "400")),
+    )
+    assert sum(values.get(refused, 0) for values in receiver.read()) == 1
+
+
+def test_a_collector_that_never_answers_delays_neither_a_request_nor_the_end(platform: Platform) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = find_free_port()
+        environ = (
+            ENVIRONMENT
+            | platform.environment
+            | {
+                "HOST": "127.0.0.1",
+                "PORT": f"{port}",
+                "FUNCTION_TARGET": "main",
+                "FUNCTION_SOURCE": f"{ROOT / 'functions/get_health/main.py'}",
+                "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{silent.getsockname()[1]}",
+                "OTEL_METRIC_EXPORT_INTERVAL": "100",
+            }
+        )
+        process = subprocess.Popen([sys.executable, "-m", "shared_lib.server"], cwd=ROOT, env=environ)
+
+        def ask() -> int:
+            try:
+                return requests.get(f"http://127.0.0.1:{port}/api/health/live", timeout=2).status_code
+            except requests.ConnectionError:
+                return 0
+
+        wait_for(ask, lambda status: status == 200)
+        connection, _ = silent.accept()  # it is exporting by now
+        with connection:
+            assert ask() == 200
+            process.terminate()
+            assert process.wait(FLUSH_SECONDS + 10) == 0

@@ -1,0 +1,147 @@
+"""
+Export traces and metrics by OTLP over HTTP, in the background. Besides this module, only `tracing` uses OpenTelemetry.
+
+A collector that is slow or out of reach delays no request: what it does not take in time is dropped. The end of the
+process waits for it for FLUSH_SECONDS at most.
+"""
+
+import atexit
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.metrics.export import (
+    AggregationTemporality,
+    Histogram,
+    HistogramDataPoint,
+    Metric,
+    MetricsData,
+    NumberDataPoint,
+    ResourceMetrics,
+    ScopeMetrics,
+    Sum,
+)
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+from shared_lib import background, metrics, tracing
+from shared_lib.observability import get_logger
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+log = get_logger()
+
+NAME = "image-processing"
+FLUSH_SECONDS = 3
+"""Time that the last spans and counts get when the process ends."""
+_SPANS_SECONDS = 1  # that a span waits for others to be sent with it
+_NOTE_SECONDS = 60  # between two lines about a collector that fails
+
+# Where OpenTelemetry's conventions have a name for a label. Prometheus would make our label of it again.
+_ATTRIBUTES = {
+    "http_request_method": "http.request.method",
+    "http_response_status_code": "http.response.status_code",
+    "messaging_destination_name": "messaging.destination.name",
+}
+_CUMULATIVE = AggregationTemporality.CUMULATIVE
+
+
+def export(endpoint: str, interval: float) -> None:
+    """
+    Record spans and send them to `endpoint`/v1/traces. Send metrics to `endpoint`/v1/metrics each `interval` seconds.
+
+    OpenTelemetry reads its other variables itself.
+    """
+    _note_failures()
+    resource = Resource.create({"service.name": NAME, "service.instance.id": f"{uuid.uuid4()}"})
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+    spans = OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces")
+    provider.add_span_processor(BatchSpanProcessor(spans, schedule_delay_millis=_SPANS_SECONDS * 1000))
+    tracing.record(provider.get_tracer(NAME))
+
+    counts = OTLPMetricExporter(endpoint=f"{endpoint.rstrip('/')}/v1/metrics")
+    began, ends = time.time_ns(), threading.Event()
+
+    def push() -> None:
+        while not ends.wait(interval):
+            counts.export(_collect(resource, began))
+        counts.export(_collect(resource, began))
+        provider.shutdown()
+
+    atexit.register(_end, ends, background.start(push, "otlp"))
+
+
+def _end(ends: threading.Event, pushing: "Future[None]") -> None:
+    ends.set()
+    with suppress(TimeoutError):
+        pushing.result(FLUSH_SECONDS)
+
+
+def _collect(resource: Resource, began: int) -> MetricsData:
+    scope = ScopeMetrics(scope=InstrumentationScope(NAME), metrics=[*_list_metrics(began)], schema_url="")
+    return MetricsData([ResourceMetrics(resource=resource, scope_metrics=[scope], schema_url="")])
+
+
+def _list_metrics(began: int) -> Iterator[Metric]:
+    now = time.time_ns()
+    for histogram in metrics.HISTOGRAMS:
+        points = [
+            HistogramDataPoint(
+                attributes=_name_values(histogram.labels, labels),
+                start_time_unix_nano=began,
+                time_unix_nano=now,
+                count=sum(counted),
+                sum=total,
+                bucket_counts=counted,
+                explicit_bounds=histogram.bounds,
+                min=None,  # type: ignore[arg-type]  # optional in the protocol, and we do not keep it
+                max=None,  # type: ignore[arg-type]  # (same)
+            )
+            for labels, (counted, total) in histogram.read().items()
+        ]
+        data = Histogram(data_points=points, aggregation_temporality=_CUMULATIVE)
+        yield Metric(name=_name(histogram.name, "_seconds"), description=histogram.about, unit="s", data=data)
+    for counter in metrics.COUNTERS:
+        numbers = [
+            NumberDataPoint(_name_values(counter.labels, labels), began, now, count)
+            for labels, count in counter.read().items()
+        ]
+        total = Sum(data_points=numbers, aggregation_temporality=_CUMULATIVE, is_monotonic=True)
+        yield Metric(name=_name(counter.name, "_total"), description=counter.about, unit="1", data=total)
+
+
+def _name(name: str, ending: str) -> str:
+    """Return OpenTelemetry's form of a name. Prometheus adds the ending again."""
+    return name.removesuffix(ending).replace("_", ".")
+
+
+def _name_values(names: tuple[str, ...], labels: tuple[object, ...]) -> dict[str, str | int]:
+    return {
+        _ATTRIBUTES.get(name, name): value if isinstance(value, int) else f"{value}"
+        for name, value in zip(names, labels, strict=True)
+    }
+
+
+def _note_failures() -> None:
+    """Log what OpenTelemetry says as lines of ours. It would write text between them, one for each try."""
+    logger = logging.getLogger("opentelemetry")
+    logger.addHandler(_Notes(logging.WARNING))
+    logger.propagate = False
+
+
+class _Notes(logging.Handler):
+    _written_at = float("-inf")
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if time.monotonic() - self._written_at > _NOTE_SECONDS:
+            self._written_at = time.monotonic()
+            log.warning("telemetry_not_exported", reason=record.getMessage())
