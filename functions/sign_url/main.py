@@ -1,15 +1,15 @@
-"""Sign a URL that delivers an image."""
-
-from datetime import UTC, datetime, timedelta
+"""Sign a URL that delivers an image, or a token for many of them."""
 
 import functions_framework
 
 from shared_lib import web
 from shared_lib.runtime import Runtime
 from shared_lib.web.schemas import ImageId
-from shared_lib.web.signing import SignedUrl, UrlOrder
+from shared_lib.web.signing import SignedUrl, UrlOrder, sign
 
-ABOUT = "Whoever has the URL gets this rendition until it expires. A program that has the key can sign URLs by itself."
+ABOUT = """Whoever has the URL gets this rendition until it expires. With `capability` there is also a `token`: whoever
+has that writes URLs by themselves, of the image, its collection, or images whose filenames begin alike, in the presets,
+widths and formats that it names. A program that has the key can sign URLs, and make tokens, by itself."""
 
 
 @functions_framework.http
@@ -25,7 +25,4 @@ ABOUT = "Whoever has the URL gets this rendition until it expires. A program tha
     )
 )
 def main(rt: Runtime, *, uuid: ImageId, body: UrlOrder) -> SignedUrl:
-    rt.deliveries.find_image(uuid)
-    expires_at = datetime.now(UTC) + timedelta(seconds=body.expires_in) if body.expires_in else None
-    path = rt.delivery.sign(body.options, f"{uuid}.{body.format}" if body.format else f"{uuid}", expires_at)
-    return SignedUrl(url=f"{rt.settings.http.public_base_url or ''}{path}", expires_at=expires_at)
+    return sign(rt, rt.deliveries.find_image(uuid), body)

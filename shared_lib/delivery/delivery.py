@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from urllib.parse import unquote
 
+from shared_lib.delivery.capabilities import Capability
 from shared_lib.delivery.engine import Engine
 from shared_lib.delivery.imgproxy.dialect import ImgproxyDialect
 from shared_lib.delivery.negotiation import read_accept
@@ -45,9 +46,16 @@ class Delivery:
         path = f"/{options}/{file}"
         return f"{PREFIX}{self.keys.sign(path)}{path}"
 
+    def issue_token(self, capability: Capability, options: str, file: str) -> str:
+        """Return the path of a URL with a token. Raises Invalid or Forbidden if that would deliver nothing."""
+        self.urls.read(options, file, "any", is_signed=True, capability=capability)
+        return f"{PREFIX}{self.keys.make_token(capability)}/{options}/{file}"
+
     def read_url(self, path: str, accept: str) -> Order:
         """Read the path of one of our own URLs, as it was sent. Its signature is checked before anything else."""
         signature, _, rest = path.removeprefix(PREFIX).partition("/")
-        is_signed = self.keys.check(signature, f"/{rest}")
+        granted = self.keys.check(signature, f"/{rest}")
         options, _, file = map(unquote, rest.partition("/"))  # some clients encode commas and equals signs
-        return self.urls.read(options, file, read_accept(accept), is_signed=is_signed)
+        if isinstance(granted, Capability):
+            return self.urls.read(options, file, read_accept(accept), is_signed=True, capability=granted)
+        return self.urls.read(options, file, read_accept(accept), is_signed=granted)

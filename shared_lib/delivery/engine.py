@@ -16,6 +16,7 @@ from shared_lib.observability import get_logger
 from shared_lib.pipeline.recipe import Recipe
 from shared_lib.pipeline.rendition import Rendition
 from shared_lib.repositories.deliveries import Claimable, Claimed, Deliveries, PublishedImage, StoredDelivery
+from shared_lib.repositories.rows import NOT_FOUND
 from shared_lib.services.renderer import Renderer, RenderRequest
 from shared_lib.settings import Settings
 from shared_lib.storage.buckets import Download, Gallery
@@ -73,6 +74,8 @@ class Engine:
     def find(self, order: Order) -> Found:
         """Raises NotFound, Invalid, and the Rejected that making it ended with lately."""
         image = self._deliveries.find_image(order.image)
+        if not order.covers(image):
+            raise NotFound(NOT_FOUND, code="image_not_found")
         if order.content and not image.sha256.startswith(order.content):
             raise NotFound("The image has other content than the URL names", code="content_not_found")
         recipe = order.lower(image)

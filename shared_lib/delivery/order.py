@@ -14,11 +14,17 @@ ORIGINAL = Recipe(name="original")
 _FALLBACK_SECONDS = 60  # for which caches keep an original in a rendition's place
 
 
+def covers_all(_: PublishedImage) -> bool:
+    return True
+
+
 @dataclass(frozen=True, kw_only=True)
 class Order:
     image: UUID
     lower: Callable[[PublishedImage], Recipe]
     """Return the recipe, or ORIGINAL. It may depend on the image's size and format. Raises Invalid and NotFound."""
+    covers: Callable[[PublishedImage], bool] = covers_all
+    """Whether the URL may deliver this image."""
     has_fallback: bool = False
     """If the rendition can't be made, the original is delivered."""
     is_negotiated: bool = False

@@ -1,9 +1,15 @@
-"""Signatures of our own URLs: HMAC-SHA256 over the path that follows, by one of several keys with ids."""
+"""Signatures of our own URLs: HMAC-SHA256 by one of several keys with ids.
+
+One is about the path that follows, and begins with a slash. That of a token is about the token's own JSON in base64url,
+which has no slash. So neither can be taken for the other.
+"""
 
 import base64
+import binascii
 import hashlib
 import hmac
 
+from shared_lib.delivery.capabilities import Capability, read_capability
 from shared_lib.errors import Forbidden
 from shared_lib.settings import Delivery
 
@@ -21,26 +27,51 @@ class UrlKeys:
 
     def sign(self, path: str) -> str:
         """Return the segment that goes before a path. It is `unsafe` if no signature is needed and there is no key."""
-        if self._keys:
-            name, key = next(iter(self._keys.items()))
-            return f"{name}.{_compute(key, path)}"
-        if self._allow_unsigned:
+        if not self._keys and self._allow_unsigned:
             return UNSIGNED
-        raise Forbidden("The operator has set no DELIVERY_KEYS to sign with", code="no_signing_key")
+        name, key = self._first_key()
+        return f"{name}.{_compute(key, path)}"
 
-    def check(self, segment: str, path: str) -> bool:
-        """Return whether the path, as it was sent, is signed. Raises Forbidden unless it is, or need not be."""
+    def make_token(self, capability: Capability) -> str:
+        """Return a token. Raises Forbidden without a key."""
+        name, key = self._first_key()
+        payload = _encode(capability.model_dump_json(exclude_defaults=True).encode())
+        return f"{name}.{payload}.{_compute(key, payload)}"
+
+    def check(self, segment: str, path: str) -> Capability | bool:
+        """
+        Return what a token allows, or whether the path, as it was sent, is signed.
+
+        Raises Forbidden if it is not signed and has to be.
+        """
         if segment == UNSIGNED:
             if not self._allow_unsigned:
                 raise Forbidden(NOT_SIGNED, code="signature_missing")
             return False
-        name, _, signature = segment.partition(".")
+        name, _, rest = segment.partition(".")
+        payload, _, signature = rest.rpartition(".")
         key = self._keys.get(name)
-        if key is None or not hmac.compare_digest(_compute(key, path).encode(), signature.encode()):
+        if key is None or not hmac.compare_digest(_compute(key, payload or path).encode(), signature.encode()):
             raise Forbidden(WRONG, code="signature_refused")
-        return True
+        return read_capability(_decode(payload)) if payload else True
+
+    def _first_key(self) -> tuple[str, bytes]:
+        if not self._keys:
+            raise Forbidden("The operator has set no DELIVERY_KEYS to sign with", code="no_signing_key")
+        return next(iter(self._keys.items()))
 
 
-def _compute(key: bytes, path: str) -> str:
-    digest = hmac.digest(key, path.encode("latin-1", "replace"), hashlib.sha256)
-    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+def _compute(key: bytes, text: str) -> str:
+    return _encode(hmac.digest(key, text.encode("latin-1", "replace"), hashlib.sha256))
+
+
+def _encode(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def _decode(text: str) -> bytes:
+    """Raises Forbidden."""
+    try:
+        return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except (binascii.Error, ValueError) as error:
+        raise Forbidden("The token is not base64url", code="token_invalid") from error

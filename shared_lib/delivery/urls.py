@@ -10,8 +10,9 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from shared_lib.delivery.capabilities import Capability
 from shared_lib.delivery.negotiation import Accepted, choose_format
-from shared_lib.delivery.order import ORIGINAL, Order, deliver_original
+from shared_lib.delivery.order import ORIGINAL, Order, covers_all, deliver_original
 from shared_lib.errors import Forbidden, Invalid, NotFound
 from shared_lib.limits import MAX_SIDE
 from shared_lib.pipeline.formats import WRITTEN, Format
@@ -85,61 +86,74 @@ class Urls:
     are_open: bool
     """Unsigned URLs may deliver originals."""
 
-    def read(self, options: str, file: str, accepted: Accepted, *, is_signed: bool) -> Order:
-        """Raises Invalid, Forbidden and NotFound."""
+    def read(
+        self, options: str, file: str, accepted: Accepted, *, is_signed: bool, capability: Capability | None = None
+    ) -> Order:
+        """`is_signed`: the URL, or its token, which is the capability. Raises Invalid, Forbidden and NotFound."""
         uuid, extension = _read_file(file)
         is_negotiated = extension == _AUTO
         output = choose_format(accepted) if is_negotiated else _FORMATS.get(extension)
-        preset, given = self._read_options(options)
+        preset, given = _read_options(options)
+        if capability:
+            others = given.model_fields_set - _ABOUT_THE_URL - ({"w", "dpr"} if preset is None else set())
+            capability.check(uuid, preset or _get_width(given), extension, others | _about_originals(given))
+        elif not is_signed:
+            self._check_unsigned(preset, given)
         if given.exp is not None and given.exp <= datetime.now(UTC).timestamp():
             raise Forbidden("The URL has expired", code="url_expired")
-        if not (is_signed or self.are_open) and (preset is ORIGINAL or given.fallback):
-            raise Forbidden("Only a signed URL delivers an original", code="signature_missing")
         lower: Callable[[PublishedImage], Recipe]
-        if preset is ORIGINAL:
+        if preset == ORIGINAL.name:
             if extension:
                 raise _mistake("file", "an original keeps its format: leave it out")
             lower = deliver_original
         elif preset:
-            lower = partial(_with_format, preset, output)
+            lower = partial(_with_format, self._get_preset(preset), output)
         else:
-            if not is_signed:
-                self._check_width(given)
             lower = partial(_constantly, to_recipe(given, output))
+        ends = [each for each in (given.exp, capability.exp if capability else None) if each is not None]
         return Order(
             image=uuid,
             lower=lower,
+            covers=capability.covers if capability else covers_all,
             is_negotiated=is_negotiated,
             content=given.v,
-            has_fallback=given.fallback is not None and preset is not ORIGINAL,
-            is_lasting=given.v is not None and (preset is ORIGINAL or not (preset or is_negotiated)),
-            expires_at=None if given.exp is None else datetime.fromtimestamp(given.exp, UTC),
+            has_fallback=given.fallback is not None and preset != ORIGINAL.name,
+            is_lasting=given.v is not None and (preset == ORIGINAL.name or not (preset or is_negotiated)),
+            expires_at=datetime.fromtimestamp(min(ends), UTC) if ends else None,
             is_attachment=given.download is not None,
         )
 
-    def _read_options(self, text: str) -> tuple[Recipe | None, Options]:
-        """Return a preset's recipe, if it begins with one, and the options."""
-        first, _, rest = text.partition(",")
-        if "=" in first:
-            return None, read_options(text)
-        preset = self._get_preset(first)
-        options = read_options(rest) if rest else Options()
-        if others := options.model_fields_set - _ABOUT_THE_URL:
-            raise _mistake(min(others), f"can't be combined with a preset, only {', '.join(sorted(_ABOUT_THE_URL))}")
-        return preset, options
-
     def _get_preset(self, name: str) -> Recipe:
-        if name == ORIGINAL.name:
-            return ORIGINAL
-        if name in self.presets:
-            return self.presets[name]
-        if _PRESET.fullmatch(name):
+        if name not in self.presets:
             raise NotFound(f"There is no preset {name}, only {', '.join(sorted(self.presets))}", code="no_such_preset")
-        raise _mistake("options", "are name=value, separated by commas, or a preset's name")
+        return self.presets[name]
 
-    def _check_width(self, options: Options) -> None:
-        if self.widths and (options.w is None or _scale(options.w, options.dpr) not in self.widths):
+    def _check_unsigned(self, preset: str | None, options: Options) -> None:
+        if not self.are_open and (preset == ORIGINAL.name or _about_originals(options)):
+            raise Forbidden("Only a signed URL delivers an original", code="signature_missing")
+        if self.widths and preset is None and _get_width(options) not in self.widths:
             raise _mistake("w", f"is one of {', '.join(map(str, sorted(self.widths)))} unless the URL is signed")
+
+
+def _read_options(text: str) -> tuple[str | None, Options]:
+    """Return a preset's name, if it begins with one, and the options."""
+    first, _, rest = text.partition(",")
+    if "=" in first:
+        return None, read_options(text)
+    if not _PRESET.fullmatch(first):
+        raise _mistake("options", "are name=value, separated by commas, or a preset's name")
+    options = read_options(rest) if rest else Options()
+    if others := options.model_fields_set - _ABOUT_THE_URL:
+        raise _mistake(min(others), f"can't be combined with a preset, only {', '.join(sorted(_ABOUT_THE_URL))}")
+    return first, options
+
+
+def _get_width(options: Options) -> int | None:
+    return None if options.w is None else _scale(options.w, options.dpr)
+
+
+def _about_originals(options: Options) -> set[str]:
+    return options.model_fields_set & {"fallback"}
 
 
 def _read_file(file: str) -> tuple[UUID, str]:

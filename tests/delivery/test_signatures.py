@@ -91,9 +91,12 @@ def test_a_signature_is_checked_before_the_image_is_looked_for(get: Get) -> None
     assert get(sign(f"/small/{unknown}")).status_code == 404
 
 
-EXAMPLES = re.findall(
-    r"^```(python|typescript|go|sh)\n(.*?)^```$", (ROOT / "docs/delivery.md").read_text(), re.MULTILINE | re.DOTALL
-)
+def find_examples(text: str) -> list[tuple[str, str]]:
+    return re.findall(r"^```(python|typescript|go|sh)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+ABOUT_SIGNATURES, _, ABOUT_TOKENS = (ROOT / "docs/delivery.md").read_text().partition("\n## Tokens\n")
+EXAMPLES, TOKEN_EXAMPLES = map(find_examples, (ABOUT_SIGNATURES, ABOUT_TOKENS))
 RUN = {
     "python": ("sign.py", [sys.executable]),
     "typescript": ("sign.mts", [f"{Path(sys.executable).parent / 'node'}"]),
@@ -106,18 +109,32 @@ RUN = {
 def test_a_program_signs_as_the_documentation_shows(
     get: Get, image: str, tmp_path: Path, language: str, program: str
 ) -> None:
+    printed = run_example(language, program.replace("w=640", "w=64"), image, tmp_path)
+
+    assert printed == sign(f"/w=64/{image}.auto")
+    assert get(printed).status_code == 200
+
+
+@pytest.mark.parametrize(("language", "program"), TOKEN_EXAMPLES, ids=[language for language, _ in TOKEN_EXAMPLES])
+def test_a_program_makes_tokens_as_the_documentation_shows(
+    get: Get, image: str, tmp_path: Path, language: str, program: str
+) -> None:
+    token = run_example(language, program.replace("320", "32"), image, tmp_path)
+
+    assert get(f"/i/{token}/w=32/{image}.auto").status_code == 200
+    assert get(f"/i/{token}/w=33/{image}.auto").status_code == 403
+
+
+def run_example(language: str, program: str, image: str, folder: Path) -> str:
     name, command = RUN[language]
     if shutil.which(command[0]) is None:
         pytest.skip(f"there is no {command[0]} here")
-    filled = program.replace("KEY", KEYS["new"]).replace("UUID", image).replace("k1", "new").replace("w=640", "w=64")
-    (tmp_path / name).write_text(filled)
-    environ = ENVIRONMENT | {"GOCACHE": f"{tmp_path / 'cache'}", "HOME": f"{tmp_path}"}
-
-    run = subprocess.run([*command, name], cwd=tmp_path, env=environ, stdout=subprocess.PIPE, text=True, check=True)
-
-    assert run.stdout.strip() == sign(f"/w=64/{image}.auto")
-    assert get(run.stdout.strip()).status_code == 200
+    filled = program.replace("KEY", KEYS["new"]).replace("UUID", image).replace("k1", "new")
+    (folder / name).write_text(filled)
+    environ = ENVIRONMENT | {"GOCACHE": f"{folder / 'cache'}", "HOME": f"{folder}"}
+    run = subprocess.run([*command, name], cwd=folder, env=environ, stdout=subprocess.PIPE, text=True, check=True)
+    return run.stdout.strip()
 
 
-def test_every_language_has_an_example() -> None:
-    assert {language for language, _ in EXAMPLES} == RUN.keys()
+def test_every_language_has_both_examples() -> None:
+    assert [{language for language, _ in examples} for examples in (EXAMPLES, TOKEN_EXAMPLES)] == [RUN.keys()] * 2
