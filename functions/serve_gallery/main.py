@@ -1,4 +1,4 @@
-"""Serve the gallery: the page for looking at images and uploading them."""
+"""Serve the gallery: the pages for looking at images, for uploading them, and for operators."""
 
 import mimetypes
 from importlib.resources import files
@@ -9,7 +9,7 @@ from shared_lib import web
 from shared_lib.errors import NotFound
 from shared_lib.runtime import Runtime
 
-PAGE = "index.html"
+PAGE = "index.html"  # it has all views
 ASSETS = {each.name: each.read_bytes() for each in (files("shared_lib.web") / "gallery").iterdir()}
 IMMUTABLE = {"Cache-Control": "public, max-age=31536000, immutable"}  # a name contains the hash of the bytes
 POLICY = (
@@ -22,19 +22,21 @@ POLICY = (
 @web.serve(
     web.Endpoint(
         name="serve_gallery",
-        route=web.Route("GET", "/", "/gallery/{asset}"),
+        route=web.Route("GET", "/", "/ops/", "/ops", "/gallery/{asset}"),
         docs=web.Docs(tag="service", summary="Serve the gallery", is_hidden=True),
-        inputs=web.Inputs(path={"asset": str}),
+        inputs=web.Inputs(path={"asset": str}, url_path=True),
         success=web.Success(bytes),
         errors=web.Errors(web.ImageError),
         needs="nothing",
     )
 )
-def main(rt: Runtime, *, asset: str = "") -> web.Content:
+def main(rt: Runtime, *, url_path: str, asset: str = "") -> web.Content:
+    if url_path == "/ops":
+        return web.Content(b"", "text/plain", {"Location": "/ops/"}, status=308)
     if not asset:
-        store = rt.settings.store.public_endpoint_url or rt.settings.store.endpoint_url
-        policy = POLICY.format(store=f"{store}".rstrip("/"))
-        return web.Content(ASSETS[PAGE], "text/html", {"Content-Security-Policy": policy, "Cache-Control": "no-cache"})
+        store = f"{rt.settings.store.public_endpoint_url or rt.settings.store.endpoint_url}".rstrip("/")
+        headers = {"Content-Security-Policy": POLICY.format(store=store), "Cache-Control": "no-cache"}
+        return web.Content(ASSETS[PAGE], "text/html", headers)
     if asset == PAGE or asset not in ASSETS:
         raise NotFound(f"There is nothing at /gallery/{asset}", code="no_such_path")
     return web.Content(ASSETS[asset], mimetypes.guess_type(asset)[0] or "text/plain", IMMUTABLE)

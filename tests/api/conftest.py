@@ -1,13 +1,15 @@
 """A browser, and addresses for raw requests: the whole API, one function as in its container, nginx in front of it."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import pytest
+from gallery import RECORD_VIOLATIONS, Gallery
 from nginx import BACKENDS, Names, run_edge
-from playwright.sync_api import Browser, sync_playwright
-from service import ROOT, Platform, serve_function
+from playwright.sync_api import Browser, BrowserContext, sync_playwright
+from service import ROOT, Api, Platform, make_photo, serve_function
 
 Address = tuple[str, int]
 
@@ -56,3 +58,42 @@ def server(request: pytest.FixtureRequest) -> Address:
 def address(request: pytest.FixtureRequest) -> Address:
     found: Address = request.getfixturevalue(request.param)
     return found
+
+
+@pytest.fixture
+def context(chromium: Browser) -> Iterator[BrowserContext]:
+    with chromium.new_context(viewport={"width": 1280, "height": 800}, reduced_motion="reduce") as context:
+        context.add_init_script(RECORD_VIOLATIONS)
+        yield context
+
+
+@pytest.fixture
+def gallery(context: BrowserContext, platform: Platform) -> Iterator[Gallery]:
+    """The gallery. Afterwards nothing may have violated its policy, failed in its script, or left its host."""
+    page = context.new_page()
+    failures: list[str] = []
+    page.on("pageerror", lambda error: failures.append(f"{error}"))
+    page.on("dialog", lambda dialog: failures.append(f"dialog: {dialog.message}"))
+    hosts: set[str] = set()
+    page.on("request", lambda request: hosts.add(request.url.split("?")[0]))
+    yield Gallery(page, platform.url)
+    assert page.evaluate("violations") == []
+    assert failures == []
+    own = (platform.url, platform.environment["S3_ENDPOINT_URL"], "data:", "blob:")
+    assert [url for url in hosts if not url.startswith(own)] == []
+
+
+@pytest.fixture
+def word() -> str:
+    """A word that occurs in the names of one test's images only."""
+    return f"w{uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def make_image(api: Api, word: str) -> Callable[..., str]:
+    def make(name: str, **form: str) -> str:
+        uuid = api.upload(make_photo(), f"{name}-{word}.jpg", **form)
+        assert api.await_end(uuid)["status"] == "succeeded"
+        return uuid
+
+    return make

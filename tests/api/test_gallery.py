@@ -1,23 +1,16 @@
 """The gallery in a browser, on the real service."""
 
-import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 import requests
-from playwright.sync_api import Browser, BrowserContext, FilePayload, Locator, Page, expect
+from gallery import SECONDS, Gallery
+from playwright.sync_api import BrowserContext, expect
 from service import ROOT, Api, Platform, make_photo, wait_for
 
-AXE = ROOT / "web/node_modules/axe-core/axe.min.js"
-RECORD_VIOLATIONS = """
-globalThis.violations = []
-document.addEventListener("securitypolicyviolation", ({violatedDirective, blockedURI}) =>
-    violations.push(`${violatedDirective} ${blockedURI}`))
-"""
-SECONDS = 1000  # in milliseconds, as Playwright takes them
 STRINGS = [
     "<img src=x onerror=alert(1)>",
     "<script>alert(1)</script>",
@@ -30,88 +23,6 @@ STRINGS = [
     "&lt;script&gt;alert(1)&lt;/script&gt;",
     "\u202egnp.exe",
 ]
-
-
-class Gallery:
-    """The page, as a user sees it."""
-
-    def __init__(self, page: Page, url: str) -> None:
-        self.page = page
-        self.url = url
-
-    def open(self, query: str = "") -> None:
-        self.page.goto(f"{self.url}/{query}")
-
-    def tile(self, filename: str) -> Locator:
-        return self.page.locator("li.tile", has_text=filename)
-
-    def upload_row(self, filename: str) -> Locator:
-        return self.page.locator("li.upload", has_text=filename)
-
-    def choose_files(self, **files: bytes) -> None:
-        """Upload files, named `name_jpg` for `name.jpg`."""
-        self.page.locator("header input[type=file]").first.set_input_files(
-            [FilePayload(name=_as_filename(name), mimeType="", buffer=data) for name, data in files.items()]
-        )
-
-    def await_picture(self, filename: str) -> Locator:
-        """Wait until a tile shows the image that the service made."""
-        tile = self.tile(filename)
-        expect(tile).to_have_class(re.compile("succeeded"), timeout=30 * SECONDS)
-        expect(tile.locator("img.loaded")).to_have_attribute(
-            "src", re.compile("renditions|blob:"), timeout=10 * SECONDS
-        )
-        return tile
-
-    def find_violations(self) -> list[str]:
-        """Return violations of WCAG 2.2 AA, with the elements."""
-        self.page.evaluate(AXE.read_text())
-        tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-        found = self.page.evaluate("async (tags) => await axe.run({runOnly: tags})", tags)
-        return [f"{each['id']}: {node['html']}" for each in found["violations"] for node in each["nodes"]]
-
-
-def _as_filename(name: str) -> str:
-    return ".".join(name.rsplit("_", 1))
-
-
-@pytest.fixture
-def context(chromium: Browser) -> Iterator[BrowserContext]:
-    with chromium.new_context(viewport={"width": 1280, "height": 800}, reduced_motion="reduce") as context:
-        context.add_init_script(RECORD_VIOLATIONS)
-        yield context
-
-
-@pytest.fixture
-def gallery(context: BrowserContext, platform: Platform) -> Iterator[Gallery]:
-    """The gallery. Afterwards nothing may have violated its policy, failed in its script, or left its host."""
-    page = context.new_page()
-    failures: list[str] = []
-    page.on("pageerror", lambda error: failures.append(f"{error}"))
-    page.on("dialog", lambda dialog: failures.append(f"dialog: {dialog.message}"))
-    hosts: set[str] = set()
-    page.on("request", lambda request: hosts.add(request.url.split("?")[0]))
-    yield Gallery(page, platform.url)
-    assert page.evaluate("violations") == []
-    assert failures == []
-    own = (platform.url, platform.environment["S3_ENDPOINT_URL"], "data:", "blob:")
-    assert [url for url in hosts if not url.startswith(own)] == []
-
-
-@pytest.fixture
-def word() -> str:
-    """A word that occurs in the names of one test's images only."""
-    return f"w{uuid4().hex[:12]}"
-
-
-@pytest.fixture
-def make_image(api: Api, word: str) -> Callable[..., str]:
-    def make(name: str, **form: str) -> str:
-        uuid = api.upload(make_photo(), f"{name}-{word}.jpg", **form)
-        assert api.await_end(uuid)["status"] == "succeeded"
-        return uuid
-
-    return make
 
 
 def test_the_page_has_a_strict_policy_and_its_files_may_be_kept_forever(platform: Platform) -> None:
@@ -351,8 +262,7 @@ def test_no_page_has_an_accessibility_violation(  # noqa: PLR0913, PLR0917  fixt
     uuid = make_image("shore")
     made = api("POST", "/collections", json={"name": word}).json()["data"]["uuid"]
     api("POST", f"/collections/{made}/relationships/images", json={"data": [{"type": "images", "uuid": uuid}]})
-    gallery.open()
-    gallery.page.evaluate(f"localStorage.theme = {json.dumps(theme)}; localStorage.language = {json.dumps(language)}")
+    gallery.choose(theme, language)
     pages = ["", "?filter=failed", f"?search={word}", f"?search={uuid4()}", "?view=collections", f"?collection={made}"]
 
     for query in [*pages, f"?image={uuid}"]:

@@ -61,6 +61,7 @@ def serving_function(client: Client, method: str, path: str) -> str:
         ("GET", "/api-docs/swagger-ui.css", "serve-api-docs"),
         ("GET", "/openapi.json", "serve-api-docs"),
         ("GET", "/", "serve-gallery"),
+        ("GET", "/ops/", "serve-gallery"),
         ("GET", "/gallery/gallery-0123456789ab.js", "serve-gallery"),
         # The first function of a path serves OPTIONS and rejects other methods.
         ("PUT", "/api/v1/images", "list-images"),

@@ -1,4 +1,4 @@
-import { useSignalEffect } from "@preact/signals"
+import { effect, useSignalEffect } from "@preact/signals"
 import { render } from "preact"
 import { useEffect, useRef, useState } from "preact/hooks"
 import * as api from "./api"
@@ -8,6 +8,7 @@ import { Icon, IconButton, type IconName } from "./icons"
 import { isDragging } from "./input"
 import * as library from "./library"
 import { type Language, language, messages, NAMES, speak } from "./messages"
+import { OperationsPage } from "./operations-page"
 import { follow, go, hrefTo, route, type Route } from "./route"
 import { nextTheme, theme } from "./theme"
 import { Toasts } from "./toast-list"
@@ -26,7 +27,7 @@ function App() {
       </a>
       <Header />
       <main id="main" tabIndex={-1}>
-        {view === "collections" ? <CollectionsPage /> : <Library />}
+        {view === "operations" ? <OperationsPage /> : view === "collections" ? <CollectionsPage /> : <Library />}
       </main>
       <SelectionBar />
       <UploadPanel />
@@ -55,7 +56,7 @@ function Header() {
         </a>
         <a
           href={hrefTo({ view: "collections" })}
-          aria-current={isLibrary ? undefined : "page"}
+          aria-current={isLibrary || view === "operations" ? undefined : "page"}
           onClick={(event) => follow(event, { view: "collections" })}
         >
           {t.collections}
@@ -64,6 +65,16 @@ function Header() {
       <Search />
       <div class="tools">
         <UploadButton />
+        <a
+          class="icon-button"
+          href={hrefTo({ view: "operations" })}
+          aria-label={t.operations.title}
+          title={t.operations.title}
+          aria-current={view === "operations" ? "page" : undefined}
+          onClick={(event) => follow(event, { view: "operations" })}
+        >
+          <Icon name="pulse" />
+        </a>
         <IconButton name={theme.value} label={t.theme[theme.value]} onClick={nextTheme} />
         <select
           class="language"
@@ -337,5 +348,12 @@ function DropTarget() {
     </div>
   )
 }
+
+effect(() => {
+  const t = messages.value
+  const { view } = route.value
+  const page = view === "operations" ? t.operations.title : view === "collections" ? t.collections : ""
+  document.title = page ? `${page} · ${t.title}` : t.title
+})
 
 render(<App />, document.getElementById("app")!)

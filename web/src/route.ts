@@ -3,7 +3,7 @@
 import { signal } from "@preact/signals"
 
 export interface Route {
-  view: "library" | "collections"
+  view: "library" | "collections" | "operations"
   search: string
   filter: "ready" | "working" | "failed"
   collection: string
@@ -12,11 +12,15 @@ export interface Route {
 
 const DEFAULTS: Route = { view: "library", search: "", filter: "ready", collection: "", image: "" }
 
+/** The one view with a path of its own, so that an edge can keep it from the public. */
+const OPERATIONS_PATH = "/ops/"
+const isOperations = () => location.pathname === OPERATIONS_PATH
+
 function read(): Route {
   const given = new URLSearchParams(location.search)
   const filter = given.get("filter")
   return {
-    view: given.get("view") === "collections" ? "collections" : "library",
+    view: isOperations() ? "operations" : given.get("view") === "collections" ? "collections" : "library",
     search: given.get("search") ?? "",
     filter: filter === "working" || filter === "failed" ? filter : "ready",
     collection: given.get("collection") ?? "",
@@ -30,8 +34,9 @@ export function hrefTo(change: Partial<Route>): string {
   const wanted: Route = { ...DEFAULTS, ...change }
   const query = new URLSearchParams()
   for (const [name, value] of Object.entries(wanted))
-    if (value !== DEFAULTS[name as keyof Route]) query.set(name, value)
-  return query.size ? `/?${query}` : "/"
+    if (value !== DEFAULTS[name as keyof Route] && value !== "operations") query.set(name, value)
+  const path = wanted.view === "operations" ? OPERATIONS_PATH : "/"
+  return query.size ? `${path}?${query}` : path
 }
 
 export function go(change: Partial<Route>, { replace = false } = {}): void {

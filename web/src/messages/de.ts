@@ -1,9 +1,11 @@
 import type { Messages } from "./en"
+import { pluralize } from "./plural"
 
-const number = (n: number) => n.toLocaleString("de")
-const pictures = (n: number) => `${number(n)} ${n === 1 ? "Bild" : "Bilder"}`
+const count = pluralize("de")
+const pictures = (n: number) => count(n, { one: "# Bild", other: "# Bilder" })
 
 export const de: Messages = {
+  locale: "de",
   title: "Galerie",
   skip: "Zu den Bildern springen",
   main: "Hauptmenü",
@@ -37,7 +39,7 @@ export const de: Messages = {
     failed: "Fehlgeschlagen",
   },
   selection: {
-    count: (n) => `${number(n)} ausgewählt`,
+    count: (n) => count(n, { other: "# ausgewählt" }),
     clear: "Auswahl aufheben",
     remove: "Löschen",
     addTo: "Zu Sammlung hinzufügen",
@@ -123,6 +125,121 @@ export const de: Messages = {
     button: "Anmelden",
     refused: "Der Dienst nimmt diesen Schlüssel oder dieses Token nicht an.",
     out: "Abmelden",
+  },
+  operations: {
+    title: "Betrieb",
+    asOf: (time) => `Stand ${time}`,
+    pause: "Aktualisierung anhalten",
+    resume: "Aktualisierung fortsetzen",
+    verdict: "Zustand des Dienstes",
+    well: "Alles in Ordnung",
+    attention: "Braucht Aufmerksamkeit",
+    down: "Gestört",
+    unknown: "Nicht bekannt",
+    responds: "Antwortet",
+    forbidden: "Diese Seite ist für Betreiber",
+    forbiddenHint: "Dem verwendeten Schlüssel oder Token fehlt die Berechtigung operations:read, die die Rolle admin hat.",
+    otherKey: "Anderen Schlüssel verwenden",
+    parts: { database: "Datenbank", store: "Objektspeicher", kafka: "Kafka" },
+    trouble: {
+      unreachable: "Gezeigt wird, was zuletzt bekannt war. Diese Seite versucht es weiter.",
+      partial: (parts) => `Nicht erreichbar: ${parts}. Uploads und Verarbeitung warten oder werden abgelehnt, verloren geht nichts.`,
+      pending: (time) => `Das älteste Bild wartet seit ${time}.`,
+      processing: (time) => `Ein Versuch läuft seit ${time}.`,
+      reconciliation: (time) => `Der Abgleich hat seit ${time} keinen Lauf beendet. Niemand behebt, was Ereignisse versäumt haben.`,
+      failures: (n) =>
+        count(n, {
+          one: "# Bild ist aus einem Grund außerhalb seiner selbst fehlgeschlagen.",
+          other: "# Bilder sind aus Gründen außerhalb ihrer selbst fehlgeschlagen.",
+        }) + " Sobald die Ursache behoben ist, unten erneut versuchen.",
+      deadLetters: (n) =>
+        count(n, { one: "# Ereignis konnte", other: "# Ereignisse konnten" }) + " in der letzten Stunde nicht zugestellt werden.",
+    },
+    backlog: "Rückstand",
+    throughput: "Durchsatz",
+    dependencies: "Abhängigkeiten",
+    images: "Bilder",
+    failures: "Fehlschläge der letzten Stunde",
+    drift: "Abweichungen",
+    redrive: "Fehlgeschlagenes erneut versuchen",
+    deadLetters: "Unzustellbare Ereignisse",
+    facts: {
+      pending: "Warten",
+      processing: "In Verarbeitung",
+      oldestPending: "Ältestes wartet seit",
+      oldestProcessing: "Längster Versuch",
+      perMinute: "Je Minute, jetzt",
+      lastHour: "In der letzten Stunde",
+      half: "Die Hälfte in",
+      most: "99 % in",
+      succeeded: "Gelungen",
+      failed: "Fehlgeschlagen",
+      awaiting: "Upload erwartet",
+    },
+    trend: (most, time) => `Rückstand der letzten ${time}, höchstens ${count(most, { other: "#" })}`,
+    showFailed: "Fehlgeschlagene Bilder zeigen",
+    reason: "Grund",
+    outcome: "Ausgang",
+    count: "Anzahl",
+    noFailures: "Nichts ist fehlgeschlagen.",
+    outcomes: {
+      failed: "liegt am Bild",
+      released: "erneut versucht",
+      crashed: "ein Worker ist gestorben",
+      errored: "ein Programmfehler",
+      lost: "der Prozessor ist gestorben",
+    },
+    reconciled: (time) => `Letzter Lauf: ${time}.`,
+    neverReconciled: "Noch nicht gelaufen.",
+    runs: (n, failed) => `${count(n, { one: "# Lauf", other: "# Läufe" })}, ${count(failed, { other: "# fehlgeschlagen" })}.`,
+    repair: "Behoben",
+    lastAt: "Zuletzt",
+    noDrift: "Nichts musste behoben werden.",
+    repairs: {
+      requested: "Verarbeitung erneut verlangt",
+      announced: "Ende erneut gemeldet",
+      adopted: "Objekt aufgenommen",
+      upload_missing: "Upload kam nie an",
+      upload_expired: "Upload-URL abgelaufen",
+      upload_removed: "abgelehnter Upload entfernt",
+      cleaned_up: "gelöschtes Bild aufgeräumt",
+      failed_original_removed: "fehlgeschlagenes Original entfernt",
+      purged: "alte Zeile entfernt",
+      dead_letter_purged: "altes Ereignis entfernt",
+      gallery_compared: "Vergleich aller Objekte",
+      orphan_removed: "Objekt ohne Zeile entfernt",
+      object_missing: "Objekt fehlt",
+      upload_aborted: "Upload in Teilen abgebrochen",
+      delivery_expired: "ungenutzte Fassung entfernt",
+      rate_purged: "alte Rate entfernt",
+      api_key_purged: "alter API-Schlüssel entfernt",
+      not_repaired: "ließ sich nicht beheben",
+    },
+    codes: "Fehlgeschlagen mit",
+    otherCodes: "Gründe im Bild",
+    since: "Fehlgeschlagen seit",
+    until: "Fehlgeschlagen vor",
+    countFirst: "Zählen",
+    wouldRetry: (n, more) =>
+      more
+        ? `Mindestens ${pictures(n)} würden erneut versucht.`
+        : n
+          ? count(n, { one: "# Bild würde erneut versucht.", other: "# Bilder würden erneut versucht." })
+          : "Mit diesen Gründen ist nichts fehlgeschlagen.",
+    retryNow: (n) => `${pictures(n)} erneut versuchen`,
+    redriven: (n, more) =>
+      count(n, { one: "# Bild wird erneut versucht.", other: "# Bilder werden erneut versucht." }) +
+      (more ? " Es können mehr sein: erneut zählen." : ""),
+    deadLettersHint: "Ereignisse, die nicht zugestellt werden konnten. Ihre Bilder werden trotzdem verarbeitet.",
+    noDeadLetters: "Es gibt keine.",
+    received: "Empfangen",
+    status: "Status",
+    image: "Bild",
+    action: "Aktion",
+    discard: "Verwerfen",
+    confirmDiscard: "Wirklich verwerfen?",
+    discarded: "Ereignis verworfen",
+    newest: (shown, total) => `Die neuesten ${count(shown, { other: "#" })} von ${count(total, { other: "#" })}.`,
   },
   errors: {
     offline: "Der Dienst ist nicht erreichbar. Bitte die Verbindung prüfen.",

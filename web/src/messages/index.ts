@@ -21,7 +21,6 @@ export function speak(chosen: Language): void {
 
 effect(() => {
   document.documentElement.lang = language.value
-  document.title = messages.value.title
 })
 
 export function formatBytes(bytes: number): string {
@@ -33,4 +32,27 @@ export function formatBytes(bytes: number): string {
 
 export function formatTime(time: string): string {
   return new Intl.DateTimeFormat(language.value, { dateStyle: "medium", timeStyle: "short" }).format(new Date(time))
+}
+
+/** Two units at most, as in "3 min 20 s". */
+export function formatDuration(seconds: number): string {
+  const units = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]] as const
+  const first = Math.max(units.findIndex(([, length]) => seconds >= length), 0)
+  if (seconds < 10) return formatUnit(seconds, "second", seconds < 1 ? 2 : 1)
+  let left = Math.round(seconds / units[Math.min(first + 1, 3)]![1]) * units[Math.min(first + 1, 3)]![1]
+  const parts: string[] = []
+  for (const [unit, length] of units.slice(first, first + 2)) {
+    const count = Math.floor(left / length)
+    left -= count * length
+    if (count) parts.push(formatUnit(count, unit, 0))
+  }
+  return parts.join(" ")
+}
+
+function formatUnit(count: number, unit: string, maximumFractionDigits: number): string {
+  return new Intl.NumberFormat(language.value, { style: "unit", unit, unitDisplay: "short", maximumFractionDigits }).format(count)
+}
+
+export function formatNumber(count: number, maximumFractionDigits = 0): string {
+  return new Intl.NumberFormat(language.value, { maximumFractionDigits }).format(count)
 }

@@ -1,0 +1,163 @@
+"""The page for operators at /ops/, in a browser, on the real service."""
+
+import re
+from collections.abc import Callable, Iterator
+from uuid import uuid4
+
+import pytest
+import requests
+from gallery import SECONDS, Gallery
+from playwright.sync_api import BrowserContext, expect
+from service import ROOT, Api, Deliver, Platform, wait_for
+
+from shared_lib.errors import NOT_ITS_OWN_FAULT, FailureCode
+from shared_lib.events import ProcessingRequested
+from shared_lib.runtime import Runtime
+
+LOST = "worker_lost"
+
+
+@pytest.fixture
+def lost(rt: Runtime, make_image: Callable[..., str]) -> str:
+    """An image that failed for a reason outside itself. Its original is there."""
+    uuid = make_image("lost")
+    with rt.database.transaction() as tx:
+        tx.rows(
+            "UPDATE images SET status = 'failed', failure_code = :code, failure_message = 'For the test',"
+            " completed_at = now() WHERE uuid = :uuid",
+            code=LOST,
+            uuid=uuid,
+        )
+    return uuid
+
+
+@pytest.fixture
+def letter(rt: Runtime, deliver: Deliver, word: str) -> Iterator[str]:
+    """Record a dead letter, and return the beginning of the uuid that it names."""
+    image = f"{uuid4()}"
+    attributes = {"id": word, "knativeerrorcode": "503"}
+    assert deliver("record_dead_letter", ProcessingRequested.type, {"uuid": image}, **attributes) == 200
+    yield image[:8]
+    with rt.database.transaction() as tx:
+        tx.rows("DELETE FROM dead_letters WHERE event_id = :id", id=word)
+
+
+def test_operators_see_the_state_of_everything_on_one_page(gallery: Gallery, letter: str) -> None:
+    gallery.open("ops/")
+    page = gallery.page
+
+    expect(page).to_have_title("Operations · Gallery")
+    expect(page.get_by_role("status", name="State of the service")).to_contain_text("could not be delivered")
+    dependencies = page.get_by_role("region", name="Dependencies")
+    for part in ("Database", "Object store", "Kafka"):
+        expect(dependencies.get_by_role("listitem").filter(has_text=part)).to_contain_text("Responds")
+    for card in ("Backlog", "Throughput", "Images", "Failures in the last hour", "Drift", "Retry what failed"):
+        expect(page.get_by_role("region", name=card).first).to_be_visible()
+    expect(page.get_by_role("region", name="Dead letters").last).to_contain_text(letter)
+    assert page.evaluate("document.querySelector('.cards').getBoundingClientRect().top") < 250
+
+
+def test_the_operations_page_refreshes_itself_unless_it_is_paused(
+    gallery: Gallery, make_image: Callable[..., str]
+) -> None:
+    gallery.open("ops/")
+    succeeded = gallery.page.get_by_role("region", name="Images").locator("dd").first
+    expect(succeeded).to_have_text(re.compile("[0-9]"))
+    before = succeeded.inner_text()
+    make_image("newer")
+    expect(succeeded).not_to_have_text(before, timeout=10 * SECONDS)
+
+    gallery.page.get_by_role("button", name="Pause updates").click()
+    asked: list[str] = []
+    gallery.page.on("request", lambda request: asked.append(request.url))
+    gallery.page.wait_for_timeout(6 * SECONDS)
+    assert asked == []
+
+
+def test_failures_are_counted_before_they_are_retried(gallery: Gallery, api: Api, lost: str) -> None:
+    gallery.open("ops/")
+    form = gallery.page.get_by_role("region", name="Retry what failed")
+    for code in NOT_ITS_OWN_FAULT:
+        expect(form.get_by_role("checkbox", name=code)).to_be_checked()
+        if code != LOST:
+            form.get_by_role("checkbox", name=code).uncheck()
+    form.get_by_role("button", name="Count").click()
+    expect(form.get_by_role("status")).to_have_text(re.compile(r"^\d+ pictures? would be retried"))
+    assert api("GET", f"/images/{lost}").json()["status"] == "failed"
+
+    form.get_by_role("button", name=re.compile(r"Retry \d+ picture")).click()
+    expect(form.get_by_role("status")).to_have_text(re.compile(r"^\d+ pictures? (is|are) retried"))
+    wait_for(lambda: api("GET", f"/images/{lost}").json()["status"], lambda status: status != "failed")
+    form.get_by_role("button", name="Count").click()
+    expect(form.get_by_role("status")).to_have_text("Nothing failed with these reasons.")
+
+
+def test_a_dead_letter_is_discarded_with_a_second_click(gallery: Gallery, letter: str) -> None:
+    gallery.open("ops/")
+    row = gallery.page.get_by_role("row").filter(has_text=letter)
+    row.get_by_role("button", name="Discard").press("Enter")
+    row.get_by_role("button", name="Really discard?").press("Enter")
+
+    expect(row).to_have_count(0)
+    expect(gallery.page.locator(".dead-letters")).to_be_focused()
+
+
+def test_an_outage_leaves_the_last_state_on_the_page_and_ends_by_itself(gallery: Gallery) -> None:
+    gallery.open("ops/")
+    state = gallery.page.get_by_role("status", name="State of the service")
+    expect(gallery.page.get_by_role("region", name="Backlog")).to_be_visible()
+    gallery.page.context.set_offline(True)
+    expect(state).to_contain_text("cannot be reached", timeout=10 * SECONDS)
+    expect(gallery.page.get_by_role("region", name="Backlog")).to_be_visible()
+    gallery.page.context.set_offline(False)
+
+    expect(state).not_to_contain_text("cannot be reached", timeout=10 * SECONDS)
+
+
+def test_who_may_not_see_the_state_is_told_which_permission_is_missing(
+    context: BrowserContext, guarded: Platform, make_key: Callable[..., str], admin_key: str
+) -> None:
+    gallery = Gallery(context.new_page(), guarded.url)
+    gallery.open("ops/")
+    dialog = gallery.page.get_by_role("dialog", name="Sign in")
+    for key, heading in ((make_key("viewer"), "This page is for operators"), (admin_key, "Dead letters")):
+        dialog.get_by_label("API key or token").fill(key)
+        dialog.get_by_role("button", name="Sign in").click()
+        expect(gallery.page.get_by_role("heading", name=heading)).to_be_visible()
+        if key != admin_key:
+            expect(gallery.page.get_by_role("main")).to_contain_text("operations:read")
+            assert gallery.find_violations() == []
+            gallery.page.get_by_role("button", name="Use another key").click()
+    assert gallery.page.evaluate("violations") == []
+
+
+@pytest.mark.parametrize(("theme", "language"), [("light", "en"), ("dark", "de")])
+def test_the_operations_page_has_no_accessibility_violation_and_fits_a_phone(
+    gallery: Gallery, letter: str, theme: str, language: str
+) -> None:
+    gallery.choose(theme, language)
+    gallery.open("ops/")
+    page = gallery.page
+    expect(page.get_by_role("row").filter(has_text=letter)).to_be_visible()
+    assert gallery.find_violations() == []
+
+    page.set_viewport_size({"width": 360, "height": 740})
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    assert gallery.find_violations() == []
+
+
+def test_a_path_without_its_slash_leads_to_the_operations_page(platform: Platform) -> None:
+    response = requests.get(f"{platform.url}/ops", allow_redirects=False, timeout=10)
+
+    assert (response.status_code, response.headers["Location"]) == (308, "/ops/")
+
+
+def test_the_page_offers_every_code_that_images_fail_with() -> None:
+    source = (ROOT / "web/src/operations.ts").read_text()
+    outside, other = (
+        re.findall(r'"(\w+)"', source.split(f"{name} = [")[1].split("\n]\n")[0])
+        for name in ("OUTSIDE_CODES", "OTHER_CODES")
+    )
+
+    assert outside == [*NOT_ITS_OWN_FAULT]
+    assert {*outside, *other} == {*FailureCode}
