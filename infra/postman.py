@@ -42,6 +42,7 @@ STORY = (
     Step("get_rendition", "image"),
     Step("get_original", "image"),
     Step("update_image", "image"),
+    Step("preview_image", "image"),
     Step("sign_url", "image"),
     Step("deliver_image", "image"),
     Step("list_attempts", "image"),

@@ -252,6 +252,8 @@ class Rates(Branch):
     """0: no limit."""
     uploads_per_minute: int = Field(default=300, ge=0)
     """Uploads that begin, directly or by a URL. 0: no limit."""
+    previews_per_minute: int = Field(default=120, ge=0)
+    """Recipes that are tried out. 0: no limit."""
 
 
 class Quotas(Branch):

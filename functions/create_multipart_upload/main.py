@@ -24,7 +24,7 @@ are missing."""
         success=web.Success(MultipartUploadPlan, status=201),
         errors=web.Errors(web.ImageError, [TOO_LARGE]),
         needs="images:write",
-        is_upload=True,
+        counts_as="uploads",
     )
 )
 def main(rt: Runtime, *, body: LargeFile) -> MultipartUploadPlan:

@@ -29,7 +29,7 @@ class Query(BaseModel):
         success=web.Success(UploadUrl),
         errors=web.Errors(web.ImageError),
         needs="images:write",
-        is_upload=True,
+        counts_as="uploads",
     )
 )
 def main(rt: Runtime, *, query: Query) -> UploadUrl:

@@ -25,7 +25,7 @@ ABOUT = "What you give here is signed into the URL, so the store rejects any oth
         success=web.Success(SignedUpload, status=201),
         errors=web.Errors(web.ImageError, [TOO_LARGE]),
         needs="images:write",
-        is_upload=True,
+        counts_as="uploads",
     )
 )
 def main(rt: Runtime, *, body: UploadReservation) -> SignedUpload:

@@ -22,7 +22,7 @@ NO_WATERMARK = NotFound("There is no processed image … to lay on another", cod
         success=web.Success(UploadResponse),
         errors=web.Errors(web.ImageError, [NO_FILE, NO_WATERMARK]),
         needs="images:write",
-        is_upload=True,
+        counts_as="uploads",
     )
 )
 def main(rt: Runtime, *, file: web.UploadedFile | None, form: UploadForm) -> UploadResponse:

@@ -115,6 +115,16 @@ class Engine:
         with acting_for(found.image.tenant):
             return self._make(found.image, found.recipe)
 
+    def preview(self, uuid: UUID, recipe: Recipe) -> Rendition:
+        """
+        Make a rendition that is stored nowhere, among at most as many others as this process makes at once.
+
+        Raises Rejected, WorkerError, NotFound, and Unavailable if there are too many others for too long.
+        """
+        image = self._deliveries.find_image(uuid)
+        with self._slot(time.monotonic() + self._wait_seconds):
+            return self._render(image, recipe)
+
     def _make(self, image: PublishedImage, recipe: Recipe) -> Made:
         until = time.monotonic() + self._wait_seconds
         while True:

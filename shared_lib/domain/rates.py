@@ -7,7 +7,7 @@ from typing import Literal
 WINDOW_SECONDS = 60
 """What a rate is for. So many requests may come at once, and then as many again over this time."""
 
-RateName = Literal["requests", "uploads"]
+RateName = Literal["requests", "uploads", "previews"]
 
 
 @dataclass(frozen=True, slots=True)

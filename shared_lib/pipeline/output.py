@@ -1,7 +1,7 @@
 """The options of recipes' `output`, by which renditions are encoded."""
 
 from dataclasses import dataclass, fields
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from shared_lib.constraints import IntegerBounds, OneOf, Schema, to_camel
 from shared_lib.pipeline.formats import WRITTEN, Format, describe_missing_codec, has_codec
@@ -59,5 +59,5 @@ def check_options(output: OutputOptions) -> OutputOptions:
     return output
 
 
-DEFAULTS = {to_camel(each.name): each.default for each in fields(OutputOptions)}
+DEFAULTS: dict[str, Any] = {to_camel(each.name): each.default for each in fields(OutputOptions)}
 """All options in JSON's names. By itself pydantic would show Python's names."""

@@ -22,15 +22,17 @@ _MAX_OVERLAYS = 4
 RenditionName = Annotated[str, Bounds(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 
 
+Operations = Annotated[tuple[Operation, ...], Bounds(max_length=20, strict=False)]
+Output = Annotated[OutputOptions, Validate(check_options)]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Recipe(StrictInput):
     """A rendition's name, the operations that make it, in order, and how it is encoded."""
 
     name: Annotated[RenditionName, JsonSchemaExtra(examples=["hero"])]
-    operations: Annotated[tuple[Operation, ...], Bounds(max_length=20, strict=False)] = ()
-    output: Annotated[OutputOptions, Validate(check_options)] = field(
-        default=OutputOptions(), metadata={"json_schema_extra": {"default": DEFAULTS}}
-    )
+    operations: Operations = ()
+    output: Output = field(default=OutputOptions(), metadata={"json_schema_extra": {"default": DEFAULTS}})
 
     def __post_init__(self) -> None:
         if self.output.animation == "keep" and any(operation.depends_on_content for operation in self.operations):

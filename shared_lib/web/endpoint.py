@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel
 
 from shared_lib.domain.principals import Permission
+from shared_lib.domain.rates import RateName
 from shared_lib.errors import ServiceError
 from shared_lib.web.errors import ErrorBody
 
@@ -142,8 +143,8 @@ class Endpoint:
     errors: Errors
     needs: Need
     """Without a default: who may call is a decision."""
-    is_upload: bool = False
-    """It begins an upload, and counts as one in the caller's rates."""
+    counts_as: RateName = "requests"
+    """The caller's rate that it counts in, besides that of all requests."""
     is_embeddable: bool = False
     """Pages of any site may request it, as an `<img>` does. Otherwise only those that settings allow."""
     cache: Cache = Cache.NO_STORE

@@ -13,7 +13,7 @@ from shared_lib.web.endpoint import Endpoint
 
 def count_request(rt: Runtime, principal: Principal, endpoint: Endpoint) -> None:
     """Raise TooManyAttempts if the principal has sent too many."""
-    flask.g.standings = rt.rate_limiter.take(principal, is_upload=endpoint.is_upload)
+    flask.g.standings = rt.rate_limiter.take(principal, endpoint.counts_as)
     for standing in flask.g.standings:
         if not standing.granted:
             sentence = f"At most {standing.rate.most:,} {standing.rate.name} a minute"

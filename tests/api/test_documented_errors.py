@@ -22,6 +22,7 @@ ERRORS: list[tuple[str, int, str, dict[str, Any]]] = [
     ("find_similar_images", 404, f"/images/{UNKNOWN}/similar", {}),
     ("get_rendition", 404, f"/images/{UNKNOWN}/renditions/thumbnail", {}),
     ("get_original", 404, f"/images/{UNKNOWN}/original", {}),
+    ("preview_image", 404, f"/images/{UNKNOWN}/preview", {"json": {}}),
     ("update_image", 404, f"/images/{UNKNOWN}", {"json": {"filename": "a.jpg"}}),
     ("delete_images", 400, "/images/actions/delete", {"json": {}}),
     ("move_images", 404, "/images/actions/move", {"json": {"uuids": [UNKNOWN], "collectionId": UNKNOWN}}),

@@ -316,7 +316,7 @@ def test_a_pod_has_as_many_threads_as_its_concurrency(name: str) -> None:
 def test_a_pod_has_memory_for_all_its_workers(name: str) -> None:
     environment = environment_of(name)
     workers = int(environment["PROCESSING_DECODERS"]) * int(environment["LIMITS_MEMORY_BYTES"])
-    for decodes in ("process-image", "deliver-image", "deliver-imgproxy", "deliver-thumbor"):
+    for decodes in ("process-image", "deliver-image", "deliver-imgproxy", "deliver-thumbor", "preview-image"):
         [container] = services(overlay(name))[decodes]["spec"]["template"]["spec"]["containers"]
         mebibytes = int(container["resources"]["limits"]["memory"].removesuffix("Mi"))
 

@@ -27,6 +27,7 @@ LEAST = {
     "get_image": VIEWER,
     "get_rendition": VIEWER,
     "get_original": VIEWER,
+    "preview_image": VIEWER,
     "sign_url": VIEWER,
     "find_similar_images": VIEWER,
     "list_collections": VIEWER,

@@ -131,6 +131,7 @@ def inputs(operation: str, image: str, collection: str, key: str, own: Tenant) -
     concrete = concrete.replace("{name}", "thumbnail").replace("{key_id}", key)
     bodies: dict[str, Any] = {
         "update_collection": {"name": "taken over"},
+        "preview_image": {},
         "update_image": {"filename": "taken-over.jpg"},
         "delete_images": {"uuids": [image]},
         "move_images": {"uuids": [image], "collectionId": None},
@@ -150,6 +151,7 @@ BY_ID = (
     "get_rendition",
     "get_original",
     "update_image",
+    "preview_image",
     "delete_images",
     "move_images",
     "find_similar_images",
