@@ -4,7 +4,7 @@ from pathlib import Path
 
 from infra.functions import ROOT
 from shared_lib.delivery.imgproxy import options as imgproxy
-from shared_lib.delivery.thumbor import lowering as thumbor
+from shared_lib.delivery.thumbor import filters as thumbor
 
 DIALECTS = ROOT / "docs" / "dialects.md"
 HEAD = """# URLs of other services
@@ -67,14 +67,23 @@ Tests are in `tests/delivery/test_thumbor.py`.
 |---|---|
 """
 THUMBOR_TAIL = """
+`THUMBOR_AUTO_WEBP`, `THUMBOR_AUTO_AVIF`, `THUMBOR_AUTO_JPG` and `THUMBOR_AUTO_PNG` choose a format by `Accept`, in this
+order, unless the URL has the filter `format`. The images of `watermark` and `frame` are uuids, too.
+
 Departures:
 
-* `debug`, `meta` and `trim` are refused, and so are filters in the table that thumbor knows. Unknown filters are
-  ignored, as there.
+* Filters that thumbor does not know are ignored, and so are arguments that don't match, as there.
 * Images are upright before anything else, as with `RESPECT_ORIENTATION`. EXIF is always removed.
-* `smart` chooses by our measure of attention. There are no detectors, and no focal points.
-* `fill` and `background_color` take hexadecimal colors, `transparent` and the 16 names of HTML 4.
-* `max_bytes` takes the best quality that fits. thumbor tries a few.
+* `smart` chooses by our measure of attention, and by the points of `focal` if there are some. There are no detectors.
+* What `trim` leaves is not known before it is made. So `trim` goes with a size of numbers and without `adaptive`, a URL
+  with a crop is not trimmed, and `/meta/` and filters that need the size are refused after it.
+* `/meta/` tells one frame, and has no `callback`.
+* `noise` is Gaussian noise of the same strength, and `sharpen` an unsharp mask on lightness alone. `round_corner` fills
+  everything that is transparent with its color.
+* `watermark` fits the image into which it is laid. `repeat` leaves no space between the tiles.
+* Numbers beyond our limits are refused or cut: 8,192 px, a matrix of 15 x 15, a `blur` of 100.
+* `max_bytes` takes the best quality that fits. thumbor tries a few. `heic` and `heif` can't be written.
+* An animated GIF stays animated unless it is trimmed or cut by `smart`, and no other format is chosen for a GIF.
 * ETags are our own. A rendition that takes too long gets 503, and too many new ones of an image get 429.
 """
 
@@ -87,5 +96,4 @@ def generate() -> dict[Path, str]:
     rows += [f"| `{'`, `'.join(names.split())}` | refused: {reason} |\n" for names, reason in imgproxy.REFUSED.items()]
     rows.append(f"| `{'`, `'.join(sorted(imgproxy.SECURITY))}` | refused with 403: URLs don't set limits |\n")
     filters = [f"| `{name}` | understood |\n" for name in thumbor.FILTERS]
-    filters += [f"| `{name}` | refused |\n" for name in thumbor.REFUSED]
     return {DIALECTS: HEAD + "".join(sorted(rows)) + TAIL + THUMBOR + "".join(sorted(filters)) + THUMBOR_TAIL}

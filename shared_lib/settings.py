@@ -411,6 +411,16 @@ class Thumbor(Branch):
     """thumbor's SECURITY_KEY, which signs URLs."""
     max_age: int = Field(default=86_400, ge=0)
     """Seconds that caches use a rendition."""
+    auto_webp: bool = False
+    """Send WebP to callers who accept it, unless the URL names a format. The same for those that follow."""
+    auto_avif: bool = False
+    auto_jpg: bool = False
+    """JPEG, but PNG for what has transparency."""
+    auto_png: bool = False
+
+    @property
+    def is_negotiating(self) -> bool:
+        return self.auto_webp or self.auto_avif or self.auto_jpg or self.auto_png
 
 
 class Reconciliation(Branch):

@@ -14,7 +14,7 @@ from shared_lib.web.delivered import deliver
         name="deliver_thumbor",
         route=web.Route("GET", "/thumbor/{rest+}"),
         docs=web.Docs(tag="delivery", summary="Get an image by one of thumbor's URLs", is_hidden=True),
-        inputs=web.Inputs(sent_path=True),
+        inputs=web.Inputs(sent_path=True, accept=True),
         success=web.Success(bytes),
         errors=web.Errors(web.ImageError, word=word_error),
         needs="nothing",
@@ -22,5 +22,5 @@ from shared_lib.web.delivered import deliver
         cache=web.Cache.BY_URL,
     )
 )
-def main(rt: Runtime, *, sent_path: str) -> web.Content | web.Deferred:
-    return deliver(rt, rt.delivery.thumbor.read(sent_path))
+def main(rt: Runtime, *, sent_path: str, accept: str) -> web.Content | web.Deferred:
+    return deliver(rt, rt.delivery.thumbor.read(sent_path, accept))

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from shared_lib.pipeline.recipe import Recipe
@@ -25,6 +26,8 @@ class Order:
     """Return the recipe, or ORIGINAL. It may depend on the image's size and format. Raises Invalid and NotFound."""
     covers: Callable[[PublishedImage], bool] = covers_all
     """Whether the URL may deliver this image."""
+    describe: Callable[[PublishedImage], dict[str, Any]] | None = None
+    """Return the JSON that is delivered in the rendition's place. Raises Invalid."""
     has_fallback: bool = False
     """If the rendition can't be made, the original is delivered."""
     is_negotiated: bool = False

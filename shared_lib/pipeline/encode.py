@@ -41,6 +41,8 @@ def format_for(output: OutputOptions, source: Format, image: pyvips.Image) -> Fo
         return output.format
     if output.format == "auto":
         return Format.WEBP
+    if output.format == "compatible":
+        return Format.PNG if image.hasalpha() else Format.JPEG
     if source.info.browser_safe and (source is not Format.GIF or output.animation == "keep"):
         return source
     # JPEG damages drawings. AVIF, TIFF, HEIC and the rest need PNG only for their transparency.

@@ -10,13 +10,17 @@ from shared_lib.pipeline.parameters import StrictInput, changed_fields
 _FORMAT_OPTIONS = frozenset[str]().union(*(form.info.options or () for form in WRITTEN))
 """Options that not all formats have."""
 
+Choice = Literal["source", "auto", "compatible"]
+"""By what a format is chosen later."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class OutputOptions(StrictInput):
     """Encoding options.
 
     `source` keeps the image's format, or takes the nearest one that every browser shows. `auto` takes the smallest one
-    that every browser shows, which is WebP: lossless for a drawing, otherwise lossy.
+    that every browser shows, which is WebP: lossless for a drawing, otherwise lossy. `compatible` takes JPEG, or PNG
+    for what has transparency.
     """
 
     __pydantic_config__: ClassVar[Schema] = StrictInput.__pydantic_config__ | {
@@ -25,7 +29,7 @@ class OutputOptions(StrictInput):
         "serialize_by_alias": True,
     }
 
-    format: Annotated[Format | Literal["source", "auto"], OneOf("source", "auto", *WRITTEN)] = "source"
+    format: Annotated[Format | Choice, OneOf("source", "auto", "compatible", *WRITTEN)] = "source"
     quality: Annotated[int, IntegerBounds(ge=1, le=100)] | None = None
     """Default: a number for each format with which most people see no difference."""
     lossless: bool = False

@@ -15,6 +15,8 @@ def possible_formats(output: OutputOptions, source: Format) -> set[Format]:
         return {output.format}
     if output.format == "auto":
         return {Format.WEBP}
+    if output.format == "compatible":
+        return {Format.JPEG, Format.PNG}
     return {Format.JPEG, Format.PNG} | ({source} if source.info.browser_safe else set())
 
 

@@ -1,5 +1,6 @@
 """Responses with renditions that were asked for by URL. Only the functions that deliver import this."""
 
+import json
 from urllib.parse import quote
 
 from shared_lib.delivery.caching import describe_caching
@@ -37,6 +38,9 @@ def deliver(rt: Runtime, order: Order) -> Content | Deferred:
         if order.has_fallback:
             return _send_original(rt, order)
         raise
+    if order.describe:
+        described = json.dumps(order.describe(found.image)).encode()
+        return Content(described, "application/json", describe_caching(found, rt.delivery.max_age, "hit"))
     if found.stored:
         return _send(rt, found, Made(found.stored, None, "hit"))
     headers = describe_caching(found, rt.delivery.max_age, "miss")

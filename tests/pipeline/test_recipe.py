@@ -189,7 +189,7 @@ KINDS = ", ".join(sorted(OPERATIONS))
         ({"output": 5}, "Input should be an object"),
         (
             {"output": {"format": "jpg"}},
-            "Input should be 'source', 'auto', 'jpeg', 'png', 'gif', 'webp', 'avif', 'tiff' or 'jxl'",
+            "Input should be 'source', 'auto', 'compatible', 'jpeg', 'png', 'gif', 'webp', 'avif', 'tiff' or 'jxl'",
         ),
         ({"operations": [{"kind": "resize"}]}, "width, height or both are needed"),
     ],

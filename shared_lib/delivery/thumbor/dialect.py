@@ -4,19 +4,25 @@ import base64
 import hashlib
 import hmac
 import re
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from urllib.parse import unquote
 from uuid import UUID
 
 from shared_lib.delivery.order import Order
 from shared_lib.delivery.signatures import UNSIGNED
+from shared_lib.delivery.thumbor.filters import IMAGE
+from shared_lib.delivery.thumbor.geometry import FocalPoint
 from shared_lib.delivery.thumbor.grammar import ParsedUrl, parse
-from shared_lib.delivery.thumbor.lowering import lower
+from shared_lib.delivery.thumbor.lowering import Preferred, describe, lower, read_focal_points
 from shared_lib.errors import Forbidden, Invalid, NotFound, Rejected, ServiceError, TooManyAttempts, Unavailable
+from shared_lib.pipeline.formats import Format
 from shared_lib.settings import Thumbor
 
 PREFIX = "/thumbor/"
-_IMAGE = re.compile(r"([0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?:/.*)?", re.DOTALL)
+_IMAGE = re.compile(rf"({IMAGE})(?:/.*)?", re.DOTALL)
+_NESTED = 10  # URLs in one another, of which `extract_focal` reads the crop
 
 
 def sign(key: str, path: str) -> str:
@@ -29,17 +35,28 @@ class ThumborDialect:
     def __init__(self, settings: Thumbor, *, allow_unsigned: bool) -> None:
         self._key = settings.security_key and settings.security_key.get_secret_value()
         self._allow_unsigned = allow_unsigned
-        self._max_age = settings.max_age
+        self._settings = settings
 
-    def read(self, path: str) -> Order:
+    def read(self, path: str, accept: str) -> Order:
         """Read a path as it was sent. Raises Invalid, Forbidden and NotFound."""
         signature, _, rest = path.removeprefix(PREFIX).partition("/")
         self._check(unquote(signature), rest)
         url = parse(rest)
+        points = read_focal_points(url)
+        if any(name == "extract_focal" for name, _ in url.filters):
+            url, points = _extract_focal(url, points)
         found = _IMAGE.fullmatch(url.image)
         if found is None:
             raise NotFound("The image is no stored one", code="source_not_found")
-        return Order(image=UUID(found[1]), lower=partial(lower, url), lifetime=_read_max_age(url, self._max_age))
+        is_negotiated = self._settings.is_negotiating and "format" not in {name for name, _ in url.filters}
+        preferred = self._negotiate(accept) if is_negotiated else None
+        return Order(
+            image=UUID(found[1]),
+            lower=partial(lower, url, points, preferred),
+            describe=partial(describe, url, points) if url.is_meta else None,
+            is_negotiated=is_negotiated,
+            lifetime=_read_max_age(url, self._settings.max_age),
+        )
 
     def _check(self, signature: str, path: str) -> None:
         if signature == UNSIGNED and self._allow_unsigned:
@@ -47,6 +64,33 @@ class ThumborDialect:
         given = signature.encode("latin-1", "replace")
         if not self._key or not hmac.compare_digest(sign(self._key, path).encode(), given):
             raise Forbidden("The signature doesn't belong to this URL", code="signature_refused")
+
+    def _negotiate(self, accept: str) -> Preferred:
+        """Take the first format that is on and named in Accept, whatever its quality value."""
+        offers: tuple[tuple[bool, Preferred, tuple[str, ...]], ...] = (
+            (self._settings.auto_webp, Format.WEBP, ("image/webp",)),
+            (self._settings.auto_avif, Format.AVIF, ("image/avif",)),
+            (self._settings.auto_jpg, "compatible", ("*/*", "image/jpg", "image/jpeg")),
+            (self._settings.auto_png, Format.PNG, ("image/png",)),
+        )
+        found = (form for is_on, form, types in offers if is_on and any(each in accept for each in types))
+        return next(found, None)
+
+
+def _extract_focal(url: ParsedUrl, points: tuple[FocalPoint, ...]) -> tuple[ParsedUrl, tuple[FocalPoint, ...]]:
+    """Read the image as the URL of another thumbor, and return that one's image and its crop as a focal point."""
+    image = url.image
+    for _ in range(_NESTED):
+        host, _, path = re.sub("^https?://", "", image).partition("/")
+        signature, _, rest = path.partition("/")
+        if not (host and signature and rest):
+            break
+        inner = parse(rest)
+        if inner.crop:
+            extracted = FocalPoint.of_box(*inner.crop, "Original Extraction")
+            return replace(url, image=inner.image), (*points, extracted) if extracted.weight > 0 else points
+        image = inner.image
+    return url, points
 
 
 def _read_max_age(url: ParsedUrl, default: int) -> int:
@@ -59,7 +103,7 @@ def word_error(error: ServiceError) -> tuple[int, str]:
     return next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 500), ""
 
 
-_STATUS: dict[type[ServiceError], int] = {
+_STATUS: Mapping[type[ServiceError], int] = {
     Invalid: 400,
     Forbidden: 400,
     NotFound: 404,

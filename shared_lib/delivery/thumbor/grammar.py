@@ -19,6 +19,12 @@ _FILTER = re.compile(r"(\w+)\((.*)\)", re.DOTALL)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParsedUrl:
+    is_debug: bool
+    """Draw the focal points instead of scaling."""
+    is_meta: bool
+    """Describe it instead of making it."""
+    trim: tuple[str, int] | None
+    """The corner with the color of the borders, and the largest distance from that color."""
     crop: tuple[int, int, int, int] | None
     """Left, top, right, bottom, px."""
     fit: str
@@ -41,10 +47,10 @@ def parse(path: str) -> ParsedUrl:
     found = _URL.fullmatch(unquote(path))
     if found is None:
         raise Invalid("The image is missing")
-    for refused in ("debug", "meta", "trim"):
-        if found[refused]:
-            raise Invalid(f"{refused} is not understood here")
     return ParsedUrl(
+        is_debug=found["debug"] is not None,
+        is_meta=found["meta"] is not None,
+        trim=_read_trim(found["trim"]),
         crop=_read_crop(found["crop"]),
         fit=found["fit"] or "",
         width=found["width"] or "",
@@ -58,6 +64,13 @@ def parse(path: str) -> ParsedUrl:
         filters=tuple(_read_filters(found["filters"] or "")),
         image=found["image"],
     )
+
+
+def _read_trim(text: str | None) -> tuple[str, int] | None:
+    if text is None:
+        return None
+    _, corner, tolerance = [*text.split(":"), "", ""][:3]
+    return corner or "top-left", int(tolerance or 0)
 
 
 def _read_crop(text: str | None) -> tuple[int, int, int, int] | None:
