@@ -31,7 +31,8 @@ from service import (
 
 from shared_lib import settings
 from shared_lib.constraints import DEFAULT_TENANT
-from shared_lib.database.connection import Database, open_for_migrations
+from shared_lib.database.connection import Database
+from shared_lib.database.sockets import open_for_migrations
 from shared_lib.repositories import IssuerKeys
 from shared_lib.runtime import Runtime, current
 from shared_lib.services.issuer_refresh import IssuerRefresh

@@ -16,7 +16,9 @@ from sqlalchemy.exc import DBAPIError
 from shared_lib import observability, settings
 from shared_lib.addresses import read_database_url
 from shared_lib.broker.client import Client
-from shared_lib.database.connection import Database, open_for_migrations, translating
+from shared_lib.database.connection import Database
+from shared_lib.database.failures import translating
+from shared_lib.database.sockets import open_for_migrations
 from shared_lib.errors import Conflict, ServiceError
 from shared_lib.events import TOPICS
 from shared_lib.repositories import ImageQueries

@@ -1,40 +1,25 @@
-"""Connections and transactions. Only this package uses the driver (pg8000).
+"""Transactions, and the pool of connections that they borrow from.
 
 A process has a small pool of connections, opened on first use and again after they broke. Statements take named
 parameters (`:name`) and return rows as dictionaries.
 """
 
-import socket
-import ssl
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
-import pg8000.dbapi
-from pg8000.exceptions import DatabaseError, InterfaceError
+from pg8000.exceptions import DatabaseError
 
 from shared_lib import metrics, tracing
-from shared_lib.addresses import DatabaseAddress, read_database_url
 from shared_lib.constraints import TENANT_ID
 from shared_lib.database.driver import PipelinedConnection, Rows, Statement
-from shared_lib.errors import CommitUncertain, Misconfigured, Unavailable
+from shared_lib.database.failures import CONNECTION_LOST, has_ended, translating
+from shared_lib.database.sockets import open_connection
+from shared_lib.errors import CommitUncertain, Unavailable
 from shared_lib.settings import Database as DatabaseSettings
-
-DATABASE = "The database"
-STILL_REFERENCED = ("23503", "23001")  # foreign_key_violation; restrict_violation since PostgreSQL 18
-_CONNECTION_LOST = (InterfaceError, OSError)
-_CANCELED = "57014"
-# Classes 08 connection, 53 resources, 57 operator intervention, 58 system error; 40 rolled back, may be retried;
-# 25P03 idle timeout, 25006 read-only, as a standby is before it takes over.
-_TRANSIENT = ("08", "53", "57", "58", "25P03", "25006", "40")
-# Class 28 and 42501: role, password, rights; 3D000: no such database; 3F000, 42P01, 42703: schema, table or column
-# missing, because the migrations have not run.
-_WRONG_SETTINGS = ("28", "3D000", "42501", "3F000", "42P01", "42703")
-_CLIENT_MARGIN = 1.0  # s that the client waits longer than the server, which ends a statement while it can
-
 
 ALL_TENANTS = ""
 _acting_for: ContextVar[str | None] = ContextVar("tenant", default=None)
@@ -56,83 +41,6 @@ def acting_for(tenant: str) -> Iterator[None]:
 
 _SPAN = partial(tracing.span, "transaction", "client", {"db.system.name": "postgresql"})
 _COMMIT, _ROLLBACK = Statement("COMMIT", {}), Statement("ROLLBACK", {})
-
-
-class PostgresError(Exception):
-    """The server's SQLSTATE and message, without the details, which quote a row's contents."""
-
-
-class ConstraintViolated(Exception):
-    """A statement violated a constraint."""
-
-    def __init__(self, sqlstate: str, constraint: str) -> None:
-        super().__init__(f"{constraint} ({sqlstate})")
-        self.sqlstate = sqlstate
-        self.constraint = constraint
-
-
-Opened = TypeVar("Opened")
-
-
-def _open(
-    connect: Callable[..., Opened], address: DatabaseAddress, connect_timeout: float, timeout: float | None
-) -> Opened:
-    """
-    Open a connection with one of the driver's classes, on a socket that connects within `connect_timeout` s.
-
-    Each later wait for the server takes at most `timeout` s.
-    """
-    connected = _connect_socket(address, connect_timeout, timeout)
-    try:
-        return connect(
-            user=address.user,
-            password=address.password,
-            database=address.database,
-            host=address.host,
-            sock=connected,
-            ssl_context=choose_encryption(address),
-            application_name="image-processing",
-        )
-    except (*_CONNECTION_LOST, DatabaseError) as error:
-        connected.close()
-        if reason := _find_server_error(error):
-            raise reason from None
-        raise
-
-
-def _find_server_error(error: BaseException) -> DatabaseError | None:
-    """Return the server's reason for closing, which the driver hides if saying goodbye fails, too."""
-    found: BaseException | None = error
-    while found is not None and not isinstance(found, DatabaseError):
-        found = found.__context__
-    return found
-
-
-def _connect_socket(address: DatabaseAddress, connect_timeout: float, timeout: float | None) -> socket.socket:
-    if path := address.socket_path:
-        connected = socket.socket(socket.AF_UNIX)
-        connected.settimeout(connect_timeout)
-        try:
-            connected.connect(path)
-        except OSError:
-            connected.close()
-            raise
-    else:
-        connected = socket.create_connection((address.host, address.port), connect_timeout)
-        connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    connected.settimeout(timeout)
-    return connected
-
-
-def choose_encryption(address: DatabaseAddress) -> ssl.SSLContext | bool | None:
-    """Return the driver's equivalent of libpq's sslmode. None means prefer."""
-    if address.socket_path:
-        return False
-    if address.ssl_mode in ("verify-ca", "verify-full"):
-        context = ssl.create_default_context(cafile=address.ssl_root_certificate)
-        context.check_hostname = address.ssl_mode == "verify-full"
-        return context
-    return {"disable": False, "prefer": None, "require": True}[address.ssl_mode]
 
 
 class Transaction:
@@ -183,8 +91,8 @@ class Transaction:
     def _commit(self, *statements: Statement) -> list[Rows]:
         try:
             found = self._send(*statements, _COMMIT)
-        except (*_CONNECTION_LOST, DatabaseError) as error:
-            if _has_ended(error):
+        except (*CONNECTION_LOST, DatabaseError) as error:
+            if has_ended(error):
                 raise CommitUncertain("The database is out of reach") from error
             raise
         self._is_over = True
@@ -204,8 +112,8 @@ class Transaction:
         self.connection, was_idle = self._connections.take()
         try:
             found = self.connection.run_all(*sent)
-        except (*_CONNECTION_LOST, DatabaseError) as error:
-            if not (was_idle and _has_ended(error)):
+        except (*CONNECTION_LOST, DatabaseError) as error:
+            if not (was_idle and has_ended(error)):
                 raise
             self.connection = self._connections.replace(self.connection)
             found = self.connection.run_all(*sent)
@@ -240,10 +148,7 @@ class _Connections:
                 _close(self._idle.pop())
 
     def _connect(self) -> PipelinedConnection:
-        settings = self._settings
-        address = read_database_url(settings.url.get_secret_value())
-        timeout = settings.statement_timeout_seconds + _CLIENT_MARGIN
-        return _open(PipelinedConnection, address, settings.connect_timeout_seconds, timeout)
+        return open_connection(self._settings)
 
 
 class Database:
@@ -303,7 +208,7 @@ class Database:
         try:
             yield tx
             tx.commit()
-        except (*_CONNECTION_LOST, CommitUncertain):
+        except (*CONNECTION_LOST, CommitUncertain):
             if tx.connection:
                 _close(tx.connection)
             raise
@@ -325,7 +230,7 @@ class Database:
     def _roll_back(self, connection: PipelinedConnection) -> None:
         try:
             connection.run_all(_ROLLBACK)
-        except (*_CONNECTION_LOST, DatabaseError):
+        except (*CONNECTION_LOST, DatabaseError):
             _close(connection)
         else:
             self._connections.put_back(connection)
@@ -338,61 +243,5 @@ def _label(error: BaseException | None) -> metrics.Transaction:
 
 
 def _close(connection: PipelinedConnection) -> None:
-    with suppress(*_CONNECTION_LOST, DatabaseError):
+    with suppress(*CONNECTION_LOST, DatabaseError):
         connection.close()
-
-
-@contextmanager
-def translating() -> Iterator[None]:
-    """Translate the driver's errors into the service's."""
-    try:
-        yield
-    except _CONNECTION_LOST as error:
-        if _is_tls_mismatch(error):
-            raise Misconfigured(DATABASE) from error
-        raise Unavailable("The database is out of reach") from error
-    except DatabaseError as error:
-        report = _read_report(error)
-        translated = _translate(report.get("C", ""), report.get("n", ""))
-        if translated is None:
-            raise
-        raise translated from PostgresError(f"{report.get('C', '')} {report.get('M', error)}".lstrip())
-
-
-def _read_report(error: DatabaseError) -> dict[str, str]:
-    """Return the fields of the server's error message."""
-    return error.args[0] if error.args and isinstance(error.args[0], dict) else {}
-
-
-def _has_ended(error: BaseException) -> bool:
-    """Return whether an error has ended its connection, rather than a statement."""
-    return not isinstance(error, DatabaseError) or _read_report(error).get("V") in {
-        "FATAL",
-        "PANIC",
-    }
-
-
-def _is_tls_mismatch(error: InterfaceError | OSError) -> bool:
-    """Return whether the sides disagree on TLS, or one distrusts the other. A connection that just ended is neither."""
-    if isinstance(error, ssl.SSLError):
-        return not isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError)
-    return "refuses SSL" in str(error)  # pg8000 raises no specific error
-
-
-def open_for_migrations(settings: DatabaseSettings) -> pg8000.dbapi.Connection:
-    """Open a DB-API connection, as Alembic needs it, without a limit on the time of its statements."""
-    address = read_database_url(settings.url.get_secret_value())
-    return _open(pg8000.dbapi.Connection, address, settings.connect_timeout_seconds, None)
-
-
-def _translate(sqlstate: str, constraint: str) -> Exception | None:
-    """Return the service's error for a server's error, or None for a bug in a statement."""
-    if sqlstate.startswith("23"):
-        return ConstraintViolated(sqlstate, constraint)
-    if sqlstate == _CANCELED:
-        return Unavailable("The database took too long to answer: ask for less at once, or try again later")
-    if sqlstate.startswith(_WRONG_SETTINGS):
-        return Misconfigured(DATABASE)
-    if sqlstate.startswith(_TRANSIENT) or not sqlstate:
-        return Unavailable("The database cannot answer now")
-    return None

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from shared_lib.database.connection import STILL_REFERENCED, ConstraintViolated, Database, Transaction
+from shared_lib.database.connection import Database, Transaction
+from shared_lib.database.failures import STILL_REFERENCED, ConstraintViolated
 from shared_lib.domain.images import Collection, Image
 from shared_lib.domain.pages import Page, PageQuery
 from shared_lib.errors import Conflict, NotFound

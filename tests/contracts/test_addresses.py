@@ -8,7 +8,7 @@ import pytest
 
 from shared_lib import settings
 from shared_lib.addresses import read_database_url
-from shared_lib.database.connection import choose_encryption
+from shared_lib.database.sockets import choose_encryption
 from shared_lib.settings import InvalidSettings
 
 URL = "postgresql://us%40r:p%2Fw@db.example.com:6432/images"

@@ -12,7 +12,7 @@ from service import wait_for
 
 from shared_lib.commands.bootstrap import alembic_config
 from shared_lib.constraints import DEFAULT_TENANT
-from shared_lib.database.connection import open_for_migrations
+from shared_lib.database.sockets import open_for_migrations
 from shared_lib.runtime import Runtime
 from shared_lib.services.reconciliation import Reconciliation
 

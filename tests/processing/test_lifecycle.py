@@ -14,7 +14,8 @@ from service import ROOT
 
 from shared_lib.commands.bootstrap import alembic_config
 from shared_lib.constraints import DEFAULT_TENANT
-from shared_lib.database.connection import Database, open_for_migrations
+from shared_lib.database.connection import Database
+from shared_lib.database.sockets import open_for_migrations
 from shared_lib.domain.images import TRANSITIONS, Change, Guard, Hidden, ImageStatus, State, Transition
 from shared_lib.errors import Conflict, FailureCode, NotFound, Rejected
 from shared_lib.pipeline.formats import Format

@@ -11,7 +11,8 @@ from pydantic import SecretStr
 
 from shared_lib.commands.bootstrap import alembic_config
 from shared_lib.constraints import DEFAULT_TENANT
-from shared_lib.database.connection import Database, open_for_migrations
+from shared_lib.database.connection import Database
+from shared_lib.database.sockets import open_for_migrations
 from shared_lib.domain.images import Failure, Image, ImageStatus
 from shared_lib.errors import Conflict, FailureCode
 from shared_lib.repositories import Claims, ImageQueries

@@ -19,7 +19,8 @@ from service import ENVIRONMENT, ROOT, Api, Platform, make_photo, wait_for
 
 from shared_lib import settings
 from shared_lib.constraints import DEFAULT_TENANT
-from shared_lib.database.connection import ConstraintViolated, Database, acting_for
+from shared_lib.database.connection import Database, acting_for
+from shared_lib.database.failures import ConstraintViolated
 from shared_lib.database.rights import RIGHTS, SHARED
 from shared_lib.domain.api_keys import ApiKeyText, KeyGrant
 from shared_lib.domain.images import VISIBLE

@@ -6,7 +6,8 @@ import pytest
 from postgres_proxy import PostgresProxy
 from pydantic import SecretStr
 
-from shared_lib.database.connection import ConstraintViolated, Database
+from shared_lib.database.connection import Database
+from shared_lib.database.failures import ConstraintViolated
 from shared_lib.errors import CommitUncertain, Unavailable
 from shared_lib.settings import Database as DatabaseSettings
 
