@@ -257,7 +257,9 @@ class Audit:
 
 
 def _is_on_its_way(row: Row) -> bool:
-    return row["visible"] and (row["status"] not in ANNOUNCED or row["held"] or row["pending"] or not row["announced"])
+    # A failed image keeps its requests for further renditions: they are made if it is tried again.
+    pending = row["pending"] if row["status"] == "succeeded" else None
+    return row["visible"] and (row["status"] not in ANNOUNCED or row["held"] or pending or not row["announced"])
 
 
 def _is_left_over(row: Row) -> bool:
