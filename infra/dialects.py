@@ -23,8 +23,10 @@ base64url. A file name after the uuid is ignored: `image://<uuid>/cat.jpg`. Othe
 ## Settings
 
 They have imgproxy's names: `IMGPROXY_KEY`, `IMGPROXY_SALT` (comma-separated lists of equal length),
-`IMGPROXY_SIGNATURE_SIZE`, `IMGPROXY_AUTO_WEBP`, `IMGPROXY_AUTO_AVIF` and `IMGPROXY_TTL`. Without keys, URLs are
-refused, unless unsigned URLs are allowed (`DELIVERY_UNSIGNED=true` or `AUTH_MODE=anonymous`).
+`IMGPROXY_SIGNATURE_SIZE`, `IMGPROXY_AUTO_WEBP`, `IMGPROXY_AUTO_AVIF`, `IMGPROXY_TTL`, `IMGPROXY_PRESETS`
+(`name=option:argument/option:argument,name=…`; `default` applies to every URL), `IMGPROXY_ONLY_PRESETS`,
+`IMGPROXY_WATERMARK_URL` (`image://<uuid>`) and `IMGPROXY_WATERMARK_OPACITY`. Without keys, URLs are refused, unless
+unsigned URLs are allowed (`DELIVERY_UNSIGNED=true` or `AUTH_MODE=anonymous`).
 
 ## Options of imgproxy
 
@@ -41,9 +43,16 @@ Options of imgproxy Pro are refused, as its open-source edition does.
 * `HEAD` answers like `GET`, without a body. imgproxy answers 200 to any.
 * A refused URL has `Cache-Control: no-store`. imgproxy sends no such header.
 * ETags are our own. `Content-Disposition` names the image by its uuid unless the URL has a `filename`.
-* An SVG becomes PNG, and a WebP stays WebP, unless the URL or `Accept` says otherwise. imgproxy passes an SVG on, and
-  makes JPEG or PNG of a WebP.
-* `gravity:sm` chooses by our measure of attention, and `crop` takes no `sm`.
+* An SVG becomes PNG unless the URL or `Accept` says otherwise. imgproxy passes it on.
+* `gravity:sm` chooses by our measure of attention.
+* What `trim` or `auto_rotate:0` leaves has a size that is only known when pixels are read. So they don't go with
+  offsets, crops by shares, `min-width`, `min-height` and `extend_aspect_ratio`, nor with `zoom` and `dpr` alone. `auto`
+  then chooses by the upright original.
+* `watermark` lays on one stored image, `IMGPROXY_WATERMARK_URL`, which is scaled down if it does not fit. Tiles have
+  the same distance in both directions. Without that setting the option does nothing, as there.
+* `raw` and `skip_processing` send the original with all its metadata. Where URLs need no signature, they only do so
+  with `AUTH_MODE=anonymous`: `raw` is then refused with 403, and `skip_processing` does nothing.
+* `skip_processing` goes by the stored original's format, and does nothing for `ico`, which is no format here.
 * `blur` and `sharpen` below 0.3 change nothing. Beyond 100 and 10, they are refused.
 * `max_bytes` takes the best quality that fits, at least 1,000 bytes. imgproxy tries a few qualities.
 * Numbers beyond our limits are refused: sides over 8,192 px, results over 20 megapixels.
@@ -89,11 +98,11 @@ Departures:
 
 
 def generate() -> dict[Path, str]:
-    by_effect: dict[object, list[str]] = {}
+    by_effect: dict[object, list[str]] = {imgproxy.PRESET: sorted(imgproxy.PRESET, reverse=True)}
     for name, apply in imgproxy.OPTIONS.items():
         by_effect.setdefault(apply, []).append(name)
-    rows = [f"| `{'`, `'.join(names)}` | understood |\n" for names in by_effect.values()]
-    rows += [f"| `{'`, `'.join(names.split())}` | refused: {reason} |\n" for names, reason in imgproxy.REFUSED.items()]
+    ignored = {names.split()[0]: f", without effect: {reason}" for names, reason in imgproxy.IGNORED.items()}
+    rows = [f"| `{'`, `'.join(names)}` | understood{ignored.get(names[0], '')} |\n" for names in by_effect.values()]
     rows.append(f"| `{'`, `'.join(sorted(imgproxy.SECURITY))}` | refused with 403: URLs don't set limits |\n")
     filters = [f"| `{name}` | understood |\n" for name in thumbor.FILTERS]
     return {DIALECTS: HEAD + "".join(sorted(rows)) + TAIL + THUMBOR + "".join(sorted(filters)) + THUMBOR_TAIL}

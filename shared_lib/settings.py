@@ -383,6 +383,14 @@ class Imgproxy(Branch):
     ttl: int = Field(default=31_536_000, ge=0)
     """Seconds that caches use a rendition."""
 
+    presets: Annotated[str, Field(pattern=r"^$|^[^=,]+=[^=,]+(,[^=,]+=[^=,]+)*$")] = ""
+    """Named options: `name=option:argument/option:argument,name=…`. The one named `default` applies to every URL."""
+    only_presets: bool = False
+    """The first part of a URL is the names of presets, and there are no other options."""
+    watermark_url: Annotated[str, Field(pattern=r"^(image://[0-9a-f-]{36})?$")] = ""
+    """The stored image that `watermark` lays on, as `image://<uuid>`. Unset: that option does nothing."""
+    watermark_opacity: Annotated[float, Field(ge=0, le=1)] = 1
+
     @model_validator(mode="after")
     def keys_have_salts(self) -> Self:
         if len(self.keys) != len(self.salts):

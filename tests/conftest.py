@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from flask import Flask
     from mypy_boto3_s3 import S3Client
 
+PRESETS = "tiny=w:20/f:webp,loop=pr:loop"
 LOADING = threading.Lock()  # CPython 3.11 parses into an AST in one thread at a time (python/cpython#106905)
 
 
@@ -51,7 +52,9 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
         yield ExternalPlatform(url)
         return
     named_origin = f"http://127.0.0.1:{find_free_port()}"
-    running = start_platform(tmp_path_factory.mktemp("platform"), HTTP_CORS_ALLOW_ORIGINS=named_origin)
+    running = start_platform(
+        tmp_path_factory.mktemp("platform"), HTTP_CORS_ALLOW_ORIGINS=named_origin, IMGPROXY_PRESETS=PRESETS
+    )
     yield running
     assert running.stop() == 0
 

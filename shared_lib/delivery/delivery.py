@@ -34,7 +34,10 @@ class Delivery:
         self.engine = Engine(settings, deliveries, gallery, renderer)
         self.max_age = settings.delivery.max_age_seconds
         self.keys = UrlKeys(settings.delivery, allow_unsigned=allow_unsigned)
-        self.imgproxy = ImgproxyDialect(settings.imgproxy, settings.store.upload_bucket, allow_unsigned=allow_unsigned)
+        is_open = settings.auth.mode == "anonymous"
+        self.imgproxy = ImgproxyDialect(
+            settings.imgproxy, settings.store.upload_bucket, allow_unsigned=allow_unsigned, is_open=is_open
+        )
         self.thumbor = ThumborDialect(settings.thumbor, allow_unsigned=allow_unsigned)
         self.urls = Urls(presets, frozenset(settings.delivery.widths), are_open=settings.auth.mode == "anonymous")
 

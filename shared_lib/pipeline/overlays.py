@@ -25,6 +25,7 @@ class Overlays:
         Raises RecipeRejected: watermark_missing for one whose bytes are not given, too_many_pixels when they and the
         image below have too many together, and whatever `inspect` rejects one for.
         """
+        self.orientation = below.orientation
         self._sources = {image: _inspect(image, given, limits) for image in recipe.overlays}
         self._made: dict[Hashable, pyvips.Image] = {}
         if self._sources:

@@ -3,7 +3,6 @@
 import io
 from collections.abc import Callable
 from typing import Any
-from uuid import uuid4
 
 import pytest
 import requests
@@ -11,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from libthumbor import CryptoURL
 from PIL import Image
+from published import make_published
 from pydantic import SecretStr
 from service import Api, Platform, make_photo
 
@@ -21,7 +21,6 @@ from shared_lib.delivery.thumbor.geometry import make_plan
 from shared_lib.delivery.thumbor.grammar import parse
 from shared_lib.errors import Forbidden
 from shared_lib.pipeline.formats import Format
-from shared_lib.repositories.deliveries import PublishedImage
 from shared_lib.settings import Thumbor
 
 Get = Callable[[str], requests.Response]
@@ -240,21 +239,6 @@ def test_meta_describes_what_would_be_done(get: Get, image: str) -> None:
             "focal_points": [{"x": 60, "y": 20, "z": 400, "width": 20, "height": 20, "origin": "Explicit"}],
         }
     }
-
-
-def make_published(form: Format) -> PublishedImage:
-    return PublishedImage(
-        uuid=uuid4(),
-        tenant="default",
-        filename="cat",
-        sha256="0" * 64,
-        original_key="originals/0",
-        form=form,
-        size_bytes=1,
-        width=200,
-        height=100,
-        collection_id=None,
-    )
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "rotate": {"kind": "rotate", "angle": 30},
     "rotate-on-color": {"kind": "rotate", "angle": -10, "background": "#003300"},
     "rotate-right": {"kind": "rotate", "angle": 90},
+    "unrotate": {"kind": "unrotate"},
     "flip": {"kind": "flip"},
     "flop": {"kind": "flop"},
     "blur": {"kind": "blur", "sigma": 2},
@@ -289,6 +290,18 @@ def test_each_frame_is_resized_in_linear_light(sandbox: Sandbox) -> None:
     frames = pyvips.Image.new_from_buffer(rendition.data, "", n=-1)
     assert (frames.height, frames.get("page-height")) == (16, 8)
     assert [color_at(frames, 4, y)[0] for y in (4, 12)] == [HALF_THE_LIGHT, A_QUARTER]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_an_image_can_be_turned_back_to_how_it_is_stored(sandbox: Sandbox, orientation: int) -> None:
+    stored = small().copy()
+    stored.set_type(pyvips.GValue.gint_type, "orientation", orientation)
+    recipe = read_recipe({"name": "x", "operations": [{"kind": "unrotate"}], "output": {"format": "png"}})
+
+    made = decode(sandbox.render(stored.tiffsave_buffer(), [recipe]).get("x").data)
+
+    assert (made.width, made.height) == (stored.width, stored.height)
+    assert (made - stored).abs().max() == 0
 
 
 def test_operations_are_applied_in_order(sandbox: Sandbox) -> None:

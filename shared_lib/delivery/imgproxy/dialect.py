@@ -1,12 +1,13 @@
 """Read imgproxy's URLs into orders, and word errors as it does."""
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from uuid import UUID
 
-from shared_lib.delivery.imgproxy.grammar import parse, split_signature
-from shared_lib.delivery.imgproxy.lowering import lower
+from shared_lib.delivery.imgproxy.grammar import parse, parse_presets, split_signature
+from shared_lib.delivery.imgproxy.lowering import Mark, lower
 from shared_lib.delivery.imgproxy.options import read_options
 from shared_lib.delivery.imgproxy.signatures import Signatures
 from shared_lib.delivery.negotiation import Accepted, read_accept
@@ -20,25 +21,36 @@ _S3 = re.compile(r"s3://([^/]+)/(.+)")
 
 
 class ImgproxyDialect:
-    def __init__(self, settings: Imgproxy, upload_bucket: str, *, allow_unsigned: bool) -> None:
+    def __init__(self, settings: Imgproxy, upload_bucket: str, *, allow_unsigned: bool, is_open: bool) -> None:
+        """If it is open, unsigned URLs may deliver originals."""
         self._signatures = Signatures(settings, allow_unsigned=allow_unsigned)
         self._formats = {"avif": settings.auto_avif, "webp": settings.auto_webp}
         self._bucket = upload_bucket
         self._ttl = settings.ttl
+        self._presets = parse_presets(settings.presets)
+        for name in self._presets:
+            read_options([("preset", [name])], "", self._presets)  # an operator's mistake shows at the start
+        self._has_only_presets = settings.only_presets
+        self._mark = _read_mark(settings)
+        self._may_pass_on = is_open or bool(settings.keys)
 
     def read(self, path: str, accept: str) -> Order:
         """Read a path as it was sent. Raises Invalid, Forbidden and NotFound."""
         signature, signed = split_signature(path.removeprefix(PREFIX))
         self._signatures.check(signature, signed)
-        url = parse(signed)
-        options = read_options(url.options, url.extension)
+        url = parse(signed, has_only_presets=self._has_only_presets)
+        options = read_options(url.options, url.extension, self._presets)
+        if options.is_raw and not self._may_pass_on:
+            raise Forbidden("Only a signed URL delivers an original", code="signature_missing")
+        if not self._may_pass_on:
+            options = replace(options, skip_processing=frozenset())
         if options.expires and options.expires <= datetime.now(UTC).timestamp():
             raise Invalid("The URL has expired")
-        is_negotiated = options.format is None and any(self._formats.values())
+        is_negotiated = not (options.format or options.is_raw) and any(self._formats.values())
         accepted: Accepted = self._negotiate(accept) if is_negotiated else "any"
         return Order(
             image=self._find_source(url.source),
-            lower=partial(lower, options, accepted),
+            lower=partial(lower, options, accepted, self._mark),
             is_negotiated=is_negotiated,
             lifetime=self._ttl,
             expires_at=datetime.fromtimestamp(options.expires, UTC) if options.expires else None,
@@ -60,6 +72,11 @@ class ImgproxyDialect:
         if found is None:
             raise NotFound("The source is no stored image", code="source_not_allowed")
         return UUID(found[1])
+
+
+def _read_mark(settings: Imgproxy) -> Mark | None:
+    image = settings.watermark_url.removeprefix("image://")
+    return Mark(UUID(image), settings.watermark_opacity) if image else None
 
 
 def word_error(error: ServiceError) -> tuple[int, str]:

@@ -27,8 +27,8 @@ class Margins(NamedTuple):
 class Plan:
     """All sizes in px, after the rotation."""
 
-    cut: Box | None
-    """Of the source."""
+    cut: Box | Size | None
+    """Of the source: where, or only the size, if its content decides where."""
     scaled: Size
     """The size to which that is scaled."""
     kept: Box | Size | None
@@ -48,7 +48,7 @@ def make_plan(source: Size, options: Options) -> Plan:
     if options.rotate % 180:
         source = source[1], source[0]
     cut = _cut(source, options.crop, options.gravity)
-    before = (cut.width, cut.height) if cut else source
+    before: Size = cut[-2:] if cut else source
     scale, dpr = _scale(before, options)
     scaled = _nearest(before[0] * scale[0]), _nearest(before[1] * scale[1])
     target = _nearest(options.width * dpr * options.zoom[0], 0), _nearest(options.height * dpr * options.zoom[1], 0)
@@ -71,11 +71,13 @@ def _nearest(value: float, least: int = 1) -> int:
     return max(least, math.floor(value + 0.5))
 
 
-def _cut(source: Size, crop: Crop, gravity: Gravity) -> Box | None:
+def _cut(source: Size, crop: Crop, gravity: Gravity) -> Box | Size | None:
     wanted = _crop_side(source[0], crop.width), _crop_side(source[1], crop.height)
     if wanted == source:
         return None
-    return _place(source, wanted, crop.gravity or gravity, 1)  # it is cut before scaling, so dpr doesn't count
+    chosen = crop.gravity or gravity
+    # It is cut before scaling, so dpr doesn't count.
+    return wanted if chosen.type == "sm" else _place(source, wanted, chosen, 1)
 
 
 def _crop_side(side: int, wanted: float) -> int:

@@ -29,18 +29,34 @@ def split_signature(path: str) -> tuple[str, str]:
     return signature, f"/{_repair(rest)}"
 
 
-def parse(path: str) -> ParsedUrl:
-    """Parse a path without its signature. Raises Invalid."""
+def parse(path: str, *, has_only_presets: bool = False) -> ParsedUrl:
+    """Parse a path without its signature. With only presets, its first segment names them. Raises Invalid."""
     segments = path.lstrip("/").split("/")
+    if has_only_presets:
+        segments = [f"preset:{segments[0]}", *segments[1:]]
     count = next((index for index, each in enumerate(segments) if ":" not in each), len(segments))
     # A source of one segment, such as `local:a`, is no option. Only `plain` introduces such sources.
     options = tuple((name, tuple(arguments)) for name, *arguments in (each.split(":") for each in segments[:count]))
     source = segments[count:]
+    if has_only_presets and len(options) > 1:
+        raise Invalid("Only presets are understood here")
     if not source or source == [""]:
         raise Invalid("The source is missing")
     if source[0] == "plain":
         return ParsedUrl(options, *_read_plain("/".join(source[1:])))
     return ParsedUrl(options, *_read_encoded("".join(source)))
+
+
+def parse_presets(text: str) -> dict[str, tuple[tuple[str, tuple[str, ...]], ...]]:
+    """Parse `name=option:argument/option:argument,name=…`. Raises ValueError."""
+    presets = {}
+    for each in text.split(",") if text else ():
+        name, separator, options = (part.strip() for part in each.partition("="))
+        if not (name and separator and options):
+            raise ValueError(f"{each.strip()[:40]!r} is not name=option:argument/…")
+        parts = (part.split(":") for part in options.split("/"))
+        presets[name] = tuple((option, tuple(arguments)) for option, *arguments in parts)
+    return presets
 
 
 def _repair(path: str) -> str:

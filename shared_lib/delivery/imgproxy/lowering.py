@@ -1,28 +1,45 @@
 """Lower imgproxy's options to our operations, in its order."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from pydantic import ValidationError
 
-from shared_lib.delivery.imgproxy.geometry import Plan, make_plan
-from shared_lib.delivery.imgproxy.options import Options
+from shared_lib.delivery.imgproxy.geometry import Plan, Size, make_plan
+from shared_lib.delivery.imgproxy.options import Gravity, Options, Trim, Watermark
+from shared_lib.delivery.imgproxy.relative import scale_relatively, translate_gravity
 from shared_lib.delivery.negotiation import Accepted
+from shared_lib.delivery.order import ORIGINAL
 from shared_lib.delivery.urls import NAME, to_invalid
+from shared_lib.errors import Invalid
 from shared_lib.pipeline.formats import Format
 from shared_lib.pipeline.recipe import Recipe
 from shared_lib.pipeline.recipe_schema import read_recipe
 from shared_lib.repositories.deliveries import PublishedImage
 
 _QUALITY = {Format.JPEG: 80, Format.WEBP: 79, Format.AVIF: 63, Format.JXL: 77}
+_MARGINS = ("pad", "extend")
 _LEAST_SIGMA = 0.3  # below it nothing changes, and our operations refuse it
 _LEAST_BYTES = 1_000
 
 
-def lower(options: Options, accepted: Accepted, image: PublishedImage) -> Recipe:
-    """Raises Invalid."""
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """The image that `watermark` lays on, as the operator has chosen it."""
+
+    image: UUID
+    opacity: float
+
+
+def lower(options: Options, accepted: Accepted, mark: Mark | None, image: PublishedImage) -> Recipe:
+    """Return a recipe, or ORIGINAL for a source that is sent as it is. Raises Invalid."""
+    if options.is_raw or (image.form in options.skip_processing and options.format in (None, image.form)):
+        return ORIGINAL
     described = {
         "name": NAME,
-        "operations": _operations(options, make_plan((image.width, image.height), options)),
+        "operations": _operations(options, image, mark),
         "output": _output(options, accepted, image),
     }
     try:
@@ -31,27 +48,77 @@ def lower(options: Options, accepted: Accepted, image: PublishedImage) -> Recipe
         raise to_invalid(error) from error
 
 
-def _operations(options: Options, plan: Plan) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    if options.rotate:
-        found.append({"kind": "rotate", "angle": float(options.rotate)})
-    if options.flip[0]:
-        found.append({"kind": "flop"})
-    if options.flip[1]:
-        found.append({"kind": "flip"})
-    if plan.cut:
-        found.append({"kind": "crop", **plan.cut._asdict()})
-    found += _scaling(plan)
-    if options.blur >= _LEAST_SIGMA:
-        found.append({"kind": "blur", "sigma": options.blur})
-    if options.sharpen >= _LEAST_SIGMA:
-        found.append({"kind": "sharpen", "sigma": options.sharpen})
-    if options.pixelate > 1:
-        found.append({"kind": "pixelate", "size": options.pixelate})
-    found += ({"kind": "extend", **each._asdict()} for each in plan.margins)
+def _operations(options: Options, image: PublishedImage, mark: Mark | None) -> list[dict[str, Any]]:
+    source = image.width, image.height
+    plan = make_plan(source, options) if options.trim is None and options.auto_rotate else None
+    if plan:
+        scaling, margins = _scale(plan), [{"kind": "extend", **each._asdict()} for each in plan.margins]
+    else:
+        relative = scale_relatively(options, source)
+        scaling = [each for each in relative if each["kind"] not in _MARGINS]
+        margins = [each for each in relative if each["kind"] in _MARGINS]
+    found = [*_turn(options), *scaling, *_soften(options), *margins]
     if options.background:
         found.append({"kind": "flatten", "background": options.background})
+    if mark and options.watermark:
+        found.append(_watermark(options.watermark, mark, options.dpr, plan.size if plan else None))
     return found
+
+
+def _turn(options: Options) -> Iterator[dict[str, Any]]:
+    if options.trim:
+        yield _trim(options.trim)
+    if not options.auto_rotate:
+        yield {"kind": "unrotate"}
+    if options.rotate:
+        yield {"kind": "rotate", "angle": float(options.rotate)}
+    yield from ({"kind": kind} for kind, is_on in zip(("flop", "flip"), options.flip, strict=True) if is_on)
+
+
+def _soften(options: Options) -> Iterator[dict[str, Any]]:
+    if options.blur >= _LEAST_SIGMA:
+        yield {"kind": "blur", "sigma": options.blur}
+    if options.sharpen >= _LEAST_SIGMA:
+        yield {"kind": "sharpen", "sigma": options.sharpen}
+    if options.pixelate > 1:
+        yield {"kind": "pixelate", "size": options.pixelate}
+
+
+def _trim(trim: Trim) -> dict[str, Any]:
+    equal = {(True, True): "both", (True, False): "horizontal", (False, True): "vertical"}.get(trim.equal, "none")
+    found = {"kind": "trim", "threshold": min(trim.threshold, 255), "equal": equal}
+    return found | ({"color": trim.color} if trim.color else {})
+
+
+def _watermark(watermark: Watermark, mark: Mark, dpr: float, size: Size | None) -> dict[str, Any]:
+    """The image's size, px, is None if it is unknown."""
+    described: dict[str, Any] = {"image": str(mark.image), "opacity": watermark.opacity * mark.opacity}
+    if watermark.scale:
+        described |= {"scale": min(watermark.scale, 1), "height": min(watermark.scale, 1)}
+    offsets = [_offset(value, dpr, size and size[axis]) for axis, value in enumerate((watermark.x, watermark.y))]
+    if watermark.position == "re":
+        return {"kind": "watermark", **described, "tile": True, "margin": max(0, *offsets)}
+    gravity = translate_gravity(Gravity(watermark.position))
+    return {"kind": "watermark", **described, "gravity": gravity, "x": offsets[0], "y": offsets[1]}
+
+
+def _offset(value: float, dpr: float, side: int | None) -> int:
+    """Return px, of a number that means px from 1 on and below it a share of the side."""
+    if abs(value) >= 1 or not value:
+        return round(value * dpr)
+    if side is None:
+        raise Invalid("watermark: a share of a side that isn't known before it is made can't follow trim")
+    return round(value * side)
+
+
+def _scale(plan: Plan) -> list[dict[str, Any]]:
+    if plan.cut is None:
+        return _scaling(plan)
+    if len(plan.cut) == 2:
+        cut: dict[str, Any] = {"width": plan.cut[0], "height": plan.cut[1], "gravity": "smart"}
+    else:
+        cut = plan.cut._asdict()
+    return [{"kind": "crop", **cut}, *_scaling(plan)]
 
 
 def _scaling(plan: Plan) -> list[dict[str, Any]]:
@@ -67,7 +134,7 @@ def _scaling(plan: Plan) -> list[dict[str, Any]]:
 
 def _output(options: Options, accepted: Accepted, image: PublishedImage) -> dict[str, Any]:
     form = options.format or _choose_format(accepted, image.form)
-    output: dict[str, Any] = {"format": form or "source"}
+    output: dict[str, Any] = {"format": form or ("source" if image.form is Format.SVG else "compatible")}
     quality = options.quality or options.format_quality.get(form or Format.JPEG) or _QUALITY.get(form or Format.JPEG)
     if quality and form in (None, *_QUALITY):
         output["quality"] = quality

@@ -3,7 +3,7 @@
 import base64
 import binascii
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
@@ -25,6 +25,7 @@ _FORMATS = {
     "jxl": Format.JXL,
     "tiff": Format.TIFF,
 }
+_SOURCES = _FORMATS | {"bmp": Format.BMP, "heic": Format.HEIC, "svg": Format.SVG}
 _MAX = 100_000  # of any number: more is a mistake, and would only be refused later
 
 
@@ -51,6 +52,27 @@ class Crop:
     """None: that of the whole."""
 
 
+@dataclass(frozen=True, slots=True)
+class Trim:
+    threshold: float
+    color: str
+    """#rrggbb. Empty: that of the top left pixel."""
+    equal: tuple[bool, bool]
+    """Left and right, top and bottom."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watermark:
+    opacity: float
+    position: str
+    """A compass point, or `re` for tiles."""
+    x: float
+    y: float
+    """px from 1 on, below it a share of the image's side."""
+    scale: float
+    """Share of the image's sides. 0: its own size."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     resizing_type: ResizingType = "fit"
@@ -65,6 +87,9 @@ class Options:
     extend_aspect_ratio: Extend = Extend()
     gravity: Gravity = Gravity()
     crop: Crop = Crop()
+    trim: Trim | None = None
+    auto_rotate: bool = True
+    watermark: Watermark | None = None
     padding: tuple[int, int, int, int] = (0, 0, 0, 0)
     rotate: int = 0
     flip: tuple[bool, bool] = (False, False)
@@ -84,6 +109,10 @@ class Options:
     expires: int = 0
     filename: str = ""
     is_attachment: bool = False
+    skip_processing: frozenset[Format] = frozenset()
+    """Sources of these formats are sent as they are, unless the URL asks for another format."""
+    is_raw: bool = False
+    """The source is sent as it is."""
 
 
 Arguments = Sequence[str]
@@ -108,16 +137,14 @@ def _option(*names: str, most: int = 1) -> Callable[[Apply], Apply]:
     return register
 
 
-REFUSED: dict[str, str] = {
-    "trim t": "It depends on pixels, which the geometry does not know in advance.",
-    "watermark wm": "There is no configured watermark. Use a preset with our operation.",
-    "preserve_hdr ph": "Renditions have 8 bits a channel.",
-    "enforce_thumbnail eth": "Embedded thumbnails are not read.",
-    "skip_processing skp": "Every source is decoded and encoded.",
-    "raw": "No source is passed on unread.",
-    "preset pr": "There are no presets in this dialect.",
+IGNORED: dict[str, str] = {
+    "preserve_hdr ph": "renditions have 8 bits a channel",
+    "enforce_thumbnail eth": "embedded thumbnails are not read",
+    "cachebuster cb": "it only makes another URL",
 }
-"""Options that are refused, by all their names, and the reason."""
+"""Options without an effect, by all their names, and the reason."""
+
+PRESET = frozenset({"preset", "pr"})
 
 SECURITY = frozenset(
     {
@@ -135,16 +162,38 @@ SECURITY = frozenset(
 )
 
 
-def read_options(given: Sequence[tuple[str, Arguments]], extension: str) -> Options:
-    """Apply the options in their order, and the extension last. Raises Invalid, and Forbidden for limits."""
+Given = Sequence[tuple[str, Arguments]]
+"""Options with their arguments, in their order."""
+
+
+def read_options(given: Given, extension: str, presets: Mapping[str, Given] | None = None) -> Options:
+    """Apply the preset `default`, the options in their order, and the extension last.
+
+    Raises Invalid, and Forbidden for limits.
+    """
+    presets = presets or {}
+    given = [*presets.get("default", ()), *given]
     options = Options()
-    for name, arguments in given:
+    for name, arguments in _expand(given, presets, frozenset({"default"})):
         if name in SECURITY:
             raise Forbidden(f"{name}: URLs don't set limits here", code="option_not_allowed")
         if name not in OPTIONS:
             raise Invalid(f"{name}: it is not understood here")
         options = OPTIONS[name](options, arguments)
-    return OPTIONS["format"](options, [extension]) if extension else options
+    return OPTIONS["format"](options, [extension]) if extension and not options.is_raw else options
+
+
+def _expand(given: Given, presets: Mapping[str, Given], within: frozenset[str]) -> Iterator[tuple[str, Arguments]]:
+    """Put presets' options in the places of their names. One that is within itself adds nothing."""
+    for name, arguments in given:
+        if name not in PRESET:
+            yield name, arguments
+            continue
+        for preset in arguments:
+            if preset not in presets:
+                raise Invalid(f"preset: there is no {preset[:40]!r}")
+            if preset not in within:
+                yield from _expand(presets[preset], presets, within | {preset})
 
 
 def _at(arguments: Arguments, index: int) -> str:
@@ -166,6 +215,10 @@ def _number(text: str, name: str, least: float = 0, most: float = _MAX) -> float
     if not least <= value <= most:  # nan is no number either
         raise Invalid(f"{name}: {text[:20]!r} is no number from {least:g} to {most:g}")
     return value
+
+
+def _is_hex(text: str) -> bool:
+    return len(text) in (3, 6) and not set(text) - set("0123456789abcdef")
 
 
 def _boolean(text: str) -> bool:
@@ -222,6 +275,8 @@ _single("quality", partial(_integer, name="quality", most=100), "quality", "q")
 _single("max_bytes", partial(_integer, name="max_bytes", most=10_000_000), "max_bytes", "mb")
 _single("format", _read_format, "format", "f", "ext")
 _single("expires", partial(_integer, name="expires", most=9_999_999_999), "expires", "exp")
+_single("auto_rotate", _boolean, "auto_rotate", "ar")
+_single("is_raw", _boolean, "raw")
 _single("is_attachment", _boolean, "return_attachment", "att")
 
 
@@ -274,7 +329,7 @@ def _gravity(options: Options, arguments: Arguments) -> Options:
 @_option("crop", "c", most=5)
 def _crop(options: Options, arguments: Arguments) -> Options:
     width, height = (_number(_at(arguments, index) or "0", "crop") for index in range(2))
-    gravity = _read_gravity(arguments[2:], allow_smart=False) if _at(arguments, 2) else None
+    gravity = _read_gravity(arguments[2:], allow_smart=True) if _at(arguments, 2) else None
     return replace(options, crop=Crop(width, height, gravity))
 
 
@@ -286,13 +341,6 @@ def _padding(options: Options, arguments: Arguments) -> Options:
     bottom = _integer(_at(arguments, 2) or f"{top}", "padding")
     left = _integer(_at(arguments, 3) or f"{right}", "padding")
     return replace(options, padding=(top, right, bottom, left))
-
-
-@_option("auto_rotate", "ar")
-def _auto_rotate(options: Options, arguments: Arguments) -> Options:
-    if not _boolean(_at(arguments, 0)):
-        raise Invalid("auto_rotate: images are always upright here")
-    return options
 
 
 @_option("rotate", "rot")
@@ -314,8 +362,7 @@ def _background(options: Options, arguments: Arguments) -> Options:
         color = "".join(f"{_integer(each, 'background', 255):02x}" for each in arguments)
     else:
         color = "".join(arguments).lower()
-    is_hex = len(color) in (3, 6) and not set(color) - set("0123456789abcdef")
-    if (color and not is_hex) or len(arguments) == 2:
+    if (color and not _is_hex(color)) or len(arguments) == 2:
         raise Invalid("background: it is rgb, rrggbb or R:G:B")
     return replace(options, background=f"#{color}" if color else "")
 
@@ -329,9 +376,41 @@ def _format_quality(options: Options, arguments: Arguments) -> Options:
     return replace(options, format_quality=options.format_quality | chosen)
 
 
-@_option("cachebuster", "cb")
-def _cachebuster(options: Options, _: Arguments) -> Options:
+@_option("trim", "t", most=4)
+def _trim(options: Options, arguments: Arguments) -> Options:
+    if not _at(arguments, 0):
+        return replace(options, trim=None)
+    color = _at(arguments, 1).lower()
+    if color and not _is_hex(color):
+        raise Invalid("trim: the color is rgb or rrggbb")
+    equal = _boolean(_at(arguments, 2)), _boolean(_at(arguments, 3))
+    return replace(options, trim=Trim(_number(arguments[0], "trim"), f"#{color}" if color else "", equal))
+
+
+@_option("watermark", "wm", most=5)
+def _watermark(options: Options, arguments: Arguments) -> Options:
+    position = _at(arguments, 1) or "ce"
+    if position not in _COMPASS | {"re"}:
+        raise Invalid(f"watermark: {position[:10]!r} is no position")
+    x, y = (_number(_at(arguments, index) or "0", "watermark", -_MAX) for index in (2, 3))
+    opacity, scale = (_number(_at(arguments, index) or "0", "watermark") for index in (0, 4))
+    return replace(options, watermark=Watermark(min(opacity, 1), position, x, y, scale) if opacity else None)
+
+
+@_option("skip_processing", "skp", most=20)
+def _skip_processing(options: Options, arguments: Arguments) -> Options:
+    unknown = [each for each in arguments if each not in _SOURCES]
+    if unknown:
+        raise Invalid(f"skip_processing: {unknown[0][:10]!r} is no format")
+    return replace(options, skip_processing=frozenset(_SOURCES[each] for each in arguments))
+
+
+def _ignore(options: Options, _: Arguments) -> Options:
     return options
+
+
+for _names in IGNORED:
+    _option(*_names.split())(_ignore)
 
 
 @_option("filename", "fn", most=2)

@@ -11,6 +11,17 @@ from shared_lib.pipeline.parameters import Angle, Color, Fill, Margin, Side
 from shared_lib.pipeline.resampling import resample
 from shared_lib.pipeline.vips import Image, pyvips
 
+_BACK = {
+    1: (False, 0),
+    2: (True, 0),
+    3: (False, 180),
+    4: (True, 180),
+    5: (True, 270),
+    6: (False, 270),
+    7: (True, 90),
+    8: (False, 90),
+}
+"""By EXIF's orientation: whether to mirror left to right, and then how far to turn, degrees."""
 _BLUR = 50  # standard deviation, px, of an image that is its own background
 
 
@@ -172,6 +183,18 @@ class Rotate(Operation):
             background = [round(value * alpha / 255) for value in visible] + [alpha]
         smooth = pyvips.Interpolate.new("bicubic")
         return premultiplied(image, lambda colors: colors.rotate(self.angle, interpolate=smooth, background=background))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unrotate(Operation):
+    """Turn and mirror the image back to how it is stored: without this, it is upright by its EXIF orientation."""
+
+    kind: Literal["unrotate"] = "unrotate"
+
+    def apply(self, image: Image, context: Context) -> Image:
+        flipped, turned = _BACK[context.orientation]
+        image = image.fliphor() if flipped else image
+        return image.rot(f"d{turned}")
 
 
 @dataclass(frozen=True, kw_only=True)

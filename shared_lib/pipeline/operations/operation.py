@@ -17,6 +17,10 @@ OPERATIONS: "dict[str, type[Operation]]" = {}
 class Context(Protocol):
     """The help that an operation may use. It belongs to one recipe, and to all frames of an animation."""
 
+    @property
+    def orientation(self) -> int:
+        """EXIF's number, 1 to 8, by which the image was made upright."""
+
     def overlay_size(self, image: UUID) -> tuple[int, int]:
         """Return width and height, px, of another stored image."""
 
