@@ -25,6 +25,7 @@ from shared_lib.repositories import (
     MultipartUploads,
     Operations,
     Originals,
+    Presets,
     Rates,
     Renditions,
     Retries,
@@ -100,7 +101,8 @@ class Runtime:
         self.deliveries = Deliveries(self.database)
         presets = _read_presets(self.settings.processing)
         names = dict.fromkeys((THUMBNAIL.name, *self.settings.processing.default_presets))
-        self.recipes = Recipes(self.originals, presets, defaults=tuple(presets[name] for name in names))
+        self.presets = Presets(self.database)
+        self.recipes = Recipes(self.originals, self.presets, presets, defaults=tuple(presets[name] for name in names))
         self.renditions = Renditions(self.database, (recipe.name for recipe in self.recipes.defaults))
 
     def _make_services(self) -> None:
@@ -184,7 +186,7 @@ class Runtime:
         """Imported on first use: the other functions start without it."""
         from shared_lib.delivery.delivery import Delivery  # noqa: PLC0415  (see above)
 
-        return Delivery(self.settings, self.deliveries, self.gallery, self.renderer, self.recipes.presets)
+        return Delivery(self.settings, self.deliveries, self.gallery, self.renderer, self.recipes)
 
 
 def _read_presets(settings: Processing) -> dict[str, Recipe]:

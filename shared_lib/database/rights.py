@@ -24,6 +24,7 @@ RIGHTS: dict[str, dict[str, str]] = {
     "renditions": {APP: ALL, WORKER: ALL},
     "rendition_requests": {APP: ALL, WORKER: ALL},
     "deliveries": {APP: ALL, WORKER: ALL},
+    "presets": {APP: "SELECT, INSERT, DELETE"},
     "processing_attempts": {
         APP: "SELECT, DELETE",
         WORKER: ALL,

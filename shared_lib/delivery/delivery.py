@@ -1,6 +1,5 @@
 """The dialects, and the engine that they share."""
 
-from collections.abc import Mapping
 from datetime import datetime
 from urllib.parse import unquote
 
@@ -12,8 +11,8 @@ from shared_lib.delivery.order import Order
 from shared_lib.delivery.signatures import UrlKeys
 from shared_lib.delivery.thumbor.dialect import ThumborDialect
 from shared_lib.delivery.urls import Urls
-from shared_lib.pipeline.recipe import Recipe
-from shared_lib.repositories.deliveries import Deliveries
+from shared_lib.repositories.deliveries import Deliveries, PublishedImage
+from shared_lib.services.recipes import Recipes
 from shared_lib.services.renderer import Renderer
 from shared_lib.settings import Settings
 from shared_lib.storage.buckets import Gallery
@@ -28,7 +27,7 @@ class Delivery:
         deliveries: Deliveries,
         gallery: Gallery,
         renderer: Renderer,
-        presets: Mapping[str, Recipe],
+        recipes: Recipes,
     ) -> None:
         allow_unsigned = settings.delivery.unsigned or settings.auth.mode == "anonymous"
         self.engine = Engine(settings, deliveries, gallery, renderer)
@@ -39,19 +38,21 @@ class Delivery:
             settings.imgproxy, settings.store.upload_bucket, allow_unsigned=allow_unsigned, is_open=is_open
         )
         self.thumbor = ThumborDialect(settings.thumbor, allow_unsigned=allow_unsigned)
-        self.urls = Urls(presets, frozenset(settings.delivery.widths), are_open=settings.auth.mode == "anonymous")
+        self.urls = Urls(
+            recipes.find_preset, frozenset(settings.delivery.widths), are_open=settings.auth.mode == "anonymous"
+        )
 
-    def sign(self, options: str, file: str, expires_at: datetime | None) -> str:
+    def sign(self, image: PublishedImage, options: str, file: str, expires_at: datetime | None) -> str:
         """Return the path of a signed URL. Raises Invalid if it would deliver nothing, and Forbidden without a key."""
         if expires_at is not None:
             options += f",exp={int(expires_at.timestamp())}"
-        self.urls.read(options, file, "any", is_signed=True)
+        self.urls.read(options, file, "any", is_signed=True).lower(image)
         path = f"/{options}/{file}"
         return f"{PREFIX}{self.keys.sign(path)}{path}"
 
-    def issue_token(self, capability: Capability, options: str, file: str) -> str:
+    def issue_token(self, image: PublishedImage, capability: Capability, options: str, file: str) -> str:
         """Return the path of a URL with a token. Raises Invalid or Forbidden if that would deliver nothing."""
-        self.urls.read(options, file, "any", is_signed=True, capability=capability)
+        self.urls.read(options, file, "any", is_signed=True, capability=capability).lower(image)
         return f"{PREFIX}{self.keys.make_token(capability)}/{options}/{file}"
 
     def read_url(self, path: str, accept: str) -> Order:

@@ -1,7 +1,7 @@
 """Our own URLs: `/i/<signature>/<preset or options>/<uuid>[.<format>]`."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -10,6 +10,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from shared_lib.database.connection import acting_for
 from shared_lib.delivery.capabilities import Capability
 from shared_lib.delivery.negotiation import Accepted, choose_format
 from shared_lib.delivery.order import ORIGINAL, Order, covers_all, deliver_original
@@ -80,7 +81,8 @@ class Options(BaseModel):
 
 @dataclass(frozen=True)
 class Urls:
-    presets: Mapping[str, Recipe]
+    find_preset: Callable[[str], Recipe | None]
+    """Among those of the tenant that a block acts for."""
     widths: frozenset[int]
     """Those that unsigned URLs may ask for. Empty: any."""
     are_open: bool
@@ -107,7 +109,7 @@ class Urls:
                 raise _mistake("file", "an original keeps its format: leave it out")
             lower = deliver_original
         elif preset:
-            lower = partial(_with_format, self._get_preset(preset), output)
+            lower = partial(self._lower_preset, preset, output)
         else:
             lower = partial(_constantly, to_recipe(given, output))
         ends = [each for each in (given.exp, capability.exp if capability else None) if each is not None]
@@ -123,10 +125,13 @@ class Urls:
             is_attachment=given.download is not None,
         )
 
-    def _get_preset(self, name: str) -> Recipe:
-        if name not in self.presets:
-            raise NotFound(f"There is no preset {name}, only {', '.join(sorted(self.presets))}", code="no_such_preset")
-        return self.presets[name]
+    def _lower_preset(self, name: str, output: Format | Literal["source"] | None, image: PublishedImage) -> Recipe:
+        """Return the preset's recipe with another format. Options that the format lacks don't count then."""
+        with acting_for(image.tenant):
+            recipe = self.find_preset(name)
+        if recipe is None:
+            raise NotFound(f"There is no preset {name}", code="no_such_preset")
+        return recipe if output is None else replace(recipe, output=replace(recipe.output, format=output))
 
     def _check_unsigned(self, preset: str | None, options: Options) -> None:
         if not self.are_open and (preset == ORIGINAL.name or _about_originals(options)):
@@ -243,11 +248,6 @@ def _scale(side: int, dpr: float) -> int:
 
 def _constantly(recipe: Recipe, _: PublishedImage) -> Recipe:
     return recipe
-
-
-def _with_format(recipe: Recipe, output: Format | Literal["source"] | None, _: PublishedImage) -> Recipe:
-    """Return the recipe with another format. Options that the format lacks don't count then."""
-    return recipe if output is None else replace(recipe, output=replace(recipe.output, format=output))
 
 
 def _mistake(parameter: str, message: str) -> Invalid:

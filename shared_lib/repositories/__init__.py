@@ -13,6 +13,7 @@ from shared_lib.repositories.leases import Superseded
 from shared_lib.repositories.multipart import MultipartUploads
 from shared_lib.repositories.operations import Operations
 from shared_lib.repositories.originals import BeingRemoved, Originals
+from shared_lib.repositories.presets import Presets
 from shared_lib.repositories.rates import Rates
 from shared_lib.repositories.renditions import Renditions, StoredRendition
 from shared_lib.repositories.retries import Retries
@@ -38,6 +39,7 @@ __all__ = [
     "Originals",
     "Overdue",
     "Pair",
+    "Presets",
     "Rates",
     "Renditions",
     "Retries",

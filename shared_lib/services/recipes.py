@@ -5,13 +5,18 @@ from dataclasses import dataclass
 
 from shared_lib.errors import Invalid, NotFound
 from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
-from shared_lib.repositories import Originals
+from shared_lib.repositories import Originals, Presets
+
+_RESERVED = (THUMBNAIL.name, "original")
 
 
 @dataclass(frozen=True)
 class Recipes:
     originals: Originals
+    stored: Presets
+    """Those that the tenant made at run time."""
     presets: dict[str, Recipe]
+    """Built-in ones, and the operator's."""
     defaults: tuple[Recipe, ...]
     """Recipes of the renditions that every image gets, the thumbnail first."""
 
@@ -22,21 +27,33 @@ class Recipes:
         Raises Invalid, and NotFound if a watermark is not a processed image.
         """
         if preset is not None:
-            return (self._get_preset(preset),)
+            recipe = self.find_preset(preset)
+            if recipe is None:
+                known = sorted({*self.presets, *(each.name for each in self.stored.list())})
+                raise _mistake("preset", f"there is no {preset!r}, only {', '.join(known)}")
+            return (recipe,)
         recipes = tuple(renditions or ())
         for index, recipe in enumerate(recipes):
             if recipe.name == THUMBNAIL.name:
                 raise _mistake(f"renditions.{index}.name", "every image has a thumbnail; choose another name")
+        self._check_overlays(recipes)
+        return recipes
+
+    def check_preset(self, recipe: Recipe) -> None:
+        """Raises Invalid, and NotFound if a watermark is not a processed image."""
+        if recipe.name in _RESERVED:
+            raise _mistake("recipe.name", f"{' and '.join(_RESERVED)} have a meaning already; choose another name")
+        self._check_overlays((recipe,))
+
+    def _check_overlays(self, recipes: Sequence[Recipe]) -> None:
         overlays = {image for recipe in recipes for image in recipe.overlays}
         if missing := overlays - self.originals.find(overlays).keys():
             names = ", ".join(sorted(map(str, missing)))
             raise NotFound(f"There is no processed image {names} to lay on another", code="watermark_not_found")
-        return recipes
 
-    def _get_preset(self, name: str) -> Recipe:
-        if name not in self.presets:
-            raise _mistake("preset", f"there is no {name!r}, only {', '.join(sorted(self.presets))}")
-        return self.presets[name]
+    def find_preset(self, name: str) -> Recipe | None:
+        """Return what the name stands for now: the tenant's own preset, or else a built-in or an operator's one."""
+        return self.stored.find(name) or self.presets.get(name)
 
 
 def _mistake(parameter: str, message: str) -> Invalid:

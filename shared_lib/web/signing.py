@@ -72,11 +72,11 @@ def sign(rt: Runtime, image: PublishedImage, order: UrlOrder) -> SignedUrl:
     file = f"{image.uuid}.{form}" if form else f"{image.uuid}"
     base = rt.settings.http.public_base_url or ""
     if order.capability is None:
-        path = rt.delivery.sign(order.options or "", file, expires_at)
+        path = rt.delivery.sign(image, order.options or "", file, expires_at)
         return SignedUrl(url=f"{base}{path}", token=None, expires_at=expires_at)
     capability = _to_capability(image, order.capability, expires_at)
     options = capability.presets[0] if capability.presets else f"w={capability.widths[0]}"
-    path = rt.delivery.issue_token(capability, options, file)
+    path = rt.delivery.issue_token(image, capability, options, file)
     return SignedUrl(url=f"{base}{path}", token=path.split("/")[2], expires_at=expires_at)
 
 

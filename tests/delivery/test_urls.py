@@ -259,7 +259,7 @@ def test_the_original_takes_the_place_of_a_rendition_that_is_refused(api: Api, g
 
 
 def test_an_unsigned_url_delivers_no_original_unless_callers_may_do_everything(image: str) -> None:
-    urls = Urls({}, frozenset(), are_open=False)
+    urls = Urls(lambda _: None, frozenset(), are_open=False)
 
     for options in ("original", "w=10,fallback=original"):
         with pytest.raises(Forbidden):

@@ -34,6 +34,7 @@ from shared_lib.repositories import (
     Images,
     IssuerKeys,
     Originals,
+    Presets,
     Renditions,
     Tenants,
 )
@@ -92,7 +93,12 @@ def make_things(guarded: Platform, tenant: Tenant) -> Tenant:
     tenant.collection = created.json()["data"]["uuid"]
     path = f"/collections/{tenant.collection}/relationships/images"
     assert api("POST", path, json=refer(tenant.image)).status_code == 200
+    assert api("POST", "/presets", json={"recipe": {"name": name_preset(tenant.image)}}).status_code == 201
     return tenant
+
+
+def name_preset(image: str) -> str:
+    return f"preset-{image}"
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +136,7 @@ def inputs(operation: str, image: str, collection: str, key: str, own: Tenant) -
     of_collections = path.startswith("/api/v1/collections")
     concrete = path.replace("{uuid}", collection if of_collections else image)
     concrete = concrete.replace("{name}", "thumbnail").replace("{key_id}", key)
+    concrete = concrete.replace("{preset}", name_preset(image))
     bodies: dict[str, Any] = {
         "update_collection": {"name": "taken over"},
         "preview_image": {},
@@ -171,6 +178,8 @@ BY_ID = (
     "remove_images_from_collection",
     "rotate_api_key",
     "revoke_api_key",
+    "get_preset",
+    "delete_preset",
 )
 REPORTED = ("delete_images", "move_images")
 """Their response names what is missing."""
@@ -485,6 +494,9 @@ CALLS: dict[str, Callable[[Database, Tenant], object]] = {
     "delete a collection": lambda db, other: Collections(db).delete(UUID(other.collection)),
     "add to a collection": lambda db, other: Collections(db).add_images(UUID(other.collection), []),
     "remove from a collection": lambda db, other: Collections(db).remove_images(UUID(other.collection), []),
+    "get a preset": lambda db, other: Presets(db).list_versions(name_preset(other.image)),
+    "find a preset": lambda db, other: Presets(db).find(name_preset(other.image)),
+    "delete a preset": lambda db, other: Presets(db).delete(name_preset(other.image), "test"),
     "get a key": lambda db, other: ApiKeys(db).get(other.key.split("_")[1]),
     "revoke a key": lambda db, other: ApiKeys(db).revoke(other.key.split("_")[1]),
     "replace a key": lambda db, other: ApiKeys(db).replace(other.key.split("_")[1], NEW_KEY, GRANT, 1, "test"),
