@@ -6,7 +6,7 @@ from urllib.parse import unquote
 from shared_lib.delivery.capabilities import Capability
 from shared_lib.delivery.engine import Engine
 from shared_lib.delivery.imgproxy.dialect import ImgproxyDialect
-from shared_lib.delivery.negotiation import read_accept
+from shared_lib.delivery.negotiation import Accepted, read_accept
 from shared_lib.delivery.order import Order
 from shared_lib.delivery.signatures import UrlKeys
 from shared_lib.delivery.thumbor.dialect import ThumborDialect
@@ -18,6 +18,8 @@ from shared_lib.settings import Settings
 from shared_lib.storage.buckets import Gallery
 
 PREFIX = "/i/"
+SLOW: Accepted = "avif"
+"""The format that nobody waits for if another one will do."""
 
 
 class Delivery:
@@ -46,13 +48,13 @@ class Delivery:
         """Return the path of a signed URL. Raises Invalid if it would deliver nothing, and Forbidden without a key."""
         if expires_at is not None:
             options += f",exp={int(expires_at.timestamp())}"
-        self.urls.read(options, file, "any", is_signed=True).lower(image)
+        self.urls.read(options, file, "any", granted=True).lower(image)
         path = f"/{options}/{file}"
         return f"{PREFIX}{self.keys.sign(path)}{path}"
 
     def issue_token(self, image: PublishedImage, capability: Capability, options: str, file: str) -> str:
         """Return the path of a URL with a token. Raises Invalid or Forbidden if that would deliver nothing."""
-        self.urls.read(options, file, "any", is_signed=True, capability=capability).lower(image)
+        self.urls.read(options, file, "any", granted=capability).lower(image)
         return f"{PREFIX}{self.keys.make_token(capability)}/{options}/{file}"
 
     def read_url(self, path: str, accept: str) -> Order:
@@ -60,6 +62,11 @@ class Delivery:
         signature, _, rest = path.removeprefix(PREFIX).partition("/")
         granted = self.keys.check(signature, f"/{rest}")
         options, _, file = map(unquote, rest.partition("/"))  # some clients encode commas and equals signs
-        if isinstance(granted, Capability):
-            return self.urls.read(options, file, read_accept(accept), is_signed=True, capability=granted)
-        return self.urls.read(options, file, read_accept(accept), is_signed=granted)
+        accepted = read_accept(accept)
+        return self.urls.read(
+            options,
+            file,
+            accepted,
+            granted=granted,
+            meanwhile=read_accept(accept, besides=SLOW) if accepted == SLOW else None,
+        )

@@ -1,17 +1,27 @@
 """Find what was ordered, or make it: once for each image and recipe, whatever process is asked, and in any dialect."""
 
 import hashlib
+import queue
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Literal
 from uuid import UUID
 
 from shared_lib.database.connection import acting_for
 from shared_lib.delivery.order import ORIGINAL, Order
-from shared_lib.errors import FailureCode, NotFound, Rejected, Unavailable, WorkerError
+from shared_lib.errors import (
+    FailureCode,
+    NotFound,
+    Rejected,
+    ServiceError,
+    TooManyAttempts,
+    Unavailable,
+    WorkerError,
+)
 from shared_lib.observability import get_logger
 from shared_lib.pipeline.recipe import Recipe
 from shared_lib.pipeline.rendition import Rendition
@@ -28,6 +38,9 @@ _MARGIN_SECONDS = 15  # of a claim, for the store and the database, beyond the t
 _FAILED_SECONDS = 3600  # that an image's own failure counts
 _CRASHED_SECONDS = 60  # that a crash counts, which may have another cause
 _NO_ORIGINAL = "The image's original is missing"
+_PENDING = "The rendition is still being made"
+_WAITING = 4  # renditions that wait to be made in a process, beyond those that are being made
+_BEHIND = 32  # renditions that are to be made behind others
 
 
 @dataclass(frozen=True)
@@ -39,6 +52,8 @@ class Found:
     recipe: Recipe
     stored: StoredDelivery | None
     """None if it is still to be made."""
+    successor: Recipe | None = None
+    """What takes its place once it is made."""
 
     @property
     def etag(self) -> str:
@@ -70,6 +85,12 @@ class Engine:
         self._claim_seconds = settings.limits.wall_seconds + _MARGIN_SECONDS
         # While one image is decoded, another one is read. More would only fill the memory.
         self._slots = threading.BoundedSemaphore(2 * settings.processing.decoders)
+        # Beyond them a few wait. So there are threads left that send what is stored.
+        self._places = threading.BoundedSemaphore(2 * settings.processing.decoders + _WAITING)
+        self._made_now: dict[tuple[UUID, str], Future[Made]] = {}
+        self._lock = threading.Lock()
+        self._behind: queue.Queue[tuple[PublishedImage, Recipe]] = queue.Queue(_BEHIND)
+        self._maker: threading.Thread | None = None
 
     def find(self, order: Order) -> Found:
         """Raises NotFound, Invalid, and the Rejected that making it ended with lately."""
@@ -83,15 +104,30 @@ class Engine:
             original = StoredDelivery(image.original_key, image.form.content_type, image.size_bytes)
             return Found(order, image, recipe, original)
         with acting_for(image.tenant):
-            found = self._deliveries.find(image.uuid, recipe.hash)
-            stored = found if isinstance(found, StoredDelivery) else None
-            if stored and stored.is_long_unused:
-                self._deliveries.touch(image.uuid, recipe.hash)
-        return Found(order, image, recipe, stored)
+            if order.lower_meanwhile is None:
+                return Found(order, image, recipe, self._find_stored(image, recipe))
+            return self._find_for_now(order, image, recipe, order.lower_meanwhile(image))
+
+    def _find_for_now(self, order: Order, image: PublishedImage, recipe: Recipe, meanwhile: Recipe) -> Found:
+        """Find a rendition, or else another one that is made more quickly, or that can be made at all."""
+        try:
+            if stored := self._find_stored(image, recipe):
+                return Found(order, image, recipe, stored)
+        except Rejected:
+            return Found(order, image, meanwhile, self._find_stored(image, meanwhile))
+        return Found(order.for_now(), image, meanwhile, self._find_stored(image, meanwhile), successor=recipe)
+
+    def _find_stored(self, image: PublishedImage, recipe: Recipe) -> StoredDelivery | None:
+        found = self._deliveries.find(image.uuid, recipe.hash)
+        if not isinstance(found, StoredDelivery):
+            return None
+        if found.is_long_unused:
+            self._deliveries.touch(image.uuid, recipe.hash)
+        return found
 
     def open(self, found: Found, stored: StoredDelivery, span: range | None) -> Download:
         """
-        Open a stored rendition, or the original.
+        Open a stored rendition, or the original. If it has a successor, that is made behind it.
 
         Raises Unavailable if a rendition's object is missing: it is then made again. Raises NotFound for an original.
         """
@@ -102,18 +138,69 @@ class Engine:
             with acting_for(found.image.tenant):
                 self._deliveries.forget(found.image.uuid, found.recipe.hash, stored.key)
             raise Unavailable("The rendition has to be made again", code="rendition_lost", retry_after=1)
+        self._begin_successor(found)
         return download
 
     def make(self, found: Found) -> Made:
         """
-        Make it unless it is stored, or wait while another process does.
+        Make it unless it is stored, or wait while another process does. If it has a successor, that follows behind it.
 
         Raises Rejected, WorkerError, NotFound, TooManyAttempts, and Unavailable if it takes too long.
         """
         if found.stored:
             return Made(found.stored, None, "hit")
-        with acting_for(found.image.tenant):
-            return self._make(found.image, found.recipe)
+        made = self._make_once(found.image, found.recipe)
+        self._begin_successor(found)
+        return made
+
+    def _make_once(self, image: PublishedImage, recipe: Recipe) -> Made:
+        """Make it, or wait for the thread of this process that does."""
+        key = (image.uuid, recipe.hash)
+        own = Future[Made]()
+        with self._lock:
+            first = self._made_now.setdefault(key, own)
+        if first is not own:
+            try:
+                made = first.result(self._wait_seconds)
+            except TimeoutError:
+                raise Unavailable(_PENDING, code="rendition_pending", retry_after=2) from None
+            return Made(made.stored, made.data, "collapsed")
+        try:
+            with acting_for(image.tenant):
+                own.set_result(self._make(image, recipe))
+        except BaseException as error:  # the others have to know, whatever it is
+            own.set_exception(error)
+            raise
+        finally:
+            with self._lock:
+                del self._made_now[key]
+        return own.result()
+
+    def _begin_successor(self, found: Found) -> None:
+        """
+        Have a rendition made behind the one that is delivered.
+
+        Nothing remembers it if the process dies, or if too many are to be made. But what is delivered now is cached
+        briefly, so the next caller begins it again.
+        """
+        if found.successor is None:
+            return
+        with suppress(queue.Full):
+            self._behind.put_nowait((found.image, found.successor))
+        with self._lock:
+            if self._maker is None:
+                self._maker = threading.Thread(target=self._make_successors, name="successors", daemon=True)
+                self._maker.start()
+
+    def _make_successors(self) -> None:
+        while True:
+            image, recipe = self._behind.get()
+            try:
+                self._make_once(image, recipe)
+            except ServiceError as error:
+                log.info("successor_not_made", image=str(image.uuid), code=error.code)
+            except Exception:
+                log.exception("successor_not_made", image=str(image.uuid))
 
     def preview(self, uuid: UUID, recipe: Recipe) -> Rendition:
         """
@@ -135,7 +222,7 @@ class Engine:
                 return made
             if isinstance(state, Claimed):
                 if time.monotonic() > until:
-                    raise Unavailable("The rendition is still being made", code="rendition_pending", retry_after=2)
+                    raise Unavailable(_PENDING, code="rendition_pending", retry_after=2)
                 time.sleep(_POLL_SECONDS)
 
     def _claim_and_make(self, image: PublishedImage, recipe: Recipe, until: float) -> Made | None:
@@ -160,12 +247,18 @@ class Engine:
 
     @contextmanager
     def _slot(self, until: float) -> Iterator[None]:
-        if not self._slots.acquire(timeout=max(0, until - time.monotonic())):
-            raise Unavailable("Too many renditions are being made: try again later", code="busy", retry_after=2)
+        busy = TooManyAttempts("Too many renditions are being made: try again later", code="busy", retry_after=2)
+        if not self._places.acquire(blocking=False):
+            raise busy
         try:
-            yield
+            if not self._slots.acquire(timeout=max(0, until - time.monotonic())):
+                raise busy
+            try:
+                yield
+            finally:
+                self._slots.release()
         finally:
-            self._slots.release()
+            self._places.release()
 
     def _render(self, image: PublishedImage, recipe: Recipe) -> Rendition:
         original = self._gallery.read(image.original_key)

@@ -15,9 +15,9 @@ _PREFERRED: tuple[tuple[Accepted, str], ...] = (("avif", "image/avif"), ("webp",
 _QUALITY = re.compile(r"(0(\.\d{0,3})?|1(\.0{0,3})?)")  # RFC 9110, 12.4.2
 
 
-def read_accept(header: str) -> Accepted:
+def read_accept(header: str, *, besides: Accepted | None = None) -> Accepted:
     """
-    Return the named format with the highest quality value, AVIF before WebP if they are equal.
+    Return the named format with the highest quality value, AVIF before WebP if they are equal, and never `besides`.
 
     Wildcards name no format: programs that can't show AVIF send them, too.
     """
@@ -28,7 +28,7 @@ def read_accept(header: str) -> Accepted:
     best: Accepted = "any"
     highest = 0.0
     for accepted, media_type in _PREFERRED:
-        if qualities.get(media_type, 0.0) > highest:
+        if accepted != besides and qualities.get(media_type, 0.0) > highest:
             best, highest = accepted, qualities[media_type]
     return best
 

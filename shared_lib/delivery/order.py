@@ -12,7 +12,7 @@ from shared_lib.repositories.deliveries import PublishedImage
 ORIGINAL = Recipe(name="original")
 """Stands for the original as it is. Nothing is made of it."""
 
-_FALLBACK_SECONDS = 60  # for which caches keep an original in a rendition's place
+_BRIEF_SECONDS = 60  # for which caches keep what takes another rendition's place
 
 
 def covers_all(_: PublishedImage) -> bool:
@@ -28,6 +28,8 @@ class Order:
     """Whether the URL may deliver this image."""
     describe: Callable[[PublishedImage], dict[str, Any]] | None = None
     """Return the JSON that is delivered in the rendition's place. Raises Invalid."""
+    lower_meanwhile: Callable[[PublishedImage], Recipe] | None = None
+    """Return the recipe to deliver until the other one is made, behind it. None: the caller waits."""
     has_fallback: bool = False
     """If the rendition can't be made, the original is delivered."""
     is_negotiated: bool = False
@@ -44,7 +46,10 @@ class Order:
     """Of a copy that is saved, without its extension. Empty: the image's uuid."""
 
     def fall_back(self) -> "Order":
-        return replace(self, lower=deliver_original, has_fallback=False, is_lasting=False, lifetime=_FALLBACK_SECONDS)
+        return replace(self.for_now(), lower=deliver_original, lower_meanwhile=None, has_fallback=False)
+
+    def for_now(self) -> "Order":
+        return replace(self, is_lasting=False, lifetime=_BRIEF_SECONDS)
 
 
 def deliver_original(_: PublishedImage) -> Recipe:

@@ -89,33 +89,41 @@ class Urls:
     """Unsigned URLs may deliver originals."""
 
     def read(
-        self, options: str, file: str, accepted: Accepted, *, is_signed: bool, capability: Capability | None = None
+        self,
+        options: str,
+        file: str,
+        accepted: Accepted,
+        *,
+        granted: Capability | bool,
+        meanwhile: Accepted | None = None,
     ) -> Order:
-        """`is_signed`: the URL, or its token, which is the capability. Raises Invalid, Forbidden and NotFound."""
+        """
+        Read a URL. `granted` is what its token allows, or whether it is signed.
+
+        `meanwhile` is delivered until what is accepted is made. None: the caller waits. Raises Invalid, Forbidden and
+        NotFound.
+        """
         uuid, extension = _read_file(file)
         is_negotiated = extension == _AUTO
         output = choose_format(accepted) if is_negotiated else _FORMATS.get(extension)
         preset, given = _read_options(options)
+        capability = granted if isinstance(granted, Capability) else None
         if capability:
             others = given.model_fields_set - _ABOUT_THE_URL - ({"w", "dpr"} if preset is None else set())
             capability.check(uuid, preset or _get_width(given), extension, others | _about_originals(given))
-        elif not is_signed:
+        elif not granted:
             self._check_unsigned(preset, given)
         if given.exp is not None and given.exp <= datetime.now(UTC).timestamp():
             raise Forbidden("The URL has expired", code="url_expired")
-        lower: Callable[[PublishedImage], Recipe]
-        if preset == ORIGINAL.name:
-            if extension:
-                raise _mistake("file", "an original keeps its format: leave it out")
-            lower = deliver_original
-        elif preset:
-            lower = partial(self._lower_preset, preset, output)
-        else:
-            lower = partial(_constantly, to_recipe(given, output))
+        if preset == ORIGINAL.name and extension:
+            raise _mistake("file", "an original keeps its format: leave it out")
         ends = [each for each in (given.exp, capability.exp if capability else None) if each is not None]
         return Order(
             image=uuid,
-            lower=lower,
+            lower=self._choose_lowering(preset, given, output),
+            lower_meanwhile=(
+                self._choose_lowering(preset, given, choose_format(meanwhile)) if is_negotiated and meanwhile else None
+            ),
             covers=capability.covers if capability else covers_all,
             is_negotiated=is_negotiated,
             content=given.v,
@@ -124,6 +132,15 @@ class Urls:
             expires_at=datetime.fromtimestamp(min(ends), UTC) if ends else None,
             is_attachment=given.download is not None,
         )
+
+    def _choose_lowering(
+        self, preset: str | None, options: Options, output: Format | Literal["source"] | None
+    ) -> Callable[[PublishedImage], Recipe]:
+        if preset == ORIGINAL.name:
+            return deliver_original
+        if preset:
+            return partial(self._lower_preset, preset, output)
+        return partial(_constantly, to_recipe(options, output))
 
     def _lower_preset(self, name: str, output: Format | Literal["source"] | None, image: PublishedImage) -> Recipe:
         """Return the preset's recipe with another format. Options that the format lacks don't count then."""

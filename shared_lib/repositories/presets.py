@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from shared_lib.database.connection import ConstraintViolated, Database
+from shared_lib.database.connection import Database
+from shared_lib.database.failures import ConstraintViolated
 from shared_lib.errors import Conflict, Forbidden, NotFound
 from shared_lib.pipeline.recipe import Recipe
 from shared_lib.pipeline.recipe_schema import read_recipe, write_recipe

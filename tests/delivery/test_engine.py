@@ -7,6 +7,7 @@ from uuid import UUID
 import pytest
 from service import Api, make_photo, wait_for
 
+from shared_lib.delivery.engine import Found
 from shared_lib.delivery.order import Order
 from shared_lib.errors import NotFound, Rejected, TooManyAttempts, Unavailable
 from shared_lib.repositories.deliveries import Claimed
@@ -21,7 +22,7 @@ def image(api: Api) -> UUID:
 
 
 def order(rt: Runtime, image: UUID, options: str) -> Order:
-    return rt.delivery.urls.read(options, f"{image}.webp", "any", is_signed=True)
+    return rt.delivery.urls.read(options, f"{image}.webp", "any", granted=True)
 
 
 @pytest.fixture
@@ -58,6 +59,27 @@ def test_new_renditions_of_an_image_are_bounded_and_known_ones_are_not(
         other.delivery.engine.make(other.delivery.engine.find(orders[3]))
 
     assert other.delivery.engine.find(orders[0]).stored
+
+
+def test_a_process_that_is_to_make_too_many_refuses_more_at_once_and_sends_what_is_stored(
+    rt: Runtime, image: UUID
+) -> None:
+    stored = rt.delivery.engine.find(order(rt, image, "w=21"))
+    rt.delivery.engine.make(stored)
+    crowd = [rt.delivery.engine.find(order(rt, image, f"w={width},blur=30")) for width in range(300, 324)]
+
+    def make(found: Found) -> str:
+        try:
+            return rt.delivery.engine.make(found).how
+        except TooManyAttempts as error:
+            return error.code
+
+    with ThreadPoolExecutor(len(crowd)) as pool:
+        ends = list(pool.map(make, crowd))
+        assert rt.delivery.engine.find(stored.order).stored
+
+    assert set(ends) == {"stored", "busy"}
+    assert ends.count("stored") >= 8
 
 
 def test_what_cannot_be_made_is_tried_once(rt: Runtime, image: UUID) -> None:
@@ -110,7 +132,7 @@ def test_a_rendition_that_nobody_asks_for_is_deleted_after_its_retention(rt: Run
 def test_a_rendition_that_expires_is_kept_if_the_image_has_the_same_by_name(rt: Runtime, api: Api) -> None:
     image = UUID(api.upload(make_photo()))
     api.await_end(f"{image}")
-    found = rt.delivery.engine.find(rt.delivery.urls.read("web", f"{image}", "any", is_signed=True))
+    found = rt.delivery.engine.find(rt.delivery.urls.read("web", f"{image}", "any", granted=True))
     made = rt.delivery.engine.make(found).stored
     api("POST", "/images/actions/process", json={"uuid": f"{image}", "preset": "web"})
     wait_for(lambda: api("GET", f"/images/{image}").json()["pendingRenditions"], lambda pending: not pending)

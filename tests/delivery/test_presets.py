@@ -94,7 +94,7 @@ def test_uploads_use_presets_that_were_made_at_run_time(api: Api, name: str) -> 
     shown = wait_for(lambda: api("GET", f"/images/{uuid}").json(), lambda each: each["status"] == "succeeded")
 
     assert {each["name"]: each["width"] for each in shown["renditions"]}[name] == 50
-    refused = api("POST", "/images/actions/upload", files={"file": make_photo()}, data={"preset": "no-such"})
+    refused = api("POST", "/images/actions/upload", files={"file": ("p.jpg", make_photo())}, data={"preset": "no-such"})
     assert name in refused.json()["error"]
 
 

@@ -2,12 +2,17 @@
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
 import pytest
 import requests
+from pydantic import SecretStr
 from service import Api, Platform, make_photo
 from signed_urls import KEYS, make_token
+
+from shared_lib import settings
+from shared_lib.database.connection import Database
 
 Get = Callable[[str], requests.Response]
 
@@ -97,6 +102,33 @@ def test_a_token_expires_and_caches_are_told_when(get: Get, images: list[str]) -
 
     assert 0 < int(make(60).headers["Cache-Control"].removeprefix("public, max-age=")) <= 60
     assert (make(-1).status_code, make(-1).json()["code"]) == (403, "url_expired")
+
+
+def test_a_flood_of_urls_that_nobody_signed_or_that_are_off_the_ladder_makes_nothing(
+    guarded: Platform, get: Get, images: list[str]
+) -> None:
+    image = images[2]
+    token = make_token({"image": image, "widths": [640]})
+    assert get(f"{token}/w=640/{image}").status_code == 200
+    before = count_deliveries(guarded, image)
+
+    def request(number: int) -> tuple[int, bool]:
+        rest = (f"unsafe/w={number}/{image}", f"new.AAAA/w={number}/{image}", f"{token}/w={number}/{image}")[number % 3]
+        response = get(rest)
+        return response.status_code, response.headers["Cache-Control"] == "public, max-age=60"
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(request, range(1, 301))) == {(403, True)}
+    assert count_deliveries(guarded, image) == before == 1
+    assert get(f"{token}/w=640/{image}").headers["Cache-Status"] == "image-processing; hit"
+
+
+def count_deliveries(guarded: Platform, image: str) -> int:
+    database = Database(settings.Database(url=SecretStr(guarded.environment["DATABASE_URL"])))
+    with database.transaction() as tx:
+        count = len(tx.rows("SELECT 1 FROM deliveries WHERE image_id = :image", image=image))
+    database.disconnect()
+    return count
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 from PIL import Image
-from service import ENVIRONMENT, ROOT, Api, Platform, make_photo
+from service import ENVIRONMENT, ROOT, Api, Platform, make_photo, serve_function, wait_for
 
 from shared_lib.delivery.urls import Urls
 from shared_lib.errors import Forbidden
@@ -92,12 +92,39 @@ def test_a_url_delivers_the_size_and_format_that_it_names(
     ],
 )
 def test_auto_takes_the_best_format_that_the_caller_names(get: Get, image: str, accept: str, form: str) -> None:
+    get(f"w=64/{image}.avif")  # or a caller who accepts it would get another one until it is made
     response = get(f"w=64/{image}.auto", accept)
 
     assert open_image(response).format == form
     assert "Accept" in response.headers["Vary"]
     unchanged = get(f"w=64/{image}.auto", accept, If_None_Match=response.headers["ETag"])
     assert (unchanged.status_code, "Accept" in unchanged.headers["Vary"]) == (304, True)
+
+
+@pytest.mark.parametrize(("accept", "form"), [(CHROMIUM, "WEBP"), ("image/avif", "JPEG")])
+def test_nobody_waits_for_avif_where_another_format_will_do(api: Api, get: Get, accept: str, form: str) -> None:
+    uuid = api.upload(make_photo(64, 64))
+    api.await_end(uuid)
+    get(f"w=32/{uuid}.auto", accept, method="HEAD")
+    assert list_delivered(get, uuid) == [], "HEAD makes nothing"
+
+    first = get(f"w=32/{uuid}.auto", accept)
+
+    assert open_image(first).format == form
+    assert first.headers["Cache-Control"] == "public, max-age=60"
+    later = wait_for(
+        lambda: get(f"w=32/{uuid}.auto", accept), lambda seen: seen.headers["ETag"] != first.headers["ETag"]
+    )
+    assert open_image(later).format == "AVIF"
+    assert later.headers["Cache-Control"] == "public, max-age=3600, stale-while-revalidate=86400"
+    assert later.headers["Cache-Status"] == "image-processing; hit"
+
+
+def list_delivered(get: Get, image: str) -> list[str]:
+    """Return the formats of a small rendition that are stored."""
+    forms = ("avif", "webp", "jpg")
+    statuses = {each: get(f"w=32/{image}.{each}", method="HEAD").headers["Cache-Status"] for each in forms}
+    return [form for form, status in statuses.items() if status.endswith("; hit")]
 
 
 def test_a_format_that_the_url_names_does_not_vary(get: Get, image: str) -> None:
@@ -155,7 +182,7 @@ def test_head_and_a_current_copy_make_nothing(get: Get, image: str, rt: Runtime)
 
 def count_deliveries(rt: Runtime, image: str, options: str) -> int:
     """Count the rows of an image's rendition as WebP."""
-    order = rt.delivery.urls.read(options, f"{image}.webp", "any", is_signed=True)
+    order = rt.delivery.urls.read(options, f"{image}.webp", "any", granted=True)
     recipe = order.lower(rt.deliveries.find_image(order.image))
     with rt.database.transaction() as tx:
         return len(
@@ -263,8 +290,8 @@ def test_an_unsigned_url_delivers_no_original_unless_callers_may_do_everything(i
 
     for options in ("original", "w=10,fallback=original"):
         with pytest.raises(Forbidden):
-            urls.read(options, image, "any", is_signed=False)
-        assert urls.read(options, image, "any", is_signed=True)
+            urls.read(options, image, "any", granted=False)
+        assert urls.read(options, image, "any", granted=True)
 
 
 def test_an_upper_case_uuid_is_refused_so_that_an_image_has_one_url(get: Get, image: str) -> None:
@@ -285,6 +312,26 @@ def test_many_requests_for_a_new_rendition_make_it_once(get: Get, image: str) ->
     assert len({each.content for each in responses}) == 1
     statuses = [each.headers["Cache-Status"] for each in responses]
     assert statuses.count("image-processing; fwd=miss; stored") == 1
+
+
+def test_many_requests_to_several_processes_for_a_new_rendition_make_it_once(
+    platform: Platform, get: Get, image: str
+) -> None:
+    with serve_function(platform, "deliver_image") as port:
+        barrier = threading.Barrier(16)
+
+        def request(number: int) -> requests.Response:
+            barrier.wait()
+            if number % 2:
+                return requests.get(f"http://127.0.0.1:{port}/i/unsafe/w=302,blur=9/{image}.avif", timeout=60)
+            return get(f"w=302,blur=9/{image}.avif")
+
+        with ThreadPoolExecutor(16) as pool:
+            responses = list(pool.map(request, range(16)))
+
+    assert {each.status_code for each in responses} == {200}
+    assert len({each.content for each in responses}) == 1
+    assert sum(each.headers["Cache-Status"].endswith("stored") for each in responses) == 1
 
 
 def test_a_deleted_image_is_delivered_no_more_and_leaves_nothing(api: Api, get: Get, s3: "S3Client") -> None:

@@ -1,0 +1,212 @@
+"""Prove what delivery by URL promises under load, on processes of its own.
+
+    python -m benchmarks.delivery flood [--requests 10000]
+    python -m benchmarks.delivery coalesce [--requests 200] [--processes 4]
+    python -m benchmarks.delivery speed [--seconds 8]
+
+`flood` sends URLs that nobody signed, or that a token doesn't allow, beside one client with a signed URL, and counts
+renditions. `coalesce` asks several processes for one new rendition at once. `speed` measures requests per second of new
+JPEGs and WebPs, of stored ones, and of a bare `render()`, on photographs of 2040x1356 px that fit into 512x512 px.
+"""
+
+import argparse
+import base64
+import hmac
+import io
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import requests
+from PIL import Image
+
+from benchmarks.throughput import PHOTOGRAPHS, PORT, ROOT, serve
+from shared_lib.limits import Limits
+from shared_lib.pipeline.recipe_schema import read_recipe
+from shared_lib.pipeline.render import render
+
+BASE = f"http://127.0.0.1:{PORT}"
+KEY = "5e" * 32
+SIZE = (2040, 1356)  # px, as in imgproxy's benchmark
+
+
+def make_photographs(count: int) -> list[bytes]:
+    made = []
+    for number in range(count):
+        source = Image.open(PHOTOGRAPHS[number % len(PHOTOGRAPHS)]).convert("RGB")
+        with io.BytesIO() as file:
+            source.resize(SIZE).rotate(number * 3).save(file, "JPEG", quality=88)
+            made.append(file.getvalue())
+    return made
+
+
+def upload(photographs: list[bytes]) -> list[str]:
+    """Return the uuids once all are processed."""
+    uuids = []
+    for data in photographs:
+        answer = requests.post(f"{BASE}/api/v1/images/actions/upload", files={"file": ("p.jpg", data)}, timeout=60)
+        uuids.append(answer.json()["data"]["uuid"])
+    for uuid in uuids:
+        while requests.get(f"{BASE}/api/v1/images/{uuid}", timeout=60).json()["status"] != "succeeded":
+            time.sleep(0.2)
+    return uuids
+
+
+def make_token(allowed: object) -> str:
+    text = base64.urlsafe_b64encode(json.dumps(allowed).encode()).decode().rstrip("=")
+    digest = hmac.digest(bytes.fromhex(KEY), text.encode(), "sha256")
+    return f"k1.{text}.{base64.urlsafe_b64encode(digest).decode().rstrip('=')}"
+
+
+@contextmanager
+def serve_delivery(data: Path, port: int, **more: str) -> Iterator[str]:
+    """Serve `deliver_image` like its container, in a process of its own."""
+    stored = (line.partition("=") for line in (data / "environment").read_text().splitlines())
+    environ = os.environ | {name: value.strip("'") for name, _, value in stored}
+    environ |= {"HOST": "127.0.0.1", "PORT": f"{port}", "FUNCTION_TARGET": "main", "THREADS": "16"}
+    environ |= {"LOG_LEVEL": "error", "FUNCTION_SOURCE": f"{ROOT / 'functions/deliver_image/main.py'}"} | more
+    process = subprocess.Popen([sys.executable, "-m", "shared_lib.server"], env=environ, cwd=ROOT)
+    try:
+        while not _is_ready(port):
+            time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _is_ready(port: int) -> bool:
+    try:
+        return requests.get(f"http://127.0.0.1:{port}/_/ready", timeout=2).ok
+    except requests.RequestException:
+        return False
+
+
+def flood(data: Path, count: int) -> None:
+    [image] = upload(make_photographs(1))
+    token = make_token({"image": image, "widths": [320]})
+    keyed = {"AUTH_MODE": "required", "DELIVERY_KEYS": f"k1:{KEY}", "LOG_LEVEL": "info"}
+    with serve_delivery(data, PORT + 1, **keyed) as base, ThreadPoolExecutor(16) as pool:
+        signed = f"{base}/i/{token}/w=320/{image}.webp"
+        assert requests.get(signed, timeout=60).status_code == 200
+        alone = sorted(_measure(lambda: requests.get(signed, timeout=60)) for _ in range(200))
+        session = threading.local()
+
+        def send(number: int) -> tuple[int, str]:
+            rest = (f"unsafe/w={number}", f"k1.AAAA/w={number}", f"{token}/w={number + 321}")[number % 3]
+            if not hasattr(session, "client"):
+                session.client = requests.Session()
+            answer = session.client.get(f"{base}/i/{rest}/{image}.webp", timeout=60)
+            return answer.status_code, answer.headers.get("Cache-Status", "")
+
+        began = time.monotonic()
+        sent = [pool.submit(send, number) for number in range(count)]
+        beside = []
+        while not sent[-1].done():
+            beside.append(_measure(lambda: requests.get(signed, timeout=60)))
+        seconds = time.monotonic() - began
+        answers = Counter(each.result() for each in sent)
+    made = sum(number for (_, status), number in answers.items() if status)
+    print(f"{count} URLs in {seconds:.0f} s: {dict(answers)}, {made} renditions")
+    for name, times in (("alone", alone), ("during the flood", sorted(beside))):
+        print(f"a signed hit {name}: p50 {statistics.median(times):.1f} ms, p99 {times[int(len(times) * 0.99)]:.1f} ms")
+
+
+def _measure(call: Callable[[], object]) -> float:
+    """Return milliseconds."""
+    began = time.perf_counter()
+    call()
+    return (time.perf_counter() - began) * 1000
+
+
+def coalesce(data: Path, count: int, processes: int) -> None:
+    [image] = upload(make_photographs(1))
+    with ExitStack() as running, ThreadPoolExecutor(count) as pool:
+        bases = [running.enter_context(serve_delivery(data, PORT + 1 + number)) for number in range(processes)]
+        barrier = threading.Barrier(count)
+
+        def ask(number: int) -> requests.Response:
+            barrier.wait()
+            url = f"{bases[number % processes]}/i/unsafe/w=512,h=512/{image}.webp"
+            while (answer := requests.get(url, timeout=60)).status_code == 503:
+                time.sleep(float(answer.headers["Retry-After"]))
+            return answer
+
+        answers = list(pool.map(ask, range(count)))
+    sources = Counter((each.status_code, each.headers.get("Cache-Status")) for each in answers)
+    print(f"{count} requests to {processes} processes: {dict(sources)}, {len({each.content for each in answers})} body")
+
+
+def speed(data: Path, seconds: float) -> None:
+    photographs = make_photographs(24)
+    images = upload(photographs)
+    with serve_delivery(data, PORT + 1, DELIVERY_NEW_PER_HOUR="100000", PROCESSING_DECODERS="2") as base:
+        for form, quality in (("jpg", 80), ("webp", 75)):
+            _report_render(photographs[0], form, quality)
+            cold = (
+                f"{base}/i/unsafe/w=512,h=512,q={quality},crop=0:0:{2040 - turn}:1356/{image}.{form}"
+                for turn in range(1000)
+                for image in images
+            )
+            _report(f"cold {form}", cold, seconds)
+            stored = [f"{base}/i/unsafe/w=512,h=512,q={quality}/{image}.{form}" for image in images]
+            for url in stored:
+                requests.get(url, timeout=60)
+            _report(f"stored {form}", (stored[number % len(stored)] for number in range(10**9)), seconds)
+
+
+def _report_render(data: bytes, form: str, quality: int) -> None:
+    resize = {"kind": "resize", "width": 512, "height": 512, "fit": "inside", "enlarge": False}
+    recipe = read_recipe({"name": "x", "operations": [resize], "output": {"format": form, "quality": quality}})
+    times = [_measure(lambda: render(data, (recipe,), Limits())) for _ in range(30)]
+    print(f"render() {form}: {statistics.median(times):.1f} ms")
+
+
+def _report(name: str, urls: Iterator[str], seconds: float, connections: int = 4) -> None:
+    lock, until, times = threading.Lock(), time.monotonic() + seconds, []
+
+    def work(_: int) -> None:
+        with requests.Session() as session:
+            while time.monotonic() < until:
+                with lock:
+                    url = next(urls)
+                began = time.perf_counter()
+                answer = session.get(url, timeout=60)
+                assert answer.status_code == 200, answer.text
+                times.append((time.perf_counter() - began) * 1000)
+
+    with ThreadPoolExecutor(connections) as pool:
+        list(pool.map(work, range(connections)))
+    times.sort()
+    p99 = times[int(len(times) * 0.99)]
+    print(f"{name}: {len(times) / seconds:.0f}/s, p50 {statistics.median(times):.0f} ms, p99 {p99:.0f} ms")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["flood", "coalesce", "speed"])
+    parser.add_argument("--requests", type=int)
+    parser.add_argument("--processes", type=int, default=4)
+    parser.add_argument("--seconds", type=float, default=8)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder, serve(Path(folder)):
+        if given.what == "flood":
+            flood(Path(folder), given.requests or 10_000)
+        elif given.what == "coalesce":
+            coalesce(Path(folder), given.requests or 200, given.processes)
+        else:
+            speed(Path(folder), given.seconds)
+
+
+if __name__ == "__main__":
+    main()
