@@ -26,6 +26,7 @@
 #                       since=… and until=… when they failed, and dry-run=yes only counts
 #   api-key name=… role=…   make an API key, and print it; role is viewer, editor or admin; tenant=… is whose
 #   tenant name=…       make a tenant, and print its first admin's API key
+#   audit-check         check that the audit log is as it was written; head=… is a head that it printed earlier
 #   kafka, minio        run Apache Kafka or MinIO, each in a terminal of its own, for `make run` or tests
 #   lock                lock the dependencies of pyproject.toml with hashes; upgrade=yes also updates what they need
 #   advisories          renew the copy of public advisories about our dependencies
@@ -141,6 +142,9 @@ redrive: $(VENV)/ready-to-run
 	$(BIN)/python -m shared_lib.commands.redrive $(codes) $(if $(since),--since $(since)) $(if $(until),--until $(until)) \
 		$(if $(filter yes,$(dry-run)),--dry-run)
 
+audit-check: $(VENV)/ready-to-run
+	@$(BIN)/python -m shared_lib.commands.audit check $(if $(head),--head $(head))
+
 api-key: $(VENV)/ready-to-run
 	@$(BIN)/python -m shared_lib.commands.api_keys --tenant "$(or $(tenant),default)" create "$(name)" --role "$(role)"
 
@@ -222,4 +226,4 @@ $(VENV)/ready-to-test: tests/requirements.txt tests/newman/package-lock.json tes
 		{ echo "Install promtool for the alerts' tests (Debian: sudo apt install prometheus)." >&2; exit 1; }
 	@touch $@
 
-.PHONY: help run test test-by-address check-clients test-cluster check-admission conformance hostile compare-with-chromium chaos chaos-disk planted bench bench-compare bench-rows bench-backlogs load check migrate migration named reset redrive api-key tenant kafka minio lock advisories sbom release-check web contracts clean
+.PHONY: help run test test-by-address check-clients test-cluster check-admission conformance hostile compare-with-chromium chaos chaos-disk planted bench bench-compare bench-rows bench-backlogs load check migrate migration named reset redrive api-key tenant audit-check kafka minio lock advisories sbom release-check web contracts clean

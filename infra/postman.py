@@ -74,6 +74,8 @@ STORY = (
     Step("rotate_api_key", "keyId"),
     Step("revoke_api_key", "keyId"),
     Step("get_operations_summary"),
+    Step("get_version"),
+    Step("list_audit_events"),
     Step("list_dead_letters"),
     Step("get_dead_letter"),
     Step("discard_dead_letter"),

@@ -30,6 +30,7 @@ from shared_lib.errors import (
     WorkerError,
     look_up,
 )
+from shared_lib.repositories.audit import SERVICE, acting_as
 
 log = observability.get_logger()
 
@@ -115,7 +116,10 @@ def _handle(cloud_event: CloudEvent, name: str, handler: Callable[[runtime.Runti
         metrics.DELIVERIES.time(lambda error: metrics.Delivery(name, _name_outcome(error))),
     ):
         try:
-            with acting_for(ALL_TENANTS):  # an event is about an image, and its row says whose that is
+            with (
+                acting_for(ALL_TENANTS),
+                acting_as(SERVICE),
+            ):  # an event is about an image, and its row says whose that is
                 handler(rt, event)
         except ServiceError as error:
             status = look_up(STATUS, error, RETRY)

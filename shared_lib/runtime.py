@@ -14,6 +14,7 @@ from shared_lib.pipeline.recipe_schema import read_presets
 from shared_lib.pipeline.sandbox.pool import Sandbox
 from shared_lib.repositories import (
     ApiKeys,
+    AuditLog,
     Claims,
     Collections,
     DeadLetters,
@@ -34,6 +35,7 @@ from shared_lib.repositories import (
 from shared_lib.services.announcing import Announcer
 from shared_lib.services.authentication import Authenticator
 from shared_lib.services.comparison import Comparison
+from shared_lib.services.denials import Denials
 from shared_lib.services.finishing import Finisher
 from shared_lib.services.health import Health
 from shared_lib.services.ingestion import Ingestion
@@ -96,6 +98,7 @@ class Runtime:
         self.api_keys = ApiKeys(self.database)
         self.issuer_keys = IssuerKeys(self.database)
         self.rates = Rates(self.database)
+        self.audit_log = AuditLog(self.database)
         self.tenants = Tenants(self.database)
         self.drift = Drift(self.database)
         self.deliveries = Deliveries(self.database)
@@ -112,6 +115,7 @@ class Runtime:
         self.authenticator = Authenticator(
             settings.auth, self.api_keys, TokenVerifier(settings.auth.issuers, self.issuer_keys, self.tenants)
         )
+        self.denials = Denials(self.audit_log)
         self.rate_limiter = RateLimiter(settings.rates, self.rates)
         self.issuer_refresh = IssuerRefresh(settings.auth.issuers, self.issuer_keys)
         self.announcer = Announcer(self.images, self.image_queries, self.broker)
@@ -150,6 +154,7 @@ class Runtime:
             self.operations,
             self.rates,
             self.api_keys,
+            self.audit_log,
             self.originals,
             self.multipart_uploads,
             self.multipart_store,
@@ -162,6 +167,7 @@ class Runtime:
             Comparison(self.drift, self.image_queries, self.originals, self.gallery),
             settings.processing,
             settings.delivery.retention_days,
+            settings.audit.retention_days,
             settings.reconciliation,
         )
 

@@ -320,6 +320,15 @@ class Processing(Branch):
         return days
 
 
+class Audit(Branch):
+    """The record of who did what."""
+
+    prefix = "AUDIT_"
+
+    retention_days: int = Field(default=400, ge=90)
+    """Time that records are kept. The database keeps them for 90 days, whoever deletes."""
+
+
 def _read_keys(text: object) -> object:
     """Read `id:hex,id:hex`. The first pair signs, and all verify."""
     if not isinstance(text, str):
@@ -504,6 +513,7 @@ class Settings(BaseModel, frozen=True):
     rates: Rates
     quotas: Quotas
     processing: Processing
+    audit: Audit
     delivery: Delivery
     imgproxy: Imgproxy
     thumbor: Thumbor

@@ -8,8 +8,12 @@ one tenant's rows. The worker serves all tenants.
 from collections.abc import Iterator
 
 OWNER, APP, WORKER = "images_owner", "images_app", "images_worker"
+AUDITOR = "images_auditor"
+"""Reads the audit log, and nothing else."""
 SEARCH = "images_search"
 """Owns functions that search with an index, or find whose a key or an image is, and views of the whole service."""
+
+GRANTEES = (APP, WORKER, SEARCH, AUDITOR)
 
 ALL = "SELECT, INSERT, UPDATE, DELETE"
 _KEY = "id, tenant_id, name, role, scopes, created_at, created_by, expires_at, last_used_at, revoked_at, replaced_by"
@@ -45,16 +49,19 @@ RIGHTS: dict[str, dict[str, str]] = {
         APP: f"SELECT ({_KEY}), INSERT, UPDATE (expires_at, last_used_at, revoked_at, replaced_by)",
         SEARCH: "SELECT",
     },
+    # Whoever writes it can neither read nor change it. A trigger keeps young records from being deleted.
+    "audit_events": {APP: "INSERT", WORKER: "SELECT, INSERT, DELETE", SEARCH: "SELECT", AUDITOR: "SELECT"},
+    "audit_chain": {WORKER: "SELECT, INSERT, DELETE", AUDITOR: "SELECT"},
     "issuer_keys": {APP: "SELECT, INSERT, UPDATE", WORKER: "SELECT, INSERT, UPDATE"},
     "alembic_version": {},
 }
-SHARED = ("scans", "reconciliation_counts", "issuer_keys", "alembic_version")
+SHARED = ("scans", "audit_chain", "reconciliation_counts", "issuer_keys", "alembic_version")
 """Tables whose rows belong to no tenant."""
 
 
 def compose_grants() -> Iterator[str]:
     """Yield statements that grant exactly these rights."""
     for table, roles in RIGHTS.items():
-        yield f"REVOKE ALL ON TABLE {table} FROM PUBLIC, {APP}, {WORKER}, {SEARCH}"
+        yield f"REVOKE ALL ON TABLE {table} FROM PUBLIC, {', '.join(GRANTEES)}"
         for role, rights in roles.items():
             yield f"GRANT {rights} ON TABLE {table} TO {role}"

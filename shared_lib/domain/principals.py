@@ -15,6 +15,7 @@ Permission = Literal[
     "collections:read",
     "collections:write",
     "keys:manage",
+    "audit:read",
     "operations:read",
     "operations:write",
 ]

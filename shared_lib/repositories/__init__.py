@@ -1,6 +1,7 @@
-"""All SQL: images, uploads, claims, renditions, deliveries, collections, dead letters, tenants, all kinds of keys."""
+"""All SQL: images, uploads, claims, renditions, deliveries, collections, dead letters, audit, tenants, keys."""
 
 from shared_lib.repositories.api_keys import ApiKeys
+from shared_lib.repositories.audit import AuditLog, acting_as
 from shared_lib.repositories.claims import Claim, Claims, UploadAwaited
 from shared_lib.repositories.collections import Collections
 from shared_lib.repositories.dead_letters import DeadLetter, DeadLetters
@@ -23,6 +24,7 @@ __all__ = [
     "BATCH",
     "BULK",
     "ApiKeys",
+    "AuditLog",
     "BeingRemoved",
     "Claim",
     "Claims",
@@ -47,4 +49,5 @@ __all__ = [
     "Superseded",
     "Tenants",
     "UploadAwaited",
+    "acting_as",
 ]

@@ -4,8 +4,10 @@ from typing import Any
 
 from shared_lib.database.connection import Database, Transaction
 from shared_lib.domain.api_keys import ApiKey, ApiKeyText, KeyGrant
+from shared_lib.domain.audit import Action
 from shared_lib.domain.principals import Role
 from shared_lib.errors import Conflict, NotFound
+from shared_lib.repositories.audit import record
 
 _COLUMNS = """
     k.id, k.tenant_id, k.name, k.role, k.scopes, k.created_at, k.created_by, k.expires_at, k.last_used_at, k.revoked_at,
@@ -56,7 +58,9 @@ class ApiKeys:
         with self._database.transaction() as tx:
             if tx.rows(_COUNT_LIVE)[0]["live"] >= MAX_LIVE:
                 raise Conflict(f"There are {MAX_LIVE} live API keys: revoke some first", code="too_many_keys")
-            return _insert(tx, key, grant, created_by)
+            made = _insert(tx, key, grant, created_by)
+            record(tx, Action.API_KEY_CREATED, key.id, name=grant.name, role=grant.role.value, scopes=grant.scopes)
+        return made
 
     def look_up(self, key_id: str) -> tuple[ApiKey, bytes] | None:
         """Return a key of any tenant, and the digest of its secret."""
@@ -89,8 +93,9 @@ class ApiKeys:
         """Revoke a key. A second time changes nothing. Raises NotFound."""
         with self._database.transaction() as tx:
             row = tx.row(_REVOKE, id=key_id)
-        if row is None:
-            raise _missing()
+            if row is None:
+                raise _missing()
+            record(tx, Action.API_KEY_REVOKED, key_id)
         return _to_key(row)
 
     def purge(self) -> int:
@@ -113,6 +118,7 @@ class ApiKeys:
                 raise Conflict("Only a live key that has no successor can be rotated", code="key_not_rotatable")
             made = _insert(tx, key, grant, created_by)
             tx.rows(_REPLACE, id=replaced, successor=key.id, hours=hours)
+            record(tx, Action.API_KEY_ROTATED, replaced, successor=key.id, hours=hours)
         return made
 
 

@@ -5,9 +5,11 @@ from uuid import UUID
 
 from shared_lib.database.connection import Database, Transaction
 from shared_lib.database.failures import STILL_REFERENCED, ConstraintViolated
+from shared_lib.domain.audit import Action
 from shared_lib.domain.images import Collection, Image
 from shared_lib.domain.pages import Page, PageQuery
 from shared_lib.errors import Conflict, NotFound
+from shared_lib.repositories import audit
 from shared_lib.repositories.pages import Listed, make_page, read_page, slice_page
 from shared_lib.repositories.rows import COLLECTION_COLUMNS, VISIBLE_IMAGE, to_collection, to_image
 
@@ -90,6 +92,7 @@ class Collections:
             with self._database.transaction() as tx:
                 _require(tx.row(_DELETE_COLLECTION, uuid=uuid))
                 tx.rows(_DELETE_COUNTS, uuid=uuid)
+                audit.record(tx, Action.COLLECTION_DELETED, f"{uuid}")
         except ConstraintViolated as error:
             if error.sqlstate not in STILL_REFERENCED:
                 raise

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from shared_lib.database.connection import Database
+from shared_lib.domain.audit import Action
 from shared_lib.domain.operations import RecordedDeadLetter
 from shared_lib.errors import NotFound
 from shared_lib.events import clean_text
 from shared_lib.observability import get_logger
+from shared_lib.repositories import audit
 
 log = get_logger()
 
@@ -43,7 +45,7 @@ _SELECT_DEAD_LETTER = """
     SELECT id, event_source, event_id, event_type, image_id, code, reason, destination, received_at
     FROM dead_letters WHERE tenant_id = :tenant AND id = :id
 """
-_DISCARD_DEAD_LETTER = "DELETE FROM dead_letters WHERE tenant_id = :tenant AND id = :id"
+_DISCARD_DEAD_LETTER = "DELETE FROM dead_letters WHERE tenant_id = :tenant AND id = :id RETURNING id"
 _LAST = 2**63 - 1
 _BATCH = 500  # rows per statement: far from the time limit
 _MAX_TEXT = 500  # characters of an attribute that are kept
@@ -107,7 +109,8 @@ class DeadLetters:
     def discard(self, letter_id: int) -> None:
         """Delete one, if there is one with that ID."""
         with self._database.transaction() as tx:
-            tx.last(_DISCARD_DEAD_LETTER, id=letter_id)
+            if tx.row(_DISCARD_DEAD_LETTER, id=letter_id):
+                audit.record(tx, Action.DEAD_LETTER_DISCARDED, f"{letter_id}")
 
     def purge(self, days: int) -> int:
         """Delete a batch of those received more than so many days ago. Return how many; 0 when none is left."""

@@ -5,12 +5,13 @@ from uuid import UUID
 
 from shared_lib.constraints import DEFAULT_TENANT
 from shared_lib.database.connection import Database, acting_for
+from shared_lib.domain.audit import Action
 from shared_lib.domain.images import ImageEnd, ImageStatus
 from shared_lib.domain.uploads import Original, StoredObject
 from shared_lib.errors import FailureCode, NotFound
 from shared_lib.observability import get_logger
 from shared_lib.pipeline.recipe import Recipe
-from shared_lib.repositories import lifecycle, multipart, originals, rendition_requests, stocks
+from shared_lib.repositories import audit, lifecycle, multipart, originals, rendition_requests, stocks
 from shared_lib.repositories.originals import Named
 from shared_lib.repositories.rows import NOT_FOUND
 from shared_lib.settings import NO_QUOTAS, Processing, Quotas
@@ -200,6 +201,8 @@ class Images:
             deleted = [row["uuid"] for row in tx.rows(lifecycle.DELETE_IMAGES, uuids=list(uuids))]
             for statement in _ERASE_RELATED if deleted else ():
                 tx.queue(statement, uuids=deleted)
+            for uuid in deleted:
+                audit.record(tx, Action.IMAGE_DELETED, f"{uuid}")
         return set(deleted)
 
     def mark_cleaned_up(self, uuid: UUID) -> None:

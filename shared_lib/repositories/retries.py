@@ -7,11 +7,13 @@ from typing import NamedTuple
 from uuid import UUID
 
 from shared_lib.database.connection import Database
+from shared_lib.domain.audit import Action
 from shared_lib.errors import FailureCode
-from shared_lib.repositories import lifecycle
+from shared_lib.repositories import audit, lifecycle
 
 _BATCH = 500  # rows per statement: far from the time limit
 _FIRST = UUID(int=0)
+_RETRYING = (lifecycle.RETRY_FAILED_IMAGES, lifecycle.RETRY_FAILED_RENDITIONS)
 
 
 class Retried(NamedTuple):
@@ -43,9 +45,7 @@ class Retries:
         """
         criteria = {"codes": [code.value for code in codes], "since": since, "until": until}
         of_images, of_renditions = (
-            (lifecycle.LIST_FAILED_IMAGES, lifecycle.LIST_FAILED_RENDITIONS)
-            if dry_run
-            else (lifecycle.RETRY_FAILED_IMAGES, lifecycle.RETRY_FAILED_RENDITIONS)
+            (lifecycle.LIST_FAILED_IMAGES, lifecycle.LIST_FAILED_RENDITIONS) if dry_run else _RETRYING
         )
         images = self._run(of_images, most, days=days, **criteria)
         images += self._run(of_renditions, most - images, **criteria)
@@ -57,6 +57,8 @@ class Retries:
         while met < most:
             with self._database.transaction() as tx:
                 batch = tx.rows(sql, after=after, batch=min(_BATCH, most - met), **parameters)
+                if batch and sql in _RETRYING:
+                    audit.record(tx, Action.FAILURES_REDRIVEN, images=len(batch), codes=parameters["codes"])
             if not batch:
                 break
             met += len(batch)

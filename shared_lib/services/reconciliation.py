@@ -18,9 +18,11 @@ from shared_lib.domain.multipart import StoredUpload
 from shared_lib.domain.uploads import StoredObject
 from shared_lib.errors import FailureCode
 from shared_lib.events import ProcessingRequested
+from shared_lib.observability import get_logger
 from shared_lib.repositories import (
     BATCH,
     ApiKeys,
+    AuditLog,
     DeadLetters,
     Deliveries,
     Drift,
@@ -45,6 +47,8 @@ from shared_lib.storage.multipart import MultipartStore
 
 URL_SKEW_SECONDS = 900  # a PUT that began in time may end this much after its URL (S3 allows 15 min of clock skew)
 
+log = get_logger()
+
 Item = TypeVar("Item")
 
 
@@ -57,6 +61,7 @@ class Reconciliation:
     operations: Operations
     rates: Rates
     api_keys: ApiKeys
+    audit_log: AuditLog
     originals: Originals
     multipart_uploads: MultipartUploads
     multipart_store: MultipartStore
@@ -70,6 +75,7 @@ class Reconciliation:
     settings: Processing
     delivery_days: int
     """Days since its last use for which a rendition that URLs asked for is kept."""
+    audit_days: int
     budget: Budget
     batch: int = BATCH
     settling: timedelta = timedelta(seconds=REQUEST_SECONDS)
@@ -99,6 +105,7 @@ class Reconciliation:
             self._announce,
             self._clean_up,
             self._purge,
+            self._link_audit_log,
             self.comparison.compare_gallery,
         )
 
@@ -236,12 +243,23 @@ class Reconciliation:
         return self._in_batches(turn, self.drift.find_pending_cleanup, repair)
 
     def _purge(self, turn: Turn) -> Generator[str]:  # noqa: ARG002  (same)
-        """Delete what has been kept long enough: tombstones, dead letters, rates that are full again, and API keys."""
+        """Delete what has been kept long enough: tombstones, dead letters, full rates, API keys and audit records."""
         yield from _in_bulk("purged", partial(self.drift.purge, self.settings.retention_days, URL_SKEW_SECONDS))
         purge_dead_letters = partial(self.dead_letters.purge, self.settings.dead_letter_days)
         yield from _in_bulk("dead_letter_purged", purge_dead_letters)
         yield from _in_bulk("rate_purged", self.rates.purge)
         yield from _in_bulk("api_key_purged", self.api_keys.purge)
+        yield from _in_bulk("audit_purged", partial(self.audit_log.purge, self.audit_days))
+
+    def _link_audit_log(self, turn: Turn) -> Generator[str]:  # noqa: ARG002  (same)
+        """Link new records to the chain, and log its head: whoever keeps logs can check the chain against it."""
+        linked = 0
+        while count := (latest := self.audit_log.link())[0]:
+            linked += count
+            head = latest[1]
+            yield LOOKED
+        if linked:
+            log.info("audit_log_linked", records=linked, head=f"{head}")
 
     def _in_batches(
         self,

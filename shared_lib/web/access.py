@@ -5,6 +5,7 @@ An endpoint declares what it `needs`. `services/authentication.py` says who the 
 
 import flask
 
+from shared_lib.domain.audit import Actor
 from shared_lib.domain.principals import NOBODY, Principal
 from shared_lib.errors import PermissionMissing, Unauthenticated
 from shared_lib.runtime import Runtime
@@ -26,25 +27,34 @@ def authorize(request: flask.Request, endpoint: Endpoint, rt: Runtime) -> Princi
         check_page(request, rt.settings.http)
     if endpoint.needs == "nothing":
         return NOBODY
-    principal = rt.authenticator.identify(_read_credentials(request))
+    address = read_address(request)
+    try:
+        principal = rt.authenticator.identify(_read_credentials(request, address))
+    except Unauthenticated as error:
+        rt.denials.record(Actor("", address, flask.g.request_id), "", endpoint.name, error.code)
+        raise
     if principal is None:
-        raise NO_CREDENTIALS
+        raise NO_CREDENTIALS  # and nothing is recorded: nobody tried to be somebody
     if endpoint.needs not in principal.permissions:
-        raise PermissionMissing(endpoint.needs)
+        missing = PermissionMissing(endpoint.needs)
+        rt.denials.record(
+            Actor(principal.name, address, flask.g.request_id), principal.tenant, endpoint.name, missing.code
+        )
+        raise missing
     return principal
 
 
-def _read_credentials(request: flask.Request) -> Credentials:
+def _read_credentials(request: flask.Request, address: str) -> Credentials:
     """Read headers, and never the query: URLs end up in logs and histories. Raises Unauthenticated."""
     authorization = request.headers.get("Authorization")
     api_key = request.headers.get(API_KEY_HEADER, "").strip(" ")
     scheme, _, token = (authorization or "").strip(" ").partition(" ")
     if authorization is not None and (scheme.lower() != "bearer" or api_key):
         raise Unauthenticated("Send either an API key in X-API-Key, or a bearer token in Authorization")
-    return Credentials(bearer=token.strip(" "), api_key=api_key, address=_client_address(request))
+    return Credentials(bearer=token.strip(" "), api_key=api_key, address=address)
 
 
-def _client_address(request: flask.Request) -> str:
-    """Return the address that the edge puts into X-Forwarded-For. It only slows down the guessing of keys."""
+def read_address(request: flask.Request) -> str:
+    """Return the address that the edge puts into X-Forwarded-For. It decides nothing but who is slowed down."""
     forwarded = request.headers.get("X-Forwarded-For", "").partition(",")[0].strip()
     return forwarded[:64] or request.remote_addr or ""

@@ -18,9 +18,11 @@ from werkzeug.exceptions import HTTPException
 
 from shared_lib import metrics, observability, runtime, tracing
 from shared_lib.database.connection import acting_for
+from shared_lib.domain.audit import Actor
 from shared_lib.errors import ServiceError, Unavailable, look_up
+from shared_lib.repositories import acting_as
 from shared_lib.web import openapi
-from shared_lib.web.access import authorize
+from shared_lib.web.access import authorize, read_address
 from shared_lib.web.endpoint import Endpoint
 from shared_lib.web.errors import STATUS, render_error
 from shared_lib.web.rates import count_request, describe_rates
@@ -91,6 +93,7 @@ def _respond(
     rt = runtime.current()
     given = request.headers.get("X-Request-Id", "")
     request_id = given if _REQUEST_ID.fullmatch(given) else str(uuid.uuid4())
+    flask.g.request_id = request_id
     started = time.perf_counter()
     attributes = {"http.request.method": request.method, "http.route": endpoint.route.paths[0]}
     name = f"{endpoint.route.method} {endpoint.route.paths[0]}"
@@ -132,7 +135,8 @@ def _call(
         if request.method not in endpoint.route.served_methods:
             return _reject_method(path, endpoint)
         principal = authorize(request, endpoint, rt)
-        with acting_for(principal.tenant):
+        actor = Actor(principal.name, read_address(request), flask.g.request_id)
+        with acting_for(principal.tenant), acting_as(actor):
             count_request(rt, principal, endpoint)
             inputs = read_inputs(request, endpoint.inputs, arguments, rt.settings.processing.max_upload_bytes)
             if endpoint.inputs.principal:

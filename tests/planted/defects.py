@@ -21,6 +21,10 @@ BEARER_TESTS = "tests/security/test_tokens.py"
 ISSUER_TESTS = "tests/security/test_issuer_keys.py"
 KEY_TESTS = "tests/security/test_api_keys.py"
 MATRIX_TESTS = "tests/security/test_matrix.py"
+AUDIT = "Who did what is recorded with it, and nobody changes the record unnoticed"
+AUDIT_TESTS = "tests/security/test_audit.py"
+AUDIT_MIGRATION = "shared_lib/database/migrations/versions/0017_audit.py"
+SIGNED = "No URL delivers an image unless it is signed as it stands, by a key in use"
 
 DEFECTS = (
     Defect(
@@ -575,8 +579,8 @@ DEFECTS = (
         name="request-without-its-tenant",
         breaks=TENANTS,
         file="shared_lib/web/dispatch.py",
-        old="with acting_for(principal.tenant):",
-        new='with acting_for("default"):',
+        old="with acting_for(principal.tenant), acting_as(actor):",
+        new='with acting_for("default"), acting_as(actor):',
         caught_by=f"{TENANT_TESTS}::test_the_default_tenant_is_a_tenant_like_any_other",
     ),
     Defect(
@@ -586,5 +590,85 @@ DEFECTS = (
         old="            self._tenants.require(principal.tenant)\n",
         new="",
         caught_by=f"{TENANT_TESTS}::test_a_token_has_the_tenant_that_its_issuer_is_trusted_with",
+    ),
+    Defect(
+        name="deletion-not-recorded",
+        breaks=AUDIT,
+        file="shared_lib/repositories/images.py",
+        old='                audit.record(tx, Action.IMAGE_DELETED, f"{uuid}")\n',
+        new="                pass\n",
+        caught_by=f"{AUDIT_TESTS}::test_it_says_who_did_what_from_where_and_with_which_request",
+    ),
+    Defect(
+        name="denial-not-limited",
+        breaks=AUDIT,
+        file="shared_lib/services/denials.py",
+        old="if is_known or is_full:",
+        new="if is_known:",
+        caught_by=f"{AUDIT_TESTS}::test_a_flood_of_denied_calls_fills_nothing",
+    ),
+    Defect(
+        name="audit-log-readable-by-its-writer",
+        breaks=AUDIT,
+        file="shared_lib/database/rights.py",
+        old='"audit_events": {APP: "INSERT",',
+        new='"audit_events": {APP: "SELECT, INSERT",',
+        caught_by="tests/security/test_audit.py::test_whoever_writes_the_log_can_do_nothing_else_with_it",
+    ),
+    Defect(
+        name="audit-log-of-all-tenants",
+        breaks=TENANTS,
+        file=AUDIT_MIGRATION,
+        old="FROM public.audit_events WHERE tenant_id = public.current_tenant() AND id < before",
+        new="FROM public.audit_events WHERE id < before",
+        caught_by=f"{AUDIT_TESTS}::test_another_tenant_sees_nothing_of_it",
+    ),
+    Defect(
+        name="audit-log-changeable",
+        breaks=AUDIT,
+        file=AUDIT_MIGRATION,
+        old="IF TG_OP = 'DELETE' AND OLD.recorded_at < now() - interval '90 days' THEN",
+        new="IF TG_OP = 'DELETE' THEN",
+        caught_by=f"{AUDIT_TESTS}::test_nobody_changes_a_young_record",
+    ),
+    Defect(
+        name="link-without-the-one-before",
+        breaks=AUDIT,
+        file="shared_lib/domain/audit.py",
+        old="hashlib.sha256(previous + ",
+        new="hashlib.sha256(",
+        caught_by=f"{AUDIT_TESTS}::test_a_head_that_was_kept_elsewhere_shows_a_chain_that_was_cut_or_written_anew",
+    ),
+    Defect(
+        name="url-with-any-signature",
+        breaks=SIGNED,
+        file="shared_lib/delivery/signatures.py",
+        old="if key is None or not hmac.compare_digest(_compute(key, payload or path).encode(), signature.encode()):",
+        new="if key is None:",
+        caught_by="tests/delivery/test_signatures.py::test_a_signature_of_which_any_character_differs_is_refused",
+    ),
+    Defect(
+        name="unsigned-url-accepted",
+        breaks=SIGNED,
+        file="shared_lib/delivery/signatures.py",
+        old="            if not self._allow_unsigned:\n                raise Forbidden(NOT_SIGNED",
+        new="            if False:\n                raise Forbidden(NOT_SIGNED",
+        caught_by="tests/delivery/test_signatures.py::test_an_unsigned_url_is_refused_whatever_it_asks_for",
+    ),
+    Defect(
+        name="imgproxy-url-with-any-signature",
+        breaks=SIGNED,
+        file="shared_lib/delivery/imgproxy/signatures.py",
+        old="matches = [hmac.compare_digest(sign(*pair, path, self._size).encode(), given) for pair in self._pairs]",
+        new="matches = [bool(given) for pair in self._pairs]",
+        caught_by="tests/delivery/test_imgproxy.py::test_imgproxys_signatures_verify_and_none_that_differs_in_a_character",
+    ),
+    Defect(
+        name="thumbor-url-with-any-signature",
+        breaks=SIGNED,
+        file="shared_lib/delivery/thumbor/dialect.py",
+        old="if not self._key or not hmac.compare_digest(sign(self._key, path).encode(), given):",
+        new="if not self._key:",
+        caught_by="tests/delivery/test_thumbor.py::test_a_signed_url_is_read_and_none_that_differs_in_a_character",
     ),
 )

@@ -61,6 +61,7 @@ LEAST = {
     "list_attempts": VIEWER,
     "get_operations_summary": ADMIN,
     "get_version": ADMIN,
+    "list_audit_events": ADMIN,
     "list_dead_letters": ADMIN,
     "get_dead_letter": ADMIN,
     "discard_dead_letter": ADMIN,

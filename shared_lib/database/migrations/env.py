@@ -3,7 +3,7 @@
 from alembic import context
 from sqlalchemy import NullPool, create_engine, text
 
-from shared_lib.database.rights import OWNER, SEARCH, compose_grants
+from shared_lib.database.rights import GRANTEES, OWNER, compose_grants
 from shared_lib.errors import Conflict
 
 UNPREPARED = (
@@ -13,13 +13,13 @@ UNPREPARED = (
 _IS_PREPARED = """
     SELECT pg_has_role(oid, 'MEMBER') AND has_schema_privilege(oid, current_schema(), 'CREATE') AND NOT EXISTS (
         SELECT FROM pg_class WHERE oid = to_regclass('alembic_version') AND relowner <> pg_roles.oid)
-        AND EXISTS (SELECT FROM pg_roles search WHERE search.rolname = :search)
+        AND NOT EXISTS (SELECT FROM unnest(CAST(:grantees AS text[])) AS each WHERE to_regrole(each) IS NULL)
     FROM pg_roles WHERE rolname = :owner
 """
 
 engine = create_engine("postgresql+pg8000://", creator=context.config.attributes["connect"], poolclass=NullPool)
 with engine.connect() as connection, connection.begin():
-    if not connection.execute(text(_IS_PREPARED), {"owner": OWNER, "search": SEARCH}).scalar():
+    if not connection.execute(text(_IS_PREPARED), {"owner": OWNER, "grantees": [*GRANTEES]}).scalar():
         raise Conflict(UNPREPARED)
     connection.execute(text(f"SET LOCAL ROLE {OWNER}"))
     # Any constant will do, so long as every run takes the same.

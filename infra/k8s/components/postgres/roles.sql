@@ -8,14 +8,15 @@
 --   images_owner    owns the tables. Only the bootstrap job uses it.
 --   images_app      functions that handle HTTP requests
 --   images_worker   functions that consume events
+--   images_auditor  reads the audit log, and nothing else
 --   images_search   owns the database functions that read across row-level security, and never logs in
 --
--- shared_lib/database/rights.py grants the last three their rights, with each bootstrap.
+-- shared_lib/database/rights.py grants all but the first their rights, with each bootstrap.
 DO $$
 DECLARE
     role text;
 BEGIN
-    FOREACH role IN ARRAY ARRAY['images_owner', 'images_app', 'images_worker', 'images_search'] LOOP
+    FOREACH role IN ARRAY ARRAY['images_owner', 'images_app', 'images_worker', 'images_auditor', 'images_search'] LOOP
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role) THEN
             EXECUTE format('CREATE ROLE %I LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS', role);
         END IF;
@@ -32,7 +33,7 @@ BEGIN
 END $$;
 
 REVOKE CREATE ON SCHEMA public FROM PUBLIC;
-GRANT USAGE ON SCHEMA public TO images_app, images_worker;
+GRANT USAGE ON SCHEMA public TO images_app, images_worker, images_auditor;
 GRANT USAGE, CREATE ON SCHEMA public TO images_owner, images_search;
 CREATE EXTENSION IF NOT EXISTS pg_trgm;
 
