@@ -32,6 +32,8 @@ class Order:
     """Return the recipe to deliver until the other one is made, behind it. None: the caller waits."""
     has_fallback: bool = False
     """If the rendition can't be made, the original is delivered."""
+    preset: str = ""
+    """The preset that the URL names."""
     is_negotiated: bool = False
     """The recipe depends on what the caller accepts."""
     content: str | None = None

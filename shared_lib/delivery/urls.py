@@ -125,6 +125,7 @@ class Urls:
                 self._choose_lowering(preset, given, choose_format(meanwhile)) if is_negotiated and meanwhile else None
             ),
             covers=capability.covers if capability else covers_all,
+            preset=preset or "",
             is_negotiated=is_negotiated,
             content=given.v,
             has_fallback=given.fallback is not None and preset != ORIGINAL.name,

@@ -162,6 +162,7 @@ def _render_named(error: ServiceError, endpoint: Endpoint) -> flask.Response:
         response.vary.add(endpoint.errors.varies_by)
     if endpoint.errors.seconds and response.status_code in _LASTING and error.retry_after is None:
         response.headers["Cache-Control"] = f"public, max-age={endpoint.errors.seconds}"
+        response.headers["X-Accel-Expires"] = f"{endpoint.errors.seconds}"  # of the edge (nginx.conf)
     return response
 
 

@@ -201,6 +201,18 @@ def test_a_part_of_a_rendition_can_be_requested_whether_it_was_made_before_or_no
     assert get(f"w=74/{image}").content[:10] == part.content
 
 
+def test_caches_learn_how_long_they_may_keep_a_rendition_and_by_what_names_it_is_purged(get: Get, image: str) -> None:
+    plain, preset = get(f"w=32/{image}.webp").headers, get(f"small/{image}.webp").headers
+
+    assert plain["CDN-Cache-Control"] == "max-age=3600, stale-while-revalidate=86400"
+    assert plain["X-Accel-Expires"] == "60", "nginx can't purge, so it asks again soon"
+    assert (plain["Surrogate-Key"], plain["Cache-Tag"]) == (f"image-{image}",) * 2
+    assert plain["Cache-Groups"] == f'"image-{image}"'
+    assert preset["Surrogate-Key"] == f"image-{image} preset-default-small"
+    assert preset["Cache-Tag"] == f"image-{image},preset-default-small"
+    assert preset["Cache-Groups"] == f'"image-{image}", "preset-default-small"'
+
+
 def test_caches_keep_for_good_only_what_a_url_names_by_its_content(api: Api, get: Get) -> None:
     data = make_photo(64, 64)
     uuid = api.upload(data)

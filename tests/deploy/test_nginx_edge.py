@@ -157,6 +157,7 @@ def test_the_pod_has_disk_and_memory_for_its_maximum_load() -> None:
 
     bodies = limit(r"limit_conn bodies (\d+);") * limit(r"client_max_body_size (\d+)m;")
     answers = limit(r"limit_conn requests (\d+);") * limit(r"proxy_max_temp_file_size (\d+)m;")
+    stored = limit(r"max_size=(\d+)g") * 1024
     heads = limit(r"worker_processes (\d+);") * limit(r"worker_connections (\d+);") * 33 / 1024
     in_memory = limit(r"limit_conn requests (\d+);") * 64 / 1024
     [deployment] = [
@@ -166,5 +167,5 @@ def test_the_pod_has_disk_and_memory_for_its_maximum_load() -> None:
     [disk] = [each["emptyDir"]["sizeLimit"] for each in pod["volumes"] if each["name"] == "tmp"]
     memory = pod["containers"][0]["resources"]["limits"]["memory"]
 
-    assert bodies + answers < int(disk.removesuffix("Gi")) * 1024
+    assert bodies + answers + stored < int(disk.removesuffix("Gi")) * 1024
     assert 2 * (heads + in_memory) < int(memory.removesuffix("Mi"))
