@@ -169,16 +169,62 @@ export async function getImage(uuid: string): Promise<Image> {
   return withoutBytes(await (await send("GET", `/api/v1/images/${uuid}`)).json())
 }
 
-export async function deleteImage(uuid: string, options: RequestInit = {}): Promise<void> {
-  try {
-    await send("DELETE", `/api/v1/images/${uuid}`, undefined, options)
-  } catch (error) {
-    if (!(error instanceof ApiError && error.status === 404)) throw error // it is gone, as wanted
-  }
+/** What the service takes in one request about many images. */
+const MOST_AT_ONCE = 100
+
+/** Split a list into parts that the service takes in one request. */
+export function* inParts<Item>(all: Item[]): Generator<Item[]> {
+  for (let start = 0; start < all.length; start += MOST_AT_ONCE) yield all.slice(start, start + MOST_AT_ONCE)
 }
 
-export async function orderRenditions(uuid: string): Promise<void> {
-  await send("POST", "/api/v1/images/actions/process", { uuid, renditions: RENDITIONS })
+/** Ask what became of images. Those that are gone are left out. */
+export async function listByName(uuids: string[]): Promise<Image[]> {
+  return (await send("GET", `/api/v1/images?include=none&uuids=${uuids.join()}`)).json()
+}
+
+/** Delete images. One that is gone already is as wanted. */
+export async function deleteImages(uuids: string[], options: RequestInit = {}): Promise<void> {
+  await send("POST", "/api/v1/images/actions/delete", { uuids }, options)
+}
+
+/** Move images into a collection. Return those that there are. */
+export async function moveImages(uuids: string[], collectionId: string): Promise<string[]> {
+  return (await (await send("POST", "/api/v1/images/actions/move", { uuids, collectionId })).json()).done
+}
+
+/** Take images out of a collection. Those that are in another one by now stay there. */
+export async function takeOut(collection: string, uuids: string[]): Promise<void> {
+  const data = uuids.map((uuid) => ({ type: "images", uuid }))
+  await send("DELETE", `/api/v1/collections/${collection}/relationships/images`, { data })
+}
+
+/** Change what is given, and nothing else. An empty description is removed. */
+export async function changeImage(uuid: string, changes: { filename?: string; description?: string | null }): Promise<Image> {
+  return withoutBytes(await (await send("PATCH", `/api/v1/images/${uuid}`, changes)).json())
+}
+
+export interface Attempt {
+  number: number
+  startedAt: string
+  endedAt: string | null
+  outcome: string | null
+  reason: string | null
+}
+
+export async function listAttempts(uuid: string): Promise<Attempt[]> {
+  return (await (await send("GET", `/api/v1/images/${uuid}/attempts`)).json()).data
+}
+
+export async function orderRenditions(uuid: string, renditions: object[] = RENDITIONS): Promise<void> {
+  await send("POST", "/api/v1/images/actions/process", { uuid, renditions })
+}
+
+/** Return a signed URL of a path as `/i/` has it: options, a slash, the uuid and perhaps a format. */
+export async function signUrl(uuid: string, path: string): Promise<string> {
+  const [options, file] = path.split("/") as [string, string]
+  const format = file.split(".")[1]
+  const body = { options, ...(format ? { format } : {}) }
+  return (await (await send("POST", `/api/v1/images/${uuid}/actions/sign`, body)).json()).url
 }
 
 export async function retryImage(uuid: string): Promise<void> {
@@ -241,11 +287,4 @@ export async function createCollection(name: string, description: string): Promi
 
 export async function deleteCollection(uuid: string): Promise<void> {
   await send("DELETE", `/api/v1/collections/${uuid}`)
-}
-
-export async function changeMembers(method: "POST" | "DELETE", collection: string, uuids: string[]): Promise<void> {
-  for (let start = 0; start < uuids.length; start += 100) {
-    const data = uuids.slice(start, start + 100).map((uuid) => ({ type: "images", uuid }))
-    await send(method, `/api/v1/collections/${collection}/relationships/images`, { data })
-  }
 }

@@ -133,13 +133,15 @@ export function remove(uuids: string[]): void {
   const reveal = () => (hidden.value = new Set([...hidden.peek()].filter((each) => !mine.has(each))))
   const carryOut = async () => {
     for (const uuid of uuids) deletions.delete(uuid)
-    const results = await Promise.allSettled(uuids.map((uuid) => api.deleteImage(uuid)))
-    batch(() => {
-      forget(uuids.filter((_, index) => results[index]?.status === "fulfilled"))
-      reveal()
-    })
-    const failed = results.find((each) => each.status === "rejected")
-    if (failed) notify(String((failed.reason as Error).message))
+    try {
+      for (const part of api.inParts(uuids)) {
+        await api.deleteImages(part)
+        forget(part)
+      }
+    } catch (error) {
+      notify((error as Error).message)
+    }
+    reveal()
   }
   const toast = notify(messages.peek().deleted(uuids.length), {
     milliseconds: UNDO_MILLISECONDS,
@@ -154,7 +156,7 @@ export function remove(uuids: string[]): void {
 }
 
 addEventListener("pagehide", () => {
-  for (const uuid of deletions.keys()) void api.deleteImage(uuid, { keepalive: true })
+  for (const part of api.inParts([...deletions.keys()])) void api.deleteImages(part, { keepalive: true })
   deletions.clear()
 })
 
@@ -163,18 +165,37 @@ export async function refreshCollections(): Promise<void> {
 }
 
 export async function addTo(collection: api.Collection, uuids: string[]): Promise<void> {
-  await api.changeMembers("POST", collection.uuid, uuids)
-  const mine = new Set(uuids)
+  const mine = new Set<string>()
+  for (const part of api.inParts(uuids)) for (const uuid of await api.moveImages(part, collection.uuid)) mine.add(uuid)
   batch(() => {
-    if (route.peek().collection && route.peek().collection !== collection.uuid) forget(uuids)
+    if (route.peek().collection && route.peek().collection !== collection.uuid) forget(mine)
     else images.value = images.peek().map((each) => (mine.has(each.uuid) ? { ...each, collectionId: collection.uuid } : each))
     selected.value = new Set()
   })
-  notify(messages.peek().added(uuids.length, collection.name))
+  notify(messages.peek().added(mine.size, collection.name))
 }
 
 export async function takeOut(collection: string, uuids: string[]): Promise<void> {
-  await api.changeMembers("DELETE", collection, uuids)
+  for (const part of api.inParts(uuids)) await api.takeOut(collection, part)
   forget(uuids)
   notify(messages.peek().takenOut(uuids.length))
+}
+
+/** Have larger versions made of images that have none. */
+export async function order(uuids: string[]): Promise<void> {
+  await inTurn(uuids, (uuid) => api.orderRenditions(uuid))
+  notify(messages.peek().ordered(uuids.length))
+}
+
+/** Try failed images again. */
+export async function retry(uuids: string[]): Promise<void> {
+  await inTurn(uuids, api.retryImage)
+  notify(messages.peek().retried(uuids.length))
+}
+
+/** Ask for something to be made of each image. From now on the page watches them. */
+async function inTurn(uuids: string[], ask: (uuid: string) => Promise<void>): Promise<void> {
+  for (const uuid of uuids) await ask(uuid)
+  for (const part of api.inParts(uuids)) update(await api.listByName(part))
+  selected.value = new Set()
 }

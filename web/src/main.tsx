@@ -9,6 +9,7 @@ import { isDragging } from "./input"
 import * as library from "./library"
 import { type Language, language, messages, NAMES, speak } from "./messages"
 import { OperationsPage } from "./operations-page"
+import { PlaygroundPage } from "./playground/page"
 import { follow, go, hrefTo, route, type Route } from "./route"
 import { nextTheme, theme } from "./theme"
 import { Toasts } from "./toast-list"
@@ -20,6 +21,7 @@ import "./watch"
 
 function App() {
   const { view, image } = route.value
+  const isViewing = image !== "" && view !== "playground"
   return (
     <>
       <a class="skip" href="#main">
@@ -27,17 +29,30 @@ function App() {
       </a>
       <Header />
       <main id="main" tabIndex={-1}>
-        {view === "operations" ? <OperationsPage /> : view === "collections" ? <CollectionsPage /> : <Library />}
+        <Page />
       </main>
       <SelectionBar />
       <UploadPanel />
-      {image && <Viewer uuid={image} />}
+      {isViewing && <Viewer uuid={image} />}
       {choosing.value.length > 0 && <CollectionChooser />}
       {api.isSignInNeeded.value && <SignIn />}
-      {!image && <Toasts />}
+      {!isViewing && <Toasts />}
       <DropTarget />
     </>
   )
+}
+
+function Page() {
+  switch (route.value.view) {
+    case "operations":
+      return <OperationsPage />
+    case "collections":
+      return <CollectionsPage />
+    case "playground":
+      return <PlaygroundPage />
+    default:
+      return <Library />
+  }
 }
 
 function Header() {
@@ -56,10 +71,17 @@ function Header() {
         </a>
         <a
           href={hrefTo({ view: "collections" })}
-          aria-current={isLibrary || view === "operations" ? undefined : "page"}
+          aria-current={view === "collections" || (view === "library" && collection) ? "page" : undefined}
           onClick={(event) => follow(event, { view: "collections" })}
         >
           {t.collections}
+        </a>
+        <a
+          href={hrefTo({ view: "playground" })}
+          aria-current={view === "playground" ? "page" : undefined}
+          onClick={(event) => follow(event, { view: "playground" })}
+        >
+          {t.playground.short}
         </a>
       </nav>
       <Search />
@@ -281,11 +303,11 @@ function Empty(props: { icon: IconName; title: string; text: string; children?: 
 function SelectionBar() {
   const t = messages.value.selection
   const uuids = [...library.selected.value]
-  const { collection } = route.value
+  const { collection, filter, view } = route.value
   const [failure, setFailure] = useState("")
   useEffect(() => setFailure(""), [library.selected.value])
-  if (!uuids.length) return null
-  const takeOut = () => library.takeOut(collection, uuids).catch((error: Error) => setFailure(error.message))
+  if (!uuids.length || view !== "library") return null
+  const attempt = (work: Promise<void>) => void work.catch((error: Error) => setFailure(error.message))
   return (
     <section class="selection" aria-label={t.count(uuids.length)}>
       <p role="status">{failure || t.count(uuids.length)}</p>
@@ -294,8 +316,19 @@ function SelectionBar() {
         <span>{t.addTo}</span>
       </button>
       {collection && (
-        <button type="button" class="button" onClick={() => void takeOut()}>
+        <button type="button" class="button" onClick={() => attempt(library.takeOut(collection, uuids))}>
           {t.takeOut}
+        </button>
+      )}
+      {filter === "failed" ? (
+        <button type="button" class="button" onClick={() => attempt(library.retry(uuids))}>
+          <Icon name="retry" />
+          <span>{t.again}</span>
+        </button>
+      ) : (
+        <button type="button" class="button" onClick={() => attempt(library.order(uuids))}>
+          <Icon name="recipe" />
+          <span>{t.larger}</span>
         </button>
       )}
       <button type="button" class="button danger" onClick={() => library.remove(uuids)}>
@@ -352,7 +385,8 @@ function DropTarget() {
 effect(() => {
   const t = messages.value
   const { view } = route.value
-  const page = view === "operations" ? t.operations.title : view === "collections" ? t.collections : ""
+  const pages = { operations: t.operations.title, collections: t.collections, playground: t.playground.title, library: "" }
+  const page = pages[view]
   document.title = page ? `${page} · ${t.title}` : t.title
 })
 

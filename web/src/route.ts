@@ -3,7 +3,7 @@
 import { signal } from "@preact/signals"
 
 export interface Route {
-  view: "library" | "collections" | "operations"
+  view: "library" | "collections" | "playground" | "operations"
   search: string
   filter: "ready" | "working" | "failed"
   collection: string
@@ -19,8 +19,9 @@ const isOperations = () => location.pathname === OPERATIONS_PATH
 function read(): Route {
   const given = new URLSearchParams(location.search)
   const filter = given.get("filter")
+  const view = given.get("view")
   return {
-    view: isOperations() ? "operations" : given.get("view") === "collections" ? "collections" : "library",
+    view: isOperations() ? "operations" : view === "collections" || view === "playground" ? view : "library",
     search: given.get("search") ?? "",
     filter: filter === "working" || filter === "failed" ? filter : "ready",
     collection: given.get("collection") ?? "",

@@ -3,8 +3,10 @@
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks"
 import * as api from "./api"
 import type { Image, Rendition } from "./api"
+import { Attempts } from "./attempts"
 import { choosing } from "./collections"
 import { focusOn } from "./grid"
+import { Heading } from "./heading"
 import { Icon, IconButton } from "./icons"
 import * as library from "./library"
 import { formatBytes, formatTime, messages } from "./messages"
@@ -129,7 +131,6 @@ function Details({ image, reload, onRemove }: { image: Image; reload: () => void
     [facts.created, formatTime(image.createdAt)],
     [facts.camera, camera],
     [facts.lens, about?.lensModel],
-    [facts.attempts, image.attempts > 1 && `${image.attempts}`],
   ]
   const isSmall = image.status === "succeeded" && proportional(image).every((each) => each.width < Math.min(700, image.width ?? 0))
   const collection = library.collections.value.find((each) => each.uuid === image.collectionId)
@@ -138,10 +139,7 @@ function Details({ image, reload, onRemove }: { image: Image; reload: () => void
   }, [image.collectionId])
   return (
     <>
-      <header>
-        <h2>{image.filename}</h2>
-        {image.description && <p>{image.description}</p>}
-      </header>
+      <Heading key={image.uuid} image={image} />
       {failure && (
         <p class="refusal" role="alert">
           {failure}
@@ -207,7 +205,7 @@ function Details({ image, reload, onRemove }: { image: Image; reload: () => void
                   {each.width} × {each.height} · {formatBytes(each.sizeBytes)}
                 </span>
                 <IconButton name="copy" label={t.viewer.copy(each.name)} onClick={() => void copy(new URL(each.url, location.href).href)} />
-                <IconButton name="save" label={t.viewer.save(each.name)} onClick={() => attempt(save(image, each))} />
+                <IconButton name="save" label={t.viewer.save(each.name)} onClick={() => attempt(save(each.url, nameRendition(image, each)))} />
               </li>
             ))}
           </ul>
@@ -219,8 +217,21 @@ function Details({ image, reload, onRemove }: { image: Image; reload: () => void
           {image.pendingRenditions.length > 0 && <p class="quiet">{t.viewer.ordered}</p>}
         </section>
       )}
+      <Attempts image={image} />
       {image.status === "succeeded" && <Similar key={image.uuid} uuid={image.uuid} />}
       <div class="actions">
+        {image.status === "succeeded" && (
+          <>
+            <button type="button" class="button" onClick={() => attempt(saveOriginal(image))}>
+              <Icon name="save" />
+              {t.viewer.original}
+            </button>
+            <a class="button" href={hrefTo({ view: "playground", image: image.uuid })} onClick={(event) => follow(event, { view: "playground", image: image.uuid })}>
+              <Icon name="recipe" />
+              {t.viewer.tryRecipes}
+            </a>
+          </>
+        )}
         <button type="button" class="button" onClick={() => (choosing.value = [image.uuid])}>
           <Icon name="folder" />
           {t.viewer.addTo}
@@ -266,12 +277,28 @@ async function copy(text: string): Promise<void> {
   notify(messages.peek().viewer.copied, { milliseconds: 2000 })
 }
 
-async function save(image: Image, rendition: Rendition): Promise<void> {
-  const blob = await (await api.send("GET", rendition.url)).blob()
-  const link = document.createElement("a")
-  link.href = URL.createObjectURL(blob)
+function nameRendition(image: Image, { name, contentType }: Rendition): string {
   const stem = image.filename.replace(/\.[^.]*$/, "")
-  link.download = `${stem}-${rendition.name}.${rendition.contentType.split("/")[1]?.replace("jpeg", "jpg")}`
+  return `${stem}-${name}.${contentType.split("/")[1]?.replace("jpeg", "jpg")}`
+}
+
+/** The browser saves it by itself, under the name that the service gives. With a key, its bytes are fetched first. */
+async function saveOriginal(image: Image): Promise<void> {
+  const url = `/api/v1/images/${image.uuid}/original`
+  if (api.credential.peek()) await save(url, image.filename)
+  else click(url, "")
+}
+
+async function save(url: string, name: string): Promise<void> {
+  const blob = await (await api.send("GET", url)).blob()
+  const local = URL.createObjectURL(blob)
+  click(local, name)
+  setTimeout(() => URL.revokeObjectURL(local), 10_000)
+}
+
+function click(url: string, name: string): void {
+  const link = document.createElement("a")
+  link.href = url
+  link.download = name
   link.click()
-  setTimeout(() => URL.revokeObjectURL(link.href), 10_000)
 }

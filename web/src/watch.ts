@@ -22,30 +22,22 @@ const awaited = computed(() => {
 let timer = 0
 let asked = 0
 
-/** Most of them are among the newest, so one request is usually enough. Some others are asked for by name. */
+/** Images that are asked for at once. The oldest ones are ready first, and then others follow. */
+const MOST = 300
+
 async function look(): Promise<void> {
   try {
-    const wanted = awaited.peek()
-    const { items } = await api.listImages({ collection: "", search: "", statuses: "all", after: null })
-    const seen = new Map(items.map((each) => [each.uuid, each]))
-    const missing = [...wanted].filter((uuid) => !seen.has(uuid)).slice(0, 10)
-    const found = (await Promise.all(missing.map(ask))).filter((each) => each !== null)
-    const news = [...items.filter((each) => wanted.has(each.uuid)), ...found]
+    const wanted = [...awaited.peek()].slice(-MOST)
+    const news: Image[] = []
+    for (const part of api.inParts(wanted)) news.push(...(await api.listByName(part)))
     library.update(news)
     settle(news)
+    const there = new Set(news.map((each) => each.uuid))
+    library.forget(wanted.filter((uuid) => !there.has(uuid)))
     const current = watched.peek() && news.find((each) => each.uuid === watched.peek()?.uuid)
     if (current) watched.value = current
   } catch {
     // An outage. The next look may see more.
-  }
-}
-
-async function ask(uuid: string): Promise<Image | null> {
-  try {
-    return await api.getImage(uuid)
-  } catch (error) {
-    if (error instanceof api.ApiError && error.status === 404) library.forget([uuid])
-    return null
   }
 }
 

@@ -1,0 +1,34 @@
+/** The attempts at processing an image, with the reason of each that did not succeed. */
+
+import { useEffect, useState } from "preact/hooks"
+import * as api from "./api"
+import type { Attempt, Image } from "./api"
+import { formatTime, messages } from "./messages"
+
+/** Ask again once the image has another status, or was tried again. */
+export function Attempts({ image }: { image: Image }) {
+  const t = messages.value.viewer
+  const [found, setFound] = useState<Attempt[]>([])
+  useEffect(() => {
+    api.listAttempts(image.uuid).then(setFound, () => undefined) // the image is of use without them
+  }, [image.uuid, image.status, image.attempts, image.pendingRenditions.length, api.credential.value])
+  // One attempt that succeeded is nothing to tell.
+  if (found.length < 2 && found.every((each) => each.outcome === "succeeded")) return null
+  return (
+    <section>
+      <h3>{t.attempts}</h3>
+      <ol class="attempts">
+        {found.map((each) => (
+          <li key={each.number}>
+            <span class="name">{each.outcome ? (t.outcomes[each.outcome] ?? each.outcome) : t.working}</span>
+            {each.reason && <span>{messages.value.codes[each.reason] ?? each.reason.replaceAll("_", " ")}</span>}
+            <time class="quiet" dateTime={each.startedAt}>
+              {formatTime(each.startedAt)}
+              {each.endedAt && ` · ${t.seconds((Date.parse(each.endedAt) - Date.parse(each.startedAt)) / 1000)}`}
+            </time>
+          </li>
+        ))}
+      </ol>
+    </section>
+  )
+}

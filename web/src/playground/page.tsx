@@ -1,0 +1,307 @@
+/** The recipe playground: build a recipe, see what it makes, and take it along as JSON or as URLs. */
+
+import { useEffect, useRef, useState } from "preact/hooks"
+import * as api from "../api"
+import { Icon, IconButton } from "../icons"
+import * as library from "../library"
+import { formatBytes, messages } from "../messages"
+import { Picture } from "../picture"
+import { go, route } from "../route"
+import { notify } from "../toasts"
+import { Control, toWords } from "./controls"
+import type { Form, Values } from "./schema"
+import * as state from "./state"
+import { DIALECTS, type Dialect } from "./urls"
+
+/** Options of the output that most people look for. The others are folded away. */
+const COMMON_OUTPUT = ["format", "quality", "lossless"]
+
+const nameKind = (kind: string) => messages.value.playground.kinds[kind] ?? toWords(kind)
+
+export function PlaygroundPage() {
+  const t = messages.value.playground
+  const { image: uuid } = route.value
+  const [failure, setFailure] = useState("")
+  const load = () => {
+    setFailure("")
+    const begun = [state.loadForm(), uuid ? api.getImage(uuid).then((found) => (state.image.value = found)) : loadNewest()]
+    Promise.all(begun).catch((error: Error) => setFailure(error.message))
+  }
+  useEffect(load, [uuid, api.credential.value])
+  useEffect(() => state.watch(), [])
+  return (
+    <>
+      <div class="bar">
+        <h1>{t.title}</h1>
+        <p class="quiet">{t.about}</p>
+      </div>
+      {failure && !api.isSignInNeeded.value && (
+        <div class="notice" role="alert">
+          <p>{failure}</p>
+          <button type="button" class="button" onClick={load}>
+            <Icon name="retry" />
+            {messages.value.retry}
+          </button>
+        </div>
+      )}
+      {!state.image.value && !failure && <p class="quiet loading">{messages.value.loading}</p>}
+      {state.form.value && state.image.value && (
+        <div class="playground">
+          <section class="recipe" aria-label={t.recipe}>
+            <Operations />
+            <Output form={state.form.value.output} />
+          </section>
+          <div class="outcome">
+            <Comparison />
+            <Takeaway />
+          </div>
+        </div>
+      )}
+    </>
+  )
+}
+
+async function loadNewest(): Promise<void> {
+  const { items } = await api.listImages({ collection: "", search: "", statuses: "succeeded", after: null, limit: 1 })
+  if (items[0]) go({ view: "playground", image: items[0].uuid }, { replace: true })
+  else throw new Error(messages.peek().playground.noImages)
+}
+
+function Operations() {
+  const t = messages.value.playground
+  const kinds = [...state.form.value!.operations.keys()].sort((one, other) => nameKind(one).localeCompare(nameKind(other)))
+  const [kind, setKind] = useState("resize")
+  const list = useRef<HTMLOListElement>(null)
+  const [added, setAdded] = useState(0)
+  useEffect(() => {
+    // What was added is what one goes on with.
+    const step = list.current?.querySelector(`[data-step="${added}"]`)
+    const control = step?.querySelector<HTMLElement>(".fields :is(input, select)") ?? step?.querySelector<HTMLElement>("button:enabled")
+    control?.focus()
+  }, [added])
+  const count = state.steps.value.length
+  const remove = (id: number, index: number) => {
+    state.remove(id)
+    const next = list.current?.querySelectorAll<HTMLElement>("fieldset")[Math.min(index, count - 2)]
+    ;(next?.querySelector<HTMLElement>("button:enabled") ?? document.getElementById("kind"))?.focus()
+  }
+  return (
+    <>
+      <h2>{t.operations}</h2>
+      {!count && <p class="quiet">{t.none}</p>}
+      <ol ref={list} class="steps">
+        {state.steps.value.map((step, index) => (
+          <li key={step.id} data-step={step.id}>
+            <fieldset>
+              <legend>
+                {index + 1}. {nameKind(step.kind)}
+              </legend>
+              <span class="tools">
+                <IconButton name="up" label={t.earlier(nameKind(step.kind))} disabled={index === 0} onClick={() => state.move(step.id, -1)} />
+                <IconButton name="down" label={t.later(nameKind(step.kind))} disabled={index === count - 1} onClick={() => state.move(step.id, 1)} />
+                <IconButton name="close" label={t.remove(nameKind(step.kind))} onClick={() => remove(step.id, index)} />
+              </span>
+              <Fields form={state.form.value!.operations.get(step.kind)!} values={step.values} set={(field, value) => state.setValue(step.id, field, value)} />
+            </fieldset>
+          </li>
+        ))}
+      </ol>
+      <form
+        class="add"
+        onSubmit={(event) => {
+          event.preventDefault()
+          setAdded(state.add(kind))
+        }}
+      >
+        <label for="kind">{t.operation}</label>
+        <select id="kind" value={kind} onChange={(event) => setKind(event.currentTarget.value)}>
+          {kinds.map((each) => (
+            <option key={each} value={each}>
+              {nameKind(each)}
+            </option>
+          ))}
+        </select>
+        <button type="submit" class="button" disabled={count >= 20}>
+          <Icon name="add" />
+          {t.add}
+        </button>
+        <p class="quiet" lang="en">
+          {state.form.value!.operations.get(kind)?.about}
+        </p>
+      </form>
+    </>
+  )
+}
+
+type Set = Parameters<typeof Control>[0]["onChange"]
+
+function Fields({ form, values, set }: { form: Form; values: Values; set: (field: Form["fields"][number], value: Parameters<Set>[0]) => void }) {
+  return (
+    <div class="fields">
+      {form.fields.map((field) => (
+        <Control key={field.name} field={field} value={values[field.name]} onChange={(value) => set(field, value)} />
+      ))}
+    </div>
+  )
+}
+
+function Output({ form }: { form: Form }) {
+  const t = messages.value.playground
+  const common = form.fields.filter((each) => COMMON_OUTPUT.includes(each.name))
+  const rare = form.fields.filter((each) => !COMMON_OUTPUT.includes(each.name))
+  return (
+    <>
+      <h2>{t.output}</h2>
+      <Fields form={{ ...form, fields: common }} values={state.output.value} set={state.setOutput} />
+      <details>
+        <summary>{t.more}</summary>
+        <Fields form={{ ...form, fields: rare }} values={state.output.value} set={state.setOutput} />
+      </details>
+    </>
+  )
+}
+
+function Comparison() {
+  const t = messages.value.playground
+  const image = state.image.value!
+  const made = state.result.value
+  const ratio = (image.width ?? 1) / (image.height ?? 1)
+  const [size, setSize] = useState("")
+  const isShown = made && !["image/tiff", "image/jxl"].includes(made.contentType)
+  const facts = made && [isShown && size, made.contentType, formatBytes(made.bytes), t.milliseconds(Math.round(made.milliseconds))]
+  return (
+    <section aria-label={t.comparison}>
+      <div class="comparison">
+        <figure>
+          <div class="canvas">
+            <span class="whole" style={{ aspectRatio: `${ratio}`, "--ratio": `${ratio}` }}>
+              <Picture image={image} width={800} alt={image.description || image.filename} />
+            </span>
+          </div>
+          <figcaption>
+            <strong>{t.before}</strong>
+            <span class="quiet">
+              {image.width} × {image.height} · {image.contentType} · {formatBytes(image.sizeBytes ?? 0)}
+            </span>
+          </figcaption>
+        </figure>
+        <figure class={state.isMaking.value ? "making" : ""}>
+          <div class="canvas">
+            {isShown && (
+              <img src={made.url} alt={t.after} onLoad={(event) => setSize(`${event.currentTarget.naturalWidth} × ${event.currentTarget.naturalHeight}`)} />
+            )}
+            {made && !isShown && <p class="quiet">{t.notShown}</p>}
+          </div>
+          <figcaption>
+            <strong>{t.after}</strong>
+            <span class="quiet" role="status">
+              {state.isMaking.value ? t.making : facts && facts.filter(Boolean).join(" · ")}
+            </span>
+          </figcaption>
+        </figure>
+      </div>
+      {state.failure.value && (
+        <p class="refusal" role="alert">
+          {state.failure.value}
+        </p>
+      )}
+    </section>
+  )
+}
+
+/** What one takes along: the recipe, and URLs. */
+function Takeaway() {
+  const t = messages.value.playground
+  const recipe = state.recipe.value
+  const uuid = state.image.value!.uuid
+  const json = JSON.stringify(recipe, null, 2)
+  return (
+    <section aria-label={t.takeaway}>
+      <h2>{t.takeaway}</h2>
+      <Snippet name="JSON" text={json} />
+      {DIALECTS.map((each) => (
+        <Address key={each.name} dialect={each} uuid={uuid} />
+      ))}
+      <Order />
+    </section>
+  )
+}
+
+function Snippet({ name, text, note }: { name: string; text: string; note?: string }) {
+  const t = messages.value.playground
+  return (
+    <div class="snippet">
+      <h3>{name}</h3>
+      <IconButton name="copy" label={t.copy(name)} onClick={() => void copy(text)} />
+      <pre tabIndex={0} aria-label={name}>
+        {text}
+      </pre>
+      {note && <p class="quiet">{note}</p>}
+    </div>
+  )
+}
+
+/** A URL in a dialect: signed if the service does that for the caller, else as it is where no signature is needed. */
+function Address({ dialect, uuid }: { dialect: Dialect; uuid: string }) {
+  const t = messages.value.playground
+  const written = dialect.write(state.recipe.value, uuid)
+  const path = "path" in written ? written.path : ""
+  const [signed, setSigned] = useState<{ path: string; url: string }>()
+  useEffect(() => {
+    if (!path || dialect.prefix !== "/i/") return
+    const timer = setTimeout(() => {
+      api.signUrl(uuid, path).then(
+        (url) => setSigned({ path, url }),
+        () => setSigned({ path, url: "" }), // it has no keys
+      )
+    }, 500)
+    return () => clearTimeout(timer)
+  }, [path, uuid])
+  if ("cannot" in written)
+    return (
+      <div class="snippet">
+        <h3>{dialect.name}</h3>
+        <p class="quiet">{t.cannot(written.cannot)}</p>
+      </div>
+    )
+  const url = signed?.path === path ? signed.url : ""
+  const text = new URL(url || `${dialect.prefix}${dialect.unsigned}/${path}`, location.href).href
+  return <Snippet name={dialect.name} text={text} {...(url ? {} : { note: t.unsigned })} />
+}
+
+/** Make the rendition for good, of this image and of those that are selected in the library. */
+function Order() {
+  const t = messages.value.playground
+  const [failure, setFailure] = useState("")
+  const uuids = [...new Set([state.image.value!.uuid, ...library.selected.value])]
+  const submit = async (event: SubmitEvent) => {
+    event.preventDefault()
+    const name = `${new FormData(event.currentTarget as HTMLFormElement).get("name")}`
+    try {
+      for (const uuid of uuids) await api.orderRenditions(uuid, [{ name, ...state.recipe.peek() }])
+      setFailure("")
+      notify(t.ordered(name, uuids.length))
+    } catch (error) {
+      setFailure((error as Error).message)
+    }
+  }
+  return (
+    <form class="add" onSubmit={submit}>
+      <label for="rendition">{t.name}</label>
+      <input id="rendition" name="name" required maxLength={64} pattern="[a-z0-9][a-z0-9_\-]*" autocomplete="off" spellcheck={false} defaultValue="mine" />
+      <button type="submit" class="button">
+        {t.order(uuids.length)}
+      </button>
+      {failure && (
+        <p class="refusal" role="alert">
+          {failure}
+        </p>
+      )}
+    </form>
+  )
+}
+
+async function copy(text: string): Promise<void> {
+  await navigator.clipboard.writeText(text)
+  notify(messages.peek().viewer.copied, { milliseconds: 2000 })
+}
