@@ -27,6 +27,7 @@ from shared_lib.repositories import (
     Operations,
     Originals,
     Presets,
+    Purges,
     Rates,
     Renditions,
     Retries,
@@ -45,6 +46,7 @@ from shared_lib.services.multipart import MultipartIngestion
 from shared_lib.services.overlays import Overlays
 from shared_lib.services.processing import Processor
 from shared_lib.services.publishing import Publisher
+from shared_lib.services.purging import Purging
 from shared_lib.services.rate_limiting import RateLimiter
 from shared_lib.services.recipes import Recipes
 from shared_lib.services.reconciliation import Reconciliation
@@ -60,6 +62,8 @@ from shared_lib.validation import describe_mistake
 
 if TYPE_CHECKING:
     from shared_lib.delivery.delivery import Delivery
+
+RENDER_MARGIN_SECONDS = 30  # for a rendition to reach a cache after it was made
 
 
 class Runtime:
@@ -117,6 +121,11 @@ class Runtime:
         )
         self.denials = Denials(self.audit_log)
         self.rate_limiter = RateLimiter(settings.rates, self.rates)
+        self.purging = Purging(
+            Purges(self.database),
+            settings.purge.caches,
+            settings.limits.wall_seconds + settings.delivery.wait_seconds + RENDER_MARGIN_SECONDS,
+        )
         self.issuer_refresh = IssuerRefresh(settings.auth.issuers, self.issuer_keys)
         self.announcer = Announcer(self.images, self.image_queries, self.broker)
         self.ingestion = Ingestion(

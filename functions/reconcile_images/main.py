@@ -2,7 +2,7 @@
 
 The tick's data is `{"scope": "recent"}`, or `{"scope": "all"}` to also begin comparing the whole gallery. A tick that
 comes during another one returns at once. The next tick does what that one does not reach. Each tick also fetches the
-keys of the token issuers, for all functions.
+keys of the token issuers, for all functions, and has caches forget what was deleted or changed.
 """
 
 import functions_framework
@@ -18,6 +18,7 @@ log = get_logger()
 @consumer(name="reconcile_images")
 def main(rt: Runtime, event: Event) -> None:
     rt.issuer_refresh.run()
+    rt.purging.run()
     if event.data == {"scope": "all"}:
         rt.reconciliation.comparison.begin()
     with rt.drift.lock(rt.inbox.name) as locked:

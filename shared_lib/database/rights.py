@@ -42,6 +42,7 @@ RIGHTS: dict[str, dict[str, str]] = {
     "image_stocks": {APP: "SELECT, INSERT, DELETE", WORKER: "SELECT, INSERT, DELETE"},
     "rates": {APP: "SELECT, INSERT, UPDATE", WORKER: "SELECT, UPDATE, DELETE"},
     "scans": {WORKER: ALL},
+    "purges": {WORKER: "SELECT, UPDATE, DELETE"},
     "reconciliation_counts": {APP: "SELECT", WORKER: "SELECT, INSERT, UPDATE"},
     "tenants": {APP: "SELECT, INSERT"},
     # Nobody but a function reads the digest of a secret, and that function one at a time.
@@ -55,7 +56,7 @@ RIGHTS: dict[str, dict[str, str]] = {
     "issuer_keys": {APP: "SELECT, INSERT, UPDATE", WORKER: "SELECT, INSERT, UPDATE"},
     "alembic_version": {},
 }
-SHARED = ("scans", "audit_chain", "reconciliation_counts", "issuer_keys", "alembic_version")
+SHARED = ("scans", "purges", "audit_chain", "reconciliation_counts", "issuer_keys", "alembic_version")
 """Tables whose rows belong to no tenant."""
 
 
