@@ -8,6 +8,7 @@
 #   check-admission     check that Kubernetes' and Knative's admission accept the manifests
 #   hostile             process 24,000 hostile files and compare with the recorded results; bless=yes records new ones
 #   compare-with-chromium   compare our renditions with Chromium's pixels; bless=yes records new results
+#   compare-thumbor     compare our answers to thumbor's URLs with thumbor's own, request by request
 #   chaos               kill and stop each process under load, and audit every upload; takes 20 minutes.
 #                       only="postgres tansu/stop" chooses processes and signals, uploads=100 is the load of each
 #   chaos-disk          fill the disk under load, and check that every accepted image succeeds; needs root
@@ -86,6 +87,17 @@ compare-with-chromium: $(VENV)/ready-to-test
 	PYTHONPATH=tests $(BIN)/python -m hostile.chromium $(if $(bless),--bless)
 
 # Not part of `make test`, which runs two of its cells.
+compare-thumbor: $(VENV)/ready-to-test .cache/thumbor/ready
+	PYTHONPATH=tests $(BIN)/python -m beside.thumbor
+
+# thumbor is built from source, which needs a C compiler and Python's headers (Debian: gcc, python3-dev).
+.cache/thumbor/ready: tests/beside/requirements.txt | $(VENV)/ready-to-test
+	rm -rf .cache/thumbor
+	$(BIN)/python -m venv .cache/thumbor
+	sed -n '/^setuptools==/,/[^\\]$$/p' $< | .cache/thumbor/bin/python -m pip install --quiet --require-hashes --only-binary :all: -r /dev/stdin
+	.cache/thumbor/bin/python -m pip install --quiet --require-hashes --no-build-isolation -r $<
+	@touch $@
+
 chaos: $(VENV)/ready-to-test
 	PYTHONPATH=tests $(BIN)/python -m chaos --only "$(only)" $(if $(uploads),--uploads $(uploads))
 
@@ -168,6 +180,7 @@ lock: $(VENV)/ready-to-test
 		--output-file tests/requirements.txt
 	$(LOCK) --constraint requirements.txt --constraint tests/requirements.txt --group load \
 		--output-file benchmarks/requirements.txt
+	$(LOCK) --no-config --group thumbor --output-file tests/beside/requirements.txt
 
 advisories: $(VENV)/ready-to-run
 	rm -rf .cache/advisory-database
@@ -226,4 +239,4 @@ $(VENV)/ready-to-test: tests/requirements.txt tests/newman/package-lock.json tes
 		{ echo "Install promtool for the alerts' tests (Debian: sudo apt install prometheus)." >&2; exit 1; }
 	@touch $@
 
-.PHONY: help run test test-by-address check-clients test-cluster check-admission conformance hostile compare-with-chromium chaos chaos-disk planted bench bench-compare bench-rows bench-backlogs load check migrate migration named reset redrive api-key tenant audit-check kafka minio lock advisories sbom release-check web contracts clean
+.PHONY: help run test test-by-address check-clients test-cluster check-admission conformance hostile compare-with-chromium compare-thumbor chaos chaos-disk planted bench bench-compare bench-rows bench-backlogs load check migrate migration named reset redrive api-key tenant audit-check kafka minio lock advisories sbom release-check web contracts clean

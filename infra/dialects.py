@@ -70,7 +70,9 @@ without dashes and a name after it: `/thumbor/unsafe/300x200/smart/<uuid>/cat.jp
 `SECURITY_KEY`, of at least 16 characters. Without it URLs are refused, unless unsigned ones are allowed. Errors have
 thumbor's status and no text: 400 for a wrong signature, 404 for a missing image. `THUMBOR_MAX_AGE` is its `MAX_AGE`.
 
-Tests are in `tests/delivery/test_thumbor.py`.
+Tests are in `tests/delivery/test_thumbor.py`. `make compare-thumbor` requests 219 URLs from thumbor 7.8.0 and from us.
+Status, size and format are equal in all but one, and the pixels in 202 of them (SSIM of at least 0.95). It prints the
+others with the reason, and fails if there is one without.
 
 | filter | |
 |---|---|
@@ -90,6 +92,9 @@ Departures:
 * `noise` is Gaussian noise of the same strength, and `sharpen` an unsharp mask on lightness alone. `round_corner` fills
   everything that is transparent with its color.
 * `watermark` fits the image into which it is laid. `repeat` leaves no space between the tiles.
+* `extract_focal` works. thumbor 7.8 encodes the colon of the inner URL's crop, and then doesn't find it.
+* Enlarging is bicubic here and by Lanczos 3 there (SSIM 0.92 and more). thumbor decodes fewer pixels of a JPEG that
+  becomes much smaller (0.84 and more for the fur of a cat).
 * Numbers beyond our limits are refused or cut: 8,192 px, a matrix of 15 x 15, a `blur` of 100.
 * `max_bytes` takes the best quality that fits. thumbor tries a few. `heic` and `heif` can't be written.
 * An animated GIF stays animated unless it is trimmed or cut by `smart`, and no other format is chosen for a GIF.

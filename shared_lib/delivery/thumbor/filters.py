@@ -223,7 +223,10 @@ def _fill(work: Work, color: str, fills_transparent: str) -> None:
             work.known_size  # noqa: B018  raises
     else:
         width, height = width or work.size[0], height or work.size[1]
-        work.size = max(width, work.size[0]), max(height, work.size[1])
+        shown = min(width, work.size[0]), min(height, work.size[1])
+        if shown != work.size:  # after a rotation
+            work.append("crop", width=shown[0], height=shown[1], gravity="center")
+        work.size = width, height
     work.append("pad", width=width, height=height, background=background)
     if _is_true(fills_transparent) and background.startswith("#"):
         work.append("flatten", background=background)
