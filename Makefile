@@ -15,7 +15,7 @@
 #   planted             plant known defects in a copy, and check that a test catches each; only="…" chooses some
 #   bench               measure throughput and cold starts
 #   bench-compare commit=…  compare the throughput of a commit with that of the working tree
-#   bench-rows          measure lists, searches and the statements of uploads with a million images
+#   bench-rows          measure lists, searches, uploads and the state that operators see with a million images
 #   bench-backlogs      measure reconciliation with backlogs and a million keys; takes half an hour
 #   load                send more requests than the service can handle, and write a report; takes a quarter of an hour
 #   check               run the linter, the formatter, the type checker and the check of layers
@@ -86,6 +86,10 @@ hostile: $(VENV)/ready-to-test
 compare-with-chromium: $(VENV)/ready-to-test
 	PYTHONPATH=tests $(BIN)/python -m hostile.chromium $(if $(bless),--bless)
 
+# Not part of `make test`, which only checks that the dashboard has data. It takes three minutes.
+check-monitoring: $(VENV)/ready-to-test
+	$(BIN)/python -m pytest --timeout=900 -s tests/monitoring/check_monitoring.py
+
 # Not part of `make test`, which runs two of its cells.
 compare-thumbor: $(VENV)/ready-to-test .cache/thumbor/ready
 	PYTHONPATH=tests $(BIN)/python -m beside.thumbor
@@ -119,6 +123,7 @@ bench-compare: $(VENV)/ready-to-test
 bench-rows: $(VENV)/ready-to-test
 	$(BIN)/python -m benchmarks.million_rows --data build/million-rows
 	$(BIN)/python -m benchmarks.uploads --data build/million-rows
+	$(BIN)/python -m benchmarks.state_queries --data build/million-rows
 
 bench-backlogs: $(VENV)/ready-to-test
 	$(BIN)/python -m benchmarks.backlogs
@@ -239,4 +244,4 @@ $(VENV)/ready-to-test: tests/requirements.txt tests/newman/package-lock.json tes
 		{ echo "Install promtool for the alerts' tests (Debian: sudo apt install prometheus)." >&2; exit 1; }
 	@touch $@
 
-.PHONY: help run test test-by-address check-clients test-cluster check-admission conformance hostile compare-with-chromium compare-thumbor chaos chaos-disk planted bench bench-compare bench-rows bench-backlogs load check migrate migration named reset redrive api-key tenant audit-check kafka minio lock advisories sbom release-check web contracts clean
+.PHONY: help run test test-by-address check-clients test-cluster check-admission check-monitoring conformance hostile compare-with-chromium compare-thumbor chaos chaos-disk planted bench bench-compare bench-rows bench-backlogs load check migrate migration named reset redrive api-key tenant audit-check kafka minio lock advisories sbom release-check web contracts clean

@@ -23,6 +23,10 @@ from shared_lib.errors import FailureCode, Invalid
 PREFIX = "org.imageprocessing.image.processing"
 TASKS, COMPLETED, BUCKET_EVENTS = "image-tasks", "image-completed", "bucket-events"
 TOPICS = (TASKS, COMPLETED, BUCKET_EVENTS)
+GROUP = "image-processing-process-image"
+"""The consumer group of the event source of `process_image`."""
+CONSUMED = (TASKS, BUCKET_EVENTS)
+"""The topics that it reads."""
 
 KAFKA_RECORD = "dev.knative.kafka.event"
 """The type that a KafkaSource gives to a record that isn't a CloudEvent."""

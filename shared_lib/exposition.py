@@ -5,16 +5,17 @@ A container is one process, so there is nothing to add up between processes.
 """
 
 from collections.abc import Iterator, Mapping
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import TYPE_CHECKING, Any
 
-from shared_lib.metrics import COUNTERS, HISTOGRAMS, State
+from shared_lib.metrics import COUNTERS, HISTOGRAMS, Series, State, StateHistogram
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
 
 Measured = Mapping[State, Mapping[tuple[str, ...], float]]
 """For each metric, the value by its labels' values."""
+Distributed = Mapping[StateHistogram, Series]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -26,8 +27,8 @@ def write_counted() -> bytes:
     return _write(_list_counted(), ProcessCollector)
 
 
-def write_state(measured: Measured) -> bytes:
-    return _write(_list_state(measured))
+def write_state(measured: Measured, distributed: Distributed) -> bytes:
+    return _write(chain(_list_state(measured), _list_distributed(distributed)))
 
 
 def _write(families: "Iterator[Metric]", *collectors: Any) -> bytes:  # noqa: ANN401  classes
@@ -51,10 +52,8 @@ def _list_counted() -> "Iterator[Metric]":
 
     for histogram in HISTOGRAMS:
         family = HistogramMetricFamily(histogram.name, histogram.about, labels=histogram.labels)
-        bounds = [*map(str, histogram.bounds), "+Inf"]
         for labels, (counted, total) in histogram.read().items():
-            buckets = list(zip(bounds, accumulate(counted), strict=True))
-            family.add_metric([*map(str, labels)], buckets, total)
+            family.add_metric([*map(str, labels)], _list_buckets(histogram.bounds, counted), total)
         yield family
     for counter in COUNTERS:
         counts = CounterMetricFamily(counter.name, counter.about, labels=counter.labels)
@@ -72,3 +71,16 @@ def _list_state(measured: Measured) -> "Iterator[Metric]":
         for labels, value in values.items():
             family.add_metric(labels, value)
         yield family
+
+
+def _list_distributed(distributed: Distributed) -> "Iterator[Metric]":
+    from prometheus_client.core import GaugeHistogramMetricFamily  # noqa: PLC0415  (same)
+
+    for state, (counted, total) in distributed.items():
+        yield GaugeHistogramMetricFamily(
+            state.name, state.about, buckets=_list_buckets(state.bounds, counted), gsum_value=total
+        )
+
+
+def _list_buckets(bounds: tuple[float, ...], counted: tuple[int, ...]) -> list[tuple[str, float]]:
+    return list(zip([*map(str, bounds), "+Inf"], accumulate(counted), strict=True))

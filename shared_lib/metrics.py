@@ -166,14 +166,24 @@ class State:
         return self.name.endswith("_total")
 
 
+class StateHistogram(State):
+    """Durations that are read from the database: those of a while, so its counts fall, too."""
+
+    def __init__(self, name: str, about: str, bounds: tuple[float, ...]) -> None:
+        super().__init__(name, about)
+        self.bounds = bounds
+
+
 IMAGES = State("images", "Images by status.", ("status",))
 OLDEST_PENDING = State("image_oldest_pending_seconds", "How long the oldest pending image has waited; 0 if none waits.")
 OLDEST_PROCESSING = State("image_oldest_processing_seconds", "How long the oldest attempt that runs has been running.")
 RECENT_ATTEMPTS = State(
     "image_attempts_last_hour", "Attempts that began in the last hour and have ended.", ("outcome", "reason")
 )
-PUBLISH_SECONDS = State(
-    "image_publish_last_hour_seconds", "From queued to published, of images of the last hour.", ("quantile",)
+PUBLISH_SECONDS = StateHistogram(
+    "image_publish_last_hour_seconds",
+    "From accepted to published, of images of the last hour.",
+    (0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0),
 )
 DEAD_LETTERS = State("dead_letters", "Dead letters that are kept.")
 RECENT_DEAD_LETTERS = State("dead_letters_last_hour", "Dead letters that came in the last hour.")
@@ -181,8 +191,12 @@ RUNS = State("reconciliation_runs_total", "Runs of reconciliation.")
 FAILED_RUNS = State("reconciliation_failed_runs_total", "Runs of reconciliation of which a step failed.")
 LAST_RUN = State("reconciliation_last_run_timestamp_seconds", "When reconciliation last ended a run.")
 REPAIRS = State("reconciliation_repairs_total", "Repairs by reconciliation.", ("kind",))
+GALLERY_BYTES = State(
+    "gallery_bytes", "Bytes in the gallery as of its last comparison, of the largest tenants.", ("tenant",)
+)
+LAG = State("kafka_consumer_group_lag", "Events that a group has yet to finish.", ("group", "topic", "partition"))
 
 STATES = (
     *(IMAGES, OLDEST_PENDING, OLDEST_PROCESSING, RECENT_ATTEMPTS, PUBLISH_SECONDS, DEAD_LETTERS, RECENT_DEAD_LETTERS),
-    *(RUNS, FAILED_RUNS, LAST_RUN, REPAIRS),
+    *(RUNS, FAILED_RUNS, LAST_RUN, REPAIRS, GALLERY_BYTES, LAG),
 )

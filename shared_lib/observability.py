@@ -88,11 +88,21 @@ def context(*, function: str, **fields: str) -> Iterator[None]:
     """Bind the function's name, the current trace and other fields to every line logged inside."""
     token = _function.set(function)
     try:
-        trace = (tracing.current() or "").split("-")[1:2]
-        with structlog.contextvars.bound_contextvars(trace="".join(trace), function=function, **fields):
+        trace = tracing.name_trace(tracing.current())
+        with structlog.contextvars.bound_contextvars(trace=trace, function=function, **fields):
             yield
     finally:
         _function.reset(token)
+
+
+@contextmanager
+def resume_trace(traceparent: str | None, name: str) -> Iterator[None]:
+    """Go on in the trace of a request that was made earlier, if it is known. Also in the lines logged inside."""
+    with (
+        tracing.resume(traceparent, name),
+        structlog.contextvars.bound_contextvars(trace=tracing.name_trace(tracing.current())),
+    ):
+        yield
 
 
 def current_function() -> str:

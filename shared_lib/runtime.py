@@ -114,7 +114,7 @@ class Runtime:
 
     def _make_services(self) -> None:
         settings = self.settings
-        self.state_report = StateReport(self.operations)
+        self.state_report = StateReport(self.operations, self.broker)
         self.key_management = KeyManagement(self.api_keys)
         self.authenticator = Authenticator(
             settings.auth, self.api_keys, TokenVerifier(settings.auth.issuers, self.issuer_keys, self.tenants)

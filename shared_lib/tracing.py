@@ -68,14 +68,46 @@ def span(name: str, kind: Kind = "internal", attributes: Attributes | None = Non
 
 
 @contextmanager
-def _record(tracer: "Tracer", name: str, kind: Kind, parent: str | None, attributes: Attributes) -> Iterator[Note]:
-    from opentelemetry.trace import SpanKind, Status, StatusCode  # noqa: PLC0415  loaded by `otlp`
+def resume(traceparent: str | None, name: str) -> Iterator[None]:
+    """
+    Go on in the trace of a request that was made earlier, by a span that links to the present one.
+
+    In the present trace, if it is the same or no other is known.
+    """
+    current = _traceparent.get()
+    if traceparent is None or not TRACEPARENT.fullmatch(traceparent) or name_trace(current) == name_trace(traceparent):
+        yield
+    elif _tracer is None:
+        with _as_current(traceparent):
+            yield
+    else:
+        with _record(_tracer, name, "internal", traceparent, {}, link=current):
+            yield
+
+
+def name_trace(traceparent: str | None) -> str:
+    """Return the trace's ID, or nothing."""
+    return "".join((traceparent or "").split("-")[1:2])
+
+
+@contextmanager
+def _record(  # noqa: PLR0913  the parts of a span
+    tracer: "Tracer", name: str, kind: Kind, parent: str | None, attributes: Attributes, *, link: str | None = None
+) -> Iterator[Note]:
+    from opentelemetry.trace import (  # noqa: PLC0415  loaded by `otlp`
+        Link,
+        SpanKind,
+        Status,
+        StatusCode,
+        get_current_span,
+    )
 
     recorded = tracer.start_span(
         name,
         context=_read(parent),
         kind=SpanKind[kind.upper()],
         attributes=attributes,
+        links=[Link(get_current_span(_read(link)).get_span_context())] if link else None,
         record_exception=False,  # messages may hold what no log has
         set_status_on_exception=False,
     )

@@ -20,4 +20,4 @@ from shared_lib.runtime import Runtime
     )
 )
 def main(rt: Runtime) -> web.Content:
-    return web.Content(exposition.write_state(rt.state_report.measure()), exposition.CONTENT_TYPE)
+    return web.Content(exposition.write_state(*rt.state_report.measure()), exposition.CONTENT_TYPE)

@@ -4,6 +4,7 @@ Loading kafka-python takes 0.1 s and 12 MB. Most functions never publish, and sh
 """
 
 import threading
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from shared_lib.events import Payload
@@ -35,6 +36,9 @@ class Broker:
 
     def ping(self) -> None:
         self.client.ping()
+
+    def measure_lag(self, group: str, topics: Iterable[str], timeout_seconds: float) -> dict[tuple[str, int], int]:
+        return self.client.measure_lag(group, topics, timeout_seconds)
 
     def close(self) -> None:
         """Wait for events that are being sent, as long as a caller would."""

@@ -13,8 +13,8 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from kafka import KafkaAdminClient, KafkaProducer
-from kafka.admin import ConfigResource, ConfigResourceType
+from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
+from kafka.admin import ConfigResource, ConfigResourceType, OffsetSpec
 from kafka.errors import (
     AuthorizationError,
     IllegalSaslStateError,
@@ -227,6 +227,28 @@ class Client:
             for name, result in admin.alter_configs(topics, incremental=True, raise_on_unknown=False)["topic"].items():
                 if result != "OK":
                     log.warning("topic_retention_not_set", topic=name, reason=result)
+
+    def measure_lag(self, group: str, topics: Iterable[str], timeout_seconds: float) -> dict[tuple[str, int], int]:
+        """
+        Return how many events of each topic and partition a consumer group has yet to finish.
+
+        Raises Unavailable if a broker takes longer than the timeout for one of four requests.
+        """
+        with self._administer(timeout_seconds=timeout_seconds) as admin:
+            partitions = [
+                TopicPartition(topic["name"], partition["partition_index"])
+                for topic in admin.describe_topics(list(topics))
+                for partition in topic["partitions"]
+            ]
+            ends = admin.list_partition_offsets(dict.fromkeys(partitions, OffsetSpec.LATEST))
+            begins = admin.list_partition_offsets(dict.fromkeys(partitions, OffsetSpec.EARLIEST))
+            finished = admin.list_group_offsets({group: partitions})[group]
+        lags = {}
+        for each in partitions:
+            committed = finished[each].offset if each in finished else -1
+            done = begins[each].offset if committed < 0 else committed  # without a commit it begins with the oldest
+            lags[each.topic, each.partition] = max(ends[each].offset - done, 0)
+        return lags
 
     @contextmanager
     def _administer(self, *, timeout_seconds: float) -> Iterator[KafkaAdminClient]:

@@ -39,6 +39,7 @@ RIGHTS: dict[str, dict[str, str]] = {
     "image_counts": {APP: "SELECT, INSERT, DELETE", WORKER: "SELECT, INSERT, DELETE", SEARCH: "SELECT"},
     "original_removals": {APP: ALL, WORKER: ALL},
     "multipart_uploads": {APP: "SELECT, INSERT, DELETE", WORKER: "SELECT, DELETE"},
+    "gallery_sizes": {WORKER: ALL, SEARCH: "SELECT"},
     "image_stocks": {APP: "SELECT, INSERT, DELETE", WORKER: "SELECT, INSERT, DELETE"},
     "rates": {APP: "SELECT, INSERT, UPDATE", WORKER: "SELECT, UPDATE, DELETE"},
     "scans": {WORKER: ALL},

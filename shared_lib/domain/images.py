@@ -222,6 +222,8 @@ class ImageEnd:
     """None if it succeeded."""
     completed_at: datetime
     attempts: int
+    traceparent: str | None
+    """The trace of the request that asked for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

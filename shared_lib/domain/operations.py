@@ -76,6 +76,15 @@ class ReconciliationState:
 
 
 @dataclass(frozen=True, slots=True)
+class Distribution:
+    """How many durations were up to each bound but longer than the one before, and the sum of all, in s."""
+
+    counts: tuple[int, ...]
+    """One more than there are bounds."""
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
     """The state of the whole service, at one moment. Durations are in s."""
 

@@ -41,7 +41,7 @@ log = get_logger()
 
 _LOCK_IMAGE = """
     SELECT tenant_id, status, attempts, fence, lease_until > now() AS held, lease_until IS NOT NULL AS begun,
-           original_key, deleted_at IS NOT NULL AS deleted
+           original_key, deleted_at IS NOT NULL AS deleted, traceparent
     FROM images WHERE uuid = :uuid FOR UPDATE
 """
 _RELEASE_TRIES = 100  # a third of a lease apart: ten minutes and more
@@ -72,6 +72,8 @@ class Claim:
     """Only the requested renditions are to be made."""
     original_key: str | None
     """In the gallery. None if the upload is in the inbox."""
+    traceparent: str | None
+    """The trace of the request that asked for it."""
     began: float = field(default_factory=time.monotonic)
 
     @property
@@ -146,6 +148,7 @@ class Claims:
             requested=requested,
             has_succeeded=has_succeeded,
             original_key=row["original_key"],
+            traceparent=row["traceparent"],
         )
         if exhausted := history.find_exhaustion(self._settings):
             self.fail(claim, exhausted)

@@ -5,7 +5,7 @@ tick meets others first, and a row that cannot be repaired, or kills its worker,
 """
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from itertools import groupby
@@ -13,7 +13,7 @@ from operator import itemgetter
 from typing import NamedTuple
 from uuid import UUID
 
-from shared_lib.database.connection import Database
+from shared_lib.database.connection import Database, Transaction
 from shared_lib.domain.uploads import StoredObject
 from shared_lib.repositories import lifecycle
 
@@ -51,6 +51,13 @@ _ADVANCE_SCAN = """
     ON CONFLICT (bucket) DO UPDATE SET position = excluded.position
 """
 _END_SCAN = "DELETE FROM scans WHERE bucket = :bucket"
+_ADD_SIZES = """
+    INSERT INTO gallery_sizes (tenant_id, counted)
+    SELECT tenant_id, bytes FROM unnest(CAST(:tenants AS text[]), CAST(:bytes AS bigint[])) AS found (tenant_id, bytes)
+    ORDER BY tenant_id
+    ON CONFLICT (tenant_id) DO UPDATE SET counted = gallery_sizes.counted + excluded.counted
+"""
+_SETTLE_SIZES = "UPDATE gallery_sizes SET bytes = counted, counted = 0"
 
 
 class Overdue(NamedTuple):
@@ -59,6 +66,7 @@ class Overdue(NamedTuple):
     succeeded: bool
     """It waits for further renditions."""
     original_key: str | None
+    traceparent: str | None
 
 
 class Pair(NamedTuple):
@@ -76,6 +84,11 @@ def pair(stored: Iterable[StoredObject], *referenced: Iterable[str]) -> Iterator
     for key, same in groupby(merged, key=itemgetter(0)):
         both = [found for _, found in same]
         yield Pair(key, next(filter(None, both), None), None in both)
+
+
+def _add_sizes(tx: Transaction, sizes: Mapping[str, int]) -> None:
+    if sizes:
+        tx.rows(_ADD_SIZES, tenants=list(sizes), bytes=list(sizes.values()))
 
 
 class Drift:
@@ -169,8 +182,17 @@ class Drift:
         with self._database.transaction() as tx:
             tx.rows(_ADVANCE_SCAN, bucket=bucket, position=position.encode())
 
-    def end_scan(self, bucket: str) -> None:
+    def advance_comparison(self, bucket: str, position: str, sizes: Mapping[str, int]) -> None:
+        """Advance the gallery's scan, and add what it found since, in bytes by tenant."""
         with self._database.transaction() as tx:
+            _add_sizes(tx, sizes)
+            tx.rows(_ADVANCE_SCAN, bucket=bucket, position=position.encode())
+
+    def end_comparison(self, bucket: str, sizes: Mapping[str, int]) -> None:
+        """End the gallery's scan, and show what it found from now on."""
+        with self._database.transaction() as tx:
+            _add_sizes(tx, sizes)
+            tx.rows(_SETTLE_SIZES)
             tx.rows(_END_SCAN, bucket=bucket)
 
     def _exists(self, sql: str, key: str) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from uuid import UUID
 
+from shared_lib import tracing
 from shared_lib.constraints import DEFAULT_TENANT
 from shared_lib.database.connection import Database, acting_for
 from shared_lib.domain.audit import Action
@@ -90,6 +91,7 @@ class Images:
                 wait=self._settings.pending_grace_seconds,
                 key=original.key,
                 sha256=original.sha256,
+                trace=tracing.current(),
             )
             if row is None:
                 return None
@@ -129,7 +131,7 @@ class Images:
     def _insert(self, recipes: Sequence[Recipe], quotas: Quotas, *, uuid: UUID, **columns: object) -> None:
         with self._database.transaction() as tx:
             stocks.lock(tx, quotas)
-            if tx.row(lifecycle.INSERT_IMAGE, uuid=uuid, **columns):
+            if tx.row(lifecycle.INSERT_IMAGE, uuid=uuid, trace=tracing.current(), **columns):
                 stocks.check(tx, quotas)
                 rendition_requests.add(tx, uuid, recipes)
 
@@ -169,6 +171,7 @@ class Images:
                 description=description,
                 describe=describe,
                 renditions_pending=renditions_pending,
+                trace=tracing.current(),
                 wait=self._settings.pending_grace_seconds,
             )
         return renditions_pending or (row is not None and row["status"] == ImageStatus.PENDING)

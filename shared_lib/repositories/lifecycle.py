@@ -9,9 +9,9 @@ from shared_lib.repositories.rows import END_COLUMNS, OF_TENANT, RENDITIONS, VIS
 
 # CREATE and RESERVE
 INSERT_IMAGE = """
-    INSERT INTO images (uuid, tenant_id, filename, description, status, size_bytes, reserved_bytes, due_at)
+    INSERT INTO images (uuid, tenant_id, filename, description, status, size_bytes, reserved_bytes, due_at, traceparent)
     VALUES (:uuid, :tenant, :filename, :description, :status, :size, :reserved,
-            now() + make_interval(secs => :wait))
+            now() + make_interval(secs => :wait), :trace)
     ON CONFLICT (uuid) DO NOTHING RETURNING uuid
 """
 
@@ -22,8 +22,10 @@ _IS_PUBLISHED = """
 
 # CREATE, with the original's key: it is named before the object is written.
 INSERT_ORIGINAL = f"""
-    INSERT INTO images (uuid, tenant_id, filename, description, status, size_bytes, due_at, original_key, sha256)
-    SELECT :uuid, :tenant, :filename, :description, :status, :size, now() + make_interval(secs => :wait), :key, :sha256
+    INSERT INTO images (uuid, tenant_id, filename, description, status, size_bytes, due_at, original_key, sha256,
+                        traceparent)
+    SELECT :uuid, :tenant, :filename, :description, :status, :size, now() + make_interval(secs => :wait), :key, :sha256,
+           :trace
     WHERE {NOT_BEING_REMOVED} RETURNING {_IS_PUBLISHED}
 """
 
@@ -44,6 +46,7 @@ REQUEST_PROCESSING = """
         completed_at = CASE WHEN status = 'failed' THEN NULL ELSE completed_at END,
         announced = announced AND status <> 'failed',
         failure_code = NULL, failure_message = NULL,
+        traceparent = coalesce(:trace, traceparent),
         queued_at = CASE WHEN status IN ('awaiting_upload', 'failed') OR (status = 'succeeded' AND :renditions_pending)
                          THEN now() ELSE queued_at END,
         due_at = CASE WHEN status IN ('awaiting_upload', 'failed') OR :renditions_pending
@@ -201,7 +204,7 @@ DELETE_IMAGES = """
     UPDATE images SET deleted_at = now(), fence = fence + 1, cleaned_up_at = NULL, due_at = NULL, retry_at = NULL,
                       collection_id = NULL, filename = '', description = NULL, thumbnail = NULL, thumbnail_type = NULL,
                       content_type = NULL, size_bytes = NULL, reserved_bytes = NULL, width = NULL, height = NULL,
-                      sha256 = NULL,
+                      sha256 = NULL, traceparent = NULL,
                       metadata = NULL, perceptual_hash = NULL, failure_code = NULL, failure_message = NULL
     WHERE uuid = ANY(ARRAY(
         SELECT uuid FROM images WHERE tenant_id = :tenant AND uuid = ANY(CAST(:uuids AS uuid[]))
@@ -240,7 +243,10 @@ PURGE_TOMBSTONES = """
 """
 
 # No transition: the event for this end was published. One that came later is still to be announced.
-MARK_ANNOUNCED = "UPDATE images SET announced = true WHERE uuid = :uuid AND completed_at = :ended"
+MARK_ANNOUNCED = """
+    UPDATE images SET announced = true, traceparent = CASE WHEN due_at IS NOT NULL THEN traceparent END
+    WHERE uuid = :uuid AND completed_at = :ended
+"""
 
 # No transition, this and the next two: what reconciliation finds is put off, so that others have their turn.
 DEFER_OVERDUE = """
@@ -250,7 +256,7 @@ DEFER_OVERDUE = """
             (status IN ('pending', 'succeeded') AND lease_until IS NULL AND due_at < coalesce(:before, now()))
             OR (lease_until < now() AND coalesce(due_at < :before, due_at <= now(), true)))
         ORDER BY due_at NULLS FIRST LIMIT :batch FOR UPDATE SKIP LOCKED))
-    RETURNING uuid, created_at, status = 'succeeded' AS succeeded, original_key
+    RETURNING uuid, created_at, status = 'succeeded' AS succeeded, original_key, traceparent
 """
 DEFER_UNANNOUNCED = """
     UPDATE images SET retry_at = now() + make_interval(secs => :grace) WHERE uuid = ANY(ARRAY(

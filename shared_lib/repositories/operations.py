@@ -12,6 +12,7 @@ from shared_lib.domain.images import ImageStatus
 from shared_lib.domain.operations import (
     AttemptCount,
     DeadLetterCount,
+    Distribution,
     Percentiles,
     ReconciliationState,
     Repair,
@@ -53,12 +54,20 @@ _COUNT_ATTEMPTS = f"""
     SELECT outcome, reason, count(*) AS count FROM ({_RECENT_ATTEMPTS}) recent WHERE outcome IS NOT NULL
     GROUP BY outcome, reason ORDER BY count DESC, outcome, reason LIMIT 50
 """
-_PUBLISH_SECONDS = f"""
-    SELECT percentile_cont(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (
-               ORDER BY CAST(extract(epoch FROM a.ended_at - i.queued_at) AS float8)) AS percentiles
+_PUBLISHED = f"""
+    SELECT CAST(extract(epoch FROM a.ended_at - i.queued_at) AS float8) AS seconds
     FROM ({_RECENT_ATTEMPTS}) a JOIN {{images}} i ON i.uuid = a.image_id
     WHERE a.outcome = 'succeeded' AND i.queued_at < a.ended_at
 """
+_PUBLISH_SECONDS = f"""
+    SELECT percentile_cont(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY seconds) AS percentiles
+    FROM ({_PUBLISHED}) published
+"""
+_DISTRIBUTE = f"""
+    SELECT width_bucket(seconds, CAST(:bounds AS float8[])) AS bucket, count(*) AS count, sum(seconds) AS seconds
+    FROM ({_PUBLISHED}) published GROUP BY bucket
+"""
+_LIST_SIZES = "SELECT tenant_id, bytes FROM all_gallery_sizes ORDER BY bytes DESC, tenant_id"
 _COUNT_DEAD_LETTERS = """
     SELECT (SELECT count(*) FROM (SELECT 1 FROM {dead_letters} WHERE {of_tenant} LIMIT :most) kept) AS total,
            (SELECT count(*) FROM (SELECT 1 FROM {dead_letters}
@@ -108,6 +117,21 @@ class Operations:
             dead_letters=DeadLetterCount(**letters[0]),
             reconciliation=_to_reconciliation(counts),
         )
+
+    def distribute(self, bounds: tuple[float, ...]) -> Distribution:
+        """Return how long images of the last hour took from being queued until they were published, of all tenants."""
+        sql = _DISTRIBUTE.format(of_tenant=OF_TENANT, **{name: f"all_{name}" for name in _TABLES})
+        with self._database.transaction() as tx:
+            rows = tx.last(sql, sample=TIMED, bounds=list(bounds))
+        counts = [0] * (len(bounds) + 1)
+        for row in rows:
+            counts[row["bucket"]] = row["count"]
+        return Distribution(tuple(counts), sum(row["seconds"] for row in rows))
+
+    def list_sizes(self) -> list[tuple[str, int]]:
+        """Return each tenant and its bytes in the gallery as of the last comparison, the largest first."""
+        with self._database.transaction() as tx:
+            return [(row["tenant_id"], row["bytes"]) for row in tx.last(_LIST_SIZES)]
 
     def record_run(self, repairs: Mapping[str, int], *, failed: bool) -> None:
         """Add a run of reconciliation and its repairs to the counts."""

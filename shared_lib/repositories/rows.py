@@ -46,7 +46,7 @@ IMAGE_COLUMNS = f"""
 """
 END_COLUMNS = """
     uuid, tenant_id, filename, content_type, size_bytes, width, height, failure_code, failure_message, completed_at,
-    attempts
+    attempts, traceparent
 """
 THUMBNAIL_COLUMNS = ", i.thumbnail, i.thumbnail_type"
 
@@ -119,6 +119,7 @@ def to_end(row: dict[str, Any], renditions: Iterable[dict[str, Any]]) -> ImageEn
         failure=_read_failure(row),
         completed_at=row["completed_at"],
         attempts=row["attempts"],
+        traceparent=row["traceparent"],
     )
 
 

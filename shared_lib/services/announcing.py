@@ -39,7 +39,10 @@ class Announcer:
         False if Kafka is unavailable, the image is gone, or processing was requested again meanwhile.
         """
         end = self.image_queries.get_end(uuid)
-        return end is not None and self.publish_end(end)
+        if end is None:
+            return False
+        with observability.resume_trace(end.traceparent, "announce image"):
+            return self.publish_end(end)
 
     def publish_end(self, end: ImageEnd) -> bool:
         """Publish how an image has just ended. Return False if Kafka is unavailable."""

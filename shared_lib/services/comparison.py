@@ -1,5 +1,10 @@
-"""Compare the whole gallery with the database, over as many ticks as it takes."""
+"""
+Compare the whole gallery with the database, over as many ticks as it takes.
 
+On the way it adds up what each tenant has in it.
+"""
+
+from collections import Counter
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -31,19 +36,23 @@ class Comparison:
         position = self.drift.read_position(self.gallery.name)
         if position is None:
             return
+        sizes: Counter[str] = Counter()  # since the last advance, of what rows reference
         try:
             for count, each in enumerate(self.drift.compare(self.gallery.list(after=position), after=position), 1):
                 position = each.key
-                if each.found is None or not each.is_referenced:
+                if each.found and each.is_referenced:
+                    sizes[self.gallery.find_tenant(each.key)] += each.found.size
+                else:
                     yield from turn.attempt(self._resolve, each)
                 if count % BULK == 0:
-                    self.drift.advance_scan(self.gallery.name, position)
+                    self.drift.advance_comparison(self.gallery.name, position, sizes)
+                    sizes.clear()
                     yield LOOKED
             position = None
         finally:
             if position is not None:
-                self.drift.advance_scan(self.gallery.name, position)
-        self.drift.end_scan(self.gallery.name)
+                self.drift.advance_comparison(self.gallery.name, position, sizes)
+        self.drift.end_comparison(self.gallery.name, sizes)
         yield "gallery_compared"
 
     def _resolve(self, difference: Pair) -> Iterator[str]:

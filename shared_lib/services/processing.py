@@ -5,6 +5,7 @@ from uuid import UUID
 
 from shared_lib.domain.images import ImageEnd
 from shared_lib.errors import FailureCode, Rejected
+from shared_lib.observability import resume_trace
 from shared_lib.pipeline.recipe import Recipe
 from shared_lib.repositories import Claim, Claims, UploadAwaited
 from shared_lib.services.finishing import Finisher
@@ -39,12 +40,16 @@ class Processor:
                 self._process(uuid, arrived=True)
 
     def _process(self, uuid: UUID, *, arrived: bool = False) -> None:
-        with self.claims.hold(uuid, arrived=arrived) as claim:
+        with (
+            self.claims.hold(uuid, arrived=arrived) as claim,
+            resume_trace(claim.traceparent if claim else None, "process image"),
+        ):
             end = claim and self._carry_out(claim)
         if claim is None:
             self.finisher.finish_ended(uuid)
         elif end:
-            self.finisher.finish(end, from_inbox=claim.original_key is None)
+            with resume_trace(end.traceparent, "finish image"):
+                self.finisher.finish(end, from_inbox=claim.original_key is None)
 
     def _carry_out(self, claim: Claim) -> ImageEnd | None:
         """Return how the image ended, or None if it has no object yet."""

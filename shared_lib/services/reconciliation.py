@@ -18,7 +18,7 @@ from shared_lib.domain.multipart import StoredUpload
 from shared_lib.domain.uploads import StoredObject
 from shared_lib.errors import FailureCode
 from shared_lib.events import ProcessingRequested
-from shared_lib.observability import get_logger
+from shared_lib.observability import get_logger, resume_trace
 from shared_lib.repositories import (
     BATCH,
     ApiKeys,
@@ -153,7 +153,7 @@ class Reconciliation:
 
         def repair(image: Overdue) -> Iterator[str]:
             if image.succeeded or self.ingestion.has_arrived(image.uuid, image.original_key):
-                yield from self._request(image.uuid)
+                yield from self._request(image.uuid, image.traceparent)
             elif image.created_at < datetime.now(UTC) - patience and self.images.give_up(
                 image.uuid, FailureCode.UPLOAD_MISSING, "The image was announced, but its bytes never reached the store"
             ):
@@ -161,8 +161,10 @@ class Reconciliation:
 
         return self._in_batches(turn, self.drift.find_overdue, repair)
 
-    def _request(self, uuid: UUID) -> Iterator[str]:
-        if self.announcer.publish_best_effort(ProcessingRequested(uuid=uuid)):
+    def _request(self, uuid: UUID, traceparent: str | None = None) -> Iterator[str]:
+        with resume_trace(traceparent, "request image again"):
+            requested = self.announcer.publish_best_effort(ProcessingRequested(uuid=uuid))
+        if requested:
             yield "requested"
 
     def _expire_uploads(self, turn: Turn) -> Generator[str]:  # noqa: ARG002  all steps have the same signature

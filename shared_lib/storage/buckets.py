@@ -181,6 +181,12 @@ class Gallery(Bucket):
         first, _, rest = key.partition("/")
         return StoredObject.name_image(rest.split("/")[1] if first == "t" and "/" in rest else first)
 
+    @staticmethod
+    def find_tenant(key: str) -> str:
+        """Return whose object it is."""
+        first, _, rest = key.partition("/")
+        return rest.partition("/")[0] if first == "t" else DEFAULT_TENANT
+
     def store_original(self, original: Original, data: bytes, *, is_published: bool) -> None:
         """Store an original that a row names. One that an equal image has published is probably there already."""
         if not (is_published and self.head(original.key)):  # a broken-off attempt may have put the same bytes there

@@ -103,7 +103,7 @@ def _respond(
     ):
         response = make_response(rt)
         note({"http.response.status_code": response.status_code})
-        response.headers["X-Trace-Id"] = (tracing.current() or "").split("-")[1]
+        response.headers["X-Trace-Id"] = tracing.name_trace(tracing.current())
         request.stream = io.BytesIO()  # or functions-framework reads the rest of the body into memory
         seconds = time.perf_counter() - started
         metrics.REQUESTS.observe(seconds, metrics.Request.of(endpoint.name, request.method, response.status_code))

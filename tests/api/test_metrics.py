@@ -1,6 +1,7 @@
 """Each function exposes what it counted, and the numbers agree with what happened."""
 
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,9 +13,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from service import ENVIRONMENT, ROOT, Api, Deliver, Platform, find_processes, make_photo, wait_for
 
 from shared_lib import metrics
+from shared_lib.broker import Broker
 from shared_lib.events import ProcessingRequested
 from shared_lib.runtime import Runtime
-from shared_lib.services.state_report import REPAIRS
+from shared_lib.services.state_report import MOST_TENANTS, REPAIRS, StateReport, select_largest
+from shared_lib.settings import Kafka
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -109,8 +112,30 @@ def test_the_state_is_reported_from_the_database(rt: Runtime, load: Callable[[st
     summary = rt.operations.summarize()
     assert response.headers["Content-Type"].startswith("text/plain; version=0.0.4")
     assert {name for name, _ in found} >= {"images", "image_oldest_pending_seconds", "dead_letters"}
-    assert {name for name, _ in found} <= {each.name for each in metrics.STATES}
+    parts = {f"{metrics.PUBLISH_SECONDS.name}_{part}" for part in ("bucket", "gcount", "gsum")}
+    assert {name for name, _ in found} <= {each.name for each in metrics.STATES} | parts
+    assert len([name for name, _ in found if name == "kafka_consumer_group_lag"]) == 24
     assert {dict(labels)["status"] for name, labels in found if name == "images"} == set(summary.images)
+
+
+def test_the_state_is_reported_while_kafka_is_out_of_reach(rt: Runtime) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        nowhere = Kafka(bootstrap_servers=f"127.0.0.1:{silent.getsockname()[1]}")
+        measured = StateReport(rt.operations, Broker(nowhere)).measure().measured
+
+    assert measured[metrics.LAG] == {}
+    assert sum(measured[metrics.IMAGES].values()) >= 0
+    assert measured[metrics.RUNS]
+
+
+def test_labels_of_tenants_are_few() -> None:
+    sizes = [(f"tenant-{number}", 1000 - number) for number in range(100)]
+
+    largest = select_largest(sizes)
+
+    assert len(largest) == MOST_TENANTS + 1
+    assert sum(largest.values()) == sum(size for _, size in sizes)
+    assert largest["tenant-0",] == 1000
 
 
 def test_no_route_leads_to_metrics(platform: Platform, single_function: tuple[str, int]) -> None:

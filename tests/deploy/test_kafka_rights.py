@@ -54,6 +54,13 @@ def test_the_event_source_reads_what_it_names_and_nobody_else_reads(granted: dic
     assert readers == {("event-source", each) for each in (*spec["topics"], spec["consumerGroup"])}
 
 
+def test_report_state_may_see_how_far_the_event_source_is(granted: dict[tuple[str, str], set[str]]) -> None:
+    spec = of_kind(overlay("production"), "KafkaSource")["image-work"]["spec"]
+
+    assert (events.GROUP, set(events.CONSUMED)) == (spec["consumerGroup"], set(spec["topics"]))
+    assert all("Describe" in granted["api", each] for each in (events.GROUP, *events.CONSUMED))
+
+
 def test_only_bootstrap_creates_topics_and_knows_all(granted: dict[tuple[str, str], set[str]]) -> None:
     creators = {key for key, operations in granted.items() if {"Create", "AlterConfigs"} & operations}
 

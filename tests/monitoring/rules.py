@@ -2,6 +2,7 @@
 
 import json
 import re
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +22,25 @@ RECORDED: dict[str, dict[str, Any]] = {
 DASHBOARD: dict[str, Any] = json.loads((COMPONENT / "dashboard.json").read_text())
 QUERIES = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
 
+EXTERNAL = {
+    "certmanager_certificate_expiration_timestamp_seconds": ("name", "namespace"),
+    "kubelet_volume_stats_available_bytes": ("namespace", "persistentvolumeclaim"),
+    "kubelet_volume_stats_capacity_bytes": ("namespace", "persistentvolumeclaim"),
+}
+"""Metrics of others, by their labels: cert-manager 1.16 and the kubelet."""
 KNOWN = {
+    *EXTERNAL,
     *(f"{each.name}_{part}" for each in metrics.HISTOGRAMS for part in ("bucket", "count", "sum")),
+    f"{metrics.PUBLISH_SECONDS.name}_bucket",
     *(each.name for each in (*metrics.COUNTERS, *metrics.STATES)),
     *RECORDED,
     "ALERTS",
 }
-LABELS = {label for each in (*metrics.HISTOGRAMS, *metrics.COUNTERS, *metrics.STATES) for label in each.labels}
+LABELS = {*chain.from_iterable(EXTERNAL.values())} | {
+    label for each in (*metrics.HISTOGRAMS, *metrics.COUNTERS, *metrics.STATES) for label in each.labels
+}
 _WORDS = {"and", "or", "by", "le", "for", "vector", "time", "sum", "max", "count", "rate", "increase", "absent"}
-_WORDS |= {"histogram_quantile", "without"}
+_WORDS |= {"histogram_quantile", "without", "min", "unless", "on"}
 
 
 def named_metrics(query: str) -> set[str]:
@@ -44,12 +55,12 @@ def named_labels(query: str) -> set[str]:
     return {*in_braces, *grouped} - {"le", "alertstate"}
 
 
-def write_rules(path: Path, *, waiting: bool = True) -> Path:
-    """Write the rules as Prometheus reads them, without the operator's wrapping. Without annotations."""
+def write_rules(path: Path, *, hold: str = "") -> Path:
+    """Write the rules as Prometheus reads them, without annotations. Alerts wait for `hold` instead of their time."""
     groups = json.loads(json.dumps(RULES["groups"]))
     for rule in (rule for group in groups for rule in group["rules"]):
         rule.pop("annotations", None)
-        if not waiting:
-            rule.pop("for", None)
+        if hold and "alert" in rule:
+            rule["for"] = hold
     path.write_text(yaml.safe_dump({"groups": groups}))
     return path

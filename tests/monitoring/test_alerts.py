@@ -14,11 +14,16 @@ from service import ROOT
 
 HOURS = 7
 MINUTES = HOURS * 60
+DAY = 24 * 3600
 REQUESTS = "http_server_request_duration_seconds_count{http_response_status_code='%s'}"
 STORE = "store_request_duration_seconds_count{outcome='%s'}"
 DATABASE = "db_client_operation_duration_seconds_count{outcome='%s'}"
 KAFKA = "messaging_client_operation_duration_seconds_count{outcome='%s'}"
 REPAIRED = "reconciliation_repairs_total{kind='%s'}"
+LAG = "kafka_consumer_group_lag{group='g', topic='image-tasks', partition='%s'}"
+CERTIFICATE = "certmanager_certificate_expiration_timestamp_seconds{name='images', namespace='gateway'}"
+FREE = "kubelet_volume_stats_available_bytes{namespace='%s', persistentvolumeclaim='data-postgres-0'}"
+CAPACITY = "kubelet_volume_stats_capacity_bytes{namespace='%s', persistentvolumeclaim='data-postgres-0'}"
 RECENT = "image_attempts_last_hour{outcome='%s', reason='%s'}"
 
 # A service at rest that serves ten requests a second, for seven hours. promtool's time begins at 0.
@@ -46,6 +51,13 @@ HEALTHY = {
     RECENT % ("failed", "corrupt_image"): f"300x{MINUTES}",
     RECENT % ("failed", "worker_lost"): f"0x{MINUTES}",
     RECENT % ("crashed", ""): f"5x{MINUTES}",
+    LAG % 0: f"500x{MINUTES}",
+    LAG % 1: f"400x{MINUTES}",
+    CERTIFICATE: f"{30 * DAY}x{MINUTES}",
+    FREE % "image-processing": f"20x{MINUTES}",
+    CAPACITY % "image-processing": f"100x{MINUTES}",
+    FREE % "another": f"1x{MINUTES}",
+    CAPACITY % "another": f"100x{MINUTES}",
 }
 
 
@@ -57,6 +69,7 @@ class Fault(NamedTuple):
     """Labels that the alert has besides its severity."""
 
 
+DISK = ("persistentvolumeclaim", "data-postgres-0")
 FAULTS = [
     Fault("StateUnknown", {"images{status='pending'}": "0x60 stale"}, (("status", "pending"),)),
     Fault("ImagesWaitTooLong", {"image_oldest_pending_seconds": f"20x60 400+60x{MINUTES}"}),
@@ -73,6 +86,10 @@ FAULTS = [
     Fault("DriftRepaired", {REPAIRED % "requested": f"0x60 0+5x{MINUTES}"}),
     Fault("StoreFails", {STORE % "unavailable": f"0x60 0+100x{MINUTES}"}),
     Fault("DatabaseFails", {DATABASE % "unavailable": f"0x60 0+100x{MINUTES}"}),
+    Fault("EventsPileUp", {LAG % 1: f"400x60 600x{MINUTES}"}, (("group", "g"),)),
+    Fault("LagUnknown", {LAG % 0: "500x60 stale", LAG % 1: "400x60 stale"}),
+    Fault("CertificateExpires", {CERTIFICATE: f"{30 * DAY}x60 {6 * DAY}x{MINUTES}"}, (("name", "images"),)),
+    Fault("DiskFills", {FREE % "image-processing": f"20x60 9x{MINUTES}"}, (DISK,)),
     Fault("KafkaFails", {KAFKA % "failed": f"0x60 0+100x{MINUTES}"}),
 ]
 
@@ -82,15 +99,15 @@ def check(path: Path, *tests: dict[str, Any]) -> subprocess.CompletedProcess[str
     assert promtool, "The alerts' tests need promtool: install it (Debian: sudo apt install prometheus)."
     write_rules(path / "rules.yaml")
     (path / "tests.yaml").write_text(
-        yaml.safe_dump({"rule_files": ["rules.yaml"], "evaluation_interval": "1m", "tests": list(tests)})
+        yaml.safe_dump({"rule_files": ["rules.yaml"], "evaluation_interval": "3m", "tests": list(tests)})
     )
     return subprocess.run(
         [promtool, "test", "rules", "tests.yaml"], cwd=path, capture_output=True, text=True, check=False
     )
 
 
-def simulate(series: dict[str, str], firing: dict[str, dict[str, str]], minutes: int) -> dict[str, Any]:
-    """Return promtool's test that exactly these alerts fire, with these labels, at that minute."""
+def simulate(series: dict[str, str], firing_at: dict[int, dict[str, dict[str, str]]]) -> dict[str, Any]:
+    """Return promtool's test that at each of these minutes exactly these alerts fire, with these labels."""
     return {
         "interval": "1m",
         "input_series": [{"series": name, "values": values} for name, values in series.items()],
@@ -100,13 +117,14 @@ def simulate(series: dict[str, str], firing: dict[str, dict[str, str]], minutes:
                 "alertname": name,
                 "exp_alerts": [{"exp_labels": rule["labels"] | firing[name]}] if name in firing else [],
             }
+            for minutes, firing in firing_at.items()
             for name, rule in ALERTS.items()
         ],
     }
 
 
 def test_no_alert_fires_while_all_is_well(tmp_path: Path) -> None:
-    done = check(tmp_path, *(simulate(HEALTHY, {}, minutes) for minutes in (1, 30, MINUTES)))
+    done = check(tmp_path, simulate(HEALTHY, {1: {}, 30: {}, MINUTES: {}}))
 
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -114,7 +132,7 @@ def test_no_alert_fires_while_all_is_well(tmp_path: Path) -> None:
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.alert)
 def test_an_alert_fires_for_its_fault_and_no_other_does(fault: Fault, tmp_path: Path) -> None:
     series = HEALTHY | fault.changes
-    done = check(tmp_path, simulate(series, {}, 59), simulate(series, {fault.alert: dict(fault.labels)}, MINUTES))
+    done = check(tmp_path, simulate(series, {59: {}, MINUTES: {fault.alert: dict(fault.labels)}}))
 
     assert done.returncode == 0, done.stdout + done.stderr
 

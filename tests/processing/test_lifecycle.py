@@ -96,6 +96,7 @@ class World:
             requested=(),
             has_succeeded=state is ImageStatus.SUCCEEDED,
             original_key=None,
+            traceparent=None,
         )
         rejected = Rejected(FailureCode.CORRUPT_IMAGE, "for the test")
         rendered = Rendered(Format.JPEG, 4, 3, ())

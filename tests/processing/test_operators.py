@@ -12,7 +12,7 @@ import pytest
 from flask.testing import FlaskClient
 from service import Deliver, WaitInInbox, make_photo
 
-from shared_lib.database.connection import acting_for
+from shared_lib.database.connection import ALL_TENANTS, acting_for
 from shared_lib.domain.images import ImageStatus
 from shared_lib.errors import FailureCode, NotFound, Rejected, Unavailable, WorkerCrashed
 from shared_lib.events import ProcessingRequested
@@ -152,6 +152,37 @@ def test_the_summary_counts_images_attempts_and_dead_letters(
     }
     assert summary.publish_seconds is not None
     assert 0 < summary.publish_seconds.p50 <= summary.publish_seconds.p99 < 60
+
+
+def test_durations_until_published_are_distributed(apart: Runtime) -> None:
+    before = apart.operations.distribute((0.000001, 3600.0))
+    apart.processor.process(add(apart, make_photo()))
+
+    after = apart.operations.distribute((0.000001, 3600.0))
+
+    assert [new - old for new, old in zip(after.counts, before.counts, strict=True)] == [0, 1, 0]
+    assert before.seconds < after.seconds < before.seconds + 60
+
+
+def test_the_comparison_adds_up_what_each_tenant_has_in_the_gallery(apart: Runtime) -> None:
+    with acting_for("acme"):
+        apart.ingestion.ingest("own.jpg", None, make_photo(), "image/jpeg")
+    apart.processor.process(add(apart, make_photo()))
+    apart.gallery.put("originals/orphan.jpg", b"nobody's", "image/jpeg")
+
+    for _ in range(2):
+        apart.drift.begin_scan(apart.gallery.name)
+        with acting_for(ALL_TENANTS):
+            while "gallery_compared" not in apart.reconciliation.run(everything=False):
+                pass
+
+        stored = [each for each in apart.gallery.list() if each.key != "originals/orphan.jpg"]
+        of_acme = sum(each.size for each in stored if each.key.startswith("t/acme/"))
+        assert dict(apart.operations.list_sizes()) == {
+            "acme": of_acme,
+            "default": sum(each.size for each in stored) - of_acme,
+        }
+        assert of_acme > 0
 
 
 def test_an_image_that_is_tried_again_has_not_waited_since_its_upload(apart: Runtime) -> None:

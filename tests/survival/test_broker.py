@@ -6,11 +6,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.structs import OffsetAndMetadata
 from kafka_proxy import SILENCE, TOPIC_AUTHORIZATION_FAILED, UNKNOWN_SERVER_ERROR, UNKNOWN_TOPIC, KafkaProxy
 from service import Platform, wait_for
 
@@ -40,6 +43,24 @@ def broker(proxy: KafkaProxy) -> Iterator[Broker]:
 
 def publish(broker: Broker) -> None:
     broker.publish(ProcessingRequested(uuid=uuid4()))
+
+
+def test_the_lag_of_a_group_is_what_it_has_not_committed(platform: Platform) -> None:
+    servers = platform.environment["KAFKA_BOOTSTRAP_SERVERS"]
+    broker = broker_at(servers, partitions=1)
+    read, unread, group = (f"{uuid4()}" for _ in range(3))
+    broker.client.create_topics([read, unread])
+    with closing(KafkaProducer(bootstrap_servers=servers)) as producer:
+        for topic in (*[read] * 5, unread):
+            producer.send(topic, b"x").get(10)
+
+    with closing(KafkaConsumer(bootstrap_servers=servers, group_id=group, enable_auto_commit=False)) as consumer:
+        consumer.assign([TopicPartition(read, 0)])
+        for finished in (0, 3, 5):
+            consumer.commit({TopicPartition(read, 0): OffsetAndMetadata(finished, "", -1)})
+            expected = {(read, 0): 5 - finished, (unread, 0): 1}
+            lags = partial(broker.measure_lag, group, [read, unread], 3)
+            wait_for(lags, expected.__eq__)  # Tansu states the end of a partition a moment late
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,7 @@ def traced(receiver: Receiver, tmp_path_factory: pytest.TempPathFactory) -> Iter
         data,
         OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url,
         OTEL_METRIC_EXPORT_INTERVAL="1000",
+        PROCESSING_PENDING_GRACE_SECONDS="1",
         S3_TIMEOUT_SECONDS="1",
     )
     yield running
@@ -64,7 +65,7 @@ def await_completion(receiver: Receiver, trace: str) -> dict[bytes, Span]:
 
 
 def assert_no_gap(spans: dict[bytes, Span]) -> None:
-    [root] = [each for each in spans.values() if not each.parent_span_id]
+    [root] = find_roots(spans)
     assert (root.name, root.kind) == ("POST /api/v1/images/actions/upload", Span.SPAN_KIND_SERVER)
     assert [each.name for each in spans.values() if each is not root and each.parent_span_id not in spans] == []
 
@@ -117,6 +118,59 @@ def test_a_retry_belongs_to_the_same_trace(traced: Platform, receiver: Receiver)
     attempts = [each.status.code for each in spans.values() if each.name == "process process_image"]
     assert Status.STATUS_CODE_ERROR in attempts
     assert Status.STATUS_CODE_UNSET in attempts
+
+
+def find_named(spans: dict[bytes, Span], name: str) -> list[Span]:
+    return [each for each in spans.values() if each.name == name]
+
+
+def find_roots(spans: dict[bytes, Span]) -> list[Span]:
+    return [each for each in spans.values() if not each.parent_span_id]
+
+
+def test_what_reconciliation_requests_again_belongs_to_the_same_trace(traced: Platform, receiver: Receiver) -> None:
+    [processor, *_] = find_processes(traced, service="process-image")
+    [reconciler, *_] = find_processes(traced, service="reconcile-images")
+    tick = {"ce-specversion": "1.0", "ce-id": "tick", "ce-source": "/test", "ce-type": "dev.knative.sources.ping"}
+
+    def request_again() -> list[Span]:
+        url = f"http://127.0.0.1:{reconciler.environ()['PORT']}/"
+        requests.post(url, json={"scope": "recent"}, headers=tick, timeout=60).raise_for_status()
+        return find_named(receiver.find(trace), "request image again")
+
+    processor.suspend()
+    try:
+        _, trace = upload(traced)  # its event waits at the processor
+        again, *_ = wait_for(request_again, bool, 60)
+    finally:
+        processor.resume()
+
+    spans = await_completion(receiver, trace)
+
+    assert_no_gap(spans)
+    assert len(find_named(spans, "send image-tasks")) >= 2
+    cause = again.links[0].trace_id.hex()
+    assert find_named(receiver.find(cause), "process reconcile_images")
+    lines = [line for line in traced.log.read_text().splitlines() if "image_succeeded" in line and trace in line]
+    assert len(lines) == 1
+
+
+def test_an_upload_to_the_store_is_processed_in_the_trace_of_its_request(traced: Platform, receiver: Receiver) -> None:
+    response = requests.get(f"{traced.url}/api/v1/images/actions/upload-url?extension=jpg", timeout=10)
+    trace = response.headers["X-Trace-Id"]
+    url = response.json()["presignedUrl"]
+    assert requests.put(url, make_photo(), headers={"Content-Type": "image/jpeg"}, timeout=10).status_code == 200
+
+    def is_complete(spans: dict[bytes, Span]) -> bool:
+        return bool(find_named(spans, "send image-completed")) and find_roots(spans) != []
+
+    spans = wait_for(lambda: receiver.find(trace), is_complete)
+
+    [root] = find_roots(spans)
+    assert root.name == "GET /api/v1/images/actions/upload-url"
+    assert [each.name for each in spans.values() if each is not root and each.parent_span_id not in spans] == []
+    [processing] = find_named(spans, "process image")
+    assert find_named(receiver.find(processing.links[0].trace_id.hex()), "process process_image")
 
 
 def test_the_caller_decides_whether_a_trace_is_recorded(traced: Platform, receiver: Receiver) -> None:
