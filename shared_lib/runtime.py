@@ -27,6 +27,7 @@ from shared_lib.repositories import (
     Operations,
     Originals,
     Presets,
+    Privacy,
     Purges,
     Rates,
     Renditions,
@@ -102,6 +103,7 @@ class Runtime:
         self.api_keys = ApiKeys(self.database)
         self.issuer_keys = IssuerKeys(self.database)
         self.rates = Rates(self.database)
+        self.privacy = Privacy(self.database)
         self.audit_log = AuditLog(self.database)
         self.tenants = Tenants(self.database)
         self.drift = Drift(self.database)
@@ -164,6 +166,7 @@ class Runtime:
             self.rates,
             self.api_keys,
             self.audit_log,
+            self.privacy,
             self.originals,
             self.multipart_uploads,
             self.multipart_store,

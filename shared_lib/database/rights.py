@@ -51,6 +51,7 @@ RIGHTS: dict[str, dict[str, str]] = {
         APP: f"SELECT ({_KEY}), INSERT, UPDATE (expires_at, last_used_at, revoked_at, replaced_by)",
         SEARCH: "SELECT",
     },
+    "erasures": {APP: "SELECT, INSERT, UPDATE", WORKER: "SELECT, UPDATE, DELETE"},
     # Whoever writes it can neither read nor change it. A trigger keeps young records from being deleted.
     "audit_events": {APP: "INSERT", WORKER: "SELECT, INSERT, DELETE", SEARCH: "SELECT", AUDITOR: "SELECT"},
     "audit_chain": {WORKER: "SELECT, INSERT, DELETE", AUDITOR: "SELECT"},

@@ -22,6 +22,7 @@ class Action(StrEnum):
     DEAD_LETTER_DISCARDED = "dead_letter_discarded"
     FAILURES_REDRIVEN = "failures_redriven"
     IMAGE_DELETED = "image_deleted"
+    IMAGE_ERASED = "image_erased"
     TENANT_CREATED = "tenant_created"
 
 

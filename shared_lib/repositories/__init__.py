@@ -15,6 +15,7 @@ from shared_lib.repositories.multipart import MultipartUploads
 from shared_lib.repositories.operations import Operations
 from shared_lib.repositories.originals import BeingRemoved, Originals
 from shared_lib.repositories.presets import Presets
+from shared_lib.repositories.privacy import Privacy
 from shared_lib.repositories.purges import Purges
 from shared_lib.repositories.rates import Rates
 from shared_lib.repositories.renditions import Renditions, StoredRendition
@@ -43,6 +44,7 @@ __all__ = [
     "Overdue",
     "Pair",
     "Presets",
+    "Privacy",
     "Purges",
     "Rates",
     "Renditions",

@@ -76,11 +76,16 @@ def acting_as(actor: Actor) -> Iterator[None]:
         _actor.reset(token)
 
 
-def record(tx: Transaction, action: Action, subject: str = "", **details: object) -> None:
-    """Record what the transaction does. It costs no round trip, because it travels with the commit."""
+def record(tx: Transaction, action: Action, subject: str = "", *, tenant: str | None = None, **details: object) -> None:
+    """
+    Record what the transaction does. It costs no round trip, because it travels with the commit.
+
+    Without a tenant it is the transaction's, or the default one if that acts for all.
+    """
     actor = _actor.get()
     tx.queue(
         _INSERT,
+        **({"tenant": tenant} if tenant else {}),
         principal=actor.principal[:_MAX_TEXT],
         address=actor.address,
         request=actor.request_id,
@@ -122,7 +127,7 @@ class AuditLog:
     def record(self, action: Action, subject: str = "", **details: object) -> None:
         """Record something that changes nothing else."""
         with self._database.transaction() as tx:
-            record(tx, action, subject, **details)
+            record(tx, action, subject, tenant=None, **details)
 
     def list(
         self, limit: int, before: int | None = None, action: str | None = None, subject: str | None = None

@@ -5,14 +5,14 @@ from uuid import UUID
 
 from shared_lib import tracing
 from shared_lib.constraints import DEFAULT_TENANT
-from shared_lib.database.connection import Database, acting_for
+from shared_lib.database.connection import Database, Transaction, acting_for
 from shared_lib.domain.audit import Action
 from shared_lib.domain.images import ImageEnd, ImageStatus
 from shared_lib.domain.uploads import Original, StoredObject
 from shared_lib.errors import FailureCode, NotFound
 from shared_lib.observability import get_logger
 from shared_lib.pipeline.recipe import Recipe
-from shared_lib.repositories import audit, lifecycle, multipart, originals, rendition_requests, stocks
+from shared_lib.repositories import audit, lifecycle, multipart, originals, privacy, rendition_requests, stocks
 from shared_lib.repositories.originals import Named
 from shared_lib.repositories.rows import NOT_FOUND
 from shared_lib.settings import NO_QUOTAS, Processing, Quotas
@@ -201,18 +201,23 @@ class Images:
     def delete_all(self, uuids: Sequence[UUID]) -> set[UUID]:
         """Delete these images in the same way. Return those that there were."""
         with self._database.transaction() as tx:
-            deleted = [row["uuid"] for row in tx.rows(lifecycle.DELETE_IMAGES, uuids=list(uuids))]
-            for statement in _ERASE_RELATED if deleted else ():
-                tx.queue(statement, uuids=deleted)
-            for uuid in deleted:
-                audit.record(tx, Action.IMAGE_DELETED, f"{uuid}")
-        return set(deleted)
+            return _delete(tx, uuids)
+
+    def erase(self, uuid: UUID, by: str) -> UUID:
+        """Delete an image in the same way, and write down what there was. Return the receipt's ID. Raises NotFound."""
+        with self._database.transaction() as tx:
+            if tx.row(_LOCK_IMAGE, uuid=uuid) is None:
+                raise NotFound(NOT_FOUND, code="image_not_found")
+            receipt = privacy.begin_erasure(tx, uuid, privacy.read_holdings(tx, uuid), by)
+            _delete(tx, [uuid])
+        return receipt
 
     def mark_cleaned_up(self, uuid: UUID) -> None:
         """Record that a deleted image's objects are gone, unless someone may still be writing one."""
         with self._database.transaction() as tx:
             tx.rows(multipart.FORGET, uuid=uuid)
             tx.rows(lifecycle.MARK_CLEANED_UP, uuid=uuid, writing=originals.REQUEST_SECONDS)
+            privacy.complete_erasure(tx, uuid)
 
     def give_up(self, uuid: UUID, code: FailureCode, message: str) -> bool:
         """Fail an image that has not ended and that nobody is working on. Return whether it was failed."""
@@ -226,3 +231,12 @@ class Images:
         """Record that the event for this end of the image was published. A later end is still to be announced."""
         with self._database.transaction(durable=False) as tx:  # if that is lost, it is announced twice
             tx.last(lifecycle.MARK_ANNOUNCED, uuid=end.uuid, ended=end.completed_at)
+
+
+def _delete(tx: Transaction, uuids: Sequence[UUID]) -> set[UUID]:
+    deleted = [row["uuid"] for row in tx.rows(lifecycle.DELETE_IMAGES, uuids=list(uuids))]
+    for statement in _ERASE_RELATED if deleted else ():
+        tx.queue(statement, uuids=deleted)
+    for uuid in deleted:
+        audit.record(tx, Action.IMAGE_DELETED, f"{uuid}")
+    return set(deleted)

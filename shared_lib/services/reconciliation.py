@@ -32,6 +32,7 @@ from shared_lib.repositories import (
     Operations,
     Originals,
     Overdue,
+    Privacy,
     Rates,
 )
 from shared_lib.repositories.originals import REQUEST_SECONDS
@@ -62,6 +63,7 @@ class Reconciliation:
     rates: Rates
     api_keys: ApiKeys
     audit_log: AuditLog
+    privacy: Privacy
     originals: Originals
     multipart_uploads: MultipartUploads
     multipart_store: MultipartStore
@@ -252,6 +254,7 @@ class Reconciliation:
         yield from _in_bulk("rate_purged", self.rates.purge)
         yield from _in_bulk("api_key_purged", self.api_keys.purge)
         yield from _in_bulk("audit_purged", partial(self.audit_log.purge, self.audit_days))
+        yield from _in_bulk("receipt_purged", partial(self.privacy.purge, self.audit_days))
 
     def _link_audit_log(self, turn: Turn) -> Generator[str]:  # noqa: ARG002  (same)
         """Link new records to the chain, and log its head: whoever keeps logs can check the chain against it."""

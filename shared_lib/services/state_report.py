@@ -32,8 +32,8 @@ OTHERS = "_other"
 REPAIRS = (
     *("requested", "announced", "adopted", "upload_missing", "upload_expired", "upload_removed", "cleaned_up"),
     *("failed_original_removed", "purged", "dead_letter_purged", "gallery_compared", "orphan_removed"),
-    *("object_missing", "upload_aborted", "delivery_expired", "rate_purged", "api_key_purged", "audit_purged"),
-    "not_repaired",
+    *("object_missing", "upload_aborted", "delivery_expired", "rate_purged", "api_key_purged"),
+    *("audit_purged", "receipt_purged", "not_repaired"),
 )
 """Reported from the start, because Prometheus sees no increase in the first sample of a series."""
 _CODES = {code.value for code in FailureCode}

@@ -595,8 +595,8 @@ DEFECTS = (
         name="deletion-not-recorded",
         breaks=AUDIT,
         file="shared_lib/repositories/images.py",
-        old='                audit.record(tx, Action.IMAGE_DELETED, f"{uuid}")\n',
-        new="                pass\n",
+        old='        audit.record(tx, Action.IMAGE_DELETED, f"{uuid}")\n',
+        new="        pass\n",
         caught_by=f"{AUDIT_TESTS}::test_it_says_who_did_what_from_where_and_with_which_request",
     ),
     Defect(
@@ -670,5 +670,21 @@ DEFECTS = (
         old="if not self._key or not hmac.compare_digest(sign(self._key, path).encode(), given):",
         new="if not self._key:",
         caught_by="tests/delivery/test_thumbor.py::test_a_signed_url_is_read_and_none_that_differs_in_a_character",
+    ),
+    Defect(
+        name="receipt-before-the-end",
+        breaks="A deleted image never comes back, and leaves nothing",
+        file="shared_lib/repositories/privacy.py",
+        old="    AND EXISTS (SELECT FROM images WHERE uuid = :uuid AND cleaned_up_at IS NOT NULL)\n",
+        new="",
+        caught_by="tests/processing/test_privacy.py::test_a_receipt_is_complete_only_when_the_store_has_deleted_everything",
+    ),
+    Defect(
+        name="letter-that-names-an-erased-image",
+        breaks="A deleted image never comes back, and leaves nothing",
+        file="shared_lib/repositories/privacy.py",
+        old='    tx.queue(_DELETE_LETTERS, name=f"{uuid}".encode())\n',
+        new="",
+        caught_by="tests/processing/test_privacy.py::test_a_receipt_names_what_was_erased_and_nothing_of_it_is_left",
     ),
 )

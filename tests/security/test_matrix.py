@@ -62,6 +62,10 @@ LEAST = {
     "get_operations_summary": ADMIN,
     "get_version": ADMIN,
     "list_audit_events": ADMIN,
+    "get_caller_privacy": ADMIN,
+    "get_image_privacy": VIEWER,
+    "erase_image": EDITOR,
+    "get_erasure": EDITOR,
     "list_dead_letters": ADMIN,
     "get_dead_letter": ADMIN,
     "discard_dead_letter": ADMIN,
@@ -104,7 +108,7 @@ def call(guarded: Platform, operation: str, headers: dict[str, str], method: str
     """Send a request whose inputs are incomplete, or name what does not exist: it changes nothing."""
     declared, path, _ = OPERATIONS[operation]
     concrete = path.replace("{uuid}", f"{uuid4()}").replace("{name}", "thumbnail").replace("{key_id}", "0000000000")
-    concrete = concrete.replace("{letter_id}", "0")
+    concrete = concrete.replace("{letter_id}", "0").replace("{erasure_id}", f"{uuid4()}")
     if operation == "deliver_image":
         concrete = sign(f"/small/{uuid4()}")
     from_elsewhere = {"X-Forwarded-For": "192.0.2.1"}

@@ -47,7 +47,8 @@ OPERATIONS = {
     for method, operation in methods.items()
 }
 OWNED = {table for table, roles in RIGHTS.items() if "SELECT" in roles.get("images_app", "")} - set(SHARED)
-EMPTY = ("dead_letters", "deliveries", "multipart_uploads", "original_removals", "rendition_requests")  # as a rule
+# As a rule:
+EMPTY = ("dead_letters", "deliveries", "erasures", "multipart_uploads", "original_removals", "rendition_requests")
 ANY_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}")
 
 
@@ -165,6 +166,8 @@ BY_ID = (
     "find_similar_images",
     "request_processing",
     "delete_image",
+    "erase_image",
+    "get_image_privacy",
     "list_attempts",
     "sign_url",
     "sign_upload_parts",
@@ -190,7 +193,7 @@ def test_every_operation_that_names_something_is_tried_with_another_tenants() ->
 
     # The URL itself is the permission. Discarding a dead letter has the same response for any, and a test of operators
     # asks for that of another tenant.
-    besides = {"deliver_image", "discard_dead_letter", "get_dead_letter"}
+    besides = {"deliver_image", "discard_dead_letter", "get_dead_letter", "get_erasure"}
     in_bodies = {"request_processing", *REPORTED}
     assert named - besides | in_bodies == set(BY_ID)
 
