@@ -69,7 +69,8 @@ def trusted_issuer() -> Iterator[Issuer]:
 @pytest.fixture(scope="session")
 def guarded(tmp_path_factory: pytest.TempPathFactory, trusted_issuer: Issuer) -> Iterator[Platform]:
     """A service of its own whose callers need credentials. It trusts the issuer."""
-    issuers = [{"issuer": trusted_issuer.url, "audience": AUDIENCE, "algorithms": [*ALGORITHMS.values()]}]
+    described = {"issuer": trusted_issuer.url, "audience": AUDIENCE, "algorithms": [*ALGORITHMS.values()]}
+    issuers = [described, described | {"issuer": trusted_issuer.museum_url, "tenant": "museum"}]
     running = start_platform(
         tmp_path_factory.mktemp("guarded"),
         AUTH_MODE="required",
@@ -80,8 +81,8 @@ def guarded(tmp_path_factory: pytest.TempPathFactory, trusted_issuer: Issuer) ->
         RATE_UPLOADS_PER_MINUTE="1000000",
     )
     database = Database(settings.Database(url=SecretStr(running.environment["DATABASE_URL"])))
-    described = tuple(settings.Issuer.model_validate(each) for each in issuers)
-    IssuerRefresh(described, IssuerKeys(database)).run()  # and not only with the next tick, a minute later
+    trusted = tuple(settings.Issuer.model_validate(each) for each in issuers)
+    IssuerRefresh(trusted, IssuerKeys(database)).run()  # and not only with the next tick, a minute later
     database.disconnect()
     yield running
     assert running.stop() == 0

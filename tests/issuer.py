@@ -54,9 +54,15 @@ class Issuer:
         return described | {"kid": key_id, "alg": algorithm, "use": "sig"}
 
     @property
+    def museum_url(self) -> str:
+        """A second issuer with the same keys. The guarded service trusts it with the tenant `museum`."""
+        return f"{self.url}/museum"
+
+    @property
     def documents(self) -> dict[str, Json]:
         return {
             "/.well-known/openid-configuration": {"issuer": self.url, "jwks_uri": f"{self.url}/keys"},
+            "/museum/.well-known/openid-configuration": {"issuer": self.museum_url, "jwks_uri": f"{self.url}/keys"},
             "/keys": {"keys": [self.public_key(each) for each in self.private]},
         }
 

@@ -9,8 +9,8 @@ from shared_lib.settings import Http
 
 _SAFE_METHODS = ("GET", "HEAD")
 _EXPOSED = (
-    "Accept-Ranges, Content-Range, ETag, Link, Location, RateLimit, RateLimit-Policy, Retry-After, X-Next-Cursor, "
-    "X-Request-Id, X-Total-Count, X-Total-Count-Relation, X-Trace-Id"
+    "Accept-Ranges, Content-Disposition, Content-Range, ETag, Link, Location, RateLimit, RateLimit-Policy, "
+    "Retry-After, Server-Timing, X-Next-Cursor, X-Request-Id, X-Total-Count, X-Total-Count-Relation, X-Trace-Id"
 )
 
 

@@ -12,8 +12,12 @@ from gallery import SECONDS, Gallery
 from issuer import Issuer
 from PIL import Image, ImageChops
 from playwright.sync_api import BrowserContext, Locator, Page, expect
+from pydantic import SecretStr
 from service import Api, Platform, make_photo, wait_for
 
+from shared_lib import settings
+from shared_lib.database.connection import Database
+from shared_lib.repositories import Tenants
 from shared_lib.web import openapi
 
 
@@ -58,6 +62,15 @@ def playground(gallery: Gallery, make_image: Callable[..., str]) -> Playground:
     return Playground(gallery.page)
 
 
+@pytest.fixture
+def museum(guarded: Platform, trusted_issuer: Issuer) -> str:
+    """Make a tenant, and return a token of one of its members."""
+    database = Database(settings.Database(url=SecretStr(guarded.environment["DATABASE_URL"])))
+    Tenants(database).create("museum")
+    database.disconnect()
+    return trusted_issuer.sign(iss=trusted_issuer.museum_url)
+
+
 def test_a_recipe_is_built_by_form_and_its_rendition_is_seen_at_once(playground: Playground) -> None:
     page = playground.page
     assert playground.await_preview().size == (320, 240)
@@ -74,6 +87,9 @@ def test_a_recipe_is_built_by_form_and_its_rendition_is_seen_at_once(playground:
 
     resizing = {"kind": "resize", "width": 90, "fit": "inside"}
     assert playground.read_json() == {"operations": [resizing, {"kind": "grayscale"}], "output": {"format": "webp"}}
+    page.reload()
+    page.get_by_role("region", name="Recipe").wait_for()
+    assert playground.read_json()["operations"] == [resizing, {"kind": "grayscale"}], "the page's URL has the recipe"
     grayscale.get_by_role("button", name="Move Grayscale up").click()
     assert [each["kind"] for each in playground.read_json()["operations"]] == ["grayscale", "resize"]
     page.get_by_role("button", name="Remove Grayscale").click()
@@ -117,6 +133,22 @@ def test_the_recipe_can_be_made_for_good(playground: Playground, api: Api) -> No
         lambda renditions: "tiny" in renditions,
     )
     assert made["tiny"] == 70
+
+
+def test_a_recipe_becomes_a_preset_that_has_a_url_whatever_it_does(playground: Playground, api: Api, word: str) -> None:
+    page = playground.page
+    playground.add("Sepia")
+    playground.add("Resize").get_by_label("Width").fill("80")
+    page.get_by_label("Format").select_option("png")
+    previewed = playground.await_preview()
+    page.get_by_label("Name", exact=True).fill(word)
+    page.get_by_role("button", name="Save as preset").click()
+
+    delivered = requests.get(playground.read_url(f"/i/ {word}"), timeout=30)
+    assert Image.open(io.BytesIO(delivered.content)).tobytes() == previewed.convert("RGB").tobytes()
+    [version] = api("GET", f"/presets/{word}").json()["data"]
+    assert [each["kind"] for each in version["recipe"]["operations"]] == ["sepia", "resize"]
+    assert api("DELETE", f"/presets/{word}").status_code == 200
 
 
 def test_every_operation_of_the_api_has_a_form_that_works(playground: Playground) -> None:
@@ -174,13 +206,14 @@ def test_the_playground_has_no_accessibility_violation(
 
 
 def test_a_tenants_member_signs_in_with_a_token_and_gets_signed_urls(
-    context: BrowserContext, guarded: Platform, trusted_issuer: Issuer, word: str
+    context: BrowserContext, guarded: Platform, museum: str, admin_key: str, word: str
 ) -> None:
     page = context.new_page()
     gallery = Gallery(page, guarded.url)
     gallery.open()
-    page.get_by_label("API key or token").fill(trusted_issuer.sign())
+    page.get_by_label("API key or token").fill(museum)
     page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", name="Your pictures go here")).to_be_visible()
     gallery.choose_files(**{f"own-{word}_jpg": make_photo()})
     gallery.await_picture(f"own-{word}.jpg").get_by_role("link").click()
     page.get_by_role("link", name="Try recipes").click()
@@ -191,3 +224,6 @@ def test_a_tenants_member_signs_in_with_a_token_and_gets_signed_urls(
     expect(page.locator(".snippet", has_text="/i/")).not_to_contain_text("unsafe", timeout=5 * SECONDS)
     assert requests.get(playground.read_url("/i/"), timeout=30).status_code == 200
     assert page.evaluate("violations") == []
+
+    of_others = requests.get(f"{guarded.url}/api/v1/images?search={word}", headers={"X-API-Key": admin_key}, timeout=30)
+    assert of_others.json() == []

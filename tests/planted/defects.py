@@ -480,6 +480,14 @@ DEFECTS = (
         caught_by=f"{TENANT_TESTS}::test_each_statement_names_the_tenant_by_itself",
     ),
     Defect(
+        name="foreign-original-downloadable",
+        breaks=TENANTS,
+        file="shared_lib/repositories/originals.py",
+        old="    WHERE i.uuid = :uuid AND {VISIBLE_IMAGE}\n",
+        new="    WHERE i.uuid = :uuid AND i.deleted_at IS NULL\n",
+        caught_by=f"{TENANT_TESTS}::test_each_statement_names_the_tenant_by_itself",
+    ),
+    Defect(
         name="foreign-image-deletable",
         breaks=TENANTS,
         file="shared_lib/repositories/lifecycle.py",

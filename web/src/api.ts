@@ -219,6 +219,11 @@ export async function orderRenditions(uuid: string, renditions: object[] = RENDI
   await send("POST", "/api/v1/images/actions/process", { uuid, renditions })
 }
 
+/** Make a preset, or a new version of it. */
+export async function savePreset(recipe: { name: string }): Promise<void> {
+  await send("POST", "/api/v1/presets", { recipe })
+}
+
 /** Return a signed URL of a path as `/i/` has it: options, a slash, the uuid and perhaps a format. */
 export async function signUrl(uuid: string, path: string): Promise<string> {
   const [options, file] = path.split("/") as [string, string]

@@ -8,9 +8,11 @@ export interface Route {
   filter: "ready" | "working" | "failed"
   collection: string
   image: string
+  /** The playground's recipe, as JSON. */
+  recipe: string
 }
 
-const DEFAULTS: Route = { view: "library", search: "", filter: "ready", collection: "", image: "" }
+const DEFAULTS: Route = { view: "library", search: "", filter: "ready", collection: "", image: "", recipe: "" }
 
 /** The one view with a path of its own, so that an edge can keep it from the public. */
 const OPERATIONS_PATH = "/ops/"
@@ -26,6 +28,7 @@ function read(): Route {
     filter: filter === "working" || filter === "failed" ? filter : "ready",
     collection: given.get("collection") ?? "",
     image: given.get("image") ?? "",
+    recipe: given.get("recipe") ?? "",
   }
 }
 

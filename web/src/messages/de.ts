@@ -152,6 +152,8 @@ export const de: Messages = {
     unsigned: "Gilt, wo der Dienst unsignierte Adressen erlaubt. Sonst mit einem Schlüssel signieren.",
     name: "Name",
     order: (n) => (n === 1 ? "Diese Fassung erzeugen" : `Diese Fassung von ${pictures(n)} erzeugen`),
+    savePreset: "Als Vorgabe speichern",
+    presetSaved: (name) => `Als Vorgabe ${name} gespeichert`,
     ordered: (name, n) => `${name} von ${pictures(n)} wird erzeugt`,
     kinds: {
       blur: "Weichzeichnen",

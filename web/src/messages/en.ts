@@ -149,6 +149,8 @@ export const en = {
     unsigned: "Works where the service allows unsigned URLs. Otherwise sign it with a key.",
     name: "Name",
     order: (n: number) => (n === 1 ? "Make this rendition" : `Make this rendition of ${pictures(n)}`),
+    savePreset: "Save as preset",
+    presetSaved: (name: string) => `Saved as preset ${name}`,
     ordered: (name: string, n: number) => `${name} of ${pictures(n)} is being made`,
     /** Names by the API's. Without one, the API's own name is shown in words. */
     kinds: {} as Record<string, string>,

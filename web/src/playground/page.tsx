@@ -11,7 +11,7 @@ import { notify } from "../toasts"
 import { Control, toWords } from "./controls"
 import type { Form, Values } from "./schema"
 import * as state from "./state"
-import { DIALECTS, type Dialect } from "./urls"
+import { byPreset, DIALECTS, type Dialect } from "./urls"
 
 /** Options of the output that most people look for. The others are folded away. */
 const COMMON_OUTPUT = ["format", "quality", "lossless"]
@@ -222,7 +222,7 @@ function Takeaway() {
       {DIALECTS.map((each) => (
         <Address key={each.name} dialect={each} uuid={uuid} />
       ))}
-      <Order />
+      <Keeping />
     </section>
   )
 }
@@ -256,7 +256,7 @@ function Address({ dialect, uuid }: { dialect: Dialect; uuid: string }) {
       )
     }, 500)
     return () => clearTimeout(timer)
-  }, [path, uuid])
+  }, [path, uuid, dialect.prefix])
   if ("cannot" in written)
     return (
       <div class="snippet">
@@ -269,35 +269,51 @@ function Address({ dialect, uuid }: { dialect: Dialect; uuid: string }) {
   return <Snippet name={dialect.name} text={text} {...(url ? {} : { note: t.unsigned })} />
 }
 
-/** Make the rendition for good, of this image and of those that are selected in the library. */
-function Order() {
+/** Keep the recipe as a preset, or make the rendition for good: of this image and of those selected in the library. */
+function Keeping() {
   const t = messages.value.playground
   const [failure, setFailure] = useState("")
+  const [preset, setPreset] = useState("")
   const uuids = [...new Set([state.image.value!.uuid, ...library.selected.value])]
   const submit = async (event: SubmitEvent) => {
     event.preventDefault()
     const name = `${new FormData(event.currentTarget as HTMLFormElement).get("name")}`
+    const named = { name, ...state.recipe.peek() }
     try {
-      for (const uuid of uuids) await api.orderRenditions(uuid, [{ name, ...state.recipe.peek() }])
+      if (event.submitter?.id === "save-preset") {
+        await api.savePreset(named)
+        setPreset(name)
+        notify(t.presetSaved(name))
+      } else {
+        for (const uuid of uuids) await api.orderRenditions(uuid, [named])
+        notify(t.ordered(name, uuids.length))
+      }
       setFailure("")
-      notify(t.ordered(name, uuids.length))
     } catch (error) {
       setFailure((error as Error).message)
     }
   }
   return (
+    <>
+    {preset && <Address dialect={byPreset(preset)} uuid={state.image.value!.uuid} />}
     <form class="add" onSubmit={submit}>
       <label for="rendition">{t.name}</label>
       <input id="rendition" name="name" required maxLength={64} pattern="[a-z0-9][a-z0-9_\-]*" autocomplete="off" spellcheck={false} defaultValue="mine" />
-      <button type="submit" class="button">
-        {t.order(uuids.length)}
-      </button>
+      <span class="actions">
+        <button type="submit" class="button">
+          {t.order(uuids.length)}
+        </button>
+        <button type="submit" class="button" id="save-preset">
+          {t.savePreset}
+        </button>
+      </span>
       {failure && (
         <p class="refusal" role="alert">
           {failure}
         </p>
       )}
     </form>
+    </>
   )
 }
 

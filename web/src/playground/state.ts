@@ -1,8 +1,9 @@
 /** The recipe that is being built, the image that it is tried on, and what comes of it. */
 
-import { computed, effect, signal } from "@preact/signals"
+import { batch, computed, effect, signal } from "@preact/signals"
 import * as api from "../api"
 import { type Field, readForm, type RecipeForm, type Value, type Values } from "./schema"
+import { go, route } from "../route"
 import type { Recipe } from "./urls"
 
 const REST_MILLISECONDS = 300
@@ -37,9 +38,28 @@ export const recipe = computed<Recipe>(() => ({
 
 let last = 0
 
+/** Ask what recipes there can be. Go on with the one that the page's URL has. */
 export async function loadForm(): Promise<void> {
-  form.value ??= readForm(await (await api.send("GET", "/openapi.json")).json())
+  const found = form.peek() ?? readForm(await (await api.send("GET", "/openapi.json")).json())
+  batch(() => {
+    form.value = found
+    if (route.peek().recipe) read(route.peek().recipe)
+  })
 }
+
+function read(text: string): void {
+  try {
+    const { operations, output: options } = JSON.parse(text) as Partial<Recipe>
+    const known = (operations ?? []).filter((each) => form.peek()!.operations.has(each.kind))
+    steps.value = known.map(({ kind, ...values }) => ({ id: ++last, kind, values }))
+    output.value = options ?? {}
+  } catch {
+    // It is no recipe, so one begins without.
+  }
+}
+
+const write = ({ operations, output }: Recipe) =>
+  operations.length || Object.keys(output).length ? JSON.stringify({ operations, output }) : ""
 
 export function add(kind: string): number {
   const fields = form.peek()?.operations.get(kind)?.fields ?? []
@@ -88,7 +108,8 @@ export function watch(): () => void {
     const [made, uuid] = [recipe.value, image.value?.uuid]
     clearTimeout(timer)
     running?.abort()
-    if (!uuid) return
+    if (!uuid || !form.value) return
+    if (write(made) !== route.peek().recipe) go({ ...route.peek(), recipe: write(made) }, { replace: true })
     isMaking.value = true
     timer = window.setTimeout(() => void preview(uuid, made), REST_MILLISECONDS)
   })

@@ -107,6 +107,12 @@ function quarter(given: Reader): number {
   return angle % 90 === 0 ? angle : given.refuse("angle")
 }
 
+/** An opaque color as six digits, without its sign. */
+function digits(given: Reader, name: string, usual: string): string {
+  const color = given.get(name, usual).replace(/^#([0-9a-f])([0-9a-f])([0-9a-f])$/i, "#$1$1$2$2$3$3")
+  return /^#[0-9a-f]{6}$/i.test(color) ? color.slice(1) : given.refuse(name)
+}
+
 const EXTENSIONS: Record<string, string> = { jpeg: "jpg" }
 const extension = (format: string) => EXTENSIONS[format] ?? format
 
@@ -128,14 +134,14 @@ const own: Dialect = {
         resize: (given) => {
           const gravity = given.value("gravity", "center")
           const place = typeof gravity === "object" && gravity !== null ? Object.values(gravity).join(":") : gravity
-          const background = given.get("background", "transparent")
+          const isTransparent = given.get("background", "transparent") === "transparent"
           given.expect("linear", false)
           return [
             ...(["width", "height"] as const).map((each) => [each[0], given.number(each)] as const).flatMap(([name, side]) => (side ? [`${name}=${side}`] : [])),
             `fit=${given.get("fit", "cover")}`,
             ...(place === "center" ? [] : [`gravity=${place}`]),
             ...(given.get("enlarge", true) ? ["enlarge=1"] : []),
-            ...(background === "transparent" ? [] : [`bg=${background.slice(1)}`]),
+            ...(isTransparent ? [] : [`bg=${digits(given, "background", "")}`]),
           ]
         },
         blur: (given) => [`blur=${given.number("sigma")}`],
@@ -201,7 +207,7 @@ const imgproxy: Dialect = {
         blur: (given) => [`blur:${given.number("sigma")}`],
         sharpen: (given) => [`sharpen:${given.get("sigma", 0.5)}`],
         pixelate: (given) => [`pixelate:${given.number("size")}`],
-        flatten: (given) => [`background:${given.get("background", "#ffffff").slice(1)}`],
+        flatten: (given) => [`background:${digits(given, "background", "#ffffff")}`],
       })
       const both = said.indexOf("flip:1:0")
       if (both >= 0 && said.includes("flip:0:1")) said.splice(both, 2, "flip:1:1")
@@ -243,14 +249,14 @@ class ThumborUrl {
     const fit = given.get("fit", "cover")
     const enlarges = given.get("enlarge", true)
     const gravity = given.value("gravity", "center")
-    const background = given.get("background", "transparent")
+    const isTransparent = given.get("background", "transparent") === "transparent"
     given.expect("linear", false)
     this.width = `${given.number("width") ?? ""}`
     this.height = `${given.number("height") ?? ""}`
     if (fit === "cover") this.place = placeByWords(given, gravity)
     if (fit === "fill") this.filters.push("stretch()")
-    if (fit === "contain") this.filters.push(`fill(${background})`)
-    else if (background !== "transparent") given.refuse("background")
+    if (fit === "contain") this.filters.push(`fill(${isTransparent ? "transparent" : digits(given, "background", "")})`)
+    else if (!isTransparent) given.refuse("background")
     if (fit === "inside" || fit === "contain") this.fit = enlarges ? given.refuse("enlarge") : "fit-in"
     else if (fit === "outside") this.fit = enlarges ? "full-fit-in" : given.refuse("enlarge")
     else if (!enlarges) this.filters.push("no_upscale()")
@@ -294,7 +300,7 @@ const thumbor: Dialect = {
         blur: (given) => [`blur(1,${given.number("sigma")})`],
         grayscale: () => ["grayscale()"],
         rotate: (given) => [`rotate(${(360 - quarter(given)) % 360})`], // counter-clockwise there
-        flatten: (given) => [`background_color(${given.get("background", "#ffffff").slice(1)})`],
+        flatten: (given) => [`background_color(${digits(given, "background", "#ffffff")})`],
       }
       const isGeometric = (each: { kind: string }) => each.kind in geometry
       const first = recipe.operations.findIndex((each) => !isGeometric(each))
@@ -325,3 +331,6 @@ const thumbor: Dialect = {
 }
 
 export const DIALECTS = [own, imgproxy, thumbor]
+
+/** Whatever a recipe does, its preset has a URL. */
+export const byPreset = (name: string): Dialect => ({ ...own, name: `/i/ ${name}`, write: (_recipe, uuid) => ({ path: `${name}/${uuid}` }) })
