@@ -30,7 +30,10 @@ unsigned URLs are allowed (`DELIVERY_UNSIGNED=true` or `AUTH_MODE=anonymous`).
 
 ## Options of imgproxy
 
-Tests of all options are in `tests/delivery/test_imgproxy.py`.
+Tests of all options are in `tests/delivery/test_imgproxy.py`. `tests/clients/test_imgproxy_clients.py` requests what
+the npm packages `@imgproxy/imgproxy-node` 1.1.0 and `@bitpatty/imgproxy-url-builder` 2.1.0 write for each of their
+options. Of those of the open-source edition, two are refused, as there: `skip_processing` of the first, which it writes
+as `sp`, and `zoom` with two factors of the second, between which it writes a space.
 
 | option | |
 |---|---|

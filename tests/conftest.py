@@ -77,6 +77,9 @@ def guarded(tmp_path_factory: pytest.TempPathFactory, trusted_issuer: Issuer) ->
         AUTH_ISSUERS=json.dumps(issuers),
         DELIVERY_KEYS=signed_urls.SETTING,
         DELIVERY_WIDTHS="320,640",
+        IMGPROXY_KEY=signed_urls.IMGPROXY_KEY,
+        IMGPROXY_SALT=signed_urls.IMGPROXY_SALT,
+        IMGPROXY_PRESETS=PRESETS,
         RATE_REQUESTS_PER_MINUTE="1000000",  # some tests send thousands
         RATE_UPLOADS_PER_MINUTE="1000000",
     )

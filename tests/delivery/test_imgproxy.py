@@ -315,7 +315,7 @@ def test_what_proxies_do_to_a_url_is_undone_before_its_signature_is_checked() ->
     assert split_signature("/s/w%3A1/plain/http:/a/b%3Ac") == ("s", "/w:1/plain/http://a/b%3Ac")
 
 
-def test_without_keys_nothing_is_accepted_where_urls_have_to_be_signed(guarded: Platform, image: str) -> None:
+def test_nothing_unsigned_is_accepted_where_urls_have_to_be_signed(guarded: Platform, image: str) -> None:
     refused = requests.get(f"{guarded.url}/imgproxy/unsafe/plain/{image}", timeout=30)
 
     assert (refused.status_code, refused.text) == (403, "Forbidden")
