@@ -15,6 +15,10 @@ Written by `make contracts`. Do not edit.
 format, status and text. What it makes is stored and found like the renditions of [our own URLs](delivery.md): the same
 rendition is made once, whichever dialect asks for it. Behaviors follow version 4.0 of its open-source edition.
 
+A host whose name begins with `imgproxy.` serves these URLs at its root, and one that begins with `thumbor.` those of
+thumbor: `http://imgproxy.localhost:5000/…` with `make run`. So do the nginx edge and Compose. With the Gateway API,
+such a host needs an HTTPRoute of its own ([deploy](deploy.md#hosts-of-imgproxy-and-thumbor)).
+
 ## Sources
 
 A source is a stored image: `image://<uuid>`, the `<uuid>` alone, or `s3://<upload bucket>/<uuid>`, plain or in

@@ -50,6 +50,15 @@ class Route(NamedTuple):
         return kind, -len(path.value), self.match.method is None
 
 
+_ROOTS = {"imgproxy": "/imgproxy", "thumbor": "/thumbor"}
+
+
+def find_root(host: str) -> str:
+    """Return what goes before the paths of this host: `imgproxy.localhost` serves imgproxy's URLs at its root."""
+    first, dot, _ = host.lower().partition(".")
+    return _ROOTS.get(first, "") if dot else ""
+
+
 def routes_of(manifests: Manifests) -> list[Route]:
     """Return all matches of all rules by precedence: the first that matches a request serves it."""
     routes = [
@@ -82,7 +91,11 @@ class Gateway:
         self._known_hosts = known_hosts
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        method, path, host = environ["REQUEST_METHOD"], _raw_path(environ), environ.get("HTTP_HOST", "")
+        host = environ.get("HTTP_HOST", "")
+        if root := find_root(host):
+            environ["RAW_URI"] = root + _target_of(f"{environ.get('RAW_URI') or environ['PATH_INFO']}")
+            environ["PATH_INFO"] = root + environ["PATH_INFO"]
+        method, path = environ["REQUEST_METHOD"], _raw_path(environ)
         if not self._known_hosts.include(host, environ["SERVER_NAME"]):
             return _reject_host(host, start_response)
         function_host = self.select(method, path)
@@ -118,8 +131,12 @@ def _raw_path(environ: "WSGIEnvironment") -> str:
 
 
 def _path_of(target: str) -> str:
-    path = target.split("?", 1)[0]
-    return path if path.startswith("/") else "/" + path.split("/", 3)[-1]
+    return _target_of(target).split("?", 1)[0]
+
+
+def _target_of(target: str) -> str:
+    """Return path and query. A target that was meant for a proxy begins with scheme and host."""
+    return target if target.startswith("/") else "/" + target.split("/", 3)[-1]
 
 
 def create_app(manifests: Manifests) -> Gateway:
@@ -149,7 +166,9 @@ def main() -> None:
     others = Limiter(DEFAULT_THREADS)  # for requests without a route
 
     def select(scope: "HTTPScope") -> Limiter:
-        host = gateway.select(scope["method"], _path_of(scope["raw_path"].decode("latin-1")))
+        headers = (value for name, value in scope["headers"] if name == b"host")
+        root = find_root(next(headers, b"").decode("latin-1"))
+        host = gateway.select(scope["method"], root + _path_of(scope["raw_path"].decode("latin-1")))
         return limiters[host] if host else others
 
     scraped = server.expose_metrics(gateway, to=lambda environ: is_loopback(environ.get("REMOTE_ADDR", "")))

@@ -136,6 +136,22 @@ def test_slow_senders_cannot_exhaust_the_edge(edge: tuple[str, int]) -> None:
 PROBE = b"GET /api/v1/images HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
+@pytest.mark.parametrize(
+    ("host", "sent", "received"),
+    [
+        ("imgproxy.localhost", "/_/w:20/plain/a%2Fb?c", "deliver-imgproxy /imgproxy/_/w:20/plain/a%2Fb?c"),
+        ("thumbor.localhost:5000", "/unsafe//a", "deliver-thumbor /thumbor/unsafe//a"),
+        ("localhost", "/thumbor/unsafe/a", "deliver-thumbor /thumbor/unsafe/a"),
+    ],
+)
+def test_a_host_named_after_a_service_serves_its_urls_at_the_root(
+    edge: tuple[str, int], host: str, sent: str, received: str
+) -> None:
+    response = exchange(edge, f"GET {sent} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+
+    assert response.body.decode().split(" ", 1)[1] == received
+
+
 @pytest.mark.parametrize(("host", "status"), [("localhost:5000", 200), ("[::1]", 200), ("elsewhere.example", 421)])
 def test_under_compose_the_edge_only_allows_this_machines_names(edge: tuple[str, int], host: str, status: int) -> None:
     assert exchange(edge, f"GET /api/v1/images HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()).status == status

@@ -21,7 +21,7 @@ def function(host: str) -> "WSGIApplication":
 
     def respond(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         start_response("200 OK", [])
-        return [f"{host} {environ['HTTP_HOST']}".encode()]
+        return [f"{host} {environ['HTTP_HOST']} {environ['RAW_URI']}".encode()]
 
     return respond
 
@@ -128,7 +128,7 @@ def test_the_match_with_the_highest_precedence_wins_in_any_order(
 
 def test_a_function_gets_requests_under_its_own_host(manifest_folder: Callable[..., Path]) -> None:
     client = gateway(Manifests.read(manifest_folder(route=ROUTE + rule("one", "path: {value: /}"))))
-    assert client.get("/", headers={"Host": "images.example.com"}).text.endswith(" one.space.svc.cluster.local")
+    assert client.get("/", headers={"Host": "images.example.com"}).text.endswith(" one.space.svc.cluster.local /")
 
 
 @pytest.mark.parametrize(
@@ -158,3 +158,25 @@ def test_the_error_for_an_unknown_host_says_how_to_allow_it(manifest_folder: Cal
 
     assert response.status_code == 421
     assert "ALLOWED_HOSTS=elsewhere.example" in response.get_json(force=True)["error"]
+
+
+@pytest.mark.parametrize(
+    ("host", "target", "expected"),
+    [
+        ("imgproxy.localhost:5000", "/_/w:20/plain/a%2Fb?c", "deliver-imgproxy /imgproxy/_/w:20/plain/a%2Fb?c"),
+        ("thumbor.localhost", "/unsafe/20x10/a", "deliver-thumbor /thumbor/unsafe/20x10/a"),
+        ("Thumbor.images.example.com", "/api/v1/images", None),
+        ("localhost", "/thumbor/unsafe/20x10/a", "deliver-thumbor /thumbor/unsafe/20x10/a"),
+    ],
+)
+def test_a_host_named_after_a_service_serves_its_urls_at_the_root(host: str, target: str, expected: str | None) -> None:
+    path = target.partition("?")[0]
+    response = gateway(Manifests.read(ROOT / "infra/k8s/routes")).get(
+        path, headers={"Host": host}, environ_overrides={"RAW_URI": target}
+    )
+
+    if expected is None:
+        assert response.status_code == 421, "only named hosts are served"
+    else:
+        name, _, sent = response.text.split(" ")
+        assert f"{name.split('.')[0]} {sent}" == expected
