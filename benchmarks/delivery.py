@@ -4,9 +4,10 @@
     python -m benchmarks.delivery coalesce [--requests 200] [--processes 4]
     python -m benchmarks.delivery speed [--seconds 8]
 
-`flood` sends URLs that nobody signed, or that a token doesn't allow, beside one client with a signed URL, and counts
-renditions. `coalesce` asks several processes for one new rendition at once. `speed` measures requests per second of new
-JPEGs and WebPs, of stored ones, and of a bare `render()`, on photographs of 2040x1356 px that fit into 512x512 px.
+`flood` sends URLs that nobody signed, or that a token doesn't allow, within a minute, beside one client with a signed
+URL, and counts renditions. `coalesce` asks several processes for one new rendition at once. `speed` measures requests
+per second of new JPEGs and WebPs, of stored ones, and of a bare `render()`, on photographs of 2040x1356 px that fit
+into 512x512 px.
 """
 
 import argparse
@@ -95,7 +96,7 @@ def _is_ready(port: int) -> bool:
 def flood(data: Path, count: int) -> None:
     [image] = upload(make_photographs(1))
     token = make_token({"image": image, "widths": [320]})
-    keyed = {"AUTH_MODE": "required", "DELIVERY_KEYS": f"k1:{KEY}", "LOG_LEVEL": "info"}
+    keyed = {"AUTH_MODE": "required", "DELIVERY_KEYS": f"k1:{KEY}", "RATE_REQUESTS_PER_MINUTE": "0"}
     with serve_delivery(data, PORT + 1, **keyed) as base, ThreadPoolExecutor(16) as pool:
         signed = f"{base}/i/{token}/w=320/{image}.webp"
         assert requests.get(signed, timeout=60).status_code == 200
@@ -110,7 +111,12 @@ def flood(data: Path, count: int) -> None:
             return answer.status_code, answer.headers.get("Cache-Status", "")
 
         began = time.monotonic()
-        sent = [pool.submit(send, number) for number in range(count)]
+
+        def send_in_time(number: int) -> tuple[int, str]:
+            time.sleep(max(0.0, began + number * 60 / count - time.monotonic()))
+            return send(number)
+
+        sent = [pool.submit(send_in_time, number) for number in range(count)]
         beside = []
         while not sent[-1].done():
             beside.append(_measure(lambda: requests.get(signed, timeout=60)))
@@ -167,7 +173,8 @@ def speed(data: Path, seconds: float) -> None:
 
 def _report_render(data: bytes, form: str, quality: int) -> None:
     resize = {"kind": "resize", "width": 512, "height": 512, "fit": "inside", "enlarge": False}
-    recipe = read_recipe({"name": "x", "operations": [resize], "output": {"format": form, "quality": quality}})
+    output = {"format": {"jpg": "jpeg"}.get(form, form), "quality": quality}
+    recipe = read_recipe({"name": "x", "operations": [resize], "output": output})
     times = [_measure(lambda: render(data, (recipe,), Limits())) for _ in range(30)]
     print(f"render() {form}: {statistics.median(times):.1f} ms")
 

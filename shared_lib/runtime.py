@@ -20,6 +20,7 @@ from shared_lib.repositories import (
     DeadLetters,
     Deliveries,
     Drift,
+    ForeignImages,
     ImageQueries,
     Images,
     IssuerKeys,
@@ -203,8 +204,23 @@ class Runtime:
     def delivery(self) -> "Delivery":
         """Imported on first use: the other functions start without it."""
         from shared_lib.delivery.delivery import Delivery  # noqa: PLC0415  (see above)
+        from shared_lib.delivery.engine import Engine  # noqa: PLC0415  (same)
+        from shared_lib.foreign import ForeignSources  # noqa: PLC0415  (same)
+        from shared_lib.services.foreign_ingestion import ForeignIngestion  # noqa: PLC0415  (same)
 
-        return Delivery(self.settings, self.deliveries, self.gallery, self.renderer, self.recipes)
+        foreign = ForeignIngestion(
+            ForeignSources(
+                self.settings.foreign.sources, self.settings.foreign.networks, self.settings.processing.max_upload_bytes
+            ),
+            ForeignImages(self.database),
+            self.images,
+            self.deliveries,
+            self.ingestion,
+            self.settings.foreign.max_age_seconds,
+            self.settings.delivery.wait_seconds,
+        )
+        engine = Engine(self.settings, self.deliveries, self.gallery, self.renderer, foreign)
+        return Delivery(self.settings, engine, self.recipes)
 
 
 def _read_presets(settings: Processing) -> dict[str, Recipe]:

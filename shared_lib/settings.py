@@ -11,6 +11,7 @@ import json
 import os
 import re
 from functools import cache
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, cast
 from urllib.parse import urlsplit
@@ -502,6 +503,29 @@ class Build(Branch):
     commit: str | None = Field(default=None, pattern="^[0-9a-f]{7,64}$")
 
 
+class Foreign(Branch):
+    """Images on other servers that URLs in the dialects of imgproxy and thumbor may name: `docs/dialects.md`."""
+
+    prefix = "FOREIGN_"
+
+    sources: CommaSeparated = ()
+    """What their URLs begin with, such as `https://images.example.com/`. Unset: none may be fetched."""
+    networks: Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_split)] = ()
+    """Private networks that may be reached. Unset: public addresses only."""
+    max_age_seconds: int = Field(default=86_400, ge=60)
+    """Time until a server is asked whether its file has changed."""
+
+    @field_validator("sources")
+    @classmethod
+    def sources_are_prefixes(cls, sources: tuple[str, ...]) -> tuple[str, ...]:
+        for each in sources:
+            if not re.fullmatch(r"https?://(\*|(\*\.)?[a-z0-9.-]+)(:\d+)?/[!-~]*", each):
+                raise ValueError(
+                    "must be prefixes such as https://images.example.com/ or https://*.example.com/photos/"
+                )
+        return sources
+
+
 class PurgedCacheBase(BaseModel, frozen=True, extra="forbid"):
     """A cache in front of the service that forgets renditions by their tags."""
 
@@ -570,6 +594,7 @@ class Settings(BaseModel, frozen=True):
     imgproxy: Imgproxy
     thumbor: Thumbor
     purge: Purge
+    foreign: Foreign
     reconciliation: Reconciliation
     limits: Limits
     log: Log

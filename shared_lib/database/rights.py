@@ -29,6 +29,7 @@ RIGHTS: dict[str, dict[str, str]] = {
     "rendition_requests": {APP: ALL, WORKER: ALL},
     "deliveries": {APP: ALL, WORKER: ALL},
     "presets": {APP: "SELECT, INSERT, DELETE"},
+    "foreign_images": {APP: "SELECT, INSERT, UPDATE"},
     "processing_attempts": {
         APP: "SELECT, DELETE",
         WORKER: ALL,

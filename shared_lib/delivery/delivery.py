@@ -7,15 +7,13 @@ from shared_lib.delivery.capabilities import Capability
 from shared_lib.delivery.engine import Engine
 from shared_lib.delivery.imgproxy.dialect import ImgproxyDialect
 from shared_lib.delivery.negotiation import Accepted, read_accept
-from shared_lib.delivery.order import Order
+from shared_lib.delivery.order import Fetching, Order
 from shared_lib.delivery.signatures import UrlKeys
 from shared_lib.delivery.thumbor.dialect import ThumborDialect
 from shared_lib.delivery.urls import Urls
-from shared_lib.repositories.deliveries import Deliveries, PublishedImage
+from shared_lib.repositories.deliveries import PublishedImage
 from shared_lib.services.recipes import Recipes
-from shared_lib.services.renderer import Renderer
 from shared_lib.settings import Settings
-from shared_lib.storage.buckets import Gallery
 
 PREFIX = "/i/"
 SLOW: Accepted = "avif"
@@ -26,23 +24,24 @@ class Delivery:
     def __init__(
         self,
         settings: Settings,
-        deliveries: Deliveries,
-        gallery: Gallery,
-        renderer: Renderer,
+        engine: Engine,
         recipes: Recipes,
     ) -> None:
         allow_unsigned = settings.delivery.unsigned or settings.auth.mode == "anonymous"
-        self.engine = Engine(settings, deliveries, gallery, renderer)
+        self.engine = engine
         self.max_age = settings.delivery.max_age_seconds
         self.keys = UrlKeys(settings.delivery, allow_unsigned=allow_unsigned)
         is_open = settings.auth.mode == "anonymous"
+        fetching: Fetching = "never" if not settings.foreign.sources else "always" if is_open else "signed"
         self.imgproxy = ImgproxyDialect(
-            settings.imgproxy, settings.store.upload_bucket, allow_unsigned=allow_unsigned, is_open=is_open
+            settings.imgproxy,
+            settings.store.upload_bucket,
+            allow_unsigned=allow_unsigned,
+            is_open=is_open,
+            fetching=fetching,
         )
-        self.thumbor = ThumborDialect(settings.thumbor, allow_unsigned=allow_unsigned)
-        self.urls = Urls(
-            recipes.find_preset, frozenset(settings.delivery.widths), are_open=settings.auth.mode == "anonymous"
-        )
+        self.thumbor = ThumborDialect(settings.thumbor, allow_unsigned=allow_unsigned, fetching=fetching)
+        self.urls = Urls(recipes.find_preset, frozenset(settings.delivery.widths), are_open=is_open)
 
     def sign(self, image: PublishedImage, options: str, file: str, expires_at: datetime | None) -> str:
         """Return the path of a signed URL. Raises Invalid if it would deliver nothing, and Forbidden without a key."""

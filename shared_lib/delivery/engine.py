@@ -27,6 +27,7 @@ from shared_lib.pipeline.recipe import Recipe
 from shared_lib.pipeline.rendition import Rendition
 from shared_lib.repositories.deliveries import Claimable, Claimed, Deliveries, PublishedImage, StoredDelivery
 from shared_lib.repositories.rows import NOT_FOUND
+from shared_lib.services.foreign_ingestion import ForeignIngestion
 from shared_lib.services.renderer import Renderer, RenderRequest
 from shared_lib.settings import Settings
 from shared_lib.storage.buckets import Download, Gallery
@@ -76,8 +77,16 @@ class Made:
 
 
 class Engine:
-    def __init__(self, settings: Settings, deliveries: Deliveries, gallery: Gallery, renderer: Renderer) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        deliveries: Deliveries,
+        gallery: Gallery,
+        renderer: Renderer,
+        foreign: ForeignIngestion,
+    ) -> None:
         self._deliveries = deliveries
+        self._foreign = foreign
         self._gallery = gallery
         self._renderer = renderer
         self._wait_seconds = settings.delivery.wait_seconds
@@ -94,7 +103,7 @@ class Engine:
 
     def find(self, order: Order) -> Found:
         """Raises NotFound, Invalid, and the Rejected that making it ended with lately."""
-        image = self._deliveries.find_image(order.image)
+        image = self._foreign.find_image(order.source) if order.source else self._deliveries.find_image(order.image)
         if not order.covers(image):
             raise NotFound(NOT_FOUND, code="image_not_found")
         if order.content and not image.sha256.startswith(order.content):

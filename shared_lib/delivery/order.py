@@ -3,11 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from shared_lib.pipeline.recipe import Recipe
 from shared_lib.repositories.deliveries import PublishedImage
+
+Fetching = Literal["never", "signed", "always"]
+"""Which URLs may name images on other servers."""
 
 ORIGINAL = Recipe(name="original")
 """Stands for the original as it is. Nothing is made of it."""
@@ -22,6 +25,8 @@ def covers_all(_: PublishedImage) -> bool:
 @dataclass(frozen=True, kw_only=True)
 class Order:
     image: UUID
+    source: str = ""
+    """URL of a foreign image, in place of `image`."""
     lower: Callable[[PublishedImage], Recipe]
     """Return the recipe, or ORIGINAL. It may depend on the image's size and format. Raises Invalid and NotFound."""
     covers: Callable[[PublishedImage], bool] = covers_all

@@ -7,6 +7,7 @@ from shared_lib.repositories.collections import Collections
 from shared_lib.repositories.dead_letters import DeadLetter, DeadLetters
 from shared_lib.repositories.deliveries import Deliveries
 from shared_lib.repositories.drift import BATCH, BULK, Drift, Overdue, Pair
+from shared_lib.repositories.foreign_images import ForeignImages
 from shared_lib.repositories.image_queries import ImageQueries
 from shared_lib.repositories.images import Images
 from shared_lib.repositories.issuer_keys import IssuerKeys
@@ -35,6 +36,7 @@ __all__ = [
     "DeadLetters",
     "Deliveries",
     "Drift",
+    "ForeignImages",
     "ImageQueries",
     "Images",
     "IssuerKeys",

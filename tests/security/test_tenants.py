@@ -47,8 +47,15 @@ OPERATIONS = {
     for method, operation in methods.items()
 }
 OWNED = {table for table, roles in RIGHTS.items() if "SELECT" in roles.get("images_app", "")} - set(SHARED)
-# As a rule:
-EMPTY = ("dead_letters", "deliveries", "erasures", "multipart_uploads", "original_removals", "rendition_requests")
+EMPTY = (  # as a rule
+    "dead_letters",
+    "deliveries",
+    "erasures",
+    "foreign_images",
+    "multipart_uploads",
+    "original_removals",
+    "rendition_requests",
+)
 ANY_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}")
 
 

@@ -11,7 +11,7 @@ from shared_lib.delivery.imgproxy.lowering import Mark, lower
 from shared_lib.delivery.imgproxy.options import read_options
 from shared_lib.delivery.imgproxy.signatures import Signatures
 from shared_lib.delivery.negotiation import Accepted, read_accept
-from shared_lib.delivery.order import Order
+from shared_lib.delivery.order import Fetching, Order
 from shared_lib.errors import Forbidden, Invalid, NotFound, Rejected, ServiceError, TooManyAttempts, Unavailable
 from shared_lib.settings import Imgproxy
 
@@ -21,7 +21,15 @@ _S3 = re.compile(r"s3://([^/]+)/(.+)")
 
 
 class ImgproxyDialect:
-    def __init__(self, settings: Imgproxy, upload_bucket: str, *, allow_unsigned: bool, is_open: bool) -> None:
+    def __init__(
+        self,
+        settings: Imgproxy,
+        upload_bucket: str,
+        *,
+        allow_unsigned: bool,
+        is_open: bool,
+        fetching: Fetching = "never",
+    ) -> None:
         """If it is open, unsigned URLs may deliver originals."""
         self._signatures = Signatures(settings, allow_unsigned=allow_unsigned)
         self._formats = {"avif": settings.auto_avif, "webp": settings.auto_webp}
@@ -33,6 +41,7 @@ class ImgproxyDialect:
         self._has_only_presets = settings.only_presets
         self._mark = _read_mark(settings)
         self._may_pass_on = is_open or bool(settings.keys)
+        self._may_fetch = fetching == "always" or (fetching == "signed" and bool(settings.keys))
 
     def read(self, path: str, accept: str) -> Order:
         """Read a path as it was sent. Raises Invalid, Forbidden and NotFound."""
@@ -48,8 +57,10 @@ class ImgproxyDialect:
             raise Invalid("The URL has expired")
         is_negotiated = not (options.format or options.is_raw) and any(self._formats.values())
         accepted: Accepted = self._negotiate(accept) if is_negotiated else "any"
+        is_foreign = self._may_fetch and url.source.lower().startswith(("http://", "https://"))
         return Order(
-            image=self._find_source(url.source),
+            image=UUID(int=0) if is_foreign else self._find_source(url.source),
+            source=url.source if is_foreign else "",
             lower=partial(lower, options, accepted, self._mark),
             is_negotiated=is_negotiated,
             lifetime=self._ttl,

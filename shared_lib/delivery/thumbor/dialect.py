@@ -10,7 +10,7 @@ from functools import partial
 from urllib.parse import unquote
 from uuid import UUID
 
-from shared_lib.delivery.order import Order
+from shared_lib.delivery.order import Fetching, Order
 from shared_lib.delivery.signatures import UNSIGNED
 from shared_lib.delivery.thumbor.filters import IMAGE
 from shared_lib.delivery.thumbor.geometry import FocalPoint
@@ -32,10 +32,11 @@ def sign(key: str, path: str) -> str:
 
 
 class ThumborDialect:
-    def __init__(self, settings: Thumbor, *, allow_unsigned: bool) -> None:
+    def __init__(self, settings: Thumbor, *, allow_unsigned: bool, fetching: Fetching = "never") -> None:
         self._key = settings.security_key and settings.security_key.get_secret_value()
         self._allow_unsigned = allow_unsigned
         self._settings = settings
+        self._fetching = fetching
 
     def read(self, path: str, accept: str) -> Order:
         """Read a path as it was sent. Raises Invalid, Forbidden and NotFound."""
@@ -46,17 +47,25 @@ class ThumborDialect:
         if any(name == "extract_focal" for name, _ in url.filters):
             url, points = _extract_focal(url, points)
         found = _IMAGE.fullmatch(url.image)
-        if found is None:
+        source = "" if found else self._find_foreign(url.image, is_signed=unquote(signature) != UNSIGNED)
+        if not found and not source:
             raise NotFound("The image is no stored one", code="source_not_found")
         is_negotiated = self._settings.is_negotiating and "format" not in {name for name, _ in url.filters}
         preferred = self._negotiate(accept) if is_negotiated else None
         return Order(
-            image=UUID(found[1]),
+            image=UUID(found[1]) if found else UUID(int=0),
+            source=source,
             lower=partial(lower, url, points, preferred),
             describe=partial(describe, url, points) if url.is_meta else None,
             is_negotiated=is_negotiated,
             lifetime=_read_max_age(url, self._settings.max_age),
         )
+
+    def _find_foreign(self, image: str, *, is_signed: bool) -> str:
+        """Return the URL of an image on another server, or an empty text if there is none or it may not be fetched."""
+        is_allowed = self._fetching == "always" or (self._fetching == "signed" and is_signed)
+        url = unquote(image)
+        return url if is_allowed and url.lower().startswith(("http://", "https://")) else ""
 
     def _check(self, signature: str, path: str) -> None:
         if signature == UNSIGNED and self._allow_unsigned:

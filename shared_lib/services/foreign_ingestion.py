@@ -1,0 +1,116 @@
+"""Make originals of foreign images, so that each is downloaded once for all sizes."""
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+from uuid import UUID
+
+from shared_lib.constraints import DEFAULT_TENANT
+from shared_lib.database.connection import acting_for
+from shared_lib.errors import NotFound, ServiceError, Unavailable
+from shared_lib.observability import get_logger
+from shared_lib.pipeline.formats import sniff
+from shared_lib.repositories import ForeignImages, Images
+from shared_lib.repositories.deliveries import Deliveries, PublishedImage
+from shared_lib.repositories.foreign_images import ForeignImage
+from shared_lib.services.ingestion import Ingestion
+
+if TYPE_CHECKING:
+    from shared_lib.foreign import ForeignSources
+
+log = get_logger()
+
+_CLAIM_SECONDS = 30.0  # longer than fetching may take
+_FAILED_SECONDS = 60.0  # that a failure counts
+_POLL_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class ForeignIngestion:
+    sources: "ForeignSources"
+    foreign_images: ForeignImages
+    images: Images
+    deliveries: Deliveries
+    ingestion: Ingestion
+    fresh_seconds: float
+    """Time until the server is asked whether its file has changed."""
+    wait_seconds: float
+
+    def find_image(self, url: str) -> PublishedImage:
+        """
+        Return the image that a URL leads to. Fetch it if it is new, or was not asked for in long.
+
+        Raises NotFound if it may not or can't be fetched, or is not processed in time, and Unavailable.
+        """
+        url = self.sources.check(url)
+        until = time.monotonic() + self.wait_seconds
+        with acting_for(DEFAULT_TENANT):
+            uuid = self._find(url, until)
+            while True:
+                try:
+                    return self.deliveries.find_image(uuid)
+                except NotFound as error:
+                    if error.code != "image_pending" or time.monotonic() > until:
+                        raise
+                time.sleep(_POLL_SECONDS)
+
+    def _find(self, url: str, until: float) -> UUID:
+        while True:
+            known = self.foreign_images.find(url)
+            if known and known.is_fresh and known.failure:
+                raise NotFound(known.failure, code="source_unreachable")
+            if known and known.is_fresh and known.image and known.is_there:
+                return known.image
+            if claim := self.foreign_images.claim(url, _CLAIM_SECONDS):
+                return self._fetch(url, known, claim)
+            if known and known.image and known.is_there:
+                return known.image  # while another process asks whether it has changed
+            if time.monotonic() > until:
+                raise Unavailable("The foreign image is still being fetched", code="source_pending", retry_after=2)
+            time.sleep(_POLL_SECONDS)
+
+    def _fetch(self, url: str, known: ForeignImage | None, claim: UUID) -> UUID:
+        from shared_lib.foreign import Validators  # noqa: PLC0415  only what delivers needs it
+
+        usable = known if known and known.image and known.is_there else None
+        validators = Validators(usable.etag, usable.last_modified) if usable else Validators()
+        try:
+            found = self.sources.fetch(url, validators)
+            if found is None and usable and usable.image:
+                self.foreign_images.record(url, claim, usable, self.fresh_seconds)
+                return usable.image
+            if found is not None and sniff(found.data) is None:
+                raise NotFound("The foreign file is no image of a known format", code="source_unreachable")
+        except ServiceError as error:
+            log.info("foreign_image_not_fetched", code=error.code, reason=error.public)
+            return self._keep_or_fail(url, usable, claim, error)
+        if found is None:
+            return self._keep_or_fail(url, usable, claim, Unavailable("The image's server contradicts itself"))
+        uuid = self.ingestion.ingest(_name(url), None, found.data, "application/octet-stream")
+        seen = ForeignImage(
+            uuid, found.validators.etag, found.validators.last_modified, None, is_fresh=True, is_there=True
+        )
+        if not self.foreign_images.record(url, claim, seen, self.fresh_seconds):
+            self.images.delete(uuid)
+            raise Unavailable("The foreign image is still being fetched", code="source_pending", retry_after=2)
+        if usable and usable.image:
+            self.images.delete(usable.image)  # its renditions, and caches, forget it
+        log.info("foreign_image_fetched", image=f"{uuid}", bytes=len(found.data))
+        return uuid
+
+    def _keep_or_fail(self, url: str, usable: ForeignImage | None, claim: UUID, error: ServiceError) -> UUID:
+        """Return the image as it was, if there is one. Otherwise remember the failure for a moment, and raise it."""
+        if usable and usable.image:
+            self.foreign_images.record(url, claim, usable, _FAILED_SECONDS)
+            return usable.image
+        failed = ForeignImage(None, None, None, error.public, is_fresh=True, is_there=False)
+        self.foreign_images.record(url, claim, failed, _FAILED_SECONDS)
+        raise error
+
+
+def _name(url: str) -> str:
+    """Return a filename for a URL."""
+    last = unquote(urlsplit(url).path).rpartition("/")[2]
+    printable = "".join(each for each in last if each.isprintable() and each not in '\\/:*?"<>|')
+    return printable[-100:] or "foreign"
