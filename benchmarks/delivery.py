@@ -7,13 +7,15 @@
 `flood` sends URLs that nobody signed, or that a token doesn't allow, within a minute, beside one client with a signed
 URL, and counts renditions. `coalesce` asks several processes for one new rendition at once. `speed` measures requests
 per second of new JPEGs and WebPs, of stored ones, and of a bare `render()`, on photographs of 2040x1356 px that fit
-into 512x512 px.
+into 512x512 px with 4 connections, as in imgproxy's benchmark. thumbor does the same beside it with two processes, if
+`make compare-thumbor` has built it.
 """
 
 import argparse
 import base64
 import hmac
 import io
+import itertools
 import json
 import os
 import statistics
@@ -38,6 +40,7 @@ from shared_lib.pipeline.render import render
 
 BASE = f"http://127.0.0.1:{PORT}"
 KEY = "5e" * 32
+THUMBOR = Path(os.environ.get("THUMBOR", ROOT / ".cache/thumbor/bin/thumbor"))
 SIZE = (2040, 1356)  # px, as in imgproxy's benchmark
 
 
@@ -86,9 +89,9 @@ def serve_delivery(data: Path, port: int, **more: str) -> Iterator[str]:
         process.wait()
 
 
-def _is_ready(port: int) -> bool:
+def _is_ready(port: int, path: str = "/_/ready") -> bool:
     try:
-        return requests.get(f"http://127.0.0.1:{port}/_/ready", timeout=2).ok
+        return requests.get(f"http://127.0.0.1:{port}{path}", timeout=2).ok
     except requests.RequestException:
         return False
 
@@ -168,7 +171,39 @@ def speed(data: Path, seconds: float) -> None:
             stored = [f"{base}/i/unsafe/w=512,h=512,q={quality}/{image}.{form}" for image in images]
             for url in stored:
                 requests.get(url, timeout=60)
-            _report(f"stored {form}", (stored[number % len(stored)] for number in range(10**9)), seconds)
+            _report(f"stored {form}", itertools.cycle(stored), seconds)
+    _measure_thumbor(data, photographs, seconds)
+
+
+def _measure_thumbor(data: Path, photographs: list[bytes], seconds: float) -> None:
+    if not THUMBOR.exists():
+        print("thumbor is not built")
+        return
+    folder = data / "thumbor"
+    folder.mkdir()
+    for number, photograph in enumerate(photographs):
+        (folder / f"{number}.jpg").write_bytes(photograph)
+    configuration = folder / "thumbor.conf"
+    configuration.write_text(
+        f'LOADER = "thumbor.loaders.file_loader"\nFILE_LOADER_ROOT_PATH = {str(folder)!r}\n'
+        'STORAGE = "thumbor.storages.no_storage"\nALLOW_UNSAFE_URL = True\n'
+    )
+    port = PORT + 9
+    command = [THUMBOR, "--ip=127.0.0.1", f"--port={port}", "--processes=2", f"--conf={configuration}"]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    base = f"http://127.0.0.1:{port}"
+    try:
+        while not _is_ready(port, "/healthcheck"):
+            time.sleep(0.1)
+        for form, quality in (("jpeg", 80), ("webp", 75)):
+            urls = [
+                f"{base}/unsafe/fit-in/512x512/filters:format({form}):quality({quality})/{number}.jpg"
+                for number in range(len(photographs))
+            ]
+            _report(f"thumbor {form}", itertools.cycle(urls), seconds)
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def _report_render(data: bytes, form: str, quality: int) -> None:
