@@ -16,6 +16,8 @@
 #   bench               measure throughput and cold starts
 #   bench-compare commit=…  compare the throughput of a commit with that of the working tree
 #   bench-rows          measure lists, searches, uploads and the state that operators see with a million images
+#   bench-rows          measure lists, searches and the statements of uploads with a million images
+#   bench-delivery      measure delivery by URL, flood it with URLs that nobody signed, and ask for one rendition 200 times
 #   bench-backlogs      measure reconciliation with backlogs and a million keys; takes half an hour
 #   load                send more requests than the service can handle, and write a report; takes a quarter of an hour
 #   check               run the linter, the formatter, the type checker and the check of layers
@@ -124,6 +126,11 @@ bench-rows: $(VENV)/ready-to-test
 	$(BIN)/python -m benchmarks.million_rows --data build/million-rows
 	$(BIN)/python -m benchmarks.uploads --data build/million-rows
 	$(BIN)/python -m benchmarks.state_queries --data build/million-rows
+
+bench-delivery: $(VENV)/ready-to-test
+	$(BIN)/python -m benchmarks.delivery speed
+	$(BIN)/python -m benchmarks.delivery flood
+	$(BIN)/python -m benchmarks.delivery coalesce
 
 bench-backlogs: $(VENV)/ready-to-test
 	$(BIN)/python -m benchmarks.backlogs
@@ -244,4 +251,4 @@ $(VENV)/ready-to-test: tests/requirements.txt tests/newman/package-lock.json tes
 		{ echo "Install promtool for the alerts' tests (Debian: sudo apt install prometheus)." >&2; exit 1; }
 	@touch $@
 
-.PHONY: help run test test-by-address check-clients test-cluster check-admission check-monitoring conformance hostile compare-with-chromium compare-thumbor chaos chaos-disk planted bench bench-compare bench-rows bench-backlogs load check migrate migration named reset redrive api-key tenant audit-check kafka minio lock advisories sbom release-check web contracts clean
+.PHONY: help run test test-by-address check-clients test-cluster check-admission check-monitoring conformance hostile compare-with-chromium compare-thumbor chaos chaos-disk planted bench bench-compare bench-rows bench-backlogs load check migrate migration named reset redrive api-key tenant audit-check kafka minio lock advisories sbom release-check web contracts clean bench-delivery

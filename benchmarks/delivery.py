@@ -159,14 +159,15 @@ def coalesce(data: Path, count: int, processes: int) -> None:
 def speed(data: Path, seconds: float) -> None:
     photographs = make_photographs(24)
     images = upload(photographs)
-    with serve_delivery(data, PORT + 1, DELIVERY_NEW_PER_HOUR="100000", PROCESSING_DECODERS="2") as base:
+    with serve_delivery(data, PORT + 1, DELIVERY_NEW_PER_HOUR="100000", PROCESSING_IMAGES_PER_WORKER="16") as base:
         for form, quality in (("jpg", 80), ("webp", 75)):
             _report_render(photographs[0], form, quality)
             cold = (
-                f"{base}/i/unsafe/w=512,h=512,q={quality},crop=0:0:{2040 - turn}:1356/{image}.{form}"
-                for turn in range(1000)
+                f"{base}/i/unsafe/w={512 - turn},h=512,q={quality}/{image}.{form}"
+                for turn in range(200)
                 for image in images
             )
+            _report(f"cold {form}, one connection", cold, seconds, connections=1)
             _report(f"cold {form}", cold, seconds)
             stored = [f"{base}/i/unsafe/w=512,h=512,q={quality}/{image}.{form}" for image in images]
             for url in stored:

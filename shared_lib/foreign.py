@@ -152,11 +152,15 @@ class ForeignSources:
         else:
             connection = HTTPConnection(address, target.port, timeout=left)
         # Each read has its own timeout. A server that sends a byte at a time is stopped by this.
-        watch = threading.Timer(left, _break_off, [connection])
+        # http.client forgets the socket of a response that ends with the connection, so it is kept here.
+        sockets: list[socket.socket] = []
+        watch = threading.Timer(left, _break_off, [connection, sockets])
         watch.daemon = True
         watch.start()
         try:
             with closing(connection):
+                connection.connect()
+                sockets += [connection.sock] if connection.sock else []
                 found = self._exchange(connection, target, known)
                 if time.monotonic() >= until:  # what was read may end where the connection was broken off
                     raise TimeoutError
@@ -189,7 +193,10 @@ class ForeignSources:
         if known.last_modified:
             headers["If-Modified-Since"] = known.last_modified
         connection.request("GET", target.path, headers=headers, preload_content=False, decode_content=False)
-        response = connection.getresponse()
+        with closing(connection.getresponse()) as response:
+            return self._read_response(response, known)
+
+    def _read_response(self, response: urllib3.BaseHTTPResponse, known: Validators) -> ForeignFile | str | None:
         if response.status == 304 and (known.etag or known.last_modified):
             return None
         if response.status in (301, 302, 303, 307, 308) and (location := response.headers.get("Location")):
@@ -236,7 +243,8 @@ def _refuse(reason: str) -> NotFound:
     return NotFound(reason, code="source_not_allowed")
 
 
-def _break_off(connection: HTTPConnection) -> None:
-    if connection.sock is not None:
+def _break_off(connection: HTTPConnection, sockets: list[socket.socket]) -> None:
+    for each in (connection.sock, *sockets):
         with suppress(OSError):
-            connection.sock.shutdown(socket.SHUT_RDWR)
+            if each is not None:
+                each.shutdown(socket.SHUT_RDWR)

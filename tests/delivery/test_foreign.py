@@ -4,6 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import IPv4Address, IPv6Address, ip_network
@@ -50,10 +51,11 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.path == "/drip":
             self.send_response(200)
             self.end_headers()
-            for _ in range(200):
-                self.wfile.write(b"x")
-                self.wfile.flush()
-                time.sleep(0.05)
+            with suppress(OSError):
+                while True:  # until the other side has had enough
+                    self.wfile.write(b"x")
+                    self.wfile.flush()
+                    time.sleep(0.01)
         elif self.path == "/short":
             self.send_response(200)
             self.send_header("Content-Length", "99999")
