@@ -16,7 +16,6 @@
 #   bench               measure throughput and cold starts
 #   bench-compare commit=…  compare the throughput of a commit with that of the working tree
 #   bench-rows          measure lists, searches, uploads and the state that operators see with a million images
-#   bench-rows          measure lists, searches and the statements of uploads with a million images
 #   bench-delivery      measure delivery by URL, flood it with URLs that nobody signed, and ask for one rendition 200 times
 #   bench-backlogs      measure reconciliation with backlogs and a million keys; takes half an hour
 #   load                send more requests than the service can handle, and write a report; takes a quarter of an hour
