@@ -25,6 +25,8 @@ AUDIT = "Who did what is recorded with it, and nobody changes the record unnotic
 AUDIT_TESTS = "tests/security/test_audit.py"
 AUDIT_MIGRATION = "shared_lib/database/migrations/versions/0017_audit.py"
 SIGNED = "No URL delivers an image unless it is signed as it stands, by a key in use"
+COVERED = "A token delivers nothing but the images, presets, widths and formats that it names"
+OUTSIDE = "No URL of a foreign image leads to an address inside"
 
 DEFECTS = (
     Defect(
@@ -662,6 +664,39 @@ DEFECTS = (
         old="            if not self._allow_unsigned:\n                raise Forbidden(NOT_SIGNED",
         new="            if False:\n                raise Forbidden(NOT_SIGNED",
         caught_by="tests/delivery/test_signatures.py::test_an_unsigned_url_is_refused_whatever_it_asks_for",
+    ),
+    Defect(
+        name="token-for-any-collection",
+        breaks=COVERED,
+        file="shared_lib/delivery/capabilities.py",
+        old="            and self.collection in (None, image.collection_id)\n",
+        new="",
+        caught_by="tests/delivery/test_tokens.py::test_a_token_is_about_its_image_its_collection_or_its_prefix",
+    ),
+    Defect(
+        name="token-for-any-width",
+        breaks=COVERED,
+        file="shared_lib/delivery/capabilities.py",
+        old="if size not in (*self.presets, *self.widths):",
+        new="if size is None:",
+        caught_by="tests/delivery/test_tokens.py"
+        "::test_a_token_allows_each_rung_of_its_ladder_and_each_preset_by_every_key",
+    ),
+    Defect(
+        name="foreign-address-not-checked",
+        breaks=OUTSIDE,
+        file="shared_lib/foreign.py",
+        old="if not addresses or not all(map(self._is_allowed, addresses)):",
+        new="if not addresses:",
+        caught_by="tests/delivery/test_foreign.py::test_no_url_reaches_an_address_inside",
+    ),
+    Defect(
+        name="foreign-name-resolved-again",
+        breaks=OUTSIDE,
+        file="shared_lib/foreign.py",
+        old='        return f"{addresses[0]}"',
+        new='        return self.resolve(target.host.strip("[]"), target.port)[0]',
+        caught_by="tests/delivery/test_foreign.py::test_the_connection_goes_to_the_address_that_was_checked",
     ),
     Defect(
         name="imgproxy-url-with-any-signature",
