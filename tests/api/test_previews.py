@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 import requests
@@ -71,7 +71,7 @@ def test_recipes_with_earlier_spellings_can_be_tried_out(api: Api, image: str) -
         ({"output": {"format": "bmp"}}, 400, "output.format"),
         ({"operations": [{"kind": "trim"}], "output": {"animation": "keep"}}, 400, "body"),
         ({"name": "mine"}, 400, "name"),
-        ({"operations": [{"kind": "watermark", "image": f"{uuid4()}"}]}, 404, None),
+        ({"operations": [{"kind": "watermark", "image": f"{UUID(int=0)}"}]}, 404, None),
         ({"operations": [{"kind": "resize", "width": 8000, "height": 8000}]}, 422, None),
     ],
     ids=str,
