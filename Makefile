@@ -9,6 +9,7 @@
 #   hostile             process 24,000 hostile files and compare with the recorded results; bless=yes records new ones
 #   compare-with-chromium   compare our renditions with Chromium's pixels; bless=yes records new results
 #   compare-thumbor     compare our answers to thumbor's URLs with thumbor's own, request by request
+#   check-monitoring    kill processors under load, and check with a real Prometheus that the right alerts fire
 #   chaos               kill and stop each process under load, and audit every upload; takes 20 minutes.
 #                       only="postgres tansu/stop" chooses processes and signals, uploads=100 is the load of each
 #   chaos-disk          fill the disk under load, and check that every accepted image succeeds; needs root

@@ -78,6 +78,15 @@ def test_each_caller_has_rates_of_its_own(call: Call, guarded: Platform, make_ke
     assert requests.get(f"{guarded.url}/api/v1/images", timeout=30).status_code == 401
 
 
+def test_redrive_has_a_rate_as_any_request(guarded: Platform, make_key: MakeKey) -> None:
+    url, headers = f"{guarded.url}/api/v1/operations/actions/redrive", {"X-API-Key": make_key("admin")}
+
+    answers = [requests.post(url, json={"dryRun": True}, headers=headers, timeout=30) for _ in range(REQUESTS + 5)]
+
+    assert answers[0].json() == {"images": 0, "mayHaveMore": False, "dryRun": True}
+    assert (answers[-1].status_code, answers[-1].json()["code"]) == (429, "rate_exceeded")
+
+
 def test_uploads_have_a_rate_besides(call: Call) -> None:
     announced = {"extension": "jpg", "sizeBytes": 1}
 
