@@ -43,16 +43,22 @@ def current() -> str | None:
     return _traceparent.get()
 
 
+def join(traceparent: str | None) -> str:
+    """Return the caller's traceparent, or a new one if there is none or it is invalid."""
+    if traceparent is not None and TRACEPARENT.fullmatch(traceparent):
+        return traceparent
+    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+
+
 @contextmanager
 def trace(name: str, kind: Kind, traceparent: str | None, attributes: Attributes) -> Iterator[Note]:
     """Continue the caller's trace, or begin one, while a request or event is handled."""
-    if traceparent is not None and not TRACEPARENT.fullmatch(traceparent):
-        traceparent = None
     if _tracer is None:
-        traceparent = traceparent or f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
-        with _as_current(traceparent):
+        with _as_current(join(traceparent)):
             yield _ignore
         return
+    if traceparent is not None and not TRACEPARENT.fullmatch(traceparent):
+        traceparent = None
     with _record(_tracer, name, kind, traceparent, attributes) as note:
         yield note
 

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from tempfile import SpooledTemporaryFile
 from typing import IO, TYPE_CHECKING, NamedTuple, TypeVar
 
-from shared_lib import metrics, observability
+from shared_lib import metrics, observability, tracing
 from shared_lib.server.backlog import Backlog, Entry
 from shared_lib.server.environ import make_environ
 from shared_lib.server.errors import Headers, RequestError, check_head, render_error
@@ -85,11 +85,13 @@ class Application:
                 return
             except RequestError as error:
                 metrics.REFUSALS.count(metrics.Refusal(error.code or f"{error.status}"))
-                rendered = render_error(error.status, f"{error}", code=error.code, retry_after=error.retry_after)
-                response = Response(error.status, *rendered)
+                headers, body = render_error(error.status, f"{error}", code=error.code, retry_after=error.retry_after)
+                response = Response(error.status, [*headers, (b"X-Trace-Id", _find_trace(scope).encode())], body)
             except Exception:
-                log.exception("application_failed")
-                response = Response(500, *render_error(500, "Something went wrong on our side"))
+                trace = _find_trace(scope)
+                log.exception("application_failed", trace=trace)
+                headers, body = render_error(500, "Something went wrong on our side")
+                response = Response(500, [*headers, (b"X-Trace-Id", trace.encode())], body)
             try:
                 await self._send_response(response, receive, send)
             finally:
@@ -180,6 +182,12 @@ class Application:
             await send({"type": "http.response.body", "body": part, "more_body": more or start + CHUNK < len(chunk)})
             self._leaving.keep(entry, -len(part))
             entry.advance(len(part))
+
+
+def _find_trace(scope: "HTTPScope") -> str:
+    """Return the ID of the caller's trace, or of a new one."""
+    given = dict(scope["headers"]).get(b"traceparent")
+    return tracing.name_trace(tracing.join(given.decode("latin-1") if given else None))
 
 
 def _take(chunks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes] | None]:

@@ -206,7 +206,9 @@ def test_exported_counts_are_those_that_are_scraped(traced: Platform, receiver: 
             if sample.name.endswith(("_count", "_total")) and not sample.name.startswith("process_")
         }
 
-    assert requests.get(f"{traced.url}/?{'x' * 50_000}", timeout=10).status_code == 414  # reaches no function
+    headers = {"traceparent": f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"}
+    refused = requests.get(f"{traced.url}/?{'x' * 50_000}", headers=headers, timeout=10)  # reaches no function
+    assert (refused.status_code, refused.headers["X-Trace-Id"]) == (414, headers["traceparent"].split("-")[1])
     assert requests.get(f"{traced.url}/api/v1/images", timeout=10).status_code == 200
 
     counted, _ = wait_for(lambda: (scrape(), receiver.read()), lambda seen: seen[0] in seen[1])
