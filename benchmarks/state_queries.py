@@ -37,7 +37,8 @@ BUSY = (
         SELECT image_id FROM processing_attempts WHERE started_at > now() - interval '1 h'))
     """,
     """
-    UPDATE images SET status = 'pending', queued_at = now() - random() * interval '1 h', completed_at = NULL
+    UPDATE images SET status = 'pending', queued_at = now() - random() * interval '1 h', completed_at = NULL,
+                      failure_code = NULL, failure_message = NULL
     WHERE uuid = ANY(ARRAY(SELECT uuid FROM images WHERE status = 'failed' AND deleted_at IS NULL LIMIT 5000))
     """,
     """

@@ -24,7 +24,7 @@ from shared_lib.repositories.rows import OF_TENANT
 SAMPLE = 10_000
 """Attempts that are counted at most, the newest first."""
 
-TIMED = 2_000
+TIMED = 1_000
 """Attempts whose images are looked up at most, to measure how long they took."""
 
 MAX_COUNTED = 100_000

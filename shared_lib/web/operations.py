@@ -137,7 +137,7 @@ class RecentAttempts(ApiModel):
 
     ended: tuple[AttemptCount, ...]
     publish_seconds: Percentiles | None = Field(
-        description="Of the newest 2,000: from when an image was queued until it was published. Null: none was."
+        description="Of the newest 1,000: from when an image was queued until it was published. Null: none was."
     )
 
 
