@@ -671,7 +671,7 @@ DEFECTS = (
         file="shared_lib/delivery/capabilities.py",
         old="            and self.collection in (None, image.collection_id)\n",
         new="",
-        caught_by="tests/delivery/test_tokens.py::test_a_token_is_about_its_image_its_collection_or_its_prefix",
+        caught_by="tests/delivery/test_capabilities.py::test_a_token_is_about_its_image_its_collection_or_its_prefix",
     ),
     Defect(
         name="token-for-any-width",
@@ -679,7 +679,7 @@ DEFECTS = (
         file="shared_lib/delivery/capabilities.py",
         old="if size not in (*self.presets, *self.widths):",
         new="if size is None:",
-        caught_by="tests/delivery/test_tokens.py"
+        caught_by="tests/delivery/test_capabilities.py"
         "::test_a_token_allows_each_rung_of_its_ladder_and_each_preset_by_every_key",
     ),
     Defect(
