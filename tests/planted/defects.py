@@ -278,7 +278,7 @@ DEFECTS = (
         file="shared_lib/repositories/stocks.py",
         old="tx.queue(_LOCK)",
         new="pass",
-        caught_by="tests/processing/test_quotas.py::test_many_uploads_at_once_do_not_exceed_a_quota",
+        caught_by="tests/processing/test_quotas.py::test_uploads_of_a_tenant_with_a_quota_wait_for_one_another",
     ),
     Defect(
         name="part-of-any-size",
@@ -332,9 +332,9 @@ DEFECTS = (
     Defect(
         name="deletion-not-counted",
         breaks="Counts agree with the rows",
-        file="shared_lib/database/migrations/versions/0004_search_and_counts.py",
-        old="        PERFORM change_image_count('00000000-0000-0000-0000-000000000000', OLD.status, -1);\n",
-        new="        PERFORM change_image_count('00000000-0000-0000-0000-000000000000', OLD.status, 0);\n",
+        file="shared_lib/database/migrations/versions/0015_tenants.py",
+        old="change_image_count(OLD.tenant_id, '00000000-0000-0000-0000-000000000000', OLD.status, -1);\n",
+        new="change_image_count(OLD.tenant_id, '00000000-0000-0000-0000-000000000000', OLD.status, 0);\n",
         caught_by="tests/processing/test_pages.py::test_counts_stay_exact_under_concurrent_changes",
     ),
     Defect(
@@ -519,7 +519,7 @@ DEFECTS = (
         file="shared_lib/repositories/pages.py",
         old='description FROM images WHERE tenant_id = :tenant"',
         new='description FROM images WHERE true"',
-        caught_by=f"{TENANT_TESTS}::test_each_list_names_the_tenant_by_itself",
+        caught_by=f"{TENANT_TESTS}::test_each_page_names_the_tenant_by_itself",
     ),
     Defect(
         name="foreign-watermark-read",

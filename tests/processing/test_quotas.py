@@ -8,7 +8,7 @@ from shared_lib.constraints import DEFAULT_TENANT
 from shared_lib.domain.principals import Principal, Role
 from shared_lib.domain.rates import Rate
 from shared_lib.errors import Forbidden
-from shared_lib.repositories import Rates
+from shared_lib.repositories import Rates, stocks
 from shared_lib.runtime import Runtime
 
 
@@ -26,6 +26,21 @@ def test_many_uploads_at_once_do_not_exceed_a_quota(apart: Runtime) -> None:
 
     with futures.ThreadPoolExecutor(4) as pool:
         assert sum(pool.map(reserve, range(40))) == 10
+    limited.database.disconnect()
+
+
+def test_uploads_of_a_tenant_with_a_quota_wait_for_one_another(apart: Runtime) -> None:
+    quotas = apart.settings.quotas.model_copy(update={"images": 1_000_000})
+    limited = Runtime(apart.settings.model_copy(update={"quotas": quotas}))
+    limited.database.default_tenant = DEFAULT_TENANT
+
+    with futures.ThreadPoolExecutor(1) as pool:
+        with apart.database.transaction() as tx:
+            stocks.lock(tx, quotas)
+            tx.row("SELECT 1")
+            second = pool.submit(limited.images.reserve, uuid4(), "second.jpg")
+            assert futures.wait([second], timeout=1).not_done
+        second.result()
     limited.database.disconnect()
 
 
