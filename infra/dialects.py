@@ -77,7 +77,8 @@ without dashes and a name after it: `/thumbor/unsafe/300x200/smart/<uuid>/cat.jp
 `SECURITY_KEY`, of at least 16 characters. Without it URLs are refused, unless unsigned ones are allowed. Errors have
 thumbor's status and no text: 400 for a wrong signature, 404 for a missing image. `THUMBOR_MAX_AGE` is its `MAX_AGE`.
 
-Tests are in `tests/delivery/test_thumbor.py`. `make compare-thumbor` requests 219 URLs from thumbor 7.8.0 and from us.
+Any URL has a recipe or is refused, and never fails otherwise: 500 generated ones. Tests are in
+`tests/delivery/test_thumbor.py`. `make compare-thumbor` requests 219 URLs from thumbor 7.8.0 and from us.
 Status, size and format are equal in all but one, and the pixels in 202 of them (SSIM of at least 0.95). It prints the
 others with the reason, and fails if there is one without.
 
@@ -96,6 +97,8 @@ Departures:
 * What `trim` leaves is not known before it is made. So `trim` goes with a size of numbers and without `adaptive`, a URL
   with a crop is not trimmed, and `/meta/` and filters that need the size are refused after it.
 * `/meta/` tells one frame, and has no `callback`.
+* There is no `/image` to upload to: thumbor's clients need no credentials, and expect the image at once. Upload by our
+  API, and use the uuid.
 * `noise` is Gaussian noise of the same strength, and `sharpen` an unsharp mask on lightness alone. `round_corner` fills
   everything that is transparent with its color.
 * `watermark` fits the image into which it is laid. `repeat` leaves no space between the tiles.

@@ -1,11 +1,19 @@
 """imgproxy's geometry: its own examples, and what holds for any size and options."""
 
+import math
+from contextlib import suppress
+from uuid import uuid4
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from published import make_published
 
 from shared_lib.delivery.imgproxy.geometry import Box, make_plan
-from shared_lib.delivery.imgproxy.options import Options, read_options
+from shared_lib.delivery.imgproxy.lowering import Mark, lower
+from shared_lib.delivery.imgproxy.options import OPTIONS, Options, read_options
+from shared_lib.errors import Invalid
+from shared_lib.pipeline.formats import Format
 
 Size = tuple[int, int]
 
@@ -142,3 +150,77 @@ def test_fill_and_force_give_exactly_the_size_if_they_may_enlarge(
 @given(sources, sides, sides)
 def test_extend_gives_at_least_the_size(source: Size, width: int, height: int) -> None:
     assert make_plan(source, read(f"rs:fit:{width}:{height}:0:1")).size == (width, height)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    sources,
+    st.sampled_from(["fit", "fill", "force"]),
+    st.integers(0, 3000),
+    st.integers(0, 3000),
+    st.booleans(),
+    st.booleans(),
+    st.sampled_from([1, 1.5, 2]),
+)
+def test_a_size_follows_from_the_rules(  # noqa: PLR0913, PLR0917  what is given
+    source: Size, kind: str, width: int, height: int, enlarge: bool, extend: bool, zoom: float
+) -> None:
+    across, down = source[0] / (width or source[0]), source[1] / (height or source[1])
+    if kind != "force" and (across, down) != (1, 1):
+        across = down = {
+            (True, True): max(across, down) if kind == "fit" else min(across, down),
+            (True, False): across,
+            (False, True): down,
+            (False, False): 1,
+        }[width > 0, height > 0]
+    across, down = across / zoom, down / zoom
+    least = min(across, down)
+    if not enlarge and least < 1:
+        across, down = across / least, down / least
+    scaled = [
+        max(1, math.floor(side * (1 / shrink) + 0.5)) for side, shrink in zip(source, (across, down), strict=True)
+    ]
+    target = [math.floor(side * zoom + 0.5) for side in (width, height)]
+    kept = [min(side, wanted or side) for side, wanted in zip(scaled, target, strict=True)]
+    expected = [max(pair) for pair in zip(kept, target, strict=True)] if extend else kept
+
+    assert (
+        list(make_plan(source, read(f"rs:{kind}:{width}:{height}:{int(enlarge)}:{int(extend)}/z:{zoom}")).size)
+        == expected
+    )
+
+
+words = st.sampled_from(
+    [
+        "",
+        "0",
+        "1",
+        "-1",
+        "0.5",
+        "99999",
+        "1e3",
+        "nan",
+        "t",
+        "fit",
+        "fill-down",
+        "force",
+        "auto",
+        "ce",
+        "sm",
+        "fp",
+        "re",
+        "jpg",
+    ]
+)
+options = st.builds(
+    lambda name, given: ":".join([name, *given]),
+    st.sampled_from(sorted(OPTIONS)),
+    st.lists(words, min_size=1, max_size=6),
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(options, min_size=1, max_size=5))
+def test_any_options_have_a_recipe_or_are_invalid(chosen: list[str]) -> None:
+    with suppress(Invalid):
+        lower(read("/".join(chosen)), "any", Mark(uuid4(), 1), make_published(Format.WEBP))

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from shared_lib.delivery.thumbor.dialect import ThumborDialect, sign
 from shared_lib.delivery.thumbor.filters import FILTERS
 from shared_lib.delivery.thumbor.geometry import make_plan
 from shared_lib.delivery.thumbor.grammar import parse
-from shared_lib.errors import Forbidden
+from shared_lib.errors import Forbidden, Invalid
 from shared_lib.pipeline.formats import Format
 from shared_lib.settings import Thumbor
 
@@ -341,6 +342,42 @@ VECTORS = [
 @pytest.mark.parametrize(("key", "path", "signature"), VECTORS)
 def test_thumbors_signatures_are_computed(key: str, path: str, signature: str) -> None:
     assert sign(key, path) == signature
+    # Shorter than ours may be.
+    dialect = ThumborDialect(Thumbor.model_construct(security_key=SecretStr(key)), allow_unsigned=False)
+    for place, character in enumerate(signature):
+        other = signature[:place] + ("A" if character != "A" else "B") + signature[place + 1 :]
+        with pytest.raises(Forbidden):
+            dialect.read(f"/thumbor/{other}/{path}", "")
+
+
+arguments = st.one_of(
+    st.integers(-(10**12), 10**12).map(str),
+    st.floats(-1e6, 1e6).map(lambda number: f"{number:.3f}"),
+    st.sampled_from(
+        ["", "none", "center", "repeat", "-5p", "999999p", "true", "red", "ff0000", "10|0", "[(0,0),(9,9)]"]
+    ),
+    st.lists(st.integers(-9, 9), min_size=1, max_size=20).map(lambda numbers: ";".join(map(str, numbers))),
+    st.just("0b9c0f3e-6e0e-4f3c-8f55-2f0f3f3a9d11"),
+)
+filters = st.builds(
+    lambda name, given: f"{name}({','.join(given)})", st.sampled_from(sorted(FILTERS)), st.lists(arguments, max_size=6)
+)
+before = st.sampled_from(
+    ["", "trim/", "trim:bottom-right:442/", "debug/", "meta/", "1x2:3x4/", "fit-in/", "adaptive-full-fit-in/"]
+)
+size = st.sampled_from(["", "10x20/", "0x0/", "x/", "origx5/", "-7x/", "99999x1/", "smart/", "9x9/right/bottom/smart/"])
+
+
+@settings(max_examples=500, deadline=None)
+@given(before, size, st.lists(filters, min_size=1, max_size=4))
+def test_any_url_has_a_recipe_or_is_invalid(start: str, size: str, filters: list[str]) -> None:
+    dialect = ThumborDialect(Thumbor(), allow_unsigned=True)
+
+    with suppress(Invalid):
+        order = dialect.read(f"/thumbor/unsafe/{start}{size}filters:{':'.join(filters)}/{UUID}", "")
+        order.lower(make_published(Format.GIF))
+        if order.describe:
+            order.describe(make_published(Format.GIF))
 
 
 CLIENT = CryptoURL(key="a-key-of-16-chars-or-more")
