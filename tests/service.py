@@ -113,10 +113,12 @@ def serve_function(platform: Platform, name: str) -> Iterator[int]:
         except requests.ConnectionError:
             return False
 
-    wait_for(is_ready, bool, 60)
-    yield port
-    process.terminate()
-    assert process.wait(30) == 0
+    try:
+        wait_for(is_ready, bool, 60)
+        yield port
+    finally:
+        process.terminate()
+        assert process.wait(30) == 0
 
 
 def find_processes(machine: Platform, *, service: str = "", name: str = "") -> list[psutil.Process]:

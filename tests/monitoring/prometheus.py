@@ -58,9 +58,11 @@ def run_prometheus(platform: Platform, folder: Path) -> Iterator[Ask]:
             found: list[dict[str, Any]] = response.json().get("data", {}).get("result", [])
             return found
 
-        yield ask
-        process.terminate()
-        process.wait(30)
+        try:
+            yield ask
+        finally:
+            process.terminate()
+            process.wait(30)
 
 
 def find_port(platform: Platform, service: str) -> int:
