@@ -1,4 +1,4 @@
-"""Make a tenant, and its first admin's key, with the service's own database.
+"""Make a tenant, with its first admin's key, or delete one, with the service's own database.
 
 `python -m shared_lib.commands.tenants --help` lists its commands.
 """
@@ -8,11 +8,12 @@ import sys
 
 from shared_lib import observability, settings
 from shared_lib.commands.api_keys import read_tenant, show_new_key
+from shared_lib.constraints import DEFAULT_TENANT
 from shared_lib.database.connection import Database, acting_for
 from shared_lib.domain.api_keys import DEFAULT_DAYS, KeyGrant
 from shared_lib.domain.principals import OPERATOR, Role
-from shared_lib.errors import ServiceError
-from shared_lib.repositories import ApiKeys, Tenants
+from shared_lib.errors import Conflict, ServiceError
+from shared_lib.repositories import ApiKeys, Images, Tenants
 from shared_lib.services.key_management import KeyManagement
 from shared_lib.settings import InvalidSettings
 
@@ -28,10 +29,12 @@ def main(*words: str) -> int:
         observability.configure(loaded.log.level, loaded.log.format)
         database = Database(loaded.database)
         try:
-            Tenants(database).create(arguments.name)
-            grant = KeyGrant(name="first admin", role=Role.ADMIN, scopes=None, days=DEFAULT_DAYS)
-            with acting_for(arguments.name):
-                show_new_key(KeyManagement(ApiKeys(database)).create(grant, OPERATOR))
+            if arguments.command == "create":
+                _create(database, arguments.name)
+            else:
+                images = Images(database, loaded.processing)
+                deleted = _delete(Tenants(database), images, arguments.name, confirmed=arguments.confirm)
+                print(f"{deleted} images deleted. Reconciliation deletes their objects")  # noqa: T201  (same)
         finally:
             database.disconnect()
     except (InvalidSettings, ServiceError) as error:
@@ -40,15 +43,44 @@ def main(*words: str) -> int:
     return 0
 
 
+def _create(database: Database, tenant: str) -> None:
+    Tenants(database).create(tenant)
+    grant = KeyGrant(name="first admin", role=Role.ADMIN, scopes=None, days=DEFAULT_DAYS)
+    with acting_for(tenant):
+        show_new_key(KeyManagement(ApiKeys(database)).create(grant, OPERATOR))
+
+
+def _delete(tenants: Tenants, images: Images, tenant: str, *, confirmed: bool) -> int:
+    """
+    Delete a tenant with all that it has. Return how many images that were.
+
+    Keys end first. A caller that is known for some seconds may still upload: repeat the command then.
+    """
+    if tenant == DEFAULT_TENANT:
+        raise Conflict("The tenant default cannot be deleted", code="default_tenant")
+    if not confirmed:
+        raise Conflict(f"All images of {tenant} would be lost: add --confirm", code="not_confirmed")
+    tenants.end_keys(tenant)
+    count = 0
+    while found := tenants.list_images(tenant):
+        with acting_for(tenant):
+            count += len(images.delete_all(found))
+    tenants.delete(tenant)
+    return count
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m shared_lib.commands.tenants",
-        description="Make a tenant in the database in DATABASE_URL, and a key for its first admin.",
+        description="Make a tenant in the database in DATABASE_URL, with a key for its first admin, or delete one.",
         allow_abbrev=False,
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     creating = commands.add_parser("create", help="make a tenant, and print its first key, once", allow_abbrev=False)
     creating.add_argument("name", metavar="NAME", type=read_tenant, help="lower-case letters, digits and hyphens")
+    deleting = commands.add_parser("delete", help="delete a tenant with all that it has", allow_abbrev=False)
+    deleting.add_argument("name", metavar="NAME", type=read_tenant)
+    deleting.add_argument("--confirm", action="store_true", help="without it, nothing is changed")
     return parser
 
 

@@ -24,6 +24,7 @@ class Action(StrEnum):
     IMAGE_DELETED = "image_deleted"
     IMAGE_ERASED = "image_erased"
     TENANT_CREATED = "tenant_created"
+    TENANT_DELETED = "tenant_deleted"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,7 @@
 """Tenants: walls between customers. Each sees its own row only, as it does of everything else."""
 
+from uuid import UUID
+
 from shared_lib.database.connection import Database, acting_for
 from shared_lib.domain.audit import Action
 from shared_lib.errors import Conflict
@@ -7,6 +9,16 @@ from shared_lib.repositories.audit import record
 
 _INSERT = "INSERT INTO tenants (id) VALUES (:id) ON CONFLICT DO NOTHING RETURNING id"
 _EXISTS = "SELECT 1 FROM tenants WHERE id = :id"
+_LIST_IMAGES = "SELECT uuid FROM images WHERE tenant_id = :tenant AND deleted_at IS NULL LIMIT :batch"
+_DELETE_KEYS = "DELETE FROM api_keys WHERE tenant_id = :tenant"
+# Of images, tombstones stay until their objects are gone. The audit log and receipts are kept for their time.
+_DELETE_REST = (
+    "DELETE FROM collections WHERE tenant_id = :tenant",
+    "DELETE FROM presets WHERE tenant_id = :tenant",
+    "DELETE FROM dead_letters WHERE tenant_id = :tenant",
+)
+_DELETE = "DELETE FROM tenants WHERE id = :tenant RETURNING id"
+_BATCH = 200
 
 
 class Tenants:
@@ -23,3 +35,21 @@ class Tenants:
     def exists(self, tenant: str) -> bool:
         with acting_for(tenant), self._database.transaction() as tx:
             return tx.row(_EXISTS, id=tenant) is not None
+
+    def list_images(self, tenant: str) -> list[UUID]:
+        """Return a batch of its images."""
+        with acting_for(tenant), self._database.transaction() as tx:
+            return [row["uuid"] for row in tx.rows(_LIST_IMAGES, batch=_BATCH)]
+
+    def end_keys(self, tenant: str) -> None:
+        """Delete its keys. Only the owner of the tables may."""
+        with acting_for(tenant), self._database.transaction() as tx:
+            tx.rows(_DELETE_KEYS)
+
+    def delete(self, tenant: str) -> None:
+        """Delete the tenant, which has no images any more. To repeat it is harmless."""
+        with acting_for(tenant), self._database.transaction() as tx:
+            for statement in _DELETE_REST:
+                tx.rows(statement)
+            if tx.row(_DELETE):
+                record(tx, Action.TENANT_DELETED, tenant)

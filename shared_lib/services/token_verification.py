@@ -110,19 +110,20 @@ def _read_tenant(claims: dict[str, Any], issuer: Issuer) -> str:
 
 
 class _KnownTenants:
-    """Tenants that were looked up. There is no way to take one away."""
+    """Tenants that were looked up, for some seconds: one may be deleted."""
 
     def __init__(self, tenants: Tenants) -> None:
         self._tenants = tenants
-        self._known = {DEFAULT_TENANT}
+        self._known = {DEFAULT_TENANT: float("inf")}
+        """Until when each is known."""
 
     def require(self, tenant: str) -> None:
         """Raise BadToken unless there is such a tenant."""
-        if tenant in self._known:
+        if self._known.get(tenant, 0) > time.monotonic():
             return
         if not (TENANT_ID.fullmatch(tenant) and self._tenants.exists(tenant)):
             raise BadToken("an unknown tenant")
-        self._known.add(tenant)
+        self._known[tenant] = time.monotonic() + KEPT_SECONDS
 
 
 class _Keyring:

@@ -637,6 +637,30 @@ def test_an_operator_makes_a_tenant_once_with_its_first_admins_key(guarded: Plat
     assert run(guarded, "api_keys", "revoke", second.split("_")[1]).returncode == 1
 
 
+def test_an_operator_deletes_a_tenant_with_all_that_it_has_and_no_other(
+    guarded: Platform, owner: Database, acme: Tenant, photo: bytes
+) -> None:
+    gone = make_tenant(guarded, f"gone-{uuid4().hex[:8]}", photo)
+    assert run(guarded, "tenants", "delete", gone.name).returncode == 1
+    assert run(guarded, "tenants", "delete", DEFAULT_TENANT, "--confirm").returncode == 1
+    assert gone.api("GET", f"/images/{gone.image}").status_code == 200
+
+    deleted = run(guarded, "tenants", "delete", gone.name, "--confirm")
+
+    assert deleted.stdout.startswith("1 images deleted"), deleted.stderr
+    wait_for(lambda: gone.api("GET", f"/images/{gone.image}").status_code, lambda status: status == 401)
+    with owner.transaction() as tx:
+        for table in ("api_keys", "collections", "presets", "renditions", "processing_attempts"):
+            assert tx.rows(f"SELECT 1 FROM {table} WHERE tenant_id = :name", name=gone.name) == []  # noqa: S608  ours
+        [image] = tx.rows("SELECT deleted_at, filename FROM images WHERE tenant_id = :name", name=gone.name)
+        assert image["deleted_at"]
+        assert tx.rows("SELECT 1 FROM tenants WHERE id = :name", name=gone.name) == []
+        actions = tx.rows("SELECT action FROM audit_events WHERE tenant_id = :name ORDER BY id DESC", name=gone.name)
+    assert [each["action"] for each in actions][:2] == ["tenant_deleted", "image_deleted"]
+    assert run(guarded, "tenants", "delete", gone.name, "--confirm").stdout.startswith("0 images deleted")
+    assert acme.api("GET", f"/images/{acme.image}").status_code == 200
+
+
 @pytest.mark.parametrize(
     ("described", "claims", "tenant"),
     [
