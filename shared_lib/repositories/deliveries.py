@@ -44,7 +44,7 @@ _CLAIM = """
         OR (SELECT count(*) FROM deliveries WHERE image_id = :uuid AND created_at > now() - interval '1 hour') < :most)
     ON CONFLICT (image_id, recipe_hash) DO UPDATE
     SET claim = excluded.claim, claimable_at = excluded.claimable_at, failure_code = NULL, failure_message = NULL
-    WHERE d.key IS NULL AND d.claimable_at < now()
+    WHERE d.claim = excluded.claim OR (d.key IS NULL AND d.claimable_at < now())
     RETURNING claim
 """
 # Without a condition on the claim: whoever makes it makes the same.
@@ -117,14 +117,14 @@ class Deliveries:
     def find_image(self, uuid: UUID) -> PublishedImage:
         """Raises NotFound, with a code of its own while the image is being processed."""
         with self._database.transaction() as tx:
-            row = tx.row(_FIND_IMAGE, uuid=uuid)
+            row = next(iter(tx.last(_FIND_IMAGE, uuid=uuid)), None)
         published = require_published(row)
         return PublishedImage(form=_BY_CONTENT_TYPE[published.pop("content_type")], **published)
 
     def find(self, uuid: UUID, recipe_hash: str) -> StoredDelivery | Claimable | Claimed:
         """Return the rendition, or whether it can be claimed. Raises the Rejected that an attempt ended with lately."""
         with self._database.transaction() as tx:
-            row = tx.row(_FIND, uuid=uuid, recipe=recipe_hash)
+            row = next(iter(tx.last(_FIND, uuid=uuid, recipe=recipe_hash)), None)
         if row is None or row["is_claimable"]:
             return Claimable()
         if row["key"]:
@@ -140,10 +140,10 @@ class Deliveries:
         Raises NotFound if the image is gone, and TooManyAttempts if `most` renditions of it were begun within an hour.
         """
         claim = uuid4()
-        with self._database.transaction() as tx:
-            row = tx.row(_CLAIM, uuid=uuid, recipe=recipe_hash, claim=claim, seconds=seconds, most=most)
-            if row:
+        with self._database.transaction(durable=False) as tx:  # if that is lost, another process claims it
+            if tx.last(_CLAIM, uuid=uuid, recipe=recipe_hash, claim=claim, seconds=seconds, most=most):
                 return claim
+        with self._database.transaction() as tx:
             known = tx.row(_FIND, uuid=uuid, recipe=recipe_hash)
             image = tx.row(_FIND_IMAGE, uuid=uuid)
         if image is None:
@@ -154,8 +154,8 @@ class Deliveries:
 
     def complete(self, uuid: UUID, recipe_hash: str, made: StoredDelivery) -> bool:
         """Record where the rendition is stored. Return False if the image is gone."""
-        with self._database.transaction() as tx:
-            row = tx.row(
+        with self._database.transaction(durable=False) as tx:  # if that is lost, it is made again
+            rows = tx.last(
                 _COMPLETE,
                 uuid=uuid,
                 recipe=recipe_hash,
@@ -163,7 +163,7 @@ class Deliveries:
                 content_type=made.content_type,
                 size_bytes=made.size,
             )
-        return row is not None
+        return bool(rows)
 
     def fail(self, uuid: UUID, recipe_hash: str, claim: UUID, reason: Rejected, *, seconds: float) -> None:
         """End a claim with a reason, which counts for so long."""
