@@ -196,6 +196,7 @@ def make_photo(width: int = 320, height: int = 240, form: str = "JPEG", **option
     noise = Image.effect_noise((width, height), 40)
     slope = Image.linear_gradient("L").resize((width, height))
     picture = Image.merge("RGB", (noise, slope, slope.transpose(Image.Transpose.FLIP_TOP_BOTTOM)))
+    picture.paste(tuple(random.randbytes(3)), (0, 0, 8, 8))  # Pillow's noise is the same in each process
     with io.BytesIO() as file:
         picture.save(file, form, **options)
         return file.getvalue()

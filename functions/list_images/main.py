@@ -9,7 +9,7 @@ from shared_lib.web.schemas import Image, show_image
 
 ABOUT = """Only succeeded images, unless `status` says otherwise. Each has its thumbnail as a data URL, unless
 `include=none`. With `uuids`, those of these images that there are, in this order and whatever their status: to ask what
-became of them."""
+became of them. With `sha256`, images that have these bytes: to find duplicates before an upload."""
 
 
 @functions_framework.http
@@ -28,5 +28,8 @@ def main(rt: Runtime, *, query: ImageListQuery) -> web.Reply:
     if query.named:
         named = rt.image_queries.find(query.named, thumbnails=query.has_thumbnails)
         return web.Reply([show_image(each) for each in named])
+    if query.digests:
+        equal = rt.image_queries.find_equal(query.digests, query.statuses, thumbnails=query.has_thumbnails)
+        return web.Reply([show_image(each) for each in equal])
     page = rt.image_queries.page(query.to_query(), statuses=query.statuses, thumbnails=query.has_thumbnails)
     return web.Reply([show_image(each) for each in page.items], pagination=query.paginate(page))

@@ -30,6 +30,11 @@ _SELECT_THESE = f"""
     SELECT {IMAGE_COLUMNS}{{thumbnails}} FROM images i
     WHERE i.uuid = ANY(CAST(:uuids AS uuid[])) AND {VISIBLE_IMAGE}
 """
+_SELECT_EQUAL = f"""
+    SELECT DISTINCT ON (i.sha256) {IMAGE_COLUMNS}{{thumbnails}} FROM images i
+    WHERE i.sha256 = ANY(CAST(:digests AS text[])) AND i.status = ANY(CAST(:statuses AS text[])) AND {VISIBLE_IMAGE}
+    ORDER BY i.sha256, i.created_at DESC
+"""
 _IS_AWAITED = """
     SELECT 1 FROM images WHERE tenant_id = :tenant AND uuid = :uuid AND status = 'awaiting_upload'
     AND deleted_at IS NULL
@@ -75,6 +80,13 @@ class ImageQueries:
             rows = tx.last(_SELECT_THESE.format(thumbnails=columns), uuids=list(uuids))
         found = {row["uuid"]: row for row in rows}
         return [to_image(found[uuid]) for uuid in dict.fromkeys(uuids) if uuid in found]
+
+    def find_equal(self, digests: Sequence[str], statuses: Iterable[ImageStatus], *, thumbnails: bool) -> list[Image]:
+        """Return the newest visible image of each SHA-256 in hex that an original has."""
+        sql = _SELECT_EQUAL.format(thumbnails=THUMBNAIL_COLUMNS if thumbnails else "")
+        with self._database.transaction() as tx:
+            rows = tx.last(sql, digests=list(digests), statuses=[*statuses])
+        return [to_image(row) for row in rows]
 
     def list_attempts(self, uuid: UUID, limit: int) -> list[Attempt]:
         """Return the last attempts at a visible image, newest first. Raises NotFound."""

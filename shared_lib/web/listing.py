@@ -10,6 +10,7 @@ from shared_lib.web.bulk import MAX_IMAGES
 from shared_lib.web.paging import PageParameters
 
 _UUID = "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+_SHA256 = "[0-9a-fA-F]{64}"
 _STATUS = f"({'|'.join(VISIBLE)})"
 
 
@@ -22,6 +23,11 @@ class ImageListQuery(PageParameters):
         None,
         description=f"Up to {MAX_IMAGES}, separated by commas. Of the others, only `include` counts then.",
     )
+    sha256: Annotated[str, Field(pattern=f"^{_SHA256}(,{_SHA256}){{0,{MAX_IMAGES - 1}}}$")] | None = Field(
+        None,
+        description=f"Up to {MAX_IMAGES} SHA-256 of originals in hex, separated by commas: the newest image of each. "
+        "Of the others, only `status` and `include` count then.",
+    )
     include: Literal["imageData", "none"] = "imageData"
 
     @property
@@ -32,6 +38,11 @@ class ImageListQuery(PageParameters):
     def named(self) -> list[UUID]:
         """The images in `uuids`."""
         return [*map(UUID, self.uuids.split(","))] if self.uuids else []
+
+    @property
+    def digests(self) -> list[str]:
+        """The checksums in `sha256`, in lower case."""
+        return self.sha256.lower().split(",") if self.sha256 else []
 
     @property
     def has_thumbnails(self) -> bool:

@@ -255,7 +255,7 @@ def test_names_and_descriptions_never_run(gallery: Gallery, api: Api, word: str)
         page.keyboard.press("ArrowRight")
 
 
-@pytest.mark.parametrize(("theme", "language"), [("light", "en"), ("dark", "en"), ("light", "de"), ("dark", "de")])
+@pytest.mark.parametrize(("theme", "language"), [("light", "en"), ("dark", "de"), ("light", "ar"), ("dark", "ar")])
 def test_no_page_has_an_accessibility_violation(  # noqa: PLR0913, PLR0917  fixtures
     gallery: Gallery, api: Api, make_image: Callable[..., str], word: str, theme: str, language: str
 ) -> None:
@@ -325,3 +325,31 @@ def test_a_service_that_needs_credentials_is_asked_with_a_key(
     assert (tmp_path / "large.jpg").read_bytes()[:2] == b"\xff\xd8"
     assert gallery.page.evaluate("violations") == []
     assert gallery.page.evaluate("JSON.stringify(localStorage)").find(admin_key) < 0
+
+
+def test_a_language_from_right_to_left_mirrors_the_page(
+    gallery: Gallery, make_image: Callable[..., str], word: str
+) -> None:
+    for name in ("first", "second"):
+        make_image(name)
+    page = gallery.page
+    gallery.open(f"?search={word}")
+    page.get_by_role("combobox", name="Language").select_option("ar")
+
+    assert page.evaluate("document.documentElement.dir") == "rtl"
+    expect(page.get_by_role("status").filter(has_text="صورتان")).to_be_visible()  # the dual
+    second, first = (gallery.tile(name) for name in ("second", "first"))  # newest first
+    boxes = [tile.bounding_box() for tile in (second, first)]
+    assert boxes[0]
+    assert boxes[1]
+    assert boxes[0]["x"] > boxes[1]["x"]
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    second.get_by_role("link").focus()
+    page.keyboard.press("ArrowLeft")
+    expect(first.get_by_role("link")).to_be_focused()
+    page.keyboard.press("Enter")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator(".details h2")).to_have_text(f"second-{word}.jpg")
+    page.keyboard.press("Escape")
+    page.reload()
+    assert page.evaluate("document.documentElement.dir") == "rtl"

@@ -1,5 +1,6 @@
 """Changing one image, and deleting, moving and asking for many at once."""
 
+import hashlib
 from typing import Any
 from uuid import uuid4
 
@@ -71,6 +72,25 @@ def test_many_images_are_asked_for_by_uuid_whatever_their_status(api: Api, image
     assert "imageData" not in response.json()[1]
     assert "imageData" in api("GET", f"/images?uuids={image}").json()[0]
     assert api("GET", f"/images?uuids={uuid4()}").json() == []
+
+
+def test_images_with_the_same_bytes_are_found_by_their_checksum(api: Api, image: str) -> None:
+    data = make_photo(40, 30)
+    older, newer = (api.upload(data, f"{name}.jpg") for name in ("older", "newer"))
+    for uuid in (older, newer):
+        api.await_end(uuid)
+    digest, other = hashlib.sha256(data).hexdigest(), api("GET", f"/images/{image}").json()["sha256"]
+
+    def find(query: str) -> set[str]:
+        return {each["uuid"] for each in api("GET", f"/images?include=none&{query}").json()}
+
+    assert find(f"sha256={digest}") == {newer}
+    assert find(f"sha256={digest.upper()},{other},{'0' * 64}") >= {newer}
+    assert find(f"sha256={digest}&status=failed") == set()
+    api("DELETE", f"/images/{newer}")
+    assert find(f"sha256={digest}") == {older}
+    refused = api("GET", "/images?sha256=abc")
+    assert (refused.status_code, refused.json()["details"][0]["parameter"]) == (400, "sha256")
 
 
 @pytest.mark.parametrize("uuids", ["x", "", ",".join(f"{uuid4()}" for _ in range(101))])

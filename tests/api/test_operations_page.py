@@ -131,7 +131,7 @@ def test_who_may_not_see_the_state_is_told_which_permission_is_missing(
     assert gallery.page.evaluate("violations") == []
 
 
-@pytest.mark.parametrize(("theme", "language"), [("light", "en"), ("dark", "de")])
+@pytest.mark.parametrize(("theme", "language"), [("light", "en"), ("dark", "de"), ("dark", "ar")])
 def test_the_operations_page_has_no_accessibility_violation_and_fits_a_phone(
     gallery: Gallery, letter: str, theme: str, language: str
 ) -> None:

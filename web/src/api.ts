@@ -135,6 +135,7 @@ export interface ListQuery {
   collection: string
   search: string
   statuses: string
+  sort?: "newest" | "oldest"
   after: string | null
   limit?: number
 }
@@ -149,6 +150,7 @@ export async function listImages(query: ListQuery, signal?: AbortSignal): Promis
     const { totalItems, totalItemsRelation, nextCursor } = data.pagination
     return { items: data.images.map(withoutBytes), total: totalItems, isExact: totalItemsRelation === "eq", next: nextCursor }
   }
+  if (query.sort === "oldest") search.set("sort", "asc")
   search.set("status", query.statuses)
   search.set("include", "none")
   const response = await send("GET", `/api/v1/images?${search}`, undefined, options)
@@ -158,6 +160,12 @@ export async function listImages(query: ListQuery, signal?: AbortSignal): Promis
     isExact: response.headers.get("X-Total-Count-Relation") !== "gte",
     next: response.headers.get("X-Next-Cursor"),
   }
+}
+
+/** Return the newest image with these bytes that has not failed. */
+export async function findEqual(sha256: string): Promise<Image | undefined> {
+  const query = new URLSearchParams({ include: "none", status: "succeeded,processing,pending", sha256 })
+  return (await (await send("GET", `/api/v1/images?${query}`)).json())[0]
 }
 
 /** A collection's images come with thumbnails inside. Holding thousands of them would cost memory. */

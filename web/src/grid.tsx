@@ -8,6 +8,7 @@ import * as library from "./library"
 import { messages } from "./messages"
 import { Picture } from "./picture"
 import { follow, hrefTo, route } from "./route"
+import { beginDrag, endDrag } from "./shelf"
 
 const GAP = 6
 /** How much is kept in the document above and below the window, in its heights. */
@@ -190,7 +191,9 @@ function Tile(props: Box & { image: Image; index: number; top: number; height: n
   return (
     <li
       class={`tile ${image.status} ${isSelected ? "selected" : ""}`}
-      style={{ left: `${props.left}px`, top: `${props.top}px`, width: `${props.width}px`, height: `${props.height}px` }}
+      style={{ insetInlineStart: `${props.left}px`, top: `${props.top}px`, width: `${props.width}px`, height: `${props.height}px` }}
+      onDragStart={(event) => beginDrag(event, image.uuid)}
+      onDragEnd={endDrag}
       aria-setsize={library.total.value}
       aria-posinset={index + 1}
     >

@@ -29,8 +29,8 @@ let next: string | null = null
 let running: AbortController | null = null
 
 const query = computed(() => {
-  const { view, search, filter, collection } = route.value
-  return view === "library" ? JSON.stringify({ collection, search, statuses: STATUSES[filter] }) : ""
+  const { view, search, filter, sort, collection } = route.value
+  return view === "library" ? JSON.stringify({ collection, search, sort, statuses: STATUSES[filter] }) : ""
 })
 
 effect(() => {
@@ -84,8 +84,8 @@ async function load(after: string | null): Promise<void> {
 
 /** Show an image that this page has just uploaded, if the list is one that has it. */
 export function add(image: Image): void {
-  const { view, search, filter, collection } = route.peek()
-  if (view !== "library" || search || collection || filter === "failed") return
+  const { view, search, filter, sort, collection } = route.peek()
+  if (view !== "library" || search || collection || filter === "failed" || sort === "oldest") return
   if (images.peek().some((each) => each.uuid === image.uuid)) return
   images.value = [image, ...images.peek()]
   total.value++

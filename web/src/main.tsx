@@ -11,6 +11,7 @@ import { type Language, language, messages, NAMES, speak } from "./messages"
 import { OperationsPage } from "./operations-page"
 import { PlaygroundPage } from "./playground/page"
 import { follow, go, hrefTo, route, type Route } from "./route"
+import { Shelf } from "./shelf"
 import { nextTheme, theme } from "./theme"
 import { Toasts } from "./toast-list"
 import { UploadPanel } from "./upload-panel"
@@ -32,6 +33,7 @@ function App() {
         <Page />
       </main>
       <SelectionBar />
+      <Shelf />
       <UploadPanel />
       {isViewing && <Viewer uuid={image} />}
       {choosing.value.length > 0 && <CollectionChooser />}
@@ -129,8 +131,8 @@ function Search() {
     clearTimeout(timer.current)
     timer.current = window.setTimeout(() => {
       const text = field.current!.value.trim()
-      const { filter, collection, search } = route.peek()
-      if (text !== search) go({ filter, collection, search: text }, { replace: Boolean(search) && Boolean(text) })
+      const { filter, sort, collection, search } = route.peek()
+      if (text !== search) go({ filter, sort, collection, search: text }, { replace: Boolean(search) && Boolean(text) })
     }, delay)
   }
   return (
@@ -162,6 +164,7 @@ function UploadButton({ isLarge = false }: { isLarge?: boolean }) {
   const t = messages.value.upload
   const files = useRef<HTMLInputElement>(null)
   const folder = useRef<HTMLInputElement>(null)
+  const camera = useRef<HTMLInputElement>(null)
   const take = (input: HTMLInputElement) => {
     enqueue([...(input.files ?? [])].filter((each) => !each.name.startsWith(".")))
     input.value = ""
@@ -173,6 +176,10 @@ function UploadButton({ isLarge = false }: { isLarge?: boolean }) {
         <Icon name="upload" />
         <span>{isLarge ? t.files : t.button}</span>
       </button>
+      <button type="button" class="button camera" aria-label={t.camera} title={t.camera} onClick={() => camera.current?.click()}>
+        <Icon name="camera" />
+        {isLarge && <span>{t.camera}</span>}
+      </button>
       {isLarge && (
         <button type="button" class="button" onClick={() => folder.current?.click()}>
           <Icon name="folder" />
@@ -180,6 +187,7 @@ function UploadButton({ isLarge = false }: { isLarge?: boolean }) {
         </button>
       )}
       <input ref={files} type="file" multiple accept="image/*,.heic,.heif,.jxl,.tif,.tiff,.avif" hidden onChange={(event) => take(event.currentTarget)} />
+      <input ref={camera} type="file" accept="image/*" capture="environment" hidden onChange={(event) => take(event.currentTarget)} />
       <input ref={folder} type="file" multiple hidden onChange={(event) => take(event.currentTarget)} />
     </span>
   )
@@ -227,7 +235,8 @@ function Library() {
 
 function LibraryHeader() {
   const t = messages.value
-  const { filter, search } = route.value
+  const { filter, search, sort } = route.value
+  const otherSort = sort === "newest" ? "oldest" : "newest"
   return (
     <div class="bar">
       <h1>{t.filters[filter]}</h1>
@@ -238,13 +247,20 @@ function LibraryHeader() {
         {(Object.keys(t.filters) as Route["filter"][]).map((each) => (
           <a
             key={each}
-            href={hrefTo({ search, filter: each })}
+            href={hrefTo({ search, sort, filter: each })}
             aria-current={each === filter ? "true" : undefined}
-            onClick={(event) => follow(event, { search, filter: each })}
+            onClick={(event) => follow(event, { search, sort, filter: each })}
           >
             {t.filters[each]}
           </a>
         ))}
+        <a
+          class="sort"
+          href={hrefTo({ search, filter, sort: otherSort })}
+          onClick={(event) => follow(event, { search, filter, sort: otherSort })}
+        >
+          {t.sorts[sort]} <Icon name={sort === "newest" ? "down" : "up"} />
+        </a>
       </div>
     </div>
   )

@@ -6,13 +6,14 @@ export interface Route {
   view: "library" | "collections" | "playground" | "operations"
   search: string
   filter: "ready" | "working" | "failed"
+  sort: "newest" | "oldest"
   collection: string
   image: string
   /** The playground's recipe, as JSON. */
   recipe: string
 }
 
-const DEFAULTS: Route = { view: "library", search: "", filter: "ready", collection: "", image: "", recipe: "" }
+const DEFAULTS: Route = { view: "library", search: "", filter: "ready", sort: "newest", collection: "", image: "", recipe: "" }
 
 /** The one view with a path of its own, so that an edge can keep it from the public. */
 const OPERATIONS_PATH = "/ops/"
@@ -26,6 +27,7 @@ function read(): Route {
     view: isOperations() ? "operations" : view === "collections" || view === "playground" ? view : "library",
     search: given.get("search") ?? "",
     filter: filter === "working" || filter === "failed" ? filter : "ready",
+    sort: given.get("sort") === "oldest" ? "oldest" : "newest",
     collection: given.get("collection") ?? "",
     image: given.get("image") ?? "",
     recipe: given.get("recipe") ?? "",

@@ -16,6 +16,7 @@ import { Toasts } from "./toast-list"
 import { notify } from "./toasts"
 import { describe } from "./uploads"
 import { watched } from "./watch"
+import { view, Zoom, zoomByKey } from "./zoom"
 
 export function Viewer({ uuid }: { uuid: string }) {
   const t = messages.value
@@ -58,8 +59,13 @@ export function Viewer({ uuid }: { uuid: string }) {
   }
   const onKeyDown = (event: KeyboardEvent) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return
-    if (event.key === "ArrowRight") move(1)
-    else if (event.key === "ArrowLeft") move(-1)
+    const forward = document.dir === "rtl" ? "ArrowLeft" : "ArrowRight"
+    const isInField = event.target instanceof Element && event.target.closest("input, textarea, select")
+    if (isInField && event.key !== "Escape") return
+    if (zoomByKey(event.key)) event.preventDefault()
+    else if (event.key.startsWith("Arrow") && !["ArrowLeft", "ArrowRight"].includes(event.key)) return
+    else if (event.key === forward) move(1)
+    else if (event.key.startsWith("Arrow")) move(-1)
     else if (event.key === "Delete") remove()
     else if (event.key === "Escape") close()
     else return
@@ -103,13 +109,15 @@ function Stage({ image }: { image: Image }) {
   const ratio = (image.width ?? 1) / (image.height ?? 1)
   const largest = proportional(image).at(-1)
   return (
-    <div
-      class={`frame ${image.status === "succeeded" ? "" : "working"}`}
-      style={{ aspectRatio: `${ratio}`, "--ratio": `${ratio}`, "--most": `${largest?.width ?? Math.min(image.width ?? 480, 480)}px` }}
-    >
-      <Picture image={image} width={innerWidth * 0.75} alt={image.description || image.filename} />
-      {image.status !== "succeeded" && <span class="works" />}
-    </div>
+    <Zoom>
+      <div
+        class={`frame ${image.status === "succeeded" ? "" : "working"}`}
+        style={{ aspectRatio: `${ratio}`, "--ratio": `${ratio}`, "--most": `${largest?.width ?? Math.min(image.width ?? 480, 480)}px` }}
+      >
+        <Picture image={image} width={innerWidth * 0.75 * view.value.scale} alt={image.description || image.filename} />
+        {image.status !== "succeeded" && <span class="works" />}
+      </div>
+    </Zoom>
   )
 }
 

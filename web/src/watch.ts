@@ -1,4 +1,9 @@
-/** Ask what has become of images in the works, for as long as there are any. */
+/**
+ * Ask what has become of images in the works, for as long as there are any.
+ *
+ * A stream of events would hold a thread of the service for each open page, and keep a pod up that could scale to zero.
+ * These requests are one look into an index, and none are sent while nothing is in the works or nobody looks.
+ */
 
 import { computed, effect, signal } from "@preact/signals"
 import * as api from "./api"

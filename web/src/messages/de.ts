@@ -6,6 +6,7 @@ const pictures = (n: number) => count(n, { one: "# Bild", other: "# Bilder" })
 
 export const de: Messages = {
   locale: "de",
+  dir: "ltr",
   title: "Galerie",
   skip: "Zu den Bildern springen",
   main: "Hauptmenü",
@@ -17,6 +18,7 @@ export const de: Messages = {
   clear: "Suche leeren",
   filter: "Zeige",
   filters: { ready: "Bilder", working: "In Arbeit", failed: "Fehlgeschlagen" },
+  sorts: { newest: "Neueste zuerst", oldest: "Älteste zuerst" },
   total: (n, exact) => (exact ? pictures(n) : `Mindestens ${pictures(n)}`),
   loading: "Wird geladen",
   retry: "Erneut versuchen",
@@ -65,10 +67,21 @@ export const de: Messages = {
     cancel: (name) => `${name} abbrechen`,
     dismiss: (name) => `${name} aus dieser Liste entfernen`,
     open: (name) => `${name} öffnen`,
-    summary: (open, done, failed) =>
-      [open && `${open} offen`, done && `${done} fertig`, failed && `${failed} fehlgeschlagen`]
+    summary: (open, done, failed, duplicates) =>
+      [
+        open && `${open} offen`,
+        done && `${done} fertig`,
+        duplicates && `${duplicates} schon vorhanden`,
+        failed && `${failed} fehlgeschlagen`,
+      ]
         .filter(Boolean)
         .join(", "),
+    pause: "Uploads anhalten",
+    resume: "Uploads fortsetzen",
+    paused: "angehalten",
+    duplicate: (name) => `Schon vorhanden als ${name}`,
+    anyway: (name) => `${name} trotzdem hochladen`,
+    camera: "Foto aufnehmen",
     progress: (name) => `Fortschritt von ${name}`,
   },
   viewer: {

@@ -5,6 +5,7 @@ const pictures = (n: number) => count(n, { one: "# picture", other: "# pictures"
 
 export const en = {
   locale: "en",
+  dir: "ltr" as "ltr" | "rtl",
   title: "Gallery",
   skip: "Skip to the pictures",
   main: "Main",
@@ -16,6 +17,7 @@ export const en = {
   clear: "Clear the search",
   filter: "Show",
   filters: { ready: "Pictures", working: "In the works", failed: "Failed" },
+  sorts: { newest: "Newest first", oldest: "Oldest first" },
   total: (n: number, exact: boolean) => (exact ? pictures(n) : `At least ${pictures(n)}`),
   loading: "Loading",
   retry: "Try again",
@@ -64,8 +66,16 @@ export const en = {
     cancel: (name: string) => `Cancel ${name}`,
     dismiss: (name: string) => `Remove ${name} from this list`,
     open: (name: string) => `Open ${name}`,
-    summary: (open: number, done: number, failed: number) =>
-      [open && `${open} to go`, done && `${done} done`, failed && `${failed} failed`].filter(Boolean).join(", "),
+    summary: (open: number, done: number, failed: number, duplicates: number) =>
+      [open && `${open} to go`, done && `${done} done`, duplicates && `${duplicates} already there`, failed && `${failed} failed`]
+        .filter(Boolean)
+        .join(", "),
+    pause: "Pause uploads",
+    resume: "Resume uploads",
+    paused: "paused",
+    duplicate: (name: string) => `Already there as ${name}`,
+    anyway: (name: string) => `Upload ${name} all the same`,
+    camera: "Take a picture",
     progress: (name: string) => `Progress of ${name}`,
   },
   viewer: {

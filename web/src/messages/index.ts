@@ -1,10 +1,11 @@
 import { computed, effect, signal } from "@preact/signals"
+import { ar } from "./ar"
 import { de } from "./de"
 import { en, type Messages } from "./en"
 
-const LANGUAGES = { en, de }
+const LANGUAGES: Record<"en" | "de" | "ar", Messages> = { en, de, ar }
 export type Language = keyof typeof LANGUAGES
-export const NAMES: Record<Language, string> = { en: "English", de: "Deutsch" }
+export const NAMES: Record<Language, string> = { en: "English", de: "Deutsch", ar: "العربية" }
 
 const isLanguage = (text: string | null): text is Language => text !== null && text in LANGUAGES
 const stored = localStorage.getItem("language")
@@ -21,6 +22,7 @@ export function speak(chosen: Language): void {
 
 effect(() => {
   document.documentElement.lang = language.value
+  document.documentElement.dir = messages.value.dir
 })
 
 export function formatBytes(bytes: number): string {
