@@ -215,7 +215,7 @@ class Engine:
         """
         Make a rendition that is stored nowhere, among at most as many others as this process makes at once.
 
-        Raises Rejected, WorkerError, NotFound, and Unavailable if there are too many others for too long.
+        Raises Rejected, WorkerError, NotFound, and TooManyAttempts if there are too many others.
         """
         image = self._deliveries.find_image(uuid)
         with self._slot(time.monotonic() + self._wait_seconds):
