@@ -17,6 +17,7 @@ class Receiver(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.spans: list[Span] = []
+        self.services: set[str] = set()
         self.metrics: dict[str, list[Metric]] = {}
         """The last that each instance sent."""
         threading.Thread(target=self.serve_forever, daemon=True).start()
@@ -70,7 +71,9 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             assert self.path == "/v1/metrics"
             for counted in ExportMetricsServiceRequest.FromString(body).resource_metrics:
-                instance = dict(map(_read_attribute, counted.resource.attributes))["service_instance_id"]
+                resource = dict(map(_read_attribute, counted.resource.attributes))
+                self.server.services.add(resource["service_name"])
+                instance = resource.get("service_instance_id", "")
                 self.server.metrics[instance] = [each for scope in counted.scope_metrics for each in scope.metrics]
         self.send_response(200)
         self.end_headers()

@@ -40,7 +40,8 @@ def start(supervisor: Supervisor, settings: Settings, log: Path, store: dict[str
                 f"--storage-engine=s3://{BUCKET}/",
             ],
             environ={
-                **settings.inherited,
+                # Tansu would export metrics of its own.
+                **{name: value for name, value in settings.inherited.items() if not name.startswith("OTEL_")},
                 "AWS_ACCESS_KEY_ID": store["S3_ACCESS_KEY_ID"],
                 "AWS_SECRET_ACCESS_KEY": store["S3_SECRET_ACCESS_KEY"],
                 "AWS_ENDPOINT": store["S3_ENDPOINT_URL"],

@@ -213,6 +213,7 @@ def test_exported_counts_are_those_that_are_scraped(traced: Platform, receiver: 
 
     counted, _ = wait_for(lambda: (scrape(), receiver.read()), lambda seen: seen[0] in seen[1])
 
+    assert receiver.services == {"image-processing"}
     assert {"http_server_request_duration_seconds_count", "http_server_refusals_total"} <= {name for name, _ in counted}
 
 
