@@ -163,6 +163,7 @@ def _url(path: str, operation: Json, step: Step) -> Json:
         .replace("{key_id}", variable)
         .replace("{letter_id}", "0")
         .replace("{name}", "thumbnail")
+        .replace("{preset}", "hero")
         .replace("{signature}/{options}/{file}", f"unsafe/w=320/{variable}.webp")
         .split("/")
     )

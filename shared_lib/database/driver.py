@@ -5,7 +5,7 @@ by itself. Nothing here depends on these answers, as all parameters are sent as 
 so a pooler may share the connection between transactions.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -29,6 +29,7 @@ from pg8000.core import (
     ci_unpack,
     i_pack,
 )
+from pg8000.exceptions import InterfaceError
 from pg8000.native import Connection, to_statement
 
 Rows = list[dict[str, Any]]
@@ -45,11 +46,14 @@ class PipelinedConnection(Connection):  # type: ignore[misc]  # pg8000 ships no 
         """
         Run statements in one round trip, and return the rows of each.
 
-        The server skips all that follow the first one that fails, also a COMMIT. Then its error is raised.
+        The server skips all that follow the first one that fails, also a COMMIT. Then its error is raised. Raises
+        TypeError, and sends nothing, if a statement lacks a parameter.
         """
-        sent = [self._send(statement) for statement in statements]
-        _write(self._sock, SYNC_MSG)
+        messages = [b"".join(self._compose(statement)) for statement in statements]
+        for message in (*messages, SYNC_MSG):
+            _write(self._sock, message)
         _flush(self._sock)
+        sent = [Context(statement.sql) for statement in statements]
         waiting = iter(sent)
         current = next(waiting)
         code = None
@@ -62,19 +66,19 @@ class PipelinedConnection(Connection):  # type: ignore[misc]  # pg8000 ships no 
             raise current.error
         return [_to_dictionaries(each) for each in sent]
 
-    def _send(self, statement: Statement) -> Context:
+    def _compose(self, statement: Statement) -> Iterator[bytes]:
         sql, order = _parse(statement.sql)
-        texts = make_params(self.py_types, order(statement.parameters))
+        try:
+            given = order(statement.parameters)
+        except InterfaceError as error:  # a lost connection has the same type
+            raise TypeError(f"{error}") from error
+        texts = make_params(self.py_types, given)
         values = b"".join(self._encode(text) for text in texts)
         query = sql.encode(self._client_encoding)
-        for message in (
-            _create_message(PARSE, NULL_BYTE + query + NULL_BYTE + H_pack(0)),
-            _create_message(BIND, NULL_BYTE + NULL_BYTE + H_pack(0) + H_pack(len(texts)) + values + H_pack(0)),
-            _create_message(DESCRIBE, PORTAL + NULL_BYTE),
-            EXECUTE_MSG,
-        ):
-            _write(self._sock, message)
-        return Context(sql)
+        yield _create_message(PARSE, NULL_BYTE + query + NULL_BYTE + H_pack(0))
+        yield _create_message(BIND, NULL_BYTE + NULL_BYTE + H_pack(0) + H_pack(len(texts)) + values + H_pack(0))
+        yield _create_message(DESCRIBE, PORTAL + NULL_BYTE)
+        yield EXECUTE_MSG
 
     def _encode(self, text: str | None) -> bytes:
         if text is None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from uuid import UUID
 
+from shared_lib import tracing
 from shared_lib.database.connection import Database
 from shared_lib.domain.images import ImageStatus
 from shared_lib.domain.multipart import MultipartUpload
@@ -54,6 +55,7 @@ class MultipartUploads:
                 size=None,
                 reserved=upload.size,
                 wait=seconds,
+                trace=tracing.current(),
             )
             stocks.check(tx, self._quotas)
             tx.rows(_INSERT, uuid=upload.uuid, upload_id=upload.upload_id, size=upload.size, part_size=upload.part_size)

@@ -18,6 +18,7 @@ from shared_lib.settings import Processing, Rates
 from shared_lib.web.endpoint import Endpoint, Inputs
 from shared_lib.web.errors import NO_CREDENTIALS, STATUS
 from shared_lib.web.operations import DEAD_LETTER_ID
+from shared_lib.web.presets import PRESET_PATTERN
 from shared_lib.web.requests import body_too_large, file_too_large, not_json
 
 BUSY = Unavailable("The service is busy: try again later", code="busy")  # as the server says it
@@ -46,6 +47,8 @@ def _implied(inputs: Inputs) -> Iterator[tuple[int, ServiceError]]:
         yield 400, _invalid("key_id", f"String should match pattern '{ID_PATTERN}'")
     elif "letter_id" in inputs.path:
         yield 400, _invalid("letter_id", f"String should match pattern '{DEAD_LETTER_ID}'")
+    elif "preset" in inputs.path:
+        yield 400, _invalid("preset", f"String should match pattern '{PRESET_PATTERN}'")
     elif model := inputs.query or inputs.body:
         yield 400, _invalid_field(model)
     if inputs.query:

@@ -11,7 +11,8 @@ from shared_lib.repositories import presets as stored
 from shared_lib.repositories.presets import MISSING
 from shared_lib.web.schemas import ApiModel
 
-PresetName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$"), Field(examples=["hero"])]
+PRESET_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}$"
+PresetName = Annotated[str, StringConstraints(pattern=PRESET_PATTERN), Field(examples=["hero"])]
 _HERO = {
     "name": "hero",
     "operations": [{"kind": "resize", "width": 1200, "height": 630, "gravity": "smart"}],

@@ -1,5 +1,6 @@
 """Give the conformance run what it can't generate: real pictures to upload, and uuids of existing images."""
 
+import contextlib
 import os
 import re
 from typing import Any
@@ -10,10 +11,15 @@ from pydantic import TypeAdapter, ValidationError
 from service import Api, make_photo, open_session
 
 from shared_lib.domain.uploads import StoredObject
+from shared_lib.pipeline.recipe import Recipe
 from shared_lib.pipeline.recipe_schema import Recipes
 from shared_lib.web.openapi import UPLOAD_TYPES
+from shared_lib.web.previews import PreviewOrder
+from shared_lib.web.signing import CapabilityOrder
 
 RECIPES: TypeAdapter[Recipes | None] = TypeAdapter(Recipes | None)
+RECIPE: TypeAdapter[Recipe] = TypeAdapter(Recipe)
+PREVIEW: TypeAdapter[PreviewOrder] = TypeAdapter(PreviewOrder)
 SESSION = open_session()
 SESSION.headers["X-API-Key"] = os.environ["SERVICE_KEY"]
 API = Api(os.environ["SERVICE_URL"] + "/api/v1", SESSION)
@@ -60,8 +66,22 @@ def make_meaningful(body: dict[str, Any]) -> None:
             recipe["name"] = recipe["name"].replace("thumbnail", "hero")
 
 
+def make_makeable(body: dict[str, Any], model: TypeAdapter[Any], plain: dict[str, Any]) -> None:
+    """Replace a recipe that is well-formed but can't be carried out."""
+    try:
+        model.validate_python(body)
+    except ValidationError as error:
+        if not all(mistake["type"] == "value_error" for mistake in error.errors()):
+            return
+        body.clear()
+        body.update(plain)
+
+
 def replace_options(body: dict[str, Any]) -> None:
-    """Replace a URL's options and format that are well-formed but mean nothing."""
+    """Replace a URL's options, format and capability that are well-formed but mean nothing."""
+    with contextlib.suppress(ValidationError):
+        CapabilityOrder.model_validate(body.get("capability"))
+        body["capability"] = {"presets": ["web"]}
     if isinstance(body.get("options"), str) and 1 <= len(body["options"]) <= 512:
         body["options"] = "w=320"
     if isinstance(body.get("format"), str) and re.fullmatch("[a-z]{3,4}", body["format"]):
@@ -78,6 +98,13 @@ def before_call(_context: schemathesis.HookContext, case: schemathesis.Case[Any]
         case.body["role"] = "admin"  # a scope may be beyond another role
     if case.path.endswith("/actions/sign"):
         replace_options(case.body)
+    if case.path.endswith("/preview"):
+        make_makeable(case.body, PREVIEW, {"operations": [{"kind": "grayscale"}]})
+    recipe: Any = case.body.get("recipe")
+    if case.path.endswith("/presets") and isinstance(recipe, dict):
+        make_makeable(recipe, RECIPE, {"name": "hero"})
+        if recipe.get("name") in ("thumbnail", "original"):
+            recipe["name"] = "hero"
     bodies = [case.body] if case.path.endswith("/actions/process") else []
     for body in bodies:
         make_meaningful(body)

@@ -28,7 +28,7 @@ ERRORS: list[tuple[str, int, str, dict[str, Any]]] = [
     ("move_images", 404, "/images/actions/move", {"json": {"uuids": [UNKNOWN], "collectionId": UNKNOWN}}),
     ("get_preset", 404, "/presets/no-such-preset", {}),
     ("delete_preset", 404, "/presets/no-such-preset", {}),
-    ("save_preset", 400, "/presets", {"json": {"recipe": {"name": "original"}}}),
+    ("save_preset", 400, "/presets", {"json": {}}),
     ("sign_url", 404, f"/images/{UNKNOWN}/actions/sign", {"json": {"options": "small"}}),
     ("deliver_image", 400, f"/../../i/unsafe/width=5/{UNKNOWN}", {}),
     ("deliver_image", 403, f"/../../i/k.x/w=5/{UNKNOWN}", {}),

@@ -46,6 +46,7 @@ def test_an_original_is_downloaded_byte_for_byte_under_its_filename(api: Api, pa
         ("bytes=0-0,5-9", 200, PHOTO),
         (f"bytes={len(PHOTO)}-", 416, None),
     ],
+    ids=["first", "rest", "last", "several", "none"],
 )
 def test_a_range_of_an_original_can_be_requested(
     api: Api, path: str, requested: str, status: int, expected: bytes | None

@@ -32,7 +32,9 @@ VARIABLES = {
     for branch in settings.BRANCHES.values()
     for name, field in branch.model_fields.items()
 }
-SECRETS = {name for name, field in VARIABLES.items() if "SecretStr" in str(field.annotation)}
+SECRETS = {name for name, field in VARIABLES.items() if "SecretStr" in str(field.annotation)} | {
+    "PURGE_CACHES"
+}  # in its JSON
 REQUIRED = {name for name, field in VARIABLES.items() if field.is_required()}
 REGISTRY = "registry.example.com/"
 NOT_SETTINGS = {"THREADS", "SECRETS_DIR"}  # of the server; where settings are read

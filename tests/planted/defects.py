@@ -720,7 +720,7 @@ DEFECTS = (
         file="shared_lib/repositories/privacy.py",
         old="    AND EXISTS (SELECT FROM images WHERE uuid = :uuid AND cleaned_up_at IS NOT NULL)\n",
         new="",
-        caught_by="tests/processing/test_privacy.py::test_a_receipt_is_complete_only_when_the_store_has_deleted_everything",
+        caught_by="tests/processing/test_privacy_reports.py::test_a_receipt_is_complete_only_when_the_store_has_deleted_everything",
     ),
     Defect(
         name="letter-that-names-an-erased-image",
@@ -728,6 +728,6 @@ DEFECTS = (
         file="shared_lib/repositories/privacy.py",
         old='    tx.queue(_DELETE_LETTERS, name=f"{uuid}".encode())\n',
         new="",
-        caught_by="tests/processing/test_privacy.py::test_a_receipt_names_what_was_erased_and_nothing_of_it_is_left",
+        caught_by="tests/processing/test_privacy_reports.py::test_a_receipt_names_what_was_erased_and_nothing_of_it_is_left",
     ),
 )

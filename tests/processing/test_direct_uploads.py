@@ -311,7 +311,7 @@ def test_an_attempt_that_named_an_original_without_storing_it_leaves_the_upload_
     assert apart.inbox.head(str(uuid)) is None
 
 
-@pytest.mark.parametrize("data", [make_photo(), CORRUPT + b"shown"])
+@pytest.mark.parametrize("data", [make_photo(), CORRUPT + b"shown"], ids=["photo", "corrupt"])
 def test_the_original_of_an_image_that_has_not_succeeded_is_not_shown(apart: Runtime, data: bytes) -> None:
     uuid = upload(apart, data)
     if data.endswith(b"shown"):

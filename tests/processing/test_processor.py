@@ -535,7 +535,7 @@ def test_a_failed_image_can_be_tried_again(api: Api, s3: Any) -> None:
     assert (image["filename"], image["error"], image["attempts"]) == ("retried.jpg", None, 1)
 
 
-@pytest.mark.parametrize("data", [make_photo(), b"no image"])
+@pytest.mark.parametrize("data", [make_photo(), b"no image"], ids=["photo", "no image"])
 def test_a_direct_upload_publishes_an_event(rt: Runtime, data: bytes) -> None:
     from kafka import KafkaConsumer  # noqa: PLC0415  only these tests listen
 
