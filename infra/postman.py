@@ -41,6 +41,7 @@ STORY = (
     Step("get_image", "image", until_finished=True),
     Step("get_rendition", "image"),
     Step("get_original", "image"),
+    Step("get_image_privacy", "image"),
     Step("update_image", "image"),
     Step("preview_image", "image"),
     Step("sign_url", "image"),
@@ -66,18 +67,22 @@ STORY = (
     Step("update_collection", "collection"),
     Step("add_images_to_collection", "collection"),
     Step("get_collection", "collection"),
+    Step("move_images", "image"),
     Step("remove_images_from_collection", "collection"),
     Step("delete_collection", "collection"),
     Step("delete_image", "image"),
+    Step("delete_images", "image"),
+    Step("erase_image", "presignedImage", saves={"erasure": "id"}),
+    Step("get_erasure", "erasure"),
     Step("create_api_key", saves={"keyId": "data.id"}),
     Step("list_api_keys"),
+    Step("get_caller_privacy"),
     Step("rotate_api_key", "keyId"),
     Step("revoke_api_key", "keyId"),
     Step("get_operations_summary"),
     Step("get_version"),
     Step("list_audit_events"),
     Step("list_dead_letters"),
-    Step("get_dead_letter"),
     Step("discard_dead_letter"),
     Step("redrive_failures"),
 )
@@ -161,6 +166,7 @@ def _url(path: str, operation: Json, step: Step) -> Json:
         path.strip("/")
         .replace("{uuid}", variable)
         .replace("{key_id}", variable)
+        .replace("{erasure_id}", variable)
         .replace("{letter_id}", "0")
         .replace("{name}", "thumbnail")
         .replace("{preset}", "hero")
@@ -204,6 +210,10 @@ def _body(content: Json, step: Step) -> Json:
     example = copy.deepcopy(content["example"])
     if "uuid" in example:
         example["uuid"] = f"{{{{{step.uuid}}}}}"
+    if "uuids" in example:
+        example["uuids"] = [f"{{{{{step.uuid}}}}}"]
+    if "collectionId" in example and step.operation == "move_images":
+        example["collectionId"] = "{{collection}}"
     for each in example.get("data", []):
         each["uuid"] = "{{image}}"
     return {

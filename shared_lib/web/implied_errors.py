@@ -41,8 +41,8 @@ def _refusals(endpoint: Endpoint) -> Iterator[tuple[int, ServiceError]]:
 
 def _implied(inputs: Inputs) -> Iterator[tuple[int, ServiceError]]:
     yield 503, Unavailable("The database is out of reach")
-    if "uuid" in inputs.path:
-        yield 400, _invalid("uuid", "Input should be a valid UUID, invalid character: found `x` at 0")
+    if uuids := inputs.path.keys() & {"uuid", "erasure_id"}:
+        yield 400, _invalid(uuids.pop(), "Input should be a valid UUID, invalid character: found `x` at 0")
     elif "key_id" in inputs.path:
         yield 400, _invalid("key_id", f"String should match pattern '{ID_PATTERN}'")
     elif "letter_id" in inputs.path:
