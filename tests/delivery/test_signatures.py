@@ -95,8 +95,11 @@ def find_examples(text: str) -> list[tuple[str, str]]:
     return re.findall(r"^```(python|typescript|go|sh)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
-ABOUT_SIGNATURES, _, ABOUT_TOKENS = (ROOT / "docs/delivery.md").read_text().partition("\n## Tokens\n")
-EXAMPLES, TOKEN_EXAMPLES = map(find_examples, (ABOUT_SIGNATURES, ABOUT_TOKENS))
+def read_section(title: str) -> str:
+    return (ROOT / "docs/delivery.md").read_text().partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+EXAMPLES, TOKEN_EXAMPLES = (find_examples(read_section(title)) for title in ("Signatures", "Tokens"))
 RUN = {
     "python": ("sign.py", [sys.executable]),
     "typescript": ("sign.mts", [f"{Path(sys.executable).parent / 'node'}"]),
