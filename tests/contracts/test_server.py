@@ -4,8 +4,9 @@ import asyncio
 import threading
 import time
 import tracemalloc
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Coroutine, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 MIB = 2**20
+Result = TypeVar("Result")
+
+
+def run(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run it on a thread of its own: in the main thread, Playwright may have an event loop for other tests."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()
 
 
 class Client:
@@ -73,7 +81,7 @@ def test_a_function_receives_the_complete_body_with_its_length() -> None:
     seen: dict[str, Any] = {}
     client = Client([b"ab", b"cd", b""], (b"transfer-encoding", b"chunked"), (b"x_under", b"1"), (b"x-dash", b"2"))
 
-    asyncio.run(client.call(serve(respond_with(b"yes", seen=seen))))
+    run(client.call(serve(respond_with(b"yes", seen=seen))))
 
     assert (client.status, client.body) == (200, b"yes")
     assert (seen["body"], seen["CONTENT_LENGTH"]) == (b"abcd", "4")
@@ -88,7 +96,7 @@ def test_a_body_that_is_too_large_is_not_kept_but_its_full_length_is_reported() 
     app = serve(respond_with(seen=seen))
     tracemalloc.start()
     try:
-        asyncio.run(client.call(app))
+        run(client.call(app))
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -102,7 +110,7 @@ def test_the_application_can_reject_a_body_by_its_length_before_it_is_sent() -> 
     seen: dict[str, Any] = {}
     client = Client([], (b"content-length", b"%d" % (2 * MIB)), (b"expect", b"100-continue"))
 
-    asyncio.run(client.call(serve(respond_with(seen=seen))))
+    run(client.call(serve(respond_with(seen=seen))))
 
     assert (client.status, seen["CONTENT_LENGTH"]) == (200, f"{2 * MIB}")
 
@@ -111,7 +119,7 @@ def test_a_request_whose_body_stops_arriving_gets_408() -> None:
     client = Client([b"a"], (b"content-length", b"10"))
 
     application = serve(respond_with(), body_grace=0.2)
-    asyncio.run(asyncio.wait_for(client.call(application), 30))
+    run(asyncio.wait_for(client.call(application), 30))
 
     assert client.status == 408
     assert b"request_timeout" in client.body
@@ -123,7 +131,7 @@ def test_an_application_that_fails_becomes_a_500_that_shows_nothing_internal() -
 
     client = Client([b""], method="GET")
 
-    asyncio.run(client.call(serve(fail)))
+    run(client.call(serve(fail)))
 
     assert client.status == 500
     assert b"secret" not in client.body
@@ -155,7 +163,7 @@ def test_a_streamed_response_is_read_no_further_than_the_client_reads() -> None:
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(client.call(serve(stream)), 1)
 
-    asyncio.run(give_up_soon(Stuck([b""], method="GET")))
+    run(give_up_soon(Stuck([b""], method="GET")))
 
     assert len(taken) < 6
     assert closed
@@ -179,7 +187,7 @@ def test_a_backlog_beyond_its_limit_gives_up_the_oldest_client() -> None:
             for name in ("first", "second", "third"):
                 group.create_task(keep(backlog, name, 45))
 
-    asyncio.run(keep_three())
+    run(keep_three())
 
     assert ended == ["first"]
 
@@ -207,7 +215,7 @@ def test_only_as_many_requests_wait_as_can_be_handled_soon() -> None:
         began = time.monotonic()
         return await call_all(app, 60), time.monotonic() - began
 
-    clients, seconds = asyncio.run(overload())
+    clients, seconds = run(overload())
 
     served = [client.status for client in clients].count(200)
     assert 2 * QUEUE_SECONDS / 0.12 <= served <= 2 * QUEUE_SECONDS / 0.1 + 6
@@ -237,7 +245,7 @@ def test_a_request_is_refused_before_its_body_arrives_and_its_client_is_told_whe
         await waiting
         return late, seconds
 
-    late, seconds = asyncio.run(overload())
+    late, seconds = run(overload())
 
     assert late.status == 503
     assert 1 <= int(late.headers[b"Retry-After"]) <= 5
@@ -249,7 +257,7 @@ def test_a_request_is_refused_before_its_body_arrives_and_its_client_is_told_whe
 def test_a_request_that_waits_for_much_longer_than_expected_is_refused() -> None:
     app = serve(work_for(MAX_WAIT_SECONDS + 1), Limiter(1))
 
-    statuses = sorted(client.status for client in asyncio.run(call_all(app, 3)))
+    statuses = sorted(client.status for client in run(call_all(app, 3)))
 
     assert statuses == [200, 503, 503]
 
@@ -257,4 +265,4 @@ def test_a_request_that_waits_for_much_longer_than_expected_is_refused() -> None
 def test_a_limiter_that_does_not_shed_lets_all_requests_wait() -> None:
     app = serve(work_for(0.03), Limiter(1, shed=False))
 
-    assert {client.status for client in asyncio.run(call_all(app, 80))} == {200}
+    assert {client.status for client in run(call_all(app, 80))} == {200}

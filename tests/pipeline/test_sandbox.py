@@ -56,8 +56,14 @@ def zygote_of(sandbox: Sandbox) -> psutil.Process:
 
 def spare_of(zygote: psutil.Process) -> psutil.Process:
     """Return the worker that waits for the next image, while no other is busy. It is confined already."""
-    assert wait_until(lambda: len(zygote.children()) == 1)
-    (worker,) = zygote.children()
+    found: list[psutil.Process] = []
+
+    def find() -> bool:
+        found[:] = zygote.children()
+        return len(found) == 1
+
+    assert wait_until(find)
+    (worker,) = found
     # The last step of a worker's confinement.
     assert wait_until(lambda: "Seccomp:\t2" in Path(f"/proc/{worker.pid}/status").read_text())
     return worker
