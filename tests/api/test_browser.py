@@ -77,7 +77,7 @@ def docs(page: Page, platform: Platform) -> ApiDocs:
     return docs
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_every_operation_works_in_swagger_ui_with_its_defaults(
     platform: Platform, api: Api, page: Page, docs: ApiDocs, requested: list[Request]
 ) -> None:
