@@ -97,6 +97,7 @@ FOLLOWED = (
 @contextmanager
 def serve(data: Path) -> Iterator[Path]:
     """Run PostgreSQL during the block, with its address in the environment. Yield its log."""
+    data = data.resolve()  # PostgreSQL starts in another folder
     data.mkdir(parents=True, exist_ok=True)
     with (data / "lock").open("w") as lock:
         supervisor = Supervisor(lock)
