@@ -15,6 +15,9 @@ Schema = dict[str, Any]
 _SCALARS = ("int", "float", "str", "uuid", "literal", "tuple")
 
 
+NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}$"
+"""Of renditions, recipes and presets."""
+
 DEFAULT_TENANT = "default"
 """Of callers without credentials, of objects that S3 clients put into the inbox, and of what is older than tenants."""
 

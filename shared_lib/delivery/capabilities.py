@@ -6,20 +6,20 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from shared_lib.constraints import DEFAULT_TENANT
+from shared_lib.constraints import DEFAULT_TENANT, NAME_PATTERN
 from shared_lib.errors import Forbidden
 from shared_lib.limits import MAX_SIDE
 from shared_lib.repositories.deliveries import PublishedImage
 
 _MOST = 64  # of each list. A token is part of every URL.
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 Extension = Annotated[str, StringConstraints(pattern=r"^[a-z]{3,4}$")]
 Width = Annotated[int, Field(ge=1, le=MAX_SIDE)]
 
 
 class Capability(BaseModel):
-    """What a token allows, as its JSON has it. Of `image`, `collection` and `prefix`, all that are given must hold."""
+    """A token's JSON: all that it allows. Of `image`, `collection` and `prefix`, all that are given must hold."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

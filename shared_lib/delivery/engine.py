@@ -54,7 +54,7 @@ class Found:
     stored: StoredDelivery | None
     """None if it is still to be made."""
     successor: Recipe | None = None
-    """What takes its place once it is made."""
+    """The rendition that takes its place once it is made."""
 
     @property
     def etag(self) -> str:

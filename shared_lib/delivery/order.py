@@ -30,7 +30,7 @@ class Order:
     lower: Callable[[PublishedImage], Recipe]
     """Return the recipe, or ORIGINAL. It may depend on the image's size and format. Raises Invalid and NotFound."""
     covers: Callable[[PublishedImage], bool] = covers_all
-    """Whether the URL may deliver this image."""
+    """Return whether the URL may deliver this image."""
     describe: Callable[[PublishedImage], dict[str, Any]] | None = None
     """Return the JSON that is delivered in the rendition's place. Raises Invalid."""
     lower_meanwhile: Callable[[PublishedImage], Recipe] | None = None

@@ -11,7 +11,7 @@ GENESIS = bytes(32)
 
 
 class Action(StrEnum):
-    """What somebody did, or was not allowed to do."""
+    """An action that somebody took, or was not allowed to take."""
 
     ACCESS_DENIED = "access_denied"
     API_KEY_CREATED = "api_key_created"
@@ -48,7 +48,7 @@ class AuditEvent:
     request_id: str
     action: str
     subject: str
-    """What it was done to: an id, or the name of an endpoint."""
+    """An id, or the name of an endpoint."""
     details: str
     """JSON."""
 

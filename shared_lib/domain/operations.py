@@ -77,7 +77,7 @@ class ReconciliationState:
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """How many durations were up to each bound but longer than the one before, and the sum of all, in s."""
+    """Numbers of durations up to each bound but longer than the one before, and the sum of all, in s."""
 
     counts: tuple[int, ...]
     """One more than there are bounds."""

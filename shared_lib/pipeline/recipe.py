@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Annotated
 from uuid import UUID
 
-from shared_lib.constraints import Bounds, Handler, JsonSchemaExtra, Schema, Validate
+from shared_lib.constraints import NAME_PATTERN, Bounds, Handler, JsonSchemaExtra, Schema, Validate
 from shared_lib.pipeline.formats import Format
 from shared_lib.pipeline.gravity import Focus
 from shared_lib.pipeline.operations import Operation
@@ -19,7 +19,7 @@ _REVISION = 1
 
 _MAX_OVERLAYS = 4
 
-RenditionName = Annotated[str, Bounds(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+RenditionName = Annotated[str, Bounds(pattern=NAME_PATTERN)]
 
 
 Operations = Annotated[tuple[Operation, ...], Bounds(max_length=20, strict=False)]

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from pydantic import BaseModel
 
+from shared_lib.constraints import NAME_PATTERN
 from shared_lib.domain.api_keys import ID_PATTERN
 from shared_lib.errors import (
     Invalid,
@@ -18,7 +19,6 @@ from shared_lib.settings import Processing, Rates
 from shared_lib.web.endpoint import Endpoint, Inputs
 from shared_lib.web.errors import NO_CREDENTIALS, STATUS
 from shared_lib.web.operations import DEAD_LETTER_ID
-from shared_lib.web.presets import PRESET_PATTERN
 from shared_lib.web.requests import body_too_large, file_too_large, not_json
 
 BUSY = Unavailable("The service is busy: try again later", code="busy")  # as the server says it
@@ -48,7 +48,7 @@ def _implied(inputs: Inputs) -> Iterator[tuple[int, ServiceError]]:
     elif "letter_id" in inputs.path:
         yield 400, _invalid("letter_id", f"String should match pattern '{DEAD_LETTER_ID}'")
     elif "preset" in inputs.path:
-        yield 400, _invalid("preset", f"String should match pattern '{PRESET_PATTERN}'")
+        yield 400, _invalid("preset", f"String should match pattern '{NAME_PATTERN}'")
     elif model := inputs.query or inputs.body:
         yield 400, _invalid_field(model)
     if inputs.query:

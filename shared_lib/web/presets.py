@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, StringConstraints
 
+from shared_lib.constraints import NAME_PATTERN
 from shared_lib.domain.timestamps import Time
 from shared_lib.errors import NotFound
 from shared_lib.pipeline.recipe import Recipe
@@ -11,8 +12,7 @@ from shared_lib.repositories import presets as stored
 from shared_lib.repositories.presets import MISSING
 from shared_lib.web.schemas import ApiModel
 
-PRESET_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}$"
-PresetName = Annotated[str, StringConstraints(pattern=PRESET_PATTERN), Field(examples=["hero"])]
+PresetName = Annotated[str, StringConstraints(pattern=NAME_PATTERN), Field(examples=["hero"])]
 _HERO = {
     "name": "hero",
     "operations": [{"kind": "resize", "width": 1200, "height": 630, "gravity": "smart"}],
