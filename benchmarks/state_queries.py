@@ -23,7 +23,7 @@ from infra.local import postgres
 from shared_lib import metrics, settings
 from shared_lib.commands.bootstrap import alembic_config
 from shared_lib.database.connection import Database
-from shared_lib.repositories import Operations
+from shared_lib.repositories.operations import Operations
 
 LIMIT_MS = 50
 DURATION = re.compile(r"duration: ([\d.]+) ms  \w+ [^:]*: (.*?)(?=\n\S*\d{4}-|\Z)", re.DOTALL)

@@ -33,7 +33,8 @@ from shared_lib.limits import Limits
 from shared_lib.pipeline.recipe import THUMBNAIL
 from shared_lib.pipeline.render import render
 from shared_lib.pipeline.rendition import Rendered
-from shared_lib.repositories import Claims, Images
+from shared_lib.repositories.claims import Claims
+from shared_lib.repositories.images import Images
 
 PHOTO = ROOT / "tests/golden/photographs/cat.jpg"
 TICKS = os.sysconf("SC_CLK_TCK")

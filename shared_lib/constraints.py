@@ -96,7 +96,7 @@ class OneOf:
         return {"type": "literal", "expected": list(self._values)}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FormerNames:
     """Names that an earlier release wrote, with today's. They are read, never written, and not part of JSON schemas."""
 

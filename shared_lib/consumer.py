@@ -13,7 +13,7 @@ import flask
 from cloudevents.http import CloudEvent
 from werkzeug.exceptions import HTTPException
 
-from shared_lib import metrics, observability, runtime, tracing
+from shared_lib import background, metrics, observability, runtime, tracing
 from shared_lib.database.connection import ALL_TENANTS, acting_for
 from shared_lib.errors import (
     Conflict,
@@ -86,8 +86,8 @@ def consumer(
 
     A ServiceError becomes a status by the table above. Any other error is a 503, so that no event is lost to a bug.
 
-    With `needs_sandbox`, a worker is ready before the first event comes. If the kernel can't confine it, and
-    PROCESSING_SANDBOX doesn't allow that, loading the function fails with the reason.
+    With `needs_sandbox`, a worker and the processor are ready before the first event comes. If the kernel can't confine
+    the worker, and PROCESSING_SANDBOX doesn't allow that, loading the function fails with the reason.
     """
 
     def decorate(handler: Callable[[runtime.Runtime, Event], None]) -> EventFunction:
@@ -101,7 +101,10 @@ def consumer(
             # doesn't deliver the event again.
             flask.current_app.config["MAX_CONTENT_LENGTH"] = MAX_EVENT
             if needs_sandbox:
-                runtime.current().sandbox.start()
+                rt = runtime.current()
+                starting = background.start(rt.sandbox.start, "sandbox-start")
+                rt.processor  # noqa: B018  it loads while another process loads the codecs
+                starting.result()
         return function  # type: ignore[return-value]
 
     return decorate

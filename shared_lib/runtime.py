@@ -1,145 +1,339 @@
-"""Make live clients and services of the settings. Nothing connects at import, because the process may still fork."""
+"""Make live clients and services of the settings. Nothing connects at import, because the process may still fork.
+
+Each part is made, and its module imported, on first use. So a function starts without what it does not use: the store's
+client, recipes or reconciliation are a third of a cold start.
+"""
 
 import threading
-from functools import cache, cached_property
-from typing import TYPE_CHECKING
-
-from pydantic import ValidationError
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from shared_lib import observability, settings
-from shared_lib.broker import Broker
 from shared_lib.database.connection import Database
-from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
-from shared_lib.pipeline.recipe_schema import read_presets
-from shared_lib.pipeline.sandbox.pool import Sandbox
-from shared_lib.repositories import (
-    ApiKeys,
-    AuditLog,
-    Claims,
-    Collections,
-    DeadLetters,
-    Deliveries,
-    Drift,
-    ForeignImages,
-    ImageQueries,
-    Images,
-    IssuerKeys,
-    MultipartUploads,
-    Operations,
-    Originals,
-    Presets,
-    Privacy,
-    Purges,
-    Rates,
-    Renditions,
-    Retries,
-    Tenants,
-)
-from shared_lib.services.announcing import Announcer
-from shared_lib.services.authentication import Authenticator
-from shared_lib.services.comparison import Comparison
-from shared_lib.services.denials import Denials
-from shared_lib.services.finishing import Finisher
-from shared_lib.services.health import Health
-from shared_lib.services.ingestion import Ingestion
-from shared_lib.services.issuer_refresh import IssuerRefresh
-from shared_lib.services.key_management import KeyManagement
-from shared_lib.services.multipart import MultipartIngestion
-from shared_lib.services.overlays import Overlays
-from shared_lib.services.processing import Processor
-from shared_lib.services.publishing import Publisher
-from shared_lib.services.purging import Purging
-from shared_lib.services.rate_limiting import RateLimiter
-from shared_lib.services.recipes import Recipes
-from shared_lib.services.reconciliation import Reconciliation
-from shared_lib.services.renderer import Renderer
-from shared_lib.services.state_report import StateReport
-from shared_lib.services.token_verification import TokenVerifier
 from shared_lib.settings import InvalidSettings, Processing, Settings
-from shared_lib.storage.buckets import Gallery, Inbox
-from shared_lib.storage.multipart import MultipartStore
-from shared_lib.storage.presigned import UploadUrls
-from shared_lib.storage.store import Store
-from shared_lib.validation import describe_mistake
 
 if TYPE_CHECKING:
+    from shared_lib.broker import Broker
     from shared_lib.delivery.delivery import Delivery
+    from shared_lib.pipeline.recipe import Recipe
+    from shared_lib.pipeline.sandbox.pool import Sandbox
+    from shared_lib.repositories.api_keys import ApiKeys
+    from shared_lib.repositories.audit import AuditLog
+    from shared_lib.repositories.claims import Claims
+    from shared_lib.repositories.collections import Collections
+    from shared_lib.repositories.dead_letters import DeadLetters
+    from shared_lib.repositories.deliveries import Deliveries
+    from shared_lib.repositories.drift import Drift
+    from shared_lib.repositories.image_queries import ImageQueries
+    from shared_lib.repositories.images import Images
+    from shared_lib.repositories.issuer_keys import IssuerKeys
+    from shared_lib.repositories.multipart import MultipartUploads
+    from shared_lib.repositories.operations import Operations
+    from shared_lib.repositories.originals import Originals
+    from shared_lib.repositories.presets import Presets
+    from shared_lib.repositories.privacy import Privacy
+    from shared_lib.repositories.rates import Rates
+    from shared_lib.repositories.renditions import Renditions
+    from shared_lib.repositories.retries import Retries
+    from shared_lib.repositories.tenants import Tenants
+    from shared_lib.services.announcing import Announcer
+    from shared_lib.services.authentication import Authenticator
+    from shared_lib.services.denials import Denials
+    from shared_lib.services.finishing import Finisher
+    from shared_lib.services.health import Health
+    from shared_lib.services.ingestion import Ingestion
+    from shared_lib.services.issuer_refresh import IssuerRefresh
+    from shared_lib.services.key_management import KeyManagement
+    from shared_lib.services.multipart import MultipartIngestion
+    from shared_lib.services.processing import Processor
+    from shared_lib.services.publishing import Publisher
+    from shared_lib.services.purging import Purging
+    from shared_lib.services.rate_limiting import RateLimiter
+    from shared_lib.services.recipes import Recipes
+    from shared_lib.services.reconciliation import Reconciliation
+    from shared_lib.services.renderer import Renderer
+    from shared_lib.services.state_report import StateReport
+    from shared_lib.storage.buckets import Gallery, Inbox
+    from shared_lib.storage.multipart import MultipartStore
+    from shared_lib.storage.presigned import UploadUrls
+    from shared_lib.storage.store import Store
 
 RENDER_MARGIN_SECONDS = 30  # for a rendition to reach a cache after it was made
+
+Made = TypeVar("Made")
+
+
+class part(Generic[Made]):  # noqa: N801  used like property
+    """A property that is made on first use, and once, also if several threads use it first."""
+
+    def __init__(self, make: Callable[[Any], Made]) -> None:
+        self._make = make
+
+    def __set_name__(self, _owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, runtime: "Runtime", _owner: type) -> Made:
+        """Called only until the part is in the instance's dictionary."""
+        with runtime.making:
+            made = vars(runtime)
+            if self._name not in made:
+                made[self._name] = self._make(runtime)
+            found: Made = made[self._name]
+            return found
 
 
 class Runtime:
     """Everything a function needs from outside. No part of it connects, or starts anything, before it is used."""
 
     def __init__(self, settings: Settings) -> None:
+        """Raise InvalidSettings for presets that cannot be read."""
         self.settings = settings
         self.database = Database(settings.database)
-        self.store = Store(settings.store)
-        self.broker = Broker(settings.kafka)
-        self.health = Health({"database": self.database.ping, "store": self.store.ping, "kafka": self.broker.ping})
-        self.sandbox = Sandbox(
-            settings.limits,
-            workers=settings.processing.decoders,
-            images_per_worker=settings.processing.images_per_worker,
-            required=settings.processing.sandbox == "required",
-        )
-        self.inbox = Inbox(self.store, settings.store.upload_bucket)
-        self.gallery = Gallery(self.store, settings.store.completed_bucket)
-        self.upload_urls = UploadUrls(self.store, settings.store.upload_bucket)
-        self.multipart_store = MultipartStore(self.store, settings.store.upload_bucket)
-        self._make_repositories()
-        self._make_services()
-        self._make_processor()
+        self.making = threading.RLock()
+        if settings.processing.presets or settings.processing.default_presets:
+            self.recipes  # noqa: B018  checks them
 
-    def _make_repositories(self) -> None:
-        self.images = Images(self.database, self.settings.processing, self.settings.quotas)
-        self.image_queries = ImageQueries(self.database)
-        self.claims = Claims(self.database, self.settings.processing)
-        self.collections = Collections(self.database)
-        self.originals = Originals(self.database)
-        self.multipart_uploads = MultipartUploads(self.database, self.settings.quotas)
-        self.dead_letters = DeadLetters(self.database)
-        self.operations = Operations(self.database)
-        self.retries = Retries(self.database)
-        self.api_keys = ApiKeys(self.database)
-        self.issuer_keys = IssuerKeys(self.database)
-        self.rates = Rates(self.database)
-        self.privacy = Privacy(self.database)
-        self.audit_log = AuditLog(self.database)
-        self.tenants = Tenants(self.database)
-        self.drift = Drift(self.database)
-        self.deliveries = Deliveries(self.database)
+    @property
+    def missing_confinement(self) -> tuple[str, ...]:
+        """What the kernel lacks to confine the sandbox's workers. Empty if the sandbox does not run."""
+        return self.sandbox.missing if "sandbox" in vars(self) else ()
+
+    @part
+    def broker(self) -> "Broker":
+        from shared_lib.broker import Broker
+
+        return Broker(self.settings.kafka)
+
+    @part
+    def store(self) -> "Store":
+        from shared_lib.storage.store import Store
+
+        return Store(self.settings.store)
+
+    @part
+    def inbox(self) -> "Inbox":
+        from shared_lib.storage.buckets import Inbox
+
+        return Inbox(self.store, self.settings.store.upload_bucket)
+
+    @part
+    def gallery(self) -> "Gallery":
+        from shared_lib.storage.buckets import Gallery
+
+        return Gallery(self.store, self.settings.store.completed_bucket)
+
+    @part
+    def upload_urls(self) -> "UploadUrls":
+        from shared_lib.storage.presigned import UploadUrls
+
+        return UploadUrls(self.store, self.settings.store.upload_bucket)
+
+    @part
+    def multipart_store(self) -> "MultipartStore":
+        from shared_lib.storage.multipart import MultipartStore
+
+        return MultipartStore(self.store, self.settings.store.upload_bucket)
+
+    @part
+    def health(self) -> "Health":
+        from shared_lib.services.health import Health
+
+        return Health({"database": self.database.ping, "store": self.store.ping, "kafka": self.broker.ping})
+
+    @part
+    def images(self) -> "Images":
+        from shared_lib.repositories.images import Images
+
+        return Images(self.database, self.settings.processing, self.settings.quotas)
+
+    @part
+    def image_queries(self) -> "ImageQueries":
+        from shared_lib.repositories.image_queries import ImageQueries
+
+        return ImageQueries(self.database)
+
+    @part
+    def claims(self) -> "Claims":
+        from shared_lib.repositories.claims import Claims
+
+        return Claims(self.database, self.settings.processing)
+
+    @part
+    def collections(self) -> "Collections":
+        from shared_lib.repositories.collections import Collections
+
+        return Collections(self.database)
+
+    @part
+    def originals(self) -> "Originals":
+        from shared_lib.repositories.originals import Originals
+
+        return Originals(self.database)
+
+    @part
+    def multipart_uploads(self) -> "MultipartUploads":
+        from shared_lib.repositories.multipart import MultipartUploads
+
+        return MultipartUploads(self.database, self.settings.quotas)
+
+    @part
+    def dead_letters(self) -> "DeadLetters":
+        from shared_lib.repositories.dead_letters import DeadLetters
+
+        return DeadLetters(self.database)
+
+    @part
+    def operations(self) -> "Operations":
+        from shared_lib.repositories.operations import Operations
+
+        return Operations(self.database)
+
+    @part
+    def retries(self) -> "Retries":
+        from shared_lib.repositories.retries import Retries
+
+        return Retries(self.database)
+
+    @part
+    def api_keys(self) -> "ApiKeys":
+        from shared_lib.repositories.api_keys import ApiKeys
+
+        return ApiKeys(self.database)
+
+    @part
+    def issuer_keys(self) -> "IssuerKeys":
+        from shared_lib.repositories.issuer_keys import IssuerKeys
+
+        return IssuerKeys(self.database)
+
+    @part
+    def rates(self) -> "Rates":
+        from shared_lib.repositories.rates import Rates
+
+        return Rates(self.database)
+
+    @part
+    def privacy(self) -> "Privacy":
+        from shared_lib.repositories.privacy import Privacy
+
+        return Privacy(self.database)
+
+    @part
+    def audit_log(self) -> "AuditLog":
+        from shared_lib.repositories.audit import AuditLog
+
+        return AuditLog(self.database)
+
+    @part
+    def tenants(self) -> "Tenants":
+        from shared_lib.repositories.tenants import Tenants
+
+        return Tenants(self.database)
+
+    @part
+    def drift(self) -> "Drift":
+        from shared_lib.repositories.drift import Drift
+
+        return Drift(self.database)
+
+    @part
+    def deliveries(self) -> "Deliveries":
+        from shared_lib.repositories.deliveries import Deliveries
+
+        return Deliveries(self.database)
+
+    @part
+    def presets(self) -> "Presets":
+        from shared_lib.repositories.presets import Presets
+
+        return Presets(self.database)
+
+    @part
+    def renditions(self) -> "Renditions":
+        from shared_lib.repositories.renditions import Renditions
+
+        return Renditions(self.database, (recipe.name for recipe in self.recipes.defaults))
+
+    @part
+    def recipes(self) -> "Recipes":
+        from shared_lib.pipeline.recipe import THUMBNAIL
+        from shared_lib.services.recipes import Recipes
+
         presets = _read_presets(self.settings.processing)
         names = dict.fromkeys((THUMBNAIL.name, *self.settings.processing.default_presets))
-        self.presets = Presets(self.database)
-        self.recipes = Recipes(self.originals, self.presets, presets, defaults=tuple(presets[name] for name in names))
-        self.renditions = Renditions(self.database, (recipe.name for recipe in self.recipes.defaults))
+        return Recipes(self.originals, self.presets, presets, defaults=tuple(presets[name] for name in names))
 
-    def _make_services(self) -> None:
-        settings = self.settings
-        self.state_report = StateReport(self.operations, self.broker)
-        self.key_management = KeyManagement(self.api_keys)
-        self.authenticator = Authenticator(
-            settings.auth, self.api_keys, TokenVerifier(settings.auth.issuers, self.issuer_keys, self.tenants)
-        )
-        self.denials = Denials(self.audit_log)
-        self.rate_limiter = RateLimiter(settings.rates, self.rates)
-        self.purging = Purging(
-            Purges(self.database),
-            settings.purge.caches,
-            settings.limits.wall_seconds + settings.delivery.wait_seconds + RENDER_MARGIN_SECONDS,
-        )
-        self.issuer_refresh = IssuerRefresh(settings.auth.issuers, self.issuer_keys)
-        self.announcer = Announcer(self.images, self.image_queries, self.broker)
-        self.ingestion = Ingestion(
+    @part
+    def state_report(self) -> "StateReport":
+        from shared_lib.services.state_report import StateReport
+
+        return StateReport(self.operations, self.broker)
+
+    @part
+    def key_management(self) -> "KeyManagement":
+        from shared_lib.services.key_management import KeyManagement
+
+        return KeyManagement(self.api_keys)
+
+    @part
+    def authenticator(self) -> "Authenticator":
+        from shared_lib.services.authentication import Authenticator
+        from shared_lib.services.token_verification import TokenVerifier
+
+        auth = self.settings.auth
+        return Authenticator(auth, self.api_keys, TokenVerifier(auth.issuers, self.issuer_keys, self.tenants))
+
+    @part
+    def denials(self) -> "Denials":
+        from shared_lib.services.denials import Denials
+
+        return Denials(self.audit_log)
+
+    @part
+    def rate_limiter(self) -> "RateLimiter":
+        from shared_lib.services.rate_limiting import RateLimiter
+
+        return RateLimiter(self.settings.rates, self.rates)
+
+    @part
+    def purging(self) -> "Purging":
+        from shared_lib.repositories.purges import Purges
+        from shared_lib.services.purging import Purging
+
+        made_within = self.settings.limits.wall_seconds + self.settings.delivery.wait_seconds + RENDER_MARGIN_SECONDS
+        return Purging(Purges(self.database), self.settings.purge.caches, made_within)
+
+    @part
+    def issuer_refresh(self) -> "IssuerRefresh":
+        from shared_lib.services.issuer_refresh import IssuerRefresh
+
+        return IssuerRefresh(self.settings.auth.issuers, self.issuer_keys)
+
+    @part
+    def announcer(self) -> "Announcer":
+        from shared_lib.services.announcing import Announcer
+
+        return Announcer(self.images, self.image_queries, self.broker)
+
+    @part
+    def ingestion(self) -> "Ingestion":
+        from shared_lib.services.ingestion import Ingestion
+
+        return Ingestion(
             self.images,
             self.image_queries,
             self.inbox,
             self.gallery,
             self.announcer,
-            settings.limits,
+            self.settings.limits,
         )
-        self.finisher = Finisher(
+
+    @part
+    def finisher(self) -> "Finisher":
+        from shared_lib.services.finishing import Finisher
+
+        return Finisher(
             self.images,
             self.image_queries,
             self.claims,
@@ -149,16 +343,27 @@ class Runtime:
             self.multipart_store,
             self.announcer,
         )
-        self.multipart_ingestion = MultipartIngestion(
+
+    @part
+    def multipart_ingestion(self) -> "MultipartIngestion":
+        from shared_lib.services.multipart import MultipartIngestion
+
+        return MultipartIngestion(
             self.multipart_uploads,
             self.images,
             self.inbox,
             self.multipart_store,
             self.finisher,
-            settings.limits.max_bytes,
-            settings.processing,
+            self.settings.limits.max_bytes,
+            self.settings.processing,
         )
-        self.reconciliation = Reconciliation(
+
+    @part
+    def reconciliation(self) -> "Reconciliation":
+        from shared_lib.services.comparison import Comparison
+        from shared_lib.services.reconciliation import Reconciliation
+
+        return Reconciliation(
             self.drift,
             self.images,
             self.image_queries,
@@ -178,18 +383,43 @@ class Runtime:
             self.finisher,
             self.announcer,
             Comparison(self.drift, self.image_queries, self.originals, self.gallery),
-            settings.processing,
-            settings.delivery.retention_days,
-            settings.audit.retention_days,
-            settings.reconciliation,
+            self.settings.processing,
+            self.settings.delivery.retention_days,
+            self.settings.audit.retention_days,
+            self.settings.reconciliation,
         )
 
-    def _make_processor(self) -> None:
+    @part
+    def sandbox(self) -> "Sandbox":
+        from shared_lib.pipeline.sandbox.pool import Sandbox
+
+        processing = self.settings.processing
+        return Sandbox(
+            self.settings.limits,
+            workers=processing.decoders,
+            images_per_worker=processing.images_per_worker,
+            required=processing.sandbox == "required",
+        )
+
+    @part
+    def renderer(self) -> "Renderer":
+        from shared_lib.services.overlays import Overlays
+        from shared_lib.services.renderer import Renderer
+
         overlays = Overlays(self.originals, self.gallery)
-        limits, keep_location = self.settings.limits, self.settings.processing.keep_location
-        self.renderer = Renderer(self.sandbox, overlays, limits, keep_location)
-        self.publisher = Publisher(self.claims, self.gallery)
-        self.processor = Processor(
+        return Renderer(self.sandbox, overlays, self.settings.limits, self.settings.processing.keep_location)
+
+    @part
+    def publisher(self) -> "Publisher":
+        from shared_lib.services.publishing import Publisher
+
+        return Publisher(self.claims, self.gallery)
+
+    @part
+    def processor(self) -> "Processor":
+        from shared_lib.services.processing import Processor
+
+        return Processor(
             self.claims,
             self.inbox,
             self.gallery,
@@ -200,13 +430,13 @@ class Runtime:
             self.ingestion,
         )
 
-    @cached_property
+    @part
     def delivery(self) -> "Delivery":
-        """Imported on first use: the other functions start without it."""
-        from shared_lib.delivery.delivery import Delivery  # noqa: PLC0415  (see above)
-        from shared_lib.delivery.engine import Engine  # noqa: PLC0415  (same)
-        from shared_lib.foreign import ForeignSources  # noqa: PLC0415  (same)
-        from shared_lib.services.foreign_ingestion import ForeignIngestion  # noqa: PLC0415  (same)
+        from shared_lib.delivery.delivery import Delivery
+        from shared_lib.delivery.engine import Engine
+        from shared_lib.foreign import ForeignSources
+        from shared_lib.repositories.foreign_images import ForeignImages
+        from shared_lib.services.foreign_ingestion import ForeignIngestion
 
         foreign = ForeignIngestion(
             ForeignSources(
@@ -223,8 +453,13 @@ class Runtime:
         return Delivery(self.settings, engine, self.recipes)
 
 
-def _read_presets(settings: Processing) -> dict[str, Recipe]:
+def _read_presets(settings: Processing) -> "dict[str, Recipe]":
     """Raise InvalidSettings if a preset is invalid, or a default one is not defined."""
+    from pydantic import ValidationError
+
+    from shared_lib.pipeline.recipe_schema import read_presets
+    from shared_lib.validation import describe_mistake
+
     try:
         presets = read_presets(settings.presets)
     except ValidationError as error:
@@ -249,7 +484,7 @@ def _make() -> Runtime:
     loaded = settings.load()
     observability.configure(loaded.log.level, loaded.log.format)
     if endpoint := loaded.telemetry.exporter_otlp_endpoint:
-        from shared_lib import otlp  # noqa: PLC0415  it loads OpenTelemetry, which takes 150 ms
+        from shared_lib import otlp  # OpenTelemetry takes 150 ms
 
         otlp.export(endpoint, loaded.telemetry.metric_export_interval / 1000)
     return Runtime(loaded)

@@ -47,6 +47,11 @@ def _read_json(text: object) -> object:
     return json.loads(text) if isinstance(text, str) else text
 
 
+def _write(default: object) -> str:
+    """Return a default as an environment variable has it."""
+    return default if isinstance(default, str) else json.dumps(default, default=str)
+
+
 def _check_database_url(url: SecretStr) -> SecretStr:
     read_database_url(url.get_secret_value())
     return url
@@ -80,14 +85,24 @@ def _secrets_folder() -> Path | None:
 class Branch(BaseModel):
     """The variables with one prefix."""
 
-    model_config = ConfigDict(frozen=True, hide_input_in_errors=True, validate_default=True)
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True, validate_default=True, defer_build=True)
     prefix: ClassVar[str] = ""
 
     @classmethod
     def read(cls) -> Self:
-        """Read them from files and the environment. An empty one counts as unset. Raises ValidationError."""
-        given = {name: _read_variable(cls.name_variable(name)) for name in cls.model_fields}
-        return cls.model_validate({name: text for name, text in given.items() if text})
+        """
+        Read them from files and the environment. An empty one counts as unset. Raises ValidationError.
+
+        Where all have their defaults there is nothing to validate: most branches, whose validators take long to build.
+        """
+        given = {}
+        for name, field in cls.model_fields.items():
+            text = _read_variable(cls.name_variable(name))
+            if text and text != _write(field.default):
+                given[name] = text
+        if given or any(field.is_required() for field in cls.model_fields.values()):
+            return cls.model_validate(given)
+        return cast("Self", cls.model_construct())  # which mypy takes for a Branch
 
     @classmethod
     def name_variable(cls, field: str) -> str:
@@ -205,7 +220,7 @@ def _read_path(claim: object) -> object:
 IssuerUrl = Annotated[str, AfterValidator(_check_issuer)]
 
 
-class Issuer(BaseModel, frozen=True, extra="forbid"):
+class Issuer(BaseModel, frozen=True, extra="forbid", defer_build=True):
     """An issuer of bearer tokens, such as a realm of Keycloak."""
 
     issuer: IssuerUrl
@@ -526,7 +541,7 @@ class Foreign(Branch):
         return sources
 
 
-class PurgedCacheBase(BaseModel, frozen=True, extra="forbid"):
+class PurgedCacheBase(BaseModel, frozen=True, extra="forbid", defer_build=True):
     """A cache in front of the service that forgets renditions by their tags."""
 
 
@@ -578,8 +593,8 @@ class Purge(Branch):
     """As JSON: `[{"kind": "fastly", "service": "…", "token": "…"}]`."""
 
 
-class Settings(BaseModel, frozen=True):
-    """All settings of a function. `load()` builds it once for a process."""
+class Settings(BaseModel, frozen=True, defer_build=True):
+    """All settings of a function. `load()` builds it once for a process, of branches that are valid already."""
 
     database: Database
     store: Store
@@ -613,7 +628,8 @@ def load() -> Settings:
 
     Raises InvalidSettings, which names every variable that is missing or wrong. It shows no value: it may be secret.
     """
-    branches, mistakes = {}, []
+    branches: dict[str, Any] = {}
+    mistakes = []
     folder = _secrets_folder()
     if folder and not folder.is_dir():
         mistakes.append("SECRETS_DIR: must name a folder of files, one for each secret variable")
@@ -624,4 +640,4 @@ def load() -> Settings:
             mistakes += [branch.name_variable(f"{e['loc'][0]}") + f": {e['msg']}" for e in error.errors()]
     if mistakes:
         raise InvalidSettings("Settings are missing or wrong: " + "; ".join(mistakes))
-    return Settings(**branches)
+    return Settings.model_construct(**branches)

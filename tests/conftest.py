@@ -33,7 +33,7 @@ from shared_lib import settings
 from shared_lib.constraints import DEFAULT_TENANT
 from shared_lib.database.connection import Database
 from shared_lib.database.sockets import open_for_migrations
-from shared_lib.repositories import IssuerKeys
+from shared_lib.repositories.issuer_keys import IssuerKeys
 from shared_lib.runtime import Runtime, current
 from shared_lib.services.issuer_refresh import IssuerRefresh
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from shared_lib import web
 from shared_lib.domain.uploads import Extension, check_codec
 from shared_lib.runtime import Runtime
-from shared_lib.web.uploads import UploadUrl
+from shared_lib.web.reservations import UploadUrl
 
 ABOUT = """`PUT` the bytes there, with any Content-Type. Processing starts by itself. Prefer `POST` to this path:
 its URL accepts only the file that you describe."""

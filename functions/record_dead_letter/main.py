@@ -9,7 +9,7 @@ import functions_framework
 from shared_lib.consumer import Event, consumer
 from shared_lib.errors import Invalid
 from shared_lib.events import read_reason, read_work
-from shared_lib.repositories import DeadLetter
+from shared_lib.repositories.dead_letters import DeadLetter
 from shared_lib.runtime import Runtime
 
 

@@ -9,7 +9,7 @@ from shared_lib import web
 from shared_lib.domain.uploads import check_codec
 from shared_lib.errors import TooLarge
 from shared_lib.runtime import Runtime
-from shared_lib.web.uploads import SignedUpload, UploadReservation
+from shared_lib.web.reservations import SignedUpload, UploadReservation
 
 TOO_LARGE = TooLarge("The file may have at most 104,857,600 bytes", code="file_too_large")
 ABOUT = "What you give here is signed into the URL, so the store rejects any other file. Send the response's `headers`."

@@ -15,7 +15,7 @@ from shared_lib.domain.api_keys import DEFAULT_DAYS, MAX_DAYS, MAX_OVERLAP_HOURS
 from shared_lib.domain.principals import OPERATOR, Permission, Role
 from shared_lib.domain.timestamps import format_time
 from shared_lib.errors import ServiceError
-from shared_lib.repositories import ApiKeys
+from shared_lib.repositories.api_keys import ApiKeys
 from shared_lib.services.key_management import IssuedKey, KeyManagement
 from shared_lib.settings import InvalidSettings
 

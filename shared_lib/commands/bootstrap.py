@@ -21,7 +21,7 @@ from shared_lib.database.failures import translating
 from shared_lib.database.sockets import open_for_migrations
 from shared_lib.errors import Conflict, ServiceError
 from shared_lib.events import TOPICS
-from shared_lib.repositories import ImageQueries
+from shared_lib.repositories.image_queries import ImageQueries
 from shared_lib.settings import InvalidSettings, Settings
 from shared_lib.storage.probe import StoreProbe
 from shared_lib.storage.setup import StoreSetup

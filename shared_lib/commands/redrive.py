@@ -10,7 +10,7 @@ from datetime import datetime
 from shared_lib import settings
 from shared_lib.database.connection import Database
 from shared_lib.errors import NOT_ITS_OWN_FAULT, FailureCode, ServiceError
-from shared_lib.repositories import Retries
+from shared_lib.repositories.retries import Retries
 from shared_lib.settings import InvalidSettings
 
 

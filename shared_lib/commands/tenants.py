@@ -13,7 +13,9 @@ from shared_lib.database.connection import Database, acting_for
 from shared_lib.domain.api_keys import DEFAULT_DAYS, KeyGrant
 from shared_lib.domain.principals import OPERATOR, Role
 from shared_lib.errors import Conflict, ServiceError
-from shared_lib.repositories import ApiKeys, Images, Tenants
+from shared_lib.repositories.api_keys import ApiKeys
+from shared_lib.repositories.images import Images
+from shared_lib.repositories.tenants import Tenants
 from shared_lib.services.key_management import KeyManagement
 from shared_lib.settings import InvalidSettings
 

@@ -1,6 +1,7 @@
 """Write images: the changes that need no claim."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from shared_lib import tracing
@@ -11,11 +12,13 @@ from shared_lib.domain.images import ImageEnd, ImageStatus
 from shared_lib.domain.uploads import Original, StoredObject
 from shared_lib.errors import FailureCode, NotFound
 from shared_lib.observability import get_logger
-from shared_lib.pipeline.recipe import Recipe
 from shared_lib.repositories import audit, lifecycle, multipart, originals, privacy, rendition_requests, stocks
 from shared_lib.repositories.originals import Named
 from shared_lib.repositories.rows import NOT_FOUND
 from shared_lib.settings import NO_QUOTAS, Processing, Quotas
+
+if TYPE_CHECKING:
+    from shared_lib.pipeline.recipe import Recipe
 
 log = get_logger()
 
@@ -49,7 +52,7 @@ class Images:
         filename: str,
         description: str | None,
         size: int,
-        recipes: Sequence[Recipe] = (),
+        recipes: Sequence["Recipe"] = (),
         *,
         quotas: Quotas | None = None,
     ) -> None:
@@ -71,7 +74,7 @@ class Images:
         )
 
     def create_with_original(
-        self, uuid: UUID, filename: str, description: str | None, original: Original, recipes: Sequence[Recipe] = ()
+        self, uuid: UUID, filename: str, description: str | None, original: Original, recipes: Sequence["Recipe"] = ()
     ) -> Named | None:
         """
         Insert an image whose original is about to be put into the gallery: from now on nobody deletes an object there.
@@ -128,7 +131,7 @@ class Images:
         with acting_for(DEFAULT_TENANT):
             self.create(found.image, found.filename, None, found.size, quotas=NO_QUOTAS)
 
-    def _insert(self, recipes: Sequence[Recipe], quotas: Quotas, *, uuid: UUID, **columns: object) -> None:
+    def _insert(self, recipes: Sequence["Recipe"], quotas: Quotas, *, uuid: UUID, **columns: object) -> None:
         with self._database.transaction() as tx:
             stocks.lock(tx, quotas)
             if tx.row(lifecycle.INSERT_IMAGE, uuid=uuid, trace=tracing.current(), **columns):
@@ -150,7 +153,7 @@ class Images:
         uuid: UUID,
         filename: str | None,
         description: str | None,
-        recipes: Sequence[Recipe] = (),
+        recipes: Sequence["Recipe"] = (),
         *,
         describe: bool,
     ) -> bool:

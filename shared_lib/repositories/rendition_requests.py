@@ -1,17 +1,18 @@
 """Rendition requests: stored beside the image, and carried out by the worker that claims it."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from pydantic import ValidationError
 
 from shared_lib.database.connection import Transaction
 from shared_lib.errors import Conflict, FailureCode
-from shared_lib.pipeline.recipe import Recipe
-from shared_lib.pipeline.recipe_schema import read_recipe, write_recipe
-from shared_lib.pipeline.rendition import FailedRecipe, Rendition
 from shared_lib.validation import describe_mistake
+
+if TYPE_CHECKING:
+    from shared_lib.pipeline.recipe import Recipe
+    from shared_lib.pipeline.rendition import FailedRecipe, Rendition
 
 MAX_RENDITIONS = 100
 """Of one image, made or requested."""
@@ -82,7 +83,7 @@ _MARK_FAILED = """
 """
 
 
-def add(tx: Transaction, uuid: UUID, recipes: Sequence[Recipe]) -> bool:
+def add(tx: Transaction, uuid: UUID, recipes: Sequence["Recipe"]) -> bool:
     """
     Request renditions. Return whether any is to be made.
 
@@ -100,18 +101,20 @@ def add(tx: Transaction, uuid: UUID, recipes: Sequence[Recipe]) -> bool:
         pending = True
         if tx.row(_REOPEN_FAILED, **request) is None:
             tx.rows(_DELETE_REQUEST, uuid=uuid, name=recipe.name)
-            tx.rows(_INSERT_REQUEST, **request, recipe=write_recipe(recipe))
+            tx.rows(_INSERT_REQUEST, **request, recipe=_write(recipe))
     if recipes and tx.rows(_COUNT_NAMES, uuid=uuid)[0]["names"] > MAX_RENDITIONS:
         raise Conflict(f"An image has at most {MAX_RENDITIONS} renditions", code="too_many_renditions")
     return pending
 
 
-def list_pending(tx: Transaction, uuid: UUID) -> tuple[tuple[Recipe, ...], bool]:
+def list_pending(tx: Transaction, uuid: UUID) -> tuple[tuple["Recipe", ...], bool]:
     """
     Return the recipes still to be made, and whether any failed while they were read.
 
     A stored recipe that this release cannot read fails alone.
     """
+    from shared_lib.pipeline.recipe_schema import read_recipe  # noqa: PLC0415  most functions read none
+
     recipes, some_failed = [], False
     for row in tx.rows(_LIST_PENDING, uuid=uuid):
         try:
@@ -126,6 +129,12 @@ def list_pending(tx: Transaction, uuid: UUID) -> tuple[tuple[Recipe, ...], bool]
     return tuple(recipes), some_failed
 
 
+def _write(recipe: "Recipe") -> str:
+    from shared_lib.pipeline.recipe_schema import write_recipe  # noqa: PLC0415  most functions write none
+
+    return write_recipe(recipe)
+
+
 def _describe(error: ValidationError) -> dict[str, str]:
     mistake = error.errors()[0]
     path = ".".join(map(str, mistake["loc"])) or "recipe"
@@ -136,7 +145,7 @@ def _describe(error: ValidationError) -> dict[str, str]:
 
 
 def fulfill(
-    tx: Transaction, uuid: UUID, made: Sequence[Rendition], keys: Mapping[str, str], *, unrequested: bool
+    tx: Transaction, uuid: UUID, made: Sequence["Rendition"], keys: Mapping[str, str], *, unrequested: bool
 ) -> list[dict[str, Any]]:
     """
     Save renditions, delete their requests, and commit.
@@ -159,7 +168,7 @@ def fulfill(
     )
 
 
-def fail(tx: Transaction, uuid: UUID, failed: Iterable[FailedRecipe], *, unrequested: bool) -> None:
+def fail(tx: Transaction, uuid: UUID, failed: Iterable["FailedRecipe"], *, unrequested: bool) -> None:
     """
     Record why renditions cannot be made. A new request tries again, for a costly one only after a while.
 
@@ -168,5 +177,5 @@ def fail(tx: Transaction, uuid: UUID, failed: Iterable[FailedRecipe], *, unreque
     for each in failed:
         request = {"uuid": uuid, "name": each.recipe.name, "hash": each.recipe.hash}
         if unrequested:
-            tx.rows(_INSERT_REQUEST, **request, recipe=write_recipe(each.recipe))
+            tx.rows(_INSERT_REQUEST, **request, recipe=_write(each.recipe))
         tx.rows(_MARK_FAILED, **request, code=each.reason.code, message=each.reason.public)

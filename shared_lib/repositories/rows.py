@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from shared_lib.domain.images import (
     Collection,
@@ -18,6 +18,7 @@ from shared_lib.domain.images import (
 from shared_lib.errors import FailureCode, NotFound
 from shared_lib.observability import get_logger
 from shared_lib.pipeline.metadata.model import ImageMetadata, StoredMetadata
+from shared_lib.validation import adapt
 
 log = get_logger()
 
@@ -57,7 +58,6 @@ COLLECTION_COLUMNS = """
 """
 
 
-_METADATA = TypeAdapter[ImageMetadata](StoredMetadata)
 _CODES = {code.value for code in FailureCode}
 
 
@@ -137,10 +137,11 @@ def _to_metadata(stored: dict[str, Any] | None) -> ImageMetadata | None:
     if stored is None:
         return None
     try:
-        return _METADATA.validate_python(stored)
+        metadata: ImageMetadata = adapt(StoredMetadata).validate_python(stored)
     except ValidationError as error:
         log.warning("metadata_not_readable", reason=str(error))
         return None
+    return metadata
 
 
 def to_collection(row: dict[str, Any]) -> Collection:

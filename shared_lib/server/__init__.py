@@ -90,7 +90,7 @@ def expose_metrics(application: "WSGIApplication", *, to: Callable[["WSGIEnviron
 
 def _report_state(start_response: "StartResponse") -> Iterable[bytes]:
     """Respond to a probe. Name the protections that the sandbox lacks, if an operator allowed that."""
-    missing = runtime.current().sandbox.missing
+    missing = runtime.current().missing_confinement
     if not missing:
         start_response("204 No Content", [])
         return []

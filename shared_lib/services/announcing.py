@@ -8,7 +8,8 @@ from shared_lib.broker import Broker
 from shared_lib.domain.images import ImageEnd
 from shared_lib.errors import Unavailable
 from shared_lib.events import Payload, describe_end
-from shared_lib.repositories import ImageQueries, Images
+from shared_lib.repositories.image_queries import ImageQueries
+from shared_lib.repositories.images import Images
 
 log = observability.get_logger()
 

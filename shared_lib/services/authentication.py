@@ -11,7 +11,7 @@ from shared_lib.domain.api_keys import ApiKey, ApiKeyText, is_first_in_hour, is_
 from shared_lib.domain.principals import ANONYMOUS, Principal
 from shared_lib.errors import TooManyAttempts, Unauthenticated
 from shared_lib.observability import get_logger
-from shared_lib.repositories import ApiKeys
+from shared_lib.repositories.api_keys import ApiKeys
 from shared_lib.services.token_verification import TokenVerifier
 from shared_lib.settings import Auth
 

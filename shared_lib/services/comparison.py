@@ -11,7 +11,9 @@ from datetime import UTC, datetime, timedelta
 
 from shared_lib.domain.uploads import StoredObject
 from shared_lib.observability import get_logger
-from shared_lib.repositories import BULK, Drift, ImageQueries, Originals, Pair
+from shared_lib.repositories.drift import BULK, Drift, Pair
+from shared_lib.repositories.image_queries import ImageQueries
+from shared_lib.repositories.originals import Originals
 from shared_lib.services.turns import LOOKED, Turn
 from shared_lib.storage.buckets import Gallery
 

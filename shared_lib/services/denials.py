@@ -9,7 +9,7 @@ from shared_lib.database.connection import acting_for
 from shared_lib.domain.audit import Action, Actor
 from shared_lib.errors import ServiceError
 from shared_lib.observability import get_logger, log_failure
-from shared_lib.repositories import AuditLog, acting_as
+from shared_lib.repositories.audit import AuditLog, acting_as
 
 log = get_logger()
 

@@ -8,7 +8,10 @@ from uuid import UUID
 from shared_lib import observability
 from shared_lib.domain.images import ImageEnd, ImageStatus
 from shared_lib.errors import NOT_WORTH_KEEPING, Rejected, Unavailable
-from shared_lib.repositories import BeingRemoved, Claim, Claims, ImageQueries, Images, Originals
+from shared_lib.repositories.claims import Claim, Claims
+from shared_lib.repositories.image_queries import ImageQueries
+from shared_lib.repositories.images import Images
+from shared_lib.repositories.originals import BeingRemoved, Originals
 from shared_lib.services.announcing import Announcer
 from shared_lib.storage.buckets import Gallery, Inbox
 from shared_lib.storage.multipart import MultipartStore

@@ -11,9 +11,9 @@ from shared_lib.database.connection import acting_for
 from shared_lib.errors import NotFound, ServiceError, Unavailable
 from shared_lib.observability import get_logger
 from shared_lib.pipeline.formats import sniff
-from shared_lib.repositories import ForeignImages, Images
 from shared_lib.repositories.deliveries import Deliveries, PublishedImage
-from shared_lib.repositories.foreign_images import ForeignImage
+from shared_lib.repositories.foreign_images import ForeignImage, ForeignImages
+from shared_lib.repositories.images import Images
 from shared_lib.services.ingestion import Ingestion
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from shared_lib.limits import Limits
 from shared_lib.observability import get_logger
 from shared_lib.pipeline.formats import sniff
 from shared_lib.pipeline.recipe import Recipe
-from shared_lib.repositories import ImageQueries, Images
+from shared_lib.repositories.image_queries import ImageQueries
+from shared_lib.repositories.images import Images
 from shared_lib.services.announcing import Announcer
 from shared_lib.storage.buckets import Gallery, Inbox
 

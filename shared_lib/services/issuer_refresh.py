@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from shared_lib.errors import ServiceError
 from shared_lib.observability import get_logger, log_failure
-from shared_lib.repositories import IssuerKeys
+from shared_lib.repositories.issuer_keys import IssuerKeys
 from shared_lib.settings import Issuer
 
 log = get_logger()

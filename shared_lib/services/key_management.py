@@ -6,7 +6,7 @@ from shared_lib.domain.api_keys import ApiKey, ApiKeyText, KeyGrant
 from shared_lib.domain.principals import Permission, Principal
 from shared_lib.errors import Forbidden, Invalid
 from shared_lib.observability import get_logger
-from shared_lib.repositories import ApiKeys
+from shared_lib.repositories.api_keys import ApiKeys
 
 log = get_logger()
 

@@ -12,7 +12,8 @@ from shared_lib.domain.images import ImageStatus
 from shared_lib.domain.multipart import MultipartUpload, Part, choose_part_size
 from shared_lib.errors import Conflict, Forbidden, NotFound, TooLarge
 from shared_lib.observability import get_logger
-from shared_lib.repositories import Images, MultipartUploads
+from shared_lib.repositories.images import Images
+from shared_lib.repositories.multipart import MultipartUploads
 from shared_lib.services.finishing import Finisher
 from shared_lib.settings import Processing
 from shared_lib.storage.buckets import Inbox

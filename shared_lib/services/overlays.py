@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
-from shared_lib.repositories import Originals
+from shared_lib.repositories.originals import Originals
 from shared_lib.storage.buckets import Gallery
 
 

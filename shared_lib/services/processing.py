@@ -7,7 +7,7 @@ from shared_lib.domain.images import ImageEnd
 from shared_lib.errors import FailureCode, Rejected
 from shared_lib.observability import resume_trace
 from shared_lib.pipeline.recipe import Recipe
-from shared_lib.repositories import Claim, Claims, UploadAwaited
+from shared_lib.repositories.claims import Claim, Claims, UploadAwaited
 from shared_lib.services.finishing import Finisher
 from shared_lib.services.ingestion import Ingestion
 from shared_lib.services.publishing import Publisher

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from shared_lib.domain.images import ImageEnd
 from shared_lib.pipeline.rendition import Rendered
-from shared_lib.repositories import Claim, Claims
+from shared_lib.repositories.claims import Claim, Claims
 from shared_lib.storage.buckets import Gallery
 
 

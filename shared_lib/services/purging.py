@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from shared_lib.errors import ServiceError
 from shared_lib.observability import get_logger, log_failure
-from shared_lib.repositories import Purges
+from shared_lib.repositories.purges import Purges
 from shared_lib.settings import PurgedCache
 
 log = get_logger()

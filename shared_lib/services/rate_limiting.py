@@ -2,7 +2,7 @@
 
 from shared_lib.domain.principals import ANONYMOUS, NOBODY, Principal
 from shared_lib.domain.rates import Rate, RateName, Standing
-from shared_lib.repositories import Rates
+from shared_lib.repositories.rates import Rates
 from shared_lib.settings import Rates as RateSettings
 
 

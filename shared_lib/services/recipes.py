@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from shared_lib.errors import Invalid, NotFound
 from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
-from shared_lib.repositories import Originals, Presets
+from shared_lib.repositories.originals import Originals
+from shared_lib.repositories.presets import Presets
 
 _RESERVED = (THUMBNAIL.name, "original")
 

@@ -19,23 +19,18 @@ from shared_lib.domain.uploads import StoredObject
 from shared_lib.errors import FailureCode
 from shared_lib.events import ProcessingRequested
 from shared_lib.observability import get_logger, resume_trace
-from shared_lib.repositories import (
-    BATCH,
-    ApiKeys,
-    AuditLog,
-    DeadLetters,
-    Deliveries,
-    Drift,
-    ImageQueries,
-    Images,
-    MultipartUploads,
-    Operations,
-    Originals,
-    Overdue,
-    Privacy,
-    Rates,
-)
-from shared_lib.repositories.originals import REQUEST_SECONDS
+from shared_lib.repositories.api_keys import ApiKeys
+from shared_lib.repositories.audit import AuditLog
+from shared_lib.repositories.dead_letters import DeadLetters
+from shared_lib.repositories.deliveries import Deliveries
+from shared_lib.repositories.drift import BATCH, Drift, Overdue
+from shared_lib.repositories.image_queries import ImageQueries
+from shared_lib.repositories.images import Images
+from shared_lib.repositories.multipart import MultipartUploads
+from shared_lib.repositories.operations import Operations
+from shared_lib.repositories.originals import REQUEST_SECONDS, Originals
+from shared_lib.repositories.privacy import Privacy
+from shared_lib.repositories.rates import Rates
 from shared_lib.services.announcing import Announcer
 from shared_lib.services.comparison import Comparison
 from shared_lib.services.finishing import Finisher

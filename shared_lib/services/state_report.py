@@ -19,7 +19,7 @@ from shared_lib.events import CONSUMED, GROUP
 from shared_lib.exposition import Distributed, Measured
 from shared_lib.metrics import State
 from shared_lib.observability import get_logger, log_failure
-from shared_lib.repositories import Operations
+from shared_lib.repositories.operations import Operations
 
 log = get_logger()
 

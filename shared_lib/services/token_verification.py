@@ -17,7 +17,8 @@ from shared_lib.domain.tokens import (
 )
 from shared_lib.errors import Unauthenticated
 from shared_lib.observability import get_logger
-from shared_lib.repositories import IssuerKeys, Tenants
+from shared_lib.repositories.issuer_keys import IssuerKeys
+from shared_lib.repositories.tenants import Tenants
 from shared_lib.settings import Issuer
 
 if TYPE_CHECKING:

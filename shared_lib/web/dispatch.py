@@ -20,8 +20,7 @@ from shared_lib import metrics, observability, runtime, tracing
 from shared_lib.database.connection import acting_for
 from shared_lib.domain.audit import Actor
 from shared_lib.errors import ServiceError, Unavailable, look_up
-from shared_lib.repositories import acting_as
-from shared_lib.web import openapi
+from shared_lib.repositories.audit import acting_as
 from shared_lib.web.access import authorize, read_address
 from shared_lib.web.endpoint import Endpoint
 from shared_lib.web.errors import STATUS, render_error
@@ -181,6 +180,8 @@ def _reject_method(path: str, endpoint: Endpoint) -> flask.Response:
 
 
 def _allowed_methods(path: str, endpoint: Endpoint) -> str:
+    from shared_lib.web import openapi  # noqa: PLC0415  few requests ask, and it loads what describes all endpoints
+
     return ", ".join(openapi.allowed_methods(path, endpoint.route.method))
 
 

@@ -4,7 +4,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import flask
@@ -12,11 +12,13 @@ from werkzeug.datastructures import Headers
 from werkzeug.exceptions import PreconditionFailed
 
 from shared_lib.settings import Http
-from shared_lib.storage.buckets import Download
 from shared_lib.validation import adapt
 from shared_lib.web.endpoint import Endpoint
 from shared_lib.web.origins import allow_origin
 from shared_lib.web.paging import Pagination, describe_page
+
+if TYPE_CHECKING:
+    from shared_lib.storage.buckets import Download
 
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -52,7 +54,7 @@ class Version:
 class Content:
     """A body that is not JSON."""
 
-    data: bytes | Callable[[range | None], Download]
+    data: "bytes | Callable[[range | None], Download]"
     """
     The bytes, or a function that opens them. It is called only if bytes are sent: not for HEAD, nor if the caller's
     copy is current. Its argument is the range of bytes, None for all. It needs a `version`.

@@ -12,11 +12,11 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, computed_field
 from pydantic.alias_generators import to_camel
 
+from shared_lib.constraints import NAME_PATTERN
 from shared_lib.domain import images as domain
 from shared_lib.domain.images import CONTROL, MAX_DISTANCE, MAX_FILENAME, ImageStatus
 from shared_lib.domain.timestamps import Time
 from shared_lib.errors import FailureCode
-from shared_lib.pipeline import recipe
 from shared_lib.pipeline.metadata import model
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ CollectionName = Annotated[
 ]
 SearchText = Annotated[str, Field(max_length=255, json_schema_extra=_NO_NUL), AfterValidator(_check_nul)]
 
-RenditionName = Annotated[recipe.RenditionName, Field(examples=["thumbnail"])]
+RenditionName = Annotated[str, Field(pattern=NAME_PATTERN, examples=["thumbnail"])]
 
 # The page at /api-docs/ replaces these with the newest image and collection.
 ImageId = Annotated[UUID, Field(examples=["0b9c0f3e-6e0e-4f3c-8f55-2f0f3f3a9d11"])]

@@ -17,7 +17,7 @@ from service import Api, Platform, make_photo, wait_for
 
 from shared_lib import settings
 from shared_lib.database.connection import Database
-from shared_lib.repositories import Tenants
+from shared_lib.repositories.tenants import Tenants
 from shared_lib.web import openapi
 
 

@@ -13,7 +13,7 @@ from service import Api, make_photo
 
 from shared_lib.caches import MOST_TAGS, purge
 from shared_lib.errors import Unavailable
-from shared_lib.repositories import Purges
+from shared_lib.repositories.purges import Purges
 from shared_lib.runtime import Runtime
 from shared_lib.services.purging import Purging
 from shared_lib.settings import (

@@ -219,6 +219,12 @@ def test_the_settings_in_the_base_are_the_defaults(monkeypatch: pytest.MonkeyPat
     assert settings.load.__wrapped__() == by_default
 
 
+def test_defaults_need_no_validation() -> None:
+    for branch in settings.BRANCHES.values():
+        if not any(field.is_required() for field in branch.model_fields.values()):
+            assert branch.model_construct() == branch.model_validate({})
+
+
 SPARE_CONNECTIONS = 20  # for bootstrap, operators, backups and PostgreSQL's own reserve
 
 

@@ -12,7 +12,8 @@ from service import ENVIRONMENT, ROOT, Platform
 from shared_lib import settings
 from shared_lib.constraints import DEFAULT_TENANT
 from shared_lib.database.connection import Database
-from shared_lib.repositories import ImageQueries, Images
+from shared_lib.repositories.image_queries import ImageQueries
+from shared_lib.repositories.images import Images
 
 PROGRAMS = (
     "infra.local",

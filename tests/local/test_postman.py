@@ -16,7 +16,7 @@ from infra.postman import COLLECTION
 from shared_lib import settings
 from shared_lib.constraints import DEFAULT_TENANT
 from shared_lib.database.connection import Database
-from shared_lib.repositories import Images
+from shared_lib.repositories.images import Images
 
 NEWMAN = ROOT / "tests/newman/node_modules/newman/bin/newman.js"
 ITEMS = json.loads(COLLECTION.read_text())["item"]

@@ -17,7 +17,7 @@ from shared_lib.errors import FailureCode, NotFound, Rejected, Unavailable
 from shared_lib.pipeline.formats import Format, sniff
 from shared_lib.pipeline.operations.watermark import Watermark
 from shared_lib.pipeline.recipe import Recipe
-from shared_lib.repositories import Superseded
+from shared_lib.repositories.leases import Superseded
 from shared_lib.runtime import Runtime
 from shared_lib.storage.buckets import Gallery
 from shared_lib.storage.store import Store

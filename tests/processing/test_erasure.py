@@ -16,7 +16,7 @@ from shared_lib.constraints import DEFAULT_TENANT
 from shared_lib.errors import FailureCode, Rejected, Unavailable
 from shared_lib.events import KAFKA_RECORD, ProcessingRequested
 from shared_lib.pipeline.formats import Format
-from shared_lib.repositories import BeingRemoved
+from shared_lib.repositories.originals import BeingRemoved
 from shared_lib.runtime import Runtime
 
 if TYPE_CHECKING:

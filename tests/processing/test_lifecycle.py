@@ -22,8 +22,11 @@ from shared_lib.pipeline.formats import Format
 from shared_lib.pipeline.recipe import PRESETS
 from shared_lib.pipeline.recipe_schema import write_recipe
 from shared_lib.pipeline.rendition import Rendered
-from shared_lib.repositories import Claim, Claims, Drift, Images, Retries
+from shared_lib.repositories.claims import Claim, Claims
+from shared_lib.repositories.drift import Drift
+from shared_lib.repositories.images import Images
 from shared_lib.repositories.leases import Lease
+from shared_lib.repositories.retries import Retries
 from shared_lib.settings import Database as DatabaseSettings
 from shared_lib.settings import Processing
 

@@ -15,7 +15,8 @@ from shared_lib.database.connection import Database
 from shared_lib.database.sockets import open_for_migrations
 from shared_lib.domain.images import Failure, Image, ImageStatus
 from shared_lib.errors import Conflict, FailureCode
-from shared_lib.repositories import Claims, ImageQueries
+from shared_lib.repositories.claims import Claims
+from shared_lib.repositories.image_queries import ImageQueries
 from shared_lib.settings import Database as DatabaseSettings
 from shared_lib.settings import Processing
 

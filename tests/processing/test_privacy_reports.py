@@ -10,7 +10,7 @@ from service import Api, Deliver, WaitInInbox, make_photo
 from shared_lib.constraints import DEFAULT_TENANT
 from shared_lib.database.connection import acting_for
 from shared_lib.events import ProcessingRequested
-from shared_lib.repositories import AuditLog
+from shared_lib.repositories.audit import AuditLog
 from shared_lib.runtime import Runtime
 
 if TYPE_CHECKING:

@@ -37,8 +37,8 @@ from shared_lib.errors import (
 from shared_lib.events import KAFKA_RECORD, ProcessingRequested
 from shared_lib.pipeline.formats import Format
 from shared_lib.pipeline.recipe import THUMBNAIL
-from shared_lib.repositories import Claims, Superseded
-from shared_lib.repositories.leases import LeaseKeeper
+from shared_lib.repositories.claims import Claims
+from shared_lib.repositories.leases import LeaseKeeper, Superseded
 from shared_lib.runtime import Runtime
 from shared_lib.storage.buckets import Inbox
 from shared_lib.storage.store import Store

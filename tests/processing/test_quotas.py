@@ -8,7 +8,8 @@ from shared_lib.constraints import DEFAULT_TENANT
 from shared_lib.domain.principals import Principal, Role
 from shared_lib.domain.rates import Rate
 from shared_lib.errors import Forbidden
-from shared_lib.repositories import Rates, stocks
+from shared_lib.repositories import stocks
+from shared_lib.repositories.rates import Rates
 from shared_lib.runtime import Runtime
 
 

@@ -6,7 +6,8 @@ import pytest
 from issuer import ALGORITHMS, AUDIENCE, Issuer
 
 from shared_lib import settings
-from shared_lib.repositories import IssuerKeys, Tenants
+from shared_lib.repositories.issuer_keys import IssuerKeys
+from shared_lib.repositories.tenants import Tenants
 from shared_lib.runtime import Runtime
 from shared_lib.services.issuer_refresh import IssuerRefresh
 from shared_lib.services.token_verification import TokenVerifier

@@ -18,7 +18,7 @@ from shared_lib.constraints import DEFAULT_TENANT
 from shared_lib.database.connection import Database, Transaction
 from shared_lib.domain.api_keys import ApiKeyText
 from shared_lib.errors import Misconfigured
-from shared_lib.repositories import ApiKeys
+from shared_lib.repositories.api_keys import ApiKeys
 from shared_lib.services.authentication import BAD_KEYS, KEPT_SECONDS
 
 Call = Callable[..., requests.Response]

@@ -20,8 +20,8 @@ from shared_lib.database.connection import Database, acting_for
 from shared_lib.database.sockets import open_for_migrations
 from shared_lib.domain.audit import Action, Actor
 from shared_lib.errors import Conflict, Misconfigured
-from shared_lib.repositories import AuditLog, Tenants, acting_as
-from shared_lib.repositories.audit import BrokenChain, Head
+from shared_lib.repositories.audit import AuditLog, BrokenChain, Head, acting_as
+from shared_lib.repositories.tenants import Tenants
 from shared_lib.services.denials import MOST, Denials
 
 Events = list[dict[str, Any]]

@@ -15,7 +15,8 @@ from service import Platform, wait_for
 from shared_lib import settings
 from shared_lib.errors import Unauthenticated, Unavailable
 from shared_lib.issuers import MAX_BYTES, MAX_KEYS, fetch_keys
-from shared_lib.repositories import IssuerKeys, Tenants
+from shared_lib.repositories.issuer_keys import IssuerKeys
+from shared_lib.repositories.tenants import Tenants
 from shared_lib.runtime import Runtime
 from shared_lib.services.issuer_refresh import IssuerRefresh
 from shared_lib.services.token_verification import RETRY_SECONDS, TokenVerifier

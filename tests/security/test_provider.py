@@ -19,7 +19,8 @@ from service import ROOT, find_free_port
 from shared_lib import settings
 from shared_lib.domain.principals import Role
 from shared_lib.errors import Unauthenticated
-from shared_lib.repositories import IssuerKeys, Tenants
+from shared_lib.repositories.issuer_keys import IssuerKeys
+from shared_lib.repositories.tenants import Tenants
 from shared_lib.runtime import Runtime
 from shared_lib.services.issuer_refresh import IssuerRefresh
 from shared_lib.services.token_verification import RETRY_SECONDS, TokenVerifier

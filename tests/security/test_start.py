@@ -33,6 +33,28 @@ def test_callers_without_a_token_do_not_pay_for_the_libraries_of_tokens(platform
     assert done.stdout.split() == ["200", "401", "401"], done.stderr
 
 
+# Loads a function that reads the database, and has it answer.
+READER = """
+import sys
+import functions_framework
+client = functions_framework.create_app("main", "functions/get_image/main.py").test_client()
+print(client.get("/api/v1/images/0b9c0f3e-6e0e-4f3c-8f55-2f0f3f3a9d11").status_code)
+print([name for name in ("urllib3", "botocore", "kafka", "alembic", "PIL", "pyvips", "shared_lib.pipeline.operations",
+    "shared_lib.services.reconciliation", "shared_lib.web.openapi") if name in sys.modules])
+"""
+
+
+def test_a_function_that_reads_the_database_loads_no_client_of_the_store_or_kafka_and_no_recipes(
+    platform: Platform,
+) -> None:
+    environ = ENVIRONMENT | platform.environment
+    done = subprocess.run(
+        [sys.executable, "-c", READER], cwd=ROOT, env=environ, capture_output=True, text=True, check=False
+    )
+
+    assert done.stdout.split() == ["404", "[]"], done.stderr
+
+
 def accepts(port: int) -> bool:
     with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
         return True

@@ -27,17 +27,15 @@ from shared_lib.domain.images import VISIBLE
 from shared_lib.domain.pages import PageQuery
 from shared_lib.domain.principals import Role
 from shared_lib.errors import Misconfigured, NotFound, Unauthenticated
-from shared_lib.repositories import (
-    ApiKeys,
-    Collections,
-    ImageQueries,
-    Images,
-    IssuerKeys,
-    Originals,
-    Presets,
-    Renditions,
-    Tenants,
-)
+from shared_lib.repositories.api_keys import ApiKeys
+from shared_lib.repositories.collections import Collections
+from shared_lib.repositories.image_queries import ImageQueries
+from shared_lib.repositories.images import Images
+from shared_lib.repositories.issuer_keys import IssuerKeys
+from shared_lib.repositories.originals import Originals
+from shared_lib.repositories.presets import Presets
+from shared_lib.repositories.renditions import Renditions
+from shared_lib.repositories.tenants import Tenants
 from shared_lib.services.token_verification import TokenVerifier
 from shared_lib.web import openapi
 

@@ -15,7 +15,8 @@ from shared_lib.domain.principals import Role
 from shared_lib.domain.tokens import BadToken, parse_header
 from shared_lib.errors import Unauthenticated
 from shared_lib.issuers import read_key
-from shared_lib.repositories import IssuerKeys, Tenants
+from shared_lib.repositories.issuer_keys import IssuerKeys
+from shared_lib.repositories.tenants import Tenants
 from shared_lib.runtime import Runtime
 from shared_lib.services.token_verification import TokenVerifier
 

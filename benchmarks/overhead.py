@@ -1,0 +1,197 @@
+"""Measure what metrics and traces cost: processor time and throughput with and without them.
+
+    python -m benchmarks.overhead [--rounds 10] [--images 24]
+
+Run two services at once, one that exports to a receiver by OTLP and one that does not. Send a few images to each in
+turns: to the first with no trace recorded, with one of ten, and with all. Whatever else the machine does then meets all
+of them alike. The receiver is no part of what is measured. Counting metrics cannot be turned off, so its cost is the
+number of counts of an image, times the time of one.
+"""
+
+import argparse
+import os
+import secrets
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import timeit
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import requests
+from prometheus_client.parser import text_string_to_metric_families
+from pydantic import SecretStr
+
+from benchmarks.audit import read_environment
+from benchmarks.cost import parts_of, spent
+from benchmarks.throughput import make_photographs, serve
+from shared_lib.database.connection import Database
+from shared_lib.metrics import Histogram, StoreRequest
+from shared_lib.settings import Database as DatabaseSettings
+
+CLIENTS = 4
+PORTS = (5080, 5090)
+SETTLE_SECONDS = 1.5  # for announcements, and for spans, which are sent within a second
+FINISHED = "SELECT count(*) AS n FROM images WHERE status IN ('succeeded', 'failed')"
+RECEIVER = """
+import http.server
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+    def log_message(self, *line):
+        pass
+
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+print(server.server_port, flush=True)
+server.serve_forever()
+"""
+
+
+@dataclass
+class Side:
+    name: str
+    service: "Service"
+    recorded: int
+    """Of ten traces."""
+
+
+@dataclass
+class Service:
+    port: int
+    process: int
+    database: Database
+
+    def spend(self) -> float:
+        return sum(spent(parts_of(self.process)).values())
+
+    def count_finished(self) -> int:
+        with self.database.transaction() as tx:
+            return int(tx.rows(FINISHED)[0]["n"])
+
+
+@contextmanager
+def receive() -> Iterator[str]:
+    """Run a receiver that discards what it gets. Yield its address."""
+    with subprocess.Popen([sys.executable, "-c", RECEIVER], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield f"http://127.0.0.1:{(process.stdout.readline() if process.stdout else '').strip()}"
+        finally:
+            process.terminate()
+
+
+@contextmanager
+def start(folder: Path, port: int, endpoint: str) -> Iterator[Service]:
+    folder.mkdir()
+    os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = endpoint
+    with serve(folder, port) as process:
+        database = Database(DatabaseSettings(url=SecretStr(read_environment(folder)["DATABASE_URL"])))
+        yield Service(port, process.pid, database)
+        database.disconnect()
+
+
+def send(side: Side, photographs: list[bytes]) -> tuple[float, float]:
+    """Have all of them processed. Return the seconds that this took, and those of processor time."""
+    service = side.service
+    wanted = service.count_finished() + len(photographs)
+    session = requests.Session()
+
+    def upload(numbered: tuple[int, bytes]) -> None:
+        number, photograph = numbered
+        flags = "01" if number % 10 < side.recorded else "00"
+        session.post(
+            f"http://127.0.0.1:{service.port}/api/v1/images/actions/upload",
+            files={"file": ("photograph.jpg", photograph + secrets.token_bytes(8), "image/jpeg")},
+            headers={"traceparent": f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-{flags}"},
+            timeout=60,
+        ).raise_for_status()
+
+    before, began = service.spend(), time.perf_counter()
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        list(pool.map(upload, enumerate(photographs)))
+    while service.count_finished() < wanted:
+        time.sleep(0.02)
+    seconds = time.perf_counter() - began
+    time.sleep(SETTLE_SECONDS)
+    return seconds, service.spend() - before
+
+
+def count_observations(service: Service) -> float:
+    """Return what the public functions and the processor have counted."""
+    ports = [service.port, *_find_processors(service)]
+    texts = [requests.get(f"http://127.0.0.1:{port}/_/metrics", timeout=10).text for port in ports]
+    samples = [each for text in texts for family in text_string_to_metric_families(text) for each in family.samples]
+    return sum(each.value for each in samples if each.name.endswith(("_seconds_count", "refusals_total")))
+
+
+def _find_processors(service: Service) -> list[int]:
+    family = psutil.Process(service.process).children(recursive=True)
+    return [
+        int(environ["PORT"])
+        for environ in (each.environ() for each in family)
+        if environ.get("K_SERVICE") == "process-image"
+    ]
+
+
+def time_observation() -> float:
+    """Return the seconds of one count."""
+    histogram = Histogram("store_request_duration_seconds", "", StoreRequest)
+    repeat, number = 5, 20_000
+    return (
+        min(
+            timeit.repeat(
+                lambda: histogram.observe(0.01, StoreRequest("GET", "succeeded")), repeat=repeat, number=number
+            )
+        )
+        / number
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--images", type=int, default=24)
+    options = parser.parse_args()
+    photographs = make_photographs(options.images)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="overhead-")))
+        endpoint = stack.enter_context(receive())
+        without = stack.enter_context(start(folder / "without", PORTS[0], ""))
+        exporting = stack.enter_context(start(folder / "exporting", PORTS[1], endpoint))
+        sides = [
+            Side("nothing is exported", without, 0),
+            Side("metrics, no trace recorded", exporting, 0),
+            Side("metrics, one trace of ten", exporting, 1),
+            Side("metrics, all traces", exporting, 10),
+        ]
+        measured: dict[str, list[tuple[float, float]]] = {side.name: [] for side in sides}
+        for side in sides:
+            send(side, photographs)  # codecs are loaded, and code is warm
+        counted = count_observations(without)
+        for number in range(options.rounds):
+            for side in sides[number % 4 :] + sides[: number % 4]:
+                measured[side.name].append(send(side, photographs))
+        counts = (count_observations(without) - counted) / options.rounds / options.images
+    first = sides[0].name
+    print("| | images/s | processor ms of an image | of the first, median of the pairs |\n|---|---|---|---|")
+    for name, results in measured.items():
+        seconds, processor = (statistics.median(column) for column in zip(*results, strict=True))
+        ratio = statistics.median(own[1] / base[1] for own, base in zip(results, measured[first], strict=True))
+        print(f"| {name} | {options.images / seconds:.1f} | {processor / options.images * 1000:.1f} | {ratio:.3f} |")
+    one = time_observation()
+    share = counts * one / (statistics.median(each for _, each in measured[first]) / options.images)
+    print(f"\nAn image is counted {counts:.0f} times, {one * 1e6:.1f} µs each: {share:.2%} of its processor time.")
+
+
+if __name__ == "__main__":
+    main()
