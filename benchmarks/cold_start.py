@@ -1,11 +1,13 @@
 """Measure the cold start of each function: from the start of its process to its first response.
 
-    python -m benchmarks.cold_start [--runs 5] [FUNCTION ...]
+    python -m benchmarks.cold_start [--runs 5] [--python .venv/bin/python] [FUNCTION ...]
 
 Start the service for its database, store and broker. Then start each function like its container does, and repeat a
 request until it responds: of a page or of an unknown image, or an event about one. Python's bytecode is compiled
 beforehand, as in the image. The floor is a function that only says hello, behind functions-framework's own server. All
-are started in turns, so that they meet the same noise.
+are started in turns, so that they meet the same noise. At last, start a processor for a new image.
+
+`--python` is of an environment with `requirements.txt` only, as in the image. Some libraries load more if they find it.
 """
 
 import argparse
@@ -20,12 +22,16 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import psutil
 import requests
 
-from benchmarks.throughput import ROOT, serve
+from benchmarks.throughput import API, ROOT, make_photographs, serve, upload
 from infra.functions import Function, list_functions
 from shared_lib.events import ProcessingRequested
 
@@ -50,47 +56,73 @@ def request_for(function: Function) -> tuple[str, str]:
     return function.endpoint.route.method, path + QUERIES.get(function.folder, "")
 
 
-def measure(function: Function | None, environ: dict[str, str], hello: Path) -> tuple[float, float, int]:
-    """Return the seconds to the first response, those of processor time, and its status. None is the floor."""
+@contextmanager
+def start(python: str, module: str, source: Path, environ: dict[str, str]) -> Iterator[tuple[psutil.Popen, str]]:
+    """Start a function. Yield its process and address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    method, path = request_for(function) if function else ("GET", "/")
-    source = ROOT / "functions" / function.folder / "main.py" if function else hello
     serving = {"HOST": "127.0.0.1", "PORT": f"{port}", "FUNCTION_TARGET": "main", "FUNCTION_SOURCE": f"{source}"}
-    command = [sys.executable, "-m", "shared_lib.server" if function else "functions_framework"]
-    is_event = function is not None and path == EVENTS_PATH
-    began = time.perf_counter()
-    process = psutil.Popen(command, env=environ | serving, stderr=subprocess.DEVNULL)
+    process = psutil.Popen([python, "-m", module], cwd=ROOT, env=environ | serving, stderr=subprocess.DEVNULL)
     try:
-        while True:
-            try:
-                response = requests.request(
-                    method,
-                    f"http://127.0.0.1:{port}{path}",
-                    headers=EVENT if is_event else {},
-                    json={"uuid": UNKNOWN} if is_event else None,
-                    timeout=9,
-                )
-            except requests.ConnectionError:
-                time.sleep(0.005)
-                continue
-            seconds = time.perf_counter() - began
-            times = [each.cpu_times() for each in (process, *process.children(recursive=True))]
-            return seconds, sum(each.user + each.system for each in times), response.status_code
+        yield process, f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
         process.wait()
 
 
+def repeat(send: Callable[[], requests.Response]) -> requests.Response:
+    """Send a request until it is answered."""
+    while True:
+        try:
+            return send()
+        except requests.ConnectionError:
+            time.sleep(0.005)
+
+
+def measure(function: Function | None, environ: dict[str, str], hello: Path, python: str) -> tuple[float, float, int]:
+    """Return the seconds to the first response, those of processor time, and its status. None is the floor."""
+    method, path = request_for(function) if function else ("GET", "/")
+    source = ROOT / "functions" / function.folder / "main.py" if function else hello
+    event: dict[str, Any] = {"headers": EVENT, "json": {"uuid": UNKNOWN}} if path == EVENTS_PATH and function else {}
+    began = time.perf_counter()
+    with start(python, "shared_lib.server" if function else "functions_framework", source, environ) as (process, url):
+        response = repeat(partial(requests.request, method, url + path, timeout=30, **event))
+        seconds = time.perf_counter() - began
+        times = [each.cpu_times() for each in (process, *process.children(recursive=True))]
+        return seconds, sum(each.user + each.system for each in times), response.status_code
+
+
+def measure_processor(environ: dict[str, str], python: str, service: int, photograph: bytes) -> tuple[float, float]:
+    """Return the seconds until a processor is ready, and those from then until a new image has ended."""
+    [source] = [
+        each for each in psutil.Process(service).children(recursive=True) if "infra.local.eventing" in each.cmdline()
+    ]
+    source.suspend()  # or the service's own processor has the image
+    try:
+        [uuid] = upload([photograph], 1)[0]
+        began = time.perf_counter()
+        with start(python, "shared_lib.server", ROOT / "functions/process_image/main.py", environ) as (_, url):
+            repeat(partial(requests.get, f"{url}/_/ready", timeout=30))
+            ready = time.perf_counter()
+            requests.post(url, headers=EVENT, json={"uuid": uuid}, timeout=30).raise_for_status()
+            ended = time.perf_counter()
+        if requests.get(f"{API}/images/{uuid}", timeout=10).json()["status"] != "succeeded":
+            raise SystemExit("The image was not processed")
+        return ready - began, ended - ready
+    finally:
+        source.resume()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--python", default=sys.executable)
     parser.add_argument("functions", nargs="*", help="folders; default: all")
     options = parser.parse_args()
     for folder in ("shared_lib", "functions"):
         compileall.compile_dir(ROOT / folder, quiet=1)
-    with tempfile.TemporaryDirectory(prefix="cold-start-") as folder, serve(Path(folder)):
+    with tempfile.TemporaryDirectory(prefix="cold-start-") as folder, serve(Path(folder)) as service:
         lines = (Path(folder) / "environment").read_text().splitlines()
         variables = dict(line.split("=", 1) for line in lines)
         environ = (
@@ -103,13 +135,19 @@ def main() -> None:
         measured: dict[str, list[tuple[float, float, int]]] = defaultdict(list)
         for _ in range(options.runs):
             for function in (None, *chosen):
-                measured[function.folder if function else "the floor"].append(measure(function, environ, hello))
+                measured[function.folder if function else "the floor"].append(
+                    measure(function, environ, hello, options.python)
+                )
+        photographs = make_photographs(options.runs)
+        processors = [measure_processor(environ, options.python, service.pid, each) for each in photographs]
     print("| function | first response, s | processor time, s | of the floor's | status |\n|---|---|---|---|---|")
     floor = 0.0
     for name, results in measured.items():
         seconds, processor = (statistics.median(each[column] for each in results) for column in (0, 1))
         floor = floor or processor
         print(f"| `{name}` | {seconds:.2f} | {processor:.2f} | {processor / floor:.1f} | {results[0][2]} |")
+    ready, image = (statistics.median(column) for column in zip(*processors, strict=True))
+    print(f"\nA processor is ready after {ready:.2f} s, and has processed its first image {image:.2f} s later.")
 
 
 if __name__ == "__main__":
