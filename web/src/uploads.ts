@@ -89,10 +89,11 @@ async function run({ id, file, isWanted }: Upload): Promise<void> {
   const work: Work = { id, file, report: (progress) => change(id, { progress, reason: "" }), signal: controller.signal, sha256: "", known: "" }
   try {
     work.sha256 = await digest(file)
+    // At once, in the order of the choice: answers of the service come in any order.
+    const twin = findTwin(id, work.sha256)
     const equal = work.sha256 && !begun.has(id) ? await persist(work, () => api.findEqual(work.sha256)) : undefined
     work.known = equal?.uuid ?? ""
     if (equal && !isWanted) return change(id, { stage: "duplicate", uuid: equal.uuid, reason: equal.filename })
-    const twin = findTwin(id, work.sha256)
     if (twin && !isWanted) return change(id, { stage: "duplicate", uuid: twin.uuid, reason: twin.file.name })
     const uuid = await (file.size > MOST_BYTES_AT_ONCE ? putParts : post)(work)
     const preview = await look(file)
