@@ -3,6 +3,7 @@
 #   test                run all tests on real services, in a few minutes
 #   test-by-address     run the tests of the API and of processing on services that variables name; see `make kafka`
 #   conformance         test the API against its OpenAPI document, with 2,000 cases per operation
+#   check-swagger       try out every operation in Swagger UI, in Chromium; `make test` tries one of each kind
 #   check-clients       generate a TypeScript and a Python client, check their types, and use them
 #   test-cluster context=… key=…   test an installation through its API; context is the name of kubectl's context
 #   check-admission     check that Kubernetes' and Knative's admission accept the manifests
@@ -52,9 +53,9 @@ help:
 run: $(VENV)/ready-to-run
 	@exec $(BIN)/python -m infra.local
 
-# Three processes: tests often wait for the service.
+# Three processes: tests often wait for the service. In the order of files, because the slow ones come early in it.
 test: $(VENV)/ready-to-test
-	$(BIN)/python -m pytest --numprocesses=3 --dist=loadfile
+	$(BIN)/python -m pytest --numprocesses=3 --dist=loadfile --no-loadscope-reorder
 
 # One process: two that share a Kafka would receive each other's events.
 test-by-address: $(VENV)/ready-to-test
@@ -62,6 +63,9 @@ test-by-address: $(VENV)/ready-to-test
 
 conformance: $(VENV)/ready-to-test
 	SCHEMATHESIS_EXAMPLES=2000 $(BIN)/python -m pytest tests/api/test_conformance.py
+
+check-swagger: $(VENV)/ready-to-test
+	SWAGGER_UI_TRIES_ALL=yes $(BIN)/python -m pytest tests/api/test_browser.py
 
 # Also part of `make test`.
 check-clients: $(VENV)/ready-to-test
@@ -251,4 +255,4 @@ $(VENV)/ready-to-test: tests/requirements.txt tests/newman/package-lock.json tes
 		{ echo "Install promtool for the alerts' tests (Debian: sudo apt install prometheus)." >&2; exit 1; }
 	@touch $@
 
-.PHONY: help run test test-by-address check-clients test-cluster check-admission check-monitoring conformance hostile compare-with-chromium compare-thumbor chaos chaos-disk planted bench bench-compare bench-rows bench-backlogs load check migrate migration named reset redrive api-key tenant audit-check kafka minio lock advisories sbom release-check web contracts clean bench-delivery
+.PHONY: help run test test-by-address check-clients test-cluster check-admission check-monitoring check-swagger conformance hostile compare-with-chromium compare-thumbor chaos chaos-disk planted bench bench-compare bench-rows bench-backlogs load check migrate migration named reset redrive api-key tenant audit-check kafka minio lock advisories sbom release-check web contracts clean bench-delivery

@@ -4,9 +4,10 @@ A page's uuids come from an index alone, and only they are joined to the other c
 pagination) is read from there on, and a page with a number from the nearer end of the list. Totals are kept by triggers
 (see `image_counts`).
 
-A search first reads the REACH rows that come next. If they have a whole page, as they do for a frequent text, it is
-done, and counts no more than those. Otherwise PostgreSQL chooses between the order's index and that of trigrams, and
-counts up to MAX_COUNTED matches. To count all matches of a frequent text would take a second.
+A search first reads the REACH rows that come next, and more of them if a later page of a frequent text needs so. If
+they have the whole page, it is done, and counts no more than those. Otherwise PostgreSQL chooses between the order's
+index and that of trigrams, and counts up to MAX_COUNTED matches. To count all matches of a frequent text would take a
+second.
 
 Statuses and columns are literals in the statements, because partial indexes and ORDER BY need them so. They come from
 the domain's types, never from a caller.
@@ -25,6 +26,9 @@ from shared_lib.repositories.rows import IMAGE_COLUMNS, THUMBNAIL_COLUMNS
 
 REACH = 2000
 """Rows that a search reads first: 5 ms."""
+
+MAX_REACH = 20_000
+"""Rows that it reads in order at most. PostgreSQL has another plan for later pages, which can take a second."""
 
 MAX_COUNTED = 1000
 """A search with more matches may say "at least"."""
@@ -170,18 +174,23 @@ def _find(tx: Transaction, query: PageQuery, listed: Listed) -> Slice:
     following, position = _follow(query)
     order = _order_by(query)
     place = {"search": _to_pattern(query.search), "first": first, "last": last, **position, **listed.parameters}
-    nearest = f"""
-        WITH nearest AS (SELECT uuid, {query.sort_by}, {listed.has_text} AS matches FROM ({listed.rows}) listed
-                         WHERE {following} {order} LIMIT {REACH}),
-             found AS (SELECT uuid, row_number() OVER ({order}) AS place FROM nearest WHERE matches)
-        SELECT count(*) AS found, (SELECT count(*) FROM nearest) AS read,
-               array_agg(uuid ORDER BY place) FILTER (WHERE place BETWEEN :first AND :last) AS uuids FROM found
-    """
-    row = tx.rows(nearest, **place)[0]
-    is_all = row["read"] < REACH
-    seems_frequent = row["found"] * listed.size > MAX_COUNTED * REACH
-    if is_all or (row["found"] > last and (seems_frequent or query.after)):
-        return Slice(row["uuids"] or [], row["found"] > last, Total(row["found"], is_all))
+    reach = REACH
+    while reach <= MAX_REACH:
+        nearest = f"""
+            WITH nearest AS (SELECT uuid, {query.sort_by}, {listed.has_text} AS matches FROM ({listed.rows}) listed
+                             WHERE {following} {order} LIMIT {reach}),
+                 found AS (SELECT uuid, row_number() OVER ({order}) AS place FROM nearest WHERE matches)
+            SELECT count(*) AS found, (SELECT count(*) FROM nearest) AS read,
+                   array_agg(uuid ORDER BY place) FILTER (WHERE place BETWEEN :first AND :last) AS uuids FROM found
+        """
+        row = tx.rows(nearest, **place)[0]
+        is_all = row["read"] < reach
+        seems_frequent = row["found"] * listed.size > MAX_COUNTED * reach
+        if is_all or (row["found"] > last and (seems_frequent or query.after)):
+            return Slice(row["uuids"] or [], row["found"] > last, Total(row["found"], is_all))
+        if not seems_frequent:
+            break
+        reach = 2 * reach * last // row["found"]
     most = max(MAX_COUNTED, last) + 1
     row = tx.rows(_SEARCH, **place, **_describe(query, listed), most=most)[0]
     is_all = row["found"] < most

@@ -1,6 +1,7 @@
 """Swagger UI in a browser, and pages of other origins that use the API."""
 
 import functools
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -20,11 +21,21 @@ OF_AWAITED_UPLOADS = {"sign_upload_parts", "list_upload_parts", "abort_multipart
 """Operations on an image that no list shows, so the page knows none."""
 ABOUT_NOTHING_YET = {"get_dead_letter", "get_erasure"}
 """The page knows no ID of what these operations show."""
+NEEDED = {"upload_image", "create_collection"}
+"""What they make is an example on the page afterwards."""
+TRIES_ALL = "SWAGGER_UI_TRIES_ALL" in os.environ
 OPERATIONS = {
     operation["operationId"]: operation
     for methods in openapi.load()["paths"].values()
     for operation in methods.values()
 }
+
+
+def find_kind(name: str) -> tuple[str, ...]:
+    """Return what decides which form and which response Swagger UI shows for an operation."""
+    operation = OPERATIONS[name]
+    success = operation["responses"][min(operation["responses"])]
+    return *operation.get("requestBody", {}).get("content", ()), "answers", *success.get("content", ())
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +89,7 @@ def docs(page: Page, platform: Platform) -> ApiDocs:
 
 
 @pytest.mark.timeout(600)
-def test_every_operation_works_in_swagger_ui_with_its_defaults(
+def test_operations_work_in_swagger_ui_with_their_defaults(
     platform: Platform, api: Api, page: Page, docs: ApiDocs, requested: list[Request]
 ) -> None:
     complaints: list[str] = []
@@ -88,7 +99,8 @@ def test_every_operation_works_in_swagger_ui_with_its_defaults(
     awaited = api("POST", "/images/actions/multipart-upload", json=announced).json()["uuid"]
     assert page.locator(".opblock").count() == len(OPERATIONS) == len({*story, *ABOUT_NOTHING_YET})
 
-    for name in (*story, "get_dead_letter"):
+    firsts = {find_kind(name): name for name in reversed(story)}
+    for name in (*story, "get_dead_letter") if TRIES_ALL else filter({*firsts.values(), *NEEDED}.__contains__, story):
         operation = docs.open(name)
         if name == "upload_image":
             operation.locator("input[type=file]").set_input_files(

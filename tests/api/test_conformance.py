@@ -12,7 +12,7 @@ import pytest
 from service import Platform
 
 HERE = Path(__file__).parent
-EXAMPLES = os.environ.get("SCHEMATHESIS_EXAMPLES", "25")
+EXAMPLES = os.environ.get("SCHEMATHESIS_EXAMPLES", "10")
 """Cases for each operation. `make conformance` runs many more."""
 
 

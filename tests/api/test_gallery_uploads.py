@@ -3,23 +3,15 @@
 import re
 from collections.abc import Callable
 
-import psutil
 from gallery import SECONDS, Gallery
 from playwright.sync_api import expect
-from service import Api, Platform, make_photo, wait_for
+from service import Api, Platform, find_processes, make_photo, wait_for
 
 
 def find_named(api: Api, word: str) -> list[str]:
     """Return the names of all images whose name has this word."""
     found = api("GET", f"/images?search={word}&status=all&include=none&limit=100").json()
     return sorted(each["filename"] for each in found)
-
-
-def kill_api(platform: Platform) -> None:
-    """Kill the process that serves all public functions. The supervisor starts another."""
-    for process in psutil.Process(platform.process.pid).children(recursive=True):
-        if "infra.local.gateway" in process.cmdline():
-            process.kill()
 
 
 def test_a_file_that_the_service_has_is_not_sent_again_unless_the_user_wants_it(
@@ -87,7 +79,8 @@ def test_uploads_arrive_once_although_the_api_is_killed_meanwhile(
     names = [f"{number}-{word}" for number in range(8)]
     gallery.choose_files(**{f"{name}_jpg": make_photo(800, 600) for name in names})
     expect(gallery.page.locator("li.upload.processing, li.upload.done").first).to_be_visible(timeout=20 * SECONDS)
-    kill_api(platform)
+    for process in find_processes(platform, module="infra.local.gateway"):
+        process.kill()  # the supervisor starts another
 
     for name in names:
         expect(gallery.upload_row(f"{name}.jpg")).to_have_class(re.compile("done"), timeout=60 * SECONDS)

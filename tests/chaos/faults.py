@@ -30,18 +30,7 @@ def _find_program(name: str) -> Callable[[Platform], psutil.Process]:
 
 
 def _find_module(module: str) -> Callable[[Platform], psutil.Process]:
-    def find(platform: Platform) -> psutil.Process:
-        children = psutil.Process(platform.process.pid).children(recursive=True)
-        return next(each for each in children if module in _read_arguments(each))
-
-    return find
-
-
-def _read_arguments(process: psutil.Process) -> list[str]:
-    try:
-        return process.cmdline()
-    except psutil.Error:  # it has ended
-        return []
+    return lambda platform: _find_outermost(find_processes(platform, module=module))
 
 
 def _find_outermost(found: list[psutil.Process]) -> psutil.Process:
@@ -65,8 +54,16 @@ def _find_worker(platform: Platform) -> psutil.Process:
 def _find_backend(platform: Platform) -> psutil.Process:
     """Return a process of PostgreSQL that serves one connection."""
     processes = _find_program("postgres")(platform).children()
-    backends = [each for each in processes if "postgres images" in " ".join(_read_arguments(each))]
+    backends = [each for each in processes if " images " in _read_title(each)]
     return random.choice(backends)
+
+
+def _read_title(process: psutil.Process) -> str:
+    """Return what PostgreSQL says that its process does: `postgres: images_app images [local] idle`."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
 
 
 def _find_supervisor(platform: Platform) -> psutil.Process:

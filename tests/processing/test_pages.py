@@ -155,7 +155,19 @@ def test_the_pages_of_a_search_have_numbers_up_to_a_limit(rt: Runtime, api: Api,
     for page, found in ((20, 100), (MAX_NUMBERED // 100 + 1, 0)):
         response = api("GET", f"/images?search={marker}&limit=100&include=none&page={page}")
         assert (response.status_code, len(response.json())) == (200, found)
-        assert response.headers["X-Total-Count-Relation"] == "gte"
+    assert response.headers["X-Total-Count-Relation"] == "gte"
+
+
+def test_the_pages_of_a_frequent_text_are_all_its_images_in_order(rt: Runtime, marker: str) -> None:
+    fill(rt, marker, 2 * REACH)
+    seen = []
+    for page in range(1, 2 * REACH // 100 + 1):
+        found = rt.image_queries.page(PageQuery(search=marker, page=page, limit=100), statuses=VISIBLE)
+        seen += [(image.created_at, image.uuid) for image in found.items]
+        assert found.total.items >= len(seen)
+
+    assert len(seen) == 2 * REACH
+    assert seen == sorted(set(seen), reverse=True)
 
 
 @pytest.mark.parametrize("images", [MAX_COUNTED, MAX_COUNTED + 1])

@@ -193,7 +193,7 @@ def test_an_end_that_was_not_announced_is_announced(
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # kafka-python leaves sockets open
 def test_an_end_is_announced_later_while_kafka_is_unavailable(
-    rt: Runtime, wait_in_inbox: WaitInInbox, caplog: pytest.LogCaptureFixture
+    rt: Runtime, tick: Callable[..., None], wait_in_inbox: WaitInInbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("CRITICAL", "kafka")  # its records would hold on to its sockets
     uuid = wait_in_inbox()
@@ -208,7 +208,9 @@ def test_an_end_is_announced_later_while_kafka_is_unavailable(
     reconciliation = replace(rt.reconciliation, announcer=replace(rt.announcer, broker=nowhere))
 
     assert reconciliation.run(everything=False).keys().isdisjoint({"announced", "requested"})
-    assert not is_announced(rt, uuid)
+
+    tick()
+    assert is_announced(rt, uuid)
 
 
 def test_no_end_is_announced_of_an_image_that_was_requested_again(rt: Runtime, wait_in_inbox: WaitInInbox) -> None:

@@ -4,7 +4,6 @@ import itertools
 import re
 from collections.abc import Callable, Iterator
 
-import psutil
 import pytest
 from pydantic import SecretStr
 from service import Platform, find_processes
@@ -118,9 +117,8 @@ def test_each_part_of_the_service_connects_as_its_own_role(platform: Platform, c
     if not platform.environment["DATABASE_URL"].startswith(f"postgresql://{OWNER}@"):
         pytest.skip("the service runs elsewhere")
     consumers = ("process-image", "reconcile-images", "record-dead-letter")
-    started = psutil.Process(platform.process.pid).children(recursive=True)
     processes = {
-        APP: [each for each in started if "infra.local.gateway" in each.cmdline()],
+        APP: find_processes(platform, module="infra.local.gateway"),
         WORKER: [each for name in consumers for each in find_processes(platform, service=name)],
     }
     for role, found in processes.items():
