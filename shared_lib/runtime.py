@@ -417,10 +417,12 @@ class Runtime:
 
     @part
     def processor(self) -> "Processor":
+        from shared_lib.repositories.fairness import Fairness
         from shared_lib.services.processing import Processor
 
         return Processor(
             self.claims,
+            Fairness(self.database),
             self.inbox,
             self.gallery,
             self.recipes,

@@ -5,7 +5,7 @@ whether a worker's claim is the current one: a claim and a deletion increase it,
 """
 
 from shared_lib.repositories.originals import NOT_BEING_REMOVED
-from shared_lib.repositories.rows import END_COLUMNS, OF_TENANT, RENDITIONS, VISIBLE_IMAGE
+from shared_lib.repositories.rows import END_COLUMNS, OF_TENANT, RENDITIONS, UNFINISHED_IMAGE, VISIBLE_IMAGE
 
 # CREATE and RESERVE
 INSERT_IMAGE = """
@@ -249,13 +249,28 @@ MARK_ANNOUNCED = """
 """
 
 # No transition, this and the next two: what reconciliation finds is put off, so that others have their turn.
-DEFER_OVERDUE = """
+# Tenants take turns in a batch, so that the backlog of one delays no other.
+_IS_OVERDUE = f"""
+    {UNFINISHED_IMAGE} AND (
+        (i.status IN ('pending', 'succeeded') AND i.lease_until IS NULL AND i.due_at < coalesce(:before, now()))
+        OR (i.lease_until < now() AND coalesce(i.due_at < :before, i.due_at <= now(), true)))
+"""
+DEFER_OVERDUE = f"""
+    WITH RECURSIVE tenants (tenant_id) AS (
+        (SELECT i.tenant_id FROM images i WHERE {UNFINISHED_IMAGE} ORDER BY i.tenant_id LIMIT 1)
+        UNION ALL
+        SELECT following.tenant_id FROM tenants CROSS JOIN LATERAL (
+            SELECT i.tenant_id FROM images i WHERE {UNFINISHED_IMAGE} AND i.tenant_id > tenants.tenant_id
+            ORDER BY i.tenant_id LIMIT 1) following
+    ), chosen AS MATERIALIZED (
+        SELECT first.uuid FROM tenants CROSS JOIN LATERAL (
+            SELECT i.uuid, i.due_at, row_number() OVER (ORDER BY i.due_at NULLS FIRST) AS place FROM images i
+            WHERE i.tenant_id = tenants.tenant_id AND {_IS_OVERDUE} ORDER BY i.due_at NULLS FIRST LIMIT :batch) first
+        ORDER BY first.place, first.due_at NULLS FIRST LIMIT :batch
+    )
     UPDATE images SET due_at = now() + make_interval(secs => :grace) WHERE uuid = ANY(ARRAY(
-        SELECT uuid FROM images
-        WHERE deleted_at IS NULL AND (
-            (status IN ('pending', 'succeeded') AND lease_until IS NULL AND due_at < coalesce(:before, now()))
-            OR (lease_until < now() AND coalesce(due_at < :before, due_at <= now(), true)))
-        ORDER BY due_at NULLS FIRST LIMIT :batch FOR UPDATE SKIP LOCKED))
+        SELECT i.uuid FROM images i WHERE i.uuid IN (SELECT uuid FROM chosen) AND {_IS_OVERDUE}
+        FOR UPDATE SKIP LOCKED))
     RETURNING uuid, created_at, status = 'succeeded' AS succeeded, original_key, traceparent
 """
 DEFER_UNANNOUNCED = """

@@ -31,6 +31,11 @@ VISIBLE_IMAGE = "i.tenant_id = :tenant AND i.deleted_at IS NULL AND i.status <> 
 OF_TENANT = "(CAST(:tenant AS text) IS NULL OR tenant_id = :tenant)"
 """The condition of statements that functions of the API use and the worker too, which acts for all tenants."""
 
+UNFINISHED_IMAGE = """
+    i.deleted_at IS NULL AND i.status <> 'awaiting_upload' AND (i.due_at IS NOT NULL OR i.lease_until IS NOT NULL)
+"""
+"""The images that an index has by tenant, those in progress first, and then by when they are due."""
+
 RENDITIONS = """
     (SELECT json_agg(json_build_object('name', r.name, 'content_type', r.content_type, 'width', r.width,
                                        'height', r.height, 'size_bytes', r.size_bytes) ORDER BY r.name)

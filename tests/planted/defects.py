@@ -15,6 +15,8 @@ PARTS = "An upload in parts becomes a whole image once, or none"
 PART_TESTS = "tests/api/test_multipart_uploads.py"
 
 ACCESS = "No caller can do more than its role, its key or its token allows"
+FAIR = "A tenant's backlog does not delay another tenant's images"
+FAIR_TESTS = "tests/processing/test_fair_choice.py"
 TENANTS = "Nothing of one tenant exists for another"
 TENANT_TESTS = "tests/security/test_tenants.py"
 BEARER_TESTS = "tests/security/test_tokens.py"
@@ -729,5 +731,29 @@ DEFECTS = (
         old='    tx.queue(_DELETE_LETTERS, name=f"{uuid}".encode())\n',
         new="",
         caught_by="tests/processing/test_privacy_reports.py::test_a_receipt_names_what_was_erased_and_nothing_of_it_is_left",
+    ),
+    Defect(
+        name="first-come-first-processed",
+        breaks=FAIR,
+        file="shared_lib/services/processing.py",
+        old="        self._process_others_first(uuid)\n",
+        new="",
+        caught_by=f"{FAIR_TESTS}::test_images_of_tenants_that_have_had_less_done_come_first",
+    ),
+    Defect(
+        name="own-image-after-all-others",
+        breaks=FAIR,
+        file="shared_lib/repositories/fairness.py",
+        old=" AND coalesce(recent.seconds, 0) < own.seconds",
+        new="",
+        caught_by=f"{FAIR_TESTS}::test_no_tenant_comes_before_another_that_has_had_less_done",
+    ),
+    Defect(
+        name="first-due-first-requested",
+        breaks=FAIR,
+        file=LIFECYCLE,
+        old="ORDER BY first.place, first.due_at NULLS FIRST",
+        new="ORDER BY first.due_at NULLS FIRST",
+        caught_by=f"{FAIR_TESTS}::test_overdue_images_of_all_tenants_are_requested_in_turns",
     ),
 )
