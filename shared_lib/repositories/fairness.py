@@ -64,8 +64,10 @@ class Fairness:
         """
         Return images that have waited for `patience` seconds and come before this one.
 
-        They are of tenants for which processors have worked less lately than for this one's, those with the least first.
+        Processors have worked less for their tenants lately than for this one's. Those with the least come first.
         """
         with self._database.transaction() as tx:
-            rows = tx.last(_LIST_WAITING, uuid=uuid, patience=patience, attempts=_ATTEMPTS, tenants=_TENANTS, most=_MOST)
+            rows = tx.last(
+                _LIST_WAITING, uuid=uuid, patience=patience, attempts=_ATTEMPTS, tenants=_TENANTS, most=_MOST
+            )
         return [Waiting(**row) for row in rows]
