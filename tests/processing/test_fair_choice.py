@@ -59,8 +59,9 @@ def record_work(apart: Runtime, tenant: str, seconds: float) -> None:
 def find_start(apart: Runtime, uuid: UUID) -> datetime | None:
     """Return when the image's last attempt began."""
     with apart.database.transaction() as tx:
-        row = tx.row("SELECT max(started_at) AS start FROM processing_attempts WHERE image_id = :uuid", uuid=uuid)
-    return row and row["start"]
+        rows = tx.rows("SELECT max(started_at) AS start FROM processing_attempts WHERE image_id = :uuid", uuid=uuid)
+    start: datetime | None = rows[0]["start"]
+    return start
 
 
 def read_status(apart: Runtime, uuid: UUID) -> str:
