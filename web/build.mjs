@@ -1,9 +1,11 @@
 // Build the gallery into a folder: shared_lib/web/gallery unless another is given. The same sources give the same bytes.
+// Beside each larger file are its compressed copies, so that serving them takes no time.
 
 import { createHash } from "node:crypto"
 import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises"
 import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
+import { brotliCompressSync, gzipSync } from "node:zlib"
 import { build } from "esbuild"
 
 const here = dirname(fileURLToPath(import.meta.url))
@@ -27,6 +29,10 @@ const files = new Map()
 const add = (name, ending, bytes) => {
   const full = `${name}-${hash(bytes)}.${ending}`
   files.set(full, bytes)
+  if (bytes.length > 1400) {
+    files.set(`${full}.br`, brotliCompressSync(bytes))
+    files.set(`${full}.gz`, gzipSync(bytes, { level: 9 }))
+  }
   return full
 }
 const names = {

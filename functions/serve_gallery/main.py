@@ -1,6 +1,5 @@
 """Serve the gallery: the pages for looking at images, for uploading them, and for operators."""
 
-import mimetypes
 from importlib.resources import files
 
 import functions_framework
@@ -10,8 +9,9 @@ from shared_lib.errors import NotFound
 from shared_lib.runtime import Runtime
 
 PAGE = "index.html"  # it has all views
-ASSETS = {each.name: each.read_bytes() for each in (files("shared_lib.web") / "gallery").iterdir()}
+FOLDER = files("shared_lib.web") / "gallery"
 IMMUTABLE = {"Cache-Control": "public, max-age=31536000, immutable"}  # a name contains the hash of the bytes
+ASSETS = web.Assets([FOLDER], IMMUTABLE)
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self' {store}; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types"
@@ -36,7 +36,7 @@ def main(rt: Runtime, *, url_path: str, asset: str = "") -> web.Content:
     if not asset:
         store = f"{rt.settings.store.public_endpoint_url or rt.settings.store.endpoint_url}".rstrip("/")
         headers = {"Content-Security-Policy": POLICY.format(store=store), "Cache-Control": "no-cache"}
-        return web.Content(ASSETS[PAGE], "text/html", headers)
-    if asset == PAGE or asset not in ASSETS:
+        return web.Content((FOLDER / PAGE).read_bytes(), "text/html", headers)
+    if asset == PAGE:
         raise NotFound(f"There is nothing at /gallery/{asset}", code="no_such_path")
-    return web.Content(ASSETS[asset], mimetypes.guess_type(asset)[0] or "text/plain", IMMUTABLE)
+    return ASSETS.find(asset)

@@ -1,5 +1,6 @@
 """HTTP as callers see it: endpoints, what they read and return, and the OpenAPI document of all of them."""
 
+from shared_lib.web.assets import Assets, compress
 from shared_lib.web.dispatch import serve
 from shared_lib.web.endpoint import Cache, Docs, Endpoint, Errors, Inputs, Route, Success
 from shared_lib.web.errors import NO_COLLECTION, NO_IMAGE, CollectionErrors, ImageError, ProcessingError
@@ -11,6 +12,7 @@ __all__ = [
     "NO_COLLECTION",
     "NO_IMAGE",
     "PAGE_HEADERS",
+    "Assets",
     "Cache",
     "CollectionErrors",
     "Content",
@@ -26,6 +28,7 @@ __all__ = [
     "Success",
     "UploadedFile",
     "Version",
+    "compress",
     "save_as",
     "serve",
 ]

@@ -37,6 +37,33 @@ def test_the_page_has_a_strict_policy_and_its_files_may_be_kept_forever(platform
         assert response.headers["Cache-Control"] == "public, max-age=31536000, immutable"
 
 
+@pytest.mark.parametrize(("accepted", "encoding"), [("gzip, br", "br"), ("gzip", "gzip"), ("br;q=0, gzip;q=0", None)])
+def test_texts_are_compressed_for_who_accepts_it(platform: Platform, accepted: str, encoding: str | None) -> None:
+    page = requests.get(platform.url, timeout=10).text
+    [script] = re.findall(r'src="(/gallery/[^"]+)"', page)
+    sizes = {}
+    for path in (script, "/openapi.json", "/api-docs/swagger-ui-bundle.js"):
+        for accepts in ("identity", accepted):
+            sent = requests.head(platform.url + path, headers={"Accept-Encoding": accepts}, timeout=10)
+            assert "Accept-Encoding" in sent.headers["Vary"]
+            sizes[accepts] = int(sent.headers["Content-Length"])
+        expected = "gzip" if encoding and path != script else encoding
+        assert sent.headers.get("Content-Encoding") == expected
+        assert (sizes[accepted] < sizes["identity"] / 2) == bool(expected), path
+
+
+def test_lists_are_compressed_for_who_accepts_it(api: Api, make_image: Callable[..., str], word: str) -> None:
+    for name in ("one", "two", "three"):
+        make_image(name)
+    plain = api("GET", f"/images?search={word}&include=none", headers={"Accept-Encoding": "identity"})
+    sent = api("GET", f"/images?search={word}&include=none", headers={"Accept-Encoding": "gzip"})
+
+    assert (plain.headers.get("Content-Encoding"), sent.headers["Content-Encoding"]) == (None, "gzip")
+    assert int(sent.headers["Content-Length"]) < int(plain.headers["Content-Length"])
+    assert "Accept-Encoding" in plain.headers["Vary"]
+    assert sent.json() == plain.json()
+
+
 @pytest.mark.timeout(120)
 def test_chosen_files_turn_into_pictures_and_refused_ones_say_why(gallery: Gallery, word: str) -> None:
     gallery.open()
@@ -68,7 +95,7 @@ def test_a_large_file_goes_to_the_store_in_parts(gallery: Gallery, api: Api, wor
     assert len(parts) == 2
     [image] = api("GET", f"/images?search={word}&include=none").json()
     assert image["sizeBytes"] == 2300 * 1700 * 3 + 54
-    wait_for(lambda: api("GET", f"/images/{image['uuid']}").json()["renditions"], lambda made: len(made) == 3)
+    wait_for(lambda: api("GET", f"/images/{image['uuid']}").json()["renditions"], lambda made: len(made) == 4)
 
 
 @pytest.mark.timeout(120)
@@ -322,7 +349,7 @@ def test_the_page_fits_a_phone(gallery: Gallery, make_image: Callable[..., str],
     for query in ("", "?view=collections", f"?search={word}", f"?image={uuid}"):
         gallery.open(query)
         gallery.page.wait_for_load_state("networkidle")
-        assert gallery.page.evaluate("document.documentElement.scrollWidth") == 360, query
+        assert gallery.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), query
 
 
 def test_a_service_that_needs_credentials_is_asked_with_a_key(
@@ -344,8 +371,8 @@ def test_a_service_that_needs_credentials_is_asked_with_a_key(
     tile.get_by_role("link").click()
     with gallery.page.expect_download() as download:
         gallery.page.get_by_role("button", name="Download large").click()
-    download.value.save_as(tmp_path / "large.jpg")
-    assert (tmp_path / "large.jpg").read_bytes()[:2] == b"\xff\xd8"
+    download.value.save_as(tmp_path / "large.webp")
+    assert (tmp_path / "large.webp").read_bytes()[:4] == b"RIFF"
     assert gallery.page.evaluate("violations") == []
     assert gallery.page.evaluate("JSON.stringify(localStorage)").find(admin_key) < 0
 

@@ -55,12 +55,13 @@ export interface Page<Item> {
   next: string | null
 }
 
-/** What the gallery asks for besides the thumbnail: one for the grid, one for the screen. */
+/** What the gallery asks for besides the thumbnail: two for the grid, by the screen's pixels, and one to look at. */
 const side = (name: string, pixels: number) => ({
   name,
   operations: [{ kind: "resize", width: pixels, height: pixels, fit: "inside", enlarge: false }],
+  output: { format: "auto" },
 })
-export const RENDITIONS = [side("medium", 800), side("large", 1600)]
+export const RENDITIONS = [side("small", 400), side("medium", 800), side("large", 1600)]
 
 export class ApiError extends Error {
   constructor(
@@ -148,14 +149,14 @@ export async function listImages(query: ListQuery, signal?: AbortSignal): Promis
   if (query.collection) {
     const { data } = await (await send("GET", `/api/v1/collections/${query.collection}?${search}`, undefined, options)).json()
     const { totalItems, totalItemsRelation, nextCursor } = data.pagination
-    return { items: data.images.map(withoutBytes), total: totalItems, isExact: totalItemsRelation === "eq", next: nextCursor }
+    return { items: data.images.map(forList), total: totalItems, isExact: totalItemsRelation === "eq", next: nextCursor }
   }
   if (query.sort === "oldest") search.set("sort", "asc")
   search.set("status", query.statuses)
   search.set("include", "none")
   const response = await send("GET", `/api/v1/images?${search}`, undefined, options)
   return {
-    items: await response.json(),
+    items: (await response.json()).map(forList),
     total: Number(response.headers.get("X-Total-Count")),
     isExact: response.headers.get("X-Total-Count-Relation") !== "gte",
     next: response.headers.get("X-Next-Cursor"),
@@ -168,7 +169,18 @@ export async function findEqual(sha256: string): Promise<Image | undefined> {
   return (await (await send("GET", `/api/v1/images?${query}`)).json())[0]
 }
 
-/** A collection's images come with thumbnails inside. Holding thousands of them would cost memory. */
+/** Keep what a list shows of an image. With all that is known of it, a list of 100,000 would cost much memory. */
+function forList(image: Image): Image {
+  const { uuid, filename, description, status, createdAt, collectionId, contentType, sizeBytes, width, height } = image
+  const { pendingRenditions, error, attempts } = image
+  const renditions = image.renditions.map(({ name, url, contentType, width, height, sizeBytes }) => ({ name, url, contentType, width, height, sizeBytes }))
+  const metadata = image.metadata && { ...UNKNOWN, thumbHash: image.metadata.thumbHash }
+  return { uuid, filename, description, status, createdAt, collectionId, contentType, sizeBytes, width, height, sha256: null, metadata, renditions, pendingRenditions, error, attempts }
+}
+
+const UNKNOWN = { capturedAt: null, cameraMake: null, cameraModel: null, lensModel: null, palette: [] }
+
+/** Single images come with their thumbnail inside. */
 function withoutBytes({ imageData: _, ...image }: Image & { imageData?: string }): Image {
   return image
 }

@@ -35,14 +35,18 @@ const active = signal(0)
 const ratioOf = (image: Image) =>
   image.width && image.height ? Math.min(Math.max(image.width / image.height, 0.6), 2.6) : 1
 
+let laidOut: { images: Image[]; width: number; rows: Row[] } = { images: [], width: 0, rows: [] }
+
+/** Rows stay as they are up to the first image of another shape, so that a further page costs what it has. */
 const rows = computed<Row[]>(() => {
   const available = width.value
-  if (!available) return []
-  const target = available < 600 ? 150 : available < 1200 ? 210 : 250
-  const made: Row[] = []
   const images = library.shown.value
-  let top = 0
-  for (let start = 0; start < images.length; ) {
+  if (!available) return []
+  const made = available === laidOut.width ? keepRows(laidOut, images) : []
+  const target = available < 600 ? 150 : available < 1200 ? 210 : 250
+  const above = made.at(-1)
+  let top = above ? above.top + above.height + GAP : 0
+  for (let start = above ? above.start + above.boxes.length : 0; start < images.length; ) {
     let ratios = 0
     let end = start
     let height = Infinity
@@ -62,25 +66,39 @@ const rows = computed<Row[]>(() => {
     top += height + GAP
     start = end
   }
+  laidOut = { images, width: available, rows: made }
   return made
 })
 
-/** Return the index of the first row that ends below a height. */
-function rowAt(top: number): number {
+/** Return the rows of an earlier layout that a list of images would get again. The last one may not be full. */
+function keepRows(before: typeof laidOut, images: Image[]): Row[] {
+  let same = 0
+  while (same < images.length && same < before.images.length && ratioOf(images[same]!) === ratioOf(before.images[same]!)) same++
+  const isKept = (row: Row) => row.start + row.boxes.length <= same
+  const kept = before.rows.findIndex((row) => !isKept(row))
+  return before.rows.slice(0, kept < 0 ? before.rows.length - 1 : kept)
+}
+
+/** Return the index of the first row that is not before something. */
+function findRow(isBefore: (row: Row) => boolean): number {
   let low = 0
   let high = rows.value.length
   while (low < high) {
     const middle = (low + high) >> 1
-    const row = rows.value[middle]!
-    if (row.top + row.height < top) low = middle + 1
+    if (isBefore(rows.value[middle]!)) low = middle + 1
     else high = middle
   }
   return low
 }
 
+const rowAt = (top: number) => findRow((row) => row.top + row.height < top)
+const firstRow = computed(() => rowAt(view.value.top))
+const lastRow = computed(() => rowAt(view.value.bottom))
+
+/** Return the row of an image, or the last one. */
 function rowOf(index: number): number {
-  const found = rows.value.findIndex((row) => index < row.start + row.boxes.length)
-  return found < 0 ? rows.value.length - 1 : found
+  const found = findRow((row) => row.start + row.boxes.length <= index)
+  return Math.min(found, rows.value.length - 1)
 }
 
 /** Return the image that an arrow key leads to. */
@@ -133,9 +151,7 @@ export function Grid() {
 
   const images = library.shown.value
   if (active.value >= images.length) active.value = Math.max(images.length - 1, 0)
-  const first = rowAt(view.value.top)
-  const last = rowAt(view.value.bottom)
-  const seen = new Set(rows.value.slice(first, last + 1))
+  const seen = new Set(rows.value.slice(firstRow.value, lastRow.value + 1))
   const held = rows.value[rowOf(active.value)] // focus would be lost if its row left the document
   if (held) seen.add(held)
   const end = rows.value.at(-1)
