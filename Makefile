@@ -132,9 +132,9 @@ bench-rows: $(VENV)/ready-to-test
 	$(BIN)/python -m benchmarks.state_queries --data build/million-rows
 
 bench-delivery: $(VENV)/ready-to-test
-	$(BIN)/python -m benchmarks.delivery speed
-	$(BIN)/python -m benchmarks.delivery flood
-	$(BIN)/python -m benchmarks.delivery coalesce
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.delivery speed
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.delivery flood
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.delivery coalesce
 
 bench-backlogs: $(VENV)/ready-to-test
 	$(BIN)/python -m benchmarks.backlogs

@@ -40,7 +40,7 @@ class PostgresProxy(socketserver.ThreadingTCPServer):
     @property
     def statements(self) -> list[str]:
         """All that a transaction is made for."""
-        return [sql for sql in self.sent if not sql.startswith(("BEGIN", "SET LOCAL", "COMMIT", "ROLLBACK"))]
+        return [sql for sql in self.sent if not sql.startswith(("BEGIN", "SELECT set_config(", "COMMIT", "ROLLBACK"))]
 
     def forget(self) -> None:
         self.sent.clear()

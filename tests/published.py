@@ -1,6 +1,8 @@
-"""An image as the functions that deliver know it, for tests without a database."""
+"""Images as the functions that deliver know them, and what these say of a rendition."""
 
 from uuid import uuid4
+
+import requests
 
 from shared_lib.pipeline.formats import Format
 from shared_lib.repositories.deliveries import PublishedImage
@@ -19,3 +21,8 @@ def make_published(form: Format) -> PublishedImage:
         height=100,
         collection_id=None,
     )
+
+
+def is_made(response: requests.Response) -> bool:
+    """Return whether this request had the rendition made, and it was neither stored nor sent from memory."""
+    return response.headers["Cache-Status"] == "image-processing; fwd=miss; stored"

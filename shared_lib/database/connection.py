@@ -192,17 +192,21 @@ class Database:
             self._free.release()
 
     def _compose_begin(self, *, snapshot: bool, durable: bool, idle_seconds: float | None) -> Iterator[str]:
-        # Set in each transaction and not once per connection, because a pooler may share connections.
         limit = self._settings.statement_timeout_seconds
-        yield f"BEGIN{' ISOLATION LEVEL REPEATABLE READ, READ ONLY' if snapshot else ''}"
-        yield f"SET LOCAL statement_timeout = {limit * 1000:.0f}"
-        yield f"SET LOCAL idle_in_transaction_session_timeout = {(idle_seconds or 2 * limit) * 1000:.0f}"
+        local = {
+            "statement_timeout": f"{limit * 1000:.0f}",
+            "idle_in_transaction_session_timeout": f"{(idle_seconds or 2 * limit) * 1000:.0f}",
+        }
         if not durable:
-            yield "SET LOCAL synchronous_commit = off"
+            local["synchronous_commit"] = "off"
         if self.tenant:
-            if not TENANT_ID.fullmatch(self.tenant):  # this statement takes no parameters
+            if not TENANT_ID.fullmatch(self.tenant):
                 raise ValueError(f"{self.tenant!r} is no name of a tenant")
-            yield f"SET LOCAL app.tenant = '{self.tenant}'"
+            local["app.tenant"] = self.tenant
+        yield f"BEGIN{' ISOLATION LEVEL REPEATABLE READ, READ ONLY' if snapshot else ''}"
+        # Set in each transaction and not once per connection, because a pooler may share connections. In one statement:
+        # each one takes as long as a simple query.
+        yield "SELECT " + ", ".join(f"set_config('{name}', '{value}', true)" for name, value in local.items())
 
     def _run(self, tx: Transaction) -> Iterator[Transaction]:
         try:

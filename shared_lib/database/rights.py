@@ -25,9 +25,14 @@ RIGHTS: dict[str, dict[str, str]] = {
         WORKER: ALL,
         SEARCH: f"SELECT ({_SEARCHED}, {_DELIVERED}, perceptual_hash, perceptual_quarters)",
     },
-    "renditions": {APP: ALL, WORKER: ALL},
+    "renditions": {APP: ALL, WORKER: ALL, SEARCH: "SELECT (image_id, key, content_type, size_bytes)"},
     "rendition_requests": {APP: ALL, WORKER: ALL},
-    "deliveries": {APP: ALL, WORKER: ALL},
+    "deliveries": {
+        APP: ALL,
+        WORKER: ALL,
+        SEARCH: "SELECT (image_id, recipe_hash, key, content_type, size_bytes, claimable_at, failure_code,"
+        " failure_message, used_at)",
+    },
     "presets": {APP: "SELECT, INSERT, DELETE"},
     "foreign_images": {APP: "SELECT, INSERT, UPDATE"},
     "processing_attempts": {

@@ -5,14 +5,15 @@ import queue
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextvars import copy_context
+from dataclasses import dataclass, replace
 from typing import Literal
 from uuid import UUID
 
 from shared_lib.database.connection import acting_for
-from shared_lib.delivery.order import ORIGINAL, Order
+from shared_lib.delivery.order import ORIGINAL, Constantly, Order
 from shared_lib.errors import (
     FailureCode,
     NotFound,
@@ -22,10 +23,10 @@ from shared_lib.errors import (
     Unavailable,
     WorkerError,
 )
-from shared_lib.observability import get_logger
+from shared_lib.observability import get_logger, log_failure
 from shared_lib.pipeline.recipe import Recipe
 from shared_lib.pipeline.rendition import Rendition
-from shared_lib.repositories.deliveries import Claimable, Claimed, Deliveries, PublishedImage, StoredDelivery
+from shared_lib.repositories.deliveries import Claimable, Claimed, Deliveries, PublishedImage, State, StoredDelivery
 from shared_lib.repositories.rows import NOT_FOUND
 from shared_lib.services.foreign_ingestion import ForeignIngestion
 from shared_lib.services.renderer import Renderer, RenderRequest
@@ -40,8 +41,9 @@ _FAILED_SECONDS = 3600  # that an image's own failure counts
 _CRASHED_SECONDS = 60  # that a crash counts, which may have another cause
 _NO_ORIGINAL = "The image's original is missing"
 _PENDING = "The rendition is still being made"
-_WAITING = 4  # renditions that wait to be made in a process, beyond those that are being made
+_WAITING = 4  # renditions that wait to be made in a process, or to be stored, beyond those that are being made
 _BEHIND = 32  # renditions that are to be made behind others
+_BUSY = "Too many renditions are being made: try again later"
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,14 @@ class Found:
     order: Order
     image: PublishedImage
     recipe: Recipe
-    stored: StoredDelivery | None
-    """None if it is still to be made."""
+    state: State
     successor: Recipe | None = None
     """The rendition that takes its place once it is made."""
+
+    @property
+    def stored(self) -> StoredDelivery | None:
+        """Return it if it is made already."""
+        return self.state if isinstance(self.state, StoredDelivery) else None
 
     @property
     def etag(self) -> str:
@@ -74,6 +80,8 @@ class Made:
     stored: StoredDelivery
     data: bytes | None
     how: Literal["hit", "stored", "collapsed"]
+    storing: Future[None] | None = None
+    """Ends when a new rendition is stored. Nobody has to wait for that."""
 
 
 class Engine:
@@ -95,7 +103,10 @@ class Engine:
         # While one image is decoded, another one is read. More would only fill the memory.
         self._slots = threading.BoundedSemaphore(2 * settings.processing.decoders)
         # Beyond them a few wait. So there are threads left that send what is stored.
-        self._places = threading.BoundedSemaphore(2 * settings.processing.decoders + _WAITING)
+        places = 2 * settings.processing.decoders + _WAITING
+        self._places = threading.BoundedSemaphore(places)
+        # The process ends only after what it has made is stored.
+        self._storing = ThreadPoolExecutor(places, thread_name_prefix="storing")
         self._made_now: dict[tuple[UUID, str], Future[Made]] = {}
         self._lock = threading.Lock()
         self._behind: queue.Queue[tuple[PublishedImage, Recipe]] = queue.Queue(_BEHIND)
@@ -103,7 +114,7 @@ class Engine:
 
     def find(self, order: Order) -> Found:
         """Raises NotFound, Invalid, and the Rejected that making it ended with lately."""
-        image = self._foreign.find_image(order.source) if order.source else self._deliveries.find_image(order.image)
+        image, state = self._look_up(order)
         if not order.covers(image):
             raise NotFound(NOT_FOUND, code="image_not_found")
         if order.content and not image.sha256.startswith(order.content):
@@ -114,23 +125,34 @@ class Engine:
             return Found(order, image, recipe, original)
         with acting_for(image.tenant):
             if order.lower_meanwhile is None:
-                return Found(order, image, recipe, self._find_stored(image, recipe))
-            return self._find_for_now(order, image, recipe, order.lower_meanwhile(image))
+                return Found(order, image, recipe, self._find_state(image, recipe, state))
+            return self._find_for_now(order, image, recipe, state, order.lower_meanwhile(image))
 
-    def _find_for_now(self, order: Order, image: PublishedImage, recipe: Recipe, meanwhile: Recipe) -> Found:
+    def _look_up(self, order: Order) -> tuple[PublishedImage, State | None]:
+        """Return the image, and the rendition's state if what is to be made does not depend on the image."""
+        if order.source:
+            return self._foreign.find_image(order.source), None
+        if isinstance(order.lower, Constantly) and order.lower.recipe is not ORIGINAL:
+            return self._deliveries.find_both(order.image, order.lower.recipe.hash)
+        return self._deliveries.find_image(order.image), None
+
+    def _find_for_now(
+        self, order: Order, image: PublishedImage, recipe: Recipe, state: State | None, meanwhile: Recipe
+    ) -> Found:
         """Find a rendition, or else another one that is made more quickly, or that can be made at all."""
         try:
-            if stored := self._find_stored(image, recipe):
-                return Found(order, image, recipe, stored)
+            state = self._find_state(image, recipe, state)
         except Rejected:
-            return Found(order, image, meanwhile, self._find_stored(image, meanwhile))
-        return Found(order.for_now(), image, meanwhile, self._find_stored(image, meanwhile), successor=recipe)
+            return Found(order, image, meanwhile, self._find_state(image, meanwhile))
+        if isinstance(state, StoredDelivery):
+            return Found(order, image, recipe, state)
+        return Found(order.for_now(), image, meanwhile, self._find_state(image, meanwhile), successor=recipe)
 
-    def _find_stored(self, image: PublishedImage, recipe: Recipe) -> StoredDelivery | None:
-        found = self._deliveries.find(image.uuid, recipe.hash)
-        if not isinstance(found, StoredDelivery):
-            return None
-        if found.is_long_unused:
+    def _find_state(self, image: PublishedImage, recipe: Recipe, known: State | None = None) -> State:
+        found = known or self._deliveries.find(image.uuid, recipe.hash)
+        if isinstance(found, Rejected):
+            raise found
+        if isinstance(found, StoredDelivery) and found.is_long_unused:
             self._deliveries.touch(image.uuid, recipe.hash)
         return found
 
@@ -154,16 +176,17 @@ class Engine:
         """
         Make it unless it is stored, or wait while another process does. If it has a successor, that follows behind it.
 
-        Raises Rejected, WorkerError, NotFound, TooManyAttempts, and Unavailable if it takes too long.
+        It is stored behind the answer. If the process dies before that, the next request makes it again. Raises
+        Rejected, WorkerError, NotFound, TooManyAttempts, and Unavailable if it takes too long.
         """
         if found.stored:
             return Made(found.stored, None, "hit")
-        made = self._make_once(found.image, found.recipe)
+        made = self._make_once(found.image, found.recipe, found.state)
         self._begin_successor(found)
         return made
 
-    def _make_once(self, image: PublishedImage, recipe: Recipe) -> Made:
-        """Make it, or wait for the thread of this process that does."""
+    def _make_once(self, image: PublishedImage, recipe: Recipe, state: State) -> Made:
+        """Make it, or wait for the thread of this process that does. Until it is stored, it is sent from memory."""
         key = (image.uuid, recipe.hash)
         own = Future[Made]()
         with self._lock:
@@ -173,17 +196,24 @@ class Engine:
                 made = first.result(self._wait_seconds)
             except TimeoutError:
                 raise Unavailable(_PENDING, code="rendition_pending", retry_after=2) from None
-            return Made(made.stored, made.data, "collapsed")
+            return replace(made, how="collapsed")
         try:
             with acting_for(image.tenant):
-                own.set_result(self._make(image, recipe))
+                made = self._make(image, recipe, state)
         except BaseException as error:  # the others have to know, whatever it is
+            self._forget_made(key)
             own.set_exception(error)
             raise
-        finally:
-            with self._lock:
-                del self._made_now[key]
-        return own.result()
+        own.set_result(made)
+        if made.storing:
+            made.storing.add_done_callback(lambda _: self._forget_made(key))
+        else:
+            self._forget_made(key)
+        return made
+
+    def _forget_made(self, key: tuple[UUID, str]) -> None:
+        with self._lock:
+            del self._made_now[key]
 
     def _begin_successor(self, found: Found) -> None:
         """
@@ -205,7 +235,7 @@ class Engine:
         while True:
             image, recipe = self._behind.get()
             try:
-                self._make_once(image, recipe)
+                self._make_once(image, recipe, Claimable())
             except ServiceError as error:
                 log.info("successor_not_made", image=str(image.uuid), code=error.code)
             except Exception:
@@ -218,56 +248,74 @@ class Engine:
         Raises Rejected, WorkerError, NotFound, and TooManyAttempts if there are too many others.
         """
         image = self._deliveries.find_image(uuid)
-        with self._slot(time.monotonic() + self._wait_seconds):
+        with self._place(), self._slot(time.monotonic() + self._wait_seconds):
             return self._render(image, recipe)
 
-    def _make(self, image: PublishedImage, recipe: Recipe) -> Made:
+    def _make(self, image: PublishedImage, recipe: Recipe, state: State) -> Made:
+        """`state` is what it was when it was found."""
         until = time.monotonic() + self._wait_seconds
-        while True:
-            state = self._deliveries.find(image.uuid, recipe.hash)
-            if isinstance(state, StoredDelivery):
-                return Made(state, None, "collapsed")
+        while not isinstance(state, StoredDelivery):
             if isinstance(state, Claimable) and (made := self._claim_and_make(image, recipe, until)):
                 return made
             if isinstance(state, Claimed):
                 if time.monotonic() > until:
                     raise Unavailable(_PENDING, code="rendition_pending", retry_after=2)
                 time.sleep(_POLL_SECONDS)
+            state = self._find_state(image, recipe)
+        return Made(state, None, "collapsed")
 
     def _claim_and_make(self, image: PublishedImage, recipe: Recipe, until: float) -> Made | None:
         """Return None if another process has claimed it meanwhile."""
-        with self._slot(until):
-            claim = self._deliveries.claim(image.uuid, recipe.hash, seconds=self._claim_seconds, most=self._most)
-            if claim is None:
-                return None
-            try:
-                rendition = self._render(image, recipe)
-                return self._store(image, rendition)
-            except Rejected as reason:
-                self._deliveries.fail(image.uuid, recipe.hash, claim, reason, seconds=_FAILED_SECONDS)
-                raise
-            except WorkerError as error:
-                crash = Rejected(FailureCode(error.code), error.public)
-                self._deliveries.fail(image.uuid, recipe.hash, claim, crash, seconds=_CRASHED_SECONDS)
-                raise
-            except BaseException:
-                self._release(image.uuid, recipe.hash, claim)
-                raise
+        with ExitStack() as place:
+            place.enter_context(self._place())
+            with self._slot(until):
+                claim = self._deliveries.claim(image.uuid, recipe.hash, seconds=self._claim_seconds, most=self._most)
+                if claim is None:
+                    return None
+                with self._ending_claim(image.uuid, recipe.hash, claim):
+                    rendition = self._render(image, recipe)
+            prefix = self._gallery.rendition_prefix(image.tenant, image.uuid, image.sha256)
+            key = f"{prefix}{recipe.hash}.{rendition.extension}"
+            stored = StoredDelivery(key, rendition.content_type, len(rendition.data))
+            storing = self._storing.submit(
+                copy_context().run, self._store, image, rendition, stored, claim, place.pop_all()
+            )
+        return Made(stored, rendition.data, "stored", storing)
+
+    @contextmanager
+    def _ending_claim(self, uuid: UUID, recipe_hash: str, claim: UUID) -> Iterator[None]:
+        """End the claim if the rendition can't be made, with the reason if that is the image's fault."""
+        try:
+            yield
+        except Rejected as reason:
+            self._deliveries.fail(uuid, recipe_hash, claim, reason, seconds=_FAILED_SECONDS)
+            raise
+        except WorkerError as error:
+            crash = Rejected(FailureCode(error.code), error.public)
+            self._deliveries.fail(uuid, recipe_hash, claim, crash, seconds=_CRASHED_SECONDS)
+            raise
+        except BaseException:
+            self._release(uuid, recipe_hash, claim)
+            raise
+
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        """Hold a place among the renditions that this process makes and stores, and those that wait."""
+        if not self._places.acquire(blocking=False):
+            raise TooManyAttempts(_BUSY, code="busy", retry_after=2)
+        try:
+            yield
+        finally:
+            self._places.release()
 
     @contextmanager
     def _slot(self, until: float) -> Iterator[None]:
-        busy = TooManyAttempts("Too many renditions are being made: try again later", code="busy", retry_after=2)
-        if not self._places.acquire(blocking=False):
-            raise busy
+        if not self._slots.acquire(timeout=max(0, until - time.monotonic())):
+            raise TooManyAttempts(_BUSY, code="busy", retry_after=2)
         try:
-            if not self._slots.acquire(timeout=max(0, until - time.monotonic())):
-                raise busy
-            try:
-                yield
-            finally:
-                self._slots.release()
+            yield
         finally:
-            self._places.release()
+            self._slots.release()
 
     def _render(self, image: PublishedImage, recipe: Recipe) -> Rendition:
         original = self._gallery.read(image.original_key)
@@ -277,17 +325,31 @@ class Engine:
             recipe.name
         )
 
-    def _store(self, image: PublishedImage, rendition: Rendition) -> Made:
+    def _store(
+        self,
+        image: PublishedImage,
+        rendition: Rendition,
+        stored: StoredDelivery,
+        claim: UUID,
+        place: AbstractContextManager[object],
+    ) -> None:
         """Store it, and then record it. An object that is never recorded is found by the gallery's comparison."""
-        prefix = self._gallery.rendition_prefix(image.tenant, image.uuid, image.sha256)
-        key = f"{prefix}{rendition.recipe.hash}.{rendition.extension}"
-        self._gallery.put(key, rendition.data, rendition.content_type)
-        stored = StoredDelivery(key, rendition.content_type, len(rendition.data))
-        if not self._deliveries.complete(image.uuid, rendition.recipe.hash, stored):
-            self._gallery.delete(key)  # the image was deleted meanwhile
-            raise NotFound("Image not found", code="image_not_found")
-        log.info("rendition_delivered", image=str(image.uuid), key=key, bytes=stored.size)
-        return Made(stored, rendition.data, "stored")
+        uuid, recipe_hash = image.uuid, rendition.recipe.hash
+        about = {"image": f"{uuid}", "key": stored.key}
+        with place:
+            try:
+                self._gallery.put(stored.key, rendition.data, stored.content_type)
+                if self._deliveries.complete(uuid, recipe_hash, stored):
+                    log.info("rendition_stored", bytes=stored.size, **about)
+                else:
+                    self._gallery.delete(stored.key)
+                    log.info("rendition_not_stored", reason="The image was deleted meanwhile", **about)
+            except ServiceError as error:
+                log_failure(log, "rendition_not_stored", error, **about)
+                self._release(uuid, recipe_hash, claim)
+            except Exception:
+                log.exception("rendition_not_stored", **about)
+                self._release(uuid, recipe_hash, claim)
 
     def _release(self, uuid: UUID, recipe_hash: str, claim: UUID) -> None:
         try:

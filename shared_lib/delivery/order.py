@@ -18,6 +18,19 @@ ORIGINAL = Recipe(name="original")
 _BRIEF_SECONDS = 60  # for which caches keep what takes another rendition's place
 
 
+@dataclass(frozen=True, slots=True)
+class Constantly:
+    """Lowers to one recipe, whatever the image is."""
+
+    recipe: Recipe
+
+    def __call__(self, _: PublishedImage) -> Recipe:
+        return self.recipe
+
+
+DELIVER_ORIGINAL = Constantly(ORIGINAL)
+
+
 def covers_all(_: PublishedImage) -> bool:
     return True
 
@@ -53,11 +66,7 @@ class Order:
     """Of a copy that is saved, without its extension. Empty: the image's uuid."""
 
     def fall_back(self) -> "Order":
-        return replace(self.for_now(), lower=deliver_original, lower_meanwhile=None, has_fallback=False)
+        return replace(self.for_now(), lower=DELIVER_ORIGINAL, lower_meanwhile=None, has_fallback=False)
 
     def for_now(self) -> "Order":
         return replace(self, is_lasting=False, lifetime=_BRIEF_SECONDS)
-
-
-def deliver_original(_: PublishedImage) -> Recipe:
-    return ORIGINAL

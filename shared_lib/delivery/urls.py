@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from shared_lib.database.connection import acting_for
 from shared_lib.delivery.capabilities import Capability
 from shared_lib.delivery.negotiation import Accepted, choose_format
-from shared_lib.delivery.order import ORIGINAL, Order, covers_all, deliver_original
+from shared_lib.delivery.order import DELIVER_ORIGINAL, ORIGINAL, Constantly, Order, covers_all
 from shared_lib.errors import Forbidden, Invalid, NotFound
 from shared_lib.limits import MAX_SIDE
 from shared_lib.pipeline.formats import WRITTEN, Format
@@ -138,10 +138,10 @@ class Urls:
         self, preset: str | None, options: Options, output: Format | Literal["source"] | None
     ) -> Callable[[PublishedImage], Recipe]:
         if preset == ORIGINAL.name:
-            return deliver_original
+            return DELIVER_ORIGINAL
         if preset:
             return partial(self._lower_preset, preset, output)
-        return partial(_constantly, to_recipe(options, output))
+        return Constantly(to_recipe(options, output))
 
     def _lower_preset(self, name: str, output: Format | Literal["source"] | None, image: PublishedImage) -> Recipe:
         """Return the preset's recipe with another format. Options that the format lacks don't count then."""
@@ -262,10 +262,6 @@ def _resize(options: Options) -> dict[str, Any]:
 
 def _scale(side: int, dpr: float) -> int:
     return max(1, round(side * dpr))
-
-
-def _constantly(recipe: Recipe, _: PublishedImage) -> Recipe:
-    return recipe
 
 
 def _mistake(parameter: str, message: str) -> Invalid:

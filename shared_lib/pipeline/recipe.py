@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Annotated
 from uuid import UUID
 
@@ -45,7 +46,7 @@ class Recipe(StrictInput):
         """The stored images that it lays on: rendering it needs their bytes."""
         return tuple(dict.fromkeys(image for operation in self.operations for image in operation.overlays))
 
-    @property
+    @cached_property
     def hash(self) -> str:
         """Return 16 hex digits of everything that the pixels depend on. The recipe's name is not part of it.
 

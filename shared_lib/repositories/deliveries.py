@@ -19,13 +19,15 @@ _CODES = {code.value for code in FailureCode}
 
 # Whoever has a signed URL may have the image, whatever its tenant is. A caller with a tenant finds only its own.
 _FIND_IMAGE = f"""
-    SELECT i.uuid, i.tenant_id AS tenant, i.status, i.filename, i.sha256, i.original_key, i.content_type, i.size_bytes,
+    SELECT i.uuid, i.tenant_id, i.status, i.filename, i.sha256, i.original_key, i.content_type, i.size_bytes,
            i.width, i.height, i.collection_id
     FROM find_image(:uuid) i WHERE {OF_TENANT}
 """
+# Both at once: the function has the same conditions as _FIND_IMAGE and _FIND.
+_FIND_BOTH = f"SELECT * FROM find_delivery(:uuid, :recipe) WHERE {OF_TENANT}"
 # A request for processing may have made the same rendition, under the same key.
 _FIND = """
-    SELECT d.key, d.content_type, d.size_bytes, d.failure_code, d.failure_message,
+    SELECT d.key AS made_key, d.content_type AS made_type, d.size_bytes AS made_size, d.failure_code, d.failure_message,
            d.claimable_at < now() AS is_claimable, d.used_at < now() - interval '1 day' AS is_long_unused
     FROM deliveries d WHERE d.image_id = :uuid AND d.recipe_hash = :recipe AND d.key IS NOT NULL
     UNION ALL
@@ -110,6 +112,10 @@ class Claimed:
     """Another process makes it."""
 
 
+State = StoredDelivery | Claimable | Claimed | Rejected
+"""Of a rendition. Rejected: an attempt to make it ended with that lately."""
+
+
 class Deliveries:
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -118,20 +124,19 @@ class Deliveries:
         """Raises NotFound, with a code of its own while the image is being processed."""
         with self._database.transaction() as tx:
             row = next(iter(tx.last(_FIND_IMAGE, uuid=uuid)), None)
-        published = require_published(row)
-        return PublishedImage(form=_BY_CONTENT_TYPE[published.pop("content_type")], **published)
+        return _to_image(require_published(row))
 
-    def find(self, uuid: UUID, recipe_hash: str) -> StoredDelivery | Claimable | Claimed:
-        """Return the rendition, or whether it can be claimed. Raises the Rejected that an attempt ended with lately."""
+    def find_both(self, uuid: UUID, recipe_hash: str) -> tuple[PublishedImage, State]:
+        """Return an image and its rendition in one look. Raises NotFound like `find_image`."""
+        with self._database.transaction() as tx:
+            row = next(iter(tx.last(_FIND_BOTH, uuid=uuid, recipe=recipe_hash)), None)
+        published = require_published(row)
+        return _to_image(published), _to_state(published)
+
+    def find(self, uuid: UUID, recipe_hash: str) -> State:
         with self._database.transaction() as tx:
             row = next(iter(tx.last(_FIND, uuid=uuid, recipe=recipe_hash)), None)
-        if row is None or row["is_claimable"]:
-            return Claimable()
-        if row["key"]:
-            return StoredDelivery(row["key"], row["content_type"], row["size_bytes"], row["is_long_unused"])
-        if row["failure_code"]:
-            raise _to_rejected(row)
-        return Claimed()
+        return _to_state(row) if row else Claimable()
 
     def claim(self, uuid: UUID, recipe_hash: str, *, seconds: float, most: int) -> UUID | None:
         """
@@ -199,6 +204,27 @@ class Deliveries:
             return [row["key"] for row in tx.rows(_EXPIRE, days=days, batch=batch)]
 
 
-def _to_rejected(row: dict[str, Any]) -> Rejected:
-    code = row["failure_code"]
-    return Rejected(FailureCode(code) if code in _CODES else FailureCode.OTHER, row["failure_message"])
+def _to_image(row: dict[str, Any]) -> PublishedImage:
+    return PublishedImage(
+        uuid=row["uuid"],
+        tenant=row["tenant_id"],
+        filename=row["filename"],
+        sha256=row["sha256"],
+        original_key=row["original_key"],
+        form=_BY_CONTENT_TYPE[row["content_type"]],
+        size_bytes=row["size_bytes"],
+        width=row["width"],
+        height=row["height"],
+        collection_id=row["collection_id"],
+    )
+
+
+def _to_state(row: dict[str, Any]) -> State:
+    """Read the columns of a rendition, which are all NULL if nobody has claimed it yet."""
+    if row["is_claimable"]:
+        return Claimable()  # also after a failure that counts no more
+    if row["made_key"]:
+        return StoredDelivery(row["made_key"], row["made_type"], row["made_size"], row["is_long_unused"])
+    if code := row["failure_code"]:
+        return Rejected(FailureCode(code) if code in _CODES else FailureCode.OTHER, row["failure_message"])
+    return Claimed() if row["is_claimable"] is False else Claimable()

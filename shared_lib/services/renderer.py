@@ -16,7 +16,7 @@ from shared_lib.services.overlays import Overlays
 class RenderRequest:
     original: bytes
     tenant: str
-    """Whose images its recipes may lay on it."""
+    """Whose image it is, and whose images its recipes may lay on it."""
     recipes: tuple[Recipe, ...]
     is_new: bool = False
     """Also extract the image's metadata. The recipes then include the thumbnail, and it must succeed."""
@@ -85,7 +85,12 @@ class Renderer:
         images = {image for recipe in recipes for image in recipe.overlays}
         overlays = self.overlays.read(request.tenant, images, self.limits.max_bytes - len(request.original))
         rendered = self.sandbox.render(
-            request.original, recipes, overlays, with_metadata=with_metadata, with_location=self.keep_location
+            request.original,
+            recipes,
+            overlays,
+            tenant=request.tenant,
+            with_metadata=with_metadata,
+            with_location=self.keep_location,
         )
         if with_metadata:
             rendered.get(THUMBNAIL.name)  # raises if it failed

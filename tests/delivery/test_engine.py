@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 from service import Api, make_photo, wait_for
 
-from shared_lib.delivery.engine import Found
+from shared_lib.delivery.engine import Found, Made
 from shared_lib.delivery.order import Order
 from shared_lib.errors import NotFound, Rejected, TooManyAttempts, Unavailable
 from shared_lib.repositories.deliveries import Claimed
@@ -23,6 +23,14 @@ def image(api: Api) -> UUID:
 
 def order(rt: Runtime, image: UUID, options: str) -> Order:
     return rt.delivery.urls.read(options, f"{image}.webp", "any", granted=True)
+
+
+def make(rt: Runtime, found: Found) -> Made:
+    """Have it made, and wait until it is stored."""
+    made = rt.delivery.engine.make(found)
+    if made.storing:
+        made.storing.result(30)
+    return made
 
 
 @pytest.fixture
@@ -53,7 +61,7 @@ def test_new_renditions_of_an_image_are_bounded_and_known_ones_are_not(
 ) -> None:
     orders = [order(rt, image, f"w={width}") for width in (11, 12, 13, 14)]
     for each in orders[:3]:
-        other.delivery.engine.make(other.delivery.engine.find(each))
+        make(other, other.delivery.engine.find(each))
 
     with pytest.raises(TooManyAttempts):
         other.delivery.engine.make(other.delivery.engine.find(orders[3]))
@@ -65,17 +73,17 @@ def test_a_process_that_is_to_make_too_many_refuses_more_at_once_and_sends_what_
     rt: Runtime, image: UUID
 ) -> None:
     stored = rt.delivery.engine.find(order(rt, image, "w=21"))
-    rt.delivery.engine.make(stored)
+    make(rt, stored)
     crowd = [rt.delivery.engine.find(order(rt, image, f"w={width},blur=30")) for width in range(300, 324)]
 
-    def make(found: Found) -> str:
+    def try_to_make(found: Found) -> str:
         try:
             return rt.delivery.engine.make(found).how
         except TooManyAttempts as error:
             return error.code
 
     with ThreadPoolExecutor(len(crowd)) as pool:
-        ends = list(pool.map(make, crowd))
+        ends = list(pool.map(try_to_make, crowd))
         assert rt.delivery.engine.find(stored.order).stored
 
     assert set(ends) == {"stored", "busy"}
@@ -91,6 +99,31 @@ def test_what_cannot_be_made_is_tried_once(rt: Runtime, image: UUID) -> None:
         rt.delivery.engine.find(too_large)
 
 
+def test_a_rendition_is_sent_before_it_is_stored_and_to_others_from_memory(
+    rt: Runtime, other: Runtime, api: Api
+) -> None:
+    image = UUID(api.upload(make_photo(1600, 1200)))
+    api.await_end(f"{image}")
+    found = rt.delivery.engine.find(order(rt, image, "blur=99"))
+    with ThreadPoolExecutor(1) as pool:
+        making = pool.submit(rt.delivery.engine.make, found)
+        wait_for(lambda: isinstance(rt.deliveries.find(image, found.recipe.hash), Claimed), bool)
+        with rt.database.transaction() as tx:
+            tx.rows("SELECT claim FROM deliveries WHERE image_id = :image FOR UPDATE", image=image)
+
+            made = making.result()
+            again = rt.delivery.engine.make(rt.delivery.engine.find(found.order))
+
+            assert made.storing
+            assert not made.storing.done()
+            assert (again.how, again.data) == ("collapsed", made.data)
+            with pytest.raises(Unavailable):
+                other.delivery.engine.make(found)
+
+    made.storing.result(30)
+    assert other.delivery.engine.find(found.order).stored == made.stored
+
+
 def test_an_image_that_is_deleted_while_a_rendition_is_made_leaves_nothing(rt: Runtime, api: Api) -> None:
     image = UUID(api.upload(make_photo(1600, 1200)))
     api.await_end(f"{image}")
@@ -101,9 +134,12 @@ def test_an_image_that_is_deleted_while_a_rendition_is_made_leaves_nothing(rt: R
         wait_for(lambda: isinstance(rt.deliveries.find(image, found.recipe.hash), Claimed), bool)
         api("DELETE", f"/images/{image}")
         assert not is_cleaned_up(rt, image), "an object may still be written"
-        with pytest.raises(NotFound):
-            making.result()
+        made = making.result()
 
+    assert made.storing
+    made.storing.result(30)
+    with pytest.raises(NotFound):
+        rt.delivery.engine.find(found.order)
     assert list(rt.gallery.list(f"{image}/")) == []
     rt.finisher.clean_up(image)
     assert is_cleaned_up(rt, image)
@@ -117,7 +153,7 @@ def is_cleaned_up(rt: Runtime, image: UUID) -> bool:
 
 def test_a_rendition_that_nobody_asks_for_is_deleted_after_its_retention(rt: Runtime, image: UUID) -> None:
     unused, used = (rt.delivery.engine.find(order(rt, image, f"w={width}")) for width in (43, 44))
-    made = [rt.delivery.engine.make(each).stored for each in (unused, used)]
+    made = [make(rt, each).stored for each in (unused, used)]
     with rt.database.transaction() as tx:
         tx.rows("UPDATE deliveries SET used_at = now() - interval '31 days' WHERE image_id = :image", image=image)
     assert rt.delivery.engine.find(used.order).stored
@@ -133,7 +169,7 @@ def test_a_rendition_that_expires_is_kept_if_the_image_has_the_same_by_name(rt: 
     image = UUID(api.upload(make_photo()))
     api.await_end(f"{image}")
     found = rt.delivery.engine.find(rt.delivery.urls.read("web", f"{image}", "any", granted=True))
-    made = rt.delivery.engine.make(found).stored
+    made = make(rt, found).stored
     api("POST", "/images/actions/process", json={"uuid": f"{image}", "preset": "web"})
     wait_for(lambda: api("GET", f"/images/{image}").json()["pendingRenditions"], lambda pending: not pending)
     with rt.database.transaction() as tx:
@@ -146,7 +182,7 @@ def test_a_rendition_that_expires_is_kept_if_the_image_has_the_same_by_name(rt: 
 
 
 def test_the_comparison_of_the_gallery_keeps_renditions_that_urls_asked_for(rt: Runtime, image: UUID) -> None:
-    made = rt.delivery.engine.make(rt.delivery.engine.find(order(rt, image, "w=45"))).stored
+    made = make(rt, rt.delivery.engine.find(order(rt, image, "w=45"))).stored
 
     assert rt.drift.is_referenced(made.key)
     assert made.key in list(rt.drift.list_delivery_keys(f"{image}/"))[:2]

@@ -26,7 +26,7 @@ from shared_lib.pipeline.recipe import THUMBNAIL
 from shared_lib.pipeline.recipe_schema import read_recipe
 from shared_lib.pipeline.sandbox import ipc
 from shared_lib.pipeline.sandbox.pool import Sandbox
-from shared_lib.pipeline.sandbox.processes import ENVIRONMENT, PROGRAM, Zygote
+from shared_lib.pipeline.sandbox.processes import ENVIRONMENT, PROGRAM, Worker, Zygote
 
 
 @pytest.fixture
@@ -219,6 +219,28 @@ def test_a_worker_becomes_too_old_for_a_further_image() -> None:
         zygote.keep(worker)
         time.sleep(1)
         assert zygote.take() is not worker
+    finally:
+        zygote.kill()
+
+
+def test_a_worker_decodes_the_images_of_one_tenant_only() -> None:
+    limits = Limits()
+    zygote = Zygote(limits, images_per_worker=50, spares=2)
+    job = ipc.Job(recipes=(THUMBNAIL,)).write()
+
+    def use(tenant: str) -> Worker:
+        worker = zygote.take(tenant)
+        worker.exchange(job, [sample("png")], limits.max_output_bytes, time.monotonic() + 30)
+        zygote.keep(worker)
+        return worker
+
+    try:
+        one, another = use("one"), use("another")
+        assert one is not another
+        assert (use("one"), use("another")) == (one, another)
+        use("third")  # no more wait than may be busy
+        assert use("another") is another
+        assert use("one") is not one
     finally:
         zygote.kill()
 

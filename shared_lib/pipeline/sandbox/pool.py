@@ -48,8 +48,8 @@ class Sandbox:
     ) -> None:
         """With `required`, decode nothing where the kernel cannot confine a worker.
 
-        A worker stays for up to `images_per_worker` images. Each image beyond the first takes half the processor time,
-        but an image that takes over its worker can read and falsify the ones that follow in it.
+        A worker stays for up to `images_per_worker` images of one tenant. Each image beyond the first takes half the
+        processor time, but an image that takes over its worker can read and falsify the ones that follow in it.
         """
         self._limits = limits
         self._program = program
@@ -74,12 +74,13 @@ class Sandbox:
         with self._starting:
             self._ensure_zygote()
 
-    def render(
+    def render(  # noqa: PLR0913  a job's fields, and whose it is
         self,
         data: bytes,
         recipes: Sequence[Recipe],
         overlays: Mapping[UUID, bytes] | None = None,
         *,
+        tenant: str = "",
         with_metadata: bool = False,
         with_location: bool = False,
     ) -> Rendered:
@@ -89,7 +90,8 @@ class Sandbox:
         taken, in the metadata and in renditions that keep metadata.
 
         `overlays` are the encoded images named in `Recipe.overlays`. A recipe fails alone if its overlay is missing
-        or unusable. All of them together may have no more bytes than one image.
+        or unusable. All of them together may have no more bytes than one image. The worker decodes no other tenant's
+        images, before or after.
 
         Raises Rejected if the image cannot be processed, WorkerCrashed if its worker died, WorkerFailed for a bug of
         ours, and SandboxIncomplete if nothing may be decoded here.
@@ -103,12 +105,12 @@ class Sandbox:
             with_location=with_location,
         )
         with tracing.span("render"), metrics.JOBS.time(_label):
-            return self._render_with_worker(job, [data, *overlays.values()])
+            return self._render_with_worker(job, [data, *overlays.values()], tenant)
 
-    def _render_with_worker(self, job: ipc.Job, images: Sequence[bytes]) -> Rendered:
+    def _render_with_worker(self, job: ipc.Job, images: Sequence[bytes], tenant: str) -> Rendered:
         with self._slots:
             until = time.monotonic() + self._limits.wall_seconds
-            worker = self._take()
+            worker = self._take(tenant)
             is_new = not worker.images
             try:
                 return self._run(worker, job, images, until)
@@ -116,7 +118,7 @@ class Sandbox:
                 if is_new or time.monotonic() > until:
                     raise
             # An image before may have used up a limit, or damaged the worker. A new one decides.
-            return self._run(self._take(new=True), job, images, until)
+            return self._run(self._take(tenant, new=True), job, images, until)
 
     def close(self) -> None:
         """Kill all workers, busy ones with their images. Calling `render` afterwards raises RuntimeError."""
@@ -126,14 +128,14 @@ class Sandbox:
             for zygote in self._retired:
                 zygote.kill()
 
-    def _take(self, *, new: bool = False) -> Worker:
+    def _take(self, tenant: str, *, new: bool = False) -> Worker:
         with self._starting:
             try:
-                return self._ensure_zygote().take(new=new)
+                return self._ensure_zygote().take(tenant, new=new)
             except (OSError, EOFError):  # it has died since
                 self._drop_zygote()
             try:
-                return self._ensure_zygote().take(new=new)
+                return self._ensure_zygote().take(tenant, new=new)
             except (OSError, EOFError) as error:
                 self._drop_zygote()
                 raise WorkerCrashed("No worker could be started.") from error

@@ -69,7 +69,8 @@ class Zygote:
     """The process that forks workers, and keeps `spares` of them waiting.
 
     Create it from a thread that lives as long as the zygote should, because the zygote dies with that thread.
-    `max_age` is in seconds, from a worker's first image to the beginning of its last.
+    `max_age` is in seconds, from a worker's first image to the beginning of its last. At most as many workers as
+    `spares` wait after an image.
     Raises SandboxIncomplete, and OSError or EOFError if it cannot be started.
     """
 
@@ -86,6 +87,7 @@ class Zygote:
         self._control, theirs = socket.socketpair()
         self._images_per_worker = images_per_worker
         self._max_age = max_age
+        self._most_used = spares
         self._used: list[Worker] = []
         config = {
             "parent": os.getpid(),
@@ -111,28 +113,30 @@ class Zygote:
             self.kill()
             raise
 
-    def take(self, *, new: bool = False) -> "Worker":
-        """Return a worker that waits after an image, unless it must be `new` or there is none, or else a new one.
+    def take(self, tenant: str = "", *, new: bool = False) -> "Worker":
+        """Return a worker that waits after an image of the tenant, unless it must be `new`, or else a new one.
 
         Raises OSError or EOFError if the zygote has died.
         """
-        while self._used and not new:
-            worker = self._used.pop()
+        for worker in [each for each in self._used if each.tenant == tenant and not new]:
+            self._used.remove(worker)
             if worker.age < self._max_age:
                 return worker
             worker.close()
-        message, pipes, *_ = socket.recv_fds(self._control, len(ipc.FORK), 4)
+        message, descriptors, *_ = socket.recv_fds(self._control, len(ipc.FORK), 4)
         if not message:
             raise EOFError("the zygote has ended")
         self._control.send(ipc.FORK)
-        return Worker(self, *pipes)
+        return Worker(self, tenant, descriptors)
 
     def keep(self, worker: "Worker") -> None:
-        """Keep a worker for another image, or close it if it has had all of them or the zygote is closed."""
-        if worker.images < self._images_per_worker and self._control.fileno() >= 0:
-            self._used.append(worker)
-        else:
+        """Keep a worker for another image of its tenant, or close it if it has had all or the zygote is closed."""
+        if worker.images >= self._images_per_worker or self._control.fileno() < 0:
             worker.close()
+            return
+        self._used.append(worker)
+        if len(self._used) > self._most_used:
+            self._used.pop(0).close()
 
     def retire(self) -> None:
         """Let it exit after the last worker that is busy."""
@@ -170,12 +174,15 @@ class Zygote:
 class Worker:
     """One confined process."""
 
-    def __init__(self, zygote: Zygote, requests: int, replies: int, stderr: int, lifeline: int) -> None:
+    def __init__(self, zygote: Zygote, tenant: str, descriptors: Sequence[int]) -> None:
+        """The descriptors are those of three pipes (requests, replies, stderr), and of the lifeline."""
         self.zygote = zygote
+        self.tenant = tenant
+        """Whose images it decodes, and nobody else's."""
         self.images = 0
         """Number that it has received."""
         self._received = 0.0  # the first image, on the monotonic clock
-        self._requests, self._replies, self._stderr = requests, replies, stderr
+        self._requests, self._replies, self._stderr, lifeline = descriptors
         self._lifeline = socket.socket(fileno=lifeline)
         if sys.platform == "linux":
             with contextlib.suppress(PermissionError):  # the user already has too many large pipes
