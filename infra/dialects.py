@@ -32,6 +32,11 @@ They have imgproxy's names: `IMGPROXY_KEY`, `IMGPROXY_SALT` (comma-separated lis
 `IMGPROXY_WATERMARK_URL` (`image://<uuid>`) and `IMGPROXY_WATERMARK_OPACITY`. Without keys, URLs are refused, unless
 unsigned URLs are allowed (`DELIVERY_UNSIGNED=true` or `AUTH_MODE=anonymous`).
 
+`preset` also takes the name of a [preset](delivery.md#presets) that was made at run time, or of a built-in one, if
+`IMGPROXY_PRESETS` has none of that name. It is a whole recipe. So it goes with no other preset, and only with `format`,
+`expires`, `filename`, `return_attachment` and `cachebuster`. Caches keep it like our own URLs, and purge it with the
+preset. thumbor has no presets.
+
 ## Options of imgproxy
 
 Tests of all options are in `tests/delivery/test_imgproxy.py`. `tests/clients/test_imgproxy_clients.py` requests what

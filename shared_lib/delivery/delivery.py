@@ -36,6 +36,7 @@ class Delivery:
         self.imgproxy = ImgproxyDialect(
             settings.imgproxy,
             settings.store.upload_bucket,
+            recipes.find_preset,
             allow_unsigned=allow_unsigned,
             is_open=is_open,
             fetching=fetching,

@@ -343,6 +343,7 @@ class Engine:
                     log.info("rendition_stored", bytes=stored.size, **about)
                 else:
                     self._gallery.delete(stored.key)
+                    self._release(uuid, recipe_hash, claim)
                     log.info("rendition_not_stored", reason="The image was deleted meanwhile", **about)
             except ServiceError as error:
                 log_failure(log, "rendition_not_stored", error, **about)

@@ -2,19 +2,18 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from shared_lib.database.connection import acting_for
 from shared_lib.delivery.capabilities import Capability
 from shared_lib.delivery.negotiation import Accepted, choose_format
 from shared_lib.delivery.order import DELIVER_ORIGINAL, ORIGINAL, Constantly, Order, covers_all
-from shared_lib.errors import Forbidden, Invalid, NotFound
+from shared_lib.delivery.presets import FindPreset, LowerPreset
+from shared_lib.errors import Forbidden, Invalid
 from shared_lib.limits import MAX_SIDE
 from shared_lib.pipeline.formats import WRITTEN, Format
 from shared_lib.pipeline.recipe import Recipe
@@ -81,8 +80,7 @@ class Options(BaseModel):
 
 @dataclass(frozen=True)
 class Urls:
-    find_preset: Callable[[str], Recipe | None]
-    """Among those of the tenant that a block acts for."""
+    find_preset: FindPreset
     widths: frozenset[int]
     """Those that unsigned URLs may ask for. Empty: any."""
     are_open: bool
@@ -140,16 +138,8 @@ class Urls:
         if preset == ORIGINAL.name:
             return DELIVER_ORIGINAL
         if preset:
-            return partial(self._lower_preset, preset, output)
+            return LowerPreset(self.find_preset, preset, output)
         return Constantly(to_recipe(options, output))
-
-    def _lower_preset(self, name: str, output: Format | Literal["source"] | None, image: PublishedImage) -> Recipe:
-        """Return the preset's recipe with another format. Options that the format lacks don't count then."""
-        with acting_for(image.tenant):
-            recipe = self.find_preset(name)
-        if recipe is None:
-            raise NotFound(f"There is no preset {name}", code="no_such_preset")
-        return recipe if output is None else replace(recipe, output=replace(recipe.output, format=output))
 
     def _check_unsigned(self, preset: str | None, options: Options) -> None:
         if not self.are_open and (preset == ORIGINAL.name or _about_originals(options)):

@@ -338,6 +338,8 @@ def test_a_foreign_image_is_downloaded_once_for_all_sizes_and_dialects(
     made = engine.make(engine.find(order(fetching, url)))
     assert made.stored.content_type == "image/png"
 
+    assert made.storing
+    made.storing.result(30)
     again = engine.find(order(fetching, url))
     by_thumbor = engine.find(fetching.delivery.thumbor.read(f"/thumbor/unsafe/16x12/{quote(url, safe='')}", "*/*"))
 
@@ -394,7 +396,9 @@ def test_a_server_that_sends_a_byte_at_a_time_is_stopped(origin: Origin) -> None
 
 def test_an_unsigned_url_fetches_nothing_where_callers_need_credentials(origin: Origin) -> None:
     url = quote(f"{origin.url}/photo.jpg", safe="")
-    imgproxy = ImgproxyDialect(settings.Imgproxy(), "uploads", allow_unsigned=True, is_open=False, fetching="signed")
+    imgproxy = ImgproxyDialect(
+        settings.Imgproxy(), "uploads", lambda _: None, allow_unsigned=True, is_open=False, fetching="signed"
+    )
     thumbor = ThumborDialect(settings.Thumbor(), allow_unsigned=True, fetching="signed")
 
     with pytest.raises(NotFound):

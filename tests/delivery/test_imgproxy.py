@@ -21,7 +21,7 @@ from shared_lib.delivery.imgproxy.dialect import ImgproxyDialect
 from shared_lib.delivery.imgproxy.grammar import split_signature
 from shared_lib.delivery.imgproxy.options import OPTIONS, PRESET
 from shared_lib.delivery.order import ORIGINAL
-from shared_lib.errors import Forbidden, Invalid
+from shared_lib.errors import Forbidden, Invalid, NotFound
 from shared_lib.pipeline.formats import Format
 from shared_lib.pipeline.recipe import Recipe
 from shared_lib.settings import Imgproxy
@@ -127,7 +127,9 @@ def test_every_option_is_tested() -> None:
 
 def read_dialect(path: str, form: Format = Format.JPEG, *, is_open: bool = True, **settings: object) -> Recipe:
     """Return the recipe of a URL with these settings."""
-    dialect = ImgproxyDialect(Imgproxy.model_validate(settings), "upload-images", allow_unsigned=True, is_open=is_open)
+    dialect = ImgproxyDialect(
+        Imgproxy.model_validate(settings), "upload-images", lambda _: None, allow_unsigned=True, is_open=is_open
+    )
     order = dialect.read(f"/imgproxy/_{path}/plain/{LOGO}", "")
     return order.lower(make_published(form))
 
@@ -164,8 +166,8 @@ def test_presets_of_the_operator_apply_and_can_be_all_that_is_understood() -> No
     assert read_dialect("/w:5", presets=presets).output.quality == 33
     assert read_dialect("/pr:both", presets=presets).output.format is Format.WEBP
     assert read_dialect("/tiny:both", presets=presets, only_presets=True).output.format is Format.WEBP
-    for refused in ("/tiny/w:5", "/nobody"):
-        with pytest.raises(Invalid):
+    for refused in ("/tiny/w:5", "/nobody", "/tiny:nobody"):
+        with pytest.raises((Invalid, NotFound)):
             read_dialect(refused, presets=presets, only_presets=True)
     with pytest.raises(Invalid):
         read_dialect("/w:5", presets="broken=w:x")

@@ -65,6 +65,26 @@ def test_a_preset_that_changes_is_delivered_as_it_is_now_and_never_as_it_was(
     assert (again.content, again.headers["ETag"]) == (before.content, before.headers["ETag"])
 
 
+def test_imgproxy_s_urls_name_presets_that_were_made_at_run_time(
+    api: Api, platform: Platform, image: str, name: str
+) -> None:
+    def get(options: str) -> requests.Response:
+        return requests.get(f"{platform.url}/imgproxy/_/{options}/plain/{image}", timeout=60)
+
+    assert (get(f"pr:{name}").status_code, get(f"pr:{name}").text) == (404, "Invalid URL")
+    save(api, name, 100)
+    assert describe(get(f"preset:{name}")) == (100, "WEBP")
+    assert describe(get(f"pr:{name}/f:png/cb:1")) == (100, "PNG")
+    save(api, name, 60)
+
+    now = get(f"pr:{name}")
+    assert describe(now) == (60, "WEBP")
+    assert now.headers["Cache-Control"] == "public, max-age=3600, stale-while-revalidate=86400"
+    assert now.headers["Surrogate-Key"].endswith(f" preset-default-{name}")
+    for refused in (f"pr:{name}/w:5", f"pr:{name}:tiny", f"pr:{name}/pr:{name}"):
+        assert (get(refused).status_code, get(refused).text) == (404, "Invalid URL")
+
+
 def test_versions_are_listed_newest_first(api: Api, name: str) -> None:
     for width in (10, 20):
         save(api, name, width)

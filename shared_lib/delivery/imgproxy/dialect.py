@@ -8,10 +8,11 @@ from uuid import UUID
 
 from shared_lib.delivery.imgproxy.grammar import parse, parse_presets, split_signature
 from shared_lib.delivery.imgproxy.lowering import Mark, lower
-from shared_lib.delivery.imgproxy.options import read_options
+from shared_lib.delivery.imgproxy.options import read_options, separate_preset
 from shared_lib.delivery.imgproxy.signatures import Signatures
 from shared_lib.delivery.negotiation import Accepted, read_accept
 from shared_lib.delivery.order import Fetching, Order
+from shared_lib.delivery.presets import FindPreset, LowerPreset
 from shared_lib.errors import Forbidden, Invalid, NotFound, Rejected, ServiceError, TooManyAttempts, Unavailable
 from shared_lib.settings import Imgproxy
 
@@ -21,10 +22,11 @@ _S3 = re.compile(r"s3://([^/]+)/(.+)")
 
 
 class ImgproxyDialect:
-    def __init__(
+    def __init__(  # noqa: PLR0913  what it depends on, and three rights
         self,
         settings: Imgproxy,
         upload_bucket: str,
+        find_preset: FindPreset,
         *,
         allow_unsigned: bool,
         is_open: bool,
@@ -38,6 +40,7 @@ class ImgproxyDialect:
         self._presets = parse_presets(settings.presets)
         for name in self._presets:
             read_options([("preset", [name])], "", self._presets)  # an operator's mistake shows at the start
+        self._find_preset = find_preset
         self._has_only_presets = settings.only_presets
         self._mark = _read_mark(settings)
         self._may_pass_on = is_open or bool(settings.keys)
@@ -48,22 +51,28 @@ class ImgproxyDialect:
         signature, signed = split_signature(path.removeprefix(PREFIX))
         self._signatures.check(signature, signed)
         url = parse(signed, has_only_presets=self._has_only_presets)
-        options = read_options(url.options, url.extension, self._presets)
+        preset, given = separate_preset(url.options, self._presets)
+        options = read_options(given, url.extension, {} if preset else self._presets)
         if options.is_raw and not self._may_pass_on:
             raise Forbidden("Only a signed URL delivers an original", code="signature_missing")
         if not self._may_pass_on:
             options = replace(options, skip_processing=frozenset())
         if options.expires and options.expires <= datetime.now(UTC).timestamp():
             raise Invalid("The URL has expired")
-        is_negotiated = not (options.format or options.is_raw) and any(self._formats.values())
+        is_negotiated = not (preset or options.format or options.is_raw) and any(self._formats.values())
         accepted: Accepted = self._negotiate(accept) if is_negotiated else "any"
         is_foreign = self._may_fetch and url.source.lower().startswith(("http://", "https://"))
         return Order(
             image=UUID(int=0) if is_foreign else self._find_source(url.source),
             source=url.source if is_foreign else "",
-            lower=partial(lower, options, accepted, self._mark),
+            lower=(
+                LowerPreset(self._find_preset, preset, options.format)
+                if preset
+                else partial(lower, options, accepted, self._mark)
+            ),
+            preset=preset,
             is_negotiated=is_negotiated,
-            lifetime=self._ttl,
+            lifetime=None if preset else self._ttl,  # it may change
             expires_at=datetime.fromtimestamp(options.expires, UTC) if options.expires else None,
             filename=options.filename,
             is_attachment=options.is_attachment,
@@ -94,6 +103,8 @@ def word_error(error: ServiceError) -> tuple[int, str]:
     """Return imgproxy's status and text for an error."""
     if error.code == "source_not_allowed":
         return 404, "Invalid source URL"
+    if error.code == "no_such_preset":
+        return 404, "Invalid URL"
     if error.code == "option_not_allowed":
         return 403, "Invalid URL"
     for kind, status, text in _WORDS:

@@ -3,11 +3,13 @@
 import base64
 import binascii
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
 
+from shared_lib.constraints import NAME_PATTERN
 from shared_lib.errors import Forbidden, Invalid
 from shared_lib.pipeline.formats import Format
 
@@ -146,6 +148,12 @@ IGNORED: dict[str, str] = {
 
 PRESET = frozenset({"preset", "pr"})
 
+_WITH_PRESET = frozenset(
+    ["format", "f", "ext", "expires", "exp", "filename", "fn", "return_attachment", "att", "cachebuster", "cb"]
+)
+"""Options that go with a preset that is made at run time."""
+_NAME = re.compile(NAME_PATTERN)
+
 SECURITY = frozenset(
     {
         "max_src_resolution",
@@ -181,6 +189,21 @@ def read_options(given: Given, extension: str, presets: Mapping[str, Given] | No
             raise Invalid(f"{name}: it is not understood here")
         options = OPTIONS[name](options, arguments)
     return OPTIONS["format"](options, [extension]) if extension and not options.is_raw else options
+
+
+def separate_preset(given: Given, presets: Mapping[str, Given]) -> tuple[str, Given]:
+    """
+    Return the name of a preset that is made at run time, empty if the URL names none, and the other options.
+
+    It is a whole recipe. So only options that don't change the picture go with it, and `format`. Raises Invalid.
+    """
+    names = [name for option, arguments in given if option in PRESET for name in arguments]
+    if presets.keys() >= set(names):
+        return "", given
+    others = [each for each in given if each[0] not in PRESET]
+    if len(names) > 1 or not _NAME.fullmatch(names[0]) or not {option for option, _ in others} <= _WITH_PRESET:
+        raise Invalid("preset: one of them is a whole recipe or unknown, so others don't go with it")
+    return names[0], others
 
 
 def _expand(given: Given, presets: Mapping[str, Given], within: frozenset[str]) -> Iterator[tuple[str, Arguments]]:
