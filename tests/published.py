@@ -4,8 +4,10 @@ from uuid import uuid4
 
 import requests
 
+from shared_lib.delivery.engine import Found, Made
 from shared_lib.pipeline.formats import Format
 from shared_lib.repositories.deliveries import PublishedImage
+from shared_lib.runtime import Runtime
 
 
 def make_published(form: Format) -> PublishedImage:
@@ -26,3 +28,11 @@ def make_published(form: Format) -> PublishedImage:
 def is_made(response: requests.Response) -> bool:
     """Return whether this request had the rendition made, and it was neither stored nor sent from memory."""
     return response.headers["Cache-Status"] == "image-processing; fwd=miss; stored"
+
+
+def make_and_store(rt: Runtime, found: Found) -> Made:
+    """Have it made, and wait until it is stored, which an answer does not wait for."""
+    made = rt.delivery.engine.make(found)
+    if made.storing:
+        made.storing.result(30)
+    return made

@@ -5,9 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
 import pytest
+from published import make_and_store
 from service import Api, make_photo, wait_for
 
-from shared_lib.delivery.engine import Found, Made
+from shared_lib.delivery.engine import Found
 from shared_lib.delivery.order import Order
 from shared_lib.errors import NotFound, Rejected, TooManyAttempts, Unavailable
 from shared_lib.repositories.deliveries import Claimed
@@ -23,14 +24,6 @@ def image(api: Api) -> UUID:
 
 def order(rt: Runtime, image: UUID, options: str) -> Order:
     return rt.delivery.urls.read(options, f"{image}.webp", "any", granted=True)
-
-
-def make(rt: Runtime, found: Found) -> Made:
-    """Have it made, and wait until it is stored."""
-    made = rt.delivery.engine.make(found)
-    if made.storing:
-        made.storing.result(30)
-    return made
 
 
 @pytest.fixture
@@ -53,7 +46,7 @@ def test_a_process_that_dies_leaves_a_claim_that_ends(rt: Runtime, other: Runtim
     with rt.database.transaction() as tx:
         tx.rows("UPDATE deliveries SET claimable_at = now() - interval '1 s' WHERE image_id = :image", image=image)
 
-    assert other.delivery.engine.make(found).how == "stored"
+    assert make_and_store(other, found).how == "stored"
 
 
 def test_new_renditions_of_an_image_are_bounded_and_known_ones_are_not(
@@ -61,7 +54,7 @@ def test_new_renditions_of_an_image_are_bounded_and_known_ones_are_not(
 ) -> None:
     orders = [order(rt, image, f"w={width}") for width in (11, 12, 13, 14)]
     for each in orders[:3]:
-        make(other, other.delivery.engine.find(each))
+        make_and_store(other, other.delivery.engine.find(each))
 
     with pytest.raises(TooManyAttempts):
         other.delivery.engine.make(other.delivery.engine.find(orders[3]))
@@ -73,7 +66,7 @@ def test_a_process_that_is_to_make_too_many_refuses_more_at_once_and_sends_what_
     rt: Runtime, image: UUID
 ) -> None:
     stored = rt.delivery.engine.find(order(rt, image, "w=21"))
-    make(rt, stored)
+    make_and_store(rt, stored)
     crowd = [rt.delivery.engine.find(order(rt, image, f"w={width},blur=30")) for width in range(300, 324)]
 
     def try_to_make(found: Found) -> str:
@@ -151,7 +144,7 @@ def is_cleaned_up(rt: Runtime, image: UUID) -> bool:
 
 def test_a_rendition_that_nobody_asks_for_is_deleted_after_its_retention(rt: Runtime, image: UUID) -> None:
     unused, used = (rt.delivery.engine.find(order(rt, image, f"w={width}")) for width in (43, 44))
-    made = [make(rt, each).stored for each in (unused, used)]
+    made = [make_and_store(rt, each).stored for each in (unused, used)]
     with rt.database.transaction() as tx:
         tx.rows("UPDATE deliveries SET used_at = now() - interval '31 days' WHERE image_id = :image", image=image)
     assert rt.delivery.engine.find(used.order).stored
@@ -167,7 +160,7 @@ def test_a_rendition_that_expires_is_kept_if_the_image_has_the_same_by_name(rt: 
     image = UUID(api.upload(make_photo()))
     api.await_end(f"{image}")
     found = rt.delivery.engine.find(rt.delivery.urls.read("web", f"{image}", "any", granted=True))
-    made = make(rt, found).stored
+    made = make_and_store(rt, found).stored
     api("POST", "/images/actions/process", json={"uuid": f"{image}", "preset": "web"})
     wait_for(lambda: api("GET", f"/images/{image}").json()["pendingRenditions"], lambda pending: not pending)
     with rt.database.transaction() as tx:
@@ -180,7 +173,7 @@ def test_a_rendition_that_expires_is_kept_if_the_image_has_the_same_by_name(rt: 
 
 
 def test_the_comparison_of_the_gallery_keeps_renditions_that_urls_asked_for(rt: Runtime, image: UUID) -> None:
-    made = make(rt, rt.delivery.engine.find(order(rt, image, "w=45"))).stored
+    made = make_and_store(rt, rt.delivery.engine.find(order(rt, image, "w=45"))).stored
 
     assert rt.drift.is_referenced(made.key)
     assert made.key in list(rt.drift.list_delivery_keys(f"{image}/"))[:2]

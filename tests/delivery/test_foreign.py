@@ -12,6 +12,7 @@ from itertools import cycle
 from urllib.parse import quote
 
 import pytest
+from published import make_and_store
 from service import Api, make_photo
 
 from shared_lib import settings
@@ -335,16 +336,14 @@ def test_a_foreign_image_is_downloaded_once_for_all_sizes_and_dialects(
 ) -> None:
     url = f"{origin.url}/photo.jpg"
     engine = fetching.delivery.engine
-    made = engine.make(engine.find(order(fetching, url)))
+    made = make_and_store(fetching, engine.find(order(fetching, url)))
     assert made.stored.content_type == "image/png"
 
-    assert made.storing
-    made.storing.result(30)
     again = engine.find(order(fetching, url))
     by_thumbor = engine.find(fetching.delivery.thumbor.read(f"/thumbor/unsafe/16x12/{quote(url, safe='')}", "*/*"))
 
     assert again.stored
-    assert (by_thumbor.image.uuid, engine.make(by_thumbor).how) == (again.image.uuid, "stored")
+    assert (by_thumbor.image.uuid, make_and_store(fetching, by_thumbor).how) == (again.image.uuid, "stored")
     assert [path for path, _ in origin.seen] == ["/photo.jpg"]
     assert api("GET", f"/images/{again.image.uuid}").json()["filename"] == "photo.jpg"
 

@@ -361,6 +361,9 @@ def test_a_rendition_whose_object_is_lost_is_made_again(api: Api, get: Get, s3: 
     image = api.upload(make_photo())
     api.await_end(image)
     first = get(f"w=75/{image}.webp")
+    wait_for(
+        lambda: get(f"w=75/{image}.webp", method="HEAD").headers["Cache-Status"], lambda seen: seen.endswith("; hit")
+    )
     for each in s3.list_objects_v2(Bucket="completed-images", Prefix=f"{image}/")["Contents"]:
         s3.delete_object(Bucket="completed-images", Key=each["Key"])
 

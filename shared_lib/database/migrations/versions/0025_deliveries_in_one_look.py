@@ -6,8 +6,8 @@ by name, which a pooler could not share.
 
 from alembic import op
 
-revision = "0024"
-down_revision = "0023"
+revision = "0025"
+down_revision = "0024"
 
 # With SECURITY DEFINER: a signed URL names an image, and no tenant.
 FUNCTION = """
