@@ -1,6 +1,6 @@
 # Common tasks, by hand and in CI. Run `make` with one of these:
 #   run                 run the whole service on this machine; set PORT, HOST or DATA_DIR to change the defaults
-#   test                run all tests on real services, in a few minutes
+#   test                run all tests on real services, in about ten minutes
 #   test-by-address     run the tests of the API and of processing on services that variables name; see `make kafka`
 #   conformance         test the API against its OpenAPI document, with 2,000 cases per operation
 #   check-swagger       try out every operation in Swagger UI, in Chromium; `make test` tries one of each kind

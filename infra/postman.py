@@ -5,7 +5,6 @@ values that one passes to the next. Run as a whole, the collection tests a runni
 leaves out follow at the end, without checks.
 """
 
-import copy
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,13 +23,21 @@ Json = dict[str, Any]
 
 class Step(NamedTuple):
     operation: str
-    uuid: str = ""
-    """The variable that holds the resource's UUID or ID."""
+    image: str = "image"
+    """The variable that holds the UUID of the image that it is about."""
     saves: Mapping[str, str] = {}
     """Variables that later requests use, each with its path in the response."""
     until_finished: bool = False
     """Repeat the request until the image is finished."""
 
+
+IMAGE = "0b9c0f3e-6e0e-4f3c-8f55-2f0f3f3a9d11"
+VARIABLES = {
+    "7d1f6a0e-3c61-4f0e-9b57-0a4c8a1f6f2b": "collection",
+    "4tR9kQ2mZx": "keyId",
+    "5b0f7a52-3a2e-4c0e-9f43-0d9f6f1f9b11": "erasure",
+}
+"""The other IDs in the description's examples, and the variables that hold those of the run."""
 
 PUT = "put_object"  # to the store, with the URL from the step before: not an operation of this API
 STORY = (
@@ -38,20 +45,20 @@ STORY = (
     Step("get_health_live"),
     Step("get_health_ready"),
     Step("upload_image", saves={"image": "data.uuid"}),
-    Step("get_image", "image", until_finished=True),
-    Step("get_rendition", "image"),
-    Step("get_original", "image"),
-    Step("get_image_privacy", "image"),
-    Step("update_image", "image"),
-    Step("preview_image", "image"),
-    Step("sign_url", "image"),
-    Step("deliver_image", "image"),
+    Step("get_image", until_finished=True),
+    Step("get_rendition"),
+    Step("get_original"),
+    Step("get_image_privacy"),
+    Step("update_image"),
+    Step("preview_image"),
+    Step("sign_url"),
+    Step("deliver_image"),
     Step("save_preset"),
     Step("list_presets"),
     Step("get_preset"),
     Step("delete_preset"),
-    Step("list_attempts", "image"),
-    Step("find_similar_images", "image"),
+    Step("list_attempts"),
+    Step("find_similar_images"),
     Step("create_upload_url", saves={"presignedImage": "uuid", "presignedUrl": "presignedUrl"}),
     Step(PUT),
     Step("reserve_upload"),
@@ -59,26 +66,26 @@ STORY = (
     Step("sign_upload_parts", "largeImage"),
     Step("list_upload_parts", "largeImage"),
     Step("abort_multipart_upload", "largeImage"),
-    Step("complete_multipart_upload", "image"),
+    Step("complete_multipart_upload"),
     Step("request_processing", "presignedImage"),
     Step("list_images"),
     Step("create_collection", saves={"collection": "data.uuid"}),
     Step("list_collections"),
-    Step("update_collection", "collection"),
-    Step("add_images_to_collection", "collection"),
-    Step("get_collection", "collection"),
-    Step("move_images", "image"),
-    Step("remove_images_from_collection", "collection"),
-    Step("delete_collection", "collection"),
-    Step("delete_image", "image"),
-    Step("delete_images", "image"),
+    Step("update_collection"),
+    Step("add_images_to_collection"),
+    Step("get_collection"),
+    Step("move_images"),
+    Step("remove_images_from_collection"),
+    Step("delete_collection"),
+    Step("delete_image"),
+    Step("delete_images"),
     Step("erase_image", "presignedImage", saves={"erasure": "id"}),
-    Step("get_erasure", "erasure"),
+    Step("get_erasure"),
     Step("create_api_key", saves={"keyId": "data.id"}),
     Step("list_api_keys"),
     Step("get_caller_privacy"),
-    Step("rotate_api_key", "keyId"),
-    Step("revoke_api_key", "keyId"),
+    Step("rotate_api_key"),
+    Step("revoke_api_key"),
     Step("get_operations_summary"),
     Step("get_version"),
     Step("list_audit_events"),
@@ -117,7 +124,7 @@ def generate() -> dict[Path, str]:
                 _put() if each.operation == PUT else _checked(each, *operations[each.operation], schemas)
                 for each in STORY
             ),
-            *(_item(_outside_story(name, each[1]), *each, schemas) for name, each in rest.items()),
+            *(_item(Step(name), *each, schemas) for name, each in rest.items()),
         ],
     }
     return {COLLECTION: json.dumps(collection, indent=2) + "\n"}
@@ -125,10 +132,6 @@ def generate() -> dict[Path, str]:
 
 def _pair(key: str, value: str) -> Json:
     return {"key": key, "value": value, "type": "string"}
-
-
-def _outside_story(operation: str, path: str) -> Step:
-    return Step(operation, "collection" if path.startswith("/api/v1/collections") else "image")
 
 
 def _checked(step: Step, method: str, path: str, operation: Json, schemas: Json) -> Json:
@@ -161,18 +164,10 @@ def _put() -> Json:
 
 
 def _url(path: str, operation: Json, step: Step) -> Json:
-    variable = f"{{{{{step.uuid}}}}}"
-    segments = (
-        path.strip("/")
-        .replace("{uuid}", variable)
-        .replace("{key_id}", variable)
-        .replace("{erasure_id}", variable)
-        .replace("{letter_id}", "0")
-        .replace("{name}", "thumbnail")
-        .replace("{preset}", "hero")
-        .replace("{signature}/{options}/{file}", f"unsafe/w=320/{variable}.webp")
-        .split("/")
-    )
+    for parameter in operation.get("parameters", []):
+        if parameter["in"] == "path":
+            path = path.replace(f"{{{parameter['name']}}}", _fill(parameter["example"], step))
+    segments = path.strip("/").split("/")
     query = [
         {
             "key": parameter["name"],
@@ -197,6 +192,13 @@ def _value(parameter: Json) -> str:
     return str(parameter.get("example") or schema.get("default") or schema.get("anyOf", [schema])[0].get("const", ""))
 
 
+def _fill(text: str, step: Step) -> str:
+    """Put variables in the place of the examples' IDs."""
+    for example, variable in {IMAGE: step.image, **VARIABLES}.items():
+        text = text.replace(example, f"{{{{{variable}}}}}")
+    return text
+
+
 def _form(schema: Json, schemas: Json) -> Json:
     """Return a form with the photograph and the fields that have an example."""
     fields = schemas[schema["$ref"].rpartition("/")[2]]["properties"]
@@ -207,18 +209,10 @@ def _form(schema: Json, schemas: Json) -> Json:
 
 
 def _body(content: Json, step: Step) -> Json:
-    example = copy.deepcopy(content["example"])
-    if "uuid" in example:
-        example["uuid"] = f"{{{{{step.uuid}}}}}"
-    if "uuids" in example:
-        example["uuids"] = [f"{{{{{step.uuid}}}}}"]
-    if "collectionId" in example and step.operation == "move_images":
-        example["collectionId"] = "{{collection}}"
-    for each in example.get("data", []):
-        each["uuid"] = "{{image}}"
+    text = _fill(json.dumps(content["example"], indent=2), step)
     return {
         "header": [{"key": "Content-Type", "value": "application/json"}],
-        "body": {"mode": "raw", "raw": json.dumps(example, indent=2), "options": {"raw": {"language": "json"}}},
+        "body": {"mode": "raw", "raw": text, "options": {"raw": {"language": "json"}}},
     }
 
 

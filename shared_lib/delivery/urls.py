@@ -9,6 +9,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from shared_lib.constraints import NAME_PATTERN
 from shared_lib.delivery.capabilities import Capability
 from shared_lib.delivery.negotiation import Accepted, choose_format
 from shared_lib.delivery.order import DELIVER_ORIGINAL, ORIGINAL, Constantly, Order, covers_all
@@ -25,7 +26,7 @@ NAME = "delivered"
 _AUTO = "auto"
 _FORMATS = {extension: form for form in WRITTEN for extension in form.info.extensions}
 _OPTION = re.compile(r"([a-z]+)=([^=,]+)")
-_PRESET = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_PRESET = re.compile(NAME_PATTERN)
 _COMPASS = {
     "center",
     "north",

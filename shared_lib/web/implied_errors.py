@@ -1,11 +1,10 @@
 """The errors that an endpoint documents: its own, and those that its inputs and the service imply."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
-from shared_lib.constraints import NAME_PATTERN
-from shared_lib.domain.api_keys import ID_PATTERN
 from shared_lib.errors import (
     Invalid,
     PermissionMissing,
@@ -16,12 +15,13 @@ from shared_lib.errors import (
     look_up,
 )
 from shared_lib.settings import Processing, Rates
+from shared_lib.validation import adapt, describe_mistake
 from shared_lib.web.endpoint import Endpoint, Inputs
 from shared_lib.web.errors import NO_CREDENTIALS, STATUS
-from shared_lib.web.operations import DEAD_LETTER_ID
 from shared_lib.web.requests import body_too_large, file_too_large, not_json
 
 BUSY = Unavailable("The service is busy: try again later", code="busy")  # as the server says it
+_NO_PARAMETER = "x y"  # neither a UUID nor a name
 _URI_TOO_LONG = "Path and query together are too long (max 8192 bytes)"  # as the server says it
 
 
@@ -41,14 +41,8 @@ def _refusals(endpoint: Endpoint) -> Iterator[tuple[int, ServiceError]]:
 
 def _implied(inputs: Inputs) -> Iterator[tuple[int, ServiceError]]:
     yield 503, Unavailable("The database is out of reach")
-    if uuids := inputs.path.keys() & {"uuid", "erasure_id"}:
-        yield 400, _invalid(uuids.pop(), "Input should be a valid UUID, invalid character: found `x` at 0")
-    elif "key_id" in inputs.path:
-        yield 400, _invalid("key_id", f"String should match pattern '{ID_PATTERN}'")
-    elif "letter_id" in inputs.path:
-        yield 400, _invalid("letter_id", f"String should match pattern '{DEAD_LETTER_ID}'")
-    elif "preset" in inputs.path:
-        yield 400, _invalid("preset", f"String should match pattern '{NAME_PATTERN}'")
+    if mistakes := list(_find_mistakes(inputs.path)):
+        yield 400, mistakes[0]
     elif model := inputs.query or inputs.body:
         yield 400, _invalid_field(model)
     if inputs.query:
@@ -59,6 +53,15 @@ def _implied(inputs: Inputs) -> Iterator[tuple[int, ServiceError]]:
     if inputs.form:
         yield 413, file_too_large(Processing.model_fields["max_upload_bytes"].default)
         yield 415, Unsupported("Only image files are allowed", code="not_an_image")
+
+
+def _find_mistakes(path: Mapping[str, Any]) -> Iterator[Invalid]:
+    """Yield the error of each parameter that cannot be any text."""
+    for name, kind in path.items():
+        try:
+            adapt(kind).validate_python(_NO_PARAMETER)
+        except ValidationError as error:
+            yield _invalid(name, describe_mistake(error.errors()[0]))
 
 
 def _invalid_field(model: type[BaseModel]) -> Invalid:

@@ -14,10 +14,9 @@ from shared_lib.errors import NOT_ITS_OWN_FAULT, FailureCode, NotFound
 from shared_lib.web.schemas import ApiModel
 
 NO_DEAD_LETTER = NotFound("Dead letter not found", code="dead_letter_not_found")
-DEAD_LETTER_ID = "^[0-9]{1,18}$"
 
 # The page at /api-docs/ replaces it with the newest one's.
-DeadLetterId = Annotated[str, StringConstraints(pattern=DEAD_LETTER_ID), Field(examples=["471104711047110"])]
+DeadLetterId = Annotated[str, StringConstraints(pattern="^[0-9]{1,18}$"), Field(examples=["471104711047110"])]
 
 MAX_RETRIED = 5000
 """Images that one request retries: two seconds of work."""

@@ -15,7 +15,7 @@ _RECIPES_AS_TEXT = {
     "description": "As JSON: an array of Recipe. Give this or `preset`, not both.",
 }
 
-PresetName = Annotated[
+RequestedPreset = Annotated[
     str, Field(max_length=64, description=f"{', '.join(PRESETS)}, or a preset that the operator defined.")
 ]
 
@@ -46,7 +46,7 @@ class RenditionRequests(BaseModel):
             ]
         ],
     )
-    preset: PresetName | None = None
+    preset: RequestedPreset | None = None
 
     @model_validator(mode="after")
     def _has_one_of_both(self) -> Self:
@@ -66,7 +66,7 @@ class UploadForm(RenditionRequests):
     model_config = ConfigDict(json_schema_extra={})
     description: Description = ""
     renditions: Annotated[Json[Recipes] | None, WithJsonSchema(_RECIPES_AS_TEXT)] = None
-    preset: Annotated[PresetName | None, Field(examples=["web"])] = None
+    preset: Annotated[RequestedPreset | None, Field(examples=["web"])] = None
 
 
 class UploadedImage(BaseModel):
