@@ -17,6 +17,7 @@
 #   planted             plant known defects in a copy, and check that a test catches each; only="…" chooses some
 #   bench               measure throughput and cold starts
 #   bench-compare commit=…  compare the throughput of a commit with that of the working tree
+#   bench-overhead      measure what metrics and traces cost
 #   bench-rows          measure lists, searches, uploads and the state that operators see with a million images
 #   bench-delivery      measure delivery by URL, flood it with URLs that nobody signed, and ask for one rendition 200 times
 #   bench-backlogs      measure reconciliation with backlogs and a million keys; takes half an hour
@@ -125,6 +126,9 @@ bench: $(VENV)/ready-to-test
 
 bench-compare: $(VENV)/ready-to-test
 	$(BIN)/python -m benchmarks.compare "$(commit)"
+
+bench-overhead: $(VENV)/ready-to-test
+	$(BIN)/python -m benchmarks.overhead
 
 bench-rows: $(VENV)/ready-to-test
 	$(BIN)/python -m benchmarks.million_rows --data build/million-rows
@@ -255,4 +259,4 @@ $(VENV)/ready-to-test: tests/requirements.txt tests/newman/package-lock.json tes
 		{ echo "Install promtool for the alerts' tests (Debian: sudo apt install prometheus)." >&2; exit 1; }
 	@touch $@
 
-.PHONY: help run test test-by-address check-clients test-cluster check-admission check-monitoring check-swagger conformance hostile compare-with-chromium compare-thumbor chaos chaos-disk planted bench bench-compare bench-rows bench-backlogs load check migrate migration named reset redrive api-key tenant audit-check kafka minio lock advisories sbom release-check web contracts clean bench-delivery
+.PHONY: help run test test-by-address check-clients test-cluster check-admission check-monitoring check-swagger conformance hostile compare-with-chromium compare-thumbor chaos chaos-disk planted bench bench-compare bench-overhead bench-rows bench-backlogs load check migrate migration named reset redrive api-key tenant audit-check kafka minio lock advisories sbom release-check web contracts clean bench-delivery

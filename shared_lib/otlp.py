@@ -28,9 +28,9 @@ from opentelemetry.sdk.metrics.export import (
     Sum,
 )
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.sdk.trace.sampling import Decision
+from opentelemetry.sdk.trace.sampling import Decision, ParentBased, Sampler, TraceIdRatioBased
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import (
     Link,
@@ -75,17 +75,17 @@ _UNSET, _FAILED = Status(), Status(StatusCode.ERROR)
 _CUMULATIVE = AggregationTemporality.CUMULATIVE
 
 
-def export(endpoint: str, interval: float) -> None:
+def export(endpoint: str, interval: float, *, share: float) -> None:
     """
     Record spans and send them to `endpoint`/v1/traces. Send metrics to `endpoint`/v1/metrics each `interval` seconds.
 
-    OpenTelemetry reads its other variables itself.
+    `share` is that of traces which begin here. OpenTelemetry reads its variables about exporters itself.
     """
     _note_failures()
     resource = Resource.create({"service.name": NAME, "service.instance.id": f"{uuid.uuid4()}"})
     exporter = OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces")
     spans = BatchSpanProcessor(exporter, schedule_delay_millis=_SPANS_SECONDS * 1000)
-    tracing.record(_Recorder(resource, spans))
+    tracing.record(_Recorder(resource, spans, ParentBased(TraceIdRatioBased(share))))
 
     counts = OTLPMetricExporter(endpoint=f"{endpoint.rstrip('/')}/v1/metrics")
     began, ends = time.time_ns(), threading.Event()
@@ -100,11 +100,11 @@ def export(endpoint: str, interval: float) -> None:
 
 
 class _Recorder:
-    def __init__(self, resource: Resource, spans: BatchSpanProcessor) -> None:
+    def __init__(self, resource: Resource, spans: BatchSpanProcessor, sampler: Sampler) -> None:
         self._resource = resource
         self._spans = spans
         self._scope = InstrumentationScope(NAME)
-        self._sampler = TracerProvider(shutdown_on_exit=False).sampler  # as OpenTelemetry's variables say
+        self._sampler = sampler
 
     def samples(self, trace: str, parent: str | None) -> bool:
         context = set_span_in_context(NonRecordingSpan(_read(parent, is_remote=True))) if parent else None

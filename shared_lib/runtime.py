@@ -488,5 +488,5 @@ def _make() -> Runtime:
     if endpoint := loaded.telemetry.exporter_otlp_endpoint:
         from shared_lib import otlp  # OpenTelemetry takes 150 ms
 
-        otlp.export(endpoint, loaded.telemetry.metric_export_interval / 1000)
+        otlp.export(endpoint, loaded.telemetry.metric_export_interval / 1000, share=loaded.telemetry.traces_sampler_arg)
     return Runtime(loaded)

@@ -494,6 +494,8 @@ class Telemetry(Branch):
     """Where traces and metrics are sent by OTLP over HTTP. None: nowhere."""
     metric_export_interval: int = Field(default=60_000, ge=100)
     """Time between two exports of metrics, ms. The last one is sent when the process ends."""
+    traces_sampler_arg: float = Field(default=0.1, ge=0, le=1)
+    """Share of the traces that begin here which are recorded. A caller decides about its own, by its `traceparent`."""
 
 
 class Serving(Branch):

@@ -44,7 +44,7 @@ NO_IMAGE = NotFound("Image not found", code="image_not_found")
 NO_COLLECTION = NotFound("Collection not found", code="collection_not_found")
 
 
-class ErrorBody(BaseModel, ABC):
+class ErrorBody(BaseModel, ABC, defer_build=True):
     """The JSON of an error."""
 
     @classmethod
@@ -52,7 +52,7 @@ class ErrorBody(BaseModel, ABC):
     def of(cls, error: ServiceError) -> Self: ...
 
 
-class ErrorDetail(BaseModel):
+class ErrorDetail(BaseModel, defer_build=True):
     parameter: str | None = None
     message: str
 
@@ -80,7 +80,7 @@ class ProcessingError(ImageError):
         return cls(error=error.public, message=error.public, code=error.code, details=error.details or None)
 
 
-class CollectionError(BaseModel):
+class CollectionError(BaseModel, defer_build=True):
     title: str
     detail: str | None = None
     code: str
