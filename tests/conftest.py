@@ -80,6 +80,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory, trusted_issuer: Issuer) ->
         IMGPROXY_KEY=signed_urls.IMGPROXY_KEY,
         IMGPROXY_SALT=signed_urls.IMGPROXY_SALT,
         IMGPROXY_PRESETS=PRESETS,
+        THUMBOR_SECURITY_KEY=signed_urls.THUMBOR_KEY,
         RATE_REQUESTS_PER_MINUTE="1000000",  # some tests send thousands
         RATE_UPLOADS_PER_MINUTE="1000000",
     )

@@ -7,6 +7,7 @@ import json
 KEYS = {"new": "1f" * 32, "old": "a0" * 32}
 IMGPROXY_KEY, IMGPROXY_SALT = "943b421c9eb07c83", "520f986b998545b4"
 """Of imgproxy's URLs, in hexadecimal digits."""
+THUMBOR_KEY = "a key of the tests"
 SETTING = ",".join(f"{name}:{key}" for name, key in KEYS.items())
 """DELIVERY_KEYS."""
 

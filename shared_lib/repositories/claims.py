@@ -74,6 +74,8 @@ class Claim:
     """In the gallery. None if the upload is in the inbox."""
     traceparent: str | None
     """The trace of the request that asked for it."""
+    waited: float
+    """Seconds since it was requested."""
     began: float = field(default_factory=time.monotonic)
 
     @property
@@ -149,6 +151,7 @@ class Claims:
             has_succeeded=has_succeeded,
             original_key=row["original_key"],
             traceparent=row["traceparent"],
+            waited=claimed["waited"],
         )
         if exhausted := history.find_exhaustion(self._settings):
             self.fail(claim, exhausted)

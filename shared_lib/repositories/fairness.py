@@ -40,6 +40,8 @@ _LIST_WAITING = f"""
     WHERE ring.tenant_id <> own.tenant_id AND coalesce(recent.seconds, 0) < own.seconds
     ORDER BY coalesce(recent.seconds, 0), waiting.queued_at LIMIT :most
 """
+PATIENCE_SECONDS = 0.15
+"""Most images are claimed by their own event within this time."""
 _ATTEMPTS = 200
 """The latest attempts, of which each tenant's share is compared."""
 _TENANTS = 64
@@ -59,15 +61,22 @@ class Waiting(NamedTuple):
 class Fairness:
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._has_backlog = False
 
-    def list_waiting(self, uuid: UUID, patience: float) -> list[Waiting]:
+    def note_wait(self, seconds: float) -> None:
+        """Note how long the latest image waited. If others wait no longer, there is nothing to choose from."""
+        self._has_backlog = seconds > PATIENCE_SECONDS
+
+    def list_waiting(self, uuid: UUID) -> list[Waiting]:
         """
-        Return images that have waited for `patience` seconds and come before this one.
+        Return images that come before this one, of those that have waited for longer than events usually take.
 
         Processors have worked less for their tenants lately than for this one's. Those with the least come first.
         """
+        if not self._has_backlog:
+            return []
         with self._database.transaction() as tx:
             rows = tx.last(
-                _LIST_WAITING, uuid=uuid, patience=patience, attempts=_ATTEMPTS, tenants=_TENANTS, most=_MOST
+                _LIST_WAITING, uuid=uuid, patience=PATIENCE_SECONDS, attempts=_ATTEMPTS, tenants=_TENANTS, most=_MOST
             )
         return [Waiting(**row) for row in rows]

@@ -69,10 +69,10 @@ CLAIM_IMAGE = """
         UPDATE images SET status = CASE status WHEN 'succeeded' THEN status ELSE 'processing' END,
                           attempts = :attempt, fence = fence + 1, due_at = NULL,
                           lease_until = now() + make_interval(secs => :lease)
-        WHERE uuid = :uuid RETURNING uuid, tenant_id, fence, attempts
+        WHERE uuid = :uuid RETURNING uuid, tenant_id, fence, attempts, queued_at
     ), begun AS (
         INSERT INTO processing_attempts (tenant_id, image_id, fence) SELECT tenant_id, uuid, fence FROM claimed
-    ) SELECT fence, attempts FROM claimed
+    ) SELECT fence, attempts, CAST(extract(epoch FROM now() - queued_at) AS float8) AS waited FROM claimed
 """
 
 # No transition: a worker that lives keeps its claims. In the order of uuids, as everyone locks several images.

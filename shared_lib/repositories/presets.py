@@ -6,9 +6,11 @@ from typing import Any
 
 from shared_lib.database.connection import Database
 from shared_lib.database.failures import ConstraintViolated
+from shared_lib.domain.audit import Action
 from shared_lib.errors import Conflict, Forbidden, NotFound
 from shared_lib.pipeline.recipe import Recipe
 from shared_lib.pipeline.recipe_schema import read_recipe, write_recipe
+from shared_lib.repositories import audit
 
 MISSING = "Preset not found"
 MOST = 500
@@ -84,6 +86,8 @@ class Presets:
                 added = tx.rows(_ADD, name=name, recipe=recipe, by=by)[0]
                 if added["version"] == 1 and len(tx.rows(_LIST)) > MOST:
                     raise Forbidden(f"There may be {MOST} presets: delete one first", code="too_many_presets")
+                action = Action.PRESET_DELETED if recipe is None else Action.PRESET_SAVED
+                audit.record(tx, action, name, version=added["version"])
                 tx.rows(_FORGET, name=name, version=added["version"] - _VERSIONS)
         except ConstraintViolated as error:
             raise Conflict("The preset was changed at the same time: try again", code="preset_changed") from error

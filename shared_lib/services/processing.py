@@ -23,7 +23,6 @@ from shared_lib.storage.buckets import Gallery, Inbox
 
 log = get_logger()
 
-PATIENCE_SECONDS = 0.1  # most images are claimed by their own event within this time
 OTHERS_SECONDS = 20  # for other tenants' images: less than an event's time
 
 
@@ -52,7 +51,7 @@ class Processor:
         """Process images of tenants that have had less done, each of which still has an event of its own."""
         until = time.monotonic() + OTHERS_SECONDS
         while time.monotonic() < until:
-            if not any(map(self._process_other, self.fairness.list_waiting(uuid, PATIENCE_SECONDS))):
+            if not any(map(self._process_other, self.fairness.list_waiting(uuid))):
                 return
 
     def _process_other(self, other: Waiting) -> bool:
@@ -78,6 +77,8 @@ class Processor:
             self.claims.hold(uuid, arrived=arrived) as claim,
             resume_trace(claim.traceparent if claim else None, "process image"),
         ):
+            if claim:
+                self.fairness.note_wait(claim.waited)
             end = claim and self._carry_out(claim)
         if claim is None:
             self.finisher.finish_ended(uuid)

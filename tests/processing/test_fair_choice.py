@@ -23,6 +23,7 @@ def tenants(apart: Runtime) -> Iterator[None]:
         tx.rows("DELETE FROM images")
         for tenant in (BUSY, CALM, "z-calm"):
             tx.rows("INSERT INTO tenants (id) VALUES (:id) ON CONFLICT DO NOTHING", id=tenant)
+    apart.processor.fairness.note_wait(1)
     with acting_for(ALL_TENANTS):
         yield
 
@@ -94,6 +95,18 @@ def test_no_tenant_comes_before_another_that_has_had_less_done(apart: Runtime, w
 
     assert read_status(apart, own) == ImageStatus.SUCCEEDED
     assert find_start(apart, waiting) is None
+
+
+def test_nothing_is_compared_while_images_do_not_wait(apart: Runtime) -> None:
+    record_work(apart, BUSY, 5)
+    apart.processor.process(make_image(apart, BUSY, make_photo(), waited=-60))
+    waiting = make_image(apart, CALM, make_photo())
+
+    apart.processor.process(make_image(apart, BUSY, make_photo()))
+    assert find_start(apart, waiting) is None, "the image before it did not wait"
+
+    apart.processor.process(make_image(apart, BUSY, make_photo()))
+    assert find_start(apart, waiting)
 
 
 def test_an_image_whose_event_may_still_come_in_time_is_left_to_it(apart: Runtime) -> None:

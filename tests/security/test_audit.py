@@ -83,6 +83,17 @@ def test_keys_and_collections_leave_their_traces_and_no_secrets(admin: Api) -> N
     assert made["key"].split("_")[2] not in str(find(admin, limit="100"))
 
 
+def test_each_version_of_a_preset_leaves_its_trace(admin: Api) -> None:
+    name = f"preset-{uuid4().hex[:8]}"
+    for _ in range(2):
+        assert admin("POST", "/presets", json={"recipe": {"name": name}}).status_code == 201
+    assert admin("DELETE", f"/presets/{name}").status_code == 200
+
+    found = [(each["action"], each["details"]["version"]) for each in reversed(find(admin, subject=name))]
+
+    assert found == [("preset_saved", 1), ("preset_saved", 2), ("preset_deleted", 3)]
+
+
 def test_what_did_not_happen_is_not_recorded(connect: Callable[[str], Database]) -> None:
     database = connect("DATABASE_URL")
     name = f"t-{uuid4().hex[:8]}"

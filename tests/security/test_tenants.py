@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 import boto3
 import pytest
 import requests
+import signed_urls
 from issuer import AUDIENCE, Issuer
 from pg8000.exceptions import DatabaseError
 from pydantic import SecretStr, ValidationError
@@ -22,6 +23,7 @@ from shared_lib.constraints import DEFAULT_TENANT
 from shared_lib.database.connection import Database, acting_for
 from shared_lib.database.failures import ConstraintViolated
 from shared_lib.database.rights import RIGHTS, SHARED
+from shared_lib.delivery.thumbor.dialect import sign as sign_as_thumbor
 from shared_lib.domain.api_keys import ApiKeyText, KeyGrant
 from shared_lib.domain.images import VISIBLE
 from shared_lib.domain.pages import PageQuery
@@ -54,6 +56,7 @@ EMPTY = (  # as a rule
     "original_removals",
     "rendition_requests",
 )
+Get = Callable[[str], requests.Response]
 ANY_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}")
 
 
@@ -302,6 +305,74 @@ def test_a_watermark_that_is_already_requested_is_not_read_from_another_tenant(
 
     [failed] = image["failedRenditions"]
     assert (failed["name"], failed["error"]["code"]) == ("slipped", "watermark_missing")
+
+
+@pytest.fixture(scope="module")
+def get(guarded: Platform) -> Get:
+    return lambda path: requests.get(f"{guarded.url}{path}", timeout=60)
+
+
+def test_a_url_means_presets_of_its_images_tenant(acme: Tenant, umbrella: Tenant, get: Get) -> None:
+    def ask(preset: str) -> requests.Response:
+        return get(signed_urls.sign(f"/{preset}/{acme.image}.webp"))
+
+    assert ask(name_preset(acme.image)).status_code == 200
+    assert describe(ask(name_preset(umbrella.image))) == describe(ask(name_preset(str(uuid4()))))
+    assert ask(name_preset(umbrella.image)).status_code == 404
+    orders = [
+        describe(acme.api("POST", f"/images/{acme.image}/actions/sign", json={"options": name_preset(image)}))
+        for image in (umbrella.image, str(uuid4()))
+    ]
+    assert orders[0] == orders[1]
+    assert orders[0][0] == 404
+
+
+@pytest.mark.parametrize("covered", ["image", "collection"])
+def test_a_token_of_one_tenant_delivers_nothing_of_another_even_what_is_stored(
+    acme: Tenant, umbrella: Tenant, get: Get, covered: str
+) -> None:
+    order = {"covers": covered, "widths": [320], "formats": ["webp"]}
+    signed = acme.api("POST", f"/images/{acme.image}/actions/sign", json={"capability": order})
+    assert signed.status_code == 200, signed.text
+    token = signed.json()["token"]
+    assert get(f"/i/{token}/w=320/{acme.image}.webp").status_code == 200
+    assert get(signed_urls.sign(f"/w=320/{umbrella.image}.webp")).status_code == 200, "now it is stored"
+
+    foreign, missing = (get(f"/i/{token}/w=320/{image}.webp") for image in (umbrella.image, uuid4()))
+
+    assert describe(foreign) == describe(missing)
+    assert foreign.status_code == (403 if covered == "image" else 404)
+
+
+def test_a_token_for_filenames_is_about_its_tenants_own(acme: Tenant, umbrella: Tenant, get: Get) -> None:
+    def ask(tenant: Tenant, image: object) -> requests.Response:
+        allowed = {"prefix": "umbrella", "tenant": tenant.name, "widths": [320]}
+        return get(f"/i/{signed_urls.make_token(allowed)}/w=320/{image}.webp")
+
+    assert ask(umbrella, umbrella.image).status_code == 200
+    foreign, missing = ask(acme, umbrella.image), ask(acme, uuid4())
+    assert describe(foreign) == describe(missing)
+    assert foreign.status_code == 404
+
+
+@pytest.mark.parametrize("route", ["preset", "thumbor", "preview"])
+def test_a_watermark_of_another_tenant_is_missing_by_every_way_of_delivery(
+    acme: Tenant, umbrella: Tenant, get: Get, route: str
+) -> None:
+    def ask(mark: str) -> requests.Response:
+        operations = [{"kind": "watermark", "image": mark}]
+        if route == "preview":
+            return acme.api("POST", f"/images/{acme.image}/preview", json={"operations": operations})
+        if route == "preset":
+            return acme.api("POST", "/presets", json={"recipe": {"name": "marked", "operations": operations}})
+        path = f"filters:watermark({mark},0,0,0)/{acme.image}"
+        return get(f"/thumbor/{sign_as_thumbor(signed_urls.THUMBOR_KEY, path)}/{path}")
+
+    foreign, missing, own = (ask(mark) for mark in (umbrella.image, str(uuid4()), acme.image))
+
+    assert describe(foreign) == describe(missing)
+    assert foreign.status_code >= 400
+    assert own.ok, own.text
 
 
 def test_lists_and_searches_have_only_the_tenants_own(acme: Tenant, umbrella: Tenant, default: Tenant) -> None:
