@@ -142,7 +142,7 @@ def test_the_operations_page_has_no_accessibility_violation_and_fits_a_phone(
     assert gallery.find_violations() == []
 
     page.set_viewport_size({"width": 360, "height": 740})
-    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert gallery.find_violations() == []
 
 

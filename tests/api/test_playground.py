@@ -202,7 +202,7 @@ def test_the_playground_has_no_accessibility_violation(
 
     assert gallery.find_violations() == []
     gallery.page.set_viewport_size({"width": 360, "height": 740})
-    assert gallery.page.evaluate("document.documentElement.scrollWidth") == 360
+    assert gallery.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
 def test_a_tenants_member_signs_in_with_a_token_and_gets_signed_urls(
