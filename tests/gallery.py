@@ -45,7 +45,7 @@ class Gallery:
         tile = self.tile(filename)
         expect(tile).to_have_class(re.compile("succeeded"), timeout=30 * SECONDS)
         expect(tile.locator("img.loaded")).to_have_attribute(
-            "src", re.compile("renditions|blob:"), timeout=10 * SECONDS
+            "src", re.compile("renditions|/i/|blob:"), timeout=10 * SECONDS
         )
         return tile
 

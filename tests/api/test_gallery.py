@@ -117,6 +117,19 @@ def test_a_long_list_keeps_only_the_pictures_near_the_window_in_the_page(gallery
     expect(page.locator("li[aria-posinset='220']")).to_have_attribute("aria-setsize", "220")
 
 
+def test_an_image_that_came_without_renditions_is_sharp(gallery: Gallery, api: Api, word: str) -> None:
+    uuid = api.upload(make_photo(1600, 1200), f"bare-{word}.jpg")
+    api.await_end(uuid)
+    widths = "images => images.map(({complete, naturalWidth}) => complete && naturalWidth)"
+
+    gallery.open(f"?search={word}")
+    tile = gallery.tile(f"bare-{word}.jpg").locator("img")
+    wait_for(lambda: tile.evaluate_all(widths), lambda found: max(found, default=0) >= 400)
+    gallery.open(f"?image={uuid}")
+    large = gallery.page.get_by_role("dialog").locator(".stage img")
+    wait_for(lambda: large.evaluate_all(widths), lambda found: max(found, default=0) >= 800)
+
+
 def test_similar_pictures_are_shown_beside_an_image(gallery: Gallery, api: Api, word: str) -> None:
     photo = (ROOT / "tests/golden/photographs/cat.jpg").read_bytes()
     one, other = (api.upload(photo, f"{name}-{word}.jpg") for name in ("one", "other"))
@@ -373,6 +386,14 @@ def test_a_service_that_needs_credentials_is_asked_with_a_key(
         gallery.page.get_by_role("button", name="Download large").click()
     download.value.save_as(tmp_path / "large.webp")
     assert (tmp_path / "large.webp").read_bytes()[:4] == b"RIFF"
+    gallery.page.keyboard.press("Escape")
+    with requests.Session() as session:
+        session.headers["X-API-Key"] = admin_key
+        private = Api(f"{guarded.url}/api/v1", session)
+        private.await_end(private.upload(make_photo(1600, 1200), f"bare-{word}.jpg"))
+    gallery.page.get_by_role("searchbox").fill(f"bare-{word}")
+    signed = re.compile(r"^/i/(?!unsafe)\S+/w=400/[\w-]+\.webp$")
+    expect(gallery.tile(f"bare-{word}.jpg").locator("img.loaded")).to_have_attribute("src", signed)
     assert gallery.page.evaluate("violations") == []
     assert gallery.page.evaluate("JSON.stringify(localStorage)").find(admin_key) < 0
 

@@ -21,6 +21,35 @@ function choose(image: Image, width: number): Rendition | undefined {
   return whole ?? image.renditions.find((each) => each.name === "thumbnail")
 }
 
+/** Widths of pictures that are made on request, in pixels. */
+const WIDTHS = [400, 800, 1600, 3200]
+
+/**
+ * Return the address of a picture that is made on request, if no rendition is as wide as wanted. It is undefined while
+ * it is being signed, and where it cannot be.
+ */
+function useDelivered(image: Image, width: number): string | undefined {
+  const [signed, setSigned] = useState<string>()
+  const rung = WIDTHS.find((each) => each >= width) ?? WIDTHS.at(-1)!
+  const made = proportional(image).at(-1)?.width ?? 0
+  const isWider = made < width && made < Math.min(rung, image.width ?? 0)
+  const path = image.status === "succeeded" && isWider ? `w=${rung}/${image.uuid}.webp` : ""
+  const isGuarded = Boolean(api.credential.value)
+  useEffect(() => {
+    setSigned(undefined)
+    if (!path || !isGuarded) return
+    let isWanted = true
+    api
+      .signUrl(image.uuid, path)
+      .then((url) => isWanted && setSigned(new URL(url, location.href).pathname))
+      .catch(() => undefined) // the widest rendition is shown
+    return () => {
+      isWanted = false
+    }
+  }, [path, isGuarded])
+  return isGuarded ? signed : path && `/i/unsafe/${path}`
+}
+
 /** A rendition's version: the same address has other bytes once its name is given another recipe. */
 const version = (each: Rendition) => `${each.url}?${each.width}x${each.height}-${each.sizeBytes}`
 
@@ -60,7 +89,9 @@ export function Picture({ image, width, alt }: { image: Image; /** In CSS pixels
   const chosen = choose(image, width * devicePixelRatio)
   const preview = image.status === "succeeded" ? undefined : previews.get(image.uuid)?.url
   const source = useSource(chosen && version(chosen))
-  const shown = source ?? preview
+  const delivered = useDelivered(image, width * devicePixelRatio)
+  const [refused, setRefused] = useState("")
+  const shown = (delivered !== refused && delivered) || source || preview
   const element = useRef<HTMLImageElement>(null)
   const [loaded, setLoaded] = useState("")
   useEffect(() => {
@@ -77,6 +108,7 @@ export function Picture({ image, width, alt }: { image: Image; /** In CSS pixels
           draggable={false}
           class={loaded ? "loaded" : ""}
           onLoad={() => setLoaded(shown)}
+          onError={() => setRefused(shown)}
         />
       )}
     </span>
