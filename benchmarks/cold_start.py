@@ -7,7 +7,8 @@ request until it responds: of a page or of an unknown image, or an event about o
 beforehand, as in the image. The floor is a function that only says hello, behind functions-framework's own server. All
 are started in turns, so that they meet the same noise. At last, start a processor for a new image.
 
-`--python` is of an environment with `requirements.txt` only, as in the image. Some libraries load more if they find it.
+`--python` is of an environment with `requirements.txt` and this project only, as in the image. Some libraries load more
+if they find it.
 """
 
 import argparse
