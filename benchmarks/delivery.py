@@ -20,6 +20,7 @@ import io
 import itertools
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -210,13 +211,13 @@ def serve_thumbor(data: Path, photographs: list[bytes], port: int) -> Iterator[s
         'STORAGE = "thumbor.storages.no_storage"\nALLOW_UNSAFE_URL = True\n'
     )
     command = [THUMBOR, "--ip=127.0.0.1", f"--port={port}", "--processes=2", f"--conf={configuration}"]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
     try:
         while not _is_ready(port, "/healthcheck"):
             time.sleep(0.1)
         yield f"http://127.0.0.1:{port}"
     finally:
-        process.terminate()
+        os.killpg(process.pid, signal.SIGTERM)  # it would leave its processes behind
         process.wait()
 
 
