@@ -260,7 +260,7 @@ class Auth(Branch):
 
 
 class Rates(Branch):
-    """Requests of one principal in a minute. They may come at once. Anonymous callers are not limited."""
+    """Requests of one principal, or tenant, in a minute. They may come at once. Anonymous callers are not limited."""
 
     prefix = "RATE_"
 
@@ -270,6 +270,10 @@ class Rates(Branch):
     """Uploads that begin, directly or by a URL. 0: no limit."""
     previews_per_minute: int = Field(default=120, ge=0)
     """Recipes that are tried out. 0: no limit."""
+    tenant_requests_per_minute: int = Field(default=0, ge=0)
+    """Requests of all callers of a tenant together. 0: no limit."""
+    tenant_uploads_per_minute: int = Field(default=0, ge=0)
+    """Uploads of all callers of a tenant together. 0: no limit."""
 
 
 class Quotas(Branch):
@@ -281,6 +285,8 @@ class Quotas(Branch):
     """0: no limit."""
     bytes: int = Field(default=0, ge=0)
     """Of originals, and of uploads that were announced. 0: no limit."""
+    open_uploads: int = Field(default=0, ge=0)
+    """Uploads that were announced, by a URL or in parts, and have not come. 0: no limit."""
 
 
 NO_QUOTAS = Quotas()

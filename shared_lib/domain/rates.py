@@ -1,4 +1,4 @@
-"""Rates: how many requests a principal may send in a minute, and where it stands. No I/O."""
+"""Rates: how many requests a principal, or a tenant, may send in a minute, and where it stands. No I/O."""
 
 import math
 from dataclasses import dataclass
@@ -15,6 +15,13 @@ class Rate:
     name: RateName
     most: int
     """Requests in WINDOW_SECONDS."""
+    of_tenant: bool = False
+    """All principals of a tenant count together."""
+
+    @property
+    def policy(self) -> str:
+        """The name in headers."""
+        return f"tenant-{self.name}" if self.of_tenant else self.name
 
     @property
     def interval(self) -> float:

@@ -1,4 +1,4 @@
-"""Rates of principals in PostgreSQL, so that all pods count together.
+"""Rates of principals and tenants in PostgreSQL, so that all pods count together.
 
 A bucket is one point in time: when it is full again (the generic cell rate algorithm, ITU-T I.371). A request moves it
 by one interval, unless it then was more than a minute ahead. A bucket in the past is full, as one that has no row.
@@ -42,7 +42,12 @@ class Rates:
     def take(self, principal: Principal, rates: Sequence[Rate]) -> list[Standing]:
         """Count a request for each of these rates, in one round trip."""
         asked = [
-            {"tenant": principal.tenant, "principal": principal.name, "name": rate.name, "interval": rate.interval}
+            {
+                "tenant": principal.tenant,
+                "principal": "" if rate.of_tenant else principal.name,
+                "name": rate.name,
+                "interval": rate.interval,
+            }
             for rate in rates
         ]
         with self._database.transaction(durable=False) as tx:

@@ -1,4 +1,4 @@
-"""The stocks that quotas limit: images, and bytes of originals. Triggers count them with each change."""
+"""The stocks that quotas limit: images, bytes of originals, and announced uploads. Triggers count the first two."""
 
 from shared_lib.database.connection import Transaction
 from shared_lib.errors import Forbidden
@@ -12,20 +12,30 @@ _SUM = """
 """
 
 
+_COUNT_OPEN = """
+    SELECT count(*) AS uploads FROM (
+        SELECT 1 FROM images WHERE tenant_id = :tenant AND status = 'awaiting_upload' AND deleted_at IS NULL
+        LIMIT :most) open
+"""
+
+
 def lock(tx: Transaction, quotas: Quotas) -> None:
     """Let the transaction know the stocks until it ends, if a quota is set."""
-    if quotas.images or quotas.bytes:
+    if quotas.images or quotas.bytes or quotas.open_uploads:
         tx.queue(_LOCK)
 
 
 def check(tx: Transaction, quotas: Quotas) -> None:
     """Raise Forbidden if what the transaction has inserted exceeds a quota."""
-    if not (quotas.images or quotas.bytes):
-        return
-    stocks = tx.rows(_SUM)[0]
-    for name, most in (("images", quotas.images), ("bytes", quotas.bytes)):
-        if most and stocks[name] > most:
-            raise Forbidden(
-                f"With this upload there would be more than {most:,} {name}: delete images first",
-                code="quota_exceeded",
-            )
+    if quotas.images or quotas.bytes:
+        stocks = tx.rows(_SUM)[0]
+        for name, most in (("images", quotas.images), ("bytes", quotas.bytes)):
+            if most and stocks[name] > most:
+                raise _refuse(f"{most:,} {name}: delete images first")
+    most = quotas.open_uploads
+    if most and tx.rows(_COUNT_OPEN, most=most + 1)[0]["uploads"] > most:
+        raise _refuse(f"{most:,} uploads that were announced and have not come: wait, or delete some first")
+
+
+def _refuse(most: str) -> Forbidden:
+    return Forbidden(f"With this upload there would be more than {most}", code="quota_exceeded")

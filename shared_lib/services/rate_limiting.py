@@ -1,4 +1,4 @@
-"""Limit how many requests a principal may send. Anonymous callers are not limited: they are on one machine only."""
+"""Limit how many requests a principal and a tenant may send, but not anonymous callers: they are on one machine only."""
 
 from shared_lib.domain.principals import ANONYMOUS, NOBODY, Principal
 from shared_lib.domain.rates import Rate, RateName, Standing
@@ -8,16 +8,18 @@ from shared_lib.settings import Rates as RateSettings
 
 class RateLimiter:
     def __init__(self, settings: RateSettings, rates: Rates) -> None:
-        self._all = {
-            "requests": Rate("requests", settings.requests_per_minute),
-            "uploads": Rate("uploads", settings.uploads_per_minute),
-            "previews": Rate("previews", settings.previews_per_minute),
-        }
+        self._all = (
+            Rate("requests", settings.requests_per_minute),
+            Rate("uploads", settings.uploads_per_minute),
+            Rate("previews", settings.previews_per_minute),
+            Rate("requests", settings.tenant_requests_per_minute, of_tenant=True),
+            Rate("uploads", settings.tenant_uploads_per_minute, of_tenant=True),
+        )
         self._rates = rates
 
     def take(self, principal: Principal, counts_as: RateName) -> list[Standing]:
-        """Count a request. Return where its principal stands with each rate that applies, granted or not."""
-        limited = [self._all[name] for name in dict.fromkeys(("requests", counts_as)) if self._all[name].most]
+        """Count a request. Return where its principal and tenant stand with each rate that applies, granted or not."""
+        limited = [each for each in self._all if each.most and each.name in ("requests", counts_as)]
         if not limited or principal in (ANONYMOUS, NOBODY):
             return []
         return self._rates.take(principal, limited)

@@ -16,7 +16,8 @@ def count_request(rt: Runtime, principal: Principal, endpoint: Endpoint) -> None
     flask.g.standings = rt.rate_limiter.take(principal, endpoint.counts_as)
     for standing in flask.g.standings:
         if not standing.granted:
-            sentence = f"At most {standing.rate.most:,} {standing.rate.name} a minute"
+            whose = " of all callers of the tenant" if standing.rate.of_tenant else ""
+            sentence = f"At most {standing.rate.most:,} {standing.rate.name} a minute{whose}"
             raise TooManyAttempts(sentence, code="rate_exceeded", retry_after=standing.retry_after)
 
 
@@ -25,6 +26,6 @@ def describe_rates() -> dict[str, str]:
     standings: list[Standing] = flask.g.get("standings", [])
     if not standings:
         return {}
-    policies = [f'"{each.rate.name}";q={each.rate.most};w={WINDOW_SECONDS}' for each in standings]
-    states = [f'"{each.rate.name}";r={each.remaining};t={math.ceil(each.full_in)}' for each in standings]
+    policies = [f'"{each.rate.policy}";q={each.rate.most};w={WINDOW_SECONDS}' for each in standings]
+    states = [f'"{each.rate.policy}";r={each.remaining};t={math.ceil(each.full_in)}' for each in standings]
     return {"RateLimit-Policy": ", ".join(policies), "RateLimit": ", ".join(states)}

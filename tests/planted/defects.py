@@ -593,7 +593,7 @@ DEFECTS = (
         file="shared_lib/web/dispatch.py",
         old="with acting_for(principal.tenant), acting_as(actor):",
         new='with acting_for("default"), acting_as(actor):',
-        caught_by=f"{TENANT_TESTS}::test_the_default_tenant_is_a_tenant_like_any_other",
+        caught_by=f"{TENANT_TESTS}::test_a_key_acts_for_its_own_tenant",
     ),
     Defect(
         name="token-of-an-unknown-tenant",

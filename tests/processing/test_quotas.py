@@ -4,13 +4,17 @@ import time
 from concurrent import futures
 from uuid import uuid4
 
+import pytest
+
 from shared_lib.constraints import DEFAULT_TENANT
+from shared_lib.database.connection import acting_for
 from shared_lib.domain.principals import Principal, Role
 from shared_lib.domain.rates import Rate
 from shared_lib.errors import Forbidden
 from shared_lib.repositories import stocks
 from shared_lib.repositories.rates import Rates
 from shared_lib.runtime import Runtime
+from shared_lib.services.rate_limiting import RateLimiter
 
 
 def test_many_uploads_at_once_do_not_exceed_a_quota(apart: Runtime) -> None:
@@ -43,6 +47,34 @@ def test_uploads_of_a_tenant_with_a_quota_wait_for_one_another(apart: Runtime) -
             assert futures.wait([second], timeout=1).not_done
         second.result()
     limited.database.disconnect()
+
+
+def test_only_so_many_announced_uploads_of_a_tenant_are_open(apart: Runtime) -> None:
+    quotas = apart.settings.quotas.model_copy(update={"open_uploads": 2})
+    limited = Runtime(apart.settings.model_copy(update={"quotas": quotas}))
+    with acting_for("open-uploads"):
+        opened = [uuid4() for _ in range(2)]
+        for each in opened:
+            limited.images.reserve(each, "announced.jpg")
+        with pytest.raises(Forbidden, match="more than 2 uploads"):
+            limited.images.reserve(uuid4(), "third.jpg")
+        limited.images.create(uuid4(), "direct.jpg", None, 1)
+        limited.images.mark_arrived(opened[:1])
+        limited.images.reserve(uuid4(), "third.jpg")
+    limited.database.disconnect()
+
+
+def test_callers_of_a_tenant_share_its_rate(apart: Runtime) -> None:
+    rates = apart.settings.rates.model_copy(update={"tenant_requests_per_minute": 3, "tenant_uploads_per_minute": 0})
+    limiter = RateLimiter(rates, Rates(apart.database))
+    callers = [Principal(f"key:{uuid4()}", Role.VIEWER, "shares-a-rate") for _ in range(4)]
+
+    standings = [limiter.take(each, "uploads") for each in callers]
+
+    assert [each[-1].granted for each in standings] == [True, True, True, False]
+    assert [each.rate.policy for each in standings[0]] == ["requests", "uploads", "tenant-requests"]
+    other = Principal(f"key:{uuid4()}", Role.VIEWER, "another-tenant")
+    assert limiter.take(other, "requests")[-1].granted
 
 
 def test_the_stocks_are_what_there_is(apart: Runtime) -> None:

@@ -238,6 +238,15 @@ def test_the_default_tenant_is_a_tenant_like_any_other(acme: Tenant, default: Te
         assert asking.api("GET", path.format(asked.image)).status_code == 404
 
 
+def test_a_key_acts_for_its_own_tenant(guarded: Platform) -> None:
+    made = run(guarded, "tenants", "create", f"own-{uuid4().hex[:8]}")
+
+    events = connect(guarded, made.stdout.strip())("GET", "/audit-events").json()["data"]
+
+    assert "tenant_created" in [each["action"] for each in events]
+    assert "access_denied" not in [each["action"] for each in events], "nobody else used it"
+
+
 def test_an_image_of_another_tenant_is_not_put_into_a_collection(acme: Tenant, umbrella: Tenant) -> None:
     path = f"/collections/{umbrella.collection}/relationships/images"
 
