@@ -1,4 +1,4 @@
-"""Limit how many requests a principal and a tenant may send, but not anonymous callers: they are on one machine only."""
+"""Limit how many requests a principal and a tenant may send. Anonymous callers, of one machine only, have no limit."""
 
 from shared_lib.domain.principals import ANONYMOUS, NOBODY, Principal
 from shared_lib.domain.rates import Rate, RateName, Standing
