@@ -1,5 +1,6 @@
 """Choose among images that wait, so that one tenant's backlog does not delay another's."""
 
+import time
 from typing import NamedTuple
 from uuid import UUID
 
@@ -40,8 +41,10 @@ _LIST_WAITING = f"""
     WHERE ring.tenant_id <> own.tenant_id AND coalesce(recent.seconds, 0) < own.seconds
     ORDER BY coalesce(recent.seconds, 0), waiting.queued_at LIMIT :most
 """
-PATIENCE_SECONDS = 0.15
+PATIENCE_SECONDS = 0.1
 """Most images are claimed by their own event within this time."""
+_PAUSE_SECONDS = 0.05
+"""After a look in vain: a tenant that is alone does not pay for one with each image."""
 _ATTEMPTS = 200
 """The latest attempts, of which each tenant's share is compared."""
 _TENANTS = 64
@@ -62,6 +65,7 @@ class Fairness:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._has_backlog = False
+        self._asked_in_vain = -_PAUSE_SECONDS
 
     def note_wait(self, seconds: float) -> None:
         """Note how long the latest image waited. If others wait no longer, there is nothing to choose from."""
@@ -73,10 +77,12 @@ class Fairness:
 
         Processors have worked less for their tenants lately than for this one's. Those with the least come first.
         """
-        if not self._has_backlog:
+        if not self._has_backlog or time.monotonic() < self._asked_in_vain + _PAUSE_SECONDS:
             return []
         with self._database.transaction() as tx:
             rows = tx.last(
                 _LIST_WAITING, uuid=uuid, patience=PATIENCE_SECONDS, attempts=_ATTEMPTS, tenants=_TENANTS, most=_MOST
             )
+        if not rows:
+            self._asked_in_vain = time.monotonic()
         return [Waiting(**row) for row in rows]

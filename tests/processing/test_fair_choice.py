@@ -1,6 +1,7 @@
 """A tenant's backlog delays no other tenant's images."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from itertools import count
 from uuid import UUID, uuid4
@@ -10,7 +11,9 @@ from service import make_photo
 
 from shared_lib.database.connection import ALL_TENANTS, acting_for
 from shared_lib.domain.images import ImageStatus
+from shared_lib.repositories.fairness import Fairness
 from shared_lib.runtime import Runtime
+from shared_lib.services.processing import Processor
 
 BUSY, CALM = "m-busy", "calm"
 numbers = count()
@@ -23,9 +26,16 @@ def tenants(apart: Runtime) -> Iterator[None]:
         tx.rows("DELETE FROM images")
         for tenant in (BUSY, CALM, "z-calm"):
             tx.rows("INSERT INTO tenants (id) VALUES (:id) ON CONFLICT DO NOTHING", id=tenant)
-    apart.processor.fairness.note_wait(1)
     with acting_for(ALL_TENANTS):
         yield
+
+
+@pytest.fixture
+def processor(apart: Runtime) -> Processor:
+    """Return one whose latest image had to wait."""
+    made = replace(apart.processor, fairness=Fairness(apart.database))
+    made.fairness.note_wait(1)
+    return made
 
 
 def make_image(apart: Runtime, tenant: str, data: bytes | None = None, *, waited: float = 1) -> UUID:
@@ -71,12 +81,12 @@ def read_status(apart: Runtime, uuid: UUID) -> str:
 
 
 @pytest.mark.parametrize("calm", [CALM, "z-calm"])
-def test_images_of_tenants_that_have_had_less_done_come_first(apart: Runtime, calm: str) -> None:
+def test_images_of_tenants_that_have_had_less_done_come_first(apart: Runtime, processor: Processor, calm: str) -> None:
     record_work(apart, BUSY, 5)
     waiting = [make_image(apart, calm, make_photo()) for _ in range(2)]
     busy = make_image(apart, BUSY, make_photo())
 
-    apart.processor.process(busy)
+    processor.process(busy)
 
     began = [find_start(apart, each) for each in (*waiting, busy)]
     assert None not in began
@@ -85,70 +95,74 @@ def test_images_of_tenants_that_have_had_less_done_come_first(apart: Runtime, ca
 
 
 @pytest.mark.parametrize("work", [{}, {CALM: 2}, {BUSY: 2, CALM: 2.5}])
-def test_no_tenant_comes_before_another_that_has_had_less_done(apart: Runtime, work: dict[str, float]) -> None:
+def test_no_tenant_comes_before_another_that_has_had_less_done(
+    apart: Runtime, processor: Processor, work: dict[str, float]
+) -> None:
     for tenant, seconds in work.items():
         record_work(apart, tenant, seconds)
     waiting = make_image(apart, CALM, make_photo())
     own = make_image(apart, BUSY, make_photo())
 
-    apart.processor.process(own)
+    processor.process(own)
 
     assert read_status(apart, own) == ImageStatus.SUCCEEDED
     assert find_start(apart, waiting) is None
 
 
-def test_nothing_is_compared_while_images_do_not_wait(apart: Runtime) -> None:
+def test_nothing_is_compared_while_images_do_not_wait(apart: Runtime, processor: Processor) -> None:
     record_work(apart, BUSY, 5)
-    apart.processor.process(make_image(apart, BUSY, make_photo(), waited=-60))
+    processor.fairness.note_wait(0)
     waiting = make_image(apart, CALM, make_photo())
 
-    apart.processor.process(make_image(apart, BUSY, make_photo()))
-    assert find_start(apart, waiting) is None, "the image before it did not wait"
+    processor.process(make_image(apart, BUSY, make_photo()))
+    assert find_start(apart, waiting) is None, "the image before it had not waited"
 
-    apart.processor.process(make_image(apart, BUSY, make_photo()))
+    processor.process(make_image(apart, BUSY, make_photo()))
     assert find_start(apart, waiting)
 
 
-def test_an_image_whose_event_may_still_come_in_time_is_left_to_it(apart: Runtime) -> None:
+def test_an_image_whose_event_may_still_come_in_time_is_left_to_it(apart: Runtime, processor: Processor) -> None:
     record_work(apart, BUSY, 5)
     arriving = make_image(apart, CALM, make_photo(), waited=-60)
     own = make_image(apart, BUSY, make_photo())
 
-    apart.processor.process(own)
+    processor.process(own)
 
     assert find_start(apart, arriving) is None
 
 
-def test_an_image_whose_object_is_not_there_costs_no_attempt_and_stops_nothing(apart: Runtime) -> None:
+def test_an_image_whose_object_is_not_there_costs_no_attempt_and_stops_nothing(
+    apart: Runtime, processor: Processor
+) -> None:
     record_work(apart, BUSY, 5)
     missing = make_image(apart, CALM)
     own = make_image(apart, BUSY, make_photo())
 
-    apart.processor.process(own)
+    processor.process(own)
 
     assert find_start(apart, missing) is None
     assert read_status(apart, own) == ImageStatus.SUCCEEDED
 
 
-def test_an_image_that_was_tried_is_left_to_its_own_event(apart: Runtime) -> None:
+def test_an_image_that_was_tried_is_left_to_its_own_event(apart: Runtime, processor: Processor) -> None:
     record_work(apart, BUSY, 5)
     tried = make_image(apart, CALM, make_photo())
     own = make_image(apart, BUSY, make_photo())
     with pytest.raises(KeyError), apart.claims.hold(tried):
         raise KeyError
 
-    apart.processor.process(own)
+    processor.process(own)
 
     assert read_status(apart, tried) == ImageStatus.PENDING
     assert read_status(apart, own) == ImageStatus.SUCCEEDED
 
 
-def test_an_image_that_fails_stops_no_other(apart: Runtime) -> None:
+def test_an_image_that_fails_stops_no_other(apart: Runtime, processor: Processor) -> None:
     record_work(apart, BUSY, 5)
     bad = make_image(apart, CALM, b"no image")
     own = make_image(apart, BUSY, make_photo())
 
-    apart.processor.process(own)
+    processor.process(own)
 
     assert (read_status(apart, bad), read_status(apart, own)) == (ImageStatus.FAILED, ImageStatus.SUCCEEDED)
 

@@ -132,6 +132,17 @@ def test_a_receipt_is_complete_only_when_the_store_has_deleted_everything(
     assert json.loads(event.details)["digest"] == done.digest
 
 
+def test_a_receipt_is_not_complete_while_somebody_may_still_write_an_object(
+    rt: Runtime, wait_in_inbox: WaitInInbox
+) -> None:
+    uuid = wait_in_inbox(make_photo())
+    with rt.claims.hold(uuid):
+        receipt = rt.images.erase(uuid, "test")
+        rt.finisher.clean_up(uuid)
+
+        assert rt.privacy.get_receipt(receipt).completed_at is None
+
+
 def test_a_receipt_is_missing_for_another_tenant(rt: Runtime, api: Api) -> None:
     receipt = api("POST", f"/images/{upload(api, take_photo())}/actions/erase").json()["id"]
     assert api("GET", f"/erasures/{receipt}").status_code == 200

@@ -69,12 +69,14 @@ def test_callers_of_a_tenant_share_its_rate(apart: Runtime) -> None:
     limiter = RateLimiter(rates, Rates(apart.database))
     callers = [Principal(f"key:{uuid4()}", Role.VIEWER, "shares-a-rate") for _ in range(4)]
 
-    standings = [limiter.take(each, "uploads") for each in callers]
+    with acting_for("shares-a-rate"):
+        standings = [limiter.take(each, "uploads") for each in callers]
 
     assert [each[-1].granted for each in standings] == [True, True, True, False]
     assert [each.rate.policy for each in standings[0]] == ["requests", "uploads", "tenant-requests"]
     other = Principal(f"key:{uuid4()}", Role.VIEWER, "another-tenant")
-    assert limiter.take(other, "requests")[-1].granted
+    with acting_for("another-tenant"):
+        assert limiter.take(other, "requests")[-1].granted
 
 
 def test_the_stocks_are_what_there_is(apart: Runtime) -> None:
