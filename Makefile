@@ -5,6 +5,7 @@
 #   conformance         test the API against its OpenAPI document, with 2,000 cases per operation
 #   check-swagger       try out every operation in Swagger UI, in Chromium; `make test` tries one of each kind
 #   check-clients       generate a TypeScript and a Python client, check their types, and use them
+#   test-gallery        use the gallery for a whole session by mouse and by keyboard, and measure it with 20,000 images
 #   test-cluster context=… key=…   test an installation through its API; context is the name of kubectl's context
 #   check-admission     check that Kubernetes' and Knative's admission accept the manifests
 #   hostile             process 24,000 hostile files and compare with the recorded results; bless=yes records new ones
@@ -71,6 +72,14 @@ check-swagger: $(VENV)/ready-to-test
 # Also part of `make test`.
 check-clients: $(VENV)/ready-to-test
 	$(BIN)/python -m pytest tests/clients
+
+# Not part of `make test`, which has each part of a session: it takes six minutes, and measures on an idle machine.
+test-gallery: $(VENV)/ready-to-test tests/lighthouse/node_modules
+	$(BIN)/python -m pytest --timeout=900 -s tests/api/check_gallery.py tests/api/check_gallery_session.py
+
+tests/lighthouse/node_modules: tests/lighthouse/package-lock.json
+	PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --prefix tests/lighthouse --ignore-scripts --silent
+	@touch $@
 
 # Not part of `make test`: it needs an installation in a cluster. It deletes everything that it creates there. Set `url`
 # if the installation's settings have no public address.
@@ -222,7 +231,7 @@ web: $(VENV)/ready-to-test
 	cd web && PATH="$(CURDIR)/$(BIN):$$PATH" sh -c 'node_modules/.bin/tsc && node build.mjs'
 
 clean:
-	rm -rf $(VENV) web/node_modules tests/newman/node_modules tests/clients/node_modules tests/provider/node_modules build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) web/node_modules tests/newman/node_modules tests/clients/node_modules tests/provider/node_modules tests/lighthouse/node_modules build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 # Use the newest suitable Python.
 $(BIN)/python:
@@ -259,4 +268,4 @@ $(VENV)/ready-to-test: tests/requirements.txt tests/newman/package-lock.json tes
 		{ echo "Install promtool for the alerts' tests (Debian: sudo apt install prometheus)." >&2; exit 1; }
 	@touch $@
 
-.PHONY: help run test test-by-address check-clients test-cluster check-admission check-monitoring check-swagger conformance hostile compare-with-chromium compare-thumbor chaos chaos-disk planted bench bench-compare bench-overhead bench-rows bench-backlogs load check migrate migration named reset redrive api-key tenant audit-check kafka minio lock advisories sbom release-check web contracts clean bench-delivery
+.PHONY: help run test test-gallery test-by-address check-clients test-cluster check-admission check-monitoring check-swagger conformance hostile compare-with-chromium compare-thumbor chaos chaos-disk planted bench bench-compare bench-overhead bench-rows bench-backlogs load check migrate migration named reset redrive api-key tenant audit-check kafka minio lock advisories sbom release-check web contracts clean bench-delivery

@@ -7,7 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from service import ROOT
+
+from shared_lib.errors import FailureCode
 
 BUILD = ROOT / "shared_lib/web/gallery"
 NODE_PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -35,6 +38,15 @@ def test_the_gallery_loads_at_most_60_kb_of_compressed_script() -> None:
     [script] = BUILD.glob("*.js")
 
     assert len(gzip.compress(script.read_bytes())) <= 60_000
+
+
+@pytest.mark.parametrize("language", ["de", "ar"])
+def test_every_reason_of_a_failed_image_has_a_sentence_in_each_language(language: str) -> None:
+    """In English it is the API's own."""
+    messages = (ROOT / f"web/src/messages/{language}.ts").read_text()
+    sentences = messages.split("\n  codes: {\n")[1]
+
+    assert {*FailureCode} <= {*re.findall(r'\n? {4}(\w+): "', sentences)}
 
 
 def test_the_gallery_names_no_other_host_and_has_nothing_inline() -> None:
