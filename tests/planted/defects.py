@@ -649,7 +649,7 @@ DEFECTS = (
         file="shared_lib/domain/audit.py",
         old="hashlib.sha256(previous + ",
         new="hashlib.sha256(",
-        caught_by=f"{AUDIT_TESTS}::test_a_head_that_was_kept_elsewhere_shows_a_chain_that_was_cut_or_written_anew",
+        caught_by=f"{AUDIT_TESTS}::test_a_kept_head_shows_that_an_old_record_was_changed_and_all_links_after_it_written_anew",
     ),
     Defect(
         name="url-with-any-signature",

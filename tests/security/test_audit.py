@@ -273,6 +273,20 @@ def test_a_head_that_was_kept_elsewhere_shows_a_chain_that_was_cut_or_written_an
         log.verify(head)
 
 
+def test_a_kept_head_shows_that_an_old_record_was_changed_and_all_links_after_it_written_anew(
+    log: AuditLog, tamper: Callable[..., None]
+) -> None:
+    log.link()
+    head = log.verify()
+    tamper("UPDATE audit_events SET principal = 'key:9' WHERE subject = 'image 1'")
+    tamper("DELETE FROM audit_chain")
+    log.link()
+    assert log.verify().position == head.position
+
+    with pytest.raises(BrokenChain, match="written the chain anew"):
+        log.verify(head)
+
+
 def test_old_records_go_and_the_rest_stays_whole(log: AuditLog, tamper: Callable[..., None]) -> None:
     tamper("TRUNCATE audit_chain")
     tamper("UPDATE audit_events SET recorded_at = recorded_at - interval '401 days' WHERE subject < 'image 4'")
