@@ -69,6 +69,8 @@ class Counted:
             self.rt.processor.process(uuid)
 
     def forget(self) -> None:
+        """Count from now on, as if no image had waited."""
+        self.rt.processor.fairness.note_wait(0)
         self.requests.clear()
         self.database.forget()
         _started.clear()
@@ -119,6 +121,17 @@ def test_a_direct_upload_stays_within_its_budget_until_its_success_is_announced(
     state = counted.rt.image_queries.get_state(uuid)
     assert state
     assert (state.status, state.announced) == (ImageStatus.SUCCEEDED, True)
+
+
+def test_while_images_wait_a_look_for_other_tenants_costs_one_transaction_more(counted: Counted) -> None:
+    uuid = upload(counted)
+    counted.forget()
+    counted.rt.processor.fairness.note_wait(60)
+
+    counted.process(ProcessingRequested.type, {"uuid": str(uuid)})
+
+    assert len(counted.database.transactions) <= PROCESSOR_TRANSACTIONS + 1, "\n".join(counted.database.sent)
+    assert len(counted.database.statements) <= PROCESSOR_STATEMENTS + 1, "\n".join(counted.database.sent)
 
 
 def test_an_upload_by_the_inbox_is_copied_once(counted: Counted) -> None:
