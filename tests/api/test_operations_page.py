@@ -1,6 +1,7 @@
 """The page for operators at /ops/, in a browser, on the real service."""
 
 import re
+import signal
 from collections.abc import Callable, Iterator
 from uuid import uuid4
 
@@ -8,7 +9,7 @@ import pytest
 import requests
 from gallery import SECONDS, Gallery
 from playwright.sync_api import BrowserContext, expect
-from service import ROOT, Api, Deliver, Platform, wait_for
+from service import ROOT, Api, Deliver, Platform, find_processes, wait_for
 
 from shared_lib.errors import NOT_ITS_OWN_FAULT, FailureCode
 from shared_lib.events import ProcessingRequested
@@ -112,6 +113,23 @@ def test_an_outage_leaves_the_last_state_on_the_page_and_ends_by_itself(gallery:
     gallery.page.context.set_offline(False)
 
     expect(state).not_to_contain_text("cannot be reached", timeout=10 * SECONDS)
+
+
+def test_a_dependency_that_does_not_respond_is_named_until_it_is_back(gallery: Gallery, platform: Platform) -> None:
+    [broker] = find_processes(platform, name="tansu")
+    broker.send_signal(signal.SIGSTOP)
+    try:
+        gallery.open("ops/")
+        state = gallery.page.get_by_role("status", name="State of the service")
+        parts = gallery.page.get_by_role("region", name="Dependencies").get_by_role("listitem")
+        expect(state).to_contain_text("Out of reach: Kafka.", timeout=20 * SECONDS)
+        expect(parts.filter(has_text="Kafka")).to_contain_text(re.compile("does not respond|out of reach"))
+        expect(parts.filter(has_text="Database")).to_contain_text("Responds")
+    finally:
+        broker.send_signal(signal.SIGCONT)
+
+    expect(parts.filter(has_text="Kafka")).to_contain_text("Responds", timeout=20 * SECONDS)
+    expect(state).not_to_contain_text("Out of reach")
 
 
 def test_who_may_not_see_the_state_is_told_which_permission_is_missing(
