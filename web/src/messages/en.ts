@@ -232,7 +232,7 @@ export const en = {
       perMinute: "A minute, now",
       lastHour: "In the last hour",
       half: "Half within",
-      most: "99 % within",
+      most: "99% within",
       succeeded: "Succeeded",
       failed: "Failed",
       awaiting: "Upload awaited",
