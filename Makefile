@@ -5,7 +5,8 @@
 #   conformance         test the API against its OpenAPI document, with 2,000 cases per operation
 #   check-swagger       try out every operation in Swagger UI, in Chromium; `make test` tries one of each kind
 #   check-clients       generate a TypeScript and a Python client, check their types, and use them
-#   test-gallery        use the gallery for a whole session by mouse and by keyboard, and measure it with 20,000 images
+#   test-gallery        use the gallery for a whole session by mouse and by keyboard, look for accessibility violations in
+#                       each theme and language, and measure it with 20,000 images
 #   test-cluster context=… key=…   test an installation through its API; context is the name of kubectl's context
 #   check-admission     check that Kubernetes' and Knative's admission accept the manifests
 #   hostile             process 24,000 hostile files and compare with the recorded results; bless=yes records new ones
@@ -75,7 +76,8 @@ check-clients: $(VENV)/ready-to-test
 
 # Not part of `make test`, which has each part of a session: it takes six minutes, and measures on an idle machine.
 test-gallery: $(VENV)/ready-to-test tests/lighthouse/node_modules
-	$(BIN)/python -m pytest --timeout=900 -s tests/api/check_gallery.py tests/api/check_gallery_session.py
+	$(BIN)/python -m pytest --timeout=900 -s tests/api/check_gallery.py tests/api/check_gallery_session.py \
+		tests/api/check_gallery_accessibility.py
 
 tests/lighthouse/node_modules: tests/lighthouse/package-lock.json
 	PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --prefix tests/lighthouse --ignore-scripts --silent

@@ -9,7 +9,10 @@ import pytest
 from gallery import RECORD_VIOLATIONS, Gallery
 from nginx import BACKENDS, Names, run_edge
 from playwright.sync_api import Browser, BrowserContext, sync_playwright
-from service import ROOT, Api, Platform, make_photo, serve_function
+from service import ROOT, Api, Deliver, Platform, make_photo, serve_function
+
+from shared_lib.events import ProcessingRequested
+from shared_lib.runtime import Runtime
 
 Address = tuple[str, int]
 
@@ -97,3 +100,14 @@ def make_image(api: Api, word: str) -> Callable[..., str]:
         return uuid
 
     return make
+
+
+@pytest.fixture
+def letter(rt: Runtime, deliver: Deliver, word: str) -> Iterator[str]:
+    """Record a dead letter, and return the beginning of the uuid that it names."""
+    image = f"{uuid4()}"
+    attributes = {"id": word, "knativeerrorcode": "503"}
+    assert deliver("record_dead_letter", ProcessingRequested.type, {"uuid": image}, **attributes) == 200
+    yield image[:8]
+    with rt.database.transaction() as tx:
+        tx.rows("DELETE FROM dead_letters WHERE event_id = :id", id=word)

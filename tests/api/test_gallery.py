@@ -3,9 +3,9 @@
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from uuid import uuid4
 from xml.sax.saxutils import escape
 
+import accessibility
 import pytest
 import requests
 from gallery import SECONDS, Gallery
@@ -318,30 +318,15 @@ def test_no_text_of_an_image_or_a_collection_ever_runs(gallery: Gallery, api: Ap
     page.keyboard.press("Escape")
 
 
-@pytest.mark.parametrize(("theme", "language"), [("light", "en"), ("dark", "de"), ("light", "ar"), ("dark", "ar")])
-def test_no_page_has_an_accessibility_violation(  # noqa: PLR0913, PLR0917  fixtures
-    gallery: Gallery, api: Api, make_image: Callable[..., str], word: str, theme: str, language: str
+@pytest.mark.parametrize(("theme", "language"), [("light", "en"), ("dark", "ar")])
+def test_no_page_has_an_accessibility_violation(
+    gallery: Gallery, api: Api, make_image: Callable[..., str], theme: str, language: str
 ) -> None:
     uuid = make_image("shore")
-    made = api("POST", "/collections", json={"name": word}).json()["data"]["uuid"]
-    api("POST", f"/collections/{made}/relationships/images", json={"data": [{"type": "images", "uuid": uuid}]})
     gallery.choose(theme, language)
-    pages = ["", "?filter=failed", f"?search={word}", f"?search={uuid4()}", "?view=collections", f"?collection={made}"]
 
-    for query in [*pages, f"?image={uuid}"]:
-        gallery.open(query)
-        gallery.page.wait_for_load_state("networkidle")
-        assert gallery.find_violations() == [], query
+    assert accessibility.look_at_library(gallery, api, uuid) == []
     assert gallery.page.evaluate("document.documentElement.lang") == language
-
-    gallery.open(f"?search={word}")
-    gallery.choose_files(**{f"more-{word}_txt": b"no image"})
-    expect(gallery.page.locator("li.upload.refused")).to_have_count(1)
-    gallery.page.locator("li.tile input").first.check()
-    assert gallery.find_violations() == []
-    gallery.page.locator(".selection button").first.click()
-    gallery.page.get_by_role("dialog").wait_for()
-    assert gallery.find_violations() == []
 
 
 def test_an_outage_is_told_and_tried_again(gallery: Gallery, make_image: Callable[..., str], word: str) -> None:
