@@ -63,19 +63,22 @@ def serve(endpoint: Endpoint) -> Callable[[Callable[..., Any]], HttpFunction]:
 
         function.endpoint = endpoint  # type: ignore[attr-defined]
         if flask.has_app_context():
-            _register_error_handlers(flask.current_app, endpoint)
+            _register_error_handlers(flask.current_app, endpoint, function)
         return function  # type: ignore[return-value]
 
     return decorate
 
 
-def _register_error_handlers(app: flask.Flask, endpoint: Endpoint) -> None:
+def _register_error_handlers(
+    app: flask.Flask, endpoint: Endpoint, function: Callable[[flask.Request], flask.Response]
+) -> None:
     """
     Render errors that don't pass through the function as JSON, too.
 
-    functions-framework loads the module inside its app's context. Its catch-all route doesn't match every path: for a
-    line break in it, or /favicon.ico, Flask itself would send an HTML page.
+    functions-framework loads the module inside its app's context. Its catch-all route doesn't match every path, such as
+    one with a line break, or /favicon.ico. The function answers those like all others.
     """
+    app.register_error_handler(404, lambda _error: function(flask.request))
     app.register_error_handler(
         HTTPException,
         lambda error: _respond(flask.request, endpoint, lambda _rt: _render_http_error(error, endpoint)),

@@ -2,6 +2,7 @@
 
 import pytest
 from raw_http import exchange
+from service import Api
 
 CHUNKED = b"Transfer-Encoding: chunked\r\nContent-Type: application/json\r\n"
 LINES = {
@@ -114,6 +115,12 @@ def test_unusual_headers_are_ignored(address: tuple[str, int], rest: bytes) -> N
 
     assert response.status == 200
     assert isinstance(response.json(), list)
+
+
+def test_a_parameter_with_a_line_break_is_invalid_like_any_other(api: Api) -> None:
+    response = api("GET", "/operations/dead-letters/1%0d%0a2")
+
+    assert (response.status_code, response.json()["code"]) == (400, "invalid_input")
 
 
 def test_a_search_that_is_not_utf_8_finds_nothing(address: tuple[str, int]) -> None:

@@ -519,7 +519,7 @@ def test_memory_stays_flat_over_hundreds_of_images(make_sandbox: Callable[..., S
     warm = resident(50)
     assert resident(300) - warm < 256  # KiB
     assert zygote.num_fds() < 20
-    assert len(zygote.children()) <= 2
+    assert wait_until(lambda: len(zygote.children()) <= 2)  # one that has ended is reaped soon
 
 
 def test_threads_do_not_pile_up(sandbox: Sandbox) -> None:
