@@ -1,9 +1,10 @@
 // Build the gallery into a folder: shared_lib/web/gallery unless another is given. The same sources give the same bytes.
+// What not every user needs is a script of its own, which the page imports when it is wanted.
 // Beside each larger file are its compressed copies, so that serving them takes no time.
 
 import { createHash } from "node:crypto"
 import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises"
-import { dirname, join } from "node:path"
+import { basename, dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { brotliCompressSync, gzipSync } from "node:zlib"
 import { build } from "esbuild"
@@ -18,6 +19,11 @@ const script = await build({
   ...options,
   entryPoints: ["src/main.tsx"],
   format: "esm",
+  splitting: true,
+  outdir: "built",
+  entryNames: "gallery-[hash]",
+  chunkNames: "gallery-[name]-[hash]",
+  metafile: true,
   target: "es2023",
   jsx: "automatic",
   jsxImportSource: "preact",
@@ -26,8 +32,7 @@ const script = await build({
 const style = await build({ ...options, entryPoints: ["src/style.css"], target: ["chrome123", "firefox120", "safari17.5"] })
 
 const files = new Map()
-const add = (name, ending, bytes) => {
-  const full = `${name}-${hash(bytes)}.${ending}`
+const addAs = (full, bytes) => {
   files.set(full, bytes)
   if (bytes.length > 1400) {
     files.set(`${full}.br`, brotliCompressSync(bytes))
@@ -35,8 +40,14 @@ const add = (name, ending, bytes) => {
   }
   return full
 }
+const add = (name, ending, bytes) => addAs(`${name}-${hash(bytes)}.${ending}`, bytes)
+for (const { path, contents } of script.outputFiles) addAs(basename(path), contents)
+const outputs = Object.entries(script.metafile.outputs)
+const [entry, { imports }] = outputs.find(([, { entryPoint }]) => entryPoint === "src/main.tsx")
+const needed = imports.filter(({ kind }) => kind === "import-statement").map(({ path }) => basename(path))
 const names = {
-  script: add("gallery", "js", script.outputFiles[0].contents),
+  script: basename(entry),
+  preloads: needed.map((name) => `<link rel="modulepreload" href="/gallery/${name}">\n`).join(""),
   style: add("gallery", "css", style.outputFiles[0].contents),
   icon: add("icon", "svg", await readFile(join(here, "src/icon.svg"))),
 }

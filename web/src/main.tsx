@@ -1,5 +1,5 @@
 import { effect, useSignalEffect } from "@preact/signals"
-import { render } from "preact"
+import { type FunctionComponent, render } from "preact"
 import { useEffect, useRef, useState } from "preact/hooks"
 import * as api from "./api"
 import { choosing, CollectionChooser, CollectionsPage, Modal } from "./collections"
@@ -8,8 +8,6 @@ import { Icon, IconButton, type IconName } from "./icons"
 import { isDragging } from "./input"
 import * as library from "./library"
 import { type Language, language, messages, NAMES, speak } from "./messages"
-import { OperationsPage } from "./operations-page"
-import { PlaygroundPage } from "./playground/page"
 import { follow, go, hrefTo, route, type Route } from "./route"
 import { Shelf } from "./shelf"
 import { nextTheme, theme } from "./theme"
@@ -44,14 +42,42 @@ function App() {
   )
 }
 
+const loadOperations = async () => (await import("./operations-page")).OperationsPage
+const loadPlayground = async () => (await import("./playground/page")).PlaygroundPage
+
+/** A page whose script is fetched when it is first shown. */
+function Later({ load }: { load: () => Promise<FunctionComponent> }) {
+  const t = messages.value
+  const [Loaded, setLoaded] = useState<FunctionComponent>()
+  const [hasFailed, setFailed] = useState(false)
+  useEffect(() => {
+    load().then(
+      (found) => setLoaded(() => found),
+      () => setFailed(true),
+    )
+  }, [])
+  if (Loaded) return <Loaded />
+  if (!hasFailed) return <p class="quiet loading">{t.loading}</p>
+  return (
+    <div class="notice" role="alert">
+      <p>{t.errors.offline}</p>
+      <button type="button" class="button" onClick={() => location.reload()}>
+        <Icon name="retry" />
+        {t.retry}
+      </button>
+    </div>
+  )
+}
+
 function Page() {
-  switch (route.value.view) {
+  const { view } = route.value
+  switch (view) {
     case "operations":
-      return <OperationsPage />
+      return <Later key={view} load={loadOperations} />
     case "collections":
       return <CollectionsPage />
     case "playground":
-      return <PlaygroundPage />
+      return <Later key={view} load={loadPlayground} />
     default:
       return <Library />
   }

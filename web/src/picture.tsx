@@ -1,6 +1,6 @@
 /** An image's picture: its ThumbHash first, then the rendition that fits. */
 
-import { useEffect, useMemo, useRef, useState } from "preact/hooks"
+import { useEffect, useRef, useState } from "preact/hooks"
 import { thumbHashToDataURL } from "thumbhash"
 import * as api from "./api"
 import type { Image, Rendition } from "./api"
@@ -61,6 +61,17 @@ function decodeHash(hash: string): string {
   }
 }
 
+/** Return a placeholder once it is made, in a task of its own, unless the picture is there before. */
+function usePlaceholder(hash: string | null | undefined, isLoaded: boolean): string {
+  const [made, setMade] = useState("")
+  useEffect(() => {
+    if (!hash || isLoaded) return
+    const timer = setTimeout(() => setMade(decodeHash(hash)))
+    return () => clearTimeout(timer)
+  }, [hash, isLoaded])
+  return made
+}
+
 /** Return an address for an image element. With a key, bytes are fetched first: an element sends no headers. */
 function useSource(url: string | undefined): string | undefined {
   const [local, setLocal] = useState<string>()
@@ -84,8 +95,6 @@ function useSource(url: string | undefined): string | undefined {
 }
 
 export function Picture({ image, width, alt }: { image: Image; /** In CSS pixels. */ width: number; alt: string }) {
-  const hash = image.metadata?.thumbHash
-  const background = useMemo(() => (hash ? decodeHash(hash) : ""), [hash])
   const chosen = choose(image, width * devicePixelRatio)
   const preview = image.status === "succeeded" ? undefined : previews.get(image.uuid)?.url
   const source = useSource(chosen && version(chosen))
@@ -94,6 +103,7 @@ export function Picture({ image, width, alt }: { image: Image; /** In CSS pixels
   const shown = (delivered !== refused && delivered) || source || preview
   const element = useRef<HTMLImageElement>(null)
   const [loaded, setLoaded] = useState("")
+  const background = usePlaceholder(image.metadata?.thumbHash, Boolean(loaded))
   useEffect(() => {
     if (element.current?.complete && element.current.naturalWidth && shown) setLoaded(shown)
   }, [shown])

@@ -1,9 +1,12 @@
-import { computed, effect, signal } from "@preact/signals"
-import { ar } from "./ar"
-import { de } from "./de"
+import { batch, effect, signal } from "@preact/signals"
 import { en, type Messages } from "./en"
 
-const LANGUAGES: Record<"en" | "de" | "ar", Messages> = { en, de, ar }
+/** Other languages than the page's own are fetched when they are wanted. */
+const LANGUAGES = {
+  en: async (): Promise<Messages> => en,
+  de: async (): Promise<Messages> => (await import("./de")).de,
+  ar: async (): Promise<Messages> => (await import("./ar")).ar,
+}
 export type Language = keyof typeof LANGUAGES
 export const NAMES: Record<Language, string> = { en: "English", de: "Deutsch", ar: "العربية" }
 
@@ -11,14 +14,25 @@ const isLanguage = (text: string | null): text is Language => text !== null && t
 const stored = localStorage.getItem("language")
 const preferred = navigator.languages.map((each) => each.slice(0, 2)).find(isLanguage)
 
-export const language = signal<Language>(isLanguage(stored) ? stored : (preferred ?? "en"))
-export const messages = computed<Messages>(() => LANGUAGES[language.value])
+export const language = signal<Language>("en")
+export const messages = signal<Messages>(en)
+
+async function load(chosen: Language): Promise<void> {
+  const found = await LANGUAGES[chosen]()
+  batch(() => {
+    language.value = chosen
+    messages.value = found
+  })
+}
 
 /** Switch the language, and remember it in this browser. */
 export function speak(chosen: Language): void {
   localStorage.setItem("language", chosen)
-  language.value = chosen
+  load(chosen).catch(() => location.reload()) // the page of another release names other files
 }
+
+// Without the language's file, the page begins in English.
+await load(isLanguage(stored) ? stored : (preferred ?? "en")).catch(() => undefined)
 
 effect(() => {
   document.documentElement.lang = language.value

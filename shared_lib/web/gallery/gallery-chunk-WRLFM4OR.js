@@ -1,0 +1,1 @@
+var o=Object.defineProperty;var s=(r,t)=>{for(var e in t)o(r,e,{get:t[e],enumerable:!0})};function a(r){let t=new Intl.PluralRules(r),e=new Intl.NumberFormat(r);return(n,l)=>(l[t.select(n)]??l.other).replace("#",e.format(n))}export{s as a,a as b};
