@@ -35,7 +35,7 @@ SETTLE_SECONDS = 120
 
 @dataclass
 class Phase:
-    """What other tenants' uploads took, in seconds. Times of ends are by image."""
+    """Durations of other tenants' uploads, in seconds. Times of ends are by image."""
 
     responses: list[float] = field(default_factory=list)
     begun: dict[str, float] = field(default_factory=dict)

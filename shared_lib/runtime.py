@@ -96,7 +96,7 @@ class Runtime:
 
     @property
     def missing_confinement(self) -> tuple[str, ...]:
-        """What the kernel lacks to confine the sandbox's workers. Empty if the sandbox does not run."""
+        """Parts of the kernel that are missing to confine the sandbox's workers. Empty if the sandbox does not run."""
         return self.sandbox.missing if "sandbox" in vars(self) else ()
 
     @part

@@ -38,7 +38,7 @@ class Span(NamedTuple):
 
 
 class Recorder(Protocol):
-    """Where spans go."""
+    """Takes the spans of recorded traces."""
 
     def samples(self, trace: str, parent: str | None) -> bool:
         """Decide whether a trace is recorded that begins here, or that a caller continues by this traceparent."""

@@ -11,6 +11,7 @@ from shared_lib.runtime import Runtime
 PAGE = "index.html"  # it has all views
 FOLDER = files("shared_lib.web") / "gallery"
 IMMUTABLE = {"Cache-Control": "public, max-age=31536000, immutable"}  # a name contains the hash of the bytes
+HTML = (FOLDER / PAGE).read_bytes()
 ASSETS = web.Assets([FOLDER], IMMUTABLE)
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self' {store}; "
@@ -36,7 +37,7 @@ def main(rt: Runtime, *, url_path: str, asset: str = "") -> web.Content:
     if not asset:
         store = f"{rt.settings.store.public_endpoint_url or rt.settings.store.endpoint_url}".rstrip("/")
         headers = {"Content-Security-Policy": POLICY.format(store=store), "Cache-Control": "no-cache"}
-        return web.Content((FOLDER / PAGE).read_bytes(), "text/html", headers)
+        return web.Content(HTML, "text/html", headers)
     if asset == PAGE:
         raise NotFound(f"There is nothing at /gallery/{asset}", code="no_such_path")
     return ASSETS.find(asset)

@@ -1,6 +1,6 @@
 """Process an image: claim it, read it, render what it lacks, publish that, and finish.
 
-Events come in the order of their images, whoever they belong to. So before its own image, an event takes those of
+Events come in the order of their images, of all tenants alike. So before its own image, an event takes those of
 tenants that have had less done lately, while there are any. A tenant's backlog then delays no other tenant's images.
 """
 

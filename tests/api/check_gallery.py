@@ -63,7 +63,7 @@ def test_lighthouse_gives_the_grid_its_points(filled: Platform, device: str) -> 
 
 @dataclass
 class Scrolled:
-    """What a trace tells of some seconds of scrolling."""
+    """Numbers from a trace of some seconds of scrolling."""
 
     frames_per_second: float
     """drawn"""

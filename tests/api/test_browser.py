@@ -22,7 +22,7 @@ OF_AWAITED_UPLOADS = {"sign_upload_parts", "list_upload_parts", "abort_multipart
 ABOUT_NOTHING_YET = {"get_dead_letter", "get_erasure"}
 """The page knows no ID of what these operations show."""
 NEEDED = {"upload_image", "create_collection"}
-"""What they make is an example on the page afterwards."""
+"""They make the examples of later operations."""
 TRIES_ALL = "SWAGGER_UI_TRIES_ALL" in os.environ
 OPERATIONS = {
     operation["operationId"]: operation

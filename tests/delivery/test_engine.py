@@ -1,14 +1,15 @@
 """Renditions on request, among processes that die, images that fail, and callers who ask for too much."""
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from uuid import UUID
 
 import pytest
 from published import make_and_store
 from service import Api, make_photo, wait_for
 
-from shared_lib.delivery.engine import Found
+from shared_lib.delivery.engine import Found, Made
 from shared_lib.delivery.order import Order
 from shared_lib.errors import NotFound, Rejected, TooManyAttempts, Unavailable
 from shared_lib.repositories.deliveries import Claimed
@@ -92,19 +93,27 @@ def test_what_cannot_be_made_is_tried_once(rt: Runtime, image: UUID) -> None:
         rt.delivery.engine.find(too_large)
 
 
+@contextmanager
+def making(rt: Runtime, api: Api, options: str) -> Iterator[tuple[Found, Future[Made]]]:
+    """Have a rendition of a new image made during the block, which begins when it is claimed."""
+    image = UUID(api.upload(make_photo(1600, 1200)))
+    api.await_end(f"{image}")
+    found = rt.delivery.engine.find(order(rt, image, options))
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(rt.delivery.engine.make, found)
+        wait_for(lambda: isinstance(rt.deliveries.find(image, found.recipe.hash), Claimed), bool)
+        yield found, future
+
+
 def test_a_rendition_is_sent_before_it_is_stored_and_to_others_from_memory(
     rt: Runtime, other: Runtime, api: Api
 ) -> None:
-    image = UUID(api.upload(make_photo(1600, 1200)))
-    api.await_end(f"{image}")
-    found = rt.delivery.engine.find(order(rt, image, "blur=99"))
-    with ThreadPoolExecutor(1) as pool:
-        making = pool.submit(rt.delivery.engine.make, found)
-        wait_for(lambda: isinstance(rt.deliveries.find(image, found.recipe.hash), Claimed), bool)
+    with making(rt, api, "blur=99") as (found, future):
+        image = found.image.uuid
         with rt.database.transaction() as tx:
             tx.rows("SELECT claim FROM deliveries WHERE image_id = :image FOR UPDATE", image=image)
 
-            made = making.result()
+            made = future.result()
             again = rt.delivery.engine.make(rt.delivery.engine.find(found.order))
 
             assert made.storing
@@ -116,16 +125,11 @@ def test_a_rendition_is_sent_before_it_is_stored_and_to_others_from_memory(
 
 
 def test_an_image_that_is_deleted_while_a_rendition_is_made_leaves_nothing(rt: Runtime, api: Api) -> None:
-    image = UUID(api.upload(make_photo(1600, 1200)))
-    api.await_end(f"{image}")
-    found = rt.delivery.engine.find(order(rt, image, "blur=100"))
-
-    with ThreadPoolExecutor(1) as pool:
-        making = pool.submit(rt.delivery.engine.make, found)
-        wait_for(lambda: isinstance(rt.deliveries.find(image, found.recipe.hash), Claimed), bool)
+    with making(rt, api, "blur=100") as (found, future):
+        image = found.image.uuid
         api("DELETE", f"/images/{image}")
         assert not is_cleaned_up(rt, image), "an object may still be written"
-        made = making.result()
+        made = future.result()
 
     assert made.storing
     made.storing.result(30)
