@@ -241,7 +241,7 @@ class Runtime:
     def deliveries(self) -> "Deliveries":
         from shared_lib.repositories.deliveries import Deliveries
 
-        return Deliveries(self.database)
+        return Deliveries(self.database, self.settings.quotas)
 
     @part
     def presets(self) -> "Presets":
@@ -406,8 +406,13 @@ class Runtime:
         from shared_lib.services.overlays import Overlays
         from shared_lib.services.renderer import Renderer
 
-        overlays = Overlays(self.originals, self.gallery)
-        return Renderer(self.sandbox, overlays, self.settings.limits, self.settings.processing.keep_location)
+        return Renderer(
+            self.sandbox,
+            Overlays(self.originals, self.gallery),
+            self.settings.limits,
+            self.settings.processing.keep_location,
+            self.rate_limiter,
+        )
 
     @part
     def publisher(self) -> "Publisher":

@@ -274,6 +274,8 @@ class Rates(Branch):
     """Requests of all callers of a tenant together. 0: no limit."""
     tenant_uploads_per_minute: int = Field(default=0, ge=0)
     """Uploads of all callers of a tenant together. 0: no limit."""
+    tenant_decoder_seconds_per_minute: int = Field(default=0, ge=0)
+    """Seconds for which workers decode a tenant's images. They are counted afterward. 0: no limit."""
 
 
 class Quotas(Branch):
@@ -287,6 +289,10 @@ class Quotas(Branch):
     """Of originals, and of uploads that were announced. 0: no limit."""
     open_uploads: int = Field(default=0, ge=0)
     """Uploads that were announced, by a URL or in parts, and have not come. 0: no limit."""
+    waiting_images: int = Field(default=0, ge=0)
+    """Images that have arrived, and wait for a worker or have one. 0: no limit."""
+    renditions: int = Field(default=0, ge=0)
+    """Renditions, made or requested, also by a URL. 0: no limit."""
 
 
 NO_QUOTAS = Quotas()

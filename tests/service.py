@@ -138,15 +138,20 @@ def find_processes(machine: Platform, *, service: str = "", name: str = "", modu
     return found
 
 
+def run_command(machine: Platform, name: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run one of the operators' commands on a service."""
+    command = [sys.executable, "-m", f"shared_lib.commands.{name}", *words]
+    environ = ENVIRONMENT | machine.environment
+    return subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60, check=False)
+
+
 def make_keys_of(machine: Platform) -> Callable[..., str]:
     """Return a function that makes an API key of a service with the operators' command."""
 
     def make(role: str, *options: str) -> str:
-        command = [sys.executable, "-m", "shared_lib.commands.api_keys", "create", "test", "--role", role, *options]
-        environ = ENVIRONMENT | machine.environment
-        return subprocess.run(
-            command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, text=True, check=True
-        ).stdout.strip()
+        made = run_command(machine, "api_keys", "create", "test", "--role", role, *options)
+        assert made.returncode == 0, made.stderr
+        return made.stdout.strip()
 
     return make
 

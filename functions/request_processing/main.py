@@ -28,6 +28,7 @@ tried again. A rendition that exceeded its time or memory is tried again only af
         success=web.Success(Message, example=STARTED),
         errors=web.Errors(web.ProcessingError, [MISSING, TOO_MANY]),
         needs="images:write",
+        counts_as="processing",
     )
 )
 def main(rt: Runtime, *, body: ProcessingRequest) -> Message:

@@ -47,7 +47,7 @@ RIGHTS: dict[str, dict[str, str]] = {
     "multipart_uploads": {APP: "SELECT, INSERT, DELETE", WORKER: "SELECT, DELETE"},
     "gallery_sizes": {WORKER: ALL, SEARCH: "SELECT"},
     "image_stocks": {APP: "SELECT, INSERT, DELETE", WORKER: "SELECT, INSERT, DELETE"},
-    "rates": {APP: "SELECT, INSERT, UPDATE", WORKER: "SELECT, UPDATE, DELETE"},
+    "rates": {APP: "SELECT, INSERT, UPDATE", WORKER: ALL},
     "scans": {WORKER: ALL},
     "purges": {WORKER: "SELECT, UPDATE, DELETE"},
     "reconciliation_counts": {APP: "SELECT", WORKER: "SELECT, INSERT, UPDATE"},

@@ -266,6 +266,7 @@ class Engine:
 
     def _claim_and_make(self, image: PublishedImage, recipe: Recipe, until: float) -> Made | None:
         """Return None if another process has claimed it meanwhile."""
+        self._renderer.rate_limiter.check_decoding(image.tenant)
         with ExitStack() as place:
             place.enter_context(self._place())
             with self._slot(until):

@@ -1,4 +1,4 @@
-"""Rates: how many requests a principal, or a tenant, may send in a minute, and where it stands. No I/O."""
+"""Rates: how much a principal, or a tenant, may ask for in a minute, and where it stands. No I/O."""
 
 import math
 from dataclasses import dataclass
@@ -7,16 +7,20 @@ from typing import Literal
 WINDOW_SECONDS = 60
 """What a rate is for. So many requests may come at once, and then as many again over this time."""
 
-RateName = Literal["requests", "uploads", "previews"]
+RequestKind = Literal["requests", "uploads", "previews", "processing"]
+"""What a request counts as, besides as a request."""
+RateName = Literal["requests", "uploads", "previews", "decoder-seconds"]
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
     name: RateName
     most: int
-    """Requests in WINDOW_SECONDS."""
+    """Requests, or seconds, in WINDOW_SECONDS."""
     of_tenant: bool = False
     """All principals of a tenant count together."""
+    is_charged_later: bool = False
+    """A request only needs that some is left. What it has used is charged once that is known."""
 
     @property
     def policy(self) -> str:
@@ -25,7 +29,7 @@ class Rate:
 
     @property
     def interval(self) -> float:
-        """Seconds after which one more request may come."""
+        """Seconds after which one more may come."""
         return WINDOW_SECONDS / self.most
 
 

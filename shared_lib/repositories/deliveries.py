@@ -11,7 +11,9 @@ from uuid import UUID, uuid4
 from shared_lib.database.connection import Database
 from shared_lib.errors import FailureCode, NotFound, Rejected, TooManyAttempts
 from shared_lib.pipeline.formats import Format
+from shared_lib.repositories import stocks
 from shared_lib.repositories.rows import NOT_FOUND, OF_TENANT, require_published
+from shared_lib.settings import Quotas
 
 TOO_MANY = "Too many new renditions of this image within an hour"
 _BY_CONTENT_TYPE = {form.content_type: form for form in Format}
@@ -117,8 +119,9 @@ State = StoredDelivery | Claimable | Claimed | Rejected
 
 
 class Deliveries:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, quotas: Quotas) -> None:
         self._database = database
+        self._quotas = quotas
 
     def find_image(self, uuid: UUID) -> PublishedImage:
         """Raises NotFound, with a code of its own while the image is being processed."""
@@ -142,11 +145,18 @@ class Deliveries:
         """
         Claim a rendition for so long, or return None if another process was quicker.
 
-        Raises NotFound if the image is gone, and TooManyAttempts if `most` renditions of it were begun within an hour.
+        Raises NotFound if the image is gone, TooManyAttempts if `most` renditions of it were begun within an hour, and
+        Forbidden if its tenant has no room for further ones.
         """
         claim = uuid4()
+        columns = {"uuid": uuid, "recipe": recipe_hash, "claim": claim, "seconds": seconds, "most": most}
         with self._database.transaction(durable=False) as tx:  # if that is lost, another process claims it
-            if tx.last(_CLAIM, uuid=uuid, recipe=recipe_hash, claim=claim, seconds=seconds, most=most):
+            if self._quotas.renditions:
+                stocks.lock(tx, self._quotas)
+                if tx.rows(_CLAIM, **columns):
+                    stocks.check_renditions(tx, self._quotas)
+                    return claim
+            elif tx.last(_CLAIM, **columns):
                 return claim
         with self._database.transaction() as tx:
             known = tx.row(_FIND, uuid=uuid, recipe=recipe_hash)

@@ -98,8 +98,8 @@ class Images:
             )
             if row is None:
                 return None
-            stocks.check(tx, self._quotas)
             rendition_requests.add(tx, uuid, recipes)
+            stocks.check(tx, self._quotas)
         return Named(**row)
 
     def reserve(
@@ -135,8 +135,8 @@ class Images:
         with self._database.transaction() as tx:
             stocks.lock(tx, quotas)
             if tx.row(lifecycle.INSERT_IMAGE, uuid=uuid, trace=tracing.current(), **columns):
-                stocks.check(tx, quotas)
                 rendition_requests.add(tx, uuid, recipes)
+                stocks.check(tx, quotas)
 
     def forget(self, uuid: UUID) -> None:
         """Remove the row of an adopted object that was gone before it could be moved to its key."""
@@ -161,12 +161,16 @@ class Images:
         Name an image, request renditions, and make it pending if it awaited its upload or had failed.
 
         The description is changed only with `describe`. Return whether the image now waits for a worker. Raises
-        Conflict if it would have too many renditions.
+        Conflict if it would have too many renditions, and Forbidden if its tenant would.
         """
         with self._database.transaction() as tx:
+            if recipes:
+                stocks.lock(tx, self._quotas)
             if tx.row(_LOCK_IMAGE, uuid=uuid) is None:
                 return False
             renditions_pending = rendition_requests.add(tx, uuid, recipes)
+            if renditions_pending:
+                stocks.check_renditions(tx, self._quotas)
             row = tx.row(
                 lifecycle.REQUEST_PROCESSING,
                 uuid=uuid,

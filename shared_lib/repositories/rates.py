@@ -7,7 +7,7 @@ by one interval, unless it then was more than a minute ahead. A bucket in the pa
 from collections.abc import Sequence
 from typing import Any
 
-from shared_lib.database.connection import Database
+from shared_lib.database.connection import Database, acting_for
 from shared_lib.domain.principals import Principal
 from shared_lib.domain.rates import WINDOW_SECONDS, Rate, Standing
 
@@ -27,6 +27,17 @@ _TAKE = """
     SELECT full_at, false, extract(epoch FROM full_at - clock_timestamp())::float8 FROM rates
     WHERE tenant_id = :tenant AND principal = :principal AND name = :name AND NOT EXISTS (SELECT FROM taken)
 """
+_READ = """
+    SELECT full_at, full_at + make_interval(secs => :interval) <= now() + make_interval(secs => :window) AS granted,
+           extract(epoch FROM full_at - now())::float8 AS full_in
+    FROM rates WHERE tenant_id = :tenant AND principal = :principal AND name = :name
+"""
+_CHARGE = """
+    INSERT INTO rates AS r (tenant_id, principal, name, full_at)
+    VALUES (:tenant, '', :name, now() + make_interval(secs => :seconds))
+    ON CONFLICT (tenant_id, principal, name) DO UPDATE
+    SET full_at = greatest(r.full_at, now()) + make_interval(secs => :seconds)
+"""
 _PURGE = """
     DELETE FROM rates WHERE ctid = ANY(ARRAY(
         SELECT ctid FROM rates WHERE full_at < now() LIMIT :batch FOR UPDATE SKIP LOCKED))
@@ -40,7 +51,7 @@ class Rates:
         self._database = database
 
     def take(self, principal: Principal, rates: Sequence[Rate]) -> list[Standing]:
-        """Count a request for each of these rates, in one round trip."""
+        """Count a request for each of these rates, in one round trip. Those that are charged later are only read."""
         asked = [
             {
                 "tenant": principal.tenant,
@@ -50,10 +61,19 @@ class Rates:
             }
             for rate in rates
         ]
+        statements = [_READ if rate.is_charged_later else _TAKE for rate in rates]
         with self._database.transaction(durable=False) as tx:
-            found = [tx.queue(_TAKE, **each, window=WINDOW_SECONDS) for each in asked[:-1]]
-            found.append(tx.last(_TAKE, **asked[-1], window=WINDOW_SECONDS))
+            found = [
+                tx.queue(sql, **each, window=WINDOW_SECONDS)
+                for sql, each in zip(statements[:-1], asked[:-1], strict=True)
+            ]
+            found.append(tx.last(statements[-1], **asked[-1], window=WINDOW_SECONDS))
         return [_judge(rate, rows) for rate, rows in zip(rates, found, strict=True)]
+
+    def charge(self, tenant: str, rate: Rate, used: float) -> None:
+        """Count what a tenant has used, although that may be more than is left."""
+        with acting_for(tenant), self._database.transaction(durable=False) as tx:
+            tx.last(_CHARGE, name=rate.name, seconds=used * rate.interval)
 
     def purge(self) -> int:
         """Delete a batch of buckets that are full. Return how many."""
@@ -62,6 +82,8 @@ class Rates:
 
 
 def _judge(rate: Rate, rows: list[dict[str, Any]]) -> Standing:
+    if not rows and rate.is_charged_later:  # nobody has used any lately
+        return Standing(rate, granted=True, full_in=0)
     if not rows:  # refused by the first request of its minute, which this statement does not see yet
         return Standing(rate, granted=False, full_in=WINDOW_SECONDS)
     row = rows[0]

@@ -1,25 +1,58 @@
-"""Limit how many requests a principal and a tenant may send. Anonymous callers, of one machine only, have no limit."""
+"""Limit how much a principal and a tenant may ask for. Anonymous callers, of one machine only, have no limit."""
 
 from shared_lib.domain.principals import ANONYMOUS, NOBODY, Principal
-from shared_lib.domain.rates import Rate, RateName, Standing
+from shared_lib.domain.rates import Rate, RequestKind, Standing
+from shared_lib.errors import ServiceError, TooManyAttempts
+from shared_lib.observability import get_logger, log_failure
 from shared_lib.repositories.rates import Rates
 from shared_lib.settings import Rates as RateSettings
+
+log = get_logger()
 
 
 class RateLimiter:
     def __init__(self, settings: RateSettings, rates: Rates) -> None:
-        self._all = (
+        self._by_kind = (
             Rate("requests", settings.requests_per_minute),
             Rate("uploads", settings.uploads_per_minute),
             Rate("previews", settings.previews_per_minute),
             Rate("requests", settings.tenant_requests_per_minute, of_tenant=True),
             Rate("uploads", settings.tenant_uploads_per_minute, of_tenant=True),
         )
+        self._decoding = Rate(
+            "decoder-seconds", settings.tenant_decoder_seconds_per_minute, of_tenant=True, is_charged_later=True
+        )
         self._rates = rates
 
-    def take(self, principal: Principal, counts_as: RateName) -> list[Standing]:
+    def take(self, principal: Principal, kind: RequestKind) -> list[Standing]:
         """Count a request. Return where its principal and tenant stand with each rate that applies, granted or not."""
-        limited = [each for each in self._all if each.most and each.name in ("requests", counts_as)]
+        limited = [each for each in self._by_kind if each.most and each.name in ("requests", kind)]
+        if self._decoding.most and kind != "requests":
+            limited.append(self._decoding)
         if not limited or principal in (ANONYMOUS, NOBODY):
             return []
         return self._rates.take(principal, limited)
+
+    def check_decoding(self, tenant: str) -> None:
+        """Raise TooManyAttempts while the tenant has used up its decoder seconds."""
+        if self._decoding.most:
+            [standing] = self._rates.take(Principal("", None, tenant), [self._decoding])
+            enforce(standing)
+
+    def charge_decoding(self, tenant: str, seconds: float) -> None:
+        """Count seconds for which a worker decoded an image of the tenant. A failure to do so is only logged."""
+        if self._decoding.most:
+            try:
+                self._rates.charge(tenant, self._decoding, seconds)
+            except ServiceError as error:
+                log_failure(log, "decoder_seconds_not_charged", error, tenant=tenant)
+
+
+def enforce(standing: Standing) -> None:
+    """Raise TooManyAttempts unless the request is within its rate."""
+    if not standing.granted:
+        whose = " of all callers of the tenant" if standing.rate.of_tenant else ""
+        most, name = standing.rate.most, standing.rate.name.replace("-", " ")
+        raise TooManyAttempts(
+            f"At most {most:,} {name} a minute{whose}", code="rate_exceeded", retry_after=standing.retry_after
+        )

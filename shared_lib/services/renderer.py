@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from shared_lib.errors import FailureCode, Rejected, WorkerError
 from shared_lib.limits import Limits
@@ -10,6 +11,7 @@ from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
 from shared_lib.pipeline.rendition import FailedRecipe, Rendered, Rendition
 from shared_lib.pipeline.sandbox.pool import Sandbox
 from shared_lib.services.overlays import Overlays
+from shared_lib.services.rate_limiting import RateLimiter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +35,7 @@ class Renderer:
     limits: Limits
     keep_location: bool
     """Extract where a picture was taken, and leave it in renditions that keep metadata."""
+    rate_limiter: RateLimiter
 
     def render(self, request: RenderRequest) -> Rendered:
         """
@@ -91,6 +94,7 @@ class Renderer:
             tenant=request.tenant,
             with_metadata=with_metadata,
             with_location=self.keep_location,
+            charge=partial(self.rate_limiter.charge_decoding, request.tenant),
         )
         if with_metadata:
             rendered.get(THUMBNAIL.name)  # raises if it failed

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel
 
 from shared_lib.domain.principals import Permission
-from shared_lib.domain.rates import RateName
+from shared_lib.domain.rates import RequestKind
 from shared_lib.errors import ServiceError
 from shared_lib.web.errors import ErrorBody
 
@@ -143,8 +143,8 @@ class Endpoint:
     errors: Errors
     needs: Need
     """Without a default: who may call is a decision."""
-    counts_as: RateName = "requests"
-    """The caller's rate that it counts in, besides that of all requests."""
+    counts_as: RequestKind = "requests"
+    """Which rates it counts in, besides that of all requests. All other kinds have images decoded."""
     is_embeddable: bool = False
     """Pages of any site may request it, as an `<img>` does. Otherwise only those that settings allow."""
     cache: Cache = Cache.NO_STORE

@@ -30,7 +30,7 @@ Every error has a sentence and a `code`. Endpoints about images return `{"error"
 `actions/process` adds `status` and `message`. Endpoints about collections return
 `{"errors": [{"title", "detail"?, "code", "source"?}]}`, as in JSON:API. A 503 has `Retry-After`: try again. So
 has a 429, for more requests or uploads in a minute than the caller's rate. Responses say in `RateLimit` what remains.
-A 403 `quota_exceeded` says that there are as many images or bytes as there may be.
+A 403 `quota_exceeded` says that there are as many images, bytes or renditions as there may be.
 
 A list of images is an array. A list of collections is `{"data", "meta"}`. To get a list's next page, follow the `Link`
 with `rel="next"`, or pass `X-Next-Cursor` as `after`. No item that stays in the list is skipped or repeated, whatever

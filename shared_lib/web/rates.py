@@ -6,8 +6,8 @@ import flask
 
 from shared_lib.domain.principals import Principal
 from shared_lib.domain.rates import WINDOW_SECONDS, Standing
-from shared_lib.errors import TooManyAttempts
 from shared_lib.runtime import Runtime
+from shared_lib.services.rate_limiting import enforce
 from shared_lib.web.endpoint import Endpoint
 
 
@@ -15,10 +15,7 @@ def count_request(rt: Runtime, principal: Principal, endpoint: Endpoint) -> None
     """Raise TooManyAttempts if the principal has sent too many."""
     flask.g.standings = rt.rate_limiter.take(principal, endpoint.counts_as)
     for standing in flask.g.standings:
-        if not standing.granted:
-            whose = " of all callers of the tenant" if standing.rate.of_tenant else ""
-            sentence = f"At most {standing.rate.most:,} {standing.rate.name} a minute{whose}"
-            raise TooManyAttempts(sentence, code="rate_exceeded", retry_after=standing.retry_after)
+        enforce(standing)
 
 
 def describe_rates() -> dict[str, str]:

@@ -283,6 +283,48 @@ DEFECTS = (
         caught_by="tests/processing/test_quotas.py::test_uploads_of_a_tenant_with_a_quota_wait_for_one_another",
     ),
     Defect(
+        name="rendition-by-url-without-quota",
+        breaks=RATES,
+        file="shared_lib/repositories/deliveries.py",
+        old="                    stocks.check_renditions(tx, self._quotas)\n",
+        new="",
+        caught_by="tests/processing/test_quotas.py::test_a_tenant_has_no_more_renditions_than_its_quota",
+    ),
+    Defect(
+        name="requested-rendition-without-quota",
+        breaks=RATES,
+        file="shared_lib/repositories/images.py",
+        old="                stocks.check_renditions(tx, self._quotas)\n",
+        new="                pass\n",
+        caught_by="tests/processing/test_quotas.py::test_a_tenant_has_no_more_renditions_than_its_quota",
+    ),
+    Defect(
+        name="decoding-not-counted",
+        breaks=RATES,
+        file="shared_lib/services/renderer.py",
+        old="            charge=partial(self.rate_limiter.charge_decoding, request.tenant),\n",
+        new="",
+        caught_by="tests/processing/test_quotas.py::"
+        "test_a_tenant_that_has_used_up_its_decoder_seconds_waits_and_reads_on",
+    ),
+    Defect(
+        name="failed-decoding-not-counted",
+        breaks=RATES,
+        file="shared_lib/pipeline/sandbox/pool.py",
+        old="            if began is not None:\n",
+        new='            if began is not None and not __import__("sys").exception():\n',
+        caught_by="tests/processing/test_quotas.py::test_a_failed_image_uses_decoder_seconds_too",
+    ),
+    Defect(
+        name="rendition-by-url-without-decoder-seconds",
+        breaks=RATES,
+        file="shared_lib/delivery/engine.py",
+        old="        self._renderer.rate_limiter.check_decoding(image.tenant)\n",
+        new="",
+        caught_by="tests/processing/test_quotas.py::"
+        "test_a_tenant_that_has_used_up_its_decoder_seconds_waits_and_reads_on",
+    ),
+    Defect(
         name="part-of-any-size",
         breaks=PARTS,
         file="shared_lib/domain/multipart.py",

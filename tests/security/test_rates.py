@@ -3,14 +3,20 @@
 import re
 import time
 from collections.abc import Callable, Iterator
+from uuid import uuid4
 
 import pytest
 import requests
-from service import Platform, make_keys_of, make_photo, start_platform
+from pydantic import SecretStr
+from service import Platform, make_keys_of, make_photo, run_command, start_platform
 
+from shared_lib import settings
+from shared_lib.database.connection import Database
 from shared_lib.domain.rates import WINDOW_SECONDS
+from shared_lib.repositories.rates import Rates
+from shared_lib.services.rate_limiting import RateLimiter
 
-REQUESTS, UPLOADS = 30, 6
+REQUESTS, UPLOADS, DECODER_SECONDS = 30, 6, 60
 QUOTA, LARGEST = 1_000_000, 300_000
 MakeKey = Callable[..., str]
 
@@ -23,6 +29,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
         AUTH_MODE="required",
         RATE_REQUESTS_PER_MINUTE=f"{REQUESTS}",
         RATE_UPLOADS_PER_MINUTE=f"{UPLOADS}",
+        RATE_TENANT_DECODER_SECONDS_PER_MINUTE=f"{DECODER_SECONDS}",
         QUOTA_BYTES=f"{QUOTA}",
         QUOTA_IMAGES="50",
         LIMITS_MAX_BYTES=f"{LARGEST}",
@@ -94,8 +101,33 @@ def test_uploads_have_a_rate_besides(call: Call) -> None:
 
     assert [each.status_code for each in answers] == [201] * UPLOADS + [429]
     assert answers[-1].json()["error"] == f"At most {UPLOADS} uploads a minute"
-    assert re.fullmatch(r'"requests";r=\d+;t=\d+, "uploads";r=0;t=\d+', answers[-1].headers["RateLimit"])
+    rates = r'"requests";r=\d+;t=\d+, "uploads";r=0;t=\d+, "tenant-decoder-seconds";r=\d+;t=\d+'
+    assert re.fullmatch(rates, answers[-1].headers["RateLimit"])
     assert call("GET", "/images?limit=1").status_code == 200
+
+
+def test_a_tenant_without_decoder_seconds_uploads_nothing_and_reads_on(guarded: Platform) -> None:
+    headers = {"X-API-Key": run_command(guarded, "tenants", "create", "decodes-much").stdout.strip()}
+    database = Database(settings.Database(url=SecretStr(guarded.environment["DATABASE_WORKER_URL"])))
+    limits = settings.Rates(tenant_decoder_seconds_per_minute=DECODER_SECONDS)
+    RateLimiter(limits, Rates(database)).charge_decoding("decodes-much", DECODER_SECONDS + 10)
+    database.disconnect()
+
+    def ask(method: str, path: str, body: object = None) -> requests.Response:
+        return requests.request(method, f"{guarded.url}/api/v1{path}", json=body, headers=headers, timeout=30)
+
+    missing = f"/images/{uuid4()}/preview"
+    refused = [
+        ask("POST", "/images/actions/upload-url", {"extension": "jpg", "sizeBytes": 1}),
+        ask("POST", "/images/actions/process", {"uuid": str(uuid4())}),
+        ask("POST", missing, {}),
+    ]
+    assert {(each.status_code, each.json()["code"]) for each in refused} == {(429, "rate_exceeded")}
+    sentence = f"At most {DECODER_SECONDS} decoder seconds a minute of all callers of the tenant"
+    assert refused[0].json()["error"] == sentence
+    assert int(refused[0].headers["Retry-After"]) > 1
+    assert '"tenant-decoder-seconds";r=0;t=' in refused[0].headers["RateLimit"]
+    assert ask("GET", "/images").status_code == 200
 
 
 def test_a_quota_of_bytes_counts_what_is_announced_and_deletion_frees_it(

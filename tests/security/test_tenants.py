@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -16,7 +14,7 @@ import signed_urls
 from issuer import AUDIENCE, Issuer
 from pg8000.exceptions import DatabaseError
 from pydantic import SecretStr, ValidationError
-from service import ENVIRONMENT, ROOT, Api, Platform, make_photo, wait_for
+from service import ROOT, Api, Platform, make_photo, run_command, wait_for
 
 from shared_lib import settings
 from shared_lib.constraints import DEFAULT_TENANT
@@ -60,12 +58,6 @@ Get = Callable[[str], requests.Response]
 ANY_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}")
 
 
-def run(guarded: Platform, module: str, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", f"shared_lib.commands.{module}", *words]
-    environ = ENVIRONMENT | guarded.environment
-    return subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60, check=False)
-
-
 @dataclass
 class Tenant:
     """A tenant with everything that it may have, and its admin's client."""
@@ -79,7 +71,7 @@ class Tenant:
 
 
 def make_tenant(guarded: Platform, name: str, photo: bytes) -> Tenant:
-    made = run(guarded, "tenants", "create", name)
+    made = run_command(guarded, "tenants", "create", name)
     assert made.returncode == 0, made.stderr
     return make_things(guarded, Tenant(name, connect(guarded, made.stdout.strip()), made.stdout.strip(), photo))
 
@@ -239,7 +231,7 @@ def test_the_default_tenant_is_a_tenant_like_any_other(acme: Tenant, default: Te
 
 
 def test_a_key_acts_for_its_own_tenant(guarded: Platform) -> None:
-    made = run(guarded, "tenants", "create", f"own-{uuid4().hex[:8]}")
+    made = run_command(guarded, "tenants", "create", f"own-{uuid4().hex[:8]}")
 
     events = connect(guarded, made.stdout.strip())("GET", "/audit-events").json()["data"]
 
@@ -702,28 +694,30 @@ def test_row_level_security_costs_no_index(app: Open, umbrella: Tenant) -> None:
 
 
 def test_an_operator_makes_a_tenant_once_with_its_first_admins_key(guarded: Platform, acme: Tenant) -> None:
-    again = run(guarded, "tenants", "create", acme.name)
+    again = run_command(guarded, "tenants", "create", acme.name)
     assert (again.returncode, again.stdout) == (1, "")
     assert again.stderr.splitlines()[-1] == f"tenants: There is a tenant {acme.name} already"
     for name in ("Acme", "a_b", "-a", "a" * 64, ""):
-        assert run(guarded, "tenants", "create", name).returncode == 2
+        assert run_command(guarded, "tenants", "create", name).returncode == 2
 
-    second = run(guarded, "api_keys", "--tenant", acme.name, "create", "second", "--role", "viewer").stdout.strip()
+    second = run_command(
+        guarded, "api_keys", "--tenant", acme.name, "create", "second", "--role", "viewer"
+    ).stdout.strip()
     seen = requests.get(acme.api.base + f"/images/{acme.image}", headers={"X-API-Key": second}, timeout=30)
     assert seen.status_code == 200
-    assert run(guarded, "api_keys", "--tenant", acme.name, "revoke", second.split("_")[1]).returncode == 0
-    assert run(guarded, "api_keys", "revoke", second.split("_")[1]).returncode == 1
+    assert run_command(guarded, "api_keys", "--tenant", acme.name, "revoke", second.split("_")[1]).returncode == 0
+    assert run_command(guarded, "api_keys", "revoke", second.split("_")[1]).returncode == 1
 
 
 def test_an_operator_deletes_a_tenant_with_all_that_it_has_and_no_other(
     guarded: Platform, owner: Database, acme: Tenant, photo: bytes
 ) -> None:
     gone = make_tenant(guarded, f"gone-{uuid4().hex[:8]}", photo)
-    assert run(guarded, "tenants", "delete", gone.name).returncode == 1
-    assert run(guarded, "tenants", "delete", DEFAULT_TENANT, "--confirm").returncode == 1
+    assert run_command(guarded, "tenants", "delete", gone.name).returncode == 1
+    assert run_command(guarded, "tenants", "delete", DEFAULT_TENANT, "--confirm").returncode == 1
     assert gone.api("GET", f"/images/{gone.image}").status_code == 200
 
-    deleted = run(guarded, "tenants", "delete", gone.name, "--confirm")
+    deleted = run_command(guarded, "tenants", "delete", gone.name, "--confirm")
 
     assert deleted.stdout.startswith("1 images deleted"), deleted.stderr
     wait_for(lambda: gone.api("GET", f"/images/{gone.image}").status_code, lambda status: status == 401)
@@ -735,7 +729,7 @@ def test_an_operator_deletes_a_tenant_with_all_that_it_has_and_no_other(
         assert tx.rows("SELECT 1 FROM tenants WHERE id = :name", name=gone.name) == []
         actions = tx.rows("SELECT action FROM audit_events WHERE tenant_id = :name ORDER BY id DESC", name=gone.name)
     assert [each["action"] for each in actions][:2] == ["tenant_deleted", "image_deleted"]
-    assert run(guarded, "tenants", "delete", gone.name, "--confirm").stdout.startswith("0 images deleted")
+    assert run_command(guarded, "tenants", "delete", gone.name, "--confirm").stdout.startswith("0 images deleted")
     assert acme.api("GET", f"/images/{acme.image}").status_code == 200
 
 

@@ -9,7 +9,7 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
@@ -83,6 +83,7 @@ class Sandbox:
         tenant: str = "",
         with_metadata: bool = False,
         with_location: bool = False,
+        charge: Callable[[float], object] = lambda _: None,
     ) -> Rendered:
         """Make each recipe's rendition of the image. Waits while all workers are busy.
 
@@ -91,7 +92,7 @@ class Sandbox:
 
         `overlays` are the encoded images named in `Recipe.overlays`. A recipe fails alone if its overlay is missing
         or unusable. All of them together may have no more bytes than one image. The worker decodes no other tenant's
-        images, before or after.
+        images, before or after. `charge` is called with the seconds for which a worker was busy, also after a failure.
 
         Raises Rejected if the image cannot be processed, WorkerCrashed if its worker died, WorkerFailed for a bug of
         ours, and SandboxIncomplete if nothing may be decoded here.
@@ -104,21 +105,26 @@ class Sandbox:
             with_metadata=with_metadata,
             with_location=with_location,
         )
-        with tracing.span("render"), metrics.JOBS.time(_label):
-            return self._render_with_worker(job, [data, *overlays.values()], tenant)
+        began = None
+        try:
+            with tracing.span("render"), metrics.JOBS.time(_label), self._slots:
+                began = time.monotonic()
+                return self._render_with_worker(job, [data, *overlays.values()], tenant)
+        finally:
+            if began is not None:
+                charge(time.monotonic() - began)
 
     def _render_with_worker(self, job: ipc.Job, images: Sequence[bytes], tenant: str) -> Rendered:
-        with self._slots:
-            until = time.monotonic() + self._limits.wall_seconds
-            worker = self._take(tenant)
-            is_new = not worker.images
-            try:
-                return self._run(worker, job, images, until)
-            except (Rejected, WorkerError):
-                if is_new or time.monotonic() > until:
-                    raise
-            # An image before may have used up a limit, or damaged the worker. A new one decides.
-            return self._run(self._take(tenant, new=True), job, images, until)
+        until = time.monotonic() + self._limits.wall_seconds
+        worker = self._take(tenant)
+        is_new = not worker.images
+        try:
+            return self._run(worker, job, images, until)
+        except (Rejected, WorkerError):
+            if is_new or time.monotonic() > until:
+                raise
+        # An image before may have used up a limit, or damaged the worker. A new one decides.
+        return self._run(self._take(tenant, new=True), job, images, until)
 
     def close(self) -> None:
         """Kill all workers, busy ones with their images. Calling `render` afterwards raises RuntimeError."""
