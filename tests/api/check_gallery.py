@@ -118,5 +118,5 @@ def test_a_list_of_20000_images_scrolls_smoothly_and_keeps_its_memory(filled: Pl
         assert found.busy < 0.5
         assert found.longest < 0.1
 
-    assert max(nodes for _, nodes in memory.values()) < 2_000
+    assert max(nodes for _, nodes in memory.values()) < 1_000
     assert (memory[20_000][0] - memory[1_000][0]) / 19_000 < 0.0015, "an image that is not shown takes 1.5 kB at most"

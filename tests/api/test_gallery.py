@@ -1,5 +1,6 @@
 """The gallery in a browser, on the real service."""
 
+import itertools
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -361,6 +362,32 @@ def test_the_page_fits_a_phone(gallery: Gallery, make_image: Callable[..., str],
         gallery.open(query)
         gallery.page.wait_for_load_state("networkidle")
         assert gallery.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), query
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_what_is_at_the_lower_edge_leaves_room_for_each_other(
+    gallery: Gallery, make_image: Callable[..., str], word: str, width: int
+) -> None:
+    make_image("gone")
+    make_image("kept")
+    page = gallery.page
+    page.set_viewport_size({"width": width, "height": 740})
+    gallery.choose("light", "de")  # it has the longest labels
+    gallery.open(f"?search={word}")
+    gallery.choose_files(**{f"notes-{word}_txt": b"no image"})
+    for name in ("gone", "kept"):
+        gallery.tile(name).get_by_role("checkbox").check()
+        if name == "gone":
+            page.keyboard.press("Delete")
+    parts = [page.locator(each) for each in (".uploads", ".toast", ".selection")]  # from above
+    for part in parts:
+        expect(part).to_be_in_viewport(ratio=1)
+    boxes = [part.bounding_box() for part in parts]
+
+    for upper, lower in itertools.pairwise(boxes):
+        assert upper
+        assert lower
+        assert upper["y"] + upper["height"] <= lower["y"]
 
 
 def test_a_service_that_needs_credentials_is_asked_with_a_key(

@@ -30,13 +30,15 @@ function App() {
       <main id="main" tabIndex={-1}>
         <Page />
       </main>
-      <SelectionBar />
+      <div class="dock">
+        <SelectionBar />
+        {!isViewing && <Toasts />}
+        <UploadPanel />
+      </div>
       <Shelf />
-      <UploadPanel />
       {isViewing && <Viewer uuid={image} />}
       {choosing.value.length > 0 && <CollectionChooser />}
       {api.isSignInNeeded.value && <SignIn />}
-      {!isViewing && <Toasts />}
       <DropTarget />
     </>
   )

@@ -1,6 +1,6 @@
 /** An image's picture: its ThumbHash first, then the rendition that fits. */
 
-import { useEffect, useRef, useState } from "preact/hooks"
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks"
 import { thumbHashToDataURL } from "thumbhash"
 import * as api from "./api"
 import type { Image, Rendition } from "./api"
@@ -15,8 +15,7 @@ export function proportional(image: Image): Rendition[] {
 }
 
 /** Return the rendition for a width in device pixels: the smallest that is wide enough, or else the largest. */
-function choose(image: Image, width: number): Rendition | undefined {
-  const fitting = proportional(image)
+function choose(image: Image, fitting: Rendition[], width: number): Rendition | undefined {
   const whole = fitting.find((each) => each.width >= width) ?? fitting.at(-1)
   return whole ?? image.renditions.find((each) => each.name === "thumbnail")
 }
@@ -28,10 +27,10 @@ const WIDTHS = [400, 800, 1600, 3200]
  * Return the address of a picture that is made on request, if no rendition is as wide as wanted. It is undefined while
  * it is being signed, and where it cannot be.
  */
-function useDelivered(image: Image, width: number): string | undefined {
+function useDelivered(image: Image, fitting: Rendition[], width: number): string | undefined {
   const [signed, setSigned] = useState<string>()
   const rung = WIDTHS.find((each) => each >= width) ?? WIDTHS.at(-1)!
-  const made = proportional(image).at(-1)?.width ?? 0
+  const made = fitting.at(-1)?.width ?? 0
   const isWider = made < width && made < Math.min(rung, image.width ?? 0)
   const path = image.status === "succeeded" && isWider ? `w=${rung}/${image.uuid}.webp` : ""
   const isGuarded = Boolean(api.credential.value)
@@ -95,10 +94,11 @@ function useSource(url: string | undefined): string | undefined {
 }
 
 export function Picture({ image, width, alt }: { image: Image; /** In CSS pixels. */ width: number; alt: string }) {
-  const chosen = choose(image, width * devicePixelRatio)
+  const fitting = proportional(image)
+  const chosen = choose(image, fitting, width * devicePixelRatio)
   const preview = image.status === "succeeded" ? undefined : previews.get(image.uuid)?.url
   const source = useSource(chosen && version(chosen))
-  const delivered = useDelivered(image, width * devicePixelRatio)
+  const delivered = useDelivered(image, fitting, width * devicePixelRatio)
   const [refused, setRefused] = useState("")
   const shown = (delivered !== refused && delivered) || source || preview
   const element = useRef<HTMLImageElement>(null)
@@ -107,6 +107,8 @@ export function Picture({ image, width, alt }: { image: Image; /** In CSS pixels
   useEffect(() => {
     if (element.current?.complete && element.current.naturalWidth && shown) setLoaded(shown)
   }, [shown])
+  // While a picture is loading, the browser keeps its element in memory and the connection busy.
+  useLayoutEffect(() => () => element.current?.removeAttribute("src"), [])
   return (
     <span class="picture" style={background ? { backgroundImage: `url(${background})` } : {}}>
       {shown && (
