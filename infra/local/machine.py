@@ -21,17 +21,20 @@ from infra.local.settings import CannotStart, Settings
 ROOT = Path(__file__).parents[2]
 FUNCTIONS, ROUTES = ROOT / "infra/knative", ROOT / "infra/k8s/routes"
 GATEWAY_POOL_SIZE = "16"  # shared by all public functions, so that eight uploads at a time leave some to the others
+DATABASE_URLS = ("DATABASE_URL", "DATABASE_APP_URL", "DATABASE_WORKER_URL")
+STORE_KEYS = tuple(
+    f"S3_{owner}{part}"
+    for owner in ("", "PRESIGN_", "API_", "WORKER_")
+    for part in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY")
+)
 SERVICE_VARIABLES = (
-    "DATABASE_URL",
-    "DATABASE_APP_URL",
-    "DATABASE_WORKER_URL",
+    *DATABASE_URLS,
     "S3_ENDPOINT_URL",
     "S3_ACCESS_KEY_ID",
     "S3_SECRET_ACCESS_KEY",
     "KAFKA_BOOTSTRAP_SERVERS",
     "AUTH_MODE",
 )
-DATABASE_URLS = ("DATABASE_URL", "DATABASE_APP_URL", "DATABASE_WORKER_URL")
 # Without credentials only this machine's user reaches the service: all images are theirs, as good as one tenant's.
 IMAGES_PER_WORKER = "16"
 ANY_ADDRESS = "0.0.0.0"  # noqa: S104  a possible value of HOST
@@ -139,7 +142,7 @@ def _start_functions(
             name="eventing",
             tier=Tier.EVENTING,
             argv=[sys.executable, "-m", "infra.local.eventing", plan.model_dump_json()],
-            environ={**_without_database(environ), "WEBHOOK_TOKEN": webhook.token},
+            environ={**_without_secrets(environ), "S3_ENDPOINT_URL": "", "WEBHOOK_TOKEN": webhook.token},
             is_ready=lambda _pid: ports.responds_to_http(webhook.port),
             cwd=ROOT,
         ),
@@ -153,13 +156,16 @@ def _serving(host: str, port: int) -> dict[str, str]:
     return {"HOST": host, "PORT": f"{port}", "GRACEFUL_SECONDS": f"{GRACEFUL_SECONDS}"}
 
 
-def _connecting(environ: dict[str, str], variable: str) -> dict[str, str]:
-    """Return the environment of a function: it knows only the URL with its own role, if there is one."""
-    return _without_database(environ) | {"DATABASE_URL": environ.get(variable) or environ["DATABASE_URL"]}
+def _connecting(environ: dict[str, str], role: str, keys: str) -> dict[str, str]:
+    """Return the environment of a function: it knows only the URL with its own role, and its own keys of the store."""
+    own = {"DATABASE_URL": environ.get(f"DATABASE_{role}_URL") or environ["DATABASE_URL"]}
+    for part in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"):
+        own[f"S3_{part}"] = environ.get(f"S3_{keys}_{part}") or environ[f"S3_{part}"]
+    return _without_secrets(environ) | own
 
 
-def _without_database(environ: dict[str, str]) -> dict[str, str]:
-    return {name: value for name, value in environ.items() if name not in DATABASE_URLS}
+def _without_secrets(environ: dict[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environ.items() if name not in (*DATABASE_URLS, *STORE_KEYS)}
 
 
 def _private(service: Service, port: int, environ: dict[str, str]) -> Program:
@@ -168,7 +174,7 @@ def _private(service: Service, port: int, environ: dict[str, str]) -> Program:
         tier=Tier.FUNCTION,
         argv=[sys.executable, "-m", "shared_lib.server"],
         environ={
-            **_connecting(environ, "DATABASE_WORKER_URL"),
+            **_connecting(environ, "WORKER", "WORKER"),
             **_serving(ports.LOOPBACK, port),
             **service.environ,
             "FUNCTION_TARGET": "main",
@@ -187,7 +193,8 @@ def _gateway(settings: Settings, environ: dict[str, str]) -> Program:
         argv=[sys.executable, "-m", "infra.local.gateway"],
         environ={
             "DATABASE_POOL_SIZE": GATEWAY_POOL_SIZE,
-            **_connecting(environ, "DATABASE_APP_URL"),
+            **_connecting(environ, "APP", "API"),
+            **{name: environ[name] for name in STORE_KEYS if "PRESIGN" in name and name in environ},
             **_serving(settings.host, settings.port),
         },
         is_ready=lambda _pid: ports.responds_to_http(settings.port, settings.host, "/api/health/live"),

@@ -1,4 +1,4 @@
-"""Run an S3 server from its wheel: SeaweedFS, with signatures checked and a webhook for uploads to the inbox."""
+"""Run an S3 server from its wheel: SeaweedFS, with a key pair for each component and a webhook for uploads."""
 
 import json
 import secrets
@@ -16,6 +16,11 @@ _PORT_FLAGS = (
     *("master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc"),
     *("s3.port", "s3.port.grpc", "admin.port"),
 )
+POLICIES = Path(__file__).parents[1] / "k8s/components/minio/policies"
+_BUCKETS = {"upload-images": "s3_upload_bucket", "completed-images": "s3_completed_bucket"}
+"""Those that the policies name, and the settings that may name others."""
+_VARIABLES = {"presigner": "S3_PRESIGN", "api": "S3_API", "worker": "S3_WORKER"}
+"""Beginnings of the variables with the key pair of a component. One process serves the API and delivery here."""
 _ADMIN_GRPC_OFFSET = 10_000  # its maintenance worker expects the admin server there, regardless of the flags
 
 
@@ -41,16 +46,23 @@ def start(supervisor: Supervisor, settings: Settings, log: Path, webhook: Webhoo
     chosen = _ports(folder / "listening.json", preferred_s3=settings.port + 4000)
     endpoint = f"http://{ports.LOOPBACK}:{chosen['s3.port']}"
     key, secret = _credentials(settings.data_dir / "s3.ini", endpoint, settings.s3_region)
+    identities = folder / "identities.json"
     store = {
         "S3_ENDPOINT_URL": endpoint,
         "S3_ACCESS_KEY_ID": key,
         "S3_SECRET_ACCESS_KEY": secret,
+        **_write_identities(identities, settings),
     }
     supervisor.start(
         Program(
             name="seaweedfs",
             tier=Tier.STORE,
-            argv=[f"{executable}", "mini", *_flags(folder / "data", supervisor.scratch, chosen)],
+            argv=[
+                f"{executable}",
+                "mini",
+                *_flags(folder / "data", supervisor.scratch, chosen),
+                f"-s3.config={identities}",
+            ],
             environ={
                 **settings.inherited,
                 **_volume_keys(),
@@ -128,6 +140,32 @@ def _ports(remembered: Path, preferred_s3: int) -> dict[str, int]:
         chosen["s3.port"] = preferred_s3
     remembered.write_text(json.dumps(chosen))
     return chosen
+
+
+def _write_identities(path: Path, settings: Settings) -> dict[str, str]:
+    """
+    Give each component a key pair that may do what its policy says. The pairs stay, so that presigned URLs do.
+
+    Return the variables with them. `_credentials` makes the one that may do everything.
+    """
+    kept = json.loads(path.read_text())["identities"] if path.exists() else []
+    pairs = {each["name"]: each["credentials"][0] for each in kept}
+    policies, identities = [], []
+    for file in sorted(POLICIES.glob("*.json")):
+        component, policy = file.stem, file.read_text()
+        for name, setting in _BUCKETS.items():
+            policy = policy.replace(f":::{name}", f":::{getattr(settings, setting)}")
+        policies.append({"name": component, "content": policy})
+        new = {"accessKey": secrets.token_hex(10), "secretKey": secrets.token_urlsafe(30)}
+        pair = pairs.setdefault(component, new)
+        identities.append({"name": component, "credentials": [pair], "policyNames": [component]})
+    path.touch(mode=0o600)
+    path.write_text(json.dumps({"identities": identities, "policies": policies}, indent=1))
+    return {
+        f"{variable}_{part}": pairs[component][name]
+        for component, variable in _VARIABLES.items()
+        for part, name in (("ACCESS_KEY_ID", "accessKey"), ("SECRET_ACCESS_KEY", "secretKey"))
+    }
 
 
 def _credentials(path: Path, endpoint: str, region: str) -> tuple[str, str]:

@@ -36,6 +36,7 @@ class Settings(BaseModel):
     s3_secret_access_key: Address = None
     s3_region: str = "us-east-1"
     s3_upload_bucket: str = "upload-images"
+    s3_completed_bucket: str = "completed-images"
     kafka_bootstrap_servers: Address = None
     webhook_token: Address = Field(None, description="sent by the embedded store to authenticate change notifications")
     inherited: dict[str, str] = Field(default_factory=dict, description="the whole environment, for child processes")

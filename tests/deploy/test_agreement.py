@@ -153,7 +153,16 @@ def test_the_manifests_set_every_setting_and_nothing_else(name: str) -> None:
     assert environment_of(name).keys() == VARIABLES.keys() - SECRETS
 
 
-ROLES = {"api": "images_app", "worker": "images_worker", "bootstrap": "images_owner"}
+ROLES = {"api": "images_app", "delivery": "images_app", "worker": "images_worker", "bootstrap": "images_owner"}
+"""The database's role of the functions that have a Secret, by its name."""
+PRESIGNING = {"S3_PRESIGN_ACCESS_KEY_ID", "S3_PRESIGN_SECRET_ACCESS_KEY"}
+
+
+def find_secret(function: str) -> str:
+    """Return the name of the Secret that a function should have."""
+    labels = services(overlay("local"))[function]["metadata"]["labels"]
+    component: str = labels["app.kubernetes.io/component"]
+    return {"events": "worker", "delivery": "delivery"}.get(component, "api")
 
 
 def test_each_secret_has_the_required_secret_settings_and_the_keys_of_the_store() -> None:
@@ -161,22 +170,23 @@ def test_each_secret_has_the_required_secret_settings_and_the_keys_of_the_store(
 
     for component, role in ROLES.items():
         [data] = [each["data"] for name, each in secrets.items() if name.rpartition("-")[0] == component]
-        assert data.keys() == SECRETS & REQUIRED | {"S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY"}
+        presigning = PRESIGNING if component in {"api", "bootstrap"} else set()
+        assert data.keys() == SECRETS & REQUIRED | {"S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY"} | presigning
+        assert b64decode(data["S3_ACCESS_KEY_ID"]).decode() == component
         assert urlsplit(b64decode(data["DATABASE_URL"]).decode()).username == role
 
 
 def test_each_component_connects_to_the_database_as_a_role_of_its_own() -> None:
-    takes_events = {each.name for each in list_functions() if each.manifest.takes_events}
     in_cluster = {**services(overlay("local")), **of_kind(overlay("local"), "Job")}
     for name in dashed(FUNCTIONS) | {"bootstrap"}:
-        component = "bootstrap" if name == "bootstrap" else "worker" if name in takes_events else "api"
+        component = "bootstrap" if name == "bootstrap" else find_secret(name)
         [container] = in_cluster[name]["spec"]["template"]["spec"]["containers"]
         [secret] = [each["secretRef"]["name"] for each in container["envFrom"] if "secretRef" in each]
         assert secret.rpartition("-")[0] == component, name
         composed = COMPOSE["services"]["processor" if name == "process-image" else name]
         assert urlsplit(composed["environment"]["DATABASE_URL"]).username == ROLES[component], name
         if name != "bootstrap":
-            variable = {"api": "DATABASE_APP_URL", "worker": "DATABASE_WORKER_URL"}[component]
+            variable = "DATABASE_WORKER_URL" if component == "worker" else "DATABASE_APP_URL"
             assert OPENFAAS["functions"][name]["environment"]["DATABASE_URL"] == f"${{{variable}}}", name
 
 

@@ -59,7 +59,7 @@ def test_the_guide_creates_every_secret_in_production_with_its_keys(tmp_path: Pa
         for ref in each["tls"]["certificateRefs"]
     }
     assert certificates == set(re.findall(r"create secret tls ([\w-]+)", commands))
-    assert used.keys() == created.keys() == {"api", "worker", "bootstrap", "event-source"}
+    assert used.keys() == created.keys() == {"api", "delivery", "worker", "bootstrap", "event-source"}
     for name, folder in created.items():
         keys = {path.name for path in (tmp_path / "secrets" / folder).iterdir()}
         assert used[name] <= keys
@@ -81,7 +81,7 @@ def test_production_keeps_secrets_in_files_and_not_in_variables() -> None:
     components = {
         "api": "api",
         "upload": "api",
-        "delivery": "api",
+        "delivery": "delivery",
         "operations": "api",
         "events": "worker",
         "bootstrap": "bootstrap",
@@ -97,7 +97,7 @@ def test_production_keeps_secrets_in_files_and_not_in_variables() -> None:
         assert {"name": "SECRETS_DIR", "value": "/secrets"} in container["env"], name
         assert [*map(list, container["envFrom"])] == [["configMapRef"]], name
         assert not [each for each in container["env"] if "valueFrom" in each], name
-    assert checked == {"api", "worker", "bootstrap"}
+    assert checked == {"api", "delivery", "worker", "bootstrap"}
 
 
 def test_production_encrypts_and_verifies_every_connection() -> None:

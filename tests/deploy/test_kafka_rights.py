@@ -41,6 +41,7 @@ def test_each_topic_is_written_by_those_who_publish_to_it(granted: dict[tuple[st
     assert writers == {
         ("api", events.ProcessingRequested.topic),
         ("api", CANARY),
+        ("delivery", events.ProcessingRequested.topic),
         ("worker", events.ProcessingRequested.topic),
         ("worker", events.ProcessingSucceeded.topic),
         ("store", "bucket-events"),
