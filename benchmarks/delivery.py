@@ -8,12 +8,14 @@
 URL, and counts renditions. `coalesce` asks several processes for one new rendition at once. `speed` measures requests
 per second of new JPEGs and WebPs, of stored ones, of those in the cache of the edge component's nginx, and of a bare
 `render()`, on photographs of 2040x1356 px that fit into 512x512 px with 4 connections, as in imgproxy's benchmark.
-thumbor does the same beside it with two processes, if `make compare-thumbor` has built it. Apart from that it needs
-nginx.
+thumbor does the same beside it with two processes, if `make compare-thumbor` has built it: once with its originals in
+files and without storing what it makes, and once as we do it, with the originals in the same store and with storing.
+Apart from that it needs nginx.
 """
 
 import argparse
 import base64
+import hashlib
 import hmac
 import http.client
 import io
@@ -32,13 +34,15 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
+import boto3
 import requests
 from nginx import BACKENDS, Names, run_edge
 from PIL import Image
 
 from benchmarks.throughput import PHOTOGRAPHS, PORT, ROOT, serve
+from infra.local.manifests import Manifests
 from shared_lib.limits import Limits
 from shared_lib.pipeline.recipe_schema import read_recipe
 from shared_lib.pipeline.render import render
@@ -80,9 +84,9 @@ def make_token(allowed: object) -> str:
 @contextmanager
 def serve_delivery(data: Path, port: int, **more: str) -> Iterator[str]:
     """Serve `deliver_image` like its container, in a process of its own."""
-    stored = (line.partition("=") for line in (data / "environment").read_text().splitlines())
-    environ = os.environ | {name: value.strip("'") for name, _, value in stored}
-    environ |= {"HOST": "127.0.0.1", "PORT": f"{port}", "FUNCTION_TARGET": "main", "THREADS": "16"}
+    [service] = (each for each in Manifests.read(ROOT / "infra/knative").services if each.folder == "deliver_image")
+    environ = os.environ | read_environment(data) | service.environ
+    environ |= {"HOST": "127.0.0.1", "PORT": f"{port}", "FUNCTION_TARGET": "main"}
     environ |= {"LOG_LEVEL": "error", "FUNCTION_SOURCE": f"{ROOT / 'functions/deliver_image/main.py'}"} | more
     process = subprocess.Popen([sys.executable, "-m", "shared_lib.server"], env=environ, cwd=ROOT)
     try:
@@ -167,7 +171,7 @@ def speed(data: Path, seconds: float) -> None:
     with ExitStack() as running:
         base = running.enter_context(serve_delivery(data, PORT + 1, DELIVERY_NEW_PER_HOUR="100000"))
         edge = running.enter_context(serve_edge(data, PORT + 1))
-        thumbor = running.enter_context(serve_thumbor(data, photographs, PORT + 9)) if THUMBOR.exists() else None
+        thumbors = start_thumbors(running, data, photographs) if THUMBOR.is_file() else {}
         for form, quality in (("jpg", 80), ("webp", 75)):
             _report_render(photographs[0], form, quality)
             cold = (
@@ -175,11 +179,13 @@ def speed(data: Path, seconds: float) -> None:
             )
             _report(f"new {form}, one connection", base, cold, seconds, connections=1)
             _report(f"new {form}", base, cold, seconds)
-            if thumbor:
-                options = f"format({form.replace('jpg', 'jpeg')}):quality({quality})"
-                paths = [f"/unsafe/fit-in/512x512/filters:{options}/{number}.jpg" for number in range(len(photographs))]
-                _report(f"thumbor {form}, one connection", thumbor, itertools.cycle(paths), seconds, connections=1)
-                _report(f"thumbor {form}", thumbor, itertools.cycle(paths), seconds)
+            filters = f"filters:format({form.replace('jpg', 'jpeg')}):quality({quality})"
+            for name, (thumbor, sources) in thumbors.items():
+                asked = (
+                    f"/unsafe/fit-in/512x{512 + turn}/{filters}/{source}" for turn in range(200) for source in sources
+                )
+                _report(f"{name} {form}, one connection", thumbor, asked, seconds, connections=1)
+                _report(f"{name} {form}", thumbor, asked, seconds)
             stored = [f"/i/unsafe/w=512,h=512,q={quality}/{image}.{form}" for image in images]
             for path in stored:
                 requests.get(f"{edge}{path}", timeout=60).raise_for_status()
@@ -199,17 +205,34 @@ def serve_edge(data: Path, port: int) -> Iterator[str]:
             yield address
 
 
-@contextmanager
-def serve_thumbor(data: Path, photographs: list[bytes], port: int) -> Iterator[str]:
+def start_thumbors(running: ExitStack, data: Path, photographs: list[bytes]) -> dict[str, tuple[str, list[str]]]:
+    """Return the address of each thumbor, and what it calls the photographs."""
     folder = data / "thumbor"
     folder.mkdir()
     for number, photograph in enumerate(photographs):
         (folder / f"{number}.jpg").write_bytes(photograph)
-    configuration = folder / "thumbor.conf"
-    configuration.write_text(
-        f'LOADER = "thumbor.loaders.file_loader"\nFILE_LOADER_ROOT_PATH = {str(folder)!r}\n'
-        'STORAGE = "thumbor.storages.no_storage"\nALLOW_UNSAFE_URL = True\n'
-    )
+    files = {"LOADER": "thumbor.loaders.file_loader", "FILE_LOADER_ROOT_PATH": f"{folder}"}
+    stored = {
+        "LOADER": "thumbor.loaders.http_loader",
+        "RESULT_STORAGE": "thumbor.result_storages.file_storage",
+        "RESULT_STORAGE_STORES_UNSAFE": True,
+        "RESULT_STORAGE_FILE_STORAGE_ROOT_PATH": f"{folder / 'results'}",
+    }
+    names = [f"{number}.jpg" for number in range(len(photographs))]
+    return {
+        "thumbor, files only": (running.enter_context(serve_thumbor(folder, files, PORT + 9)), names),
+        "thumbor, as ours": (
+            running.enter_context(serve_thumbor(folder, stored, PORT + 10)),
+            [quote(sign_original(data, photograph), safe="") for photograph in photographs],
+        ),
+    }
+
+
+@contextmanager
+def serve_thumbor(folder: Path, options: dict[str, object], port: int) -> Iterator[str]:
+    configuration = folder / f"{port}.conf"
+    options = options | {"STORAGE": "thumbor.storages.no_storage", "ALLOW_UNSAFE_URL": True}
+    configuration.write_text("".join(f"{name} = {value!r}\n" for name, value in options.items()))
     command = [THUMBOR, "--ip=127.0.0.1", f"--port={port}", "--processes=2", f"--conf={configuration}"]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
     try:
@@ -219,6 +242,27 @@ def serve_thumbor(data: Path, photographs: list[bytes], port: int) -> Iterator[s
     finally:
         os.killpg(process.pid, signal.SIGTERM)  # it would leave its processes behind
         process.wait()
+
+
+def sign_original(data: Path, photograph: bytes) -> str:
+    """Return a URL of the original in the store."""
+    environ = read_environment(data)
+    client = boto3.client(
+        "s3",
+        endpoint_url=environ["S3_ENDPOINT_URL"],
+        region_name="us-east-1",
+        aws_access_key_id=environ["S3_ACCESS_KEY_ID"],
+        aws_secret_access_key=environ["S3_SECRET_ACCESS_KEY"],
+    )
+    key = f"originals/{hashlib.sha256(photograph).hexdigest()}.jpg"
+    url: str = client.generate_presigned_url("get_object", {"Bucket": "completed-images", "Key": key}, ExpiresIn=3600)
+    return url
+
+
+def read_environment(data: Path) -> dict[str, str]:
+    """Return the settings of the service that runs on this folder."""
+    stored = (line.partition("=") for line in (data / "environment").read_text().splitlines())
+    return {name: value.strip("'") for name, _, value in stored}
 
 
 def _report_render(data: bytes, form: str, quality: int) -> None:
