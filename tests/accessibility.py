@@ -55,7 +55,7 @@ def look_at_operations(gallery: Gallery, letter: str) -> list[str]:
     page.locator(".bar button").click()  # it pauses updates: axe-core errs about what moves meanwhile
     size = page.viewport_size
     found = gallery.find_violations()
-    page.set_viewport_size({"width": 360, "height": 740})
+    page.set_viewport_size({"width": 320, "height": 640})
     found += gallery.find_violations()
     page.set_viewport_size(size or {"width": 1280, "height": 800})
     return found

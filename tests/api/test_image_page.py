@@ -82,6 +82,41 @@ def test_a_failed_image_tells_its_attempts_and_is_tried_again(gallery: Gallery, 
     expect(attempts).to_have_count(2)
 
 
+def test_a_rendition_that_cannot_be_made_says_why(
+    gallery: Gallery, rt: Runtime, make_image: Callable[..., str]
+) -> None:
+    uuid = make_image("unmarked")
+    with rt.database.transaction() as tx:
+        tx.rows(
+            "INSERT INTO rendition_requests"
+            " (tenant_id, image_id, name, recipe_hash, recipe, failure_code, failure_message)"
+            " SELECT tenant_id, uuid, 'marked', 'x', '{}', 'watermark_missing', 'For the test' FROM images"
+            " WHERE uuid = :uuid",
+            uuid=uuid,
+        )
+    gallery.choose("light", "de")
+    gallery.open(f"?image={uuid}")
+
+    expect(gallery.page.locator(".details .refusal")).to_have_text("marked: Das Bild für das Wasserzeichen fehlt.")
+
+
+def test_a_range_and_the_whole_list_are_selected(gallery: Gallery, make_image: Callable[..., str], word: str) -> None:
+    for name in ("d", "c", "b", "a"):
+        make_image(name)
+    page = gallery.page
+    gallery.open(f"?search={word}")
+    page.get_by_role("checkbox", name="Select a-").check()
+    page.get_by_role("checkbox", name="Select c-").click(modifiers=["Shift"])
+    expect(page.get_by_role("checkbox", name="Select b-")).to_be_checked()
+    expect(page.get_by_role("checkbox", name="Select d-")).not_to_be_checked()
+    page.get_by_role("region", name="3 selected").get_by_role("button", name="All").click()
+    expect(page.get_by_role("region", name="4 selected")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.keyboard.press("Control+a")
+
+    expect(page.get_by_role("region", name="4 selected")).to_be_visible()
+
+
 def test_failed_images_are_tried_again_together(gallery: Gallery, api: Api, lost: str, word: str) -> None:
     gallery.open(f"?filter=failed&search={word}")
     gallery.page.get_by_role("checkbox", name="Select lost").check()

@@ -144,7 +144,7 @@ def test_the_operations_page_has_no_accessibility_violation_and_fits_a_phone(
     gallery.choose(theme, language)
 
     assert accessibility.look_at_operations(gallery, letter) == []
-    gallery.page.set_viewport_size({"width": 360, "height": 740})
+    gallery.page.set_viewport_size({"width": 320, "height": 640})
     assert gallery.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 

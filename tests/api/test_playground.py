@@ -103,6 +103,18 @@ def test_a_recipe_that_cannot_be_made_says_why(playground: Playground) -> None:
     expect(playground.page.get_by_role("alert")).to_contain_text("sigma: Input should be less than or equal to 100")
 
 
+def test_a_preview_that_an_outage_interrupts_comes_by_itself_once_it_is_over(playground: Playground) -> None:
+    playground.await_preview()
+    playground.page.context.set_offline(True)
+    playground.add("Grayscale")
+    expect(playground.page.get_by_role("alert")).to_contain_text("cannot be reached")
+    playground.page.context.set_offline(False)
+
+    expect(playground.page.get_by_role("alert")).to_have_count(0, timeout=10 * SECONDS)
+    red, green, blue = playground.await_preview().convert("RGB").split()
+    assert red.tobytes() == green.tobytes() == blue.tobytes()
+
+
 def test_the_urls_of_all_dialects_deliver_what_was_previewed(playground: Playground) -> None:
     resize = playground.add("Resize")
     resize.get_by_label("Width").fill("120")
@@ -196,7 +208,7 @@ def test_the_playground_has_no_accessibility_violation_and_fits_a_phone(
     gallery.choose(theme, language)
 
     assert accessibility.look_at_playground(gallery, uuid) == []
-    gallery.page.set_viewport_size({"width": 360, "height": 740})
+    gallery.page.set_viewport_size({"width": 320, "height": 640})
     assert gallery.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 

@@ -14,6 +14,11 @@ export interface Rendition {
   sizeBytes: number
 }
 
+export interface Failure {
+  code: string
+  message: string
+}
+
 export interface Image {
   uuid: string
   filename: string
@@ -31,12 +36,20 @@ export interface Image {
     cameraMake: string | null
     cameraModel: string | null
     lensModel: string | null
+    colorSpace: string
+    profile: string | null
+    bitDepth: number
+    /** Of an animation. */
+    frames: number
     palette: { color: string; share: number }[]
     thumbHash: string | null
+    blurHash: string
+    perceptualHash: string | null
   } | null
   renditions: Rendition[]
   pendingRenditions: string[]
-  error: { code: string; message: string } | null
+  failedRenditions: { name: string; error: Failure }[]
+  error: Failure | null
   attempts: number
 }
 
@@ -72,6 +85,16 @@ export class ApiError extends Error {
   ) {
     super(messages.value.codes[code] ?? sentence)
   }
+
+  /** Whether the same may succeed a little later: the service is out of reach, or busy. */
+  get isOutage(): boolean {
+    return this.status === 0 || this.status === 429 || this.status >= 502
+  }
+}
+
+/** Say in the page's language why an image or a rendition failed. */
+export function describe(failure: Failure | null): string {
+  return failure ? (messages.value.codes[failure.code] ?? failure.message) : ""
 }
 
 /** An API key or a bearer token, for this tab only. Empty where the service asks for none. */
@@ -172,13 +195,16 @@ export async function findEqual(sha256: string): Promise<Image | undefined> {
 /** Keep what a list shows of an image. With all that is known of it, a list of 100,000 would cost much memory. */
 function forList(image: Image): Image {
   const { uuid, filename, description, status, createdAt, collectionId, contentType, sizeBytes, width, height } = image
-  const { pendingRenditions, error, attempts } = image
+  const { pendingRenditions, failedRenditions, error, attempts } = image
   const renditions = image.renditions.map(({ name, url, contentType, width, height, sizeBytes }) => ({ name, url, contentType, width, height, sizeBytes }))
   const metadata = image.metadata && { ...UNKNOWN, thumbHash: image.metadata.thumbHash }
-  return { uuid, filename, description, status, createdAt, collectionId, contentType, sizeBytes, width, height, sha256: null, metadata, renditions, pendingRenditions, error, attempts }
+  return { uuid, filename, description, status, createdAt, collectionId, contentType, sizeBytes, width, height, sha256: null, metadata, renditions, pendingRenditions, failedRenditions, error, attempts }
 }
 
-const UNKNOWN = { capturedAt: null, cameraMake: null, cameraModel: null, lensModel: null, palette: [] }
+const UNKNOWN = {
+  ...{ capturedAt: null, cameraMake: null, cameraModel: null, lensModel: null, palette: [] },
+  ...{ colorSpace: "", profile: null, bitDepth: 8, frames: 1, blurHash: "", perceptualHash: null },
+}
 
 /** Single images come with their thumbnail inside. */
 function withoutBytes({ imageData: _, ...image }: Image & { imageData?: string }): Image {

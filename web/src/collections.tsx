@@ -8,6 +8,7 @@ import type { Collection, Image } from "./api"
 import { Icon, IconButton } from "./icons"
 import * as library from "./library"
 import { messages } from "./messages"
+import { Notice, Refusal } from "./notices"
 import { Picture } from "./picture"
 import { follow, hrefTo } from "./route"
 
@@ -61,11 +62,7 @@ export function CollectionForm({ onCreated }: { onCreated: (made: Collection) =>
         {t.album.description}
         <textarea name="description" maxLength={10_000} rows={2} />
       </label>
-      {failure && (
-        <p class="refusal" role="alert">
-          {failure}
-        </p>
-      )}
+      <Refusal text={failure} />
       <button type="submit" class="button primary">
         {t.album.save}
       </button>
@@ -86,11 +83,7 @@ export function CollectionChooser() {
   return (
     <Modal title={t.album.choose} onClose={close}>
       <p class="quiet">{t.album.moves}</p>
-      {failure && (
-        <p class="refusal" role="alert">
-          {failure}
-        </p>
-      )}
+      <Refusal text={failure} />
       {library.collections.value.length > 0 && (
         <ul class="choices">
           {library.collections.value.map((each) => (
@@ -133,14 +126,7 @@ export function CollectionsPage() {
           {t.album.create}
         </button>
       </div>
-      {failure && (
-        <div class="notice" role="alert">
-          <p>{failure}</p>
-          <button type="button" class="button" onClick={load}>
-            {t.retry}
-          </button>
-        </div>
-      )}
+      {failure && <Notice text={failure} retry={load} />}
       {isLoaded && !found.length && (
         <div class="empty">
           <Icon name="folder" />

@@ -171,7 +171,7 @@ export function Grid() {
       wantsFocus.current = true
     } else if (event.key === " ") {
       event.preventDefault()
-      library.toggle(image.uuid)
+      library.toggle(image.uuid, event)
     } else if (event.key === "Delete") {
       library.remove(library.selected.value.size ? [...library.selected.value] : [image.uuid])
     }
@@ -235,7 +235,7 @@ function Tile(props: Box & { image: Image; index: number; top: number; height: n
         tabIndex={index === active.value ? 0 : -1}
         checked={isSelected}
         onFocus={() => (active.value = index)}
-        onChange={() => library.toggle(image.uuid)}
+        onClick={(event) => library.toggle(image.uuid, event)}
       />
     </li>
   )

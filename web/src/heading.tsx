@@ -6,6 +6,7 @@ import type { Image } from "./api"
 import { IconButton } from "./icons"
 import * as library from "./library"
 import { messages } from "./messages"
+import { Refusal } from "./notices"
 import { notify } from "./toasts"
 import { watched } from "./watch"
 
@@ -69,11 +70,7 @@ function Editor({ image, onEnd }: { image: Image; onEnd: () => void }) {
         {t.album.description}
         <textarea name="description" defaultValue={image.description ?? ""} maxLength={10_000} rows={3} />
       </label>
-      {failure && (
-        <p class="refusal" role="alert">
-          {failure}
-        </p>
-      )}
+      <Refusal text={failure} />
       <div class="actions">
         <button type="submit" class="button primary">
           {t.viewer.keep}

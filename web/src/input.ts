@@ -2,6 +2,7 @@
 
 import { signal } from "@preact/signals"
 import * as library from "./library"
+import { route } from "./route"
 import { enqueue, readDrop } from "./uploads"
 
 export const isDragging = signal(false)
@@ -37,8 +38,12 @@ addEventListener("paste", (event) => {
 addEventListener("keydown", (event) => {
   const isTyping =
     event.target instanceof Element && event.target.closest("input:not([type=checkbox]), textarea, select")
-  if (isTyping || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return
-  if (event.key === "/") {
+  if (isTyping || event.altKey || document.querySelector("dialog[open]")) return
+  if (event.ctrlKey || event.metaKey) {
+    if (event.key !== "a" || route.peek().view !== "library") return
+    event.preventDefault()
+    library.selectAll()
+  } else if (event.key === "/") {
     event.preventDefault()
     document.querySelector<HTMLInputElement>(".search input")?.focus()
   } else if (event.key === "Escape") library.selected.value = new Set()

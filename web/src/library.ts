@@ -117,10 +117,24 @@ export function forget(uuids: Iterable<string>): void {
   })
 }
 
-export function toggle(uuid: string): void {
+/** The image that was selected last, from which a range begins. */
+let anchor = ""
+
+/** Select an image, or no longer. With Shift, select all from the last one to this one. */
+export function toggle(uuid: string, { shiftKey }: { shiftKey: boolean }): void {
   const changed = new Set(selected.peek())
-  if (!changed.delete(uuid)) changed.add(uuid)
+  const uuids = shown.peek().map((each) => each.uuid)
+  const [from, to] = [uuids.indexOf(anchor), uuids.indexOf(uuid)]
+  if (shiftKey && changed.has(anchor) && from >= 0)
+    for (const each of uuids.slice(Math.min(from, to), Math.max(from, to) + 1)) changed.add(each)
+  else if (!changed.delete(uuid)) changed.add(uuid)
+  anchor = uuid
   selected.value = changed
+}
+
+/** Select all images that the list has so far. */
+export function selectAll(): void {
+  selected.value = new Set(shown.peek().map((each) => each.uuid))
 }
 
 const deletions = new Map<string, () => void>()

@@ -8,6 +8,7 @@ import { Icon, IconButton, type IconName } from "./icons"
 import { isDragging } from "./input"
 import * as library from "./library"
 import { type Language, language, messages, NAMES, speak } from "./messages"
+import { Notice, Refusal } from "./notices"
 import { follow, go, hrefTo, route, type Route } from "./route"
 import { Shelf } from "./shelf"
 import { nextTheme, theme } from "./theme"
@@ -60,15 +61,7 @@ function Later({ load }: { load: () => Promise<FunctionComponent> }) {
   }, [])
   if (Loaded) return <Loaded />
   if (!hasFailed) return <p class="quiet loading">{t.loading}</p>
-  return (
-    <div class="notice" role="alert">
-      <p>{t.errors.offline}</p>
-      <button type="button" class="button" onClick={() => location.reload()}>
-        <Icon name="retry" />
-        {t.retry}
-      </button>
-    </div>
-  )
+  return <Notice text={t.errors.offline} retry={() => location.reload()} />
 }
 
 function Page() {
@@ -208,12 +201,10 @@ function UploadButton({ isLarge = false }: { isLarge?: boolean }) {
         <Icon name="camera" />
         {isLarge && <span>{t.camera}</span>}
       </button>
-      {isLarge && (
-        <button type="button" class="button" onClick={() => folder.current?.click()}>
-          <Icon name="folder" />
-          {t.folder}
-        </button>
-      )}
+      <button type="button" class="button folder" aria-label={t.folder} title={t.folder} onClick={() => folder.current?.click()}>
+        <Icon name="folder" />
+        {isLarge && <span>{t.folder}</span>}
+      </button>
       <input ref={files} type="file" multiple accept="image/*,.heic,.heif,.jxl,.tif,.tiff,.avif" hidden onChange={(event) => take(event.currentTarget)} />
       <input ref={camera} type="file" accept="image/*" capture="environment" hidden onChange={(event) => take(event.currentTarget)} />
       <input ref={folder} type="file" multiple hidden onChange={(event) => take(event.currentTarget)} />
@@ -247,15 +238,7 @@ function Library() {
         </p>
       )}
       {library.failure.value && !api.isSignInNeeded.value && (
-        <div class="notice" role="alert">
-          <p>
-            {t.errors.list} {library.failure.value}
-          </p>
-          <button type="button" class="button" onClick={() => void library.tryAgain()}>
-            <Icon name="retry" />
-            {t.retry}
-          </button>
-        </div>
+        <Notice text={`${t.errors.list} ${library.failure.value}`} retry={() => void library.tryAgain()} />
       )}
     </>
   )
@@ -301,7 +284,7 @@ function CollectionHeader({ uuid }: { uuid: string }) {
   useEffect(() => {
     setFailure("")
     api.getCollection(uuid).then(setFound, (error: Error) => setFailure(error.message))
-  }, [uuid, api.credential.value])
+  }, [uuid, api.credential.value, !library.failure.value])
   const remove = () =>
     api.deleteCollection(uuid).then(
       () => go({ view: "collections" }),
@@ -324,11 +307,7 @@ function CollectionHeader({ uuid }: { uuid: string }) {
         </button>
       </div>
       {found?.description && <p class="about">{found.description}</p>}
-      {failure && (
-        <p class="refusal" role="alert">
-          {failure}
-        </p>
-      )}
+      <Refusal text={failure} />
     </>
   )
 }
@@ -355,6 +334,11 @@ function SelectionBar() {
   return (
     <section class="selection" aria-label={t.count(uuids.length)}>
       <p role="status">{failure || t.count(uuids.length)}</p>
+      {uuids.length < library.shown.value.length && (
+        <button type="button" class="link" onClick={library.selectAll}>
+          {t.all}
+        </button>
+      )}
       <button type="button" class="button" onClick={() => (choosing.value = uuids)}>
         <Icon name="folder" />
         <span>{t.addTo}</span>
@@ -390,11 +374,7 @@ function SignIn() {
   return (
     <Modal title={t.title}>
       <p class="quiet">{t.text}</p>
-      {wasTried && (
-        <p class="refusal" role="alert">
-          {t.refused}
-        </p>
-      )}
+      <Refusal text={wasTried ? t.refused : ""} />
       <form
         class="form"
         onSubmit={(event) => {

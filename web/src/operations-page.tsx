@@ -5,6 +5,7 @@ import type { ComponentChildren } from "preact"
 import * as api from "./api"
 import { Icon, IconButton } from "./icons"
 import { formatDuration, formatNumber, formatTime, messages } from "./messages"
+import { Refusal } from "./notices"
 import * as operations from "./operations"
 import type { DeadLetter, Redriven, RedriveOrder, Summary, Trouble } from "./operations"
 import { follow, hrefTo } from "./route"
@@ -136,7 +137,12 @@ function Cards({ state }: { state: Summary }) {
               <li key={each} class={mark}>
                 <Icon name={mark === "well" ? "check" : mark ? "failed" : "retry"} />
                 <span class="name">{t.parts[each]}</span>
-                <span class="state">{!mark ? t.unknown : (sentence ?? t.responds)}</span>
+                <span class="state">{!mark ? t.unknown : sentence === undefined ? t.responds : t.outOfReach}</span>
+                {sentence && (
+                  <span class="detail" lang="en" dir="ltr">
+                    {sentence}
+                  </span>
+                )}
               </li>
             )
           })}
@@ -268,11 +274,7 @@ function DeadLetters({ total }: { total: number }) {
   return (
     <div ref={list} tabIndex={-1} class="dead-letters">
       <p class="quiet">{t.deadLettersHint}</p>
-      {refusal && (
-        <p class="refusal" role="alert">
-          {refusal}
-        </p>
-      )}
+      <Refusal text={refusal} />
       <Table
         empty={t.noDeadLetters}
         label={t.deadLetters}
@@ -370,7 +372,7 @@ function Redrive() {
           {operations.OTHER_CODES.map(choice)}
         </details>
       </fieldset>
-      <div class="pair">
+      <div class="period">
         <label>
           {t.since}
           <input type="datetime-local" value={since} onInput={(event) => (reset(), setSince(event.currentTarget.value))} />
@@ -391,11 +393,7 @@ function Redrive() {
         )}
       </div>
       <p role="status">{counted ? t.wouldRetry(counted.images, counted.mayHaveMore) : outcome}</p>
-      {refusal && (
-        <p class="refusal" role="alert">
-          {refusal}
-        </p>
-      )}
+      <Refusal text={refusal} />
     </form>
   )
 }

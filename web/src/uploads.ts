@@ -143,16 +143,14 @@ async function digest(file: File): Promise<string> {
   return Array.from(new Uint8Array(await mine), (each) => each.toString(16).padStart(2, "0")).join("")
 }
 
-const isOutage = (status: number) => status === 0 || status === 429 || status >= 502
-
 /** Try again what an outage or a busy service interrupted. */
 async function persist<Result>({ id, signal }: Work, attempt: (isFirst: boolean) => Promise<Result>): Promise<Result> {
   for (let tried = 1; ; tried++) {
     try {
       return await attempt(tried === 1)
     } catch (error) {
-      const { status, message, retrySeconds } = error as api.ApiError
-      if (tried === TRIES || !isOutage(status) || signal.aborted) throw error
+      const { isOutage, message, retrySeconds } = error as api.ApiError
+      if (tried === TRIES || !isOutage || signal.aborted) throw error
       change(id, { progress: 0, reason: message })
       await wait(Math.max(retrySeconds, Math.min(2 ** tried, MAX_WAIT_SECONDS)))
     }
@@ -276,6 +274,7 @@ function placeholder(uuid: string, file: File, preview: Preview | null): Image {
     metadata: null,
     renditions: [],
     pendingRenditions: [],
+    failedRenditions: [],
     error: null,
     attempts: 0,
   }
@@ -318,12 +317,8 @@ export function settle(images: Image[]): void {
     const image = byUuid.get(uuid)
     if (image?.status === "succeeded") change(id, { stage: "done" })
     if (image && image.status !== "pending" && image.status !== "processing") forgetPreview(uuid)
-    if (image?.status === "failed") change(id, { stage: "refused", reason: describe(image) })
+    if (image?.status === "failed") change(id, { stage: "refused", reason: api.describe(image.error) })
   }
-}
-
-export function describe(image: Image): string {
-  return image.error ? new api.ApiError(422, image.error.code, image.error.message).message : ""
 }
 
 /** Read dropped files, those in folders included. */

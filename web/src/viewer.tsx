@@ -2,19 +2,19 @@
 
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks"
 import * as api from "./api"
-import type { Image, Rendition } from "./api"
+import { describe, type Image, type Rendition } from "./api"
 import { Attempts } from "./attempts"
+import { copy } from "./clipboard"
 import { choosing } from "./collections"
 import { focusOn } from "./grid"
 import { Heading } from "./heading"
 import { Icon, IconButton } from "./icons"
 import * as library from "./library"
-import { formatBytes, formatTime, messages } from "./messages"
+import { formatBytes, formatNumber, formatTime, messages } from "./messages"
+import { Refusal } from "./notices"
 import { Picture, proportional } from "./picture"
 import { follow, go, hrefTo, route } from "./route"
 import { Toasts } from "./toast-list"
-import { notify } from "./toasts"
-import { describe } from "./uploads"
 import { watched } from "./watch"
 import { view, Zoom, zoomByKey } from "./zoom"
 
@@ -103,7 +103,7 @@ function Stage({ image }: { image: Image }) {
       <div class="failed-stage">
         <Icon name="failed" />
         <p>{t.viewer.failed}</p>
-        <p class="quiet">{describe(image)}</p>
+        <p class="quiet">{describe(image.error)}</p>
       </div>
     )
   const ratio = (image.width ?? 1) / (image.height ?? 1)
@@ -139,7 +139,15 @@ function Details({ image, reload, onRemove }: { image: Image; reload: () => void
     [facts.created, formatTime(image.createdAt)],
     [facts.camera, camera],
     [facts.lens, about?.lensModel],
+    [facts.colors, about && `${about.profile ?? about.colorSpace} · ${facts.bits(about.bitDepth)}`],
+    [facts.frames, about && about.frames > 1 && formatNumber(about.frames)],
   ]
+  const hashes = [
+    ["SHA-256", image.sha256],
+    ["dHash", about?.perceptualHash],
+    ["ThumbHash", about?.thumbHash],
+    ["BlurHash", about?.blurHash],
+  ] as const
   const isSmall = image.status === "succeeded" && proportional(image).every((each) => each.width < Math.min(700, image.width ?? 0))
   const collection = library.collections.value.find((each) => each.uuid === image.collectionId)
   useEffect(() => {
@@ -148,14 +156,10 @@ function Details({ image, reload, onRemove }: { image: Image; reload: () => void
   return (
     <>
       <Heading key={image.uuid} image={image} />
-      {failure && (
-        <p class="refusal" role="alert">
-          {failure}
-        </p>
-      )}
+      <Refusal text={failure} />
       {image.status === "failed" && (
         <p class="refusal">
-          {describe(image)}{" "}
+          {describe(image.error)}{" "}
           <button type="button" class="link" onClick={() => attempt(api.retryImage(image.uuid))}>
             {t.retry}
           </button>
@@ -178,12 +182,12 @@ function Details({ image, reload, onRemove }: { image: Image; reload: () => void
             )}
           </dd>
         </div>
-        {image.sha256 && (
-          <div class="wide">
-            <dt>{facts.sha256}</dt>
-            <dd class="hash">{image.sha256}</dd>
+        {hashes.map(([name, text]) => text && (
+          <div key={name} class="wide">
+            <dt>{name}</dt>
+            <dd class="hash">{text}</dd>
           </div>
-        )}
+        ))}
       </dl>
       {about && about.palette.length > 0 && (
         <section>
@@ -223,6 +227,11 @@ function Details({ image, reload, onRemove }: { image: Image; reload: () => void
             </button>
           )}
           {image.pendingRenditions.length > 0 && <p class="quiet">{t.viewer.ordered}</p>}
+          {image.failedRenditions.map((each) => (
+            <p key={each.name} class="refusal">
+              {each.name}: {describe(each.error)}
+            </p>
+          ))}
         </section>
       )}
       <Attempts image={image} />
@@ -278,11 +287,6 @@ function Similar({ uuid }: { uuid: string }) {
       </ul>
     </section>
   )
-}
-
-async function copy(text: string): Promise<void> {
-  await navigator.clipboard.writeText(text)
-  notify(messages.peek().viewer.copied, { milliseconds: 2000 })
 }
 
 function nameRendition(image: Image, { name, contentType }: Rendition): string {

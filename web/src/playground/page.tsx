@@ -2,9 +2,11 @@
 
 import { useEffect, useRef, useState } from "preact/hooks"
 import * as api from "../api"
+import { copy } from "../clipboard"
 import { Icon, IconButton } from "../icons"
 import * as library from "../library"
 import { formatBytes, messages } from "../messages"
+import { Notice, Refusal } from "../notices"
 import { Picture } from "../picture"
 import { go, route } from "../route"
 import { notify } from "../toasts"
@@ -35,15 +37,7 @@ export function PlaygroundPage() {
         <h1>{t.title}</h1>
         <p class="quiet">{t.about}</p>
       </div>
-      {failure && !api.isSignInNeeded.value && (
-        <div class="notice" role="alert">
-          <p>{failure}</p>
-          <button type="button" class="button" onClick={load}>
-            <Icon name="retry" />
-            {messages.value.retry}
-          </button>
-        </div>
-      )}
+      {failure && !api.isSignInNeeded.value && <Notice text={failure} retry={load} />}
       {!state.image.value && !failure && <p class="quiet loading">{messages.value.loading}</p>}
       {state.form.value && state.image.value && (
         <div class="playground">
@@ -200,11 +194,7 @@ function Comparison() {
           </figcaption>
         </figure>
       </div>
-      {state.failure.value && (
-        <p class="refusal" role="alert">
-          {state.failure.value}
-        </p>
-      )}
+      <Refusal text={state.failure.value} />
     </section>
   )
 }
@@ -307,17 +297,8 @@ function Keeping() {
           {t.savePreset}
         </button>
       </span>
-      {failure && (
-        <p class="refusal" role="alert">
-          {failure}
-        </p>
-      )}
+      <Refusal text={failure} />
     </form>
     </>
   )
-}
-
-async function copy(text: string): Promise<void> {
-  await navigator.clipboard.writeText(text)
-  notify(messages.peek().viewer.copied, { milliseconds: 2000 })
 }

@@ -132,10 +132,10 @@ async function preview(uuid: string, made: Recipe): Promise<void> {
     failure.value = ""
   } catch (error) {
     if (mine.signal.aborted) return
-    const { status, message, retrySeconds } = error as api.ApiError
+    const { isOutage, message, retrySeconds } = error as api.ApiError
     failure.value = message
-    if (status === 429 || status === 503) {
-      timer = window.setTimeout(() => void preview(uuid, made), 1000 * Math.max(retrySeconds, 1)) // the service is busy
+    if (isOutage) {
+      timer = window.setTimeout(() => void preview(uuid, made), 1000 * Math.max(retrySeconds, 1))
       return
     }
   }
