@@ -211,8 +211,8 @@ def start_thumbors(running: ExitStack, data: Path, photographs: list[bytes]) -> 
     folder.mkdir()
     for number, photograph in enumerate(photographs):
         (folder / f"{number}.jpg").write_bytes(photograph)
-    files = {"LOADER": "thumbor.loaders.file_loader", "FILE_LOADER_ROOT_PATH": f"{folder}"}
-    stored = {
+    files: dict[str, object] = {"LOADER": "thumbor.loaders.file_loader", "FILE_LOADER_ROOT_PATH": f"{folder}"}
+    stored: dict[str, object] = {
         "LOADER": "thumbor.loaders.http_loader",
         "RESULT_STORAGE": "thumbor.result_storages.file_storage",
         "RESULT_STORAGE_STORES_UNSAFE": True,
@@ -233,7 +233,7 @@ def serve_thumbor(folder: Path, options: dict[str, object], port: int) -> Iterat
     configuration = folder / f"{port}.conf"
     options = options | {"STORAGE": "thumbor.storages.no_storage", "ALLOW_UNSAFE_URL": True}
     configuration.write_text("".join(f"{name} = {value!r}\n" for name, value in options.items()))
-    command = [THUMBOR, "--ip=127.0.0.1", f"--port={port}", "--processes=2", f"--conf={configuration}"]
+    command = [f"{THUMBOR}", "--ip=127.0.0.1", f"--port={port}", "--processes=2", f"--conf={configuration}"]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
     try:
         while not _is_ready(port, "/healthcheck"):

@@ -25,21 +25,8 @@ _FIND_IMAGE = f"""
            i.width, i.height, i.collection_id
     FROM find_image(:uuid) i WHERE {OF_TENANT}
 """
-# Both at once: the function has the same conditions as _FIND_IMAGE and _FIND.
-_FIND_BOTH = f"SELECT * FROM find_delivery(:uuid, :recipe) WHERE {OF_TENANT}"
-# A request for processing may have made the same rendition, under the same key.
-_FIND = """
-    SELECT d.key AS made_key, d.content_type AS made_type, d.size_bytes AS made_size, d.failure_code, d.failure_message,
-           d.claimable_at < now() AS is_claimable, d.used_at < now() - interval '1 day' AS is_long_unused
-    FROM deliveries d WHERE d.image_id = :uuid AND d.recipe_hash = :recipe AND d.key IS NOT NULL
-    UNION ALL
-    SELECT r.key, r.content_type, r.size_bytes, NULL, NULL, false, false
-    FROM renditions r WHERE r.image_id = :uuid AND split_part(split_part(r.key, '/', -1), '.', 1) = :recipe
-    UNION ALL
-    SELECT NULL, NULL, NULL, d.failure_code, d.failure_message, d.claimable_at < now(), false
-    FROM deliveries d WHERE d.image_id = :uuid AND d.recipe_hash = :recipe AND d.key IS NULL
-    LIMIT 1
-"""
+# Migration 0025 has what this finds: the image, and of its rendition what made it, or else its claim or failure.
+_FIND = f"SELECT * FROM find_delivery(:uuid, :recipe) WHERE {OF_TENANT}"
 _CLAIM = """
     INSERT INTO deliveries AS d (tenant_id, image_id, recipe_hash, claim, claimable_at)
     SELECT i.tenant_id, i.uuid, :recipe, :claim, now() + make_interval(secs => :seconds) FROM images i
@@ -131,15 +118,17 @@ class Deliveries:
 
     def find_both(self, uuid: UUID, recipe_hash: str) -> tuple[PublishedImage, State]:
         """Return an image and its rendition in one look. Raises NotFound like `find_image`."""
-        with self._database.transaction() as tx:
-            row = next(iter(tx.last(_FIND_BOTH, uuid=uuid, recipe=recipe_hash)), None)
-        published = require_published(row)
+        published = require_published(self._look_up(uuid, recipe_hash))
         return _to_image(published), _to_state(published)
 
     def find(self, uuid: UUID, recipe_hash: str) -> State:
-        with self._database.transaction() as tx:
-            row = next(iter(tx.last(_FIND, uuid=uuid, recipe=recipe_hash)), None)
+        """Return a rendition's state. If the image is gone, it is Claimable, and a claim then raises NotFound."""
+        row = self._look_up(uuid, recipe_hash)
         return _to_state(row) if row else Claimable()
+
+    def _look_up(self, uuid: UUID, recipe_hash: str) -> dict[str, Any] | None:
+        with self._database.transaction() as tx:
+            return next(iter(tx.last(_FIND, uuid=uuid, recipe=recipe_hash)), None)
 
     def claim(self, uuid: UUID, recipe_hash: str, *, seconds: float, most: int) -> UUID | None:
         """
@@ -158,12 +147,10 @@ class Deliveries:
                     return claim
             elif tx.last(_CLAIM, **columns):
                 return claim
-        with self._database.transaction() as tx:
-            known = tx.row(_FIND, uuid=uuid, recipe=recipe_hash)
-            image = tx.row(_FIND_IMAGE, uuid=uuid)
-        if image is None:
+        found = self._look_up(uuid, recipe_hash)
+        if found is None:
             raise NotFound(NOT_FOUND, code="image_not_found")
-        if known is None:
+        if found["made_key"] is None and found["is_claimable"] is None:  # nobody has begun it, and we may not
             raise TooManyAttempts(TOO_MANY, code="too_many_renditions", retry_after=600)
         return None
 
