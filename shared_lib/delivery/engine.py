@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -41,7 +41,7 @@ _FAILED_SECONDS = 3600  # that an image's own failure counts
 _CRASHED_SECONDS = 60  # that a crash counts, which may have another cause
 _NO_ORIGINAL = "The image's original is missing"
 _PENDING = "The rendition is still being made"
-_WAITING = 4  # renditions that wait to be made in a process, or to be stored, beyond those that are being made
+_WAITING = 4  # renditions that wait to be made in a process, beyond those that are being made
 _BEHIND = 32  # renditions that are to be made behind others
 _BUSY = "Too many renditions are being made: try again later"
 
@@ -105,7 +105,8 @@ class Engine:
         # Beyond them a few wait. So there are threads left that send what is stored.
         places = 2 * settings.processing.decoders + _WAITING
         self._places = threading.BoundedSemaphore(places)
-        # The process ends only after what it has made is stored.
+        # As many are stored behind their answers. The process ends only after that.
+        self._unstored = threading.BoundedSemaphore(places)
         self._storing = ThreadPoolExecutor(places, thread_name_prefix="storing")
         self._made_now: dict[tuple[UUID, str], Future[Made]] = {}
         self._lock = threading.Lock()
@@ -267,8 +268,7 @@ class Engine:
     def _claim_and_make(self, image: PublishedImage, recipe: Recipe, until: float) -> Made | None:
         """Return None if another process has claimed it meanwhile."""
         self._renderer.rate_limiter.check_decoding(image.tenant)
-        with ExitStack() as place:
-            place.enter_context(self._place())
+        with self._place():
             with self._slot(until):
                 claim = self._deliveries.claim(image.uuid, recipe.hash, seconds=self._claim_seconds, most=self._most)
                 if claim is None:
@@ -278,9 +278,11 @@ class Engine:
             prefix = self._gallery.rendition_prefix(image.tenant, image.uuid, image.sha256)
             key = f"{prefix}{recipe.hash}.{rendition.extension}"
             stored = StoredDelivery(key, rendition.content_type, len(rendition.data))
-            storing = self._storing.submit(
-                copy_context().run, self._store, image, rendition, stored, claim, place.pop_all()
-            )
+            if not self._unstored.acquire(blocking=False):  # the store is slower than we are, so this caller waits
+                self._store(image, rendition, stored, claim)
+                return Made(stored, rendition.data, "stored")
+        storing = self._storing.submit(copy_context().run, self._store, image, rendition, stored, claim)
+        storing.add_done_callback(lambda _: self._unstored.release())
         return Made(stored, rendition.data, "stored", storing)
 
     @contextmanager
@@ -301,7 +303,7 @@ class Engine:
 
     @contextmanager
     def _place(self) -> Iterator[None]:
-        """Hold a place among the renditions that this process makes and stores, and those that wait."""
+        """Hold a place among the renditions that this process makes, and those that wait."""
         if not self._places.acquire(blocking=False):
             raise TooManyAttempts(_BUSY, code="busy", retry_after=2)
         try:
@@ -326,32 +328,24 @@ class Engine:
             recipe.name
         )
 
-    def _store(
-        self,
-        image: PublishedImage,
-        rendition: Rendition,
-        stored: StoredDelivery,
-        claim: UUID,
-        place: AbstractContextManager[object],
-    ) -> None:
+    def _store(self, image: PublishedImage, rendition: Rendition, stored: StoredDelivery, claim: UUID) -> None:
         """Store it, and then record it. An object that is never recorded is found by the gallery's comparison."""
         uuid, recipe_hash = image.uuid, rendition.recipe.hash
         about = {"image": f"{uuid}", "key": stored.key}
-        with place:
-            try:
-                self._gallery.put(stored.key, rendition.data, stored.content_type)
-                if self._deliveries.complete(uuid, recipe_hash, stored):
-                    log.info("rendition_stored", bytes=stored.size, **about)
-                else:
-                    self._gallery.delete(stored.key)
-                    self._release(uuid, recipe_hash, claim)
-                    log.info("rendition_not_stored", reason="The image was deleted meanwhile", **about)
-            except ServiceError as error:
-                log_failure(log, "rendition_not_stored", error, **about)
+        try:
+            self._gallery.put(stored.key, rendition.data, stored.content_type)
+            if self._deliveries.complete(uuid, recipe_hash, stored):
+                log.info("rendition_stored", bytes=stored.size, **about)
+            else:
+                self._gallery.delete(stored.key)
                 self._release(uuid, recipe_hash, claim)
-            except Exception:
-                log.exception("rendition_not_stored", **about)
-                self._release(uuid, recipe_hash, claim)
+                log.info("rendition_not_stored", reason="The image was deleted meanwhile", **about)
+        except ServiceError as error:
+            log_failure(log, "rendition_not_stored", error, **about)
+            self._release(uuid, recipe_hash, claim)
+        except Exception:
+            log.exception("rendition_not_stored", **about)
+            self._release(uuid, recipe_hash, claim)
 
     def _release(self, uuid: UUID, recipe_hash: str, claim: UUID) -> None:
         try:

@@ -84,6 +84,19 @@ def test_a_process_that_is_to_make_too_many_refuses_more_at_once_and_sends_what_
     assert ends.count("stored") >= 8
 
 
+def test_a_few_callers_are_not_refused_because_their_earlier_renditions_are_still_being_stored(
+    rt: Runtime, image: UUID
+) -> None:
+    def ask(caller: int) -> list[str]:
+        found = [rt.delivery.engine.find(order(rt, image, f"w={400 + 3 * caller + turn}")) for turn in range(3)]
+        return [rt.delivery.engine.make(each).how for each in found]
+
+    with ThreadPoolExecutor(8) as pool:
+        ends = list(pool.map(ask, range(8)))
+
+    assert ends == [["stored"] * 3] * 8
+
+
 def test_what_cannot_be_made_is_tried_once(rt: Runtime, image: UUID) -> None:
     too_large = order(rt, image, "w=8000,h=8000,fit=fill,enlarge=1")
     with pytest.raises(Rejected):
