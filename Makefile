@@ -4,6 +4,7 @@
 #   test-by-address     run the tests of the API and of processing on services that variables name; see `make kafka`
 #   conformance         test the API against its OpenAPI document, with 2,000 cases per operation
 #   check-swagger       try out every operation in Swagger UI, in Chromium; `make test` tries one of each kind
+#   check-security      try what docs/security.md says at full size, such as 100,000 altered URLs; takes half an hour
 #   check-clients       generate a TypeScript and a Python client, check their types, and use them
 #   test-gallery        use the gallery for a whole session by mouse and by keyboard, look for accessibility violations in
 #                       each theme and language, and measure it with 20,000 images
@@ -69,6 +70,13 @@ conformance: $(VENV)/ready-to-test
 
 check-swagger: $(VENV)/ready-to-test
 	SWAGGER_UI_TRIES_ALL=yes $(BIN)/python -m pytest tests/api/test_browser.py
+
+# Not part of `make test`, which has a small part of each.
+check-security: $(VENV)/ready-to-test
+	UNKNOWN_KEYS=10000 PROVIDER_OVERLAP_SECONDS=120 FOREIGN_ROUNDS=75 URL_MUTATIONS=100000 FORGED_EVENTS=10000 \
+		$(BIN)/python -m pytest --timeout=900 tests/security/test_issuer_keys.py tests/security/test_provider.py \
+		tests/security/test_tenants.py tests/delivery/test_signatures.py tests/processing/test_forged_events.py
+	$(BIN)/python -m pytest --timeout=1800 -s tests/security/check_quota.py tests/api/check_slow_clients.py
 
 # Also part of `make test`.
 check-clients: $(VENV)/ready-to-test
@@ -270,4 +278,4 @@ $(VENV)/ready-to-test: tests/requirements.txt tests/newman/package-lock.json tes
 		{ echo "Install promtool for the alerts' tests (Debian: sudo apt install prometheus)." >&2; exit 1; }
 	@touch $@
 
-.PHONY: help run test test-gallery test-by-address check-clients test-cluster check-admission check-monitoring check-swagger conformance hostile compare-with-chromium compare-thumbor chaos chaos-disk planted bench bench-compare bench-overhead bench-rows bench-backlogs load check migrate migration named reset redrive api-key tenant audit-check kafka minio lock advisories sbom release-check web contracts clean bench-delivery
+.PHONY: help run test check-security test-gallery test-by-address check-clients test-cluster check-admission check-monitoring check-swagger conformance hostile compare-with-chromium compare-thumbor chaos chaos-disk planted bench bench-compare bench-overhead bench-rows bench-backlogs load check migrate migration named reset redrive api-key tenant audit-check kafka minio lock advisories sbom release-check web contracts clean bench-delivery

@@ -57,8 +57,6 @@ class Principal:
     """Whose images and collections there are for it. Empty for nobody in particular."""
     scopes: frozenset[Permission] | None = None
     """What the key or token is limited to. None: all that the role may."""
-    project: str | None = None
-    """A group inside the tenant that the principal is bound to. None: all of the tenant."""
 
     @property
     def permissions(self) -> frozenset[Permission]:

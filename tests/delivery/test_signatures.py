@@ -1,18 +1,29 @@
 """Signed URLs, on a service whose callers need credentials."""
 
+import os
+import random
 import re
 import shutil
+import string
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 import requests
 from service import ENVIRONMENT, ROOT, Api, Platform, make_photo
-from signed_urls import KEYS, sign
+from signed_urls import KEYS, SETTING, sign
 
+from shared_lib import settings
+from shared_lib.delivery.signatures import UrlKeys
+from shared_lib.errors import Forbidden
+
+MUTATIONS = int(os.environ.get("URL_MUTATIONS", "5000"))
+"""`make check-security` sets it, and those of other tests."""
 Get = Callable[[str], requests.Response]
 
 
@@ -50,6 +61,46 @@ def test_a_signature_of_which_any_character_differs_is_refused(get: Get, image: 
         is_a_slash = url[place] == "/"  # without it, it is another path
         expected = (404, "no_such_path") if is_a_slash else (403, "signature_refused")
         assert (refused.status_code, refused.json()["code"]) == expected, place
+
+
+def mutate(path: str, chance: random.Random) -> str:
+    """Return another path than this one, which is signed."""
+    place = chance.randrange(len("/i/"), len(path))
+    before, here, after = path[:place], path[place], path[place + 1 :]
+    name, value = chance.choice((("w", "35"), ("h", "34"), ("exp", "9999999999"), ("q", "1"), ("w", "34")))
+    mutations = (
+        lambda: before + chr(ord(here) ^ 1 << chance.randrange(7)) + after,  # a bit
+        lambda: before + chance.choice(string.printable) + here + after,
+        lambda: before + after,
+        lambda: before + after[:1] + here + after[1:],  # the order
+        lambda: before + here.swapcase() + after,
+        lambda: before + f"%{ord(here):02x}" + after,
+        lambda: before + f"%{ord(here):02X}" + after,
+        lambda: path.replace(",", f",{name}={value},", 1),  # a double
+        lambda: path.replace("/w=34", f"/{name}={value},w=34"),
+        lambda: path.replace("exp=", f"exp={chance.randrange(10)}"),  # later
+        lambda: path.replace("/new.", "/old."),  # another key
+        lambda: path.replace("/", "//", chance.randrange(5)) + chance.choice(("", "/", "?", ".", "=")),
+        lambda: path[: chance.randrange(len(path))],
+    )
+    while (mutated := chance.choice(mutations)()) == path:
+        pass
+    return mutated
+
+
+def test_no_mutation_of_a_signed_url_is_accepted() -> None:
+    keys = UrlKeys(settings.Delivery.model_validate({"keys": SETTING}), allow_unsigned=False)
+    path, chance = sign(f"/w=34,exp={int(time.time()) + 60}/{uuid4()}.webp"), random.Random(15)
+
+    def is_accepted(path: str) -> bool:
+        """As Delivery reads a URL."""
+        signature, _, rest = path.removeprefix("/i/").partition("/")
+        with suppress(Forbidden):
+            return keys.check(signature, f"/{rest}") is not None
+        return False
+
+    assert is_accepted(path)
+    assert [each for each in (mutate(path, chance) for _ in range(MUTATIONS)) if is_accepted(each)] == []
 
 
 def test_an_unsigned_url_is_refused_whatever_it_asks_for(get: Get, image: str) -> None:

@@ -1,5 +1,6 @@
 """The commands in docs/deploy.md fit the manifests."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -65,6 +66,28 @@ def test_the_guide_creates_every_secret_in_production_with_its_keys(tmp_path: Pa
         assert used[name] <= keys
         if name != "event-source":
             assert {"DATABASE_URL", "S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY", "KAFKA_SASL_PASSWORD", "ca.crt"} <= keys
+
+
+def test_the_stores_key_pairs_are_made_of_the_secrets_of_the_guide(tmp_path: Path) -> None:
+    """With an `mc` that writes down what it is asked. MinIO's own has been tried by hand."""
+    component = ROOT / "infra/k8s/components/minio"
+    lines = block("create secret generic api").replace("'…'", "$(basename $PWD)").splitlines()
+    (tmp_path / "ca.crt").write_text("an authority")
+    files = "\n".join(line for line in lines if not line.startswith("kubectl"))
+    subprocess.run(["sh", "-ec", files], cwd=tmp_path, check=True)
+    client = tmp_path / "mc"
+    client.write_text(f'#!/bin/sh\necho "$*" >> {tmp_path}/asked\ncase "$*" in *"user add"*) cat > /dev/null ;; esac\n')
+    client.chmod(0o755)
+
+    environ = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    subprocess.run([component / "store-keys", "store", "secrets"], cwd=tmp_path, env=environ, check=True)
+
+    asked = (tmp_path / "asked").read_text()
+    created = re.findall(r"^admin policy create store (\w+) (\S+)$", asked, re.MULTILINE)
+    policies = {path.stem: path for path in (component / "policies").iterdir()}
+    assert {name: Path(path) for name, path in created} == policies
+    assert set(re.findall(r"^admin policy attach store (\w+) --user ", asked, re.MULTILINE)) == policies.keys()
+    assert asked.count("admin user add store\n") == len(policies)
 
 
 def _secret_references(part: object) -> list[Object]:

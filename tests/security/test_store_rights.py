@@ -176,4 +176,3 @@ def test_bootstrap_needs_no_more_than_its_own_keys(rt: Runtime, pairs: dict[str,
     StoreSetup(own).create_buckets()
 
     assert [each.name for each in StoreProbe(own).run() if not each.passed] == []
-    assert StoreSetup(own).allow_origins(["https://gallery.example"])
