@@ -49,11 +49,12 @@ class UrlKeys:
                 raise Forbidden(NOT_SIGNED, code="signature_missing")
             return False
         name, _, rest = segment.partition(".")
-        payload, _, signature = rest.rpartition(".")
+        payload, is_token, signature = rest.rpartition(".")
         key = self._keys.get(name)
-        if key is None or not hmac.compare_digest(_compute(key, payload or path).encode(), signature.encode()):
+        signed = payload if is_token else path
+        if key is None or not hmac.compare_digest(_compute(key, signed).encode(), signature.encode()):
             raise Forbidden(WRONG, code="signature_refused")
-        return read_capability(_decode(payload)) if payload else True
+        return read_capability(_decode(payload)) if is_token else True
 
     def _first_key(self) -> tuple[str, bytes]:
         if not self._keys:

@@ -32,7 +32,8 @@ WISH_SECONDS = 10  # between two wishes of this process
 
 _KINDS = {"RS256": "RSA", "PS256": "RSA", "ES256": "EC", "EdDSA": "OKP"}
 _ROLES = (Role.ADMIN, Role.EDITOR, Role.VIEWER)
-_RESOURCES = frozenset(permission.partition(":")[0] for permission in ALL_PERMISSIONS)
+_RESOURCES = tuple({permission.partition(":")[0] + ":" for permission in ALL_PERMISSIONS})
+"""Beginnings of our scopes. A scope `images` is the issuer's own: Keycloak names each client scope in its tokens."""
 
 
 class TokenVerifier:
@@ -96,7 +97,7 @@ def _read_rights(claims: dict[str, Any], issuer: Issuer) -> tuple[Role | None, f
     """Return the highest role that the token has, and what its scopes limit that to."""
     granted = {issuer.roles[name] for name in read_names(claims, issuer.roles_claim) & issuer.roles.keys()}
     role = next((role for role in _ROLES if role.value in granted), None)
-    ours = {scope for scope in read_names(claims, ("scope",)) if scope.partition(":")[0] in _RESOURCES}
+    ours = {scope for scope in read_names(claims, ("scope",)) if scope.startswith(_RESOURCES)}
     return role, (ALL_PERMISSIONS & ours if ours else None)
 
 

@@ -80,6 +80,7 @@ def mutate(path: str, chance: random.Random) -> str:
         lambda: path.replace("/w=34", f"/{name}={value},w=34"),
         lambda: path.replace("exp=", f"exp={chance.randrange(10)}"),  # later
         lambda: path.replace("/new.", "/old."),  # another key
+        lambda: path.replace(".", "..", 1),  # an empty token
         lambda: path.replace("/", "//", chance.randrange(5)) + chance.choice(("", "/", "?", ".", "=")),
         lambda: path[: chance.randrange(len(path))],
     )

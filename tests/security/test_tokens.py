@@ -70,6 +70,7 @@ def test_roles_are_found_where_the_issuer_has_them(
     ("scope", "scopes"),
     [
         ("openid profile", None),
+        ("profile images email", None),  # Keycloak names the client scope
         ("images:read openid", {"images:read"}),
         ("images:read images:write keys:manage", {"images:read", "images:write", "keys:manage"}),
         ("images:raed", set()),
