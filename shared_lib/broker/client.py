@@ -47,6 +47,7 @@ KAFKA = "Kafka"
 CANARY = "health-canary"
 """A topic that nobody reads. Health checks write to it: only that shows that records can be written."""
 _DAY_MS = 24 * 3600 * 1000
+_LINGER_MS = 20  # events that follow within it share a request. Who publishes one has nothing else to do for its image
 _PAUSE_SECONDS = 5  # after a timeout: further callers fail at once, instead of each waiting for its own
 _WRONG_SETTINGS = (
     AuthorizationError,
@@ -174,7 +175,8 @@ class Client:
                 max_in_flight_requests_per_connection=1000,
                 bootstrap_timeout_ms=int(timeout * 0.8),  # so that a waiting caller learns the reason
                 max_block_ms=int(timeout / 2),  # the other half is for finding out why
-                request_timeout_ms=int(timeout),
+                linger_ms=_LINGER_MS,
+                request_timeout_ms=int(timeout) - _LINGER_MS,
                 delivery_timeout_ms=int(timeout),  # or it could not be closed earlier
             )
 

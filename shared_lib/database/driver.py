@@ -1,10 +1,11 @@
 """The driver's connection, except that several statements take one round trip together. pg8000 takes two for each.
 
 pg8000 waits until the server has parsed a statement before it sends the parameters, and has the server send each answer
-by itself. Nothing here depends on these answers, as all parameters are sent as text. No statement is prepared by name,
-so a pooler may share the connection between transactions.
+by itself. Nothing here depends on these answers, as all parameters are sent as text. A connection keeps the statements
+that are `Prepared`, unless its settings forbid that.
 """
 
+import itertools
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from pg8000.core import (
     EXECUTE_MSG,
     NULL_BYTE,
     PARSE,
+    PARSE_COMPLETE,
     PORTAL,
     READY_FOR_QUERY,
     SYNC_MSG,
@@ -35,6 +37,17 @@ from pg8000.native import Connection, to_statement
 Rows = list[dict[str, Any]]
 
 
+class Prepared(str):
+    """
+    SQL that a connection has the server parse once, and plan a few times.
+
+    For statements that each image costs, and whose best plan is the same for all parameters. After five plans of its
+    own for each call, the server keeps one: PostgreSQL's documentation of PREPARE.
+    """
+
+    __slots__ = ()
+
+
 class Statement(NamedTuple):
     sql: str
     """With named parameters (`:name`)."""
@@ -42,6 +55,12 @@ class Statement(NamedTuple):
 
 
 class PipelinedConnection(Connection):  # type: ignore[misc]  # pg8000 ships no types
+    def __init__(self, *, prepares: bool, **options: Any) -> None:  # noqa: ANN401  whatever the driver takes
+        super().__init__(**options)
+        self._prepares = prepares
+        self._prepared: dict[str, bytes] = {}  # names by SQL
+        self._numbers = itertools.count()
+
     def run_all(self, *statements: Statement) -> list[Rows]:
         """
         Run statements in one round trip, and return the rows of each.
@@ -49,24 +68,30 @@ class PipelinedConnection(Connection):  # type: ignore[misc]  # pg8000 ships no 
         The server skips all that follow the first one that fails, also a COMMIT. Then its error is raised. Raises
         TypeError, and sends nothing, if a statement lacks a parameter.
         """
-        messages = [b"".join(self._compose(statement)) for statement in statements]
+        parsing: list[tuple[str, bytes]] = []  # the statement and the name of each that the server has to parse
+        messages = [b"".join(self._compose(statement, parsing)) for statement in statements]
         for message in (*messages, SYNC_MSG):
             _write(self._sock, message)
         _flush(self._sock)
         sent = [Context(statement.sql) for statement in statements]
-        waiting = iter(sent)
+        waiting, unparsed = iter(sent), iter(parsing)
         current = next(waiting)
         code = None
         while code != READY_FOR_QUERY:
             code, length = ci_unpack(_read(self._sock, 5))
             self.message_types[code](_read(self._sock, length - 4), current)
+            if code == PARSE_COMPLETE:
+                sql, name = next(unparsed)
+                if name:
+                    self._prepared[sql] = name
             if code == COMMAND_COMPLETE and not current.error:
                 current = next(waiting, current)
         if current.error:
+            self._prepared.clear()  # one of them may be the reason: a migration has changed the type of its result
             raise current.error
         return [_to_dictionaries(each) for each in sent]
 
-    def _compose(self, statement: Statement) -> Iterator[bytes]:
+    def _compose(self, statement: Statement, parsing: list[tuple[str, bytes]]) -> Iterator[bytes]:
         sql, order = _parse(statement.sql)
         try:
             given = order(statement.parameters)
@@ -74,9 +99,14 @@ class PipelinedConnection(Connection):  # type: ignore[misc]  # pg8000 ships no 
             raise TypeError(f"{error}") from error
         texts = make_params(self.py_types, given)
         values = b"".join(self._encode(text) for text in texts)
-        query = sql.encode(self._client_encoding)
-        yield _create_message(PARSE, NULL_BYTE + query + NULL_BYTE + H_pack(0))
-        yield _create_message(BIND, NULL_BYTE + NULL_BYTE + H_pack(0) + H_pack(len(texts)) + values + H_pack(0))
+        name = self._prepared.get(statement.sql)
+        if name is None:
+            keeps = self._prepares and isinstance(statement.sql, Prepared)
+            name = b"s%d" % next(self._numbers) if keeps else b""
+            parsing.append((statement.sql, name))
+            query = sql.encode(self._client_encoding)
+            yield _create_message(PARSE, name + NULL_BYTE + query + NULL_BYTE + H_pack(0))
+        yield _create_message(BIND, NULL_BYTE + name + NULL_BYTE + H_pack(0) + H_pack(len(texts)) + values + H_pack(0))
         yield _create_message(DESCRIBE, PORTAL + NULL_BYTE)
         yield EXECUTE_MSG
 

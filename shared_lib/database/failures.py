@@ -17,8 +17,9 @@ _CANCELED = "57014"
 # 25P03 idle timeout, 25006 read-only, as a standby is before it takes over.
 _TRANSIENT = ("08", "53", "57", "58", "25P03", "25006", "40")
 # Class 28 and 42501: role, password, rights; 3D000: no such database; 3F000, 42P01, 42703: schema, table or column
-# missing, because the migrations have not run.
-_WRONG_SETTINGS = ("28", "3D000", "42501", "3F000", "42P01", "42703")
+# missing, because the migrations have not run; 26000 and 42P05: a pooler mixes up prepared statements, so
+# DATABASE_PREPARE_STATEMENTS must be false.
+_WRONG_SETTINGS = ("28", "3D000", "42501", "3F000", "42P01", "42703", "26000", "42P05")
 
 
 class PostgresError(Exception):

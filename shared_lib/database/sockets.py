@@ -3,6 +3,7 @@
 import socket
 import ssl
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 import pg8000.dbapi
@@ -21,7 +22,7 @@ Opened = TypeVar("Opened")
 def open_connection(settings: DatabaseSettings) -> PipelinedConnection:
     """Open a connection. Each wait for the server takes little longer than a statement may."""
     timeout = settings.statement_timeout_seconds + _CLIENT_MARGIN
-    return _open(PipelinedConnection, settings, timeout)
+    return _open(partial(PipelinedConnection, prepares=settings.prepare_statements), settings, timeout)
 
 
 def open_for_migrations(settings: DatabaseSettings) -> pg8000.dbapi.Connection:

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from shared_lib import metrics
 from shared_lib.database.connection import Database, Transaction
+from shared_lib.database.driver import Prepared
 from shared_lib.domain.images import ImageEnd, ImageStatus
 from shared_lib.domain.uploads import Original
 from shared_lib.errors import (
@@ -39,11 +40,11 @@ from shared_lib.settings import Processing
 
 log = get_logger()
 
-_LOCK_IMAGE = """
+_LOCK_IMAGE = Prepared("""
     SELECT tenant_id, status, attempts, fence, lease_until > now() AS held, lease_until IS NOT NULL AS begun,
            original_key, deleted_at IS NOT NULL AS deleted, traceparent
     FROM images WHERE uuid = :uuid FOR UPDATE
-"""
+""")
 _RELEASE_TRIES = 100  # a third of a lease apart: ten minutes and more
 _OUTCOMES: Mapping[type[BaseException], str] = {WorkerCrashed: "crashed", WorkerFailed: "errored"}
 
@@ -254,7 +255,7 @@ def _end(
     tx: Transaction, claim: Claim, sql: str, outcome: str, reason: str | None, **columns: object
 ) -> dict[str, Any]:
     """End the claim and its attempt. Return the image's row. Raises Superseded if the claim was lost."""
-    both = f"WITH attempt AS ({END_ATTEMPT}) {sql}"
+    both = Prepared(f"WITH attempt AS ({END_ATTEMPT}) {sql}")
     row = tx.row(both, uuid=claim.uuid, fence=claim.lease.fence, outcome=outcome, reason=reason, **columns)
     if row is None:
         raise Superseded

@@ -5,15 +5,25 @@ from typing import NamedTuple
 from uuid import UUID
 
 from shared_lib.database.connection import Database
+from shared_lib.database.driver import Prepared
 from shared_lib.repositories.rows import UNFINISHED_IMAGE
 
+PATIENCE_SECONDS = 0.1
+"""Most images are claimed by their own event within this time."""
+_PAUSE_SECONDS = 0.05
+"""After a look in vain: a tenant that is alone does not pay for one with each image."""
+_ATTEMPTS = 200
+"""The latest attempts, of which each tenant's share is compared."""
+_TENANTS = 64
+"""Tenants that are compared at most. Every event also processes its own image, so none depends on this."""
+_MOST = 4
 # Of each tenant with unfinished images its next one is looked up in the index, however many there are. They are read
 # in the order of their names, from that of the image on, and then from the first.
-_LIST_WAITING = f"""
+_LIST_WAITING = Prepared(f"""
     WITH RECURSIVE recent AS MATERIALIZED (
         SELECT tenant_id, sum(extract(epoch FROM coalesce(ended_at, now()) - started_at)) AS seconds FROM (
             SELECT tenant_id, started_at, ended_at FROM processing_attempts
-            WHERE started_at > now() - interval '1 minute' ORDER BY started_at DESC LIMIT :attempts) latest
+            WHERE started_at > now() - interval '1 minute' ORDER BY started_at DESC LIMIT {_ATTEMPTS}) latest
         GROUP BY tenant_id
     ), own AS MATERIALIZED (
         SELECT recent.tenant_id, recent.seconds FROM images JOIN recent USING (tenant_id) WHERE images.uuid = :uuid
@@ -27,29 +37,20 @@ _LIST_WAITING = f"""
                            ORDER BY i.tenant_id LIMIT 1) following ON true
         LEFT JOIN LATERAL (SELECT i.tenant_id FROM images i WHERE {UNFINISHED_IMAGE} AND following.tenant_id IS NULL
                            ORDER BY i.tenant_id LIMIT 1) beginning ON true
-        WHERE position < :tenants AND NOT (has_wrapped AND ring.tenant_id >= own.tenant_id)
+        WHERE position < {_TENANTS} AND NOT (has_wrapped AND ring.tenant_id >= own.tenant_id)
     )
     SELECT waiting.uuid, waiting.original_key, waiting.status = 'succeeded' AS succeeded
     FROM ring CROSS JOIN own LEFT JOIN recent ON recent.tenant_id = ring.tenant_id
     CROSS JOIN LATERAL (
         SELECT i.uuid, i.original_key, i.status, i.queued_at FROM images i
         WHERE i.tenant_id = ring.tenant_id AND {UNFINISHED_IMAGE} AND i.due_at IS NOT NULL AND i.lease_until IS NULL
-        AND i.status IN ('pending', 'succeeded') AND i.queued_at < now() - make_interval(secs => :patience)
+        AND i.status IN ('pending', 'succeeded') AND i.queued_at < now() - make_interval(secs => {PATIENCE_SECONDS})
         AND NOT EXISTS (SELECT 1 FROM processing_attempts WHERE image_id = i.uuid AND started_at >= i.queued_at)
         ORDER BY i.due_at LIMIT 2
     ) waiting
     WHERE ring.tenant_id <> own.tenant_id AND coalesce(recent.seconds, 0) < own.seconds
-    ORDER BY coalesce(recent.seconds, 0), waiting.queued_at LIMIT :most
-"""
-PATIENCE_SECONDS = 0.1
-"""Most images are claimed by their own event within this time."""
-_PAUSE_SECONDS = 0.05
-"""After a look in vain: a tenant that is alone does not pay for one with each image."""
-_ATTEMPTS = 200
-"""The latest attempts, of which each tenant's share is compared."""
-_TENANTS = 64
-"""Tenants that are compared at most. Every event also processes its own image, so none depends on this."""
-_MOST = 4
+    ORDER BY coalesce(recent.seconds, 0), waiting.queued_at LIMIT {_MOST}
+""")
 
 
 class Waiting(NamedTuple):
@@ -80,9 +81,7 @@ class Fairness:
         if not self._has_backlog or time.monotonic() < self._asked_in_vain + _PAUSE_SECONDS:
             return []
         with self._database.transaction() as tx:
-            rows = tx.last(
-                _LIST_WAITING, uuid=uuid, patience=PATIENCE_SECONDS, attempts=_ATTEMPTS, tenants=_TENANTS, most=_MOST
-            )
+            rows = tx.last(_LIST_WAITING, uuid=uuid)
         if not rows:
             self._asked_in_vain = time.monotonic()
         return [Waiting(**row) for row in rows]

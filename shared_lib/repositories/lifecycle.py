@@ -4,16 +4,17 @@ A comment names the transition. A statement that finds its row in another state 
 whether a worker's claim is the current one: a claim and a deletion increase it, so an earlier holder matches no row.
 """
 
+from shared_lib.database.driver import Prepared
 from shared_lib.repositories.originals import NOT_BEING_REMOVED
 from shared_lib.repositories.rows import END_COLUMNS, OF_TENANT, RENDITIONS, UNFINISHED_IMAGE, VISIBLE_IMAGE
 
 # CREATE and RESERVE
-INSERT_IMAGE = """
+INSERT_IMAGE = Prepared("""
     INSERT INTO images (uuid, tenant_id, filename, description, status, size_bytes, reserved_bytes, due_at, traceparent)
     VALUES (:uuid, :tenant, :filename, :description, :status, :size, :reserved,
             now() + make_interval(secs => :wait), :trace)
     ON CONFLICT (uuid) DO NOTHING RETURNING uuid
-"""
+""")
 
 _IS_PUBLISHED = """
     EXISTS (SELECT 1 FROM images published WHERE published.original_key = :key
@@ -21,13 +22,13 @@ _IS_PUBLISHED = """
 """
 
 # CREATE, with the original's key: it is named before the object is written.
-INSERT_ORIGINAL = f"""
+INSERT_ORIGINAL = Prepared(f"""
     INSERT INTO images (uuid, tenant_id, filename, description, status, size_bytes, due_at, original_key, sha256,
                         traceparent)
     SELECT :uuid, :tenant, :filename, :description, :status, :size, now() + make_interval(secs => :wait), :key, :sha256,
            :trace
     WHERE {NOT_BEING_REMOVED} RETURNING {_IS_PUBLISHED}
-"""
+""")
 
 # ARRIVE
 MARK_ARRIVED = f"""
@@ -64,7 +65,7 @@ DESCRIBE_IMAGE = f"""
 
 # CLAIM, in the transaction that locked the row. A succeeded image stays succeeded, whether or not the renditions can
 # be made. The attempt is recorded at once.
-CLAIM_IMAGE = """
+CLAIM_IMAGE = Prepared("""
     WITH claimed AS (
         UPDATE images SET status = CASE status WHEN 'succeeded' THEN status ELSE 'processing' END,
                           attempts = :attempt, fence = fence + 1, due_at = NULL,
@@ -73,7 +74,7 @@ CLAIM_IMAGE = """
     ), begun AS (
         INSERT INTO processing_attempts (tenant_id, image_id, fence) SELECT tenant_id, uuid, fence FROM claimed
     ) SELECT fence, attempts, CAST(extract(epoch FROM now() - queued_at) AS float8) AS waited FROM claimed
-"""
+""")
 
 # No transition: a worker that lives keeps its claims. In the order of uuids, as everyone locks several images.
 RENEW_LEASES = """
@@ -243,10 +244,10 @@ PURGE_TOMBSTONES = """
 """
 
 # No transition: the event for this end was published. One that came later is still to be announced.
-MARK_ANNOUNCED = """
+MARK_ANNOUNCED = Prepared("""
     UPDATE images SET announced = true, traceparent = CASE WHEN due_at IS NOT NULL THEN traceparent END
     WHERE uuid = :uuid AND completed_at = :ended
-"""
+""")
 
 # No transition, this and the next two: what reconciliation finds is put off, so that others have their turn.
 # Tenants take turns in a batch, so that the backlog of one delays no other.

@@ -7,6 +7,7 @@ from uuid import UUID
 from pydantic import ValidationError
 
 from shared_lib.database.connection import Transaction
+from shared_lib.database.driver import Prepared
 from shared_lib.errors import Conflict, FailureCode
 from shared_lib.validation import describe_mistake
 
@@ -23,7 +24,7 @@ _INSERT_REQUEST = """
 """
 _DELETE_REQUEST = "DELETE FROM rendition_requests WHERE image_id = :uuid AND name = :name"
 # All renditions of the image are returned: those that are saved now, and the others.
-_FULFILL = """
+_FULFILL = Prepared("""
     WITH made AS (
         SELECT * FROM unnest(CAST(:names AS text[]), CAST(:hashes AS text[]), CAST(:keys AS text[]),
                              CAST(:content_types AS text[]), CAST(:widths AS integer[]), CAST(:heights AS integer[]),
@@ -44,7 +45,7 @@ _FULFILL = """
     SELECT * FROM saved UNION ALL
     SELECT name, content_type, width, height, size_bytes FROM renditions
     WHERE image_id = :uuid AND name NOT IN (SELECT name FROM saved) ORDER BY name
-"""
+""")
 # The recipe's rendition may exist already, under this name or another.
 _REUSE_RENDITION = """
     INSERT INTO renditions (tenant_id, image_id, name, recipe_hash, key, content_type, width, height, size_bytes)
@@ -55,10 +56,10 @@ _REUSE_RENDITION = """
         width = excluded.width, height = excluded.height, size_bytes = excluded.size_bytes
     RETURNING name
 """
-_LIST_PENDING = """
+_LIST_PENDING = Prepared("""
     SELECT name, recipe_hash, recipe FROM rendition_requests
     WHERE image_id = :uuid AND failure_code IS NULL ORDER BY name
-"""
+""")
 # A release may change what a recipe's hash is made of.
 _UPDATE_HASH = "UPDATE rendition_requests SET recipe_hash = :hash WHERE image_id = :uuid AND name = :name"
 # A recipe that used up a worker's time or memory, or crashed it, is not tried again at once, but after a minute, then

@@ -3,16 +3,20 @@
 from collections.abc import Iterator
 
 import pytest
+from pg8000.exceptions import DatabaseError
 from postgres_proxy import PostgresProxy
 from pydantic import SecretStr
 
 from shared_lib.database.connection import Database
+from shared_lib.database.driver import Prepared
 from shared_lib.database.failures import ConstraintViolated
 from shared_lib.errors import CommitUncertain, Unavailable
 from shared_lib.settings import Database as DatabaseSettings
 
 INSERT = "INSERT INTO numbers VALUES (:number)"
 UPSERT = f"{INSERT} ON CONFLICT DO NOTHING"
+SELECT = Prepared("SELECT * FROM numbers WHERE number = :number")
+COUNT_PREPARED = "SELECT count(*) AS statements FROM pg_prepared_statements"
 
 
 @pytest.fixture
@@ -138,3 +142,40 @@ def test_a_commit_that_need_not_be_durable_does_not_wait_for_the_disk(database: 
         assert tx.rows("SHOW synchronous_commit") == [{"synchronous_commit": "off"}]
     with database.transaction() as tx:
         assert tx.rows("SHOW synchronous_commit") == [{"synchronous_commit": "on"}]
+
+
+@pytest.mark.parametrize(("prepares", "kept"), [(True, 1), (False, 0)])
+def test_a_connection_keeps_a_prepared_statement_unless_a_pooler_forbids_it(
+    empty_database: str, *, prepares: bool, kept: int
+) -> None:
+    settings = DatabaseSettings(url=SecretStr(empty_database), prepare_statements=prepares)
+    database = Database(settings)
+    for number in range(3):
+        with database.transaction() as tx:
+            assert tx.rows(Prepared("SELECT CAST(:number AS integer) AS number"), number=number) == [{"number": number}]
+            assert tx.rows(COUNT_PREPARED) == [{"statements": kept}]
+    database.disconnect()
+
+
+def test_a_prepared_statement_works_again_after_a_migration_has_changed_its_result(database: Database) -> None:
+    with database.transaction() as tx:
+        assert tx.rows(SELECT, number=1) == []
+    with database.transaction() as tx:
+        tx.last("ALTER TABLE numbers ADD text text")
+
+    with pytest.raises(DatabaseError, match="cached plan"), database.transaction() as tx:
+        tx.rows(SELECT, number=1)
+
+    with database.transaction() as tx:
+        tx.queue("INSERT INTO numbers VALUES (2, 'two')")
+        assert tx.rows(SELECT, number=2) == [{"number": 2, "text": "two"}]
+
+
+def test_a_statement_that_fails_before_a_prepared_one_is_parsed_leaves_it_usable(database: Database) -> None:
+    with pytest.raises(ConstraintViolated), database.transaction() as tx:
+        tx.rows(INSERT, number=1)
+        tx.queue(INSERT, number=1)
+        tx.rows(SELECT, number=1)
+
+    with database.transaction() as tx:
+        assert tx.rows(SELECT, number=1) == []

@@ -6,9 +6,19 @@ platform that this service runs on. Their results were compared with those of th
 
 import base64
 import math
+import sys
 from collections.abc import Sequence
 from functools import lru_cache
 from operator import mul
+
+if sys.version_info >= (3, 12):
+    from math import sumprod
+else:
+
+    def sumprod(one: Sequence[float], other: Sequence[float]) -> float:
+        total: float = sum(map(mul, one, other))
+        return total
+
 
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz#$%*+,-.:;=?@[]^_{|}~"
 _FLAT = 0.1  # of 255; ten times the error of a frequency by rounding pixels to integers
@@ -95,9 +105,9 @@ def _waves(count: int, length: int, shift: float) -> list[list[float]]:
 def _frequencies(channel: Channel, width: int, across: int, down: int, shift: float = 0.5) -> list[float]:
     """Return the lowest terms of the cosine transform, row by row: the mean of each wave's product with the image."""
     rows = [channel[start : start + width] for start in range(0, len(channel), width)]
-    columns = [[sum(map(mul, row, wave)) for row in rows] for wave in _waves(across, width, shift)]
+    columns = [[sumprod(row, wave) for row in rows] for wave in _waves(across, width, shift)]
     waves = _waves(down, len(rows), shift)
-    return [sum(map(mul, column, wave)) / len(channel) for wave in waves for column in columns]
+    return [sumprod(column, wave) / len(channel) for wave in waves for column in columns]
 
 
 def _triangle(channel: Channel, width: int, across: int, down: int) -> tuple[float, float, list[float]]:
@@ -110,7 +120,7 @@ def _triangle(channel: Channel, width: int, across: int, down: int) -> tuple[flo
 
 
 def _over_its_average(channel: Channel, alpha: Channel, visible: float) -> list[float]:
-    average = sum(map(mul, channel, alpha)) / visible if visible else 0.0
+    average = sumprod(channel, alpha) / visible if visible else 0.0
     return [average + (value - average) * opacity for value, opacity in zip(channel, alpha, strict=True)]
 
 

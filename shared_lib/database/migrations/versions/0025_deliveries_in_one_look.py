@@ -1,7 +1,6 @@
 """Let a URL find its image together with its rendition.
 
-In PL/pgSQL, which plans a statement once for each connection. So the plan costs nothing, and no statement is prepared
-by name, which a pooler could not share.
+In PL/pgSQL, which plans a statement once for each connection, also behind a pooler that knows no prepared statements.
 """
 
 from alembic import op
