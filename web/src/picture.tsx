@@ -107,7 +107,8 @@ export function Picture({ image, width, alt }: { image: Image; /** In CSS pixels
   useEffect(() => {
     if (element.current?.complete && element.current.naturalWidth && shown) setLoaded(shown)
   }, [shown])
-  // While a picture is loading, the browser keeps its element in memory and the connection busy.
+  // While a picture is loading, the browser keeps its element in memory and the connection busy. An effect that follows
+  // painting would come too late: in a quick scroll a tile may leave before it is painted.
   useLayoutEffect(() => () => element.current?.removeAttribute("src"), [])
   return (
     <span class="picture" style={background ? { backgroundImage: `url(${background})` } : {}}>

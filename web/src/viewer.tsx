@@ -144,7 +144,7 @@ function Details({ image, reload, onRemove }: { image: Image; reload: () => void
   ]
   const hashes = [
     ["SHA-256", image.sha256],
-    ["dHash", about?.perceptualHash],
+    [facts.perceptualHash, about?.perceptualHash],
     ["ThumbHash", about?.thumbHash],
     ["BlurHash", about?.blurHash],
   ] as const
@@ -182,12 +182,6 @@ function Details({ image, reload, onRemove }: { image: Image; reload: () => void
             )}
           </dd>
         </div>
-        {hashes.map(([name, text]) => text && (
-          <div key={name} class="wide">
-            <dt>{name}</dt>
-            <dd class="hash">{text}</dd>
-          </div>
-        ))}
       </dl>
       {about && about.palette.length > 0 && (
         <section>
@@ -236,6 +230,16 @@ function Details({ image, reload, onRemove }: { image: Image; reload: () => void
       )}
       <Attempts image={image} />
       {image.status === "succeeded" && <Similar key={image.uuid} uuid={image.uuid} />}
+      {image.sha256 && (
+        <dl>
+          {hashes.map(([name, text]) => text && (
+            <div key={name} class="wide">
+              <dt>{name}</dt>
+              <dd class="hash">{text}</dd>
+            </div>
+          ))}
+        </dl>
+      )}
       <div class="actions">
         {image.status === "succeeded" && (
           <>

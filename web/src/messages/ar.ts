@@ -116,6 +116,7 @@ export const ar: Messages = {
       lens: "العدسة",
       colors: "فضاء الألوان",
       bits: (n) => `${n} بت لكل قناة`,
+      perceptualHash: "بصمة الشبه",
       frames: "الإطارات",
     },
     palette: "الألوان",

@@ -113,6 +113,7 @@ export const de: Messages = {
       lens: "Objektiv",
       colors: "Farbraum",
       bits: (n) => `${n} Bit je Kanal`,
+      perceptualHash: "Wahrnehmungs-Hash",
       frames: "Einzelbilder",
     },
     palette: "Farben",

@@ -107,6 +107,7 @@ export const en = {
       lens: "Lens",
       colors: "Colors",
       bits: (n: number) => `${n} bits a channel`,
+      perceptualHash: "Perceptual hash",
       frames: "Frames",
     },
     palette: "Palette",
