@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from shared_lib.database.connection import Database
+from shared_lib.database.driver import Prepared
 from shared_lib.errors import FailureCode, NotFound, Rejected, TooManyAttempts
 from shared_lib.pipeline.formats import Format
 from shared_lib.repositories import stocks
@@ -26,8 +27,8 @@ _FIND_IMAGE = f"""
     FROM find_image(:uuid) i WHERE {OF_TENANT}
 """
 # Migration 0025 has what this finds: the image, and of its rendition what made it, or else its claim or failure.
-_FIND = f"SELECT * FROM find_delivery(:uuid, :recipe) WHERE {OF_TENANT}"
-_CLAIM = """
+_FIND = Prepared(f"SELECT * FROM find_delivery(:uuid, :recipe) WHERE {OF_TENANT}")
+_CLAIM = Prepared("""
     INSERT INTO deliveries AS d (tenant_id, image_id, recipe_hash, claim, claimable_at)
     SELECT i.tenant_id, i.uuid, :recipe, :claim, now() + make_interval(secs => :seconds) FROM images i
     WHERE i.uuid = :uuid AND i.deleted_at IS NULL AND i.status = 'succeeded' AND (
@@ -37,15 +38,15 @@ _CLAIM = """
     SET claim = excluded.claim, claimable_at = excluded.claimable_at, failure_code = NULL, failure_message = NULL
     WHERE d.claim = excluded.claim OR (d.key IS NULL AND d.claimable_at < now())
     RETURNING claim
-"""
+""")
 # Without a condition on the claim: whoever makes it makes the same.
-_COMPLETE = """
+_COMPLETE = Prepared("""
     UPDATE deliveries SET key = :key, content_type = :content_type, size_bytes = :size_bytes, used_at = now(),
                           claim = NULL, claimable_at = NULL, failure_code = NULL, failure_message = NULL
     WHERE image_id = :uuid AND recipe_hash = :recipe
     AND EXISTS (SELECT 1 FROM images WHERE uuid = :uuid AND deleted_at IS NULL)
     RETURNING key
-"""
+""")
 _FAIL = """
     UPDATE deliveries SET claim = NULL, claimable_at = now() + make_interval(secs => :seconds),
                           failure_code = :code, failure_message = :message
