@@ -68,6 +68,9 @@ def test_slow_clients_do_not_delay_others_for_ten_minutes(nginx_edge: Address, g
     times: dict[str, list[float]] = {"edge": [], "service": []}
     end = time.perf_counter() + SECONDS
     with closing(crowds[0]), closing(crowds[1]), closing(crowds[2]):
+        for crowd in crowds:
+            crowd.go_on()
+        time.sleep(5)  # while they come, all their requests are answered
         while time.perf_counter() < end:
             second = time.perf_counter() + 1
             for crowd in crowds:
