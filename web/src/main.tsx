@@ -176,6 +176,7 @@ function Search() {
         placeholder={t.search}
         defaultValue={route.peek().search}
         onInput={() => search(300)}
+        onBlur={() => search(0)} // or a picture that is opened at once would close again
       />
     </form>
   )
