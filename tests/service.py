@@ -1,6 +1,7 @@
 """Start the service like a user, call its API like a client, and make images for it."""
 
 import io
+import itertools
 import os
 import random
 import signal
@@ -35,13 +36,17 @@ START_SECONDS = 60
 PROCESS_SECONDS = 30
 
 
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 10
+_PORTS = itertools.cycle(range(7_000 + 300 * _WORKER, 7_300 + 300 * _WORKER))
+"""Each process of the tests has its own. Services choose none of them for themselves: `infra/local/ports.py`."""
+
+
 def find_free_port() -> int:
-    """Find a free port below 32,768. From there on Linux uses ports for outgoing connections."""
-    while True:
-        port = random.randrange(20_000, 32_000)
+    for port in _PORTS:
         with suppress(OSError), socket.socket() as probe:
             probe.bind(("127.0.0.1", port))
             return port
+    raise AssertionError
 
 
 @dataclass

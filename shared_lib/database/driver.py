@@ -34,6 +34,9 @@ from pg8000.core import (
 from pg8000.exceptions import InterfaceError
 from pg8000.native import Connection, to_statement
 
+_UNUSABLE = ("0A000", "26000")
+"""SQLSTATEs of a prepared statement whose result has other types since a migration, and of one that is gone."""
+
 Rows = list[dict[str, Any]]
 
 
@@ -87,7 +90,8 @@ class PipelinedConnection(Connection):  # type: ignore[misc]  # pg8000 ships no 
             if code == COMMAND_COMPLETE and not current.error:
                 current = next(waiting, current)
         if current.error:
-            self._prepared.clear()  # one of them may be the reason: a migration has changed the type of its result
+            if current.error.args[0].get("C") in _UNUSABLE:
+                self._prepared.clear()
             raise current.error
         return [_to_dictionaries(each) for each in sent]
 

@@ -179,3 +179,13 @@ def test_a_statement_that_fails_before_a_prepared_one_is_parsed_leaves_it_usable
 
     with database.transaction() as tx:
         assert tx.rows(SELECT, number=1) == []
+
+
+def test_a_connection_does_not_prepare_a_statement_again_after_another_failed(database: Database) -> None:
+    for _ in range(2):
+        with database.transaction() as tx:
+            tx.queue(UPSERT, number=1)
+            assert tx.rows(SELECT, number=1) == [{"number": 1}]
+            assert tx.rows(COUNT_PREPARED) == [{"statements": 1}]
+        with pytest.raises(ConstraintViolated), database.transaction() as tx:
+            tx.rows(INSERT, number=1)
