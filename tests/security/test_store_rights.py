@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 INBOX, GALLERY = "upload-images", "completed-images"
-UPLOAD = f"{INBOX}/{PROBES}{uuid4()}"  # the service leaves it alone
+UPLOAD = f"{INBOX}/{PROBES}{uuid4()}"  # makes no image: the service deletes it when it hears of it
 ORIGINAL = f"{GALLERY}/originals/{uuid4().hex}.jpg"
 ORIGINAL_OF_ACME = f"{GALLERY}/t/acme/originals/{uuid4().hex}.jpg"
 RENDITION = f"{GALLERY}/t/acme/{uuid4()}/{uuid4().hex}/small.webp"
@@ -89,7 +89,7 @@ def succeeds(request: Callable[..., object], **parameters: object) -> bool:
         request(**parameters)
     except ClientError as error:
         code = error.response["Error"]["Code"]
-        if code not in ("AccessDenied", "NoSuchKey"):  # the service takes foreign objects out of the inbox
+        if code not in ("AccessDenied", "NoSuchKey"):  # the service may have deleted the upload
             raise
         return code != "AccessDenied"
     return True
@@ -126,7 +126,7 @@ def test_many_originals_at_once_are_not_deleted_for_delivery_either(connect: Con
 
 
 @pytest.mark.usefixtures("_objects")
-def test_an_upload_url_copies_nothing(connect: Connect, s3: "S3Client") -> None:
+def test_an_upload_url_copies_nothing(connect: Connect) -> None:
     bucket, key = UPLOAD.split("/", 1)
     copied = connect("presigner").generate_presigned_url(
         "copy_object", Params={"Bucket": bucket, "Key": key, "CopySource": ORIGINAL}
@@ -135,7 +135,6 @@ def test_an_upload_url_copies_nothing(connect: Connect, s3: "S3Client") -> None:
     answer = requests.put(copied, headers={"x-amz-copy-source": ORIGINAL}, timeout=10)
 
     assert answer.status_code == 403
-    assert s3.get_object(Bucket=bucket, Key=key)["Body"].read() == b"as it was"
 
 
 def with_keys(rt: Runtime, pair: dict[str, SecretStr]) -> Runtime:
