@@ -164,7 +164,8 @@ def test_a_whole_session_succeeds_although_the_api_is_killed_meanwhile(  # noqa:
     expect(gallery.upload_row(f"broken-0-{word}.jpg")).to_contain_text("corrupt")
     user.press(page.get_by_role("button", name="Clear finished"))
 
-    user.fill(page.get_by_role("searchbox"), word)
+    with page.expect_response(lambda response: f"search={word}" in response.url):  # the same pictures were shown before
+        user.fill(page.get_by_role("searchbox"), word)
     expect(page.locator("li.tile").first).to_have_attribute("aria-setsize", f"{GOOD + 1}")
     shown = set(page.locator("li.tile.succeeded .name").all_inner_texts())
     assert shown <= set(page.evaluate("[...waiting]")), "each was a placeholder before it was a picture"
