@@ -8,7 +8,7 @@ WINDOW_SECONDS = 60
 """What a rate is for. So many requests may come at once, and then as many again over this time."""
 
 RequestKind = Literal["requests", "uploads", "previews", "processing"]
-"""What a request counts as, besides as a request."""
+"""A kind of request with a rate of its own. Each also counts as one of the `requests`."""
 RateName = Literal["requests", "uploads", "previews", "decoder-seconds"]
 
 

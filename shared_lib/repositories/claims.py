@@ -255,8 +255,8 @@ def _end(
     tx: Transaction, claim: Claim, sql: str, outcome: str, reason: str | None, **columns: object
 ) -> dict[str, Any]:
     """End the claim and its attempt. Return the image's row. Raises Superseded if the claim was lost."""
-    both = Prepared(f"WITH attempt AS ({END_ATTEMPT}) {sql}")
-    row = tx.row(both, uuid=claim.uuid, fence=claim.lease.fence, outcome=outcome, reason=reason, **columns)
+    statement = Prepared(f"WITH attempt AS ({END_ATTEMPT}) {sql}")
+    row = tx.row(statement, uuid=claim.uuid, fence=claim.lease.fence, outcome=outcome, reason=reason, **columns)
     if row is None:
         raise Superseded
     return row

@@ -144,7 +144,7 @@ class Endpoint:
     needs: Need
     """Without a default: who may call is a decision."""
     counts_as: RequestKind = "requests"
-    """Which rates it counts in, besides that of all requests. All other kinds have images decoded."""
+    """Its kind. All but `requests` have images decoded, so they also need decoder seconds."""
     is_embeddable: bool = False
     """Pages of any site may request it, as an `<img>` does. Otherwise only those that settings allow."""
     cache: Cache = Cache.NO_STORE
