@@ -11,7 +11,7 @@ from shared_lib.errors import FailureCode, Rejected
 from shared_lib.limits import Limits
 from shared_lib.pipeline.animation import count_frames, join, split
 from shared_lib.pipeline.bounds import enforce_header, enforce_metadata_size, enforce_size
-from shared_lib.pipeline.codecs import bmp, gif, heif, jxl, pillow, tiff
+from shared_lib.pipeline.codecs import bmp, gif, heif, jxl, pillow, tiff, webp
 from shared_lib.pipeline.codecs.bmff import join_tables
 from shared_lib.pipeline.codecs.header import claimed_size, count_png_frames, is_lossless_jpeg
 from shared_lib.pipeline.codecs.truncation import is_truncated
@@ -24,8 +24,7 @@ _UPRIGHT = {Format.HEIC: heif, Format.JXL: jxl}  # their decoders return upright
 # Sides of the squares that are averaged, px, by the least factor by which the image is scaled down. Larger squares need
 # a larger factor: the resampling that follows must have enough left to do, or SSIM falls.
 _SQUARES = {24: 8, 12: 4, 4: 2}
-_SCALED_WEBP = 0.8  # up to this scale libwebp, which scales while it decodes, is faster than Pillow, which cannot
-_LARGE_WEBP = 16_000_000  # px; libvips decodes these, because it reports a lack of memory
+_SCALED_WEBP = 0.8  # up to this scale libwebp scales while it decodes. Beyond, that is no faster than to resample
 # libheif also reports a failed allocation when a file exceeds libheif's own limits.
 _OUT_OF_MEMORY = re.compile(
     # A thread that cannot be created has no memory for its stack: nothing else that it needs is limited.
@@ -79,8 +78,7 @@ def _inspect_by_libvips(data: bytes, real: Format, limits: Limits) -> Source:
         if 0 in claimed:
             raise corrupt(real)
     with decoder_errors(real):
-        # libwebp's loader allocates its result when it is opened, so request a small one.
-        header = _load(data, real, **{"scale": 1 / min(claimed)} if claimed and real is Format.WEBP else {})
+        header = _load_webp_header(data, claimed) if claimed and real is Format.WEBP else _load(data, real)
     width, height = claimed or (header.width, header.height)
     enforce_size(width, height, limits)
     enforce_header(header, limits)
@@ -189,8 +187,8 @@ def cheapest_scale(source: Source, needed: float) -> float:
         return next((1 / factor for factor in (8, 4, 2) if needed * (factor + 1) <= 1), 1.0)
     if source.by_pillow:
         return next((1 / side for smaller, side in _SQUARES.items() if needed * smaller <= 1), 1.0)
-    if source.format is Format.WEBP:
-        return min(1.0, needed)
+    if source.format is Format.WEBP and needed <= _SCALED_WEBP:
+        return needed
     return 1.0
 
 
@@ -211,10 +209,12 @@ def decode(source: Source, plan: DecodePlan) -> pyvips.Image:
         return _decode_upright(source)
     if source.format is Format.PNG and plan.animated:
         image = pillow.decode_frames(source.data, source.orientation)
-    elif source.by_pillow or _is_small_webp_at_full_size(source, plan):
+    elif source.by_pillow:
         side = round(1 / plan.scale)
         area = whole_squares(source.width, side), whole_squares(source.height, side)
         image = pillow.decode(source.data, source.format, side, area, source.orientation)
+    elif source.format is Format.WEBP and webp.is_still(source.data):
+        image = _decode_webp(source, plan.scale)
     else:
         image = _decode_raster(source, plan)
     if source.format is Format.BMP and (profile := bmp.find_profile(source.data)):
@@ -232,11 +232,6 @@ def _decode_upright(source: Source) -> pyvips.Image:
     return image
 
 
-def _is_small_webp_at_full_size(source: Source, plan: DecodePlan) -> bool:
-    is_small = source.width * source.height < _LARGE_WEBP
-    return source.format is Format.WEBP and is_small and plan.scale > _SCALED_WEBP and not plan.animated
-
-
 def _decode_raster(source: Source, plan: DecodePlan) -> pyvips.Image:
     options: dict[str, float | str] = {"n": -1} if plan.animated else {}
     if source.format is Format.WEBP:
@@ -252,6 +247,17 @@ def _decode_raster(source: Source, plan: DecodePlan) -> pyvips.Image:
     elif source.format is Format.TIFF:
         return tiff.decode(source.data)
     return _load(source.data, source.format, **options)
+
+
+def _decode_webp(source: Source, scale: float) -> pyvips.Image:
+    header = _load_webp_header(source.data, (source.width, source.height))
+    size = max(1, round(source.width * scale)), max(1, round(source.height * scale))
+    return webp.decode(source.data, header, size, scales=scale < 1)
+
+
+def _load_webp_header(data: bytes, size: tuple[int, int]) -> pyvips.Image:
+    """Load it very small: libvips allocates a result when it opens a WebP."""
+    return _load(data, Format.WEBP, scale=1 / min(size))
 
 
 def _draw(source: Source, scale: float) -> pyvips.Image:

@@ -5,7 +5,7 @@ import contextlib
 import pytest
 from hostile.bombs import CLAIMS, QUICK_BOMBS, one_bit, png
 from hostile.mutants import mutate
-from pipeline.pictures import FORMATS, RASTER_FORMATS, encode, photograph, sample
+from pipeline.pictures import FORMATS, RASTER_FORMATS, encode, photograph, sample, save, to_pillow
 
 from shared_lib.errors import FailureCode, Rejected
 from shared_lib.pipeline.recipe import THUMBNAIL
@@ -111,6 +111,25 @@ def test_a_jpeg_without_its_middle_is_corrupt(sandbox: Sandbox) -> None:
     data = encode(photograph(200), "jpeg")
 
     assert rejection_of(sandbox, data[: len(data) // 2] + data[-2:]).failure is FailureCode.CORRUPT_IMAGE
+
+
+def test_a_webp_whose_pixels_end_early_is_corrupt_even_if_metadata_follow(sandbox: Sandbox) -> None:
+    data = save(to_pillow(photograph(200)), "WEBP", exif=b"Exif\0\0II" + bytes(20_000))
+    at = data.index(b"VP8 ")
+    end = at + 8 + int.from_bytes(data[at + 4 : at + 8], "little")
+    rest = data[:at] + b"VP8 " + (2_000).to_bytes(4, "little") + data[at + 8 : at + 2_008] + data[end + end % 2 :]
+    short = b"RIFF" + (len(rest) - 8).to_bytes(4, "little") + rest[8:]
+
+    assert sandbox.render(data, [THUMBNAIL]).width == 200
+    assert rejection_of(sandbox, short).failure is FailureCode.CORRUPT_IMAGE
+
+
+def test_a_webp_with_corrupt_transparency_is_corrupt(sandbox: Sandbox) -> None:
+    data = bytearray(save(to_pillow(photograph(200).bandjoin(photograph(200)[0])), "WEBP"))
+    at = data.index(b"ALPH") + 8
+    data[at + 20 : at + 60] = bytes(range(215, 255))
+
+    assert rejection_of(sandbox, bytes(data)).failure is FailureCode.CORRUPT_IMAGE
 
 
 @pytest.mark.parametrize("metadata", ["strip", "copyright", "keep"])

@@ -1,8 +1,8 @@
 """Codecs that libvips lacks, or that are faster in Pillow's wheel. The pixels or bytes are the same.
 
 Only Pillow reads BMP and animated PNG. Measured at 1 MP on one core: AVIF is decoded in a third of the time, by dav1d
-instead of libaom; WebP in half of it at full size, and encoded in nine tenths. libvips decodes JPEG, although its
-decoder, mozjpeg's, takes a tenth longer than libjpeg-turbo: Pillow does not report data missing in the middle.
+instead of libaom, and WebP encoded in nine tenths. libvips decodes JPEG, although its decoder, mozjpeg's, takes a tenth
+longer than libjpeg-turbo: Pillow does not report data missing in the middle.
 """
 
 import io
