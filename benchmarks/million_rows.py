@@ -1,8 +1,9 @@
-"""Measure lists, searches and collections with a million images.
+"""Measure lists, searches and collections with a million images of 100 tenants.
 
     python -m benchmarks.million_rows [--images 1000000] [--data FOLDER] [--rounds 200] [--only TEXT]
 
-Start only PostgreSQL, and fill it by SQL unless the folder has data. Run each function like its container does, and
+Start only PostgreSQL, and fill it by SQL unless the folder has data. Some requests are also made with API keys of three
+smaller tenants. Run each function like its container does, and
 request it over one warm connection: first over HTTP alone, for p50 and p99, then a few times while PostgreSQL logs how
 long its own work took. The floor is a probe, which the function's server answers without the function.
 """
@@ -16,19 +17,27 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import quote
 
 from alembic import command
 from pg8000.native import Connection
 
-from benchmarks.seed import LARGE, find_image, seed
+from benchmarks.seed import LARGE, seed
 from infra.local import ports, postgres
 from infra.local.processes import Supervisor
 from infra.local.settings import Settings
 from shared_lib import settings
 from shared_lib.commands.bootstrap import alembic_config
+from shared_lib.database.connection import Database
+from shared_lib.domain.api_keys import KeyGrant
+from shared_lib.domain.principals import OPERATOR, Role
+from shared_lib.repositories.api_keys import ApiKeys
+from shared_lib.services.key_management import KeyManagement
+from shared_lib.settings import Database as DatabaseSettings
 
 ROOT = Path(__file__).parent.parent
 SETTINGS = {  # requests carry no credentials, and use neither the store nor Kafka
@@ -38,38 +47,43 @@ SETTINGS = {  # requests carry no credentials, and use neither the store nor Kaf
     "S3_SECRET_ACCESS_KEY": "none",
     "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1",
     "LOG_LEVEL": "error",
+    "RATE_REQUESTS_PER_MINUTE": "1000000",  # never reached, but counted
 }
+LARGEST = "default"
+TENANTS = (LARGEST, "tenant-1", "tenant-10", "tenant-99")
 WARM_UP = 15
 LOGGED = 10  # requests whose statements are timed by PostgreSQL
 DURATION = re.compile(r"duration: ([\d.]+) ms")
 FLOOR = "floor: a probe"
 NEXT = re.compile(r'<([^>]*)>; rel="next"')
 
-IMAGE = find_image(123_451)
-REQUESTS = {
-    FLOOR: ("get_image", "/_/health"),
-    "one image": ("get_image", f"/api/v1/images/{IMAGE}"),
-    "similar": ("find_similar_images", f"/api/v1/images/{IMAGE}/similar"),
+OF_EACH_TENANT = {
+    "one image": ("get_image", "/api/v1/images/{image}"),
+    "similar": ("find_similar_images", "/api/v1/images/{image}/similar"),
+    "similar, in 11 bits": ("find_similar_images", "/api/v1/images/{image}/similar?distance=11"),
     "list, page 1": ("list_images", "/api/v1/images"),
+    "list, last page": ("list_images", "/api/v1/images?page={last}"),
+    "status=failed": ("list_images", "/api/v1/images?status=failed"),
+    "search, common": ("list_images", "/api/v1/images?search=harbor"),
+    "search, in 2 %": ("list_images", "/api/v1/images?search=lantern"),
+    "search, rare": ("list_images", "/api/v1/images?search=glockenspiel"),
+    "search, one file": ("list_images", "/api/v1/images?search={file}"),
+    "search, absent": ("list_images", "/api/v1/images?search=not-in-any-image"),
+    "search, two letters, common": ("list_images", "/api/v1/images?search=st"),
+    "search, two letters, absent": ("list_images", "/api/v1/images?search=%C3%A4q"),
+    "collections": ("list_collections", "/api/v1/collections"),
+}
+OF_LARGEST = {
     "list, page 1 x 100": ("list_images", "/api/v1/images?limit=100"),
     "list, page 1 x 100, no thumbnails": ("list_images", "/api/v1/images?limit=100&include=none"),
     "list, page 10,000": ("list_images", "/api/v1/images?page=10000"),
-    "list, the middle": ("list_images", "/api/v1/images?page=48000"),
-    "list, last page": ("list_images", "/api/v1/images?page=96549"),
+    "list, the middle": ("list_images", "/api/v1/images?page={middle}"),
     "list, beyond the last page": ("list_images", "/api/v1/images?page=1000000"),
-    "status=failed": ("list_images", "/api/v1/images?status=failed"),
     "status=pending": ("list_images", "/api/v1/images?status=pending"),
     "status=processing, none": ("list_images", "/api/v1/images?status=processing"),
     "status=all": ("list_images", "/api/v1/images?status=all"),
-    "search, common": ("list_images", "/api/v1/images?search=harbor"),
     "search, common, page 100": ("list_images", "/api/v1/images?search=harbor&page=100"),
-    "search, in 2 %": ("list_images", "/api/v1/images?search=lantern"),
-    "search, rare": ("list_images", "/api/v1/images?search=glockenspiel"),
-    "search, one file": ("list_images", "/api/v1/images?search=scan-a2105de3"),
-    "search, absent": ("list_images", "/api/v1/images?search=not-in-any-image"),
     "search, only in old images": ("list_images", "/api/v1/images?search=Screenshot%202024-03"),
-    "search, two letters, common": ("list_images", "/api/v1/images?search=st"),
-    "search, two letters, absent": ("list_images", "/api/v1/images?search=%C3%A4q"),
     "collection of 100,000, page 1": ("get_collection", f"/api/v1/collections/{LARGE}"),
     "collection, page 5,000": ("get_collection", f"/api/v1/collections/{LARGE}?page=5000"),
     "collection, last page": ("get_collection", f"/api/v1/collections/{LARGE}?page=9850"),
@@ -79,7 +93,6 @@ REQUESTS = {
     "collection, search, rare": ("get_collection", f"/api/v1/collections/{LARGE}?search=scan-9"),
     "collection, search, one file": ("get_collection", f"/api/v1/collections/{LARGE}?search=IMG_0003"),
     "collection, search, absent": ("get_collection", f"/api/v1/collections/{LARGE}?search=not-in-any-image"),
-    "collections": ("list_collections", "/api/v1/collections"),
     "collections, search": ("list_collections", "/api/v1/collections?search=album%2099"),
 }
 FOLLOWED = (
@@ -91,7 +104,25 @@ FOLLOWED = (
     "collection, page 5,000",
     "collections",
 )
-"""Also measured: the page that their `Link` names as the next."""
+"""Also measured, for the largest tenant: the page that their `Link` names as the next."""
+EXAMPLE = """
+SELECT uuid, filename FROM images
+WHERE tenant_id = :tenant AND status = 'succeeded' AND deleted_at IS NULL AND filename LIKE 'scan-%'
+ORDER BY created_at, uuid LIMIT 1 OFFSET 20
+"""
+TOTAL = """
+SELECT CAST(sum(change) AS bigint) FROM image_counts
+WHERE tenant_id = :tenant AND collection_id = '00000000-0000-0000-0000-000000000000'
+"""
+
+
+@dataclass(frozen=True)
+class Call:
+    title: str
+    function: str
+    path: str
+    headers: dict[str, str]
+    """The credentials."""
 
 
 @contextmanager
@@ -132,36 +163,36 @@ def run_function(name: str) -> Iterator[http.client.HTTPConnection]:
         process.wait()
 
 
-def request(connection: http.client.HTTPConnection, path: str) -> http.client.HTTPResponse:
-    connection.request("GET", path)
+def request(connection: http.client.HTTPConnection, call: Call) -> http.client.HTTPResponse:
+    connection.request("GET", call.path, headers=call.headers)
     response = connection.getresponse()
     body = response.read()
-    assert response.status in (200, 204), f"{path}: {response.status} {body[:200]!r}"
+    assert response.status in (200, 204), f"{call.path}: {response.status} {body[:200]!r}"
     return response
 
 
-def measure(connection: http.client.HTTPConnection, path: str, rounds: int) -> list[float]:
+def measure(connection: http.client.HTTPConnection, call: Call, rounds: int) -> list[float]:
     """Return how long each request took, in ms."""
     connection.close()  # a server closes one that was idle; the next request opens it
     for _ in range(WARM_UP):
-        request(connection, path)
+        request(connection, call)
     times = []
     for _ in range(rounds):
         began = time.perf_counter()
-        request(connection, path)
+        request(connection, call)
         times.append((time.perf_counter() - began) * 1000)
     return times
 
 
-def measure_database(admin: Connection, log: Path, name: str, path: str) -> float:
+def measure_database(admin: Connection, log: Path, call: Call) -> float:
     """Return how long PostgreSQL itself works for a request, in ms. New connections log it, so this starts anew."""
     admin.run("ALTER DATABASE images SET log_duration = on")
-    with run_function(name) as connection:
+    with run_function(call.function) as connection:
         for _ in range(WARM_UP):
-            request(connection, path)
+            request(connection, call)
         before = log.stat().st_size
         for _ in range(LOGGED):
-            request(connection, path)
+            request(connection, call)
         with log.open("rb") as file:
             file.seek(before)
             lines = file.read().decode()
@@ -169,30 +200,46 @@ def measure_database(admin: Connection, log: Path, name: str, path: str) -> floa
     return sum(map(float, DURATION.findall(lines))) / LOGGED
 
 
-def follow(connection: http.client.HTTPConnection, path: str) -> str | None:
-    """Return the path of the page after that."""
+def follow(connection: http.client.HTTPConnection, call: Call) -> Call | None:
+    """Return the request for the page after that."""
     connection.close()
-    found = NEXT.search(request(connection, path).getheader("Link") or "")
-    return found and found[1]
+    found = NEXT.search(request(connection, call).getheader("Link") or "")
+    return found and replace(call, title=f"{call.title}, and then the next page", path=found[1])
 
 
-def measure_all(admin: Connection, log: Path, rounds: int, only: str) -> None:
+def list_calls(admin: Connection, database: DatabaseSettings) -> Iterator[Call]:
+    yield Call(FLOOR, "get_image", "/_/health", {})
+    for tenant in TENANTS:
+        [[uuid, filename]] = admin.run(EXAMPLE, tenant=tenant)
+        [[total]] = admin.run(TOTAL, tenant=tenant)
+        found = {"image": uuid, "file": quote(filename), "middle": total // 20, "last": total // 10}
+        requests = OF_EACH_TENANT | OF_LARGEST if tenant == LARGEST else OF_EACH_TENANT
+        headers = {} if tenant == LARGEST else {"X-API-Key": make_key(database, tenant)}
+        for title, (function, path) in requests.items():
+            yield Call(f"{tenant}: {title}", function, path.format_map(found), headers)
+
+
+def make_key(database: DatabaseSettings, tenant: str) -> str:
+    connections = Database(database, tenant)
+    try:
+        grant = KeyGrant(name="benchmark", role=Role.VIEWER, scopes=None, days=1)
+        return KeyManagement(ApiKeys(connections)).create(grant, OPERATOR).text
+    finally:
+        connections.disconnect()
+
+
+def measure_all(admin: Connection, log: Path, calls: Sequence[Call], rounds: int) -> None:
     print("\n| request | p50 ms | p99 ms | of which PostgreSQL | response |\n|---|---|---|---|---|")
     with ExitStack() as stack:
-        connections = {
-            name: stack.enter_context(run_function(name)) for name in {name for name, _ in REQUESTS.values()}
-        }
-        for title, (name, path) in REQUESTS.items():
-            if only not in title:
-                continue
-            connection = connections[name]
-            following = follow(connection, path) if title in FOLLOWED else None
-            for page, there in {title: path, f"{title}, and then the next page": following}.items():
-                if there:
-                    times = measure(connection, there, rounds)
-                    work = measure_database(admin, log, name, there) if title != FLOOR else 0
-                    connection.close()
-                    print_row(page, times, work, request(connection, there))
+        connections = {name: stack.enter_context(run_function(name)) for name in {each.function for each in calls}}
+        for call in calls:
+            connection = connections[call.function]
+            following = follow(connection, call) if call.title.removeprefix(f"{LARGEST}: ") in FOLLOWED else None
+            for each in filter(None, (call, following)):
+                times = measure(connection, each, rounds)
+                work = measure_database(admin, log, each) if each.title != FLOOR else 0
+                connection.close()
+                print_row(each.title, times, work, request(connection, each))
 
 
 def print_row(title: str, times: list[float], database: float, response: http.client.HTTPResponse) -> None:
@@ -218,7 +265,8 @@ def main() -> None:
                 began = time.perf_counter()
                 seed(admin, options.images)
                 print(f"filled in {time.perf_counter() - began:.0f} s")
-            measure_all(admin, log, options.rounds, options.only)
+            calls = [each for each in list_calls(admin, loaded.database) if options.only in each.title]
+            measure_all(admin, log, calls, options.rounds)
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 GRANT USAGE ON SCHEMA public TO images_app, images_worker, images_auditor;
 GRANT USAGE, CREATE ON SCHEMA public TO images_owner, images_search;
 CREATE EXTENSION IF NOT EXISTS pg_trgm;
+CREATE EXTENSION IF NOT EXISTS btree_gin;
 
 DO $$
 DECLARE
