@@ -10,9 +10,10 @@ import jwt
 import pytest
 from hostile_tokens import HOSTILE
 from issuer import AUDIENCE, Issuer
+from service import wait_for
 
 from shared_lib.domain.principals import Role
-from shared_lib.domain.tokens import BadToken, parse_header
+from shared_lib.domain.tokens import LEEWAY_SECONDS, BadToken, parse_header
 from shared_lib.errors import Unauthenticated
 from shared_lib.issuers import read_key
 from shared_lib.repositories.issuer_keys import IssuerKeys
@@ -109,6 +110,20 @@ def test_the_type_may_be_spelled_as_a_media_type(issuer: Issuer, verifier: Token
 
 
 # Bad ones
+
+
+def test_a_token_that_was_accepted_is_refused_once_it_has_expired(issuer: Issuer, verifier: TokenVerifier) -> None:
+    token = issuer.sign(exp=time.time() - LEEWAY_SECONDS + 1)
+
+    wait_for(lambda: is_accepted(verifier, token), lambda accepted: not accepted, 10)
+
+
+def is_accepted(verifier: TokenVerifier, token: str) -> bool:
+    try:
+        verifier.verify(token)
+    except Unauthenticated:
+        return False
+    return True
 
 
 def test_the_list_of_hostile_tokens_is_long() -> None:
