@@ -6,11 +6,11 @@
 
 `flood` sends URLs that nobody signed, or that a token doesn't allow, within a minute, beside one client with a signed
 URL, and counts renditions. `coalesce` asks several processes for one new rendition at once. `speed` measures requests
-per second of new JPEGs and WebPs, of stored ones, of those in the cache of the edge component's nginx, and of a bare
-`render()`, on photographs of 2040x1356 px that fit into 512x512 px with 4 connections, as in imgproxy's benchmark.
-thumbor does the same beside it with two processes, if `make compare-thumbor` has built it: once with its originals in
-files and without storing what it makes, and once as we do it, with the originals in the same store and with storing.
-Apart from that it needs nginx.
+per second of new JPEGs of JPEGs and WebPs of WebPs, of stored ones, of those in the cache of the edge component's
+nginx, and of a bare `render()`, on photographs of 2040x1356 px that fit into 512x512 px with 4 connections, as in
+imgproxy's benchmark. thumbor does the same beside it with two processes, if `make compare-thumbor` has built it: once
+with its originals in files and without storing what it makes, and once as we do it, with the originals in the same
+store and with storing. Apart from that it needs nginx.
 """
 
 import argparse
@@ -22,7 +22,6 @@ import io
 import itertools
 import json
 import os
-import signal
 import statistics
 import subprocess
 import sys
@@ -44,6 +43,7 @@ from PIL import Image
 from benchmarks.throughput import PHOTOGRAPHS, PORT, ROOT, serve
 from infra.local.manifests import Manifests
 from shared_lib.limits import Limits
+from shared_lib.pipeline.formats import Format
 from shared_lib.pipeline.recipe_schema import read_recipe
 from shared_lib.pipeline.render import render
 
@@ -53,21 +53,21 @@ THUMBOR = Path(os.environ.get("THUMBOR", ROOT / ".cache/thumbor/bin/thumbor"))
 SIZE = (2040, 1356)  # px, as in imgproxy's benchmark
 
 
-def make_photographs(count: int) -> list[bytes]:
+def make_photographs(count: int, form: str = "jpeg") -> list[bytes]:
     made = []
     for number in range(count):
         source = Image.open(PHOTOGRAPHS[number % len(PHOTOGRAPHS)]).convert("RGB")
         with io.BytesIO() as file:
-            source.resize(SIZE).rotate(number * 3).save(file, "JPEG", quality=88)
+            source.resize(SIZE).rotate(number * 3).save(file, form, quality=88)
             made.append(file.getvalue())
     return made
 
 
-def upload(photographs: list[bytes]) -> list[str]:
+def upload(photographs: list[bytes], form: str = "jpeg") -> list[str]:
     """Return the uuids once all are processed."""
     uuids = []
     for data in photographs:
-        answer = requests.post(f"{BASE}/api/v1/images/actions/upload", files={"file": ("p.jpg", data)}, timeout=60)
+        answer = requests.post(f"{BASE}/api/v1/images/actions/upload", files={"file": (f"p.{form}", data)}, timeout=60)
         uuids.append(answer.json()["data"]["uuid"])
     for uuid in uuids:
         while requests.get(f"{BASE}/api/v1/images/{uuid}", timeout=60).json()["status"] != "succeeded":
@@ -166,31 +166,32 @@ def coalesce(data: Path, count: int, processes: int) -> None:
 
 
 def speed(data: Path, seconds: float) -> None:
-    photographs = make_photographs(24)
-    images = upload(photographs)
     with ExitStack() as running:
         base = running.enter_context(serve_delivery(data, PORT + 1, DELIVERY_NEW_PER_HOUR="100000"))
         edge = running.enter_context(serve_edge(data, PORT + 1))
-        thumbors = start_thumbors(running, data, photographs) if THUMBOR.is_file() else {}
-        for form, quality in (("jpg", 80), ("webp", 75)):
-            _report_render(photographs[0], form, quality)
+        thumbors = start_thumbors(running, data) if THUMBOR.is_file() else {}
+        for form, quality in (("jpeg", 80), ("webp", 75)):
+            photographs = make_photographs(24, form)
+            images = upload(photographs, form)
+            _report_render(photographs, form, quality)
             cold = (
                 f"/i/unsafe/w={512 - turn},h=512,q={quality}/{image}.{form}" for turn in range(200) for image in images
             )
-            _report(f"new {form}, one connection", base, cold, seconds, connections=1)
-            _report(f"new {form}", base, cold, seconds)
-            filters = f"filters:format({form.replace('jpg', 'jpeg')}):quality({quality})"
-            for name, (thumbor, sources) in thumbors.items():
+            _report(f"new {form}, one connection", [base], cold, seconds, connections=1)
+            _report(f"new {form}", [base], cold, seconds)
+            filters = f"filters:format({form}):quality({quality})"
+            for name, (processes, name_source) in thumbors.items():
+                sources = [name_source(photograph, form) for photograph in photographs]
                 asked = (
                     f"/unsafe/fit-in/512x{512 + turn}/{filters}/{source}" for turn in range(200) for source in sources
                 )
-                _report(f"{name} {form}, one connection", thumbor, asked, seconds, connections=1)
-                _report(f"{name} {form}", thumbor, asked, seconds)
+                _report(f"{name} {form}, one connection", processes, asked, seconds, connections=1)
+                _report(f"{name} {form}", processes, asked, seconds)
             stored = [f"/i/unsafe/w=512,h=512,q={quality}/{image}.{form}" for image in images]
             for path in stored:
                 requests.get(f"{edge}{path}", timeout=60).raise_for_status()
-            _report(f"stored {form}", base, itertools.cycle(stored), seconds)
-            _report(f"in the edge's cache, {form}", edge, itertools.cycle(stored), seconds)
+            _report(f"stored {form}", [base], itertools.cycle(stored), seconds)
+            _report(f"in the edge's cache, {form}", [edge], itertools.cycle(stored), seconds)
 
 
 @contextmanager
@@ -205,12 +206,19 @@ def serve_edge(data: Path, port: int) -> Iterator[str]:
             yield address
 
 
-def start_thumbors(running: ExitStack, data: Path, photographs: list[bytes]) -> dict[str, tuple[str, list[str]]]:
-    """Return the address of each thumbor, and what it calls the photographs."""
+def start_thumbors(running: ExitStack, data: Path) -> dict[str, tuple[list[str], Callable[[bytes, str], str]]]:
+    """Return the addresses of each thumbor's processes, and a function that names a photograph as it does."""
     folder = data / "thumbor"
     folder.mkdir()
-    for number, photograph in enumerate(photographs):
-        (folder / f"{number}.jpg").write_bytes(photograph)
+
+    def save(photograph: bytes, form: str) -> str:
+        name = f"{hashlib.sha256(photograph).hexdigest()}.{form}"
+        (folder / name).write_bytes(photograph)
+        return name
+
+    def sign(photograph: bytes, form: str) -> str:
+        return quote(sign_original(data, photograph, form), safe="")
+
     files: dict[str, object] = {"LOADER": "thumbor.loaders.file_loader", "FILE_LOADER_ROOT_PATH": f"{folder}"}
     stored: dict[str, object] = {
         "LOADER": "thumbor.loaders.http_loader",
@@ -218,33 +226,38 @@ def start_thumbors(running: ExitStack, data: Path, photographs: list[bytes]) -> 
         "RESULT_STORAGE_STORES_UNSAFE": True,
         "RESULT_STORAGE_FILE_STORAGE_ROOT_PATH": f"{folder / 'results'}",
     }
-    names = [f"{number}.jpg" for number in range(len(photographs))]
+
+    def start(options: dict[str, object], *ports: int) -> list[str]:
+        return [running.enter_context(serve_thumbor(folder, options, port)) for port in ports]
+
     return {
-        "thumbor, files only": (running.enter_context(serve_thumbor(folder, files, PORT + 9)), names),
-        "thumbor, as ours": (
-            running.enter_context(serve_thumbor(folder, stored, PORT + 10)),
-            [quote(sign_original(data, photograph), safe="") for photograph in photographs],
-        ),
+        "thumbor, files only": (start(files, PORT + 9, PORT + 10), save),
+        "thumbor, as ours": (start(stored, PORT + 11, PORT + 12), sign),
     }
 
 
 @contextmanager
 def serve_thumbor(folder: Path, options: dict[str, object], port: int) -> Iterator[str]:
+    """
+    Serve one process. Of two that share a port, one may get all connections, and the other none.
+
+    A process has one request at a time.
+    """
     configuration = folder / f"{port}.conf"
     options = options | {"STORAGE": "thumbor.storages.no_storage", "ALLOW_UNSAFE_URL": True}
     configuration.write_text("".join(f"{name} = {value!r}\n" for name, value in options.items()))
-    command = [f"{THUMBOR}", "--ip=127.0.0.1", f"--port={port}", "--processes=2", f"--conf={configuration}"]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
+    command = [f"{THUMBOR}", "--ip=127.0.0.1", f"--port={port}", f"--conf={configuration}"]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:
         while not _is_ready(port, "/healthcheck"):
             time.sleep(0.1)
         yield f"http://127.0.0.1:{port}"
     finally:
-        os.killpg(process.pid, signal.SIGTERM)  # it would leave its processes behind
+        process.terminate()
         process.wait()
 
 
-def sign_original(data: Path, photograph: bytes) -> str:
+def sign_original(data: Path, photograph: bytes, form: str) -> str:
     """Return a URL of the original in the store."""
     environ = read_environment(data)
     client = boto3.client(
@@ -254,7 +267,7 @@ def sign_original(data: Path, photograph: bytes) -> str:
         aws_access_key_id=environ["S3_ACCESS_KEY_ID"],
         aws_secret_access_key=environ["S3_SECRET_ACCESS_KEY"],
     )
-    key = f"originals/{hashlib.sha256(photograph).hexdigest()}.jpg"
+    key = f"originals/{hashlib.sha256(photograph).hexdigest()}.{Format(form).extension}"
     url: str = client.generate_presigned_url("get_object", {"Bucket": "completed-images", "Key": key}, ExpiresIn=3600)
     return url
 
@@ -265,20 +278,22 @@ def read_environment(data: Path) -> dict[str, str]:
     return {name: value.strip("'") for name, _, value in stored}
 
 
-def _report_render(data: bytes, form: str, quality: int) -> None:
+def _report_render(photographs: list[bytes], form: str, quality: int) -> None:
     resize = {"kind": "resize", "width": 512, "height": 512, "fit": "inside", "enlarge": False}
-    output = {"format": {"jpg": "jpeg"}.get(form, form), "quality": quality}
+    output = {"format": form, "quality": quality}
     recipe = read_recipe({"name": "x", "operations": [resize], "output": output})
-    times = [_measure(lambda: render(data, (recipe,), Limits())) for _ in range(30)]
+    times = [_measure(lambda data=data: render(data, (recipe,), Limits())) for data in photographs * 2]
     print(f"render() {form}: {statistics.median(times):.1f} ms")
 
 
-def _report(name: str, base: str, paths: Iterator[str], seconds: float, connections: int = 4) -> None:
+def _report(name: str, bases: list[str], paths: Iterator[str], seconds: float, connections: int = 4) -> None:
+    """Measure with connections that are shared out evenly among the addresses."""
     lock, until, times = threading.Lock(), time.monotonic() + seconds, []
 
-    def work(_: int) -> None:
+    def work(number: int) -> None:
+        address = urlsplit(bases[number % len(bases)]).netloc
         # Not requests: its client takes a millisecond, as much as what it measures.
-        with closing(http.client.HTTPConnection(urlsplit(base).netloc, timeout=60)) as connection:
+        with closing(http.client.HTTPConnection(address, timeout=60)) as connection:
             while time.monotonic() < until:
                 with lock:
                     path = next(paths)
