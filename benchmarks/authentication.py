@@ -3,7 +3,8 @@
     PYTHONPATH=tests python -m benchmarks.authentication [--requests 400] [--starts 9]
 
 Start the service for anonymous callers. It checks credentials that are sent all the same, so all three are asked in
-turns, on one service. Then start `list_images` like its container, for a first request of each.
+turns, on one service. Then count requests of one caller, and start `list_images` like its container, for a first
+request of each.
 """
 
 import argparse
@@ -25,8 +26,12 @@ from service import Platform, make_keys_of, start_platform
 from benchmarks.cold_start import repeat, start
 from benchmarks.throughput import ROOT
 from shared_lib import settings
+from shared_lib.constraints import DEFAULT_TENANT
 from shared_lib.database.connection import Database
+from shared_lib.domain.principals import Principal, Role
+from shared_lib.domain.rates import Rate
 from shared_lib.repositories.issuer_keys import IssuerKeys
+from shared_lib.repositories.rates import Rates
 from shared_lib.services.issuer_refresh import IssuerRefresh
 
 Callers = dict[str, dict[str, str]]
@@ -45,6 +50,20 @@ def measure_requests(service: Platform, callers: Callers, count: int) -> dict[st
                 if number:
                     times[name].append(time.perf_counter() - began)
                 response.raise_for_status()
+    return times
+
+
+def measure_limiter(url: str, count: int) -> list[float]:
+    """Return how long it took to count each request of a caller, in seconds, as the functions' role."""
+    database = Database(settings.Database(url=SecretStr(url)), DEFAULT_TENANT)
+    rates, caller = Rates(database), Principal("key:benchmark", Role.ADMIN, DEFAULT_TENANT)
+    times = []
+    for number in range(count + 1):
+        began = time.perf_counter()
+        assert rates.take(caller, [Rate("requests", 10_000_000)])[0].granted
+        if number:
+            times.append(time.perf_counter() - began)
+    database.disconnect()
     return times
 
 
@@ -80,7 +99,9 @@ def main() -> None:
             "API key": {"X-API-Key": make_keys_of(service)("admin")},
             "token": {"Authorization": f"Bearer {issuer.sign('rsa', roles=['admin'])}"},
         }
-        for name, found in measure_requests(service, callers, options.requests).items():
+        times = measure_requests(service, callers, options.requests)
+        times["limiter"] = measure_limiter(service.environment["DATABASE_APP_URL"], options.requests)
+        for name, found in times.items():
             p99 = statistics.quantiles(found, n=100)[98]
             print(f"{name:<10} p50 {statistics.median(found) * 1000:.2f} ms, p99 {p99 * 1000:.2f} ms")
         environ = os.environ | service.environment | more | {"LOG_LEVEL": "error"}
