@@ -44,8 +44,8 @@ class Prepared(str):
     """
     SQL that a connection has the server parse once, and plan a few times.
 
-    For statements that each image costs, and whose best plan is the same for all parameters. After five plans of its
-    own for each call, the server keeps one: PostgreSQL's documentation of PREPARE.
+    For statements that each request or image costs, and whose best plan is the same for all parameters. After five
+    plans of its own for each call, the server keeps one: PostgreSQL's documentation of PREPARE.
     """
 
     __slots__ = ()

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from shared_lib.database.connection import Database, acting_for
+from shared_lib.database.driver import Prepared
 from shared_lib.domain.principals import Principal
 from shared_lib.domain.rates import WINDOW_SECONDS, Rate, Standing
 
 # The row's lock orders concurrent requests, and each reads the clock after it has the lock. A refused one writes
 # nothing, and reads the row as it was when the statement began.
-_TAKE = """
+_TAKE = Prepared("""
     WITH taken AS (
         INSERT INTO rates AS r (tenant_id, principal, name, full_at)
         VALUES (:tenant, :principal, :name, clock_timestamp() + make_interval(secs => :interval))
@@ -26,7 +27,7 @@ _TAKE = """
     UNION ALL
     SELECT full_at, false, extract(epoch FROM full_at - clock_timestamp())::float8 FROM rates
     WHERE tenant_id = :tenant AND principal = :principal AND name = :name AND NOT EXISTS (SELECT FROM taken)
-"""
+""")
 _READ = """
     SELECT full_at, full_at + make_interval(secs => :interval) <= now() + make_interval(secs => :window) AS granted,
            extract(epoch FROM full_at - now())::float8 AS full_in

@@ -87,9 +87,9 @@ def test_callers_of_a_tenant_share_its_rate(apart: Runtime) -> None:
 
 @pytest.fixture
 def thrifty(apart: Runtime) -> Iterator[Runtime]:
-    """The service of `apart`, whose tenants may have two renditions, and decode for two seconds a minute."""
+    """The service of `apart`, whose tenants may have two renditions, and decode for 20 seconds a minute."""
     quotas = apart.settings.quotas.model_copy(update={"renditions": 2})
-    rates = apart.settings.rates.model_copy(update={"tenant_decoder_seconds_per_minute": 2})
+    rates = apart.settings.rates.model_copy(update={"tenant_decoder_seconds_per_minute": 20})
     runtime = Runtime(apart.settings.model_copy(update={"quotas": quotas, "rates": rates}))
     yield runtime
     runtime.sandbox.close()
@@ -116,13 +116,13 @@ def test_a_tenant_that_has_used_up_its_decoder_seconds_waits_and_reads_on(thrift
         image = make_image(thrifty)
         deliver(thrifty, image, "w=20")
         assert 0 < thrifty.rate_limiter.take(caller, "uploads")[-1].full_in < WINDOW_SECONDS, "both were counted"
-        thrifty.rate_limiter.charge_decoding(caller.tenant, 4)
+        thrifty.rate_limiter.charge_decoding(caller.tenant, 40)
 
         upload = thrifty.rate_limiter.take(caller, "uploads")[-1]
         assert (upload.granted, upload.remaining, upload.rate.policy) == (False, 0, "tenant-decoder-seconds")
         assert WINDOW_SECONDS < upload.retry_after < 3 * WINDOW_SECONDS, "the debt is paid first"
         assert {each.granted for each in thrifty.rate_limiter.take(caller, "requests")} == {True}
-        with pytest.raises(TooManyAttempts, match="At most 2 decoder seconds a minute"):
+        with pytest.raises(TooManyAttempts, match="At most 20 decoder seconds a minute"):
             deliver(thrifty, image, "w=21")
         assert deliver(thrifty, image, "w=20").how == "hit"
 
