@@ -145,7 +145,6 @@ class Consumer(threading.Thread, AsyncConsumerRebalanceListener):  # type: ignor
             auto_offset_reset=spec.initial_offset,
             enable_auto_commit=False,
             isolation_level="read_committed",
-            check_crcs=False,  # computed in Python, a tenth of this process's time. The broker is on this machine
             session_timeout_ms=SESSION_MS,
             heartbeat_interval_ms=SESSION_MS // 4,
             reconnect_backoff_max_ms=1_000,

@@ -25,6 +25,7 @@ from shared_lib.pipeline.resampling import average
 from shared_lib.pipeline.source import Source
 
 _SIDE = 32  # px; no hash, nor a palette of six colors, depends on more
+_LARGE_SIDE = 256  # px; an image of twice this is averaged while it is decoded. For smaller ones that takes longer
 _MAX_EXIF = 1 << 20  # bytes; a JPEG has at most 64 KiB
 _MAX_PROFILE = 4 << 20  # bytes; printers' profiles are no larger
 _CANDIDATES = 32  # colors to choose a palette from
@@ -72,7 +73,7 @@ def _scale_down(image: pyvips.Image, source: Source) -> tuple[Image.Image, Image
     if image.interpretation == "cmyk":
         image = to_srgb(image)  # its fourth channel would be taken for alpha
     width, height = image.width, image.height
-    side = max(1, max(width, height) // (2 * _SIDE))
+    side = max(1, max(width, height) // _LARGE_SIDE)
     pixels = pillow.as_pillow(to_srgb(average(image, side), source.colorimetry)).convert("RGBA")
     box = (0, 0, width / side, height / side)  # without the pixels that averaging adds beyond the edges
     longer = max(_SIDE, width, height)
@@ -142,14 +143,19 @@ def _palette(image: Image.Image) -> tuple[PaletteColor, ...]:
 
 
 def _count_colors(image: Image.Image) -> list[tuple[int, _Rgb]]:
-    pixels = image.tobytes()
-    opaque = [pixels[at : at + 3] for at in range(0, len(pixels), 4) if pixels[at + 3] > 127]
-    if not opaque:
-        return []
-    reduced = Image.frombytes("RGB", (len(opaque), 1), b"".join(opaque)).quantize(_CANDIDATES, Image.Quantize.MEDIANCUT)
+    if min(image.getchannel("A").tobytes()) <= 127:
+        image = _keep_opaque(image)
+    reduced = image.convert("RGB").quantize(_CANDIDATES, Image.Quantize.MEDIANCUT)
     levels = reduced.getpalette() or []
     colors = zip(levels[::3], levels[1::3], levels[2::3], strict=True)
     return [(count, color) for count, color in zip(reduced.histogram(), colors, strict=False) if count]
+
+
+def _keep_opaque(image: Image.Image) -> Image.Image:
+    """Return its opaque pixels in one row."""
+    pixels = image.tobytes()
+    opaque = [pixels[at : at + 4] for at in range(0, len(pixels), 4) if pixels[at + 3] > 127]
+    return Image.frombytes("RGBA", (len(opaque), 1), b"".join(opaque))
 
 
 def _distance(one: _Rgb, other: _Rgb) -> float:

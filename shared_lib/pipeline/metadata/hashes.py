@@ -6,19 +6,9 @@ platform that this service runs on. Their results were compared with those of th
 
 import base64
 import math
-import sys
 from collections.abc import Sequence
 from functools import lru_cache
-from operator import mul
-
-if sys.version_info >= (3, 12):
-    from math import sumprod
-else:
-
-    def sumprod(one: Sequence[float], other: Sequence[float]) -> float:
-        total: float = sum(map(mul, one, other))
-        return total
-
+from operator import mul, sub
 
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz#$%*+,-.:;=?@[]^_{|}~"
 _FLAT = 0.1  # of 255; ten times the error of a frequency by rounding pixels to integers
@@ -39,7 +29,7 @@ def thumb_hash(width: int, height: int, rgba: bytes) -> str:
         red, green, blue = (_over_its_average(channel, alpha, visible) for channel in (red, green, blue))
     lightness = [(r + g + b) / 3 for r, g, b in zip(red, green, blue, strict=True)]
     yellow_blue = [(r + g) / 2 - b for r, g, b in zip(red, green, blue, strict=True)]
-    red_green = list(map(float.__sub__, red, green))
+    red_green = list(map(sub, red, green))
 
     most, longest = 5 if translucent else 7, max(width, height)
     across, down = (max(1, _round(most * side / longest)) for side in (width, height))
@@ -98,16 +88,29 @@ def perceptual_hash(side: int, gray: bytes) -> str | None:
 
 
 @lru_cache(maxsize=512)
-def _waves(count: int, length: int, shift: float) -> list[list[float]]:
-    return [[math.cos(math.pi / length * k * (x + shift)) for x in range(length)] for k in range(count)]
+def _waves(count: int, length: int, shift: float) -> list[Channel]:
+    return [tuple(math.cos(math.pi / length * k * (x + shift)) for x in range(length)) for k in range(count)]
 
 
 def _frequencies(channel: Channel, width: int, across: int, down: int, shift: float = 0.5) -> list[float]:
     """Return the lowest terms of the cosine transform, row by row: the mean of each wave's product with the image."""
+    channel = tuple(channel)
     rows = [channel[start : start + width] for start in range(0, len(channel), width)]
-    columns = [[sumprod(row, wave) for row in rows] for wave in _waves(across, width, shift)]
+    columns = _multiply(_waves(across, width, shift), rows)
     waves = _waves(down, len(rows), shift)
-    return [sumprod(column, wave) / len(channel) for wave in waves for column in columns]
+    return [term / len(channel) for row in _multiply(waves, columns) for term in row]
+
+
+def _multiply(ones: Sequence[Channel], others: Sequence[Channel]) -> list[Channel]:
+    """Return, for each of the first, its scalar products with the others.
+
+    By the law of cosines, because `math.dist` takes a quarter of the time of `sum(map(mul, …))`, in every Python.
+    """
+    squares = [math.hypot(*other) ** 2 for other in others]
+    return [
+        tuple((own + square - math.dist(one, other) ** 2) / 2 for other, square in zip(others, squares, strict=True))
+        for one, own in ((one, math.hypot(*one) ** 2) for one in ones)
+    ]
 
 
 def _triangle(channel: Channel, width: int, across: int, down: int) -> tuple[float, float, list[float]]:
@@ -120,7 +123,7 @@ def _triangle(channel: Channel, width: int, across: int, down: int) -> tuple[flo
 
 
 def _over_its_average(channel: Channel, alpha: Channel, visible: float) -> list[float]:
-    average = sumprod(channel, alpha) / visible if visible else 0.0
+    average = sum(map(mul, channel, alpha)) / visible if visible else 0.0
     return [average + (value - average) * opacity for value, opacity in zip(channel, alpha, strict=True)]
 
 
