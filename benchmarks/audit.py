@@ -30,7 +30,8 @@ _SELECT_IMAGES = """
     SELECT CAST(uuid AS text) AS uuid, filename, status, sha256, original_key, failure_code, announced,
            status <> 'awaiting_upload' AND deleted_at IS NULL AS visible, deleted_at IS NOT NULL AS deleted,
            cleaned_up_at IS NOT NULL AS erased, lease_until IS NOT NULL AS held,
-           (SELECT array_agg(r.key) FROM renditions r WHERE r.image_id = i.uuid) AS keys,
+           thumbnail, (SELECT array_agg(r.key) FROM renditions r WHERE r.image_id = i.uuid
+                       AND r.key IS NOT NULL) AS keys,
            (SELECT array_agg(r.name) FROM renditions r WHERE r.image_id = i.uuid) AS made,
            (SELECT array_agg(q.name) FROM rendition_requests q WHERE q.image_id = i.uuid
             AND q.failure_code IS NULL) AS pending,
@@ -195,6 +196,8 @@ class Audit:
             if missing := upload.renditions - set(row["made"] or ()):
                 yield f"lacks {missing}"
             yield from (f"lacks {key}" for key in _list_keys(row) - stored)
+            if not _is_whole("thumbnail", row["thumbnail"]):
+                yield "'s thumbnail is damaged"
 
     def _find_damaged(self, rows: Iterable[Row], stored: set[str]) -> list[str]:
         """Read every object that rows name and that was not read before, and return those that are not whole."""

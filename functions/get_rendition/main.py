@@ -32,10 +32,11 @@ def main(rt: Runtime, *, uuid: ImageId, name: RenditionName) -> web.Content:
     found = rt.renditions.find(uuid, name)
 
     def send(span: range | None) -> Download:
-        if download := rt.gallery.stream(found.key, span):
+        if found.key and (download := rt.gallery.stream(found.key, span)):
             return download
         raise NotFound(MISSING, code="rendition_not_found")
 
     filename = f"{uuid}-{name}.{found.content_type.partition('/')[2]}"
     headers = {"Content-Disposition": f'inline; filename="{filename}"'}
-    return web.Content(send, found.content_type, headers, version=web.Version(found.etag, found.size))
+    data, version = found.thumbnail or send, web.Version(found.etag, found.size)
+    return web.Content(data, found.content_type, headers, version=version)

@@ -174,7 +174,7 @@ class Claims:
 
     def succeed(self, claim: Claim, rendered: Rendered, keys: Mapping[str, str]) -> ImageEnd:
         """
-        Publish stored renditions by one conditional update. `keys` has the key of each rendition by its name.
+        Publish renditions by one conditional update. `keys` has the key of each stored one by its name.
 
         Raises Superseded if the claim was lost. The caller then has to delete what it stored.
         """

@@ -22,7 +22,7 @@ _SELECT_IMAGE = """
     FROM images i WHERE tenant_id = :tenant AND uuid = :uuid AND deleted_at IS NULL
 """
 _LIST_OBJECTS = """
-    SELECT key, size_bytes FROM renditions WHERE tenant_id = :tenant AND image_id = :uuid
+    SELECT key, size_bytes FROM renditions WHERE tenant_id = :tenant AND image_id = :uuid AND key IS NOT NULL
     UNION SELECT key, size_bytes FROM deliveries WHERE tenant_id = :tenant AND image_id = :uuid AND key IS NOT NULL
     ORDER BY key
 """

@@ -149,7 +149,7 @@ def fulfill(
     tx: Transaction, uuid: UUID, made: Sequence["Rendition"], keys: Mapping[str, str], *, unrequested: bool
 ) -> list[dict[str, Any]]:
     """
-    Save renditions, delete their requests, and commit.
+    Save renditions, delete their requests, and commit. A thumbnail has no key.
 
     A request is kept if its name was requested with another recipe meanwhile.
     With `unrequested`, also save renditions that nobody requested: those that every image gets. Return all renditions
@@ -160,7 +160,7 @@ def fulfill(
         uuid=uuid,
         names=[each.name for each in made],
         hashes=[each.recipe.hash for each in made],
-        keys=[keys[each.name] for each in made],
+        keys=[keys.get(each.name) for each in made],
         content_types=[each.content_type for each in made],
         widths=[each.width for each in made],
         heights=[each.height for each in made],

@@ -13,7 +13,8 @@ MISSING = "The image has no rendition of that name"
 PENDING_SECONDS = 2  # about as long as it takes to make one
 
 _FIND_RENDITION = f"""
-    SELECT r.key, r.content_type, r.size_bytes AS size FROM renditions r JOIN images i ON i.uuid = r.image_id
+    SELECT r.key, r.content_type, r.size_bytes AS size, CASE WHEN r.key IS NULL THEN i.thumbnail END AS thumbnail
+    FROM renditions r JOIN images i ON i.uuid = r.image_id
     WHERE i.uuid = :uuid AND r.name = :name AND {VISIBLE_IMAGE}
 """
 _IS_PENDING = f"""
@@ -26,16 +27,18 @@ _IS_PENDING = f"""
 
 @dataclass(frozen=True, slots=True)
 class StoredRendition:
-    """A rendition's object in the gallery."""
+    """A rendition in the gallery, or a thumbnail, which has its bytes in the database."""
 
-    key: str
     content_type: str
     size: int
+    key: str | None
+    thumbnail: bytes | None
 
     @property
     def etag(self) -> str:
         """The ETag. The key identifies the bytes."""
-        return f'"{hashlib.sha256(self.key.encode()).hexdigest()[:32]}"'
+        identity = self.key.encode() if self.key else self.thumbnail or b""
+        return f'"{hashlib.sha256(identity).hexdigest()[:32]}"'
 
 
 class Renditions:

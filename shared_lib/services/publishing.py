@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from shared_lib.domain.images import ImageEnd
+from shared_lib.pipeline.recipe import THUMBNAIL
 from shared_lib.pipeline.rendition import Rendered
 from shared_lib.repositories.claims import Claim, Claims
 from shared_lib.storage.buckets import Gallery
@@ -17,16 +18,18 @@ class Publisher:
         """
         Store the renditions, and the original unless it is `in_gallery`, and publish them together.
 
+        The thumbnail is part of the image's row, with which lists need it, and has no object.
         Raises Superseded if the claim was lost. Then no row references what was stored.
         """
         claim.lease.ensure_held()
         original = self.gallery.describe_original(data, rendered.format, claim.tenant)
         prefix = self.gallery.rendition_prefix(claim.tenant, claim.uuid, original.sha256)
-        keys = {each.name: f"{prefix}{each.recipe.hash}.{each.extension}" for each in rendered.renditions}
+        objects = [each for each in rendered.renditions if each.name != THUMBNAIL.name]
+        keys = {each.name: f"{prefix}{each.recipe.hash}.{each.extension}" for each in objects}
         if not in_gallery:
             named = self.claims.name_original(claim, original)
             self.gallery.store_original(original, data, is_published=named.is_published)
-        for each in rendered.renditions:
+        for each in objects:
             self.gallery.put(keys[each.name], each.data, each.content_type)
         end = self.claims.succeed(claim, rendered, keys)
         if claim.attempt > 1 and not claim.has_succeeded:  # an earlier attempt may have read other bytes

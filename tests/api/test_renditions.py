@@ -1,5 +1,6 @@
 """Requesting renditions, and downloading them."""
 
+import base64
 import io
 import json
 import tracemalloc
@@ -28,7 +29,7 @@ HERO = {"name": "hero", "operations": [RESIZE], "output": {"format": "webp"}}
 @pytest.fixture(scope="module")
 def image(api: Api) -> str:
     """Upload an image, and return its uuid once it has succeeded."""
-    uuid = api.upload(make_photo())
+    uuid = api.upload(make_photo(), renditions=json.dumps([{"name": "whole"}]))
     assert api.await_end(uuid)["status"] == "succeeded"
     return uuid
 
@@ -87,9 +88,19 @@ def test_a_rendition_is_served_at_its_url(api: Api, image: str) -> None:
     assert (another.status_code, another.json()["code"]) == (412, "precondition_failed")
 
 
-def test_head_and_revalidation_do_not_read_the_object(api: Api, s3: "S3Client") -> None:
+def test_a_thumbnail_needs_no_object(api: Api, s3: "S3Client") -> None:
     shown = api.await_end(api.upload(make_photo()))
-    path = f"/images/{shown['uuid']}/renditions/thumbnail"
+
+    assert s3.list_objects_v2(Bucket="completed-images", Prefix=f"{shown['uuid']}/")["KeyCount"] == 0
+    served = api("GET", f"/images/{shown['uuid']}/renditions/thumbnail")
+    assert base64.b64encode(served.content).decode() == shown["imageData"].rpartition(",")[2]
+    listed = api("GET", f"/images/{shown['uuid']}/privacy").json()
+    assert [each["key"].partition("/")[0] for each in listed["objects"]] == ["originals"]
+
+
+def test_head_and_revalidation_do_not_read_the_object(api: Api, s3: "S3Client") -> None:
+    shown = api.await_end(api.upload(make_photo(), renditions=json.dumps([{"name": "whole"}])))
+    path = f"/images/{shown['uuid']}/renditions/whole"
     whole = api("GET", path)
     [stored] = s3.list_objects_v2(Bucket="completed-images", Prefix=f"{shown['uuid']}/")["Contents"]
     s3.delete_object(Bucket="completed-images", Key=stored["Key"])
@@ -100,7 +111,7 @@ def test_head_and_revalidation_do_not_read_the_object(api: Api, s3: "S3Client") 
     for name in ("Content-Type", "Content-Length", "ETag", "Cache-Control"):
         assert head.headers[name] == whole.headers[name]
     assert (unchanged.status_code, unchanged.headers["ETag"]) == (304, whole.headers["ETag"])
-    assert whole.headers["Content-Disposition"] == f'inline; filename="{path.split("/")[2]}-thumbnail.jpeg"'
+    assert whole.headers["Content-Disposition"] == f'inline; filename="{path.split("/")[2]}-whole.jpeg"'
     assert whole.headers["Cross-Origin-Resource-Policy"] == "cross-origin"
     assert (api("GET", path).status_code, api("GET", path).json()["code"]) == (404, "rendition_not_found")
     api("DELETE", f"/images/{shown['uuid']}")  # or other tests would report its object as missing
@@ -119,10 +130,11 @@ def test_head_and_revalidation_do_not_read_the_object(api: Api, s3: "S3Client") 
         ("bytes=1000000-", 416, None, None),
     ],
 )
+@pytest.mark.parametrize("name", ["thumbnail", "whole"])
 def test_a_range_request_returns_that_part_of_a_rendition(  # noqa: PLR0913, PLR0917  the table's columns
-    api: Api, image: str, requested: str, status: int, first: int | None, last: int | None
+    api: Api, image: str, name: str, requested: str, status: int, first: int | None, last: int | None
 ) -> None:
-    path = f"/images/{image}/renditions/thumbnail"
+    path = f"/images/{image}/renditions/{name}"
     whole = api("GET", path)
     size = len(whole.content)
 

@@ -76,13 +76,13 @@ DEFECTS = (
         breaks="A row names only objects that are stored",
         file="shared_lib/services/publishing.py",
         old="""\
-        for each in rendered.renditions:
+        for each in objects:
             self.gallery.put(keys[each.name], each.data, each.content_type)
         end = self.claims.succeed(claim, rendered, keys)
 """,
         new="""\
         end = self.claims.succeed(claim, rendered, keys)
-        for each in rendered.renditions:
+        for each in objects:
             self.gallery.put(keys[each.name], each.data, each.content_type)
 """,
         caught_by=f"{PROCESSOR_TESTS}::test_an_image_succeeds_only_after_its_objects_are_stored",

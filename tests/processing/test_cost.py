@@ -28,10 +28,10 @@ UPLOAD_TRANSACTIONS, UPLOAD_STATEMENTS = 1, 2
 PROCESSOR_TRANSACTIONS, PROCESSOR_STATEMENTS = 3, 6
 UPLOAD_ROUND_TRIPS, PROCESSOR_ROUND_TRIPS = 2, 5
 """A transaction begins together with its first statement. If its last one is known, it ends with that."""
-STORE_REQUESTS = 3
-"""Put the original, get it, put the thumbnail."""
-INBOX_TRANSACTIONS, INBOX_REQUESTS = 4, 4
-"""To process an upload that came by the inbox: get it, name and put the original, put the thumbnail, delete it."""
+STORE_REQUESTS = 2
+"""Put the original, and get it."""
+INBOX_TRANSACTIONS, INBOX_REQUESTS = 4, 3
+"""To process an upload that came by the inbox: get it, name and put the original, delete it."""
 
 _started: list[object] = []
 

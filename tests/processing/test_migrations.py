@@ -15,6 +15,8 @@ from shared_lib.database.connection import Database
 from shared_lib.database.sockets import open_for_migrations
 from shared_lib.domain.images import Failure, Image, ImageStatus
 from shared_lib.errors import Conflict, FailureCode
+from shared_lib.pipeline.recipe import THUMBNAIL
+from shared_lib.pipeline.recipe_schema import read_recipe
 from shared_lib.repositories.claims import Claims
 from shared_lib.repositories.image_queries import ImageQueries
 from shared_lib.settings import Database as DatabaseSettings
@@ -46,6 +48,15 @@ INSERT_ORDERS = """
                 "output": {"format": "jpeg"}}', NULL, NULL, NULL, 0),
            (:uuid, 'slow', 'h', '{"name": "slow", "operations": [{"kind": "grayscale"}]}',
             'decoder_timeout', 'It took too long.', now(), 2)
+"""
+# As this release writes them.
+INSERT_SUCCEEDED = """
+    INSERT INTO images (uuid, filename, status, completed_at, announced, thumbnail, thumbnail_type)
+    VALUES (:uuid, 'new.jpg', 'succeeded', now(), true, 'bytes', 'image/jpeg')
+"""
+INSERT_THUMBNAIL = """
+    INSERT INTO renditions (image_id, name, recipe_hash, content_type, width, height, size_bytes)
+    VALUES (:uuid, 'thumbnail', :hash, 'image/jpeg', 100, 100, 5)
 """
 INSERT_TOMBSTONE = """
     INSERT INTO images (uuid, filename, status, deleted_at, swept_at) VALUES (:uuid, '', 'pending', now(), now())
@@ -94,6 +105,26 @@ def test_an_image_of_an_earlier_release_survives_its_migrations(
     check(database, uuid, deleted)
     assert_requested_again(database, uuid)
     downgrade("base")
+
+
+def test_a_release_that_serves_thumbnails_from_objects_makes_them_again(
+    database: Database, upgrade: Move, downgrade: Move
+) -> None:
+    upgrade("head")
+    with database.transaction() as tx:
+        tx.rows(INSERT_SUCCEEDED, uuid=(uuid := uuid4()))
+        tx.rows(INSERT_THUMBNAIL, uuid=uuid, hash=THUMBNAIL.hash)
+
+    downgrade("0027")
+
+    with database.transaction() as tx:
+        [requested] = tx.rows(
+            "SELECT name, recipe_hash, recipe FROM rendition_requests WHERE image_id = :uuid", uuid=uuid
+        )
+        assert tx.rows("SELECT due_at <= now() AS due FROM images") == [{"due": True}]
+        assert tx.rows("SELECT key FROM renditions") == []
+    assert (requested["name"], requested["recipe_hash"]) == ("thumbnail", THUMBNAIL.hash)
+    assert read_recipe(requested["recipe"]) == THUMBNAIL
 
 
 def test_a_database_without_its_roles_is_left_alone(administrator_url: str) -> None:

@@ -10,6 +10,7 @@ from service import Api, Deliver, WaitInInbox, make_photo
 from shared_lib.constraints import DEFAULT_TENANT
 from shared_lib.database.connection import acting_for
 from shared_lib.events import ProcessingRequested
+from shared_lib.pipeline.recipe import Recipe
 from shared_lib.repositories.audit import AuditLog
 from shared_lib.runtime import Runtime
 
@@ -48,7 +49,7 @@ def find_missing(s3: "S3Client", keys: list[str]) -> list[str]:
 
 
 def upload(api: Api, data: bytes) -> str:
-    uuid = api.upload(data, filename="secret.jpg", description="secret words")
+    uuid = api.upload(data, filename="secret.jpg", description="secret words", renditions='[{"name": "whole"}]')
     assert api.await_end(uuid)["status"] == "succeeded"
     return uuid
 
@@ -61,7 +62,7 @@ def test_the_report_names_what_is_stored_and_for_how_long_and_shows_no_values(ap
 
     assert {"filename", "description", "thumbnail", "metadata.cameraModel"} <= {*report["personal"]}
     assert "secret" not in told.text.lower()
-    assert (report["rows"]["images"], report["rows"]["renditions"], report["rows"]["processing_attempts"]) == (1, 1, 1)
+    assert (report["rows"]["images"], report["rows"]["renditions"], report["rows"]["processing_attempts"]) == (1, 2, 1)
     assert find_missing(s3, [each["key"] for each in report["objects"]]) == []
     assert len(report["objects"]) == 2
     assert report["retention"] == {"tombstone": 7, "deadLetters": 30, "events": 8, "auditLog": 400, "receipts": 400}
@@ -112,6 +113,7 @@ def test_a_receipt_is_complete_only_when_the_store_has_deleted_everything(
     rt: Runtime, s3: "S3Client", deliver: Deliver, wait_in_inbox: WaitInInbox
 ) -> None:
     uuid = wait_in_inbox(make_photo())
+    rt.images.request(uuid, "by-hand.jpg", None, [Recipe(name="whole")], describe=False)
     assert deliver("process_image", ProcessingRequested.type, {"uuid": str(uuid)}) == 200
     deny = {"Effect": "Deny", "Principal": "*", "Action": "s3:DeleteObject"}
     policy = {"Version": "2012-10-17", "Statement": [deny | {"Resource": f"arn:aws:s3:::{rt.gallery.name}/{uuid}/*"}]}

@@ -36,7 +36,7 @@ from shared_lib.errors import (
 )
 from shared_lib.events import KAFKA_RECORD, ProcessingRequested
 from shared_lib.pipeline.formats import Format
-from shared_lib.pipeline.recipe import THUMBNAIL
+from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
 from shared_lib.repositories.claims import Claims
 from shared_lib.repositories.leases import LeaseKeeper, Superseded
 from shared_lib.runtime import Runtime
@@ -45,6 +45,7 @@ from shared_lib.storage.store import Store
 
 Outcomes = Callable[[UUID], list[str | None]]
 REQUESTED = ProcessingRequested.type
+WHOLE = Recipe(name="whole")
 REJECTED = Rejected(FailureCode.CORRUPT_IMAGE, "for the test")
 
 
@@ -63,7 +64,6 @@ def test_twenty_concurrent_deliveries_process_an_image_once(
     assert 200 in statuses
     assert (rt.image_queries.get(uuid).status, rt.image_queries.get(uuid).attempts) == (ImageStatus.SUCCEEDED, 1)
     assert outcomes(uuid) == ["succeeded"]
-    assert len(list(rt.gallery.list(f"{uuid}/"))) == 1
     assert rt.inbox.head(str(uuid)) is None
 
 
@@ -168,7 +168,7 @@ def test_a_worker_that_outlives_its_lease_changes_nothing(
             assert fresh
             with pytest.raises(Superseded):
                 rt.claims.fail(stale, REJECTED)
-            rt.publisher.publish(fresh, make_photo(), rt.sandbox.render(make_photo(), [THUMBNAIL]))
+            rt.publisher.publish(fresh, make_photo(), rt.sandbox.render(make_photo(), [THUMBNAIL, WHOLE]))
         with pytest.raises(Superseded):
             rt.claims.fail(stale, REJECTED)
 
@@ -224,6 +224,7 @@ def test_an_image_succeeds_only_after_its_objects_are_stored(
 ) -> None:
     photo = make_photo()
     uuid = wait_in_inbox(photo)
+    rt.images.request(uuid, "by-hand.jpg", None, [WHOLE], describe=False)
     denied = f"arn:aws:s3:::{rt.gallery.name}/{prefix or uuid}*"
     policy = {"Effect": "Deny", "Principal": "*", "Action": "s3:PutObject", "Resource": denied}
     s3.put_bucket_policy(Bucket=rt.gallery.name, Policy=json.dumps({"Version": "2012-10-17", "Statement": [policy]}))
@@ -249,7 +250,7 @@ def test_a_worker_notices_that_its_image_was_deleted_and_stores_nothing(
         claim.lease.ensure_held()
         rt.images.delete(uuid)
         assert claim.lease.lost.wait(timeout=30)
-        rt.publisher.publish(claim, make_photo(), rt.sandbox.render(make_photo(), [THUMBNAIL]))
+        rt.publisher.publish(claim, make_photo(), rt.sandbox.render(make_photo(), [THUMBNAIL, WHOLE]))
     assert list(rt.gallery.list(f"{uuid}/")) == []
 
 
@@ -348,7 +349,7 @@ def test_deleting_an_image_during_processing_leaves_no_objects(
         assert api("DELETE", f"/images/{uuid}").status_code == 200
         assert api("GET", f"/images/{uuid}").status_code == 404
         rt.gallery.put(f"{uuid}/0/0.jpg", make_photo(), "image/jpeg")
-        rt.publisher.publish(claim, make_photo(), rt.sandbox.render(make_photo(), [THUMBNAIL]))
+        rt.publisher.publish(claim, make_photo(), rt.sandbox.render(make_photo(), [THUMBNAIL, WHOLE]))
 
     assert deliver("process_image", REQUESTED, {"uuid": str(uuid)}) == 200
 

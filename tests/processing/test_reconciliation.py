@@ -16,7 +16,7 @@ from shared_lib.broker import Broker
 from shared_lib.domain.images import ImageStatus
 from shared_lib.errors import FailureCode, NotFound, Rejected, Unavailable
 from shared_lib.events import ProcessingRequested
-from shared_lib.pipeline.recipe import THUMBNAIL
+from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
 from shared_lib.runtime import Runtime
 
 PING = "dev.knative.sources.ping"
@@ -132,7 +132,7 @@ def test_objects_that_a_deletion_could_not_remove_are_removed_later(
     uuid = wait_in_inbox(make_photo())
     with rt.claims.hold(uuid) as claim:
         assert claim
-        rt.publisher.publish(claim, make_photo(), rt.sandbox.render(make_photo(), [THUMBNAIL]))
+        rt.publisher.publish(claim, make_photo(), rt.sandbox.render(make_photo(), [THUMBNAIL, Recipe(name="whole")]))
     rt.images.delete(uuid)
     assert list(rt.gallery.list(f"{uuid}/"))
 
@@ -152,7 +152,7 @@ def test_uploads_of_images_that_have_ended_are_removed_from_the_inbox(
     succeeded, failed = wait_in_inbox(make_photo()), wait_in_inbox(b"broken")
     with rt.claims.hold(succeeded) as claim:
         assert claim
-        rt.publisher.publish(claim, make_photo(), rt.sandbox.render(make_photo(), [THUMBNAIL]))
+        rt.publisher.publish(claim, make_photo(), rt.sandbox.render(make_photo(), [THUMBNAIL, Recipe(name="whole")]))
     rt.images.give_up(failed, FailureCode.CORRUPT_IMAGE, "for the test")
 
     tick()
@@ -319,7 +319,7 @@ def publish(rt: Runtime, wait_in_inbox: WaitInInbox) -> UUID:
     uuid = wait_in_inbox(make_photo())
     with rt.claims.hold(uuid) as claim:
         assert claim
-        rt.publisher.publish(claim, make_photo(), rt.sandbox.render(make_photo(), [THUMBNAIL]))
+        rt.publisher.publish(claim, make_photo(), rt.sandbox.render(make_photo(), [THUMBNAIL, Recipe(name="whole")]))
     return uuid
 
 

@@ -1,6 +1,7 @@
 """Cells of the crash matrix (`make chaos`), with fewer uploads, and the audit that judges them."""
 
 import hashlib
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -60,7 +61,8 @@ class World:
     def _upload(self, api: Api, filename: str) -> None:
         photo = make_photo()
         sha256 = hashlib.sha256(photo).hexdigest()
-        self.history.append(Upload(filename, sha256, Answer.ACCEPTED, api.upload(photo, filename)))
+        uuid = api.upload(photo, filename, renditions=json.dumps([{"name": "whole"}]))
+        self.history.append(Upload(filename, sha256, Answer.ACCEPTED, uuid, renditions={"thumbnail", "whole"}))
 
     @property
     def last(self) -> Upload:
@@ -97,6 +99,10 @@ BREAKS: dict[str, tuple[Callable[[World], object], str]] = {
     "a stray object": (lambda world: world.put("stray/0/0.jpg"), "orphans: stray/0/0.jpg"),
     "a rendition with other bytes": (lambda world: world.put(world.find_key()), "is damaged"),
     "a rendition that the store lost": (lambda world: world.delete(world.find_key()), "lost: judged-1.jpg"),
+    "a thumbnail with other bytes": (
+        lambda world: world.change("UPDATE images SET thumbnail = 'no image' WHERE uuid = :uuid"),
+        "'s thumbnail is damaged",
+    ),
     "a wrong count": (
         lambda world: world.change(
             "INSERT INTO image_counts (collection_id, status, change) "
