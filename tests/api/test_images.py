@@ -10,6 +10,7 @@ from service import Api, make_photo, wait_for
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+WHOLE = '[{"name": "whole"}]'
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
@@ -108,7 +109,7 @@ def test_an_image_id_that_is_not_a_uuid_is_400(api: Api) -> None:
 
 
 def test_a_deleted_image_leaves_nothing_in_the_store(api: Api, s3: "S3Client") -> None:
-    uuid = api.upload(make_photo())
+    uuid = api.upload(make_photo(), renditions=WHOLE)
     original = f"originals/{api.await_end(uuid)['sha256']}.jpg"
     assert s3.list_objects_v2(Bucket="completed-images", Prefix=uuid)["KeyCount"] == 1
 
@@ -128,7 +129,7 @@ def test_a_deleted_image_leaves_nothing_in_the_store(api: Api, s3: "S3Client") -
 
 def test_the_objects_in_the_store_match_the_image_object(api: Api, s3: "S3Client") -> None:
     photo = make_photo()
-    image = api.await_end(api.upload(photo))
+    image = api.await_end(api.upload(photo, renditions=WHOLE))
 
     stored = {
         each["Key"]: s3.get_object(Bucket="completed-images", Key=each["Key"])
@@ -136,8 +137,8 @@ def test_the_objects_in_the_store_match_the_image_object(api: Api, s3: "S3Client
         for each in s3.list_objects_v2(Bucket="completed-images", Prefix=prefix)["Contents"]
     }
 
-    original, thumbnail = (each["Body"].read() for each in stored.values())
+    original, whole = (each["Body"].read() for each in stored.values())
     assert original == photo
-    assert len(thumbnail) == image["renditions"][0]["sizeBytes"]
+    assert len(whole) == image["renditions"][1]["sizeBytes"]
     assert {each["ContentType"] for each in stored.values()} == {"image/jpeg"}
     assert s3.list_objects_v2(Bucket="upload-images", Prefix=image["uuid"])["KeyCount"] == 0

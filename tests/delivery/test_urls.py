@@ -373,7 +373,7 @@ def test_a_rendition_whose_object_is_lost_is_made_again(api: Api, get: Get, s3: 
 
     assert (lost.status_code, lost.headers["Retry-After"]) == (503, "1")
     assert (again.status_code, again.content) == (200, first.content)
-    api("DELETE", f"/images/{image}")  # or other tests would report its thumbnail as missing
+    api("DELETE", f"/images/{image}")  # or other tests would report its rendition as missing
 
 
 def test_an_image_that_is_not_processed_yet_is_not_remembered_as_missing(api: Api, get: Get) -> None:
