@@ -13,6 +13,7 @@ import ctypes
 import gc
 import resource
 import signal
+import socket
 import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 SWITCH_SECONDS = 0.0005  # after which a thread lets another one run. Python's 5 ms, times the threads, delay refusals
 PROBES = ("/_/health", "/_/ready")  # OpenFaaS probes these, and our manifests tell Knative to
 METRICS = "/_/metrics"
+MAX_BACKLOG = 2048  # connections that the kernel accepts before the process does
 MIN_BODY_LIMIT = 2 * 1024 * 1024  # bytes: more than any JSON that is accepted
 
 
@@ -125,14 +127,24 @@ def run(application: "WSGIApplication", limiter_of: LimiterOf, threads: int) -> 
         access_log=False,  # the functions log requests
         log_config=None,
         log_level="critical",
-        backlog=2048,
+        backlog=MAX_BACKLOG,
         timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=serving.graceful_seconds,
         h11_max_incomplete_event_size=MAX_HEAD,
     )
+    listening = _listen(serving)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _exit)  # uvicorn raises it again when it has finished
-    uvicorn.Server(config).run()
+    uvicorn.Server(config).run([listening])
+
+
+def _listen(serving: Serving) -> socket.socket:
+    """Raise InvalidSettings if that is not possible. uvicorn would end without a word."""
+    family = socket.AF_INET6 if ":" in serving.host else socket.AF_INET
+    try:
+        return socket.create_server((serving.host, serving.port), family=family, backlog=MAX_BACKLOG)
+    except OSError as error:
+        raise InvalidSettings(f"Cannot listen on HOST={serving.host} PORT={serving.port}: {error.strerror}") from error
 
 
 def _check_exposure(serving: Serving, settings: Settings) -> None:

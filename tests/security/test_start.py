@@ -1,5 +1,6 @@
 """What a process loads and accepts when it starts."""
 
+import re
 import socket
 import subprocess
 import sys
@@ -90,3 +91,14 @@ def test_anonymous_callers_are_for_one_machine_only(
     assert (process.returncode == 0) == starts, last
     if not starts:
         assert "AUTH_MODE=anonymous is only for one machine" in last[0]
+
+
+def test_a_port_in_use_is_the_reason_that_is_logged_last(platform: Platform) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        environ = ENVIRONMENT | platform.environment | {"HOST": "127.0.0.1", "PORT": f"{taken.getsockname()[1]}"}
+        environ |= {"FUNCTION_TARGET": "main", "FUNCTION_SOURCE": f"{ROOT / 'functions/list_collections/main.py'}"}
+        command = [sys.executable, "-m", "shared_lib.server"]
+        ended = subprocess.run(command, check=False, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=90)
+
+    assert ended.returncode != 0
+    assert re.search(r"Cannot listen on HOST=127.0.0.1 PORT=\d+: Address already in use", ended.stderr.splitlines()[-1])
