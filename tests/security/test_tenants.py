@@ -56,6 +56,7 @@ EMPTY = (  # as a rule
     "rendition_requests",
 )
 Get = Callable[[str], requests.Response]
+WHOLE = '[{"name": "whole"}]'  # a rendition that has an object
 ANY_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}")
 
 
@@ -89,7 +90,8 @@ def refer(*images: str) -> dict[str, Any]:
 
 def make_things(guarded: Platform, tenant: Tenant) -> Tenant:
     api = tenant.api
-    tenant.image = api.upload(tenant.photo, filename=f"{tenant.name} sunset.jpg", description=tenant.name)
+    name = f"{tenant.name} sunset.jpg"
+    tenant.image = api.upload(tenant.photo, filename=name, description=tenant.name, renditions=WHOLE)
     assert api.await_end(tenant.image)["status"] == "succeeded"
     created = api("POST", "/collections", json={"name": f"{tenant.name} album"})
     tenant.collection = created.json()["data"]["uuid"]
@@ -404,7 +406,7 @@ def test_tenants_share_no_bytes(owner: Database, acme: Tenant, umbrella: Tenant,
         rows = tx.rows(
             """
             SELECT uuid::text, original_key, tenant_id, (SELECT key FROM renditions WHERE image_id = uuid
-            AND name = 'thumbnail') AS rendition FROM images WHERE uuid = ANY(CAST(:uuids AS uuid[]))
+            AND name = 'whole') AS rendition FROM images WHERE uuid = ANY(CAST(:uuids AS uuid[]))
             """,
             uuids=[each.image for each in tenants],
         )
@@ -433,7 +435,7 @@ def test_a_deletion_leaves_nothing_in_the_store_and_other_tenants_alone(
     def count(prefix: str) -> int:
         return int(store.list_objects_v2(Bucket="completed-images", Prefix=prefix)["KeyCount"])
 
-    doomed = acme.api.upload(make_photo(), filename="doomed.jpg")
+    doomed = acme.api.upload(make_photo(), filename="doomed.jpg", renditions=WHOLE)
     acme.api.await_end(doomed)
     before = count(f"t/{acme.name}/originals/")
     assert count(f"t/{acme.name}/{doomed}/") == 1
