@@ -111,10 +111,11 @@ def _find_picture(data: bytes) -> bytes:
     """Return the chunks with pixels (RFC 9649, 2.7). libwebp would take what follows for a part of them."""
     at, start = 12, 0
     for _ in range(_MAX_CHUNKS):
-        kind, end = data[at : at + 4], at + 8 + int.from_bytes(data[at + 4 : at + 8], "little")
+        kind, size = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
+        end = at + 8 + size + size % 2  # with the padding, which libwebp reads if the size is one too small
         if kind == b"ALPH":
             start = start or at
         if kind in (b"VP8 ", b"VP8L"):
             return data[start or at : end]
-        at = end + end % 2
+        at = end
     raise ValueError("no pixels")
