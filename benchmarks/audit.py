@@ -6,6 +6,7 @@ objects and the announcements, without the service's own code for any of them.
 
 import hashlib
 import io
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +26,7 @@ from shared_lib.settings import Database as DatabaseSettings
 
 INBOX, GALLERY = "upload-images", "completed-images"
 READERS = 4  # objects that are read at once
+ANNOUNCED_SECONDS = 10  # for announcements that are marked as sent
 
 _SELECT_IMAGES = """
     SELECT CAST(uuid AS text) AS uuid, filename, status, sha256, original_key, failure_code, announced,
@@ -138,7 +140,7 @@ class Audit:
     def judge(self, history: list[Upload], *, at_end: bool = True) -> Verdict:
         """Audit everything, when the service has settled. Objects of deleted images have to be gone `at_end`."""
         rows = Rows(self._select(_SELECT_IMAGES))
-        self._read_announcements()
+        self._await_announcements(rows)
         stored = self._list(GALLERY)
         verdict = Verdict()
         for upload in history:
@@ -215,6 +217,15 @@ class Audit:
         counted = {row["status"]: int(row["images"]) for row in self._select(_SELECT_COUNTS) if row["images"]}
         there = Counter(row["status"] for row in visible)
         return [] if counted == there else [f"{counted} is counted, and {dict(there)} is there"]
+
+    def _await_announcements(self, rows: Rows) -> None:
+        """Read them until those of all rows are there: the end that a broker reports may be that of a moment ago."""
+        marked = {row["uuid"] for row in rows.visible if row["announced"]}
+        deadline = time.monotonic() + ANNOUNCED_SECONDS
+        self._read_announcements()
+        while marked - self._announced.keys() and time.monotonic() < deadline:
+            time.sleep(0.5)
+            self._read_announcements()
 
     def _read_announcements(self) -> None:
         """Read the announcements that came since the last time."""
