@@ -1,6 +1,7 @@
 """A database of an earlier release is migrated, and its images are read as before."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
@@ -56,7 +57,7 @@ INSERT_SUCCEEDED = """
 """
 INSERT_THUMBNAIL = """
     INSERT INTO renditions (image_id, name, recipe_hash, content_type, width, height, size_bytes)
-    VALUES (:uuid, 'thumbnail', :hash, 'image/jpeg', 100, 100, 5)
+    VALUES (:uuid, :name, :hash, 'image/jpeg', 100, 100, 5)
 """
 INSERT_TOMBSTONE = """
     INSERT INTO images (uuid, filename, status, deleted_at, swept_at) VALUES (:uuid, '', 'pending', now(), now())
@@ -113,18 +114,18 @@ def test_a_release_that_serves_thumbnails_from_objects_makes_them_again(
     upgrade("head")
     with database.transaction() as tx:
         tx.rows(INSERT_SUCCEEDED, uuid=(uuid := uuid4()))
-        tx.rows(INSERT_THUMBNAIL, uuid=uuid, hash=THUMBNAIL.hash)
+        for name in ("thumbnail", "alias"):
+            tx.rows(INSERT_THUMBNAIL, uuid=uuid, name=name, hash=THUMBNAIL.hash)
 
     downgrade("0027")
 
     with database.transaction() as tx:
-        [requested] = tx.rows(
-            "SELECT name, recipe_hash, recipe FROM rendition_requests WHERE image_id = :uuid", uuid=uuid
-        )
+        requested = tx.rows("SELECT name, recipe_hash, recipe FROM rendition_requests ORDER BY name")
         assert tx.rows("SELECT due_at <= now() AS due FROM images") == [{"due": True}]
         assert tx.rows("SELECT key FROM renditions") == []
-    assert (requested["name"], requested["recipe_hash"]) == ("thumbnail", THUMBNAIL.hash)
-    assert read_recipe(requested["recipe"]) == THUMBNAIL
+    assert [each["name"] for each in requested] == ["alias", "thumbnail"]
+    assert [each["recipe_hash"] for each in requested] == [THUMBNAIL.hash] * 2
+    assert [read_recipe(each["recipe"]) for each in requested] == [replace(THUMBNAIL, name="alias"), THUMBNAIL]
 
 
 def test_a_database_without_its_roles_is_left_alone(administrator_url: str) -> None:
