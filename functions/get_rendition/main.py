@@ -36,7 +36,7 @@ def main(rt: Runtime, *, uuid: ImageId, name: RenditionName) -> web.Content:
             return download
         raise NotFound(MISSING, code="rendition_not_found")
 
-    filename = f"{uuid}-{name}.{found.content_type.partition('/')[2]}"
-    headers = {"Content-Disposition": f'inline; filename="{filename}"'}
-    data, version = found.thumbnail or send, web.Version(found.etag, found.size)
-    return web.Content(data, found.content_type, headers, version=version)
+    headers = {"Content-Disposition": f'inline; filename="{uuid}-{name}.{found.extension}"'}
+    return web.Content(
+        found.thumbnail or send, found.content_type, headers, version=web.Version(found.etag, found.size)
+    )

@@ -35,6 +35,10 @@ class StoredRendition:
     thumbnail: bytes | None
 
     @property
+    def extension(self) -> str:
+        return self.content_type.partition("/")[2]
+
+    @property
     def etag(self) -> str:
         """The ETag. The key identifies the bytes."""
         identity = self.key.encode() if self.key else self.thumbnail or b""

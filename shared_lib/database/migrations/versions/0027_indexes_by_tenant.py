@@ -1,4 +1,4 @@
-"""Let searches and likeness read no other tenants' rows: the tenant is part of what their indexes have.
+"""Let searches, also for similar images, read no other tenants' rows: the tenant is part of what their indexes have.
 
 Before, a tenant of 1,000 images among a million paid for all matches of all tenants.
 """
