@@ -93,7 +93,8 @@ def test_a_url_delivers_the_size_and_format_that_it_names(
     ],
 )
 def test_auto_takes_the_best_format_that_the_caller_names(get: Get, image: str, accept: str, form: str) -> None:
-    get(f"w=64/{image}.avif")  # or a caller who accepts it would get another one until it is made
+    get(f"w=64/{image}.avif")
+    await_stored(get, f"w=64/{image}.avif")  # until then, a caller who accepts it gets another one
     response = get(f"w=64/{image}.auto", accept)
 
     assert open_image(response).format == form
@@ -119,6 +120,11 @@ def test_nobody_waits_for_avif_where_another_format_will_do(api: Api, get: Get, 
     assert open_image(later).format == "AVIF"
     assert later.headers["Cache-Control"] == "public, max-age=3600, stale-while-revalidate=86400"
     assert not is_made(later)
+
+
+def await_stored(get: Get, rest: str) -> requests.Response:
+    """Wait until a rendition that was made is stored, and return its head."""
+    return wait_for(lambda: get(rest, method="HEAD"), lambda head: head.headers["Cache-Status"].endswith("; hit"))
 
 
 def list_delivered(get: Get, image: str) -> list[str]:
@@ -175,9 +181,7 @@ def test_head_and_a_current_copy_make_nothing(get: Get, image: str, rt: Runtime)
     assert count_deliveries(rt, image, "w=73") == 0
     made = get(f"w=73/{image}.webp")
     assert made.headers["ETag"] == head.headers["ETag"]
-    again = wait_for(
-        lambda: get(f"w=73/{image}.webp", method="HEAD"), lambda head: head.headers["Cache-Status"].endswith("; hit")
-    )
+    again = await_stored(get, f"w=73/{image}.webp")
     assert int(again.headers["Content-Length"]) == len(made.content)
     assert "," not in made.headers["Date"].partition(", ")[2], "one Date, which the server adds"
 
