@@ -1,5 +1,6 @@
 """What a process loads and accepts when it starts."""
 
+import json
 import re
 import socket
 import subprocess
@@ -7,6 +8,7 @@ import sys
 from contextlib import suppress
 
 import pytest
+from raw_http import exchange
 from service import ENVIRONMENT, ROOT, Platform, find_free_port, wait_for
 
 # Loads a function, lets a caller in without credentials and one with an API key, and then one with a token.
@@ -102,3 +104,38 @@ def test_a_port_in_use_is_the_reason_that_is_logged_last(platform: Platform) -> 
 
     assert ended.returncode != 0
     assert re.search(r"Cannot listen on HOST=127.0.0.1 PORT=\d+: Address already in use", ended.stderr.splitlines()[-1])
+
+
+# Answers with the value of TCP_NODELAY of each connection to its port.
+INSPECTOR = """
+import os, socket
+from contextlib import suppress
+from shared_lib.server import Limiter, run
+
+def find_connections():
+    for number in range(3, 50):
+        with suppress(OSError), socket.socket(fileno=os.dup(number)) as found:
+            found.getpeername()  # fails for all else
+            if found.getsockname()[1:] == (int(os.environ["PORT"]),):
+                yield found.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+def answer(environ, start_response):
+    values = f"{[*find_connections()]}".encode()
+    start_response("200 OK", [("Content-Length", f"{len(values)}")])
+    return [values]
+
+run(answer, lambda scope, limiter=Limiter(1): limiter, 1)
+"""
+
+
+def test_a_body_does_not_wait_until_the_client_has_confirmed_the_headers(platform: Platform) -> None:
+    port = find_free_port()
+    environ = ENVIRONMENT | platform.environment | {"HOST": "127.0.0.1", "PORT": f"{port}"}
+    with subprocess.Popen([sys.executable, "-c", INSPECTOR], cwd=ROOT, env=environ) as process:
+        try:
+            wait_for(lambda: accepts(port), bool, 90)
+            answer = exchange(("127.0.0.1", port), b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        finally:
+            process.kill()
+
+    assert set(json.loads(answer.body)) == {1}
