@@ -272,6 +272,8 @@ class Rates(Branch):
     """Uploads that begin, directly or by a URL. 0: no limit."""
     previews_per_minute: int = Field(default=120, ge=0)
     """Recipes that are tried out. 0: no limit."""
+    decoder_seconds_per_minute: int = Field(default=600, ge=0)
+    """Seconds for which workers decode what one caller asked for. They are counted afterward. 0: no limit."""
     tenant_requests_per_minute: int = Field(default=0, ge=0)
     """Requests of all callers of a tenant together. 0: no limit."""
     tenant_uploads_per_minute: int = Field(default=0, ge=0)

@@ -26,6 +26,7 @@ from shared_lib.errors import (
 from shared_lib.observability import get_logger, log_failure
 from shared_lib.pipeline.recipe import Recipe
 from shared_lib.pipeline.rendition import Rendition
+from shared_lib.repositories.audit import current_caller
 from shared_lib.repositories.deliveries import Claimable, Claimed, Deliveries, PublishedImage, State, StoredDelivery
 from shared_lib.repositories.rows import NOT_FOUND
 from shared_lib.services.foreign_ingestion import ForeignIngestion
@@ -324,9 +325,9 @@ class Engine:
         original = self._gallery.read(image.original_key)
         if original is None:
             raise NotFound(_NO_ORIGINAL, code="original_missing")
-        return self._renderer.render(RenderRequest(original=original, tenant=image.tenant, recipes=(recipe,))).get(
-            recipe.name
-        )
+        caller = current_caller()  # of a preview: a URL's is nobody in particular
+        request = RenderRequest(original=original, tenant=image.tenant, recipes=(recipe,), requested_by=caller)
+        return self._renderer.render(request).get(recipe.name)
 
     def _store(self, image: PublishedImage, rendition: Rendition, stored: StoredDelivery, claim: UUID) -> None:
         """Store it, and then record it. An object that is never recorded is found by the gallery's comparison."""

@@ -38,6 +38,8 @@ class CallerHoldings:
     keys: int
     """API keys that it made."""
     rates: int
+    images: int
+    """Images that it asked for, and that have not ended."""
     audit_records: int
     first_record_at: datetime | None
     last_record_at: datetime | None

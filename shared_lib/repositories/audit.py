@@ -14,8 +14,10 @@ from typing import Any
 
 from shared_lib.database.connection import Database, Transaction
 from shared_lib.domain.audit import GENESIS, Action, Actor, AuditEvent
+from shared_lib.domain.principals import ANONYMOUS, NOBODY
 
 OPERATOR, SERVICE = Actor("operator"), Actor("service")
+_UNNAMED = frozenset({OPERATOR.principal, SERVICE.principal, ANONYMOUS.name, NOBODY.name})
 _actor: ContextVar[Actor] = ContextVar("actor", default=OPERATOR)
 
 _COLUMNS = "id, tenant_id, recorded_at, principal, address, request_id, action, subject, details"
@@ -74,6 +76,12 @@ def acting_as(actor: Actor) -> Iterator[None]:
         yield
     finally:
         _actor.reset(token)
+
+
+def current_caller() -> str | None:
+    """Return the API key or the token's subject whose doing this is, if it is one's."""
+    name = _actor.get().principal
+    return None if name in _UNNAMED else name
 
 
 def record(tx: Transaction, action: Action, subject: str = "", *, tenant: str | None = None, **details: object) -> None:

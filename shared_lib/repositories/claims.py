@@ -42,7 +42,7 @@ log = get_logger()
 
 _LOCK_IMAGE = Prepared("""
     SELECT tenant_id, status, attempts, fence, lease_until > now() AS held, lease_until IS NOT NULL AS begun,
-           original_key, deleted_at IS NOT NULL AS deleted, traceparent
+           original_key, deleted_at IS NOT NULL AS deleted, traceparent, requested_by
     FROM images WHERE uuid = :uuid FOR UPDATE
 """)
 _RELEASE_TRIES = 100  # a third of a lease apart: ten minutes and more
@@ -75,6 +75,8 @@ class Claim:
     """In the gallery. None if the upload is in the inbox."""
     traceparent: str | None
     """The trace of the request that asked for it."""
+    requested_by: str | None
+    """The API key or the token's subject that asked for it, if any."""
     waited: float
     """Seconds since it was requested."""
     began: float = field(default_factory=time.monotonic)
@@ -152,6 +154,7 @@ class Claims:
             has_succeeded=has_succeeded,
             original_key=row["original_key"],
             traceparent=row["traceparent"],
+            requested_by=row["requested_by"],
             waited=claimed["waited"],
         )
         if exhausted := history.find_exhaustion(self._settings):

@@ -95,6 +95,7 @@ class Images:
                 key=original.key,
                 sha256=original.sha256,
                 trace=tracing.current(),
+                by=audit.current_caller(),
             )
             if row is None:
                 return None
@@ -134,7 +135,7 @@ class Images:
     def _insert(self, recipes: Sequence["Recipe"], quotas: Quotas, *, uuid: UUID, **columns: object) -> None:
         with self._database.transaction() as tx:
             stocks.lock(tx, quotas)
-            if tx.row(lifecycle.INSERT_IMAGE, uuid=uuid, trace=tracing.current(), **columns):
+            if tx.row(lifecycle.INSERT_IMAGE, uuid=uuid, trace=tracing.current(), by=audit.current_caller(), **columns):
                 rendition_requests.add(tx, uuid, recipes)
                 stocks.check(tx, quotas)
 
@@ -179,6 +180,7 @@ class Images:
                 describe=describe,
                 renditions_pending=renditions_pending,
                 trace=tracing.current(),
+                by=audit.current_caller(),
                 wait=self._settings.pending_grace_seconds,
             )
         return renditions_pending or (row is not None and row["status"] == ImageStatus.PENDING)

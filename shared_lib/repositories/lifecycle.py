@@ -10,9 +10,10 @@ from shared_lib.repositories.rows import END_COLUMNS, OF_TENANT, RENDITIONS, UNF
 
 # CREATE and RESERVE
 INSERT_IMAGE = Prepared("""
-    INSERT INTO images (uuid, tenant_id, filename, description, status, size_bytes, reserved_bytes, due_at, traceparent)
+    INSERT INTO images (uuid, tenant_id, filename, description, status, size_bytes, reserved_bytes, due_at, traceparent,
+                        requested_by)
     VALUES (:uuid, :tenant, :filename, :description, :status, :size, :reserved,
-            now() + make_interval(secs => :wait), :trace)
+            now() + make_interval(secs => :wait), :trace, :by)
     ON CONFLICT (uuid) DO NOTHING RETURNING uuid
 """)
 
@@ -24,9 +25,9 @@ _IS_PUBLISHED = """
 # CREATE, with the original's key: it is named before the object is written.
 INSERT_ORIGINAL = Prepared(f"""
     INSERT INTO images (uuid, tenant_id, filename, description, status, size_bytes, due_at, original_key, sha256,
-                        traceparent)
+                        traceparent, requested_by)
     SELECT :uuid, :tenant, :filename, :description, :status, :size, now() + make_interval(secs => :wait), :key, :sha256,
-           :trace
+           :trace, :by
     WHERE {NOT_BEING_REMOVED} RETURNING {_IS_PUBLISHED}
 """)
 
@@ -48,6 +49,8 @@ REQUEST_PROCESSING = """
         announced = announced AND status <> 'failed',
         failure_code = NULL, failure_message = NULL,
         traceparent = coalesce(:trace, traceparent),
+        requested_by = CASE WHEN status IN ('awaiting_upload', 'failed') OR :renditions_pending
+                            THEN CAST(:by AS text) ELSE requested_by END,
         queued_at = CASE WHEN status IN ('awaiting_upload', 'failed') OR (status = 'succeeded' AND :renditions_pending)
                          THEN now() ELSE queued_at END,
         due_at = CASE WHEN status IN ('awaiting_upload', 'failed') OR :renditions_pending
@@ -92,7 +95,7 @@ RENEW_LEASES = """
 SETTLE_SUCCEEDED = """
     UPDATE images SET due_at = NULL, lease_until = CASE WHEN lease_until > now() THEN lease_until END,
                       completed_at = CASE WHEN :failed THEN now() ELSE completed_at END,
-                      announced = announced AND NOT :failed
+                      announced = announced AND NOT :failed, requested_by = NULL
     WHERE uuid = :uuid AND (due_at IS NOT NULL OR lease_until < now() OR :failed)
 """
 
@@ -205,7 +208,7 @@ DELETE_IMAGES = """
     UPDATE images SET deleted_at = now(), fence = fence + 1, cleaned_up_at = NULL, due_at = NULL, retry_at = NULL,
                       collection_id = NULL, filename = '', description = NULL, thumbnail = NULL, thumbnail_type = NULL,
                       content_type = NULL, size_bytes = NULL, reserved_bytes = NULL, width = NULL, height = NULL,
-                      sha256 = NULL, traceparent = NULL,
+                      sha256 = NULL, traceparent = NULL, requested_by = NULL,
                       metadata = NULL, perceptual_hash = NULL, failure_code = NULL, failure_message = NULL
     WHERE uuid = ANY(ARRAY(
         SELECT uuid FROM images WHERE tenant_id = :tenant AND uuid = ANY(CAST(:uuids AS uuid[]))
@@ -245,7 +248,8 @@ PURGE_TOMBSTONES = """
 
 # No transition: the event for this end was published. One that came later is still to be announced.
 MARK_ANNOUNCED = Prepared("""
-    UPDATE images SET announced = true, traceparent = CASE WHEN due_at IS NOT NULL THEN traceparent END
+    UPDATE images SET announced = true, traceparent = CASE WHEN due_at IS NOT NULL THEN traceparent END,
+                      requested_by = CASE WHEN due_at IS NOT NULL THEN requested_by END
     WHERE uuid = :uuid AND completed_at = :ended
 """)
 

@@ -9,6 +9,7 @@ from shared_lib.domain.images import ImageStatus
 from shared_lib.domain.multipart import MultipartUpload
 from shared_lib.errors import Conflict, NotFound
 from shared_lib.repositories import lifecycle, stocks
+from shared_lib.repositories.audit import current_caller
 from shared_lib.repositories.rows import NOT_FOUND
 from shared_lib.settings import Quotas
 
@@ -56,6 +57,7 @@ class MultipartUploads:
                 reserved=upload.size,
                 wait=seconds,
                 trace=tracing.current(),
+                by=current_caller(),
             )
             stocks.check(tx, self._quotas)
             tx.rows(_INSERT, uuid=upload.uuid, upload_id=upload.upload_id, size=upload.size, part_size=upload.part_size)

@@ -33,7 +33,8 @@ _COUNT_ROWS = " UNION ALL ".join(
 _COUNT_RECORDS = "SELECT * FROM count_audit_events(:principal, :subject)"
 _COUNT_CALLER = """
     SELECT (SELECT count(*) FROM api_keys WHERE tenant_id = :tenant AND created_by = :principal) AS keys,
-           (SELECT count(*) FROM rates WHERE tenant_id = :tenant AND principal = :principal) AS rates
+           (SELECT count(*) FROM rates WHERE tenant_id = :tenant AND principal = :principal) AS rates,
+           (SELECT count(*) FROM images WHERE tenant_id = :tenant AND requested_by = :principal) AS images
 """
 _BEGIN = """
     INSERT INTO erasures (tenant_id, image_id, requested_by, objects, rows_erased)

@@ -35,7 +35,7 @@ _READ = """
 """
 _CHARGE = """
     INSERT INTO rates AS r (tenant_id, principal, name, full_at)
-    VALUES (:tenant, '', :name, now() + make_interval(secs => :seconds))
+    VALUES (:tenant, :principal, :name, now() + make_interval(secs => :seconds))
     ON CONFLICT (tenant_id, principal, name) DO UPDATE
     SET full_at = greatest(r.full_at, now()) + make_interval(secs => :seconds)
 """
@@ -56,7 +56,7 @@ class Rates:
         asked = [
             {
                 "tenant": principal.tenant,
-                "principal": "" if rate.of_tenant else principal.name,
+                "principal": _name_owner(rate, principal.name),
                 "name": rate.name,
                 "interval": rate.interval,
             }
@@ -71,15 +71,21 @@ class Rates:
             found.append(tx.last(statements[-1], **asked[-1], window=WINDOW_SECONDS))
         return [_judge(rate, rows) for rate, rows in zip(rates, found, strict=True)]
 
-    def charge(self, tenant: str, rate: Rate, used: float) -> None:
-        """Count what a tenant has used, although that may be more than is left."""
+    def charge(self, tenant: str, principal: str, rates: Sequence[Rate], used: float) -> None:
+        """Count what was used for each of these rates, in one round trip, although that may be more than is left."""
         with acting_for(tenant), self._database.transaction(durable=False) as tx:
-            tx.last(_CHARGE, name=rate.name, seconds=used * rate.interval)
+            for rate in rates:
+                owner = _name_owner(rate, principal)
+                tx.queue(_CHARGE, principal=owner, name=rate.name, seconds=used * rate.interval)
 
     def purge(self) -> int:
         """Delete a batch of buckets that are full. Return how many."""
         with self._database.transaction(durable=False) as tx:
             return len(tx.rows(_PURGE, batch=_BATCH))
+
+
+def _name_owner(rate: Rate, principal: str) -> str:
+    return "" if rate.of_tenant else principal
 
 
 def _judge(rate: Rate, rows: list[dict[str, Any]]) -> Standing:

@@ -118,6 +118,7 @@ class Processor:
             original=original,
             tenant=claim.tenant,
             recipes=self._list_recipes(claim),
+            requested_by=claim.requested_by,
             is_new=not claim.has_succeeded,
             accepts_crashes=claim.is_last,
             check=claim.lease.ensure_held,

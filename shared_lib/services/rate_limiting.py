@@ -12,38 +12,45 @@ log = get_logger()
 
 class RateLimiter:
     def __init__(self, settings: RateSettings, rates: Rates) -> None:
-        self._by_kind = (
+        seconds, seconds_of_tenant = settings.decoder_seconds_per_minute, settings.tenant_decoder_seconds_per_minute
+        self._decoding = Rate("decoder-seconds", seconds, is_charged_later=True)
+        self._tenant_decoding = Rate("decoder-seconds", seconds_of_tenant, of_tenant=True, is_charged_later=True)
+        self._all = (
             Rate("requests", settings.requests_per_minute),
             Rate("uploads", settings.uploads_per_minute),
             Rate("previews", settings.previews_per_minute),
+            self._decoding,
             Rate("requests", settings.tenant_requests_per_minute, of_tenant=True),
             Rate("uploads", settings.tenant_uploads_per_minute, of_tenant=True),
-        )
-        self._decoding = Rate(
-            "decoder-seconds", settings.tenant_decoder_seconds_per_minute, of_tenant=True, is_charged_later=True
+            self._tenant_decoding,
         )
         self._rates = rates
 
     def take(self, principal: Principal, kind: RequestKind) -> list[Standing]:
         """Count a request. Return where its principal and tenant stand with each rate that applies, granted or not."""
-        limited = [each for each in self._by_kind if each.most and each.name in ("requests", kind)]
-        if self._decoding.most and kind != "requests":
-            limited.append(self._decoding)
+        names = {"requests"} if kind == "requests" else {"requests", kind, "decoder-seconds"}
+        limited = [each for each in self._all if each.most and each.name in names]
         if not limited or principal in (ANONYMOUS, NOBODY):
             return []
         return self._rates.take(principal, limited)
 
     def check_decoding(self, tenant: str) -> None:
         """Raise TooManyAttempts while the tenant has used up its decoder seconds."""
-        if self._decoding.most:
-            [standing] = self._rates.take(Principal("", None, tenant), [self._decoding])
+        if self._tenant_decoding.most:
+            [standing] = self._rates.take(Principal("", None, tenant), [self._tenant_decoding])
             enforce(standing)
 
-    def charge_decoding(self, tenant: str, seconds: float) -> None:
-        """Count seconds for which a worker decoded an image of the tenant. A failure to do so is only logged."""
-        if self._decoding.most:
+    def charge_decoding(self, tenant: str, requested_by: str | None, seconds: float) -> None:
+        """
+        Count seconds for which a worker decoded an image, for its tenant and for the caller who asked, if any.
+
+        A failure to do so is only logged.
+        """
+        charged = [self._decoding] if self._decoding.most and requested_by else []
+        charged += [self._tenant_decoding] if self._tenant_decoding.most else []
+        if charged:
             try:
-                self._rates.charge(tenant, self._decoding, seconds)
+                self._rates.charge(tenant, requested_by or "", charged, seconds)
             except ServiceError as error:
                 log_failure(log, "decoder_seconds_not_charged", error, tenant=tenant)
 

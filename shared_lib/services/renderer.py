@@ -20,6 +20,8 @@ class RenderRequest:
     tenant: str
     """Whose image it is, and whose images its recipes may lay on it."""
     recipes: tuple[Recipe, ...]
+    requested_by: str | None = None
+    """The API key or the token's subject that asked, if any: it pays for decoding, as the tenant does."""
     is_new: bool = False
     """Also extract the image's metadata. The recipes then include the thumbnail, and it must succeed."""
     accepts_crashes: bool = False
@@ -94,7 +96,7 @@ class Renderer:
             tenant=request.tenant,
             with_metadata=with_metadata,
             with_location=self.keep_location,
-            charge=partial(self.rate_limiter.charge_decoding, request.tenant),
+            charge=partial(self.rate_limiter.charge_decoding, request.tenant, request.requested_by),
         )
         if with_metadata:
             rendered.get(THUMBNAIL.name)  # raises if it failed

@@ -58,6 +58,7 @@ class CallerPrivacy(ApiModel):
 
     keys: int = Field(description="API keys that it made.", examples=[2])
     rates: int = Field(description="Counts of its requests, kept for a minute.", examples=[1])
+    images: int = Field(description="Images that it asked for, and that have not ended.", examples=[0])
     audit_records: int = Field(description="Records of what it did, with its address.", examples=[14])
     first_record_at: Time | None
     last_record_at: Time | None
@@ -106,6 +107,7 @@ def show_caller(holdings: domain.CallerHoldings, settings: Settings) -> CallerPr
     return CallerPrivacy(
         keys=holdings.keys,
         rates=holdings.rates,
+        images=holdings.images,
         audit_records=holdings.audit_records,
         first_record_at=holdings.first_record_at,
         last_record_at=holdings.last_record_at,

@@ -302,10 +302,18 @@ DEFECTS = (
         name="decoding-not-counted",
         breaks=RATES,
         file="shared_lib/services/renderer.py",
-        old="            charge=partial(self.rate_limiter.charge_decoding, request.tenant),\n",
+        old="            charge=partial(self.rate_limiter.charge_decoding, request.tenant, request.requested_by),\n",
         new="",
         caught_by="tests/processing/test_quotas.py::"
         "test_a_tenant_that_has_used_up_its_decoder_seconds_waits_and_reads_on",
+    ),
+    Defect(
+        name="decoding-not-counted-for-the-caller",
+        breaks=RATES,
+        file="shared_lib/services/processing.py",
+        old="            requested_by=claim.requested_by,\n",
+        new="",
+        caught_by="tests/security/test_rates.py::test_what_a_caller_has_decoded_counts_for_that_caller_alone",
     ),
     Defect(
         name="failed-decoding-not-counted",

@@ -100,6 +100,7 @@ class World:
             has_succeeded=state is ImageStatus.SUCCEEDED,
             original_key=None,
             traceparent=None,
+            requested_by=None,
             waited=0,
         )
         rejected = Rejected(FailureCode.CORRUPT_IMAGE, "for the test")

@@ -79,7 +79,7 @@ def test_callers_of_a_tenant_share_its_rate(apart: Runtime) -> None:
         standings = [limiter.take(each, "uploads") for each in callers]
 
     assert [each[-1].granted for each in standings] == [True, True, True, False]
-    assert [each.rate.policy for each in standings[0]] == ["requests", "uploads", "tenant-requests"]
+    assert [each.rate.policy for each in standings[0]] == ["requests", "uploads", "decoder-seconds", "tenant-requests"]
     other = Principal(f"key:{uuid4()}", Role.VIEWER, "another-tenant")
     with acting_for("another-tenant"):
         assert limiter.take(other, "requests")[-1].granted
@@ -116,7 +116,7 @@ def test_a_tenant_that_has_used_up_its_decoder_seconds_waits_and_reads_on(thrift
         image = make_image(thrifty)
         deliver(thrifty, image, "w=20")
         assert 0 < thrifty.rate_limiter.take(caller, "uploads")[-1].full_in < WINDOW_SECONDS, "both were counted"
-        thrifty.rate_limiter.charge_decoding(caller.tenant, 40)
+        thrifty.rate_limiter.charge_decoding(caller.tenant, None, 40)
 
         upload = thrifty.rate_limiter.take(caller, "uploads")[-1]
         assert (upload.granted, upload.remaining, upload.rate.policy) == (False, 0, "tenant-decoder-seconds")

@@ -3,12 +3,14 @@
 import re
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any
 from uuid import uuid4
 
 import pytest
 import requests
 from pydantic import SecretStr
-from service import Platform, make_keys_of, make_photo, run_command, start_platform
+from service import Api, Platform, make_keys_of, make_photo, run_command, start_platform, wait_for
 
 from shared_lib import settings
 from shared_lib.database.connection import Database
@@ -101,7 +103,10 @@ def test_uploads_have_a_rate_besides(call: Call) -> None:
 
     assert [each.status_code for each in answers] == [201] * UPLOADS + [429]
     assert answers[-1].json()["error"] == f"At most {UPLOADS} uploads a minute"
-    rates = r'"requests";r=\d+;t=\d+, "uploads";r=0;t=\d+, "tenant-decoder-seconds";r=\d+;t=\d+'
+    rates = (
+        r'"requests";r=\d+;t=\d+, "uploads";r=0;t=\d+, '
+        r'"decoder-seconds";r=600;t=0, "tenant-decoder-seconds";r=\d+;t=\d+'
+    )
     assert re.fullmatch(rates, answers[-1].headers["RateLimit"])
     assert call("GET", "/images?limit=1").status_code == 200
 
@@ -110,7 +115,7 @@ def test_a_tenant_without_decoder_seconds_uploads_nothing_and_reads_on(guarded: 
     headers = {"X-API-Key": run_command(guarded, "tenants", "create", "decodes-much").stdout.strip()}
     database = Database(settings.Database(url=SecretStr(guarded.environment["DATABASE_WORKER_URL"])))
     limits = settings.Rates(tenant_decoder_seconds_per_minute=DECODER_SECONDS)
-    RateLimiter(limits, Rates(database)).charge_decoding("decodes-much", DECODER_SECONDS + 10)
+    RateLimiter(limits, Rates(database)).charge_decoding("decodes-much", None, DECODER_SECONDS + 10)
     database.disconnect()
 
     def ask(method: str, path: str, body: object = None) -> requests.Response:
@@ -128,6 +133,48 @@ def test_a_tenant_without_decoder_seconds_uploads_nothing_and_reads_on(guarded: 
     assert int(refused[0].headers["Retry-After"]) > 1
     assert '"tenant-decoder-seconds";r=0;t=' in refused[0].headers["RateLimit"]
     assert ask("GET", "/images").status_code == 200
+
+
+def test_what_a_caller_has_decoded_counts_for_that_caller_alone(guarded: Platform, make_key: MakeKey) -> None:
+    caller, other = (Api(f"{guarded.url}/api/v1", requests.Session()) for _ in range(2))
+    for each in (caller, other):
+        each.session.headers["X-API-Key"] = make_key("editor")
+    name = f"key:{str(caller.session.headers['X-API-Key']).split('_')[1]}"
+    database = Database(settings.Database(url=SecretStr(guarded.environment["DATABASE_WORKER_URL"])))
+    limiter = RateLimiter(settings.Rates(), Rates(database))
+
+    def read(sql: str, **values: str) -> Any:
+        with database.transaction() as tx:
+            return next(iter(tx.rows(sql, **values)[0].values()))
+
+    def read_bucket() -> datetime:
+        full_at: datetime = read(
+            "SELECT full_at FROM rates WHERE principal = :name AND name = 'decoder-seconds'", name=name
+        )
+        return full_at
+
+    def announce(client: Api) -> requests.Response:
+        return client("POST", "/images/actions/upload-url", json={"extension": "jpg", "sizeBytes": 1})
+
+    limiter.charge_decoding("default", name, 30)  # so that its bucket is not full before the test has read it
+    before = read_bucket()
+    image = caller.upload(make_photo(60, 40))
+    wait_for(
+        lambda: read("SELECT status FROM images WHERE uuid = :uuid", uuid=image), lambda status: status == "succeeded"
+    )
+    processed = read_bucket()
+    assert processed > before
+    preview = {"operations": [{"kind": "resize", "width": 20}]}
+    assert caller("POST", f"/images/{image}/preview", json=preview).status_code == 200
+    assert read_bucket() > processed
+
+    limiter.charge_decoding("default", name, 700)
+    database.disconnect()
+    refused = announce(caller)
+    assert (refused.status_code, refused.json()["error"]) == (429, "At most 600 decoder seconds a minute")
+    assert '"decoder-seconds";r=0;t=' in refused.headers["RateLimit"]
+    assert caller("GET", f"/images/{image}").status_code == 200
+    assert announce(other).status_code == 201
 
 
 def test_a_quota_of_bytes_counts_what_is_announced_and_deletion_frees_it(
