@@ -59,22 +59,28 @@ worker may change the outcome. Here there is nothing to decode, or more than the
 
 
 class ServiceError(Exception):
-    """A failure with a name. `public` may be shown to anyone, the exception's cause may not."""
+    """
+    A failure with a name. `public` may be shown to anyone, the exception's cause may not.
 
+    A subclass with a `public` and a `code` of its own stands beside what it is about, such as `ImageNotFound` in
+    `domain/images.py`. Whoever raises it and whoever documents it name the same class.
+    """
+
+    public = "Something went wrong on our side"
     code = "internal_error"
 
     def __init__(
         self,
-        public: str,
+        public: str | None = None,
         *,
         code: str | None = None,
         details: list[dict[str, Any]] | None = None,
         retry_after: int | None = None,
     ) -> None:
         """`retry_after` is in seconds: after them the same request may succeed."""
-        super().__init__(public)
+        self.public = public or self.public
+        super().__init__(self.public)
         self.retry_after = retry_after
-        self.public = public
         self.code = code or self.code
         self.details = details or []
 

@@ -4,7 +4,7 @@ import functions_framework
 
 from shared_lib import web
 from shared_lib.runtime import Runtime
-from shared_lib.services.multipart import COMPLETE
+from shared_lib.services.multipart import UploadComplete
 from shared_lib.web.schemas import ImageId, Message
 
 ABORTED = Message(message="Upload aborted")
@@ -18,7 +18,7 @@ ABORTED = Message(message="Upload aborted")
         docs=web.Docs(tag="images", summary="Abort an upload, and delete its parts"),
         inputs=web.Inputs(path={"uuid": ImageId}),
         success=web.Success(Message, example=ABORTED),
-        errors=web.Errors(web.ImageError, [web.NO_IMAGE, COMPLETE]),
+        errors=web.Errors(web.ImageError, [web.NO_IMAGE, UploadComplete()]),
         needs="images:write",
     )
 )

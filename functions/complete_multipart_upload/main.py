@@ -4,7 +4,7 @@ import functions_framework
 
 from shared_lib import web
 from shared_lib.runtime import Runtime
-from shared_lib.services.multipart import PARTS_MISSING
+from shared_lib.services.multipart import PartsMissing
 from shared_lib.web.multipart import CompletedUpload
 from shared_lib.web.schemas import ImageId
 
@@ -19,7 +19,7 @@ ABOUT = "The parts that the store has are compared with the announced size. A se
         docs=web.Docs(tag="images", summary="Make an image of the uploaded parts", description=ABOUT),
         inputs=web.Inputs(path={"uuid": ImageId}),
         success=web.Success(CompletedUpload),
-        errors=web.Errors(web.ImageError, [web.NO_IMAGE, PARTS_MISSING]),
+        errors=web.Errors(web.ImageError, [web.NO_IMAGE, PartsMissing()]),
         needs="images:write",
     )
 )

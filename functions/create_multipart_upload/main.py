@@ -3,12 +3,11 @@
 import functions_framework
 
 from shared_lib import web
-from shared_lib.domain.uploads import check_codec
-from shared_lib.errors import TooLarge
+from shared_lib.domain.uploads import FileTooLarge, check_codec
+from shared_lib.limits import Limits
 from shared_lib.runtime import Runtime
 from shared_lib.web.multipart import LargeFile, MultipartUploadPlan, show_plan
 
-TOO_LARGE = TooLarge("The file may have at most 104,857,600 bytes", code="file_too_large")
 ABOUT = """For a large file, or a connection that breaks. Divide the file as the response says, get URLs for its parts,
 `PUT` them in any order and at the same time, and complete the upload. After an interruption, go on with the parts that
 are missing."""
@@ -22,7 +21,7 @@ are missing."""
         docs=web.Docs(tag="images", summary="Begin an upload in parts", description=ABOUT),
         inputs=web.Inputs(body=LargeFile),
         success=web.Success(MultipartUploadPlan, status=201),
-        errors=web.Errors(web.ImageError, [TOO_LARGE]),
+        errors=web.Errors(web.ImageError, [FileTooLarge(Limits.max_bytes)]),
         needs="images:write",
         counts_as="uploads",
     )

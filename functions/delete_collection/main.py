@@ -3,17 +3,11 @@
 import functions_framework
 
 from shared_lib import web
-from shared_lib.errors import Conflict
+from shared_lib.domain.images import CollectionNotEmpty
 from shared_lib.runtime import Runtime
 from shared_lib.web.schemas import CollectionId, Message, MetaMessage
 
 DELETED = MetaMessage(meta=Message(message="Collection deleted successfully"))
-# Worded as in the repository, which raises it.
-NOT_EMPTY = Conflict(
-    "Cannot delete non-empty collection",
-    code="collection_not_empty",
-    details=[{"message": "Remove all images from the collection before deleting it"}],
-)
 
 
 @functions_framework.http
@@ -24,7 +18,7 @@ NOT_EMPTY = Conflict(
         docs=web.Docs(tag="collections", summary="Delete an empty collection"),
         inputs=web.Inputs(path={"uuid": CollectionId}),
         success=web.Success(MetaMessage, example=DELETED),
-        errors=web.Errors(web.CollectionErrors, [web.NO_COLLECTION, NOT_EMPTY]),
+        errors=web.Errors(web.CollectionErrors, [web.NO_COLLECTION, CollectionNotEmpty()]),
         needs="collections:write",
     )
 )

@@ -4,8 +4,9 @@ import functions_framework
 
 from shared_lib import web
 from shared_lib.domain.principals import Principal
+from shared_lib.repositories.presets import PresetNotFound
 from shared_lib.runtime import Runtime
-from shared_lib.web.presets import NO_PRESET, PresetName
+from shared_lib.web.presets import PresetName
 from shared_lib.web.schemas import Message, MetaMessage
 
 DELETED = MetaMessage(meta=Message(message="Preset deleted"))
@@ -23,7 +24,7 @@ DELETED = MetaMessage(meta=Message(message="Preset deleted"))
         ),
         inputs=web.Inputs(path={"preset": PresetName}, principal=True),
         success=web.Success(MetaMessage, example=DELETED),
-        errors=web.Errors(web.ImageError, [NO_PRESET]),
+        errors=web.Errors(web.ImageError, [PresetNotFound()]),
         needs="images:write",
     )
 )

@@ -3,8 +3,9 @@
 import functions_framework
 
 from shared_lib import web
+from shared_lib.domain.operations import DeadLetterNotFound
 from shared_lib.runtime import Runtime
-from shared_lib.web.operations import NO_DEAD_LETTER, DeadLetter, DeadLetterId, show_dead_letter
+from shared_lib.web.operations import DeadLetter, DeadLetterId, show_dead_letter
 
 
 @functions_framework.http
@@ -15,7 +16,7 @@ from shared_lib.web.operations import NO_DEAD_LETTER, DeadLetter, DeadLetterId, 
         docs=web.Docs(tag="operations", summary="Get a dead letter"),
         inputs=web.Inputs(path={"letter_id": DeadLetterId}),
         success=web.Success(DeadLetter),
-        errors=web.Errors(web.ImageError, [NO_DEAD_LETTER]),
+        errors=web.Errors(web.ImageError, [DeadLetterNotFound()]),
         needs="operations:read",
     )
 )

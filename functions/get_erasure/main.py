@@ -3,8 +3,9 @@
 import functions_framework
 
 from shared_lib import web
+from shared_lib.domain.privacy import ReceiptNotFound
 from shared_lib.runtime import Runtime
-from shared_lib.web.privacy import NO_RECEIPT, Receipt, ReceiptId, show_receipt
+from shared_lib.web.privacy import Receipt, ReceiptId, show_receipt
 
 
 @functions_framework.http
@@ -15,7 +16,7 @@ from shared_lib.web.privacy import NO_RECEIPT, Receipt, ReceiptId, show_receipt
         docs=web.Docs(tag="images", summary="Get the receipt of an erasure"),
         inputs=web.Inputs(path={"erasure_id": ReceiptId}),
         success=web.Success(Receipt),
-        errors=web.Errors(web.ImageError, [NO_RECEIPT]),
+        errors=web.Errors(web.ImageError, [ReceiptNotFound()]),
         needs="images:write",
     )
 )

@@ -3,8 +3,9 @@
 import functions_framework
 
 from shared_lib import web
+from shared_lib.repositories.presets import PresetNotFound
 from shared_lib.runtime import Runtime
-from shared_lib.web.presets import NO_PRESET, PresetName, PresetVersions, show_version
+from shared_lib.web.presets import PresetName, PresetVersions, show_version
 
 
 @functions_framework.http
@@ -19,7 +20,7 @@ from shared_lib.web.presets import NO_PRESET, PresetName, PresetVersions, show_v
         ),
         inputs=web.Inputs(path={"preset": PresetName}),
         success=web.Success(PresetVersions),
-        errors=web.Errors(web.ImageError, [NO_PRESET]),
+        errors=web.Errors(web.ImageError, [PresetNotFound()]),
         needs="images:read",
     )
 )

@@ -3,13 +3,11 @@
 import functions_framework
 
 from shared_lib import web
-from shared_lib.errors import NotFound
-from shared_lib.repositories.renditions import MISSING
+from shared_lib.repositories.renditions import RenditionNotFound
 from shared_lib.runtime import Runtime
 from shared_lib.storage.buckets import Download
 from shared_lib.web.schemas import ImageId, RenditionName
 
-NOT_FOUND = NotFound(MISSING, code="rendition_not_found")
 ABOUT = """Cache it and revalidate with its ETag: a name's bytes change only when the name is given another recipe.
 `Range`, with `If-Range`, returns one range of bytes. A rendition that isn't made yet is 404 `rendition_pending`."""
 
@@ -22,7 +20,7 @@ ABOUT = """Cache it and revalidate with its ETag: a name's bytes change only whe
         docs=web.Docs(tag="images", summary="Download a rendition", description=ABOUT),
         inputs=web.Inputs(path={"uuid": ImageId, "name": RenditionName}),
         success=web.Success(bytes),
-        errors=web.Errors(web.ImageError, [NOT_FOUND]),
+        errors=web.Errors(web.ImageError, [RenditionNotFound()]),
         needs="images:read",
         is_embeddable=True,
         cache=web.Cache.REVALIDATE,
@@ -34,7 +32,7 @@ def main(rt: Runtime, *, uuid: ImageId, name: RenditionName) -> web.Content:
     def send(span: range | None) -> Download:
         if found.key and (download := rt.gallery.stream(found.key, span)):
             return download
-        raise NotFound(MISSING, code="rendition_not_found")
+        raise RenditionNotFound
 
     headers = {"Content-Disposition": f'inline; filename="{uuid}-{name}.{found.extension}"'}
     return web.Content(

@@ -4,7 +4,7 @@ import functions_framework
 
 from shared_lib import web
 from shared_lib.runtime import Runtime
-from shared_lib.services.multipart import COMPLETE
+from shared_lib.services.multipart import UploadComplete
 from shared_lib.web.multipart import MultipartUploadProgress, show_progress
 from shared_lib.web.schemas import ImageId
 
@@ -17,7 +17,7 @@ from shared_lib.web.schemas import ImageId
         docs=web.Docs(tag="images", summary="List the parts of an upload that have arrived, and the missing ones"),
         inputs=web.Inputs(path={"uuid": ImageId}),
         success=web.Success(MultipartUploadProgress),
-        errors=web.Errors(web.ImageError, [web.NO_IMAGE, COMPLETE]),
+        errors=web.Errors(web.ImageError, [web.NO_IMAGE, UploadComplete()]),
         needs="images:write",
     )
 )

@@ -3,14 +3,13 @@
 import functions_framework
 
 from shared_lib import web
-from shared_lib.errors import Conflict, NotFound
+from shared_lib.domain.uploads import UploadMissing
 from shared_lib.events import ProcessingRequested
+from shared_lib.repositories.rendition_requests import TooManyRenditions
 from shared_lib.runtime import Runtime
 from shared_lib.web.schemas import Message
 from shared_lib.web.uploads import ProcessingRequest
 
-MISSING = NotFound("Image not found in storage, please upload before process", code="image_not_in_storage")
-TOO_MANY = Conflict("An image has at most 100 renditions", code="too_many_renditions")
 STARTED = Message(message="Processing started")
 
 ABOUT = """Every image gets a thumbnail. `renditions` or `preset` request more, now or at any later time.
@@ -26,14 +25,14 @@ tried again. A rendition that exceeded its time or memory is tried again only af
         docs=web.Docs(tag="images", summary="Set an image's filename and request processing", description=ABOUT),
         inputs=web.Inputs(body=ProcessingRequest),
         success=web.Success(Message, example=STARTED),
-        errors=web.Errors(web.ProcessingError, [MISSING, TOO_MANY]),
+        errors=web.Errors(web.ProcessingError, [UploadMissing(), TooManyRenditions()]),
         needs="images:write",
         counts_as="processing",
     )
 )
 def main(rt: Runtime, *, body: ProcessingRequest) -> Message:
     if not rt.ingestion.is_stored(body.uuid):
-        raise NotFound(MISSING.public, code=MISSING.code)
+        raise UploadMissing
     describe = "description" in body.model_fields_set
     chosen = rt.recipes.choose(body.renditions, body.preset)
     if rt.images.request(body.uuid, body.filename, body.description, chosen, describe=describe):

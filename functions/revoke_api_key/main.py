@@ -3,9 +3,10 @@
 import functions_framework
 
 from shared_lib import web
+from shared_lib.domain.api_keys import ApiKeyNotFound
 from shared_lib.domain.principals import Principal
 from shared_lib.runtime import Runtime
-from shared_lib.web.api_keys import NO_KEY, ApiKeyId
+from shared_lib.web.api_keys import ApiKeyId
 from shared_lib.web.schemas import Message
 
 REVOKED = Message(message="API key revoked")
@@ -21,7 +22,7 @@ REVOKED = Message(message="API key revoked")
         ),
         inputs=web.Inputs(path={"key_id": ApiKeyId}, principal=True),
         success=web.Success(Message, example=REVOKED),
-        errors=web.Errors(web.ImageError, [NO_KEY]),
+        errors=web.Errors(web.ImageError, [ApiKeyNotFound()]),
         needs="keys:manage",
     )
 )

@@ -3,16 +3,13 @@
 import functions_framework
 
 from shared_lib import web
-from shared_lib.domain.api_keys import DEFAULT_DAYS, OVERLAP_HOURS
+from shared_lib.domain.api_keys import DEFAULT_DAYS, OVERLAP_HOURS, ApiKeyNotFound, KeyNotRotatable
 from shared_lib.domain.principals import Principal
-from shared_lib.errors import Conflict
 from shared_lib.runtime import Runtime
-from shared_lib.web.api_keys import NO_KEY, ApiKeyId, ExpiresInDays, NewKeyEnvelope, OverlapHours, show_new_key
+from shared_lib.web.api_keys import ApiKeyId, ExpiresInDays, NewKeyEnvelope, OverlapHours, show_new_key
 from shared_lib.web.schemas import ApiModel
 
 ABOUT = """Makes a key with the same name and rights. Both work until the old one expires, `overlapHours` from now."""
-# Worded as in the repository, which raises it.
-NOT_ROTATABLE = Conflict("Only a live key that has no successor can be rotated", code="key_not_rotatable")
 
 
 class Rotation(ApiModel):
@@ -28,7 +25,7 @@ class Rotation(ApiModel):
         docs=web.Docs(tag="keys", summary="Rotate an API key", description=ABOUT),
         inputs=web.Inputs(path={"key_id": ApiKeyId}, body=Rotation, principal=True),
         success=web.Success(NewKeyEnvelope, status=201),
-        errors=web.Errors(web.ImageError, [NO_KEY, NOT_ROTATABLE]),
+        errors=web.Errors(web.ImageError, [ApiKeyNotFound(), KeyNotRotatable()]),
         needs="keys:manage",
     )
 )

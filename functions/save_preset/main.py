@@ -4,14 +4,12 @@ import functions_framework
 
 from shared_lib import web
 from shared_lib.domain.principals import Principal
-from shared_lib.errors import Conflict, Forbidden
+from shared_lib.repositories.presets import PresetChanged, TooManyPresets
 from shared_lib.runtime import Runtime
 from shared_lib.web.presets import PresetEnvelope, PresetOrder, show_preset
 
 ABOUT = """A change is a new version. From then on, uploads and URLs that name the preset get renditions by its new
 recipe, made on demand. The name replaces a built-in preset's or an operator's, but not what every image gets."""
-CHANGED = Conflict("The preset was changed at the same time: try again", code="preset_changed")
-TOO_MANY = Forbidden("There may be 500 presets: delete one first", code="too_many_presets")
 
 
 @functions_framework.http
@@ -22,7 +20,7 @@ TOO_MANY = Forbidden("There may be 500 presets: delete one first", code="too_man
         docs=web.Docs(tag="delivery", summary="Make a preset, or a new version of it", description=ABOUT),
         inputs=web.Inputs(body=PresetOrder, principal=True),
         success=web.Success(PresetEnvelope, status=201),
-        errors=web.Errors(web.ImageError, [CHANGED, TOO_MANY]),
+        errors=web.Errors(web.ImageError, [PresetChanged(), TooManyPresets()]),
         needs="images:write",
     )
 )

@@ -6,7 +6,7 @@ import functions_framework
 
 from shared_lib import web
 from shared_lib.runtime import Runtime
-from shared_lib.services.multipart import COMPLETE
+from shared_lib.services.multipart import UploadComplete
 from shared_lib.web.multipart import PartsToSign, SignedPart, SignedParts
 from shared_lib.web.schemas import ImageId
 
@@ -21,7 +21,7 @@ ABOUT = "Each URL takes one part of exactly its size. A part that is uploaded ag
         docs=web.Docs(tag="images", summary="Get URLs to put parts of a file to", description=ABOUT),
         inputs=web.Inputs(path={"uuid": ImageId}, body=PartsToSign),
         success=web.Success(SignedParts),
-        errors=web.Errors(web.ImageError, [web.NO_IMAGE, COMPLETE]),
+        errors=web.Errors(web.ImageError, [web.NO_IMAGE, UploadComplete()]),
         needs="images:write",
     )
 )

@@ -3,13 +3,10 @@
 import functions_framework
 
 from shared_lib import web
-from shared_lib.domain.uploads import check_upload
-from shared_lib.errors import Invalid, NotFound
+from shared_lib.domain.uploads import NoFile, check_upload
 from shared_lib.runtime import Runtime
+from shared_lib.services.recipes import WatermarkNotFound
 from shared_lib.web.uploads import UploadedImage, UploadForm, UploadResponse
-
-NO_FILE = Invalid("No file uploaded", code="no_file")
-NO_WATERMARK = NotFound("There is no processed image … to lay on another", code="watermark_not_found")
 
 
 @functions_framework.http
@@ -20,14 +17,14 @@ NO_WATERMARK = NotFound("There is no processed image … to lay on another", cod
         docs=web.Docs(tag="images", summary="Upload an image", description="Its processing starts by itself."),
         inputs=web.Inputs(form=UploadForm),
         success=web.Success(UploadResponse),
-        errors=web.Errors(web.ImageError, [NO_FILE, NO_WATERMARK]),
+        errors=web.Errors(web.ImageError, [NoFile(), WatermarkNotFound("…")]),
         needs="images:write",
         counts_as="uploads",
     )
 )
 def main(rt: Runtime, *, file: web.UploadedFile | None, form: UploadForm) -> UploadResponse:
     if file is None:
-        raise Invalid(NO_FILE.public, code=NO_FILE.code)
+        raise NoFile
     check_upload(file.filename, file.content_type, len(file.data))
     recipes = rt.recipes.choose(form.renditions, form.preset)
     uuid = rt.ingestion.ingest(file.filename, form.description or None, file.data, file.content_type, recipes)

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from shared_lib.database.connection import acting_for
 from shared_lib.delivery.order import ORIGINAL, Constantly, Order
+from shared_lib.domain.images import ImageNotFound
 from shared_lib.errors import (
     FailureCode,
     NotFound,
@@ -28,7 +29,6 @@ from shared_lib.pipeline.recipe import Recipe
 from shared_lib.pipeline.rendition import Rendition
 from shared_lib.repositories.audit import current_caller
 from shared_lib.repositories.deliveries import Claimable, Claimed, Deliveries, PublishedImage, State, StoredDelivery
-from shared_lib.repositories.rows import NOT_FOUND
 from shared_lib.services.foreign_ingestion import ForeignIngestion
 from shared_lib.services.renderer import Renderer, RenderRequest
 from shared_lib.settings import Settings
@@ -118,7 +118,7 @@ class Engine:
         """Raises NotFound, Invalid, and the Rejected that making it ended with lately."""
         image, state = self._look_up(order)
         if not order.covers(image):
-            raise NotFound(NOT_FOUND, code="image_not_found")
+            raise ImageNotFound
         if order.content and not image.sha256.startswith(order.content):
             raise NotFound("The image has other content than the URL names", code="content_not_found")
         recipe = order.lower(image)

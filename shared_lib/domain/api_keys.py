@@ -14,6 +14,7 @@ from hashlib import sha256
 from hmac import compare_digest
 
 from shared_lib.domain.principals import Permission, Principal, Role
+from shared_lib.errors import Conflict, NotFound
 
 _ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _ID, _SECRET, _CHECKSUM = 10, 43, 6  # characters; 43 of 62 kinds have 256 bits
@@ -22,6 +23,16 @@ _TEXT = re.compile(rf"imgp_([0-9A-Za-z]{{{_ID}}})_([0-9A-Za-z]{{{_SECRET}}})_([0
 ID_PATTERN = rf"^[0-9A-Za-z]{{{_ID}}}$"
 DEFAULT_DAYS, MAX_DAYS = 90, 365
 OVERLAP_HOURS, MAX_OVERLAP_HOURS = 24, 7 * 24
+
+
+class ApiKeyNotFound(NotFound):
+    public = "API key not found"
+    code = "api_key_not_found"
+
+
+class KeyNotRotatable(Conflict):
+    public = "Only a live key that has no successor can be rotated"
+    code = "key_not_rotatable"
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
-from shared_lib.errors import NOT_WORTH_KEEPING, FailureCode
+from shared_lib.errors import NOT_WORTH_KEEPING, Conflict, FailureCode, NotFound
 from shared_lib.pipeline.metadata.model import ImageMetadata
 
 MAX_FILENAME = 255
@@ -17,6 +17,24 @@ MAX_DISTANCE = 11
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 """Characters that no filename or collection name may contain."""
+
+
+class ImageNotFound(NotFound):
+    public = "Image not found"
+    code = "image_not_found"
+
+
+class CollectionNotFound(NotFound):
+    public = "Collection not found"
+    code = "collection_not_found"
+
+
+class CollectionNotEmpty(Conflict):
+    public = "Cannot delete non-empty collection"
+    code = "collection_not_empty"
+
+    def __init__(self) -> None:
+        super().__init__(details=[{"message": "Remove all images from the collection before deleting it"}])
 
 
 class ImageStatus(StrEnum):

@@ -5,6 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from shared_lib.errors import NotFound
+
+
+class DeadLetterNotFound(NotFound):
+    public = "Dead letter not found"
+    code = "dead_letter_not_found"
+
 
 @dataclass(frozen=True, slots=True)
 class Attempt:

@@ -7,6 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from shared_lib.errors import NotFound
+
+
+class ReceiptNotFound(NotFound):
+    public = "There is no such receipt"
+    code = "receipt_not_found"
+
 
 @dataclass(frozen=True, slots=True)
 class HeldObject:

@@ -10,7 +10,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 from shared_lib.constraints import OneOf
 from shared_lib.domain.images import CONTROL, MAX_FILENAME
-from shared_lib.errors import Invalid, Unsupported
+from shared_lib.errors import Invalid, NotFound, TooLarge, Unsupported
 from shared_lib.pipeline.formats import BY_EXTENSION, describe_missing_codec, has_codec
 
 Extension = Annotated[str, OneOf(*BY_EXTENSION)]
@@ -24,6 +24,24 @@ UNKNOWN_TYPE = "application/octet-stream"
 
 IMAGE_TYPE = re.compile(r"image/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}")
 """A media type of an image (RFC 6838), in lower case."""
+
+
+class FileTooLarge(TooLarge):
+    code = "file_too_large"
+
+    def __init__(self, most: int) -> None:
+        """`most` is in bytes."""
+        super().__init__(f"The file may have at most {most:,} bytes")
+
+
+class UploadMissing(NotFound):
+    public = "Image not found in storage, please upload before process"
+    code = "image_not_in_storage"
+
+
+class NoFile(Invalid):
+    public = "No file uploaded"
+    code = "no_file"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,10 +3,10 @@
 from typing import Any
 
 from shared_lib.database.connection import Database, Transaction
-from shared_lib.domain.api_keys import ApiKey, ApiKeyText, KeyGrant
+from shared_lib.domain.api_keys import ApiKey, ApiKeyNotFound, ApiKeyText, KeyGrant, KeyNotRotatable
 from shared_lib.domain.audit import Action
 from shared_lib.domain.principals import Role
-from shared_lib.errors import Conflict, NotFound
+from shared_lib.errors import Conflict
 from shared_lib.repositories.audit import record
 
 _COLUMNS = """
@@ -81,7 +81,7 @@ class ApiKeys:
         with self._database.transaction() as tx:
             row = tx.row(_SELECT, id=key_id)
         if row is None:
-            raise _missing()
+            raise ApiKeyNotFound
         return _to_key(row)
 
     def list(self) -> list[ApiKey]:
@@ -94,7 +94,7 @@ class ApiKeys:
         with self._database.transaction() as tx:
             row = tx.row(_REVOKE, id=key_id)
             if row is None:
-                raise _missing()
+                raise ApiKeyNotFound
             record(tx, Action.API_KEY_REVOKED, key_id)
         return _to_key(row)
 
@@ -113,9 +113,9 @@ class ApiKeys:
         with self._database.transaction() as tx:
             row = tx.row(_LOCK, id=replaced)
             if row is None:
-                raise _missing()
+                raise ApiKeyNotFound
             if row["replaced_by"] or not row["is_live"]:
-                raise Conflict("Only a live key that has no successor can be rotated", code="key_not_rotatable")
+                raise KeyNotRotatable
             made = _insert(tx, key, grant, created_by)
             tx.rows(_REPLACE, id=replaced, successor=key.id, hours=hours)
             record(tx, Action.API_KEY_ROTATED, replaced, successor=key.id, hours=hours)
@@ -134,10 +134,6 @@ def _insert(tx: Transaction, key: ApiKeyText, grant: KeyGrant, created_by: str) 
         created_by=created_by,
     )[0]
     return _to_key(row)
-
-
-def _missing() -> NotFound:
-    return NotFound("API key not found", code="api_key_not_found")
 
 
 def _to_key(row: dict[str, Any]) -> ApiKey:

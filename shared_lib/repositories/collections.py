@@ -6,9 +6,8 @@ from uuid import UUID
 from shared_lib.database.connection import Database, Transaction
 from shared_lib.database.failures import STILL_REFERENCED, ConstraintViolated
 from shared_lib.domain.audit import Action
-from shared_lib.domain.images import Collection, Image
+from shared_lib.domain.images import Collection, CollectionNotEmpty, CollectionNotFound, Image, ImageNotFound
 from shared_lib.domain.pages import Page, PageQuery
-from shared_lib.errors import Conflict, NotFound
 from shared_lib.repositories import audit
 from shared_lib.repositories.pages import Listed, make_page, read_page, slice_page
 from shared_lib.repositories.rows import COLLECTION_COLUMNS, VISIBLE_IMAGE, to_collection, to_image
@@ -96,11 +95,7 @@ class Collections:
         except ConstraintViolated as error:
             if error.sqlstate not in STILL_REFERENCED:
                 raise
-            raise Conflict(
-                "Cannot delete non-empty collection",
-                code="collection_not_empty",
-                details=[{"message": "Remove all images from the collection before deleting it"}],
-            ) from error
+            raise CollectionNotEmpty from error
 
     def add_images(self, uuid: UUID, images: Sequence[UUID]) -> None:
         """Move images into the collection: all of them or none. Raises NotFound."""
@@ -108,9 +103,7 @@ class Collections:
             _require(tx.row(_TOUCH_COLLECTION, uuid=uuid))
             missing = set(images) - _lock_images(tx, images)
             if missing:
-                raise NotFound(
-                    "Image not found",
-                    code="image_not_found",
+                raise ImageNotFound(
                     details=[{"message": f"There is no image {image}"} for image in sorted(map(str, missing))],
                 )
             tx.rows(_MOVE_IMAGES, uuid=uuid, images=list(images))
@@ -134,7 +127,7 @@ class Collections:
 
 def _require(row: dict[str, object] | None) -> dict[str, object]:
     if row is None:
-        raise NotFound("Collection not found", code="collection_not_found")
+        raise CollectionNotFound
     return row
 
 

@@ -12,15 +12,12 @@ from uuid import UUID
 
 from shared_lib.database.connection import Database
 from shared_lib.domain.audit import Action
-from shared_lib.domain.operations import RecordedDeadLetter
-from shared_lib.errors import NotFound
+from shared_lib.domain.operations import DeadLetterNotFound, RecordedDeadLetter
 from shared_lib.events import clean_text
 from shared_lib.observability import get_logger
 from shared_lib.repositories import audit
 
 log = get_logger()
-
-NOT_FOUND = "Dead letter not found"
 
 # A deleted image's data is not kept. A letter about no image that there is belongs to the operator's tenant.
 _INSERT_DEAD_LETTER = """
@@ -103,7 +100,7 @@ class DeadLetters:
         with self._database.transaction() as tx:
             rows = tx.last(_SELECT_DEAD_LETTER, id=letter_id)
         if not rows:
-            raise NotFound(NOT_FOUND, code="dead_letter_not_found")
+            raise DeadLetterNotFound
         return RecordedDeadLetter(**rows[0])
 
     def discard(self, letter_id: int) -> None:

@@ -10,10 +10,11 @@ from uuid import UUID, uuid4
 
 from shared_lib.database.connection import Database
 from shared_lib.database.driver import Prepared
-from shared_lib.errors import FailureCode, NotFound, Rejected, TooManyAttempts
+from shared_lib.domain.images import ImageNotFound
+from shared_lib.errors import FailureCode, Rejected, TooManyAttempts
 from shared_lib.pipeline.formats import Format
 from shared_lib.repositories import stocks
-from shared_lib.repositories.rows import NOT_FOUND, OF_TENANT, require_published
+from shared_lib.repositories.rows import OF_TENANT, require_published
 from shared_lib.settings import Quotas
 
 TOO_MANY = "Too many new renditions of this image within an hour"
@@ -150,7 +151,7 @@ class Deliveries:
                 return claim
         found = self._look_up(uuid, recipe_hash)
         if found is None:
-            raise NotFound(NOT_FOUND, code="image_not_found")
+            raise ImageNotFound
         if found["made_key"] is None and found["is_claimable"] is None:  # nobody has begun it, and we may not
             raise TooManyAttempts(TOO_MANY, code="too_many_renditions", retry_after=600)
         return None

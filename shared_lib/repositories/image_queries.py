@@ -5,15 +5,14 @@ from typing import Any
 from uuid import UUID
 
 from shared_lib.database.connection import Database
-from shared_lib.domain.images import VISIBLE, Image, ImageEnd, ImageState, ImageStatus, SimilarImage
+from shared_lib.domain.images import VISIBLE, Image, ImageEnd, ImageNotFound, ImageState, ImageStatus, SimilarImage
 from shared_lib.domain.operations import Attempt
 from shared_lib.domain.pages import Page, PageQuery
-from shared_lib.errors import FailureCode, NotFound
+from shared_lib.errors import FailureCode
 from shared_lib.repositories.pages import read_page
 from shared_lib.repositories.rows import (
     END_COLUMNS,
     IMAGE_COLUMNS,
-    NOT_FOUND,
     OF_TENANT,
     RENDITIONS,
     THUMBNAIL_COLUMNS,
@@ -68,9 +67,9 @@ class ImageQueries:
             row = tx.row(_SELECT_VISIBLE_IMAGE, uuid=uuid)
             awaited = row is None and tx.row(_IS_AWAITED, uuid=uuid) is not None
         if awaited:
-            raise NotFound(NOT_FOUND, code="image_awaits_upload", retry_after=2)
+            raise ImageNotFound(code="image_awaits_upload", retry_after=2)
         if row is None:
-            raise NotFound(NOT_FOUND, code="image_not_found")
+            raise ImageNotFound
         return to_image(row)
 
     def find(self, uuids: Sequence[UUID], *, thumbnails: bool) -> list[Image]:
@@ -94,7 +93,7 @@ class ImageQueries:
             found = tx.queue(_IS_VISIBLE, uuid=uuid)
             rows = tx.last(_LIST_ATTEMPTS, uuid=uuid, limit=limit)
         if not found:
-            raise NotFound(NOT_FOUND, code="image_not_found")
+            raise ImageNotFound
         return [Attempt(**row) for row in rows]
 
     def get_end(self, uuid: UUID) -> ImageEnd | None:
@@ -116,7 +115,7 @@ class ImageQueries:
         with self._database.transaction() as tx:
             rows = select_similar(tx, uuid, distance, limit)
         if rows is None:
-            raise NotFound(NOT_FOUND, code="image_not_found")
+            raise ImageNotFound
         return [SimilarImage(to_image(row), row["distance"]) for row in rows]
 
     def get_state(self, uuid: UUID) -> ImageState | None:

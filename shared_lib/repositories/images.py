@@ -8,13 +8,12 @@ from shared_lib import tracing
 from shared_lib.constraints import DEFAULT_TENANT
 from shared_lib.database.connection import Database, Transaction, acting_for
 from shared_lib.domain.audit import Action
-from shared_lib.domain.images import ImageEnd, ImageStatus
+from shared_lib.domain.images import ImageEnd, ImageNotFound, ImageStatus
 from shared_lib.domain.uploads import Original, StoredObject
-from shared_lib.errors import FailureCode, NotFound
+from shared_lib.errors import FailureCode
 from shared_lib.observability import get_logger
 from shared_lib.repositories import audit, lifecycle, multipart, originals, privacy, rendition_requests, stocks
 from shared_lib.repositories.originals import Named
-from shared_lib.repositories.rows import NOT_FOUND
 from shared_lib.settings import NO_QUOTAS, Processing, Quotas
 
 if TYPE_CHECKING:
@@ -196,7 +195,7 @@ class Images:
                 description=changes.get("description"),
             )
         if row is None:
-            raise NotFound(NOT_FOUND, code="image_not_found")
+            raise ImageNotFound
 
     def delete(self, uuid: UUID) -> None:
         """
@@ -205,7 +204,7 @@ class Images:
         Raises NotFound.
         """
         if not self.delete_all([uuid]):
-            raise NotFound(NOT_FOUND, code="image_not_found")
+            raise ImageNotFound
 
     def delete_all(self, uuids: Sequence[UUID]) -> set[UUID]:
         """Delete these images in the same way. Return those that there were."""
@@ -216,7 +215,7 @@ class Images:
         """Delete an image in the same way, and write down what there was. Return the receipt's ID. Raises NotFound."""
         with self._database.transaction() as tx:
             if tx.row(_LOCK_IMAGE, uuid=uuid) is None:
-                raise NotFound(NOT_FOUND, code="image_not_found")
+                raise ImageNotFound
             receipt = privacy.begin_erasure(tx, uuid, privacy.read_holdings(tx, uuid), by)
             _delete(tx, [uuid])
         return receipt

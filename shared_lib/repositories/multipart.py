@@ -5,12 +5,11 @@ from uuid import UUID
 
 from shared_lib import tracing
 from shared_lib.database.connection import Database
-from shared_lib.domain.images import ImageStatus
+from shared_lib.domain.images import ImageNotFound, ImageStatus
 from shared_lib.domain.multipart import MultipartUpload
-from shared_lib.errors import Conflict, NotFound
+from shared_lib.errors import Conflict
 from shared_lib.repositories import lifecycle, stocks
 from shared_lib.repositories.audit import current_caller
-from shared_lib.repositories.rows import NOT_FOUND
 from shared_lib.settings import Quotas
 
 FORGET = "DELETE FROM multipart_uploads WHERE image_id = :uuid"
@@ -71,7 +70,7 @@ class MultipartUploads:
         with self._database.transaction() as tx:
             row = tx.row(_SELECT, uuid=uuid)
         if row is None:
-            raise NotFound(NOT_FOUND, code="image_not_found")
+            raise ImageNotFound
         status = ImageStatus(row.pop("status"))
         if status is not ImageStatus.AWAITING_UPLOAD:
             return status

@@ -12,7 +12,6 @@ from shared_lib.pipeline.recipe import Recipe
 from shared_lib.pipeline.recipe_schema import read_recipe, write_recipe
 from shared_lib.repositories import audit
 
-MISSING = "Preset not found"
 MOST = 500
 """Presets of a tenant."""
 _VERSIONS = 20  # that are kept of a preset
@@ -33,6 +32,21 @@ _ADD = """
     RETURNING name, version, recipe, created_at, created_by
 """
 _FORGET = "DELETE FROM presets WHERE tenant_id = :tenant AND name = :name AND version <= :version"
+
+
+class PresetNotFound(NotFound):
+    public = "Preset not found"
+    code = "preset_not_found"
+
+
+class PresetChanged(Conflict):
+    public = "The preset was changed at the same time: try again"
+    code = "preset_changed"
+
+
+class TooManyPresets(Forbidden):
+    public = f"There may be {MOST} presets: delete one first"
+    code = "too_many_presets"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +76,7 @@ class Presets:
         with self._database.transaction() as tx:
             rows = tx.rows(_FIND, name=name, most=_VERSIONS)
         if not rows:
-            raise NotFound(MISSING, code="preset_not_found")
+            raise PresetNotFound
         return [_to_preset(row) for row in rows]
 
     def list(self) -> list[Preset]:
@@ -77,7 +91,7 @@ class Presets:
     def delete(self, name: str, by: str) -> None:
         """Raises NotFound and Conflict."""
         if self.find(name) is None:
-            raise NotFound(MISSING, code="preset_not_found")
+            raise PresetNotFound
         self._add(name, None, by)
 
     def _add(self, name: str, recipe: str | None, by: str) -> Preset:
@@ -85,12 +99,12 @@ class Presets:
             with self._database.transaction() as tx:
                 added = tx.rows(_ADD, name=name, recipe=recipe, by=by)[0]
                 if added["version"] == 1 and len(tx.rows(_LIST)) > MOST:
-                    raise Forbidden(f"There may be {MOST} presets: delete one first", code="too_many_presets")
+                    raise TooManyPresets
                 action = Action.PRESET_DELETED if recipe is None else Action.PRESET_SAVED
                 audit.record(tx, action, name, version=added["version"])
                 tx.rows(_FORGET, name=name, version=added["version"] - _VERSIONS)
         except ConstraintViolated as error:
-            raise Conflict("The preset was changed at the same time: try again", code="preset_changed") from error
+            raise PresetChanged from error
         return _to_preset(added)
 
 

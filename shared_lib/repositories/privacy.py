@@ -7,10 +7,10 @@ from uuid import UUID
 
 from shared_lib.database.connection import Database, Transaction
 from shared_lib.domain.audit import Action
-from shared_lib.domain.privacy import CallerHoldings, HeldObject, ImageHoldings, Receipt
-from shared_lib.errors import NotFound
+from shared_lib.domain.images import ImageNotFound
+from shared_lib.domain.privacy import CallerHoldings, HeldObject, ImageHoldings, Receipt, ReceiptNotFound
 from shared_lib.repositories import audit
-from shared_lib.repositories.rows import NOT_FOUND, OF_TENANT
+from shared_lib.repositories.rows import OF_TENANT
 
 _TABLES = ("renditions", "rendition_requests", "deliveries", "processing_attempts", "dead_letters")
 # Images that await their upload are hidden, but something is stored about them.
@@ -87,7 +87,7 @@ class Privacy:
         with self._database.transaction() as tx:
             row = tx.row(_SELECT, id=receipt_id)
         if row is None:
-            raise NotFound("There is no such receipt", code="receipt_not_found")
+            raise ReceiptNotFound
         return _to_receipt(row)
 
     def purge(self, days: int) -> int:
@@ -102,7 +102,7 @@ def read_holdings(tx: Transaction, uuid: UUID) -> ImageHoldings:
     counts = tx.queue(_COUNT_ROWS, uuid=uuid)
     row = tx.row(_SELECT_IMAGE, uuid=uuid)
     if row is None:
-        raise NotFound(NOT_FOUND, code="image_not_found")
+        raise ImageNotFound
     original = HeldObject(row["original_key"] or "", row["size_bytes"], row["sha256"], row["shared"])
     renditions = [HeldObject(each["key"], each["size_bytes"]) for each in objects]
     return ImageHoldings(

@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 MAX_RENDITIONS = 100
 """Of one image, made or requested."""
 
+
+class TooManyRenditions(Conflict):
+    public = f"An image has at most {MAX_RENDITIONS} renditions"
+    code = "too_many_renditions"
+
+
 _INSERT_REQUEST = """
     INSERT INTO rendition_requests (tenant_id, image_id, name, recipe_hash, recipe)
     SELECT tenant_id, uuid, :name, :hash, CAST(:recipe AS jsonb) FROM images WHERE uuid = :uuid ON CONFLICT DO NOTHING
@@ -104,7 +110,7 @@ def add(tx: Transaction, uuid: UUID, recipes: Sequence["Recipe"]) -> bool:
             tx.rows(_DELETE_REQUEST, uuid=uuid, name=recipe.name)
             tx.rows(_INSERT_REQUEST, **request, recipe=_write(recipe))
     if recipes and tx.rows(_COUNT_NAMES, uuid=uuid)[0]["names"] > MAX_RENDITIONS:
-        raise Conflict(f"An image has at most {MAX_RENDITIONS} renditions", code="too_many_renditions")
+        raise TooManyRenditions
     return pending
 
 

@@ -9,7 +9,6 @@ from shared_lib.database.connection import Database
 from shared_lib.errors import NotFound
 from shared_lib.repositories.rows import VISIBLE_IMAGE
 
-MISSING = "The image has no rendition of that name"
 PENDING_SECONDS = 2  # about as long as it takes to make one
 
 _FIND_RENDITION = f"""
@@ -23,6 +22,11 @@ _IS_PENDING = f"""
         OR EXISTS (SELECT 1 FROM rendition_requests q
                    WHERE q.image_id = i.uuid AND q.name = :name AND q.failure_code IS NULL))
 """
+
+
+class RenditionNotFound(NotFound):
+    public = "The image has no rendition of that name"
+    code = "rendition_not_found"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,5 +63,5 @@ class Renditions:
         if pending:
             raise NotFound("The rendition is not made yet", code="rendition_pending", retry_after=PENDING_SECONDS)
         if row is None:
-            raise NotFound(MISSING, code="rendition_not_found")
+            raise RenditionNotFound
         return StoredRendition(**row)

@@ -11,6 +11,7 @@ from shared_lib.domain.images import (
     Failure,
     Image,
     ImageEnd,
+    ImageNotFound,
     ImageStatus,
     Rendition,
     Thumbnail,
@@ -22,7 +23,6 @@ from shared_lib.validation import adapt
 
 log = get_logger()
 
-NOT_FOUND = "Image not found"
 _PENDING_SECONDS = 2  # about as long as it takes to process an image
 
 # An image of another tenant, a deleted one, or one that awaits its upload, does not exist for callers.
@@ -102,7 +102,7 @@ def require_published(row: dict[str, Any] | None) -> dict[str, Any]:
     Raises NotFound, with a code of its own while the image is being processed, and for one that failed.
     """
     if row is None:
-        raise NotFound(NOT_FOUND, code="image_not_found")
+        raise ImageNotFound
     status = row["status"]
     if status == "failed":
         raise NotFound("The image could not be processed", code="image_failed")

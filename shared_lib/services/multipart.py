@@ -10,7 +10,8 @@ from uuid import UUID, uuid4
 
 from shared_lib.domain.images import ImageStatus
 from shared_lib.domain.multipart import MultipartUpload, Part, choose_part_size
-from shared_lib.errors import Conflict, Forbidden, NotFound, TooLarge
+from shared_lib.domain.uploads import FileTooLarge
+from shared_lib.errors import Conflict, Forbidden, NotFound
 from shared_lib.observability import get_logger
 from shared_lib.repositories.images import Images
 from shared_lib.repositories.multipart import MultipartUploads
@@ -21,10 +22,22 @@ from shared_lib.storage.multipart import MultipartStore, PartsChanged
 
 log = get_logger()
 
-COMPLETE = Conflict("The upload is complete", code="upload_complete")
-PARTS_MISSING = Conflict("Some parts are missing: upload them, then complete again", code="parts_missing")
-LOST = Conflict("The store no longer has this upload: abort it, and begin another", code="upload_lost")
 _NAMED = 20  # missing parts that an error lists
+
+
+class UploadComplete(Conflict):
+    public = "The upload is complete"
+    code = "upload_complete"
+
+
+class UploadLost(Conflict):
+    public = "The store no longer has this upload: abort it, and begin another"
+    code = "upload_lost"
+
+
+class PartsMissing(Conflict):
+    public = "Some parts are missing: upload them, then complete again"
+    code = "parts_missing"
 
 
 @dataclass(frozen=True)
@@ -56,7 +69,7 @@ class MultipartIngestion:
         If the row is not written, reconciliation aborts what the store has.
         """
         if size > self.max_bytes:
-            raise TooLarge(f"The file may have at most {self.max_bytes:,} bytes", code="file_too_large")
+            raise FileTooLarge(self.max_bytes)
         uuid, seconds = uuid4(), self.settings.multipart_seconds
         upload = MultipartUpload(
             uuid=uuid,
@@ -85,7 +98,7 @@ class MultipartIngestion:
         upload = self._find(uuid)
         parts = self.store.list_parts(upload)
         if parts is None:
-            raise COMPLETE if self.inbox.head(f"{uuid}") else LOST
+            raise UploadComplete if self.inbox.head(f"{uuid}") else UploadLost
         return Progress(upload, upload.choose(parts))
 
     def complete(self, uuid: UUID) -> ImageStatus:
@@ -111,10 +124,8 @@ class MultipartIngestion:
             if self._is_complete(upload.uuid):  # the store is deleting the parts, one by one
                 return False
             sizes = {each.number: each.size for each in stored}
-            raise Conflict(
-                PARTS_MISSING.public,
-                code=PARTS_MISSING.code,
-                details=[_describe_missing(upload, number, sizes.get(number)) for number in missing[:_NAMED]],
+            raise PartsMissing(
+                details=[_describe_missing(upload, number, sizes.get(number)) for number in missing[:_NAMED]]
             )
         try:
             return self.store.complete(upload, parts)
@@ -133,7 +144,7 @@ class MultipartIngestion:
         found = self.uploads.find(uuid)  # it may have been processed meanwhile
         if isinstance(found, ImageStatus):
             return found
-        raise LOST
+        raise UploadLost
 
     def abort(self, uuid: UUID) -> None:
         """Delete the image, which nobody has seen, and all parts. Raises NotFound, and Conflict if it is complete."""
@@ -144,7 +155,7 @@ class MultipartIngestion:
     def _find(self, uuid: UUID) -> MultipartUpload:
         found = self.uploads.find(uuid)
         if isinstance(found, ImageStatus):
-            raise COMPLETE
+            raise UploadComplete
         return found
 
 

@@ -11,6 +11,13 @@ from shared_lib.repositories.presets import Presets
 _RESERVED = (THUMBNAIL.name, "original")
 
 
+class WatermarkNotFound(NotFound):
+    code = "watermark_not_found"
+
+    def __init__(self, images: str) -> None:
+        super().__init__(f"There is no processed image {images} to lay on another")
+
+
 @dataclass(frozen=True)
 class Recipes:
     originals: Originals
@@ -49,8 +56,7 @@ class Recipes:
     def _check_overlays(self, recipes: Sequence[Recipe]) -> None:
         overlays = {image for recipe in recipes for image in recipe.overlays}
         if missing := overlays - self.originals.find(overlays).keys():
-            names = ", ".join(sorted(map(str, missing)))
-            raise NotFound(f"There is no processed image {names} to lay on another", code="watermark_not_found")
+            raise WatermarkNotFound(", ".join(sorted(map(str, missing))))
 
     def find_preset(self, name: str) -> Recipe | None:
         """Return what the name stands for now: the tenant's own preset, or else a built-in or an operator's one."""

@@ -9,7 +9,6 @@ from shared_lib.domain import api_keys as domain
 from shared_lib.domain.api_keys import DEFAULT_DAYS, ID_PATTERN, MAX_DAYS, MAX_OVERLAP_HOURS, OVERLAP_HOURS
 from shared_lib.domain.principals import Permission, Role
 from shared_lib.domain.timestamps import Time
-from shared_lib.errors import NotFound
 from shared_lib.services.key_management import IssuedKey
 from shared_lib.web.schemas import ApiModel
 
@@ -21,9 +20,6 @@ ExpiresInDays = Annotated[
 OverlapHours = Annotated[
     int, Field(ge=0, le=MAX_OVERLAP_HOURS, strict=True, examples=[OVERLAP_HOURS]), BeforeValidator(drop_decimal_point)
 ]
-
-# Worded as in the repository, which raises it.
-NO_KEY = NotFound("API key not found", code="api_key_not_found")
 
 
 class ApiKey(ApiModel):

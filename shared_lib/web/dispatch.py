@@ -199,4 +199,4 @@ def _render_http_error(error: HTTPException, endpoint: Endpoint) -> flask.Respon
 
 def _render_unexpected(error: Exception, endpoint: Endpoint) -> flask.Response:
     log.error("request_failed", exc_info=error)
-    return _render_named(ServiceError("Something went wrong on our side"), endpoint)
+    return _render_named(ServiceError(), endpoint)

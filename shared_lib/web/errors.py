@@ -6,6 +6,7 @@ from typing import Self
 import flask
 from pydantic import BaseModel, Field
 
+from shared_lib.domain.images import CollectionNotFound, ImageNotFound
 from shared_lib.errors import (
     Conflict,
     Forbidden,
@@ -39,9 +40,8 @@ RETRY_SECONDS = 5
 _SCHEME = 'Bearer realm="image-processing"'
 
 NO_CREDENTIALS = Unauthenticated("Send an API key in X-API-Key, or a bearer token", code="credentials_missing")
-# Worded as in the repositories, which raise them.
-NO_IMAGE = NotFound("Image not found", code="image_not_found")
-NO_COLLECTION = NotFound("Collection not found", code="collection_not_found")
+NO_IMAGE = ImageNotFound()
+NO_COLLECTION = CollectionNotFound()
 
 
 class ErrorBody(BaseModel, ABC, defer_build=True):

@@ -10,10 +10,8 @@ from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema
 from shared_lib.domain import operations as domain
 from shared_lib.domain.images import ImageStatus
 from shared_lib.domain.timestamps import Time
-from shared_lib.errors import NOT_ITS_OWN_FAULT, FailureCode, NotFound
+from shared_lib.errors import NOT_ITS_OWN_FAULT, FailureCode
 from shared_lib.web.schemas import ApiModel
-
-NO_DEAD_LETTER = NotFound("Dead letter not found", code="dead_letter_not_found")
 
 # The page at /api-docs/ replaces it with the newest one's.
 DeadLetterId = Annotated[str, StringConstraints(pattern="^[0-9]{1,18}$"), Field(examples=["471104711047110"])]

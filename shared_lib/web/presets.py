@@ -6,10 +6,8 @@ from pydantic import BaseModel, Field, StringConstraints
 
 from shared_lib.constraints import NAME_PATTERN
 from shared_lib.domain.timestamps import Time
-from shared_lib.errors import NotFound
 from shared_lib.pipeline.recipe import Recipe
 from shared_lib.repositories import presets as stored
-from shared_lib.repositories.presets import MISSING
 from shared_lib.web.schemas import ApiModel
 
 PresetName = Annotated[str, StringConstraints(pattern=NAME_PATTERN), Field(examples=["hero"])]
@@ -18,9 +16,6 @@ _HERO = {
     "operations": [{"kind": "resize", "width": 1200, "height": 630, "gravity": "smart"}],
     "output": {"format": "webp", "quality": 75},
 }
-
-# Worded as in the repository, which raises it.
-NO_PRESET = NotFound(MISSING, code="preset_not_found")
 
 
 class PresetOrder(BaseModel):

@@ -7,14 +7,10 @@ from pydantic import Field
 
 from shared_lib.domain import privacy as domain
 from shared_lib.domain.timestamps import Time
-from shared_lib.errors import NotFound
 from shared_lib.settings import Settings
 from shared_lib.web.schemas import ApiModel
 
 ReceiptId = Annotated[UUID, Field(examples=["5b0f7a52-3a2e-4c0e-9f43-0d9f6f1f9b11"])]
-
-# Worded as in the repository, which raises it.
-NO_RECEIPT = NotFound("There is no such receipt", code="receipt_not_found")
 
 
 class HeldObject(ApiModel):
