@@ -53,10 +53,10 @@ if TYPE_CHECKING:
     from shared_lib.services.recipes import Recipes
     from shared_lib.services.reconciliation import Reconciliation
     from shared_lib.services.renderer import Renderer
+    from shared_lib.services.reservations import Reservations
     from shared_lib.services.state_report import StateReport
     from shared_lib.storage.buckets import Gallery, Inbox
     from shared_lib.storage.multipart import MultipartStore
-    from shared_lib.storage.presigned import UploadUrls
     from shared_lib.storage.store import Store
 
 RENDER_MARGIN_SECONDS = 30  # for a rendition to reach a cache after it was made
@@ -122,12 +122,6 @@ class Runtime:
         from shared_lib.storage.buckets import Gallery
 
         return Gallery(self.store, self.settings.store.completed_bucket)
-
-    @part
-    def upload_urls(self) -> "UploadUrls":
-        from shared_lib.storage.presigned import UploadUrls
-
-        return UploadUrls(self.store, self.settings.store.upload_bucket)
 
     @part
     def multipart_store(self) -> "MultipartStore":
@@ -342,6 +336,16 @@ class Runtime:
             self.gallery,
             self.multipart_store,
             self.announcer,
+        )
+
+    @part
+    def reservations(self) -> "Reservations":
+        from shared_lib.services.reservations import Reservations
+        from shared_lib.storage.presigned import UploadUrls
+
+        urls = UploadUrls(self.store, self.settings.store.upload_bucket)
+        return Reservations(
+            self.images, urls, self.settings.limits.max_bytes, self.settings.processing.upload_url_seconds
         )
 
     @part

@@ -1,13 +1,10 @@
 """Get an upload URL that takes any file."""
 
-from datetime import UTC, datetime, timedelta
-from uuid import uuid4
-
 import functions_framework
 from pydantic import BaseModel, Field
 
 from shared_lib import web
-from shared_lib.domain.uploads import Extension, check_codec
+from shared_lib.domain.uploads import Extension, UploadTerms
 from shared_lib.runtime import Runtime
 from shared_lib.web.reservations import UploadUrl
 
@@ -33,8 +30,5 @@ class Query(BaseModel):
     )
 )
 def main(rt: Runtime, *, query: Query) -> UploadUrl:
-    check_codec(query.extension)
-    uuid, seconds = uuid4(), rt.settings.processing.upload_url_seconds
-    rt.images.reserve(uuid, f"{uuid}.{query.extension}", reserved=rt.settings.limits.max_bytes)
-    url = rt.upload_urls.sign(uuid, seconds)
-    return UploadUrl(uuid=uuid, presigned_url=url, expires_at=datetime.now(UTC) + timedelta(seconds=seconds))
+    reserved = rt.reservations.reserve(query.extension, UploadTerms())
+    return UploadUrl(uuid=reserved.uuid, presigned_url=reserved.url, expires_at=reserved.expires_at)

@@ -1,12 +1,9 @@
 """Get an upload URL that takes one file only."""
 
-from datetime import UTC, datetime, timedelta
-from uuid import uuid4
-
 import functions_framework
 
 from shared_lib import web
-from shared_lib.domain.uploads import FileTooLarge, check_codec
+from shared_lib.domain.uploads import FileTooLarge
 from shared_lib.limits import Limits
 from shared_lib.runtime import Runtime
 from shared_lib.web.reservations import SignedUpload, UploadReservation
@@ -28,12 +25,7 @@ ABOUT = "What you give here is signed into the URL, so the store rejects any oth
     )
 )
 def main(rt: Runtime, *, body: UploadReservation) -> SignedUpload:
-    check_codec(body.extension)
-    most = rt.settings.limits.max_bytes
-    if body.size_bytes and body.size_bytes > most:
-        raise FileTooLarge(most)
-    uuid, seconds, size = uuid4(), rt.settings.processing.upload_url_seconds, body.size_bytes or most
-    rt.images.reserve(uuid, body.filename or f"{uuid}.{body.extension}", body.description, reserved=size)
-    url = rt.upload_urls.sign(uuid, seconds, body.terms)
-    end = datetime.now(UTC) + timedelta(seconds=seconds)
-    return SignedUpload(uuid=uuid, presigned_url=url, expires_at=end, headers=body.terms.headers)
+    reserved = rt.reservations.reserve(body.extension, body.terms, filename=body.filename, description=body.description)
+    return SignedUpload(
+        uuid=reserved.uuid, presigned_url=reserved.url, expires_at=reserved.expires_at, headers=body.terms.headers
+    )

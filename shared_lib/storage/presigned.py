@@ -11,13 +11,13 @@ class UploadUrls:
         self._store = store
         self._bucket = bucket
 
-    def sign(self, uuid: UUID, seconds: int, terms: UploadTerms | None = None) -> str:
+    def sign(self, uuid: UUID, seconds: int, terms: UploadTerms) -> str:
         """
-        Return a URL that takes a PUT for that many seconds: of any file, or only of the one that `terms` announce.
+        Return a URL that takes a PUT for that many seconds, of the file that `terms` announce.
 
-        Terms that are None are not signed, so the store takes any size or type there.
+        What is None in them is not signed, so the store takes any size or type there.
         """
-        headers = terms.headers if terms else {}
-        if terms and terms.size_bytes:
+        headers = terms.headers
+        if terms.size_bytes:
             headers["Content-Length"] = f"{terms.size_bytes}"
         return self._store.sign_put(self._bucket, f"{uuid}", seconds, headers)

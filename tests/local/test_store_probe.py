@@ -13,7 +13,7 @@ import requests
 from pydantic import ValidationError
 from service import find_free_port, wait_for
 
-from shared_lib.domain.uploads import PROBES
+from shared_lib.domain.uploads import PROBES, UploadTerms
 from shared_lib.settings import Store as StoreSettings
 from shared_lib.storage.buckets import Inbox
 from shared_lib.storage.presigned import UploadUrls
@@ -106,7 +106,7 @@ def test_web_pages_of_allowed_origins_can_put_to_upload_urls(store: dict[str, st
     setup = StoreSetup(settings)
     setup.create_buckets()
     assert setup.allow_origins(["https://gallery.example"])
-    url = UploadUrls(Store(settings), settings.upload_bucket).sign(uuid := uuid4(), 60)
+    url = UploadUrls(Store(settings), settings.upload_bucket).sign(uuid := uuid4(), 60, UploadTerms())
 
     def preflight(origin: str) -> requests.Response:
         headers = {"Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "content-type"}
