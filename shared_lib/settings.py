@@ -155,6 +155,11 @@ class Store(Branch):
     """PEM file of the authorities to trust for the store's certificate. Unset: the system's."""
     timeout_seconds: Seconds = 10
 
+    @property
+    def public_url(self) -> str:
+        """Base of presigned URLs."""
+        return self.public_endpoint_url or self.endpoint_url
+
     @model_validator(mode="after")
     def keys_have_secrets(self) -> Self:
         for name in ("", "presign_"):

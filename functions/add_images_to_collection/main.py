@@ -4,7 +4,8 @@ import functions_framework
 
 from shared_lib import web
 from shared_lib.runtime import Runtime
-from shared_lib.web.schemas import CollectionId, ImageReferences, Message, MetaMessage
+from shared_lib.web.collections import ImageReferences
+from shared_lib.web.schemas import CollectionId, Message, MetaMessage
 
 ADDED = MetaMessage(meta=Message(message="Images added to collection"))
 

@@ -7,7 +7,8 @@ from pydantic import BaseModel
 
 from shared_lib import web
 from shared_lib.runtime import Runtime
-from shared_lib.web.schemas import CollectionEnvelope, CollectionName, Description, show_collection
+from shared_lib.web.collections import CollectionEnvelope, show_collection
+from shared_lib.web.schemas import CollectionName, Description
 
 
 class NewCollection(BaseModel):

@@ -1,25 +1,10 @@
 """List collections."""
 
-from typing import Literal
-
 import functions_framework
 
 from shared_lib import web
 from shared_lib.runtime import Runtime
-from shared_lib.web import paging, schemas
-
-
-class Query(paging.PageParameters):
-    sort_by: Literal["createdAt", "updatedAt"] = "createdAt"
-
-
-class CollectionListMeta(schemas.ApiModel):
-    pagination: paging.Pagination
-
-
-class CollectionList(schemas.ApiModel):
-    data: list[schemas.Collection]
-    meta: CollectionListMeta
+from shared_lib.web.collections import CollectionList, CollectionListMeta, CollectionListQuery, show_collection
 
 
 @functions_framework.http
@@ -28,14 +13,14 @@ class CollectionList(schemas.ApiModel):
         name="list_collections",
         route=web.Route("GET", "/api/v1/collections"),
         docs=web.Docs(tag="collections", summary="List collections, newest first"),
-        inputs=web.Inputs(query=Query),
+        inputs=web.Inputs(query=CollectionListQuery),
         success=web.Success(CollectionList, headers=web.PAGE_HEADERS),
         errors=web.Errors(web.CollectionErrors),
         needs="collections:read",
     )
 )
-def main(rt: Runtime, *, query: Query) -> web.Reply:
+def main(rt: Runtime, *, query: CollectionListQuery) -> web.Reply:
     page = rt.collections.page(query.to_query())
     meta = CollectionListMeta(pagination=query.paginate(page))
-    shown = CollectionList(data=[*map(schemas.show_collection, page.items)], meta=meta)
+    shown = CollectionList(data=[*map(show_collection, page.items)], meta=meta)
     return web.Reply(shown, pagination=meta.pagination)

@@ -1,7 +1,5 @@
 """Serve the API's description, and Swagger UI for it, from this host alone."""
 
-import functools
-import json
 from importlib.resources import files
 
 import functions_framework
@@ -33,13 +31,7 @@ REDIRECTED = ("/api-docs", "/api/v1", "/api/v1/")  # where people look for the d
 )
 def main(rt: Runtime, *, url_path: str, asset: str = "index.html") -> web.Content:
     if url_path == "/openapi.json":
-        return describe(anonymous=rt.settings.auth.mode == "anonymous")
+        return openapi.render(anonymous=rt.settings.auth.mode == "anonymous")
     if url_path in REDIRECTED:
-        return web.Content(b"", "text/plain", {"Location": "/api-docs/"}, status=308)
+        return web.redirect("/api-docs/")
     return ASSETS.find(asset)
-
-
-@functools.cache
-def describe(*, anonymous: bool) -> web.Content:
-    data = json.dumps(openapi.describe(anonymous=anonymous)).encode()
-    return web.Content(data, "application/json", {"Cache-Control": "max-age=300"}, encodings=web.compress(data))

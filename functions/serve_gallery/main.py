@@ -5,14 +5,13 @@ from importlib.resources import files
 import functions_framework
 
 from shared_lib import web
-from shared_lib.errors import NotFound
 from shared_lib.runtime import Runtime
 
 PAGE = "index.html"  # it has all views
 FOLDER = files("shared_lib.web") / "gallery"
 IMMUTABLE = {"Cache-Control": "public, max-age=31536000, immutable"}  # a name contains the hash of the bytes
 HTML = (FOLDER / PAGE).read_bytes()
-ASSETS = web.Assets([FOLDER], IMMUTABLE)
+ASSETS = web.Assets([FOLDER], IMMUTABLE, hidden=PAGE)
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self' {store}; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types"
@@ -33,11 +32,8 @@ POLICY = (
 )
 def main(rt: Runtime, *, url_path: str, asset: str = "") -> web.Content:
     if url_path == "/ops":
-        return web.Content(b"", "text/plain", {"Location": "/ops/"}, status=308)
+        return web.redirect("/ops/")
     if not asset:
-        store = f"{rt.settings.store.public_endpoint_url or rt.settings.store.endpoint_url}".rstrip("/")
-        headers = {"Content-Security-Policy": POLICY.format(store=store), "Cache-Control": "no-cache"}
-        return web.Content(HTML, "text/html", headers)
-    if asset == PAGE:
-        raise NotFound(f"There is nothing at /gallery/{asset}", code="no_such_path")
+        policy = POLICY.format(store=rt.settings.store.public_url.rstrip("/"))
+        return web.Content(HTML, "text/html", {"Content-Security-Policy": policy, "Cache-Control": "no-cache"})
     return ASSETS.find(asset)

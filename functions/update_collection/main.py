@@ -5,7 +5,8 @@ from pydantic import BaseModel, Field
 
 from shared_lib import web
 from shared_lib.runtime import Runtime
-from shared_lib.web.schemas import CollectionEnvelope, CollectionId, CollectionName, Description, show_collection
+from shared_lib.web.collections import CollectionEnvelope, show_collection
+from shared_lib.web.schemas import CollectionId, CollectionName, Description
 
 
 class CollectionChanges(BaseModel):

@@ -157,7 +157,7 @@ class Store:
 
         A public one is for the address that API clients use.
         """
-        endpoint = (public and self._settings.public_endpoint_url) or self._settings.endpoint_url
+        endpoint = self._settings.public_url if public else self._settings.endpoint_url
         address = _address(endpoint, bucket, key) + (f"?{query}" if query else "")
         request = AWSRequest("PUT", address, headers=headers)
         with translating():

@@ -1,12 +1,12 @@
 """HTTP as callers see it: endpoints, what they read and return, and the OpenAPI document of all of them."""
 
-from shared_lib.web.assets import Assets, compress
+from shared_lib.web.assets import Assets
 from shared_lib.web.dispatch import serve
 from shared_lib.web.endpoint import Cache, Docs, Endpoint, Errors, Inputs, Route, Success
 from shared_lib.web.errors import NO_COLLECTION, NO_IMAGE, CollectionErrors, ImageError, ProcessingError
 from shared_lib.web.paging import PAGE_HEADERS
 from shared_lib.web.requests import UploadedFile
-from shared_lib.web.responses import Content, Deferred, Reply, Version, save_as
+from shared_lib.web.responses import Content, Deferred, Reply, Version, redirect, save_as
 
 __all__ = [
     "NO_COLLECTION",
@@ -28,7 +28,7 @@ __all__ = [
     "Success",
     "UploadedFile",
     "Version",
-    "compress",
+    "redirect",
     "save_as",
     "serve",
 ]

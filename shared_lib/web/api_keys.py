@@ -10,7 +10,7 @@ from shared_lib.domain.api_keys import DEFAULT_DAYS, ID_PATTERN, MAX_DAYS, MAX_O
 from shared_lib.domain.principals import Permission, Role
 from shared_lib.domain.timestamps import Time
 from shared_lib.services.key_management import IssuedKey
-from shared_lib.web.schemas import ApiModel
+from shared_lib.web.schemas import ApiModel, CollectionName
 
 # The page at /api-docs/ replaces it with the newest key's.
 ApiKeyId = Annotated[str, StringConstraints(pattern=ID_PATTERN), Field(examples=["4tR9kQ2mZx"])]
@@ -37,6 +37,19 @@ class ApiKey(ApiModel):
     last_used_at: Time | None = Field(description="To the hour.", examples=[None])
     revoked_at: Time | None = Field(examples=[None])
     replaced_by: str | None = Field(description="The key that a rotation made for it.", examples=[None])
+
+
+class KeyOrder(ApiModel):
+    name: Annotated[CollectionName, Field(examples=["nightly import"])]
+    role: Annotated[Role, Field(examples=[Role.EDITOR])]
+    scopes: Annotated[tuple[Permission, ...], Field(min_length=1)] | None = Field(
+        default=None, description="A part of what the role may. Absent: all of it."
+    )
+    expires_in_days: ExpiresInDays = DEFAULT_DAYS
+
+    @property
+    def grant(self) -> domain.KeyGrant:
+        return domain.KeyGrant(name=self.name, role=self.role, scopes=self.scopes, days=self.expires_in_days)
 
 
 class NewKey(ApiKey):

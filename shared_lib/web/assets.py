@@ -16,10 +16,10 @@ _ENDINGS = {"br": ".br", "gzip": ".gz"}
 
 
 class Assets:
-    """The files of folders, by name. Of two with one name, the last folder's counts."""
+    """The files of folders, by name, except `hidden`. Of two with one name, the last folder's counts."""
 
-    def __init__(self, folders: "Sequence[Traversable]", headers: Mapping[str, str]) -> None:
-        self._files = {each.name: each for folder in folders for each in folder.iterdir()}
+    def __init__(self, folders: "Sequence[Traversable]", headers: Mapping[str, str], *, hidden: str = "") -> None:
+        self._files = {each.name: each for folder in folders for each in folder.iterdir() if each.name != hidden}
         self._headers = headers
         self._read: dict[str, Content] = {}
 

@@ -16,9 +16,11 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json
 
 from shared_lib.errors import ServiceError
 from shared_lib.pipeline.formats import WRITTEN, Format
+from shared_lib.web.assets import compress
 from shared_lib.web.endpoint import Endpoint, Inputs, Success
 from shared_lib.web.implied_errors import BUSY, list_errors
 from shared_lib.web.requests import MAX_FORM_PARTS
+from shared_lib.web.responses import Content
 
 VERSION = "1.0.0"
 Schema = dict[str, Any]
@@ -118,13 +120,15 @@ def load() -> Schema:
     return document
 
 
-def describe(*, anonymous: bool) -> Schema:
+@cache
+def render(*, anonymous: bool) -> Content:
     """Return the document as this installation serves it: credentials are optional where anyone may call."""
     document = copy.deepcopy(load())
     for operation in (each for methods in document["paths"].values() for each in methods.values()):
         if anonymous and operation["security"]:
             operation["security"].insert(0, {})
-    return document
+    data = json.dumps(document).encode()
+    return Content(data, "application/json", {"Cache-Control": "max-age=300"}, encodings=compress(data))
 
 
 def allowed_methods(path: str, own: str) -> tuple[str, ...]:

@@ -71,6 +71,11 @@ class Content:
     """Content-Encoding → the data in it, best first. Only for bytes without a version."""
 
 
+def redirect(path: str) -> Content:
+    """Send the caller to another path of this host, for good."""
+    return Content(b"", "text/plain", {"Location": path}, status=308)
+
+
 def save_as(filename: str) -> dict[str, str]:
     """
     Return the header by which a browser saves a content under this name (RFC 6266).

@@ -1,4 +1,4 @@
-"""The objects that the API shows, and the parameters that many endpoints share.
+"""Images as the API shows them, and the parameters that many endpoints share.
 
 The `show_…` functions make them of the domain's records. URLs, data URLs and camelCase names exist only here.
 """
@@ -6,7 +6,7 @@ The `show_…` functions make them of the domain's records. URLs, data URLs and 
 import base64
 from dataclasses import dataclass, fields
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, computed_field
@@ -169,42 +169,12 @@ class SimilarImage(Image):
     )
 
 
-class Collection(ApiModel):
-    """The collection object of the HTTP contract."""
-
-    uuid: CollectionId
-    name: str = Field(examples=["Holidays"])
-    description: str | None = Field(examples=["The summer of 2026"])
-    created_at: Time
-    updated_at: Time
-    image_count: int = Field(examples=[12])
-
-
 class Message(ApiModel):
     message: str
 
 
 class MetaMessage(ApiModel):
     meta: Message
-
-
-class CollectionEnvelope(ApiModel):
-    data: Collection
-
-
-class ImageReference(ApiModel):
-    type: Literal["images"]
-    uuid: ImageId
-
-
-class ImageReferences(ApiModel):
-    """Images by reference, in the manner of JSON:API."""
-
-    data: Annotated[tuple[ImageReference, ...], Field(min_length=1, max_length=100)]
-
-    @property
-    def uuids(self) -> list[UUID]:
-        return [each.uuid for each in self.data]
 
 
 def show_image(image: domain.Image, *, with_location: bool = False) -> Image:
@@ -214,10 +184,6 @@ def show_image(image: domain.Image, *, with_location: bool = False) -> Image:
 
 def show_similar_image(similar: domain.SimilarImage) -> SimilarImage:
     return SimilarImage(**_describe_image(similar.image), distance=similar.distance)
-
-
-def show_collection(collection: domain.Collection) -> Collection:
-    return Collection(**_describe(collection))
 
 
 def rendition_url(uuid: UUID, name: str) -> str:
