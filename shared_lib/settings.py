@@ -186,8 +186,8 @@ class Kafka(Branch):
     partitions: int = Field(default=12, ge=1)
     """Partitions of each topic that bootstrap creates. A consumer group can have no more consumers."""
     replication_factor: int = Field(default=1, ge=1)
-    retention_days: int = Field(default=7, ge=1)
-    """Retention of events, which contain filenames and object keys. They go at most a day later. Set by bootstrap."""
+    retention_days: int = Field(default=1, ge=1)
+    """Days after which events about an image's end, which have its filename, are gone. Set by bootstrap."""
 
     @field_validator("security_protocol")
     @classmethod

@@ -33,7 +33,7 @@ from kafka.net.compat import KafkaNetClient
 
 from shared_lib import background, metrics, tracing
 from shared_lib.errors import Misconfigured, RequestRejected, Unavailable
-from shared_lib.events import TOPICS, Payload
+from shared_lib.events import COMPLETED, TOPICS, Payload
 from shared_lib.observability import current_function, get_logger, log_failure
 from shared_lib.settings import Kafka as KafkaSettings
 
@@ -46,7 +46,10 @@ logging.getLogger("kafka").addHandler(logging.NullHandler())  # it logs in many 
 KAFKA = "Kafka"
 CANARY = "health-canary"
 """A topic that nobody reads. Health checks write to it: only that shows that records can be written."""
-_DAY_MS = 24 * 3600 * 1000
+_HOUR_MS = 3600 * 1000
+_DAY_HOURS = 24
+_SEGMENT_HOURS = 3  # Kafka deletes whole segments, once their youngest event is old enough
+_DELETION_HOURS = 1  # more than it takes Kafka, which looks every five minutes
 _LINGER_MS = 20  # events that follow within it share a request. Who publishes one has nothing else to do for its image
 _PAUSE_SECONDS = 5  # after a timeout: further callers fail at once, instead of each waiting for its own
 _WRONG_SETTINGS = (
@@ -213,22 +216,23 @@ class Client:
 
     def create_topics(self, names: Iterable[str] = (*TOPICS, CANARY)) -> None:
         """Create missing topics, and set the retention of all."""
-        # Kafka deletes whole segments, once their youngest event is old enough.
-        configs = {"retention.ms": str(self._settings.retention_days * _DAY_MS), "segment.ms": str(_DAY_MS)}
-        wanted = {
-            "num_partitions": self._settings.partitions,
-            "replication_factor": self._settings.replication_factor,
-            "configs": configs,
-        }
+        configs = {name: self._limit_retention(name) for name in names}
+        wanted = {"num_partitions": self._settings.partitions, "replication_factor": self._settings.replication_factor}
         with self._administer(timeout_seconds=self._settings.publish_timeout_seconds) as admin:
             with suppress(TopicAlreadyExistsError):  # another job may have been quicker
-                missing = set(names) - set(admin.list_topics())
+                missing = set(configs) - set(admin.list_topics())
                 if missing:
-                    admin.create_topics(dict.fromkeys(sorted(missing), wanted))
-            topics = [ConfigResource(ConfigResourceType.TOPIC, name, configs) for name in names]
+                    admin.create_topics({name: wanted | {"configs": configs[name]} for name in sorted(missing)})
+            topics = [ConfigResource(ConfigResourceType.TOPIC, *each) for each in configs.items()]
             for name, result in admin.alter_configs(topics, incremental=True, raise_on_unknown=False)["topic"].items():
                 if result != "OK":
                     log.warning("topic_retention_not_set", topic=name, reason=result)
+
+    def _limit_retention(self, topic: str) -> dict[str, str]:
+        """Return the settings of a topic whose events are gone in time. Whatever others lose is found in the rows."""
+        hours = _DAY_HOURS * (self._settings.retention_days if topic == COMPLETED else 1)
+        kept = hours - _SEGMENT_HOURS - _DELETION_HOURS
+        return {"retention.ms": f"{kept * _HOUR_MS}", "segment.ms": f"{_SEGMENT_HOURS * _HOUR_MS}"}
 
     def measure_lag(self, group: str, topics: Iterable[str], timeout_seconds: float) -> dict[tuple[str, int], int]:
         """

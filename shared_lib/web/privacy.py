@@ -32,7 +32,7 @@ class Retention(ApiModel):
 
     tombstone: int = Field(description="The uuid of a deleted image.", examples=[7])
     dead_letters: int = Field(examples=[30])
-    events: int = Field(description="In Kafka, with filenames and object keys.", examples=[8])
+    events: int = Field(description="In Kafka, with filenames and object keys.", examples=[1])
     audit_log: int = Field(examples=[400])
     receipts: int = Field(examples=[400])
 
@@ -84,7 +84,7 @@ def describe_retention(settings: Settings) -> Retention:
     return Retention(
         tombstone=settings.processing.retention_days,
         dead_letters=settings.processing.dead_letter_days,
-        events=settings.kafka.retention_days + 1,
+        events=settings.kafka.retention_days,
         audit_log=settings.audit.retention_days,
         receipts=settings.audit.retention_days,
     )

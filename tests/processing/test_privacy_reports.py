@@ -65,7 +65,7 @@ def test_the_report_names_what_is_stored_and_for_how_long_and_shows_no_values(ap
     assert (report["rows"]["images"], report["rows"]["renditions"], report["rows"]["processing_attempts"]) == (1, 2, 1)
     assert find_missing(s3, [each["key"] for each in report["objects"]]) == []
     assert len(report["objects"]) == 2
-    assert report["retention"] == {"tombstone": 7, "deadLetters": 30, "events": 8, "auditLog": 400, "receipts": 400}
+    assert report["retention"] == {"tombstone": 7, "deadLetters": 30, "events": 1, "auditLog": 400, "receipts": 400}
 
 
 def test_a_receipt_names_what_was_erased_and_nothing_of_it_is_left(
