@@ -26,6 +26,7 @@ SIZES = {(1200, 900): 88, (4000, 3000): 92}  # px, and JPEG quality: for a web p
 CLIENTS = 4
 NAMES = {
     "infra.local.gateway": "API",
+    "infra.local.consumers": "functions that take events",
     "infra.local.eventing": "event source (Knative's dispatcher)",
     "postgres": "PostgreSQL",
     "weed": "S3 (SeaweedFS)",
@@ -39,11 +40,12 @@ def parts_of(service: int) -> dict[int, str]:
     for process in psutil.Process(service).children(recursive=True):
         try:
             command, function = " ".join(process.cmdline()), process.environ().get("K_SERVICE")
-            family = [process, *process.children(recursive=True)] if function else [process]
+            family = [process, *process.children(recursive=True)]
         except psutil.Error:
             continue  # ended meanwhile
-        part = function or next((name for known, name in NAMES.items() if known in command), None)
-        # Sandbox workers have an empty environment. They count as part of their parent.
+        # Earlier commits run each function that takes events in a process of its own, with this variable.
+        part = next((name for known, name in NAMES.items() if known in command), function)
+        # Sandbox workers count as part of their parent.
         parts |= {each.pid: part for each in family if part}
     return parts
 

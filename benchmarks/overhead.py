@@ -38,7 +38,8 @@ from shared_lib.metrics import Histogram, StoreRequest
 from shared_lib.settings import Database as DatabaseSettings
 
 CLIENTS = 4
-FUNCTIONS = ("API", "process-image")
+CONSUMERS = "infra.local.consumers"
+FUNCTIONS = ("API", "functions that take events")
 PORTS = (5080, 5090)
 SETTLE_SECONDS = 1.5  # for announcements, and for spans, which are sent within a second
 FINISHED = "SELECT count(*) AS n FROM images WHERE status IN ('succeeded', 'failed')"
@@ -170,20 +171,17 @@ def send(side: Side, photographs: list[bytes]) -> Result:
 
 
 def count_observations(service: Service) -> float:
-    """Return what the public functions and the processor have counted."""
-    ports = [service.port, *_find_processors(service)]
+    """Return what all functions have counted."""
+    ports = [service.port, _find_consumers(service)]
     texts = [requests.get(f"http://127.0.0.1:{port}/_/metrics", timeout=10).text for port in ports]
     samples = [each for text in texts for family in text_string_to_metric_families(text) for each in family.samples]
     return sum(each.value for each in samples if each.name.endswith(("_seconds_count", "refusals_total")))
 
 
-def _find_processors(service: Service) -> list[int]:
-    family = psutil.Process(service.process).children(recursive=True)
-    return [
-        int(environ["PORT"])
-        for environ in (each.environ() for each in family)
-        if environ.get("K_SERVICE") == "process-image"
-    ]
+def _find_consumers(service: Service) -> int:
+    """Return the port of the functions that take events."""
+    [process] = (each for each in psutil.Process(service.process).children() if CONSUMERS in each.cmdline())
+    return int(process.environ()["PORT"])
 
 
 def time_observation() -> float:

@@ -126,21 +126,29 @@ def serve_function(platform: Platform, name: str) -> Iterator[int]:
         assert process.wait(30) == 0
 
 
-def find_processes(machine: Platform, *, service: str = "", name: str = "", module: str = "") -> list[psutil.Process]:
-    """Find processes that serve a Knative Service, or run a program of this name or a module of Python."""
+def find_processes(machine: Platform, *, name: str = "", module: str = "") -> list[psutil.Process]:
+    """Find processes that run a program of this name or a module of Python."""
 
     def serves(process: psutil.Process) -> bool:
         try:
-            of_service = service and process.environ().get("K_SERVICE") == service
-            return bool(
-                of_service or (name and process.name().startswith(name)) or (module and module in process.cmdline())
-            )
+            return bool((name and process.name().startswith(name)) or (module and module in process.cmdline()))
         except psutil.NoSuchProcess:  # it has ended since, as a sandbox worker does after each image
             return False
 
     found = [each for each in psutil.Process(machine.process.pid).children(recursive=True) if serves(each)]
-    assert found, f"no process of {service or name or module}"
+    assert found, f"no process of {name or module}"
     return found
+
+
+def find_consumers(machine: Platform) -> psutil.Process:
+    """Find the process of the functions that take events."""
+    [process] = find_processes(machine, module="infra.local.consumers")
+    return process
+
+
+def find_port(process: psutil.Process) -> int:
+    """Return the port that a process serves functions on."""
+    return int(process.environ()["PORT"])
 
 
 def run_command(machine: Platform, name: str, *words: str) -> subprocess.CompletedProcess[str]:

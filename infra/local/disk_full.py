@@ -20,7 +20,6 @@ from pydantic import SecretStr
 
 from shared_lib.errors import Misconfigured, RequestRejected, Unavailable
 from shared_lib.settings import Store as StoreSettings
-from shared_lib.storage.buckets import Bucket
 from shared_lib.storage.store import Store, StoreError
 
 BUCKET = "write-check"  # created by the first write
@@ -48,7 +47,7 @@ def connect(store: Mapping[str, str], region: str, timeout_seconds: float) -> St
 class WriteCheck:
     def __init__(self, store: Mapping[str, str], region: str, data: Path) -> None:
         """`store` has the S3 variables: endpoint and credentials."""
-        self._bucket = Bucket(connect(store, region, TIMEOUT_SECONDS), BUCKET)
+        self._store = connect(store, region, TIMEOUT_SECONDS)
         self._data = data
         self._folders = itertools.cycle(find_folders())
         self._suspected = False
@@ -75,8 +74,8 @@ class WriteCheck:
         """Return False only if the store rejects an object with a server error."""
         key = f"{folder}/check"
         try:
-            self._bucket.put(key, b".", "text/plain")
-            self._bucket.delete(key)
+            self._store.send("PUT", BUCKET, key, body=b".")
+            self._store.send("DELETE", BUCKET, key)
         except (Misconfigured, RequestRejected):
             return True
         except Unavailable as error:

@@ -142,10 +142,10 @@ def _target_of(target: str) -> str:
 def create_app(manifests: Manifests) -> Gateway:
     """Load every function that has a route."""
     routes = routes_of(manifests)
-    folders = {service.name: service.folder for service in manifests.services}
+    sources = {service.name: service.source for service in manifests.services}
     functions = {
         host: functions_framework.create_app(  # type: ignore[no-untyped-call]
-            "main", f"{ROOT / 'functions' / folders[host.split('.')[0]] / 'main.py'}"
+            "main", f"{sources[host.split('.')[0]]}"
         )
         for host in {route.host for route in routes}
     }

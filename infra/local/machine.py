@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from infra.local import ports, postgres, seaweedfs, tansu, terminal
-from infra.local.manifests import Manifests, Service
+from infra.local.manifests import Manifests
 from infra.local.plan import Plan
 from infra.local.processes import Program, Supervisor, Tier
 from infra.local.seaweedfs import Webhook
@@ -21,6 +21,7 @@ from infra.local.settings import CannotStart, Settings
 ROOT = Path(__file__).parents[2]
 FUNCTIONS, ROUTES = ROOT / "infra/knative", ROOT / "infra/k8s/routes"
 GATEWAY_POOL_SIZE = "16"  # shared by all public functions, so that eight uploads at a time leave some to the others
+CONSUMERS_POOL_SIZE = "4"  # as many as threads that process images. The others work seldom
 DATABASE_URLS = ("DATABASE_URL", "DATABASE_APP_URL", "DATABASE_WORKER_URL")
 STORE_KEYS = tuple(
     f"S3_{owner}{part}"
@@ -64,7 +65,7 @@ def start(settings: Settings, supervisor: Supervisor) -> None:
         command = [sys.executable, "-m", "shared_lib.commands.bootstrap"]
         supervisor.run(Program("bootstrap", Tier.FUNCTION, command, environ, cwd=ROOT))
     with terminal.step(f"{len(manifests.services)} functions and their sources"):
-        _start_functions(settings, supervisor, manifests, environ, webhook)
+        _start_functions(settings, supervisor, environ, webhook)
     _write_environment(settings.data_dir / "environment", environ)
     _print_addresses(settings, environ, time.monotonic() - began)
 
@@ -72,8 +73,8 @@ def start(settings: Settings, supervisor: Supervisor) -> None:
 def _manifests() -> Manifests:
     manifests = Manifests.read(FUNCTIONS, ROUTES)
     for service in manifests.services:
-        if not _source(service).exists():
-            raise CannotStart(f"infra/knative has {service.name}, but {_source(service)} does not exist.")
+        if not service.source.exists():
+            raise CannotStart(f"infra/knative has {service.name}, but {service.source} does not exist.")
     consumers = {service.name for service in manifests.services if service.takes_events}
     for sink in manifests.sinks:
         if sink.ref.name not in consumers:
@@ -81,10 +82,6 @@ def _manifests() -> Manifests:
                 f"infra/knative has a source with the sink {sink.ref.name}, but no such Service of component `events`."
             )
     return manifests
-
-
-def _source(service: Service) -> Path:
-    return ROOT / "functions" / service.folder / "main.py"
 
 
 def _start_services(settings: Settings, supervisor: Supervisor, webhook: Webhook) -> dict[str, str]:
@@ -123,20 +120,17 @@ def _rotate(log: Path) -> Path:
     return log
 
 
-def _start_functions(
-    settings: Settings, supervisor: Supervisor, manifests: Manifests, environ: dict[str, str], webhook: Webhook
-) -> None:
-    """Start one process for all public functions, one for each event function, and one for the event sources."""
-    private = [service for service in manifests.services if service.takes_events]
-    own_ports = dict(zip((service.name for service in private), ports.free_ports(len(private)), strict=True))
+def _start_functions(settings: Settings, supervisor: Supervisor, environ: dict[str, str], webhook: Webhook) -> None:
+    """Start one process for all public functions, one for those that take events, and one for the event sources."""
+    [consumers_port] = ports.free_ports(1)
     plan = Plan(
         manifests=FUNCTIONS,
         bootstrap_servers=environ.get("KAFKA_BOOTSTRAP_SERVERS", ""),
-        services={name: f"http://{ports.LOOPBACK}:{port}" for name, port in own_ports.items()},
+        service_url=f"http://{ports.LOOPBACK}:{consumers_port}/{{name}}",
         webhook_port=webhook.port,
     )
     programs = [
-        *(_private(service, own_ports[service.name], environ) for service in private),
+        _consumers(consumers_port, environ),
         _gateway(settings, environ),
         Program(
             name="eventing",
@@ -168,18 +162,15 @@ def _without_secrets(environ: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if name not in (*DATABASE_URLS, *STORE_KEYS)}
 
 
-def _private(service: Service, port: int, environ: dict[str, str]) -> Program:
+def _consumers(port: int, environ: dict[str, str]) -> Program:
     return Program(
-        name=service.name,
+        name="consumers",
         tier=Tier.FUNCTION,
-        argv=[sys.executable, "-m", "shared_lib.server"],
+        argv=[sys.executable, "-m", "infra.local.consumers"],
         environ={
+            "DATABASE_POOL_SIZE": CONSUMERS_POOL_SIZE,
             **_connecting(environ, "WORKER", "WORKER"),
             **_serving(ports.LOOPBACK, port),
-            **service.environ,
-            "FUNCTION_TARGET": "main",
-            "FUNCTION_SOURCE": f"{_source(service)}",
-            "K_SERVICE": service.name,
         },
         is_ready=lambda _pid: ports.responds_to_http(port),
         cwd=ROOT,

@@ -15,6 +15,7 @@ from pydantic.alias_generators import to_camel
 
 from infra.local.settings import CannotStart
 
+ROOT = Path(__file__).parents[2]
 ClusterOnly = Any  # ignored here: it only matters in a cluster
 
 
@@ -71,6 +72,10 @@ class Service(Manifest):
     def folder(self) -> str:
         """Its folder in `functions/`. Names have dashes in Kubernetes and underscores in Python."""
         return self.name.replace("-", "_")
+
+    @property
+    def source(self) -> Path:
+        return ROOT / "functions" / self.folder / "main.py"
 
     @property
     def takes_events(self) -> bool:

@@ -10,7 +10,7 @@ from uuid import uuid4
 import requests
 from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
-from service import ENVIRONMENT, ROOT, Api, Deliver, Platform, find_processes, make_photo, wait_for
+from service import ENVIRONMENT, ROOT, Api, Deliver, Platform, find_consumers, find_port, make_photo, wait_for
 
 from shared_lib import metrics
 from shared_lib.broker import Broker
@@ -37,11 +37,6 @@ def scrape(port: int) -> Samples:
     return parse(response.text)
 
 
-def find_port(platform: Platform, service: str) -> int:
-    [process] = find_processes(platform, service=service)[:1]
-    return int(process.environ()["PORT"])
-
-
 def total(samples: Samples, name: str, **labels: str) -> float:
     return sum(
         value for (found, pairs), value in samples.items() if found == name and labels.items() <= dict(pairs).items()
@@ -49,7 +44,7 @@ def total(samples: Samples, name: str, **labels: str) -> float:
 
 
 def test_the_counts_of_all_choke_points_grow_with_what_happens(platform: Platform, api: Api) -> None:
-    gateway, processor = int(platform.url.rpartition(":")[2]), find_port(platform, "process-image")
+    gateway, processor = int(platform.url.rpartition(":")[2]), find_port(find_consumers(platform))
     before = scrape(gateway), scrape(processor)
 
     good, bad = api.upload(make_photo()), api.upload(b"\xff\xd8\xff no image", "bad.jpg")

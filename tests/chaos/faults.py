@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 import psutil
-from service import Platform, find_processes
+from service import Platform, find_consumers, find_processes
 
 
 @dataclass(frozen=True)
@@ -19,10 +19,6 @@ class Target:
     find: Callable[[Platform], psutil.Process]
     ends_all: bool = False
     """Nothing runs without it: the service has to be started again."""
-
-
-def _find_function(name: str) -> Callable[[Platform], psutil.Process]:
-    return lambda platform: _find_outermost(find_processes(platform, service=name))
 
 
 def _find_program(name: str) -> Callable[[Platform], psutil.Process]:
@@ -39,7 +35,7 @@ def _find_outermost(found: list[psutil.Process]) -> psutil.Process:
 
 def _find_zygote(platform: Platform) -> psutil.Process:
     """Return the newest zygote: one whose worker has crashed forks no more."""
-    return max(_find_function("process-image")(platform).children(), key=psutil.Process.create_time)
+    return max(find_consumers(platform).children(), key=psutil.Process.create_time)
 
 
 def _find_worker(platform: Platform) -> psutil.Process:
@@ -72,11 +68,9 @@ def _find_supervisor(platform: Platform) -> psutil.Process:
 
 TARGETS = (
     Target("api", _find_module("infra.local.gateway")),
-    Target("process_image", _find_function("process-image")),
+    Target("consumers", find_consumers),
     Target("zygote", _find_zygote),
     Target("worker", _find_worker),
-    Target("reconcile_images", _find_function("reconcile-images")),
-    Target("record_dead_letter", _find_function("record-dead-letter")),
     Target("eventing", _find_module("infra.local.eventing")),
     Target("postgres", _find_program("postgres")),
     Target("postgres_backend", _find_backend),

@@ -52,9 +52,9 @@ class Watch:
             with suppress(psutil.NoSuchProcess):
                 if "shared_lib.pipeline.sandbox.zygote" in process.cmdline():
                     workers += process.memory_info().rss
-                elif function := process.environ().get("K_SERVICE"):
+                elif "infra.local.consumers" in process.cmdline():
                     servers.add(process)
-                    processor += process.memory_info().rss * (function == "process-image")
+                    processor += process.memory_info().rss
         self.servers.append(servers)
         self.memory.append(Memory(self.count_ended(), processor, workers))
 

@@ -15,7 +15,7 @@ import requests
 from monitoring.prometheus import Ask, compare_gallery, run_prometheus
 from monitoring.test_prometheus import list_empty
 from pydantic import SecretStr
-from service import Api, Platform, find_processes, make_photo, start_platform, wait_for
+from service import Api, Platform, find_consumers, make_photo, start_platform, wait_for
 
 from shared_lib import settings
 from shared_lib.database.connection import Database
@@ -63,8 +63,7 @@ def count(database: Database, sql: str) -> int:
 def kill_while_busy(running: Platform, database: Database) -> None:
     for _ in range(KILLS):
         wait_for(lambda: count(database, RUNNING), lambda busy: busy >= BUSY, 60)
-        [process, *_] = find_processes(running, service="process-image")
-        process.kill()
+        find_consumers(running).kill()
         time.sleep(6)  # a lease counts as running for five seconds
 
 

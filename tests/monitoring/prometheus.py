@@ -10,7 +10,7 @@ from typing import Any
 import requests
 import yaml
 from monitoring.rules import write_rules
-from service import Platform, find_free_port, find_processes, serve_function
+from service import Platform, find_consumers, find_free_port, find_port, serve_function
 
 Ask = Callable[[str], list[dict[str, Any]]]
 
@@ -24,7 +24,7 @@ def run_prometheus(platform: Platform, folder: Path) -> Iterator[Ask]:
     assert program, "This needs Prometheus: install it (Debian: sudo apt install prometheus)."
     port = find_free_port()
     with serve_function(platform, "report_state") as state:
-        counted = [platform.url.removeprefix("http://"), f"127.0.0.1:{find_port(platform, 'process-image')}"]
+        counted = [platform.url.removeprefix("http://"), f"127.0.0.1:{find_port(find_consumers(platform))}"]
         config = {
             "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
             "rule_files": [f"{write_rules(folder / 'rules.yml', hold='10s')}"],
@@ -65,12 +65,7 @@ def run_prometheus(platform: Platform, folder: Path) -> Iterator[Ask]:
             process.wait(30)
 
 
-def find_port(platform: Platform, service: str) -> int:
-    [process, *_] = find_processes(platform, service=service)
-    return int(process.environ()["PORT"])
-
-
 def compare_gallery(platform: Platform) -> None:
     """Have reconciliation compare the gallery with the database, as it does once a day."""
-    url = f"http://127.0.0.1:{find_port(platform, 'reconcile-images')}/"
+    url = f"http://127.0.0.1:{find_port(find_consumers(platform))}/reconcile-images"
     requests.post(url, json={"scope": "all"}, headers=TICK, timeout=60).raise_for_status()

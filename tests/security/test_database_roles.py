@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from pydantic import SecretStr
-from service import Platform, find_processes
+from service import Platform, find_consumers, find_processes
 
 from shared_lib import settings
 from shared_lib.constraints import DEFAULT_TENANT
@@ -116,10 +116,9 @@ def test_every_table_says_who_may_do_what_with_it(connect: Connect) -> None:
 def test_each_part_of_the_service_connects_as_its_own_role(platform: Platform, connect: Connect) -> None:
     if not platform.environment["DATABASE_URL"].startswith(f"postgresql://{OWNER}@"):
         pytest.skip("the service runs elsewhere")
-    consumers = ("process-image", "reconcile-images", "record-dead-letter")
     processes = {
         APP: find_processes(platform, module="infra.local.gateway"),
-        WORKER: [each for name in consumers for each in find_processes(platform, service=name)],
+        WORKER: [find_consumers(platform)],
     }
     for role, found in processes.items():
         for process in found:

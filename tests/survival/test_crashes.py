@@ -18,7 +18,7 @@ from shared_lib.constraints import DEFAULT_TENANT
 from shared_lib.database.connection import Database
 from shared_lib.settings import Database as DatabaseSettings
 
-CELLS = [("process_image", "kill"), ("postgres", "kill")]
+CELLS = [("consumers", "kill"), ("postgres", "kill")]
 
 
 @pytest.fixture(scope="module")

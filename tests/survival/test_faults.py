@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 import requests
-from service import Api, Platform, find_processes, make_photo, start_platform, wait_for
+from service import Api, Platform, find_consumers, find_processes, make_photo, start_platform, wait_for
 
 from shared_lib.broker import Broker
 from shared_lib.errors import Unavailable
@@ -38,8 +38,7 @@ def test_killing_the_processor_loses_no_image(machine: Platform, client: Api) ->
     uuids = [client.upload(make_photo(1200, 900)) for _ in range(30)]
     wait_for(lambda: count_succeeded(client, uuids), lambda count: count >= 3)
 
-    for process in find_processes(machine, service="process-image"):
-        process.kill()
+    find_consumers(machine).kill()
 
     wait_for(lambda: count_succeeded(client, uuids), lambda count: count == len(uuids), seconds=60)
     attempts = [client("GET", f"/images/{uuid}").json()["attempts"] for uuid in uuids]

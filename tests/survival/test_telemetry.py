@@ -14,7 +14,18 @@ from kafka import KafkaConsumer
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from otlp import Receiver
 from prometheus_client.parser import text_string_to_metric_families
-from service import ENVIRONMENT, ROOT, Platform, find_free_port, find_processes, make_photo, start_platform, wait_for
+from service import (
+    ENVIRONMENT,
+    ROOT,
+    Platform,
+    find_consumers,
+    find_free_port,
+    find_port,
+    find_processes,
+    make_photo,
+    start_platform,
+    wait_for,
+)
 
 from shared_lib.otlp import FLUSH_SECONDS
 
@@ -106,21 +117,21 @@ def test_an_upload_is_one_trace_from_the_request_to_the_completed_event(traced: 
 
 
 def test_a_retry_belongs_to_the_same_trace(traced: Platform, receiver: Receiver) -> None:
-    [processor] = find_processes(traced, service="process-image")[:1]
+    consumers = find_consumers(traced)
     stores = find_processes(traced, name="weed")
-    processor.send_signal(signal.SIGSTOP)
+    consumers.suspend()
     try:
         _, trace = upload(traced)
         time.sleep(3)  # the event waits at the processor
         for store in stores:
             store.send_signal(signal.SIGSTOP)
-        processor.send_signal(signal.SIGCONT)
+        consumers.resume()
         wait_for(
             lambda: receiver.find(trace).values(),
             lambda spans: any(each.status.code == Status.STATUS_CODE_ERROR for each in spans),
         )
     finally:
-        processor.send_signal(signal.SIGCONT)
+        consumers.resume()
         for store in stores:
             store.send_signal(signal.SIGCONT)
 
@@ -141,21 +152,20 @@ def find_roots(spans: dict[bytes, Span]) -> list[Span]:
 
 
 def test_what_reconciliation_requests_again_belongs_to_the_same_trace(traced: Platform, receiver: Receiver) -> None:
-    [processor, *_] = find_processes(traced, service="process-image")
-    [reconciler, *_] = find_processes(traced, service="reconcile-images")
+    [source] = find_processes(traced, module="infra.local.eventing")
+    reconciler = f"http://127.0.0.1:{find_port(find_consumers(traced))}/reconcile-images"
     tick = {"ce-specversion": "1.0", "ce-id": "tick", "ce-source": "/test", "ce-type": "dev.knative.sources.ping"}
 
     def request_again() -> list[Span]:
-        url = f"http://127.0.0.1:{reconciler.environ()['PORT']}/"
-        requests.post(url, json={"scope": "recent"}, headers=tick, timeout=60).raise_for_status()
+        requests.post(reconciler, json={"scope": "recent"}, headers=tick, timeout=60).raise_for_status()
         return find_named(receiver.find(trace), "request image again")
 
-    processor.suspend()
+    source.suspend()
     try:
-        _, trace = upload(traced)  # its event waits at the processor
+        _, trace = upload(traced)  # its event waits at the event source
         again, *_ = wait_for(request_again, bool, 60)
     finally:
-        processor.resume()
+        source.resume()
 
     spans = await_completion(receiver, trace)
 

@@ -1,0 +1,53 @@
+"""Serve all functions that take events on one port, each below a path: `/process-image`.
+
+This replaces their pods. Each function is loaded as in its container, but all share one process, in which each has
+threads of its own. So neither a long comparison nor a backlog of images delays another function's events.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import functions_framework
+from werkzeug.exceptions import NotFound
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
+
+from infra.local.manifests import Manifests, Service
+from shared_lib import server
+from shared_lib.addresses import is_loopback
+from shared_lib.server.limiter import Limiter
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from flask import Flask
+    from uvicorn._types import HTTPScope
+
+ROOT = Path(__file__).parents[2]
+
+
+def load(service: Service) -> "WSGIApplication":
+    function: Flask = functions_framework.create_app("main", f"{service.source}")  # type: ignore[no-untyped-call]
+
+    def serve(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        # What is left of the path may be nothing, which Flask would redirect.
+        return function(environ | {"PATH_INFO": environ["PATH_INFO"] or "/"}, start_response)
+
+    return serve
+
+
+def main() -> None:
+    services = {f"/{each.name}": each for each in Manifests.read(ROOT / "infra/knative").services if each.takes_events}
+    functions = DispatcherMiddleware(NotFound(), {path: load(service) for path, service in services.items()})
+    # No event is refused: its source limits how many are in flight, and a refusal would use up a retry.
+    limiters = {path: Limiter(int(service.environ["THREADS"]), shed=False) for path, service in services.items()}
+    others = Limiter(1)
+
+    def select(scope: "HTTPScope") -> Limiter:
+        return limiters.get("/" + scope["path"].split("/")[1], others)
+
+    scraped = server.expose_metrics(functions, to=lambda environ: is_loopback(environ.get("REMOTE_ADDR", "")))
+    server.run(scraped, select, sum(limiter.threads for limiter in (*limiters.values(), others)))
+
+
+if __name__ == "__main__":
+    main()
