@@ -21,7 +21,7 @@ from infra.local.settings import CannotStart, Settings
 ROOT = Path(__file__).parents[2]
 FUNCTIONS, ROUTES = ROOT / "infra/knative", ROOT / "infra/k8s/routes"
 GATEWAY_POOL_SIZE = "16"  # shared by all public functions, so that eight uploads at a time leave some to the others
-CONSUMERS_POOL_SIZE = "4"  # as many as threads that process images. The others work seldom
+CONSUMERS_POOL_SIZE = "2"  # as in `process-image`. The other functions seldom work
 DATABASE_URLS = ("DATABASE_URL", "DATABASE_APP_URL", "DATABASE_WORKER_URL")
 STORE_KEYS = tuple(
     f"S3_{owner}{part}"
