@@ -48,11 +48,14 @@ class Names:
 
 
 @contextmanager
-def run_edge(folder: Path, backend: Path, *, backend_port: int, dns_port: int, hosts: Path = HOSTS) -> Iterator[str]:
+def run_edge(  # noqa: PLR0913  what may differ
+    folder: Path, backend: Path, *, backend_port: int, dns_port: int, hosts: Path = HOSTS, most_requests: int = 1024
+) -> Iterator[str]:
     """
     Run nginx with the edge's configuration and the given backend.conf. Yield its base URL.
 
-    The only changes are the number of workers, the listening address, paths, the DNS server and the backend's port.
+    The only changes are the number of workers, the listening address, paths, the DNS server, the backend's port, and
+    how many requests there may be at once.
     """
     port = find_free_port()
     folder.mkdir()
@@ -66,6 +69,7 @@ def run_edge(folder: Path, backend: Path, *, backend_port: int, dns_port: int, h
     changes = {
         "worker_processes 2": "worker_processes 1",  # each has its own DNS cache
         "listen 8080": f"listen 127.0.0.1:{port}",
+        "limit_conn requests 1024": f"limit_conn requests {most_requests}",
         "/tmp/": f"{folder}/",  # noqa: S108  # the path it replaces
     }
     _copy(EDGE / "nginx.conf", folder / "nginx.conf", changes)

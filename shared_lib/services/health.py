@@ -13,25 +13,38 @@ from shared_lib.observability import get_logger, log_failure
 log = get_logger()
 
 TIMEOUT_SECONDS = 3  # less than the usual probe's
-FRESH_SECONDS = 1  # how long a result is reused
+FRESH_SECONDS = 1  # how long a result is reused before the part is asked again
+KEPT_SECONDS = 2  # how long it is reused while the part is asked again
 
 
 @dataclass
 class _Part:
     name: str
     ping: Callable[[], None]
+    fresh_seconds: float
+    kept_seconds: float
     lock: threading.Lock = field(default_factory=threading.Lock)
     started_at: float = float("-inf")
     result: "Future[None] | None" = None
+    known_at: float = float("-inf")
+    known: "Future[None] | None" = None
+    """The last result."""
     is_healthy: bool = True
 
     def check(self) -> "Future[None]":
-        """Return the last result while it is fresh, or the check that is still running, however old."""
+        """
+        Return the last result while it is kept, or else the check that is still running, however old.
+
+        Who checks every second then never waits for a part.
+        """
         with self.lock:
-            if self.result is None or (self.result.done() and time.monotonic() - self.started_at > FRESH_SECONDS):
-                self.started_at = time.monotonic()
-                self.result = background.start(self._ping, f"health-{self.name}")
-            return self.result
+            now = time.monotonic()
+            if self.result is None or self.result.done():
+                self.known, self.known_at = self.result, self.started_at
+                if self.result is None or now - self.started_at > self.fresh_seconds:
+                    self.started_at = now
+                    self.result = background.start(self._ping, f"health-{self.name}")
+            return self.known if self.known and now - self.known_at <= self.kept_seconds else self.result
 
     def _ping(self) -> None:
         try:
@@ -47,9 +60,15 @@ class _Part:
 
 
 class Health:
-    def __init__(self, pings: Mapping[str, Callable[[], None]]) -> None:
+    def __init__(
+        self,
+        pings: Mapping[str, Callable[[], None]],
+        *,
+        fresh_seconds: float = FRESH_SECONDS,
+        kept_seconds: float = KEPT_SECONDS,
+    ) -> None:
         """Each ping raises a ServiceError, or returns."""
-        self._parts = [_Part(name, ping) for name, ping in pings.items()]
+        self._parts = [_Part(name, ping, fresh_seconds, kept_seconds) for name, ping in pings.items()]
 
     def check(self) -> None:
         """Raise Unavailable that names each part that fails, or doesn't respond within `TIMEOUT_SECONDS`."""

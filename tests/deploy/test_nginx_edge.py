@@ -110,9 +110,8 @@ def edge(names: Names, backends: list[Backend], tmp_path: Path) -> Iterator[tupl
 
 
 def test_slow_readers_cannot_exhaust_the_edge(edge: tuple[str, int], tmp_path: Path) -> None:
-    raw = b"GET /api/v1/images/large HTTP/1.1\r\nHost: localhost\r\n\r\n"
     with ExitStack() as crowd:
-        readers = [crowd.enter_context(connect(edge, raw, receive_buffer=4096)) for _ in range(500)]
+        readers = [crowd.enter_context(connect(edge, LARGE_REQUEST, receive_buffer=4096)) for _ in range(500)]
         statuses = Counter(reader.recv(12)[-3:] for reader in readers)
         kept = sum(file.stat().st_size for file in (tmp_path / "nginx/answers").rglob("*") if file.is_file())
 
@@ -133,6 +132,31 @@ def test_slow_senders_cannot_exhaust_the_edge(edge: tuple[str, int]) -> None:
         assert exchange(edge, PROBE).status == 200  # requests without a body have a limit of their own
 
 
+def test_a_full_edge_still_answers_health_checks(names: Names, backends: list[Backend], tmp_path: Path) -> None:
+    names.address = "127.0.0.2"
+    port, hosts = backends[0].server_port, ROOT / "infra/compose/hosts.conf"
+    started = run_edge(
+        tmp_path / "nginx",
+        BACKENDS["compose"],
+        backend_port=port,
+        dns_port=names.port,
+        hosts=hosts,
+        most_requests=8,
+    )
+    with started as url, ExitStack() as crowd:
+        edge = "127.0.0.1", urlsplit(url).port or 0
+        for _ in range(8):
+            reader = crowd.enter_context(connect(edge, LARGE_REQUEST, receive_buffer=4096))
+            assert reader.recv(12) == b"HTTP/1.1 200"
+        paths = ("/api/v1/images", "/api/healthy", "/api/health", "/api/health/ready", "/api/health/live")
+        answers = {
+            path: exchange(edge, f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()).status for path in paths
+        }
+
+    assert answers == dict(zip(paths, (429, 429, 200, 200, 200), strict=True))
+
+
+LARGE_REQUEST = b"GET /api/v1/images/large HTTP/1.1\r\nHost: localhost\r\n\r\n"
 PROBE = b"GET /api/v1/images HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
