@@ -47,7 +47,8 @@ def open_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, s
     """SeaweedFS without any keys, which checks no signature."""
     folder = tmp_path_factory.mktemp("open")
     ports = {name: find_free_port() for name in ("master", "volume", "filer", "s3")}
-    flags = [f"-{name}.port={port}" for name, port in ports.items()]
+    # Its catalogs would listen on fixed ports, and it ends if one of them is taken.
+    flags = [f"-{name}.port={port}" for name, port in ports.items()] + ["-s3.port.iceberg=0", "-s3.port.lance=0"]
     command = [f"{Path(sys.executable).with_name('weed')}", "server", "-s3", f"-dir={folder}", "-ip=127.0.0.1", *flags]
     environ = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     with (folder / "log").open("wb") as log:
