@@ -32,6 +32,9 @@ WaitInInbox = Callable[..., UUID]
 ENVIRONMENT = dict(os.environ)
 """The environment at the start. Some tests change it for functions that they load into this process."""
 
+WHOLE = '[{"name": "whole"}]'
+"""Renditions to upload with: the whole image again. It has an object in the store, which a thumbnail lacks."""
+
 START_SECONDS = 60
 PROCESS_SECONDS = 30
 

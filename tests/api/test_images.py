@@ -5,12 +5,11 @@ import uuid
 from typing import TYPE_CHECKING
 
 import pytest
-from service import Api, make_photo, wait_for
+from service import WHOLE, Api, make_photo, wait_for
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-WHOLE = '[{"name": "whole"}]'
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 

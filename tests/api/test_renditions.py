@@ -12,7 +12,7 @@ import psutil
 import pytest
 from flask.testing import FlaskClient
 from PIL import Image
-from service import ROOT, Api, make_photo, wait_for
+from service import ROOT, WHOLE, Api, make_photo, wait_for
 
 from shared_lib.errors import FailureCode
 from shared_lib.pipeline.recipe_schema import read_recipe
@@ -29,7 +29,7 @@ HERO = {"name": "hero", "operations": [RESIZE], "output": {"format": "webp"}}
 @pytest.fixture(scope="module")
 def image(api: Api) -> str:
     """Upload an image, and return its uuid once it has succeeded."""
-    uuid = api.upload(make_photo(), renditions=json.dumps([{"name": "whole"}]))
+    uuid = api.upload(make_photo(), renditions=WHOLE)
     assert api.await_end(uuid)["status"] == "succeeded"
     return uuid
 
@@ -99,7 +99,7 @@ def test_a_thumbnail_needs_no_object(api: Api, s3: "S3Client") -> None:
 
 
 def test_head_and_revalidation_do_not_read_the_object(api: Api, s3: "S3Client") -> None:
-    shown = api.await_end(api.upload(make_photo(), renditions=json.dumps([{"name": "whole"}])))
+    shown = api.await_end(api.upload(make_photo(), renditions=WHOLE))
     path = f"/images/{shown['uuid']}/renditions/whole"
     whole = api("GET", path)
     [stored] = s3.list_objects_v2(Bucket="completed-images", Prefix=f"{shown['uuid']}/")["Contents"]

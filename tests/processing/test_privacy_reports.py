@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 from PIL import Image
-from service import Api, Deliver, WaitInInbox, make_photo
+from service import WHOLE, Api, Deliver, WaitInInbox, make_photo
 
 from shared_lib.constraints import DEFAULT_TENANT
 from shared_lib.database.connection import acting_for
@@ -49,7 +49,7 @@ def find_missing(s3: "S3Client", keys: list[str]) -> list[str]:
 
 
 def upload(api: Api, data: bytes) -> str:
-    uuid = api.upload(data, filename="secret.jpg", description="secret words", renditions='[{"name": "whole"}]')
+    uuid = api.upload(data, filename="secret.jpg", description="secret words", renditions=WHOLE)
     assert api.await_end(uuid)["status"] == "succeeded"
     return uuid
 

@@ -15,7 +15,7 @@ import signed_urls
 from issuer import AUDIENCE, Issuer
 from pg8000.exceptions import DatabaseError
 from pydantic import SecretStr, ValidationError
-from service import ROOT, Api, Platform, make_photo, run_command, wait_for
+from service import ROOT, WHOLE, Api, Platform, make_photo, run_command, wait_for
 
 from shared_lib import settings
 from shared_lib.constraints import DEFAULT_TENANT
@@ -56,7 +56,6 @@ EMPTY = (  # as a rule
     "rendition_requests",
 )
 Get = Callable[[str], requests.Response]
-WHOLE = '[{"name": "whole"}]'  # a rendition that has an object
 ANY_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}")
 
 

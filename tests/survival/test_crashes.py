@@ -1,7 +1,6 @@
 """Cells of the crash matrix (`make chaos`), with fewer uploads, and the audit that judges them."""
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -11,7 +10,7 @@ import requests
 from chaos.faults import TARGETS
 from chaos.matrix import Matrix
 from pydantic import SecretStr
-from service import Api, make_photo, wait_for
+from service import WHOLE, Api, make_photo, wait_for
 
 from benchmarks.audit import Answer, Audit, Upload
 from shared_lib.constraints import DEFAULT_TENANT
@@ -61,7 +60,7 @@ class World:
     def _upload(self, api: Api, filename: str) -> None:
         photo = make_photo()
         sha256 = hashlib.sha256(photo).hexdigest()
-        uuid = api.upload(photo, filename, renditions=json.dumps([{"name": "whole"}]))
+        uuid = api.upload(photo, filename, renditions=WHOLE)
         self.history.append(Upload(filename, sha256, Answer.ACCEPTED, uuid, renditions={"thumbnail", "whole"}))
 
     @property
