@@ -6,26 +6,12 @@ from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
 
+from infra.regions import fill
 from shared_lib import settings
 from shared_lib.limits import Limits
 
 TABLE = Path(__file__).parent.parent / "docs" / "limits.md"
 PREFIX = settings.Limits.prefix
-HEAD = """# Limits
-
-Written by `make contracts` from `shared_lib/limits.py`. Do not edit.
-
-These limits bound what one image may cost. Sizes are read from the header and checked before any pixel is decoded. The
-kernel enforces memory and time during decoding. An image that exceeds a limit ends as `failed`. Its error has the
-limit's own code, and a message that names the limit and the value found. A function reads the variables at start, and
-does not start if one of them is invalid.
-
-HEIC and JPEG XL need codecs that a deployment may be built without ([THIRD_PARTY.md](../THIRD_PARTY.md)). Such a
-deployment rejects these files with `unsupported_format` and a message that says so.
-
-| variable | default | code | description |
-|---|---|---|---|
-"""
 
 
 def generate() -> dict[Path, str]:
@@ -35,7 +21,7 @@ def generate() -> dict[Path, str]:
         name, code = field.name, Limits.code_of(field.name)
         default = f"{field.default:g}" if isinstance(field.default, float) else str(field.default)
         rows.append(f"| `{PREFIX}{name.upper()}` | {default} | {f'`{code}`' if code else ''} | {described[name]} |\n")
-    return {TABLE: HEAD + "".join(rows)}
+    return {TABLE: fill(TABLE, limits=["| variable | default | code | description |\n|---|---|---|---|\n", *rows])}
 
 
 def _describe() -> dict[str, str]:

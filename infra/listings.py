@@ -4,11 +4,10 @@ A function's image, environment and resources come from its manifest in `infra/k
 """
 
 import json
-import re
-from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from infra.functions import MANIFESTS, ROOT, Function, list_functions, manifest_files
+from infra.regions import fill
 
 COMPOSE_NAMES = {"process-image": "processor"}
 """Services of docker-compose.yml that are not named after their function."""
@@ -17,11 +16,11 @@ COMPOSE_NAMES = {"process-image": "processor"}
 def generate() -> dict[Path, str]:
     functions = list_functions()
     return {
-        MANIFESTS / "kustomization.yaml": _fill(
+        MANIFESTS / "kustomization.yaml": fill(
             MANIFESTS / "kustomization.yaml", manifests=(f"  - {path.name}\n" for path in manifest_files())
         ),
-        ROOT / "skaffold.yaml": _fill(ROOT / "skaffold.yaml", artifacts=map(_artifact, functions)),
-        ROOT / "docker-compose.yml": _fill(
+        ROOT / "skaffold.yaml": fill(ROOT / "skaffold.yaml", artifacts=map(_artifact, functions)),
+        ROOT / "docker-compose.yml": fill(
             ROOT / "docker-compose.yml",
             **{
                 "public functions": (_dependency(each) for each in functions if each.is_public),
@@ -29,25 +28,10 @@ def generate() -> dict[Path, str]:
                 "functions": map(_compose_service, functions),
             },
         ),
-        ROOT / "infra/openfaas/stack.yaml": _fill(
+        ROOT / "infra/openfaas/stack.yaml": fill(
             ROOT / "infra/openfaas/stack.yaml", functions=map(_openfaas_function, functions)
         ),
     }
-
-
-def _fill(path: Path, **regions: Iterable[str]) -> str:
-    """Return the file's text with the given text in each region."""
-    text = path.read_text()
-    for name, lines in regions.items():
-        region = rf"(?<=# begin {name}, written by `make contracts`\n).*?(?=^ *# end {name}$)"
-        text, count = re.subn(region, _constantly("".join(lines)), text, flags=re.MULTILINE | re.DOTALL)
-        if count != 1:
-            raise SystemExit(f"{path} has no region `{name}` to write to, or more than one.")
-    return text
-
-
-def _constantly(text: str) -> Callable[[object], str]:
-    return lambda _match: text
 
 
 def _artifact(function: Function) -> str:
