@@ -70,7 +70,7 @@ OF_EACH_TENANT = {
     "search, one file": ("list_images", "/api/v1/images?search={file}"),
     "search, absent": ("list_images", "/api/v1/images?search=not-in-any-image"),
     "search, two letters, common": ("list_images", "/api/v1/images?search=st"),
-    "search, two letters, absent": ("list_images", "/api/v1/images?search=%C3%A4q"),
+    "search, two letters, absent": ("list_images", "/api/v1/images?search=zq"),
     "collections": ("list_collections", "/api/v1/collections"),
 }
 OF_LARGEST = {
