@@ -24,6 +24,7 @@ from service import (
     Deliver,
     ExternalPlatform,
     Platform,
+    connect,
     find_free_port,
     make_keys_of,
     start_platform,
@@ -101,6 +102,14 @@ def make_key(guarded: Platform) -> Callable[..., str]:
 @pytest.fixture(scope="session")
 def admin_key(make_key: Callable[..., str]) -> str:
     return make_key("admin")
+
+
+@pytest.fixture(scope="session")
+def admin(guarded: Platform, admin_key: str) -> Iterator[Api]:
+    """A client of the guarded service that may do everything."""
+    client = connect(guarded, admin_key)
+    with client.session:
+        yield client
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,10 @@
 """Images as the functions that deliver know them, and what these say of a rendition."""
 
+import io
 from uuid import uuid4
 
 import requests
+from PIL import Image
 
 from shared_lib.delivery.engine import Found, Made
 from shared_lib.pipeline.formats import Format
@@ -23,6 +25,11 @@ def make_published(form: Format) -> PublishedImage:
         height=100,
         collection_id=None,
     )
+
+
+def open_image(response: requests.Response) -> Image.Image:
+    assert response.status_code == 200, (response.headers, response.text)
+    return Image.open(io.BytesIO(response.content))
 
 
 def is_made(response: requests.Response) -> bool:

@@ -196,6 +196,13 @@ class Api:
         )
 
 
+def connect(platform: Platform, key: str) -> Api:
+    """Return a client with an API key."""
+    session = requests.Session()
+    session.headers["X-API-Key"] = key
+    return Api(f"{platform.url}/api/v1", session)
+
+
 def open_session() -> requests.Session:
     """Return a client that retries, because the service may close idle connections."""
     session = requests.Session()

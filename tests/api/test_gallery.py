@@ -12,7 +12,7 @@ import requests
 from gallery import SECONDS, Gallery
 from PIL import ExifTags, Image
 from playwright.sync_api import BrowserContext, expect
-from service import ROOT, Api, Platform, make_photo, wait_for
+from service import ROOT, Api, Platform, connect, make_photo, wait_for
 
 SCRIPTS = (Path(__file__).parent / "stored_scripts.txt").read_text().splitlines()
 IN_ONE_IMAGE = 5
@@ -417,10 +417,8 @@ def test_a_service_that_needs_credentials_is_asked_with_a_key(
     download.value.save_as(tmp_path / "large.webp")
     assert (tmp_path / "large.webp").read_bytes()[:4] == b"RIFF"
     gallery.page.keyboard.press("Escape")
-    with requests.Session() as session:
-        session.headers["X-API-Key"] = admin_key
-        private = Api(f"{guarded.url}/api/v1", session)
-        private.await_end(private.upload(make_photo(1600, 1200), f"bare-{word}.jpg"))
+    private = connect(guarded, admin_key)
+    private.await_end(private.upload(make_photo(1600, 1200), f"bare-{word}.jpg"))
     gallery.page.get_by_role("searchbox").fill(f"bare-{word}")
     signed = re.compile(r"^/i/(?!unsafe)\S+/w=400/[\w-]+\.webp$")
     expect(gallery.tile(f"bare-{word}.jpg").locator("img.loaded")).to_have_attribute("src", signed)

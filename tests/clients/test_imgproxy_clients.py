@@ -4,7 +4,6 @@ import io
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,13 +19,10 @@ NODE = Path(sys.executable).parent / "node"
 
 
 @pytest.fixture(scope="module")
-def image(guarded: Platform, admin_key: str) -> Iterator[str]:
-    with requests.Session() as session:
-        session.headers["X-API-Key"] = admin_key
-        api = Api(f"{guarded.url}/api/v1", session)
-        uuid = api.upload(make_photo(200, 100))
-        api.await_end(uuid)
-        yield uuid
+def image(admin: Api) -> str:
+    uuid = admin.upload(make_photo(200, 100))
+    admin.await_end(uuid)
+    return uuid
 
 
 def list_urls(image: str) -> list[dict[str, Any]]:

@@ -19,13 +19,6 @@ Get = Callable[[str], requests.Response]
 
 
 @pytest.fixture(scope="module")
-def admin(guarded: Platform, admin_key: str) -> Api:
-    session = requests.Session()
-    session.headers["X-API-Key"] = admin_key
-    return Api(f"{guarded.url}/api/v1", session)
-
-
-@pytest.fixture(scope="module")
 def images(admin: Api) -> list[str]:
     """Upload harbor-1.jpg, harbor-2.jpg and other.jpg. The first is in a collection."""
     uuids = [admin.upload(make_photo(640, 480), name) for name in ("harbor-1.jpg", "harbor-2.jpg", "other.jpg")]

@@ -28,13 +28,6 @@ Get = Callable[[str], requests.Response]
 
 
 @pytest.fixture(scope="module")
-def admin(guarded: Platform, admin_key: str) -> Api:
-    session = requests.Session()
-    session.headers["X-API-Key"] = admin_key
-    return Api(f"{guarded.url}/api/v1", session)
-
-
-@pytest.fixture(scope="module")
 def image(admin: Api) -> str:
     uuid = admin.upload(make_photo(640, 480))
     admin.await_end(uuid)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from libthumbor import CryptoURL
 from PIL import Image
-from published import is_made, make_published
+from published import is_made, make_published, open_image
 from pydantic import SecretStr
 from service import Api, Platform, make_photo
 
@@ -38,11 +38,6 @@ def image(api: Api) -> str:
     uuid = api.upload(make_photo(200, 100))
     api.await_end(uuid)
     return uuid
-
-
-def open_image(response: requests.Response) -> "Image.Image":
-    assert response.status_code == 200, response.headers
-    return Image.open(io.BytesIO(response.content))
 
 
 @pytest.mark.parametrize(

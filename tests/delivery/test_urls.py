@@ -1,7 +1,6 @@
 """Our own URLs: what they deliver, to whom, and what caches are told."""
 
 import hashlib
-import io
 import subprocess
 import sys
 import threading
@@ -11,8 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import requests
-from PIL import Image
-from published import is_made
+from published import is_made, open_image
 from service import ENVIRONMENT, ROOT, Api, Platform, make_photo, serve_function, wait_for
 
 from shared_lib.delivery.urls import Urls
@@ -42,11 +40,6 @@ def image(api: Api) -> str:
     uuid = api.upload(make_photo(320, 240))
     assert api.await_end(uuid)["status"] == "succeeded"
     return uuid
-
-
-def open_image(response: requests.Response) -> "Image.Image":
-    assert response.status_code == 200, response.text
-    return Image.open(io.BytesIO(response.content))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-import requests
 from alembic import command
 from pydantic import SecretStr
 from service import ENVIRONMENT, ROOT, Api, Platform, make_photo
@@ -25,13 +24,6 @@ from shared_lib.repositories.tenants import Tenants
 from shared_lib.services.denials import MOST, Denials
 
 Events = list[dict[str, Any]]
-
-
-@pytest.fixture(scope="module")
-def admin(guarded: Platform, admin_key: str) -> Iterator[Api]:
-    with requests.Session() as session:
-        session.headers["X-API-Key"] = admin_key
-        yield Api(f"{guarded.url}/api/v1", session)
 
 
 def find(admin: Api, **query: str) -> Events:

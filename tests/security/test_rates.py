@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 import requests
 from pydantic import SecretStr
-from service import Api, Platform, make_keys_of, make_photo, run_command, start_platform, wait_for
+from service import Api, Platform, connect, make_keys_of, make_photo, run_command, start_platform, wait_for
 
 from shared_lib import settings
 from shared_lib.database.connection import Database
@@ -136,9 +136,7 @@ def test_a_tenant_without_decoder_seconds_uploads_nothing_and_reads_on(guarded: 
 
 
 def test_what_a_caller_has_decoded_counts_for_that_caller_alone(guarded: Platform, make_key: MakeKey) -> None:
-    caller, other = (Api(f"{guarded.url}/api/v1", requests.Session()) for _ in range(2))
-    for each in (caller, other):
-        each.session.headers["X-API-Key"] = make_key("editor")
+    caller, other = (connect(guarded, make_key("editor")) for _ in range(2))
     name = f"key:{str(caller.session.headers['X-API-Key']).split('_')[1]}"
     database = Database(settings.Database(url=SecretStr(guarded.environment["DATABASE_WORKER_URL"])))
     limiter = RateLimiter(settings.Rates(), Rates(database))

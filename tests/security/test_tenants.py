@@ -15,7 +15,7 @@ import signed_urls
 from issuer import AUDIENCE, Issuer
 from pg8000.exceptions import DatabaseError
 from pydantic import SecretStr, ValidationError
-from service import ROOT, WHOLE, Api, Platform, make_photo, run_command, wait_for
+from service import ROOT, WHOLE, Api, Platform, connect, make_photo, run_command, wait_for
 
 from shared_lib import settings
 from shared_lib.constraints import DEFAULT_TENANT
@@ -75,12 +75,6 @@ def make_tenant(guarded: Platform, name: str, photo: bytes) -> Tenant:
     made = run_command(guarded, "tenants", "create", name)
     assert made.returncode == 0, made.stderr
     return make_things(guarded, Tenant(name, connect(guarded, made.stdout.strip()), made.stdout.strip(), photo))
-
-
-def connect(guarded: Platform, key: str) -> Api:
-    session = requests.Session()
-    session.headers["X-API-Key"] = key
-    return Api(f"{guarded.url}/api/v1", session)
 
 
 def refer(*images: str) -> dict[str, Any]:
