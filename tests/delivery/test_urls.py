@@ -348,6 +348,7 @@ def test_a_deleted_image_is_delivered_no_more_and_leaves_nothing(api: Api, get: 
     uuid = api.upload(make_photo())
     api.await_end(uuid)
     etag = get(f"w=50/{uuid}").headers["ETag"]
+    await_stored(get, f"w=50/{uuid}")
 
     assert api("DELETE", f"/images/{uuid}").status_code == 200
 
@@ -360,9 +361,7 @@ def test_a_rendition_whose_object_is_lost_is_made_again(api: Api, get: Get, s3: 
     image = api.upload(make_photo())
     api.await_end(image)
     first = get(f"w=75/{image}.webp")
-    wait_for(
-        lambda: get(f"w=75/{image}.webp", method="HEAD").headers["Cache-Status"], lambda seen: seen.endswith("; hit")
-    )
+    await_stored(get, f"w=75/{image}.webp")
     for each in s3.list_objects_v2(Bucket="completed-images", Prefix=f"{image}/")["Contents"]:
         s3.delete_object(Bucket="completed-images", Key=each["Key"])
 
