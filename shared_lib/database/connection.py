@@ -5,7 +5,7 @@ parameters (`:name`) and return rows as dictionaries.
 """
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import partial
@@ -15,7 +15,7 @@ from pg8000.exceptions import DatabaseError
 
 from shared_lib import metrics, tracing
 from shared_lib.constraints import TENANT_ID
-from shared_lib.database.driver import PipelinedConnection, Rows, Statement
+from shared_lib.database.driver import PipelinedConnection, Prepared, Rows, Statement
 from shared_lib.database.failures import CONNECTION_LOST, has_ended, translating
 from shared_lib.database.sockets import open_connection
 from shared_lib.errors import CommitUncertain, Unavailable
@@ -40,7 +40,8 @@ def acting_for(tenant: str) -> Iterator[None]:
 
 
 _SPAN = partial(tracing.span, "transaction", "client", {"db.system.name": "postgresql"})
-_COMMIT, _ROLLBACK = Statement("COMMIT", {}), Statement("ROLLBACK", {})
+_BEGIN, _COMMIT, _ROLLBACK = (Statement(sql, {}) for sql in ("BEGIN", "COMMIT", "ROLLBACK"))
+_BEGIN_SNAPSHOT = Statement("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY", {})
 
 
 class Transaction:
@@ -48,16 +49,22 @@ class Transaction:
     Statements that take effect together or not at all.
 
     The first one is sent together with BEGIN, the `last` one with COMMIT, and a queued one with the next, each group in
-    one round trip. Each has the parameter `tenant`, unless the caller gives another: NULL if it acts for no tenant.
+    one round trip. A group that is all of a transaction needs neither: PostgreSQL takes a round trip for one. Each has
+    the parameter `tenant`, unless the caller gives another: NULL if it acts for no tenant.
     """
 
-    def __init__(self, connections: "_Connections", begin: Iterable[str], tenant: str | None) -> None:
+    def __init__(
+        self, connections: "_Connections", settings: Statement, tenant: str | None, *, snapshot: bool = False
+    ) -> None:
         self._connections = connections
+        self._settings = settings
         self._tenant = tenant
-        self._begin = [Statement(sql, {}) for sql in begin]
+        self._is_snapshot = snapshot
         self._waiting: list[tuple[Statement, Rows]] = []
         self.connection: PipelinedConnection | None = None
         """None before the first statement."""
+        self._is_whole = False
+        """Whether one round trip is all of it."""
         self._is_over = False
 
     def rows(self, sql: str, **parameters: Any) -> Rows:  # noqa: ANN401  a column may hold anything
@@ -79,7 +86,7 @@ class Transaction:
 
         If it is also the first one, it must be one that may run twice: a connection may break before the answer.
         """
-        return self._commit(self._state(sql, parameters))[-2]
+        return self._commit(self._state(sql, parameters))[-1]
 
     def commit(self) -> None:
         if (self.connection or self._waiting) and not self._is_over:
@@ -89,8 +96,10 @@ class Transaction:
         return Statement(sql, {"tenant": self._tenant, **parameters})
 
     def _commit(self, *statements: Statement) -> list[Rows]:
+        """Return the rows of each statement."""
+        self._is_whole = self.connection is None and not self._is_snapshot
         try:
-            found = self._send(*statements, _COMMIT)
+            found = self._send(*statements) if self._is_whole else self._send(*statements, _COMMIT)[:-1]
         except (*CONNECTION_LOST, DatabaseError) as error:
             if has_ended(error):
                 raise CommitUncertain("The database is out of reach") from error
@@ -101,14 +110,15 @@ class Transaction:
     def _send(self, *statements: Statement) -> list[Rows]:
         waiting, self._waiting = self._waiting, []
         sent = (*(statement for statement, _ in waiting), *statements)
-        found = self.connection.run_all(*sent) if self.connection else self._start(sent)
+        found = self.connection.run_all(*sent) if self.connection else self._start(*sent)
         for (_, rows), its_own in zip(waiting, found, strict=False):
             rows.extend(its_own)
         return found
 
-    def _start(self, statements: Sequence[Statement]) -> list[Rows]:
+    def _start(self, *statements: Statement) -> list[Rows]:
         """Begin, and run the first statements. A connection that broke while it was idle is replaced once."""
-        sent = (*self._begin, *statements)
+        begin = [] if self._is_whole else [_BEGIN_SNAPSHOT if self._is_snapshot else _BEGIN]
+        sent = (*begin, self._settings, *statements)
         self.connection, was_idle = self._connections.take()
         try:
             found = self.connection.run_all(*sent)
@@ -117,7 +127,7 @@ class Transaction:
                 raise
             self.connection = self._connections.replace(self.connection)
             found = self.connection.run_all(*sent)
-        return found[len(self._begin) :]
+        return found[len(begin) + 1 :]
 
 
 class _Connections:
@@ -186,12 +196,13 @@ class Database:
             raise Unavailable("All connections to the database are in use: try again later")
         try:
             with _SPAN(), metrics.TRANSACTIONS.time(_label), translating():
-                begin = self._compose_begin(snapshot=snapshot, durable=durable, idle_seconds=idle_seconds)
-                yield from self._run(Transaction(self._connections, begin, self.tenant))
+                local = self._state_settings(durable=durable, idle_seconds=idle_seconds)
+                yield from self._run(Transaction(self._connections, local, self.tenant, snapshot=snapshot))
         finally:
             self._free.release()
 
-    def _compose_begin(self, *, snapshot: bool, durable: bool, idle_seconds: float | None) -> Iterator[str]:
+    def _state_settings(self, *, durable: bool, idle_seconds: float | None) -> Statement:
+        """Return the statement that makes a transaction's settings."""
         limit = self._settings.statement_timeout_seconds
         local = {
             "statement_timeout": f"{limit * 1000:.0f}",
@@ -203,10 +214,11 @@ class Database:
             if not TENANT_ID.fullmatch(self.tenant):
                 raise ValueError(f"{self.tenant!r} is no name of a tenant")
             local["app.tenant"] = self.tenant
-        yield f"BEGIN{' ISOLATION LEVEL REPEATABLE READ, READ ONLY' if snapshot else ''}"
         # Set in each transaction and not once per connection, because a pooler may share connections. In one statement:
         # each one takes as long as a simple query.
-        yield "SELECT " + ", ".join(f"set_config('{name}', '{value}', true)" for name, value in local.items())
+        calls = (f"set_config('{name}', :value{number}, true)" for number, name in enumerate(local))
+        values = {f"value{number}": value for number, value in enumerate(local.values())}
+        return Statement(Prepared(f"SELECT {', '.join(calls)}"), values)
 
     def _run(self, tx: Transaction) -> Iterator[Transaction]:
         try:

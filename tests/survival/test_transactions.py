@@ -7,7 +7,7 @@ from pg8000.exceptions import DatabaseError
 from postgres_proxy import PostgresProxy
 from pydantic import SecretStr
 
-from shared_lib.database.connection import Database
+from shared_lib.database.connection import Database, acting_for
 from shared_lib.database.driver import Prepared
 from shared_lib.database.failures import ConstraintViolated
 from shared_lib.errors import CommitUncertain, Unavailable
@@ -16,7 +16,7 @@ from shared_lib.settings import Database as DatabaseSettings
 INSERT = "INSERT INTO numbers VALUES (:number)"
 UPSERT = f"{INSERT} ON CONFLICT DO NOTHING"
 SELECT = Prepared("SELECT * FROM numbers WHERE number = :number")
-COUNT_PREPARED = "SELECT count(*) AS statements FROM pg_prepared_statements"
+COUNT_PREPARED = "SELECT count(*) AS statements FROM pg_prepared_statements WHERE statement NOT LIKE '%set_config%'"
 
 
 @pytest.fixture
@@ -137,11 +137,20 @@ def test_a_statement_that_takes_too_long_with_a_commit_is_certain_to_have_failed
     assert read(database) == []
 
 
-def test_a_commit_that_need_not_be_durable_does_not_wait_for_the_disk(database: Database) -> None:
+@pytest.mark.parametrize("method", ["rows", "last"])
+def test_a_commit_that_need_not_be_durable_does_not_wait_for_the_disk(database: Database, method: str) -> None:
     with database.transaction(durable=False) as tx:
-        assert tx.rows("SHOW synchronous_commit") == [{"synchronous_commit": "off"}]
+        assert getattr(tx, method)("SHOW synchronous_commit") == [{"synchronous_commit": "off"}]
     with database.transaction() as tx:
-        assert tx.rows("SHOW synchronous_commit") == [{"synchronous_commit": "on"}]
+        assert getattr(tx, method)("SHOW synchronous_commit") == [{"synchronous_commit": "on"}]
+
+
+@pytest.mark.parametrize("method", ["rows", "last"])
+def test_settings_of_a_transaction_end_with_it(database: Database, method: str) -> None:
+    with acting_for("another"), database.transaction() as tx:
+        assert getattr(tx, method)("SHOW statement_timeout") == [{"statement_timeout": "2s"}]
+    with database.transaction() as tx:
+        assert tx.last("SELECT current_setting('app.tenant', true) AS tenant") in ([{"tenant": ""}], [{"tenant": None}])
 
 
 @pytest.mark.parametrize(("prepares", "kept"), [(True, 1), (False, 0)])
