@@ -121,8 +121,8 @@ def test_slow_clients_do_not_delay_others_at_the_edge_for_ten_minutes(edge: Addr
     for name, found in answers.items():
         times = [seconds for seconds, _ in found]
         p50, p99 = (round(statistics.quantiles(times, n=100)[place] * 1000) for place in (49, 98))
-        late = sum(seconds > MOST_SECONDS for seconds in times)
-        print(f"{name}: {len(found)} requests, p50 {p50}, p99 {p99}, at most {max(times) * 1000:.0f} ms, {late} late")  # noqa: T201  (same)
+        late = [number for number, seconds in enumerate(times) if seconds > MOST_SECONDS]  # there is one a second
+        print(f"{name}: {len(found)} requests, p50 {p50}, p99 {p99}, at most {max(times) * 1000:.0f} ms, late {late}")  # noqa: T201  (same)
         assert {status for _, status in found} == {200}, name
         assert p99 <= MOST_SECONDS * 1000, name
     assert find_processes_of(platform) >= processes, "a process was started anew"
