@@ -154,7 +154,7 @@ def test_what_a_caller_has_decoded_counts_for_that_caller_alone(guarded: Platfor
     def announce(client: Api) -> requests.Response:
         return client("POST", "/images/actions/upload-url", json={"extension": "jpg", "sizeBytes": 1})
 
-    limiter.charge_decoding("default", name, 30)  # so that its bucket is not full before the test has read it
+    limiter.charge_decoding("default", name, 500)  # a full bucket would be forgotten. This one is, 50 s later
     before = read_bucket()
     image = caller.upload(make_photo(60, 40))
     wait_for(
@@ -166,7 +166,7 @@ def test_what_a_caller_has_decoded_counts_for_that_caller_alone(guarded: Platfor
     assert caller("POST", f"/images/{image}/preview", json=preview).status_code == 200
     assert read_bucket() > processed
 
-    limiter.charge_decoding("default", name, 700)
+    limiter.charge_decoding("default", name, 7000)
     database.disconnect()
     refused = announce(caller)
     assert (refused.status_code, refused.json()["error"]) == (429, "At most 600 decoder seconds a minute")
