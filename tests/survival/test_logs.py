@@ -54,11 +54,11 @@ def test_probes_are_not_logged_at_the_start(platform: Platform) -> None:
     assert "/api/health" not in start
 
 
-def test_every_log_line_of_the_event_sources_has_a_time(platform: Platform) -> None:
-    lines = lines_with(platform, "eventing │")
+def test_every_message_of_the_event_sources_has_a_time_in_the_log(platform: Platform) -> None:
+    messages = [line for line in lines_with(platform, "eventing │") if re.search(r"\[[A-Z]+ *\] ", line)]
 
-    assert lines
-    assert all(re.search(r"│ \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z ", line) for line in lines)
+    assert messages  # a connection that Kafka closed adds the lines of a traceback, which have none
+    assert all(re.search(r"│ \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z ", line) for line in messages)
 
 
 LOGGING = """
