@@ -1,1 +1,1 @@
-"""Commands for operators: the bootstrap job, and redrive, which retries what an outage failed."""
+"""Commands for operators: bootstrap, redrive, tenants, API keys, and the check of the audit log."""

@@ -8,16 +8,14 @@ import sys
 from collections.abc import Callable
 from typing import cast, get_args
 
-from shared_lib import observability, settings
+from shared_lib.commands.connection import run_on_database
 from shared_lib.constraints import DEFAULT_TENANT, TENANT_ID
 from shared_lib.database.connection import Database
 from shared_lib.domain.api_keys import DEFAULT_DAYS, MAX_DAYS, MAX_OVERLAP_HOURS, OVERLAP_HOURS, ApiKey, KeyGrant
 from shared_lib.domain.principals import OPERATOR, Permission, Role
 from shared_lib.domain.timestamps import format_time
-from shared_lib.errors import ServiceError
 from shared_lib.repositories.api_keys import ApiKeys
 from shared_lib.services.key_management import IssuedKey, KeyManagement
-from shared_lib.settings import InvalidSettings
 
 
 def main(*words: str) -> int:
@@ -26,24 +24,14 @@ def main(*words: str) -> int:
     arguments = parser.parse_args(words)
     if arguments.command is None:
         parser.error("name a command")
-    try:
-        loaded = settings.load()
-        observability.configure(loaded.log.level, loaded.log.format)
-        database = Database(loaded.database, arguments.tenant)
-        try:
-            _run(KeyManagement(ApiKeys(database)), arguments)
-        finally:
-            database.disconnect()
-    except (InvalidSettings, ServiceError) as error:
-        print(f"api_keys: {error}", file=sys.stderr)  # noqa: T201  a command's output
-        return 1
-    return 0
+    return run_on_database("api_keys", lambda _, database: _run(database, arguments), arguments.tenant)
 
 
-def _run(keys: KeyManagement, arguments: argparse.Namespace) -> None:
+def _run(database: Database, arguments: argparse.Namespace) -> None:
+    keys = KeyManagement(ApiKeys(database))
     if arguments.command == "list":
         for key in keys.list():
-            print(_describe(key))  # noqa: T201  (same)
+            print(_describe(key))  # noqa: T201  a command's output
     elif arguments.command == "revoke":
         keys.revoke(arguments.id, OPERATOR)
     elif arguments.command == "rotate":

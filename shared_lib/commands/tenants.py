@@ -6,18 +6,18 @@
 import argparse
 import sys
 
-from shared_lib import observability, settings
 from shared_lib.commands.api_keys import read_tenant, show_new_key
+from shared_lib.commands.connection import run_on_database
 from shared_lib.constraints import DEFAULT_TENANT
 from shared_lib.database.connection import Database, acting_for
 from shared_lib.domain.api_keys import DEFAULT_DAYS, KeyGrant
 from shared_lib.domain.principals import OPERATOR, Role
-from shared_lib.errors import Conflict, ServiceError
+from shared_lib.errors import Conflict
 from shared_lib.repositories.api_keys import ApiKeys
 from shared_lib.repositories.images import Images
 from shared_lib.repositories.tenants import Tenants
 from shared_lib.services.key_management import KeyManagement
-from shared_lib.settings import InvalidSettings
+from shared_lib.settings import Settings
 
 
 def main(*words: str) -> int:
@@ -26,23 +26,16 @@ def main(*words: str) -> int:
     arguments = parser.parse_args(words)
     if arguments.command is None:
         parser.error("name a command")
-    try:
-        loaded = settings.load()
-        observability.configure(loaded.log.level, loaded.log.format)
-        database = Database(loaded.database)
-        try:
-            if arguments.command == "create":
-                _create(database, arguments.name)
-            else:
-                images = Images(database, loaded.processing)
-                deleted = _delete(Tenants(database), images, arguments.name, confirmed=arguments.confirm)
-                print(f"{deleted} images deleted. Reconciliation deletes their objects")  # noqa: T201  (same)
-        finally:
-            database.disconnect()
-    except (InvalidSettings, ServiceError) as error:
-        print(f"tenants: {error}", file=sys.stderr)  # noqa: T201  a command's output
-        return 1
-    return 0
+    return run_on_database("tenants", lambda loaded, database: _run(loaded, database, arguments))
+
+
+def _run(loaded: Settings, database: Database, arguments: argparse.Namespace) -> None:
+    if arguments.command == "create":
+        _create(database, arguments.name)
+    else:
+        images = Images(database, loaded.processing)
+        deleted = _delete(Tenants(database), images, arguments.name, confirmed=arguments.confirm)
+        print(f"{deleted} images deleted. Reconciliation deletes their objects")  # noqa: T201  a command's output
 
 
 def _create(database: Database, tenant: str) -> None:
