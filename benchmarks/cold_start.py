@@ -1,4 +1,4 @@
-"""Measure the cold start of each function: from the start of its process to its first response.
+"""Measure the cold start of each function, from the start of its process to its first response, and its memory then.
 
     python -m benchmarks.cold_start [--runs 5] [--python .venv/bin/python] [FUNCTION ...]
 
@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 import requests
@@ -47,6 +47,16 @@ def main(request):
 """
 QUERIES = {"create_upload_url": "?extension=jpg"}
 EVENTS_PATH = "/"
+
+
+class Start(NamedTuple):
+    seconds: float
+    """To the first response."""
+    processor: float
+    """Seconds of processor time."""
+    memory: float
+    """PSS, MiB."""
+    status: int
 
 
 def request_for(function: Function) -> tuple[str, str]:
@@ -81,8 +91,8 @@ def repeat(send: Callable[[], requests.Response]) -> requests.Response:
             time.sleep(0.005)
 
 
-def measure(function: Function | None, environ: dict[str, str], hello: Path, python: str) -> tuple[float, float, int]:
-    """Return the seconds to the first response, those of processor time, and its status. None is the floor."""
+def measure(function: Function | None, environ: dict[str, str], hello: Path, python: str) -> Start:
+    """Start a function, or the floor, for None."""
     method, path = request_for(function) if function else ("GET", "/")
     source = ROOT / "functions" / function.folder / "main.py" if function else hello
     event: dict[str, Any] = {"headers": EVENT, "json": {"uuid": UNKNOWN}} if path == EVENTS_PATH and function else {}
@@ -90,8 +100,10 @@ def measure(function: Function | None, environ: dict[str, str], hello: Path, pyt
     with start(python, "shared_lib.server" if function else "functions_framework", source, environ) as (process, url):
         response = repeat(partial(requests.request, method, url + path, timeout=30, **event))
         seconds = time.perf_counter() - began
-        times = [each.cpu_times() for each in (process, *process.children(recursive=True))]
-        return seconds, sum(each.user + each.system for each in times), response.status_code
+        family = (process, *process.children(recursive=True))
+        times = [each.cpu_times() for each in family]
+        memory = sum(each.memory_full_info().pss for each in family) / 2**20
+        return Start(seconds, sum(each.user + each.system for each in times), memory, response.status_code)
 
 
 def measure_processor(environ: dict[str, str], python: str, service: int, photograph: bytes) -> tuple[float, float]:
@@ -133,7 +145,7 @@ def main() -> None:
         hello = Path(folder) / "hello.py"
         hello.write_text(HELLO)
         chosen = [each for each in list_functions() if not options.functions or each.folder in options.functions]
-        measured: dict[str, list[tuple[float, float, int]]] = defaultdict(list)
+        measured: dict[str, list[Start]] = defaultdict(list)
         for _ in range(options.runs):
             for function in (None, *chosen):
                 measured[function.folder if function else "the floor"].append(
@@ -141,12 +153,14 @@ def main() -> None:
                 )
         photographs = make_photographs(options.runs)
         processors = [measure_processor(environ, options.python, service.pid, each) for each in photographs]
-    print("| function | first response, s | processor time, s | of the floor's | status |\n|---|---|---|---|---|")
+    print("| function | first response, s | processor time, s | of the floor's | memory, MiB | status |")
+    print("|---|---|---|---|---|---|")
     floor = 0.0
-    for name, results in measured.items():
-        seconds, processor = (statistics.median(each[column] for each in results) for column in (0, 1))
+    for name, starts in measured.items():
+        seconds, processor, memory = map(statistics.median, list(zip(*starts, strict=True))[:3])
         floor = floor or processor
-        print(f"| `{name}` | {seconds:.2f} | {processor:.2f} | {processor / floor:.1f} | {results[0][2]} |")
+        cells = f"{seconds:.2f} | {processor:.2f} | {processor / floor:.1f} | {memory:.0f} | {starts[0].status}"
+        print(f"| `{name}` | {cells} |")
     ready, image = (statistics.median(column) for column in zip(*processors, strict=True))
     print(f"\nA processor is ready after {ready:.2f} s, and has processed its first image {image:.2f} s later.")
 
