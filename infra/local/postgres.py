@@ -1,5 +1,6 @@
 """Run PostgreSQL from its wheel, listening only on a Unix socket."""
 
+import locale
 import os
 import pwd
 import shutil
@@ -7,6 +8,7 @@ import signal
 import stat
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -99,9 +101,29 @@ def _create(supervisor: Supervisor, cluster: _Cluster) -> None:
     if cluster.user:
         shutil.chown(unfinished, cluster.user, cluster.user)
     # The built-in locale sorts and folds case the same on every machine, also beyond ASCII.
-    locale = ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-    supervisor.run(cluster.program("initdb", f"--pgdata={unfinished}", "--username=postgres", "--auth=trust", *locale))
+    rules = ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+    users = ["--username=postgres", "--auth=trust"]
+    supervisor.run(
+        cluster.program("initdb", f"--pgdata={unfinished}", *users, *rules, f"--lc-ctype={_find_character_types()}")
+    )
     unfinished.rename(cluster.data)
+
+
+def _find_character_types() -> str:
+    """
+    Return a locale of the system that knows letters beyond ASCII.
+
+    pg_trgm asks the system which characters belong to words, whatever the provider is. With `C` a search for Cyrillic
+    or Chinese would use no index.
+    """
+    before = locale.setlocale(locale.LC_CTYPE)
+    try:
+        for name in ("C.UTF-8", "en_US.UTF-8"):
+            with suppress(locale.Error):
+                return locale.setlocale(locale.LC_CTYPE, name)
+        return "C"
+    finally:
+        locale.setlocale(locale.LC_CTYPE, before)
 
 
 def _server(cluster: _Cluster) -> Program:

@@ -221,6 +221,12 @@ def test_a_search_can_use_the_trigram_index(rt: Runtime, marker: str) -> None:
     rt.database.disconnect()
 
 
+@pytest.mark.parametrize("word", ["Holiday", "Отпуск", "休暇旅行"])
+def test_a_word_of_any_script_is_in_the_trigram_index(rt: Runtime, word: str) -> None:
+    with rt.database.transaction() as tx:
+        assert tx.rows("SELECT show_trgm(:word) AS trigrams", word=word)[0]["trigrams"]
+
+
 def test_a_collections_images_and_count_are_a_consistent_snapshot(rt: Runtime, marker: str, collection: UUID) -> None:
     fill(rt, marker, 20)
     images = [
