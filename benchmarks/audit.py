@@ -10,6 +10,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -222,28 +223,25 @@ class Audit:
         """Read them until those of all rows are there: the end that a broker reports may be that of a moment ago."""
         marked = {row["uuid"] for row in rows.visible if row["announced"]}
         deadline = time.monotonic() + ANNOUNCED_SECONDS
-        self._read_announcements()
-        while marked - self._announced.keys() and time.monotonic() < deadline:
-            time.sleep(0.5)
-            self._read_announcements()
-
-    def _read_announcements(self) -> None:
-        """Read the announcements that came since the last time."""
         servers = read_environment(self._data)["KAFKA_BOOTSTRAP_SERVERS"]
-        consumer = KafkaConsumer(bootstrap_servers=servers, enable_auto_commit=False)
-        try:
-            partitions = [TopicPartition(COMPLETED, each) for each in consumer.partitions_for_topic(COMPLETED) or ()]
-            consumer.assign(partitions)
-            ends = consumer.end_offsets(partitions)
-            for each in partitions:
-                consumer.seek(each, self._offsets.get(each.partition, 0))
-            while any(consumer.position(each) < ends[each] for each in partitions):
-                for records in consumer.poll(timeout_ms=500).values():
-                    for record in records:
-                        self._announced[record.key.decode()].add(dict(record.headers)["ce_type"].decode())
-            self._offsets = {each.partition: consumer.position(each) for each in partitions}
-        finally:
-            consumer.close()
+        with closing(KafkaConsumer(bootstrap_servers=servers, enable_auto_commit=False)) as consumer:
+            self._read_announcements(consumer)
+            while marked - self._announced.keys() and time.monotonic() < deadline:
+                time.sleep(0.5)
+                self._read_announcements(consumer)
+
+    def _read_announcements(self, consumer: KafkaConsumer) -> None:
+        """Read the announcements that came since the last time."""
+        partitions = [TopicPartition(COMPLETED, each) for each in consumer.partitions_for_topic(COMPLETED) or ()]
+        consumer.assign(partitions)
+        ends = consumer.end_offsets(partitions)
+        for each in partitions:
+            consumer.seek(each, self._offsets.get(each.partition, 0))
+        while any(consumer.position(each) < ends[each] for each in partitions):
+            for records in consumer.poll(timeout_ms=500).values():
+                for record in records:
+                    self._announced[record.key.decode()].add(dict(record.headers)["ce_type"].decode())
+        self._offsets = {each.partition: consumer.position(each) for each in partitions}
 
     def _select(self, sql: str) -> list[Row]:
         database = Database(
