@@ -5,14 +5,13 @@ threads of its own. So neither a long comparison nor a backlog of images delays 
 """
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import functions_framework
 from werkzeug.exceptions import NotFound
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
-from infra.local.manifests import Manifests, Service
+from infra.local.manifests import ROOT, Manifests, Service
 from shared_lib import server
 from shared_lib.addresses import is_loopback
 from shared_lib.server.limiter import Limiter
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
     from flask import Flask
     from uvicorn._types import HTTPScope
-
-ROOT = Path(__file__).parents[2]
 
 
 def load(service: Service) -> "WSGIApplication":

@@ -64,7 +64,7 @@ class Transaction:
         self.connection: PipelinedConnection | None = None
         """None before the first statement."""
         self._is_whole = False
-        """Whether one round trip is all of it."""
+        """True if one round trip is all of it."""
         self._is_over = False
 
     def rows(self, sql: str, **parameters: Any) -> Rows:  # noqa: ANN401  a column may hold anything
