@@ -90,7 +90,8 @@ def request_waiting_uploads(rt: Runtime) -> None:
     for partition in consumer.assignment():
         consumer.position(partition)
     began = time.monotonic()
-    repairs = [replace(rt.reconciliation, settings=processing).run(everything=False) for _ in range(3)]
+    recovery = replace(rt.reconciliation.recovery, settings=processing)
+    repairs = [replace(rt.reconciliation, recovery=recovery).run() for _ in range(3)]
     took = time.monotonic() - began
     requests = Counter(UUID(message.key.decode()) for message in consumer)
     consumer.close()
@@ -111,7 +112,7 @@ def adopt_beside_one_unreadable(rt: Runtime) -> None:
     time.sleep(1.1)
     began, ticks = time.monotonic(), 0
     while count(rt, images) < len(images) and ticks < 10:
-        repairs = rt.reconciliation.run(everything=False)
+        repairs = rt.reconciliation.run()
         ticks += 1
     print(f"One unreadable object among 2,000: {ticks} ticks in {time.monotonic() - began:.0f} s, the last: {repairs}")
     print(f"  adopted: {count(rt, images)} of the other 1,999", flush=True)
@@ -130,10 +131,10 @@ def clean_up_behind_failures(rt: Runtime) -> None:
             )
         return images
 
-    rt.reconciliation.run(everything=False)  # the rest of the steps before
+    rt.reconciliation.run()  # the rest of the steps before
     stuck = delete(20, "now() - interval '1 day', '..'")  # a key that the store rejects
     others = delete(480, "now(), NULL")
-    repairs = rt.reconciliation.run(everything=False)
+    repairs = rt.reconciliation.run()
     print(f"480 deleted images behind 20 whose cleanup fails: {repairs}")
     print(f"  cleaned up: {count(rt, others, 'cleaned_up_at IS NOT NULL')} of the 480")
     assert count(rt, others, "cleaned_up_at IS NOT NULL") == len(others)
@@ -185,7 +186,7 @@ def compare(keys: int) -> None:
     began, ticks, found = time.monotonic(), 0, Counter[str]()
     rt.drift.begin_scan(rt.gallery.name)
     while rt.drift.read_position(rt.gallery.name) is not None:
-        found.update(at_once.run(everything=False))
+        found.update(at_once.run())
         ticks += 1
     # Not ru_maxrss: a new process inherits that from its parent, which has every key in memory.
     status = Path("/proc/self/status").read_text().splitlines()

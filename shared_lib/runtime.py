@@ -364,32 +364,48 @@ class Runtime:
 
     @part
     def reconciliation(self) -> "Reconciliation":
+        from shared_lib.services.abandoned_uploads import AbandonedUploads
         from shared_lib.services.comparison import Comparison
+        from shared_lib.services.housekeeping import Housekeeping
         from shared_lib.services.reconciliation import Reconciliation
+        from shared_lib.services.recovery import Recovery
+        from shared_lib.services.retention import Retention
 
+        processing = self.settings.processing
         return Reconciliation(
             self.drift,
-            self.images,
-            self.image_queries,
-            self.dead_letters,
             self.operations,
-            self.rates,
-            self.api_keys,
-            self.audit_log,
-            self.privacy,
-            self.originals,
-            self.multipart_uploads,
-            self.multipart_store,
-            self.deliveries,
-            self.inbox,
-            self.gallery,
-            self.ingestion,
-            self.finisher,
-            self.announcer,
+            Recovery(
+                self.drift,
+                self.images,
+                self.image_queries,
+                self.inbox,
+                self.ingestion,
+                self.finisher,
+                self.announcer,
+                processing,
+            ),
+            AbandonedUploads(self.drift, self.multipart_uploads, self.multipart_store, processing.multipart_seconds),
+            Retention(
+                self.drift,
+                self.originals,
+                self.deliveries,
+                self.gallery,
+                processing.retention_days,
+                self.settings.delivery.retention_days,
+            ),
+            Housekeeping(
+                self.drift,
+                self.dead_letters,
+                self.rates,
+                self.api_keys,
+                self.audit_log,
+                self.privacy,
+                processing.retention_days,
+                processing.dead_letter_days,
+                self.settings.audit.retention_days,
+            ),
             Comparison(self.drift, self.image_queries, self.originals, self.gallery),
-            self.settings.processing,
-            self.settings.delivery.retention_days,
-            self.settings.audit.retention_days,
             self.settings.reconciliation,
         )
 

@@ -23,6 +23,6 @@ def main(rt: Runtime, event: Event) -> None:
         rt.reconciliation.comparison.begin()
     with rt.drift.lock(rt.inbox.name) as locked:
         if locked:
-            rt.reconciliation.run(everything=False)
+            rt.reconciliation.run()
         else:
             log.info("reconciliation_in_progress")

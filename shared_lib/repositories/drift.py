@@ -22,6 +22,8 @@ BATCH = 100
 BULK = 500
 """Rows written or read at once where each needs no further work, well within a statement's time limit."""
 
+URL_SKEW_SECONDS = 900
+"""A PUT that began in time may end this much after its URL: S3 allows 15 min of clock skew."""
 LOCK_SECONDS = 600
 """After which the lock of an inbox is released, if its holder was stopped: as long as Knative lets a tick run."""
 
@@ -121,7 +123,7 @@ class Drift:
         """Find deleted images that nobody is working on and whose objects may still exist."""
         return self._find(lifecycle.DEFER_CLEANUP, grace=grace, before=before, batch=batch)
 
-    def expire_reservations(self, skew: float) -> int:
+    def expire_reservations(self, skew: float = URL_SKEW_SECONDS) -> int:
         """Delete a batch of images whose upload URL expired more than `skew` seconds ago. Return how many."""
         return len(self._find(lifecycle.EXPIRE_RESERVATIONS, skew=skew, batch=BULK))
 
@@ -130,7 +132,7 @@ class Drift:
         with self._database.transaction() as tx:
             return [row["original_key"] for row in tx.rows(lifecycle.EXPIRE_ORIGINALS, days=days, batch=batch)]
 
-    def purge(self, days: int, skew: float) -> int:
+    def purge(self, days: int, skew: float = URL_SKEW_SECONDS) -> int:
         """Delete a batch of images cleaned up more than so many days and `skew` seconds ago. Return how many."""
         with self._database.transaction() as tx:
             tx.rows(_DELETE_EXPIRED_REMOVALS)

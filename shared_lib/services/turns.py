@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
 from datetime import datetime
+from itertools import repeat
 from typing import Protocol, TypeVar
 
 from shared_lib import observability
@@ -23,14 +24,20 @@ Item = TypeVar("Item")
 class Turn:
     """A step of a tick. It pauses after each row or object, and continues in its next turn."""
 
-    def __init__(self, step: "Step", rows: int, before: datetime) -> None:
-        self.name = step.__name__.strip("_")
+    def __init__(self, step: "Step", rows: int, before: datetime, batch: int) -> None:
+        self.name = step.__name__
         self.before = before
         """Start of the tick. Rows that were deferred since have been met already."""
         self.rows = rows
         """Rows or objects it may still look at. 0 when it is done."""
+        self._batch = batch
         self._failures = 0
         self._repairs = step(self)
+
+    @property
+    def batch(self) -> int:
+        """Rows or objects to find at once."""
+        return min(self._batch, self.rows)
 
     def take(self) -> Iterator[str]:
         """Continue for a while, with at least one row."""
@@ -65,13 +72,19 @@ class Turn:
 Step = Callable[[Turn], Generator[str]]
 
 
+def delete_in_bulk(repair: str, delete: Callable[[], int]) -> Generator[str]:
+    """Delete batches until nothing is left, as one step or a part of it."""
+    while count := delete():
+        yield from repeat(repair, count)
+
+
 class Record(Protocol):
     """Stores what a run did."""
 
     def __call__(self, repairs: Counter[str], /, *, failed: bool) -> None: ...
 
 
-def run_in_turns(steps: Iterable[Step], budget: Budget, before: datetime, record: Record) -> Counter[str]:
+def run_in_turns(steps: Iterable[Step], budget: Budget, before: datetime, batch: int, record: Record) -> Counter[str]:
     """
     Run all steps and return how often each repair was made, which is also recorded.
 
@@ -89,7 +102,7 @@ def run_in_turns(steps: Iterable[Step], budget: Budget, before: datetime, record
             turn.rows = 0
 
     end = time.monotonic() + budget.seconds
-    turns = [Turn(step, budget.rows, before) for step in steps]
+    turns = [Turn(step, budget.rows, before, batch) for step in steps]
     late = end + OVERRUN_SECONDS  # each step has one turn, however slow the steps before it are
     while (waiting := [turn for turn in turns if turn.rows]) and time.monotonic() < late:
         for turn in waiting:

@@ -24,18 +24,18 @@ class PartsChanged(Exception):
 class MultipartStore:
     def __init__(self, store: Store, bucket: str) -> None:
         self._store = store
-        self._bucket = bucket
+        self.bucket = bucket
 
     def begin(self, key: str) -> str:
         """Return the ID of a new upload."""
-        answer = self._store.send("POST", self._bucket, key, query="uploads=").data
+        answer = self._store.send("POST", self.bucket, key, query="uploads=").data
         return read_text(ElementTree.fromstring(answer), "UploadId")
 
     def sign(self, upload: MultipartUpload, number: int, seconds: int) -> str:
         """Return a URL that takes a PUT of that part, with exactly its size, for that many seconds."""
         query = f"partNumber={number}&uploadId={quote(upload.upload_id, safe='')}"
         headers = {"Content-Length": f"{upload.size_of(number)}"}
-        return self._store.sign_put(self._bucket, f"{upload.uuid}", seconds, headers, query=query)
+        return self._store.sign_put(self.bucket, f"{upload.uuid}", seconds, headers, query=query)
 
     def list_parts(self, upload: MultipartUpload) -> list[Part] | None:
         """Return the parts in the store, or None if it has no such upload: it is complete, aborted or expired."""
@@ -43,7 +43,7 @@ class MultipartStore:
         query = {"uploadId": upload.upload_id, "max-parts": f"{MAX_PARTS}"}
         while True:
             try:
-                answer = self._store.send("GET", self._bucket, f"{upload.uuid}", query=encode_query(query)).data
+                answer = self._store.send("GET", self.bucket, f"{upload.uuid}", query=encode_query(query)).data
             except Missing:
                 return None
             page = ElementTree.fromstring(answer)
@@ -67,7 +67,7 @@ class MultipartStore:
         body = f"<CompleteMultipartUpload>{listed}</CompleteMultipartUpload>".encode()
         query = encode_query({"uploadId": upload.upload_id})
         try:
-            answer = self._store.send("POST", self._bucket, f"{upload.uuid}", query=query, body=body).data
+            answer = self._store.send("POST", self.bucket, f"{upload.uuid}", query=query, body=body).data
         except Missing:
             return False
         except RequestRejected as error:
@@ -75,13 +75,13 @@ class MultipartStore:
                 raise PartsChanged from error
             raise
         if b"<Error>" in answer:  # with status 200
-            raise to_error(f"POST {self._bucket}", 500, answer)
+            raise to_error(f"POST {self.bucket}", 500, answer)
         return True
 
     def abort(self, key: str, upload_id: str) -> None:
         """Delete an upload's parts. An upload that is complete or gone is no error."""
         try:
-            self._store.send("DELETE", self._bucket, key, query=encode_query({"uploadId": upload_id}))
+            self._store.send("DELETE", self.bucket, key, query=encode_query({"uploadId": upload_id}))
         except Missing:
             return
 
@@ -89,7 +89,7 @@ class MultipartStore:
         """Yield the uploads whose keys come after `after`, in the order of their keys."""
         query = {"encoding-type": "url", "key-marker": after, "max-uploads": f"{_PAGE}"}
         while True:
-            answer = self._store.send("GET", self._bucket, query=f"uploads=&{encode_query(query)}").data
+            answer = self._store.send("GET", self.bucket, query=f"uploads=&{encode_query(query)}").data
             page = ElementTree.fromstring(answer)
             for each in page.iterfind("{*}Upload"):
                 begun = datetime.fromisoformat(read_text(each, "Initiated"))

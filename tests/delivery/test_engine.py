@@ -175,7 +175,7 @@ def test_a_rendition_that_nobody_asks_for_is_deleted_after_its_retention(rt: Run
     assert rt.delivery.engine.find(used.order).stored
     let_days_pass(2)
 
-    rt.reconciliation.run(everything=False)
+    rt.reconciliation.run()
 
     wait_for(lambda: rt.gallery.head(made[0].key), lambda found: found is None)  # the platform may be about to do it
     assert rt.gallery.head(made[1].key)
@@ -192,7 +192,7 @@ def test_a_rendition_that_expires_is_kept_if_the_image_has_the_same_by_name(rt: 
     with rt.database.transaction() as tx:
         tx.rows("UPDATE deliveries SET used_at = now() - interval '31 days' WHERE image_id = :image", image=image)
 
-    rt.reconciliation.run(everything=False)
+    rt.reconciliation.run()
 
     assert rt.gallery.head(made.key)
     assert api("GET", f"/images/{image}/renditions/web").status_code == 200

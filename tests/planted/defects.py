@@ -173,7 +173,7 @@ DEFECTS = (
         name="overdue-not-requested",
         breaks="A lost event delays an image, and nothing else",
         file="shared_lib/services/reconciliation.py",
-        old="            self._request_overdue,\n",
+        old="            self.recovery.request_overdue,\n",
         new="",
         caught_by="tests/processing/test_reconciliation.py::test_a_dead_workers_image_is_requested_again",
     ),
@@ -181,7 +181,7 @@ DEFECTS = (
         name="inbox-not-scanned",
         breaks="A lost event delays an image, and nothing else",
         file="shared_lib/services/reconciliation.py",
-        old="            self._scan_inbox,\n",
+        old="            self.recovery.scan_inbox,\n",
         new="",
         caught_by="tests/processing/test_reconciliation.py::test_an_object_without_a_row_is_adopted",
     ),
@@ -351,7 +351,7 @@ DEFECTS = (
     Defect(
         name="awaited-upload-aborted",
         breaks=PARTS,
-        file="shared_lib/services/reconciliation.py",
+        file="shared_lib/services/abandoned_uploads.py",
         old="if each.upload_id not in awaited and self._is_forgotten(each):",
         new="if self._is_forgotten(each):",
         caught_by="tests/processing/test_forgotten_uploads.py"

@@ -90,9 +90,10 @@ def compare(rt: Runtime) -> Callable[..., dict[str, int]]:
 
     def run(reconciliation: Reconciliation = rt.reconciliation, after: str = "") -> dict[str, int]:
         def begin() -> dict[str, int]:
-            reconciliation.drift.begin_scan(reconciliation.gallery.name)
-            reconciliation.drift.advance_scan(reconciliation.gallery.name, after)
-            return reconciliation.run(everything=False)
+            comparison = reconciliation.comparison
+            comparison.begin()
+            comparison.drift.advance_scan(comparison.gallery.name, after)
+            return reconciliation.run()
 
         return wait_for(begin, lambda repairs: "gallery_compared" in repairs, seconds=100)
 

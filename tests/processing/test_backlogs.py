@@ -92,11 +92,12 @@ def test_waiting_uploads_are_requested_once_per_grace_period(
         rt.images.reserve(uuid, "waits.jpg")
     put_into_inbox(rt, backlog)
     sleep(1.1)  # the store's clock has whole seconds
-    patient = rt.settings.processing.model_copy(update={"pending_grace_seconds": 600.0})
+    settings = rt.settings.processing.model_copy(update={"pending_grace_seconds": 600.0})
+    patient = replace(rt.reconciliation, recovery=replace(rt.reconciliation.recovery, settings=settings))
 
-    first = rt.reconciliation.run(everything=False)
+    first = rt.reconciliation.run()
     for _ in range(3):
-        replace(rt.reconciliation, settings=patient).run(everything=False)
+        patient.run()
 
     assert "adopted" not in first, "they have rows already"
     requests = count_requests()
@@ -111,7 +112,7 @@ def test_an_upload_without_a_notification_becomes_visible(rt: Runtime, backlog: 
     put_into_inbox(rt, backlog)
     sleep(1.1)
 
-    rt.reconciliation.run(everything=False)
+    rt.reconciliation.run()
 
     assert rt.image_queries.get(uuid).status in (ImageStatus.PENDING, ImageStatus.PROCESSING)
 
@@ -126,7 +127,7 @@ def test_objects_that_cannot_be_adopted_do_not_block_others(
     put_into_inbox(rt, backlog)
     sleep(1.1)
 
-    repairs = small_steps.run(everything=False)
+    repairs = small_steps.run()
 
     assert repairs["not_repaired"] == len(locked)
     assert count_rows(rt, backlog) == len(backlog)
@@ -138,14 +139,14 @@ def test_a_scan_of_the_inbox_continues_where_the_last_one_stopped(
     backlog += [UUID(int=number) for number in range(1, 13)]  # before all others
     put_into_inbox(rt, backlog)
     sleep(1.1)
-    rt.reconciliation.run(everything=False)  # to its end, so that the next scan starts anew
+    rt.reconciliation.run()  # to its end, so that the next scan starts anew
     with rt.database.transaction() as tx:
         tx.rows("DELETE FROM images WHERE uuid = ANY(CAST(:images AS uuid[]))", images=backlog)
     little = replace(small_steps, budget=rt.settings.reconciliation.model_copy(update={"rows": 5}))
 
     adopted = []
     for _ in range(3):
-        little.run(everything=False)
+        little.run()
         adopted.append(count_rows(rt, backlog))
 
     assert adopted == [5, 10, 12]
@@ -158,7 +159,7 @@ def test_an_object_whose_notification_cannot_be_delivered_is_adopted(rt: Runtime
     assert found
     sleep(1.1)
 
-    rt.reconciliation.run(everything=False)
+    rt.reconciliation.run()
 
     assert rt.image_queries.get(found.image).filename.isprintable()
     assert rt.inbox.head(str(found.image))
@@ -173,7 +174,7 @@ def test_images_that_cannot_be_cleaned_up_do_not_block_others(
     others = add_rows(rt, 48, "deleted_at = now()")
     backlog += stuck + others
 
-    small_steps.run(everything=False)
+    small_steps.run()
 
     # The platform's own tick may have found some of them first.
     wait_for(lambda: count_rows(rt, others, "cleaned_up_at IS NOT NULL"), lambda count: count == len(others))
@@ -185,19 +186,19 @@ def test_a_tick_ends_on_time_and_the_next_one_does_the_rest(rt: Runtime, backlog
     hasty = replace(rt.reconciliation, budget=rt.settings.reconciliation.model_copy(update={"seconds": 0.1}))
     began = monotonic()
 
-    hasty.run(everything=False)
+    hasty.run()
 
     cleaned_up = count_rows(rt, backlog, "cleaned_up_at IS NOT NULL")
     assert 0 < cleaned_up < len(backlog)
     assert monotonic() - began < 30
-    hasty.run(everything=False)
+    hasty.run()
     assert count_rows(rt, backlog, "cleaned_up_at IS NOT NULL") > cleaned_up
 
 
 def test_any_number_of_expired_reservations_is_deleted_in_one_tick(rt: Runtime, backlog: list[UUID]) -> None:
     backlog += add_rows(rt, 5000, "status = 'awaiting_upload', due_at = now() - interval '2 hours'")
 
-    rt.reconciliation.run(everything=False)
+    rt.reconciliation.run()
 
     assert count_rows(rt, backlog) == 0
 
@@ -214,7 +215,7 @@ def test_any_number_of_old_tombstones_and_dead_letters_is_deleted_in_one_tick(rt
             source=source,
         )
 
-    rt.reconciliation.run(everything=False)
+    rt.reconciliation.run()
 
     assert count_rows(rt, backlog) == 0
     with rt.database.transaction() as tx:
@@ -232,7 +233,7 @@ def test_a_comparison_continues_where_the_last_tick_stopped(
 
     compare(at_once, after="originals/y")
     assert (rt.gallery.head(early) is None, rt.gallery.head(late) is None) == (False, True)
-    at_once.run(everything=False)
+    at_once.run()
     assert rt.gallery.head(early), "that comparison has passed it"
     compare(at_once)
     assert rt.gallery.head(early) is None

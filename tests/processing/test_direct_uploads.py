@@ -59,7 +59,7 @@ def age(rt: Runtime, uuid: UUID, days: float) -> None:
 
 def expire(rt: Runtime, uuid: UUID) -> dict[str, int]:
     age(rt, uuid, rt.settings.processing.retention_days + 1)
-    return rt.reconciliation.run(everything=False)
+    return rt.reconciliation.run()
 
 
 def test_a_direct_upload_is_stored_once_under_its_final_key(apart: Runtime) -> None:
@@ -94,7 +94,7 @@ def test_a_direct_upload_whose_event_was_lost_is_requested(apart: Runtime) -> No
     uuid = break_off(apart, photo)
     apart.gallery.put(describe(apart, photo).key, photo, "image/jpeg")
 
-    wait_for(lambda: apart.reconciliation.run(everything=False), lambda repairs: "requested" in repairs)
+    wait_for(apart.reconciliation.run, lambda repairs: "requested" in repairs)
 
     apart.processor.process(uuid)
     assert apart.image_queries.get(uuid).status is ImageStatus.SUCCEEDED
@@ -104,11 +104,11 @@ def test_a_direct_upload_that_was_killed_before_it_stored_its_original_fails_aft
     uuid = break_off(apart, make_photo())
     apart.processor.process(uuid)
     assert not apart.ingestion.is_stored(uuid)
-    apart.reconciliation.run(everything=False)
+    apart.reconciliation.run()
     assert apart.image_queries.get(uuid).status is ImageStatus.PENDING, "it may still come"
     age(apart, uuid, 1)
 
-    apart.reconciliation.run(everything=False)
+    apart.reconciliation.run()
 
     failure = apart.image_queries.get(uuid).failure
     assert failure
@@ -238,7 +238,7 @@ def test_an_original_that_arrives_after_its_image_was_deleted_is_deleted_too(apa
     assert apart.gallery.head(key) is None
     assert read_row(apart, uuid)["cleaned_up_at"] is None, "its upload may not be over"
     age(apart, uuid, 1)
-    assert apart.reconciliation.run(everything=False)["cleaned_up"] == 1
+    assert apart.reconciliation.run()["cleaned_up"] == 1
     row = read_row(apart, uuid)
     assert row["cleaned_up_at"]
     assert row["original_key"] is None
@@ -256,7 +256,7 @@ def test_a_direct_upload_that_failed_with_503_is_erased(apart: Runtime) -> None:
     apart.gallery.put(key, photo, "image/jpeg")  # it had reached the store, only the response was lost
     age(apart, row["uuid"], 1)
 
-    apart.reconciliation.run(everything=False)
+    apart.reconciliation.run()
 
     assert apart.gallery.head(key) is None
     with pytest.raises(NotFound):
@@ -307,7 +307,7 @@ def test_an_attempt_that_named_an_original_without_storing_it_leaves_the_upload_
 
     assert apart.image_queries.get(uuid).status is ImageStatus.SUCCEEDED
     assert apart.gallery.read(describe(apart, photo).key) == photo
-    apart.reconciliation.run(everything=False)
+    apart.reconciliation.run()
     assert apart.inbox.head(str(uuid)) is None
 
 

@@ -168,7 +168,7 @@ def test_a_deleted_upload_outlives_its_url_as_a_tombstone(rt: Runtime) -> None:
     with rt.database.transaction() as tx:  # if it were not deleted, its URL would have expired
         tx.rows("UPDATE images SET due_at = now() - interval '1 day' WHERE uuid = :uuid", uuid=uuid)
 
-    rt.reconciliation.run(everything=False)
+    rt.reconciliation.run()
 
     trace = rt.image_queries.get_state(uuid)
     assert trace

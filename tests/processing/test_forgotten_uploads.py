@@ -10,7 +10,8 @@ AT_ONCE = timedelta(seconds=-60)  # clocks of the store and the test may differ
 
 
 def reconcile(rt: Runtime, batch: int = 2) -> dict[str, int]:
-    return replace(rt.reconciliation, settling=AT_ONCE, batch=batch).run(everything=False)
+    uploads = replace(rt.reconciliation.abandoned_uploads, settling=AT_ONCE)
+    return replace(rt.reconciliation, abandoned_uploads=uploads, batch=batch).run()
 
 
 def begin(rt: Runtime) -> UUID:
@@ -29,7 +30,7 @@ def test_uploads_that_no_image_awaits_are_aborted_a_few_at_a_time(apart: Runtime
     with apart.database.transaction() as tx:
         tx.rows("UPDATE images SET deleted_at = now(), cleaned_up_at = now() WHERE uuid = :uuid", uuid=deleted)
         tx.rows("UPDATE images SET due_at = now() - interval '16 min' WHERE uuid = :uuid", uuid=expired)
-    young = apart.reconciliation.run(everything=False)
+    young = apart.reconciliation.run()
     assert "upload_aborted" not in young
 
     repairs = reconcile(apart)
@@ -45,8 +46,8 @@ def test_an_upload_that_another_client_began_has_its_time(apart: Runtime) -> Non
     assert reconcile(apart).get("upload_aborted") is None
     assert "holidays/pier.jpg" in list_keys(apart)
 
-    impatient = apart.reconciliation.settings.model_copy(update={"multipart_seconds": -60})
-    replace(apart.reconciliation, settings=impatient).run(everything=False)
+    impatient = replace(apart.reconciliation.abandoned_uploads, multipart_seconds=-60)
+    replace(apart.reconciliation, abandoned_uploads=impatient).run()
     assert "holidays/pier.jpg" not in list_keys(apart)
 
 

@@ -173,7 +173,7 @@ def test_the_comparison_adds_up_what_each_tenant_has_in_the_gallery(apart: Runti
     for _ in range(2):
         apart.drift.begin_scan(apart.gallery.name)
         with acting_for(ALL_TENANTS):
-            while "gallery_compared" not in apart.reconciliation.run(everything=False):
+            while "gallery_compared" not in apart.reconciliation.run():
                 pass
 
         stored = [each for each in apart.gallery.list() if each.key != "originals/orphan.jpg"]
@@ -205,7 +205,7 @@ def test_runs_of_reconciliation_and_their_repairs_are_counted(apart: Runtime) ->
     apart.inbox.put(orphan, make_photo(), "image/jpeg")
 
     def adopt() -> bool:
-        return "adopted" in apart.reconciliation.run(everything=False)
+        return "adopted" in apart.reconciliation.run()
 
     while not adopt():
         pass
@@ -224,7 +224,7 @@ def test_a_run_of_which_a_step_fails_is_counted_as_such(apart: Runtime) -> None:
     astray = Runtime(apart.settings.model_copy(update={"store": store}))
 
     with pytest.raises(Unavailable):
-        astray.reconciliation.run(everything=False)
+        astray.reconciliation.run()
 
     astray.database.disconnect()
     after = apart.operations.summarize().reconciliation

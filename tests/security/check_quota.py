@@ -12,7 +12,7 @@ from service import Platform, make_keys_of, start_platform, wait_for
 
 from shared_lib import settings
 from shared_lib.database.connection import Database
-from shared_lib.services.reconciliation import URL_SKEW_SECONDS
+from shared_lib.repositories.drift import URL_SKEW_SECONDS
 from shared_lib.storage.buckets import Inbox
 from shared_lib.storage.store import Store
 

@@ -1,0 +1,45 @@
+"""Delete objects that were kept for long enough: originals of failed images, and renditions that nobody asks for."""
+
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+
+from shared_lib.repositories.deliveries import Deliveries
+from shared_lib.repositories.drift import Drift
+from shared_lib.repositories.originals import Originals
+from shared_lib.services.turns import LOOKED, Turn
+from shared_lib.storage.buckets import Gallery
+
+
+@dataclass(frozen=True)
+class Retention:
+    drift: Drift
+    originals: Originals
+    deliveries: Deliveries
+    gallery: Gallery
+    failed_days: int
+    delivery_days: int
+    """Days since its last use for which a rendition that URLs asked for is kept."""
+
+    def expire_originals(self, turn: Turn) -> Generator[str]:
+        """Delete originals of images that failed and were not tried again for long."""
+
+        def repair(key: str) -> Iterator[str]:
+            if self.originals.release(key, self.gallery.delete):
+                yield "failed_original_removed"
+
+        while keys := self.drift.expire_originals(self.failed_days, turn.batch):
+            for key in keys:
+                yield from turn.attempt(repair, key)
+
+    def expire_deliveries(self, turn: Turn) -> Generator[str]:
+        """Delete renditions that no URL has asked for in a long time. One that is asked for meanwhile is made again."""
+
+        def repair(key: str) -> Iterator[str]:
+            if not self.drift.is_referenced(key):  # a request for processing may have made the same
+                self.gallery.delete(key)
+                yield "delivery_expired"
+
+        while keys := self.deliveries.expire(self.delivery_days, turn.batch):
+            for key in filter(None, keys):
+                yield from turn.attempt(repair, key)
+            yield LOOKED
