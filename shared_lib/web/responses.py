@@ -11,6 +11,7 @@ from urllib.parse import quote
 import flask
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import PreconditionFailed
+from werkzeug.http import unquote_etag
 
 from shared_lib.settings import Http
 from shared_lib.validation import adapt
@@ -183,10 +184,15 @@ def _apply_conditions(request: flask.Request, response: flask.Response, version:
 
 
 def _make_conditional(request: flask.Request, response: flask.Response, **ranges: Any) -> None:  # noqa: ANN401  Werkzeug's
-    response.make_conditional(request, **ranges)
-    del response.headers["Date"]  # the server adds it
-    if response.status_code == PreconditionFailed.code:
+    """Check the conditions, and then the range, in the order of RFC 9110, 13.2.2. Werkzeug begins with the range."""
+    etag, _ = unquote_etag(response.headers["ETag"])
+    if request.if_match and not request.if_match.contains(etag):
         raise PreconditionFailed("The current version doesn't match If-Match")
+    if request.if_none_match.contains_weak(etag):
+        response.status_code = 304
+        return
+    response.make_conditional({**request.environ, "HTTP_IF_MATCH": "", "HTTP_IF_NONE_MATCH": ""}, **ranges)
+    del response.headers["Date"]  # the server adds it
 
 
 def _requests_one_range(request: flask.Request) -> bool:

@@ -167,6 +167,18 @@ def test_if_range_with_another_etag_returns_the_whole_rendition(api: Api, image:
     assert (head.status_code, head.headers["Content-Length"]) == (200, whole.headers["Content-Length"])
 
 
+@pytest.mark.parametrize(("condition", "current", "another"), [("If-Match", 206, 412), ("If-None-Match", 304, 206)])
+def test_a_condition_is_checked_before_a_range(
+    api: Api, image: str, condition: str, current: int, another: int
+) -> None:
+    path = f"/images/{image}/renditions/thumbnail"
+    etag = api("GET", path).headers["ETag"]
+
+    for value, expected in ((etag, current), ("*", current), (f'"other", {etag}', current), ('"other"', another)):
+        response = api("GET", path, headers={"Range": "bytes=0-9", condition: value})
+        assert response.status_code == expected, value
+
+
 def test_a_pending_rendition_has_another_error_code_than_an_unknown_one(
     rt: Runtime, load: Callable[[str], FlaskClient]
 ) -> None:
