@@ -34,7 +34,7 @@ def adapt(kind: Any) -> TypeAdapter[Any]:  # noqa: ANN401  any type annotation
 def describe_mistake(mistake: ErrorDetails) -> str:
     if mistake["type"] == "union_tag_invalid":
         return _suggest_kinds(mistake["msg"])
-    message = _MESSAGES.get(mistake["type"], mistake["msg"].removeprefix("Value error, "))
+    message = _MESSAGES.get(mistake["type"], mistake["msg"].removeprefix("Value error, ").replace("Tuple", "List"))
     return _MEMBER.sub(r"\1", message)
 
 

@@ -6,12 +6,11 @@ from pydantic import BaseModel, Field
 from shared_lib import web
 from shared_lib.runtime import Runtime
 from shared_lib.web.privacy import CallerPrivacy, show_caller
+from shared_lib.web.schemas import PrincipalName
 
 
 class Query(BaseModel):
-    principal: str = Field(
-        min_length=1,
-        max_length=600,
+    principal: PrincipalName = Field(
         description="`key:…`, or an issuer and its subject: `https://issuer#subject`.",
         examples=["key:4tR9kQ2mZx"],
     )

@@ -55,6 +55,9 @@ CollectionName = Annotated[
     AfterValidator(_check_control_characters),
 ]
 SearchText = Annotated[str, Field(max_length=255, json_schema_extra=_NO_NUL), AfterValidator(_check_nul)]
+PrincipalName = Annotated[
+    str, Field(min_length=1, max_length=600, json_schema_extra=_NO_NUL), AfterValidator(_check_nul)
+]
 
 RenditionName = Annotated[str, Field(pattern=NAME_PATTERN, examples=["thumbnail"])]
 

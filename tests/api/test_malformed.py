@@ -1,8 +1,10 @@
 """Requests that are not valid HTTP get an error in JSON, from the API and from a single function."""
 
+import json
+
 import pytest
 from raw_http import exchange
-from service import Api
+from service import ROOT, Api
 
 CHUNKED = b"Transfer-Encoding: chunked\r\nContent-Type: application/json\r\n"
 LINES = {
@@ -68,6 +70,12 @@ MALFORMED_LINES = {
     ),
     "favicon": b"GET /favicon.ico HTTP/1.1\r\nHost: localhost\r\n\r\n",
 }
+QUERIES = [
+    (path.removeprefix("/api/v1"), each["name"])
+    for path, methods in json.loads((ROOT / "shared_lib/web/openapi.json").read_text())["paths"].items()
+    for each in methods.get("get", {}).get("parameters", [])
+    if each["in"] == "query" and "{" not in path
+]
 # These are unusual, but valid.
 ODD = {
     "SCRIPT_NAME": b"SCRIPT_NAME: /zzz\r\n\r\n",
@@ -121,6 +129,14 @@ def test_a_parameter_with_a_line_break_is_invalid_like_any_other(api: Api) -> No
     response = api("GET", "/operations/dead-letters/1%0d%0a2")
 
     assert (response.status_code, response.json()["code"]) == (400, "invalid_input")
+
+
+@pytest.mark.parametrize(("path", "name"), QUERIES)
+def test_nul_in_a_query_is_invalid(api: Api, path: str, name: str) -> None:
+    response = api("GET", f"{path}?{name}=%00")
+
+    assert response.status_code == 400
+    assert name in response.text
 
 
 def test_a_search_that_is_not_utf_8_finds_nothing(address: tuple[str, int]) -> None:

@@ -186,6 +186,7 @@ KINDS = ", ".join(sorted(OPERATIONS))
         ({"operations": [{"width": 5}]}, "kind is missing"),
         ({"operations": [5]}, "Input should be an object"),
         ({"operations": "resize"}, "Input should be a list"),
+        ({"operations": [{"kind": "flip"}] * 99}, "List should have at most 20 items after validation, not 99"),
         ({"output": 5}, "Input should be an object"),
         (
             {"output": {"format": "jpg"}},
