@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from shared_lib import observability, settings
 from shared_lib.database.connection import Database
-from shared_lib.settings import InvalidSettings, Processing, Settings
+from shared_lib.settings import Settings
 
 if TYPE_CHECKING:
     from shared_lib.broker import Broker
     from shared_lib.delivery.delivery import Delivery
-    from shared_lib.pipeline.recipe import Recipe
     from shared_lib.pipeline.sandbox.pool import Sandbox
     from shared_lib.repositories.api_keys import ApiKeys
     from shared_lib.repositories.audit import AuditLog
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from shared_lib.services.authentication import Authenticator
     from shared_lib.services.denials import Denials
     from shared_lib.services.finishing import Finisher
+    from shared_lib.services.foreign_ingestion import ForeignIngestion
     from shared_lib.services.health import Health
     from shared_lib.services.ingestion import Ingestion
     from shared_lib.services.issuer_refresh import IssuerRefresh
@@ -128,12 +128,6 @@ class Runtime:
         from shared_lib.storage.multipart import MultipartStore
 
         return MultipartStore(self.store, self.settings.store.upload_bucket)
-
-    @part
-    def health(self) -> "Health":
-        from shared_lib.services.health import Health
-
-        return Health({"database": self.database.ping, "store": self.store.ping, "kafka": self.broker.ping})
 
     @part
     def images(self) -> "Images":
@@ -252,9 +246,9 @@ class Runtime:
     @part
     def recipes(self) -> "Recipes":
         from shared_lib.pipeline.recipe import THUMBNAIL
-        from shared_lib.services.recipes import Recipes
+        from shared_lib.services.recipes import Recipes, load_presets
 
-        presets = _read_presets(self.settings.processing)
+        presets = load_presets(self.settings.processing)
         names = dict.fromkeys((THUMBNAIL.name, *self.settings.processing.default_presets))
         return Recipes(self.originals, self.presets, presets, defaults=tuple(presets[name] for name in names))
 
@@ -263,6 +257,12 @@ class Runtime:
         from shared_lib.services.state_report import StateReport
 
         return StateReport(self.operations, self.broker)
+
+    @part
+    def health(self) -> "Health":
+        from shared_lib.services.health import Health
+
+        return Health({"database": self.database.ping, "store": self.store.ping, "kafka": self.broker.ping})
 
     @part
     def key_management(self) -> "KeyManagement":
@@ -458,43 +458,29 @@ class Runtime:
         )
 
     @part
-    def delivery(self) -> "Delivery":
-        from shared_lib.delivery.delivery import Delivery
-        from shared_lib.delivery.engine import Engine
+    def foreign_ingestion(self) -> "ForeignIngestion":
         from shared_lib.foreign import ForeignSources
         from shared_lib.repositories.foreign_images import ForeignImages
         from shared_lib.services.foreign_ingestion import ForeignIngestion
 
-        foreign = ForeignIngestion(
-            ForeignSources(
-                self.settings.foreign.sources, self.settings.foreign.networks, self.settings.processing.max_upload_bytes
-            ),
+        foreign = self.settings.foreign
+        return ForeignIngestion(
+            ForeignSources(foreign.sources, foreign.networks, self.settings.processing.max_upload_bytes),
             ForeignImages(self.database),
             self.images,
             self.deliveries,
             self.ingestion,
-            self.settings.foreign.max_age_seconds,
+            foreign.max_age_seconds,
             self.settings.delivery.wait_seconds,
         )
-        engine = Engine(self.settings, self.deliveries, self.gallery, self.renderer, foreign)
+
+    @part
+    def delivery(self) -> "Delivery":
+        from shared_lib.delivery.delivery import Delivery
+        from shared_lib.delivery.engine import Engine
+
+        engine = Engine(self.settings, self.deliveries, self.gallery, self.renderer, self.foreign_ingestion)
         return Delivery(self.settings, engine, self.recipes)
-
-
-def _read_presets(settings: Processing) -> "dict[str, Recipe]":
-    """Raise InvalidSettings if a preset is invalid, or a default one is not defined."""
-    from pydantic import ValidationError
-
-    from shared_lib.pipeline.recipe_schema import read_presets
-    from shared_lib.validation import describe_mistake
-
-    try:
-        presets = read_presets(settings.presets)
-    except ValidationError as error:
-        places = [".".join(map(str, each["loc"])) + ": " + describe_mistake(each) for each in error.errors()]
-        raise InvalidSettings(f"PROCESSING_PRESETS: {'; '.join(places)}") from error
-    if unknown := set(settings.default_presets) - presets.keys():
-        raise InvalidSettings(f"PROCESSING_DEFAULT_PRESETS: there is no preset {', '.join(sorted(unknown))}")
-    return presets
 
 
 _making = threading.Lock()

@@ -3,10 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pydantic import ValidationError
+
 from shared_lib.errors import Invalid, NotFound
 from shared_lib.pipeline.recipe import THUMBNAIL, Recipe
+from shared_lib.pipeline.recipe_schema import read_presets
 from shared_lib.repositories.originals import Originals
 from shared_lib.repositories.presets import Presets
+from shared_lib.settings import InvalidSettings, Processing
+from shared_lib.validation import describe_mistake
 
 _RESERVED = (THUMBNAIL.name, "original")
 
@@ -16,6 +21,18 @@ class WatermarkNotFound(NotFound):
 
     def __init__(self, images: str) -> None:
         super().__init__(f"There is no processed image {images} to lay on another")
+
+
+def load_presets(settings: Processing) -> dict[str, Recipe]:
+    """Raise InvalidSettings if a preset is invalid, or a default one is not defined."""
+    try:
+        presets = read_presets(settings.presets)
+    except ValidationError as error:
+        places = [".".join(map(str, each["loc"])) + ": " + describe_mistake(each) for each in error.errors()]
+        raise InvalidSettings(f"PROCESSING_PRESETS: {'; '.join(places)}") from error
+    if unknown := set(settings.default_presets) - presets.keys():
+        raise InvalidSettings(f"PROCESSING_DEFAULT_PRESETS: there is no preset {', '.join(sorted(unknown))}")
+    return presets
 
 
 @dataclass(frozen=True)
