@@ -118,10 +118,10 @@ check-monitoring: $(VENV)/ready-to-test
 
 # Not part of `make test`, which runs two of its cells.
 compare-thumbor: $(VENV)/ready-to-test .cache/thumbor/ready
-	PYTHONPATH=tests $(BIN)/python -m beside.thumbor
+	PYTHONPATH=tests $(BIN)/python -m differential.thumbor
 
 # thumbor is built from source, which needs a C compiler and Python's headers (Debian: gcc, python3-dev).
-.cache/thumbor/ready: tests/beside/requirements.txt | $(VENV)/ready-to-test
+.cache/thumbor/ready: tests/differential/requirements.txt | $(VENV)/ready-to-test
 	rm -rf .cache/thumbor
 	$(BIN)/python -m venv .cache/thumbor
 	sed -n '/^setuptools==/,/[^\\]$$/p' $< | .cache/thumbor/bin/python -m pip install --quiet --require-hashes --only-binary :all: -r /dev/stdin
@@ -219,7 +219,7 @@ lock: $(VENV)/ready-to-test
 		--output-file tests/requirements.txt
 	$(LOCK) --constraint requirements.txt --constraint tests/requirements.txt --group load \
 		--output-file benchmarks/requirements.txt
-	$(LOCK) --no-config --group thumbor --output-file tests/beside/requirements.txt
+	$(LOCK) --no-config --group thumbor --output-file tests/differential/requirements.txt
 
 advisories: $(VENV)/ready-to-run
 	rm -rf .cache/advisory-database

@@ -20,7 +20,7 @@ LOCKED = {
     "infra/local/services.txt": PROJECT["dependency-groups"]["services"],
     "tests/requirements.txt": PROJECT["dependency-groups"]["tests"],
     "benchmarks/requirements.txt": PROJECT["dependency-groups"]["load"],
-    "tests/beside/requirements.txt": PROJECT["dependency-groups"]["thumbor"],
+    "tests/differential/requirements.txt": PROJECT["dependency-groups"]["thumbor"],
 }
 COMPLETE = ("requirements.txt", "infra/local/requirements.txt", "tests/requirements.txt")
 """Files whose packages are installed for tests, with all that they need."""

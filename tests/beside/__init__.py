@@ -1,1 +1,0 @@
-"""Our answers beside those of another service, request by request."""

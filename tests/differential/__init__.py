@@ -1,0 +1,1 @@
+"""Our answers and those of another service, compared request by request."""
