@@ -197,20 +197,23 @@ def test_an_end_is_announced_later_while_kafka_is_unavailable(
     rt: Runtime, tick: Callable[..., None], wait_in_inbox: WaitInInbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("CRITICAL", "kafka")  # its records would hold on to its sockets
-    uuid = wait_in_inbox()
-    rt.images.give_up(uuid, FailureCode.CORRUPT_IMAGE, "for the test")
-    age(rt, uuid, "completed_at", 60)
     nowhere = Broker(
         rt.settings.kafka.model_copy(update={"bootstrap_servers": "127.0.0.1:1", "publish_timeout_seconds": 0.1})
     )
     with pytest.raises(Unavailable):
-        nowhere.publish(ProcessingRequested(uuid=uuid))
+        nowhere.publish(ProcessingRequested(uuid=uuid4()))
     gc.collect()
-    recovery = replace(rt.reconciliation.recovery, announcer=replace(rt.announcer, broker=nowhere))
+    unable = replace(rt.announcer, broker=nowhere)
+    recovery = replace(rt.reconciliation.recovery, announcer=unable)
     reconciliation = replace(rt.reconciliation, recovery=recovery)
+    uuid = wait_in_inbox()
+    rt.images.give_up(uuid, FailureCode.CORRUPT_IMAGE, "for the test")
 
+    assert not unable.announce(uuid)
+    assert not is_announced(rt, uuid), "the platform's own tick waits for 30 s"
+
+    age(rt, uuid, "completed_at", 60)
     assert reconciliation.run().keys().isdisjoint({"announced", "requested"})
-
     tick()
     assert is_announced(rt, uuid)
 
