@@ -9,6 +9,7 @@ from typing import Any
 import flask
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
+from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from shared_lib.domain.uploads import UNKNOWN_TYPE
@@ -67,7 +68,7 @@ def read_inputs(
     if declared.body is not None:
         inputs["body"] = _check(declared.body, _read_json(request))
     if declared.form is not None:
-        fields, inputs["file"] = _read_form(request, max_upload)
+        fields, inputs["file"] = _read_form(request, declared.form, max_upload)
         inputs["form"] = _check(declared.form, fields)
     return inputs
 
@@ -122,13 +123,21 @@ def _parse(text: bytes | str) -> object:
 
 
 def _read_query(request: flask.Request, known: type[BaseModel]) -> dict[str, str]:
-    """Return the parameters. Raises Invalid if one is given twice: the caller couldn't know which value counts."""
-    names = {field.alias or name for name, field in known.model_fields.items()}
-    repeated = [name for name, values in request.args.lists() if len(values) > 1 and name in names]
+    """Return the parameters. Raises Invalid if one is given twice."""
+    _refuse_repeated(_names(known), request.args)
+    return request.args.to_dict()
+
+
+def _names(known: type[BaseModel]) -> set[str]:
+    return {field.alias or name for name, field in known.model_fields.items()}
+
+
+def _refuse_repeated(known: set[str], given: MultiDict[str, Any]) -> None:
+    """Raise Invalid if a parameter is given twice: the caller couldn't know which value counts."""
+    repeated = [name for name, values in given.lists() if len(values) > 1 and name in known]
     if repeated:
         details = [{"parameter": name, "message": "must be given once"} for name in repeated]
         raise Invalid(f"{', '.join(repeated)}: must be given once", details=details)
-    return request.args.to_dict()
 
 
 def _read_json(request: flask.Request) -> bytes:
@@ -156,7 +165,9 @@ def file_too_large(limit: int) -> TooLarge:
     return TooLarge(f"File too large. Maximum size is {limit // (1024 * 1024)}MB", code="file_too_large")
 
 
-def _read_form(request: flask.Request, limit: int) -> tuple[dict[str, str], UploadedFile | None]:
+def _read_form(
+    request: flask.Request, known: type[BaseModel], limit: int
+) -> tuple[dict[str, str], UploadedFile | None]:
     """Return the form's fields that aren't empty, and its part `file`, of at most `limit` bytes."""
     request.max_content_length = limit + FORM_OVERHEAD
     request.max_form_memory_size = FORM_MEMORY
@@ -168,15 +179,17 @@ def _read_form(request: flask.Request, limit: int) -> tuple[dict[str, str], Uplo
     try:
         part = request.files.get("file")
         # Web pages send fields that were left empty, too.
-        fields = {name: text for name, text in request.form.items() if text}
+        fields = MultiDict((name, text) for name, text in request.form.items(multi=True) if text)
     except RequestEntityTooLarge as error:
         if request.stream.tell() >= request.max_content_length:  # a chunked body has no length in advance
             raise file_too_large(limit) from error
         raise Invalid("The form has a field that is too large, or too many fields") from error
+    _refuse_repeated({"file"}, request.files)
+    _refuse_repeated(_names(known), fields)
     if part is None:
-        return fields, None
+        return fields.to_dict(), None
     data = part.stream.read(limit + 1)
     if len(data) > limit:
         raise file_too_large(limit)
     name = (part.filename or "").replace("\\", "/").rpartition("/")[2]
-    return fields, UploadedFile(filename=name, content_type=part.mimetype or UNKNOWN_TYPE, data=data)
+    return fields.to_dict(), UploadedFile(filename=name, content_type=part.mimetype or UNKNOWN_TYPE, data=data)

@@ -167,6 +167,18 @@ def test_a_form_without_a_file_is_rejected(api: Api) -> None:
         assert (response.status_code, response.json()["error"]) == (400, "No file uploaded")
 
 
+@pytest.mark.parametrize("name", ["file", "preset"])
+def test_a_form_with_a_part_given_twice_is_rejected_rather_than_half_used(api: Api, name: str) -> None:
+    photo = ("a.jpg", make_photo(), "image/jpeg")
+    second = photo if name == "file" else (None, "web")
+
+    response = api(
+        "POST", "/images/actions/upload", files=[("file", photo), ("preset", (None, "small")), (name, second)]
+    )
+
+    assert (response.status_code, response.json()["error"]) == (400, f"{name}: must be given once")
+
+
 def test_an_empty_form_field_counts_as_absent(api: Api) -> None:
     image = api.await_end(api.upload(make_photo(), description="", renditions="", preset=""))
 
