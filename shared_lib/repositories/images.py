@@ -14,6 +14,7 @@ from shared_lib.errors import FailureCode
 from shared_lib.observability import get_logger
 from shared_lib.repositories import audit, lifecycle, multipart, originals, privacy, rendition_requests, stocks
 from shared_lib.repositories.originals import Named
+from shared_lib.repositories.rows import LOCK_IMAGE
 from shared_lib.settings import NO_QUOTAS, Processing, Quotas
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 log = get_logger()
 
-_LOCK_IMAGE = "SELECT 1 FROM images WHERE tenant_id = :tenant AND uuid = :uuid AND deleted_at IS NULL FOR UPDATE"
 _ERASE_RELATED = (
     "DELETE FROM renditions WHERE image_id = ANY(CAST(:uuids AS uuid[]))",
     "DELETE FROM rendition_requests WHERE image_id = ANY(CAST(:uuids AS uuid[]))",
@@ -166,7 +166,7 @@ class Images:
         with self._database.transaction() as tx:
             if recipes:
                 stocks.lock(tx, self._quotas)
-            if tx.row(_LOCK_IMAGE, uuid=uuid) is None:
+            if tx.row(LOCK_IMAGE, uuid=uuid) is None:
                 return False
             renditions_pending = rendition_requests.add(tx, uuid, recipes)
             if renditions_pending:
@@ -206,6 +206,14 @@ class Images:
         if not self.delete_all([uuid]):
             raise ImageNotFound
 
+    def delete_awaited(self, uuid: UUID) -> bool:
+        """Delete an image in the same way if it still awaits its upload. Return whether it did. Raises NotFound."""
+        with self._database.transaction() as tx:
+            row = tx.row(LOCK_IMAGE, uuid=uuid)
+            if row is None:
+                raise ImageNotFound
+            return row["status"] == ImageStatus.AWAITING_UPLOAD and bool(_delete(tx, [uuid]))
+
     def delete_all(self, uuids: Sequence[UUID]) -> set[UUID]:
         """Delete these images in the same way. Return those that there were."""
         with self._database.transaction() as tx:
@@ -214,7 +222,7 @@ class Images:
     def erase(self, uuid: UUID, by: str) -> UUID:
         """Delete an image in the same way, and write down what there was. Return the receipt's ID. Raises NotFound."""
         with self._database.transaction() as tx:
-            if tx.row(_LOCK_IMAGE, uuid=uuid) is None:
+            if tx.row(LOCK_IMAGE, uuid=uuid) is None:
                 raise ImageNotFound
             receipt = privacy.begin_erasure(tx, uuid, privacy.read_holdings(tx, uuid), by)
             _delete(tx, [uuid])

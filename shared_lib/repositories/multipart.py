@@ -10,6 +10,7 @@ from shared_lib.domain.multipart import MultipartUpload
 from shared_lib.errors import Conflict
 from shared_lib.repositories import lifecycle, stocks
 from shared_lib.repositories.audit import current_caller
+from shared_lib.repositories.rows import LOCK_IMAGE
 from shared_lib.settings import Quotas
 
 FORGET = "DELETE FROM multipart_uploads WHERE image_id = :uuid"
@@ -79,8 +80,10 @@ class MultipartUploads:
         return MultipartUpload(uuid=uuid, **row)
 
     def complete(self, uuid: UUID) -> None:
-        """Make the image pending, unless it is processed already, and forget its parts."""
+        """Make the image pending, unless it is processed already, and forget its parts. Raises NotFound."""
         with self._database.transaction() as tx:
+            if tx.row(LOCK_IMAGE, uuid=uuid) is None:
+                raise ImageNotFound  # it was deleted meanwhile
             tx.rows(lifecycle.MARK_ARRIVED, uuids=[uuid])
             tx.rows(FORGET, uuid=uuid)
 

@@ -28,6 +28,8 @@ _PENDING_SECONDS = 2  # about as long as it takes to process an image
 # An image of another tenant, a deleted one, or one that awaits its upload, does not exist for callers.
 VISIBLE_IMAGE = "i.tenant_id = :tenant AND i.deleted_at IS NULL AND i.status <> 'awaiting_upload'"
 
+LOCK_IMAGE = "SELECT status FROM images WHERE tenant_id = :tenant AND uuid = :uuid AND deleted_at IS NULL FOR UPDATE"
+
 OF_TENANT = "(CAST(:tenant AS text) IS NULL OR tenant_id = :tenant)"
 """The condition of statements that functions of the API use and the worker too, which acts for all tenants."""
 

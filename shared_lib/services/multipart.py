@@ -149,7 +149,8 @@ class MultipartIngestion:
     def abort(self, uuid: UUID) -> None:
         """Delete the image, which nobody has seen, and all parts. Raises NotFound, and Conflict if it is complete."""
         self._find(uuid)
-        self.images.delete(uuid)
+        if not self.images.delete_awaited(uuid):
+            raise UploadComplete
         self.finisher.try_to_clean_up(uuid)
 
     def _find(self, uuid: UUID) -> MultipartUpload:
