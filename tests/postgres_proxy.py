@@ -1,4 +1,4 @@
-"""PostgreSQL's wire, between a client and the real server: counts what the client sends."""
+"""PostgreSQL's wire, between a client and the real server: counts what the client sends, and loses answers."""
 
 import socket
 import socketserver
@@ -9,7 +9,10 @@ from urllib.parse import quote, urlunsplit
 
 from shared_lib.addresses import read_database_url
 
-QUERY, PARSE, SYNC = b"Q", b"P", b"S"
+QUERY, PARSE, BIND, SYNC = b"Q", b"P", b"B", b"S"
+READY, IDLE = b"Z", b"I"
+_AROUND = ("BEGIN", "SELECT set_config(", "COMMIT", "ROLLBACK")
+"""Statements that a transaction is not made for."""
 
 
 class PostgresProxy(socketserver.ThreadingTCPServer):
@@ -20,11 +23,14 @@ class PostgresProxy(socketserver.ThreadingTCPServer):
         super().__init__(("127.0.0.1", 0), _Connection)
         self.upstream = read_database_url(url)
         self.sent: list[str] = []
-        """Each transaction's begin and end and each of its statements, in order."""
+        """Each statement, in order, also those that a transaction begins and ends with."""
+        self.transactions = 0
+        """Number of those that have ended."""
         self.round_trips = 0
         """Number of times the client waited for the server to be ready again."""
-        self.loses_commits = False
-        """A commit reaches the server, but the client's connection is closed before the answer."""
+        self.lost = 0
+        """Number of answers that were lost."""
+        self._losing: str | None = None
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
     @property
@@ -34,17 +40,28 @@ class PostgresProxy(socketserver.ThreadingTCPServer):
         return urlunsplit(("postgresql", location, f"/{self.upstream.database}", "sslmode=disable", ""))
 
     @property
-    def transactions(self) -> list[str]:
-        return [sql for sql in self.sent if sql.startswith("BEGIN")]
-
-    @property
     def statements(self) -> list[str]:
         """All that a transaction is made for."""
-        return [sql for sql in self.sent if not sql.startswith(("BEGIN", "SELECT set_config(", "COMMIT", "ROLLBACK"))]
+        return [sql for sql in self.sent if not sql.startswith(_AROUND)]
+
+    def lose_answer(self, to: str = "") -> None:
+        """
+        Close the client's connection in place of the answer to the next transaction that has such a statement.
+
+        The server has committed it by then.
+        """
+        self._losing = to
+
+    def is_losing(self, statements: list[str]) -> bool:
+        return self._losing is not None and any(self._losing in sql for sql in statements)
+
+    def note_loss(self) -> None:
+        self._losing = None
+        self.lost += 1
 
     def forget(self) -> None:
         self.sent.clear()
-        self.round_trips = 0
+        self.transactions = self.round_trips = 0
 
     def close(self) -> None:
         self.shutdown()
@@ -55,22 +72,17 @@ class _Connection(socketserver.BaseRequestHandler):
     server: PostgresProxy
 
     def handle(self) -> None:
+        self._prepared: dict[bytes, str] = {}  # statements by name; the one parsed last has none
+        self._transaction: list[str] = []  # statements; the client sends no more before the server is ready
         with self._connect() as upstream:
-            threading.Thread(target=_copy, args=[upstream, self.request], daemon=True).start()
+            threading.Thread(target=self._answer, args=[upstream], daemon=True).start()
             with suppress(OSError, EOFError):
                 [length] = struct.unpack("!I", header := _read(self.request, 4))  # the startup message has no type
                 upstream.sendall(header + _read(self.request, length - 4))
-                commits = False
                 while True:
-                    header = _read(self.request, 5)
-                    kind, length = struct.unpack("!cI", header)
-                    body = _read(self.request, length - 4)
-                    self._note(kind, body)
-                    commits = commits or body.startswith(b"\0COMMIT\0")
-                    if kind == SYNC and commits and self.server.loses_commits:
-                        self.request.shutdown(socket.SHUT_RDWR)
-                    upstream.sendall(header + body)
-                    commits = commits and kind != SYNC
+                    kind, message = _read_message(self.request)
+                    self._note(kind, message[5:])
+                    upstream.sendall(message)
 
     def _connect(self) -> socket.socket:
         if path := self.server.upstream.socket_path:
@@ -81,16 +93,39 @@ class _Connection(socketserver.BaseRequestHandler):
 
     def _note(self, kind: bytes, body: bytes) -> None:
         self.server.round_trips += kind in (QUERY, SYNC)
-        if kind == QUERY:
-            self.server.sent.append(body[:-1].decode())
-        elif kind == PARSE:
-            self.server.sent.append(body.split(b"\0")[1].decode())  # after the name
+        if kind == PARSE:
+            name, query, _ = body.split(b"\0", 2)
+            self._prepared[name] = query.decode()
+        elif kind in (QUERY, BIND):
+            sql = body[:-1].decode() if kind == QUERY else self._prepared[body.split(b"\0", 2)[1]]  # after the portal
+            self.server.sent.append(sql)
+            self._transaction.append(sql)
+
+    def _answer(self, upstream: socket.socket) -> None:
+        """Send the server's answers, each message as it comes, unless the transaction's last answer is to be lost."""
+        held = b""
+        with suppress(OSError, EOFError):
+            while True:
+                kind, message = _read_message(upstream)
+                held += message
+                is_losing = self.server.is_losing(self._transaction)
+                if kind == READY and message[5:] == IDLE and self._transaction:
+                    self.server.transactions += 1
+                    self._transaction.clear()
+                    if is_losing:
+                        self.server.note_loss()
+                        self.request.shutdown(socket.SHUT_RDWR)
+                        return
+                if kind == READY or not is_losing:
+                    self.request.sendall(held)
+                    held = b""
 
 
-def _copy(source: socket.socket, target: socket.socket) -> None:
-    with suppress(OSError):
-        while data := source.recv(1 << 16):
-            target.sendall(data)
+def _read_message(source: socket.socket) -> tuple[bytes, bytes]:
+    """Return a message's type, and all of it."""
+    header = _read(source, 5)
+    kind, length = struct.unpack("!cI", header)
+    return kind, header + _read(source, length - 4)
 
 
 def _read(source: socket.socket, size: int) -> bytes:

@@ -84,12 +84,15 @@ class Transaction:
         """
         Run a statement and commit.
 
-        If it is also the first one, it must be one that may run twice: a connection may break before the answer.
+        If nothing was sent before, it and what is queued must be statements that may run twice: a connection may break
+        before the answer.
         """
         return self._commit(self._state(sql, parameters))[-1]
 
     def commit(self) -> None:
-        if (self.connection or self._waiting) and not self._is_over:
+        if self._waiting and self.connection is None:
+            self._send()  # without COMMIT, which must not run twice
+        if self.connection and not self._is_over:
             self._commit()
 
     def _state(self, sql: str, parameters: dict[str, Any]) -> Statement:

@@ -137,7 +137,7 @@ class Operations:
         """Add a run of reconciliation and its repairs to the counts."""
         made = {**repairs, _RUN: 1} | ({_FAILED_RUN: 1} if failed else {})
         with self._database.transaction() as tx:
-            tx.last(_ADD_COUNTS, kinds=list(made), totals=list(made.values()))
+            tx.rows(_ADD_COUNTS, kinds=list(made), totals=list(made.values()))
 
 
 def _to_reconciliation(rows: list[dict[str, Any]]) -> ReconciliationState:

@@ -52,7 +52,11 @@ class Rates:
         self._database = database
 
     def take(self, principal: Principal, rates: Sequence[Rate]) -> list[Standing]:
-        """Count a request for each of these rates, in one round trip. Those that are charged later are only read."""
+        """
+        Count a request for each of these rates, in one round trip. Those that are charged later are only read.
+
+        If the connection breaks before the answer, the request may count twice.
+        """
         asked = [
             {
                 "tenant": principal.tenant,
@@ -72,7 +76,7 @@ class Rates:
         return [_judge(rate, rows) for rate, rows in zip(rates, found, strict=True)]
 
     def charge(self, tenant: str, principal: str, rates: Sequence[Rate], used: float) -> None:
-        """Count what was used for each of these rates, in one round trip, although that may be more than is left."""
+        """Count what was used for each of these rates, although that may be more than is left."""
         with acting_for(tenant), self._database.transaction(durable=False) as tx:
             for rate in rates:
                 owner = _name_owner(rate, principal)

@@ -118,7 +118,7 @@ DEFECTS = (
         file="shared_lib/services/ingestion.py",
         old="        except CommitUncertain:\n            self._take_back_later(uuid)\n",
         new="        except CommitUncertain:\n",
-        caught_by=f"{PROCESSOR_TESTS}::test_an_upload_whose_commit_was_not_answered_does_not_appear_later",
+        caught_by="tests/processing/test_lost_answers.py::test_an_upload_whose_commit_is_not_answered_does_not_appear_later",
     ),
     Defect(
         name="attempt-not-counted",

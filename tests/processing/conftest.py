@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 from alembic import command
 from botocore.exceptions import ClientError
+from postgres_proxy import PostgresProxy
 from pydantic import SecretStr
 from service import wait_for
 
@@ -119,3 +120,18 @@ def apart(rt: Runtime, s3: "S3Client", empty_database: str) -> Iterator[Runtime]
     runtime.sandbox.close()
     runtime.broker.close()
     runtime.database.disconnect()
+
+
+@pytest.fixture(scope="module")
+def proxied(apart: Runtime) -> Iterator[tuple[Runtime, PostgresProxy]]:
+    """Return another runtime with the same database and buckets, and the proxy between it and the database."""
+    proxy = PostgresProxy(apart.settings.database.url.get_secret_value())
+    database = apart.settings.database.model_copy(update={"url": SecretStr(proxy.url)})
+    processing = apart.settings.processing.model_copy(update={"pending_grace_seconds": 60})
+    runtime = Runtime(apart.settings.model_copy(update={"database": database, "processing": processing}))
+    runtime.database.default_tenant = DEFAULT_TENANT
+    yield runtime, proxy
+    runtime.sandbox.close()
+    runtime.broker.close()
+    runtime.database.disconnect()
+    proxy.close()

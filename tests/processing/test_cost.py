@@ -15,7 +15,6 @@ from uuid import UUID, uuid4
 import pytest
 from flask.testing import FlaskClient
 from postgres_proxy import PostgresProxy
-from pydantic import SecretStr
 from service import make_photo, wait_for
 
 from shared_lib.constraints import DEFAULT_TENANT
@@ -77,13 +76,8 @@ class Counted:
 
 
 @pytest.fixture(scope="module")
-def counted(apart: Runtime) -> Iterator[Counted]:
-    proxy = PostgresProxy(apart.settings.database.url.get_secret_value())
-    database = apart.settings.database.model_copy(update={"url": SecretStr(proxy.url)})
-    processing = apart.settings.processing.model_copy(update={"pending_grace_seconds": 60})
-    own = Runtime(apart.settings.model_copy(update={"database": database, "processing": processing}))
-    own.database.default_tenant = DEFAULT_TENANT
-    counted = Counted(own, proxy)
+def counted(proxied: tuple[Runtime, PostgresProxy]) -> Iterator[Counted]:
+    counted = Counted(*proxied)
     log = logging.getLogger("urllib3.connectionpool")
     noting = _Noting(counted.requests)
     log.addHandler(noting)
@@ -92,10 +86,6 @@ def counted(apart: Runtime) -> Iterator[Counted]:
     yield counted
     log.removeHandler(noting)
     log.setLevel(logging.NOTSET)
-    own.sandbox.close()
-    own.broker.close()
-    own.database.disconnect()
-    proxy.close()
 
 
 def upload(counted: Counted) -> UUID:
@@ -106,14 +96,14 @@ def upload(counted: Counted) -> UUID:
 def test_a_direct_upload_stays_within_its_budget_until_its_success_is_announced(counted: Counted) -> None:
     counted.forget()
     uuid = upload(counted)
-    assert len(counted.database.transactions) <= UPLOAD_TRANSACTIONS, "\n".join(counted.database.sent)
+    assert counted.database.transactions <= UPLOAD_TRANSACTIONS, "\n".join(counted.database.sent)
     assert len(counted.database.statements) <= UPLOAD_STATEMENTS, "\n".join(counted.database.sent)
     assert counted.database.round_trips <= UPLOAD_ROUND_TRIPS
     counted.database.forget()
 
     counted.process(ProcessingRequested.type, {"uuid": str(uuid)})
 
-    assert len(counted.database.transactions) <= PROCESSOR_TRANSACTIONS, "\n".join(counted.database.sent)
+    assert counted.database.transactions <= PROCESSOR_TRANSACTIONS, "\n".join(counted.database.sent)
     assert len(counted.database.statements) <= PROCESSOR_STATEMENTS, "\n".join(counted.database.sent)
     assert counted.database.round_trips <= PROCESSOR_ROUND_TRIPS
     assert len(counted.requests) <= STORE_REQUESTS, "\n".join(counted.requests)
@@ -130,7 +120,7 @@ def test_while_images_wait_a_look_for_other_tenants_costs_one_transaction_more(c
 
     counted.process(ProcessingRequested.type, {"uuid": str(uuid)})
 
-    assert len(counted.database.transactions) <= PROCESSOR_TRANSACTIONS + 1, "\n".join(counted.database.sent)
+    assert counted.database.transactions <= PROCESSOR_TRANSACTIONS + 1, "\n".join(counted.database.sent)
     assert len(counted.database.statements) <= PROCESSOR_STATEMENTS + 1, "\n".join(counted.database.sent)
 
 
@@ -144,7 +134,7 @@ def test_an_upload_by_the_inbox_is_copied_once(counted: Counted) -> None:
     s3 = {"bucket": {"name": counted.rt.inbox.name}, "object": {"key": str(uuid)}}
     counted.process(KAFKA_RECORD, {"Records": [record | {"s3": s3}]})
 
-    assert len(counted.database.transactions) <= INBOX_TRANSACTIONS, "\n".join(counted.database.sent)
+    assert counted.database.transactions <= INBOX_TRANSACTIONS, "\n".join(counted.database.sent)
     assert len(counted.requests) <= INBOX_REQUESTS, "\n".join(counted.requests)
     assert counted.rt.image_queries.get(uuid).status is ImageStatus.SUCCEEDED
 
@@ -157,7 +147,7 @@ def test_an_awaited_upload_costs_one_look_and_one_transaction_more(counted: Coun
 
     counted.process(ProcessingRequested.type, {"uuid": str(uuid)})
 
-    assert len(counted.database.transactions) <= INBOX_TRANSACTIONS + 1, "\n".join(counted.database.sent)
+    assert counted.database.transactions <= INBOX_TRANSACTIONS + 1, "\n".join(counted.database.sent)
     assert len(counted.requests) <= INBOX_REQUESTS + 1, "\n".join(counted.requests)
     assert counted.rt.image_queries.get(uuid).status is ImageStatus.SUCCEEDED
 

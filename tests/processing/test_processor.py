@@ -13,8 +13,6 @@ from uuid import UUID, uuid4
 
 import pytest
 from flask.testing import FlaskClient
-from postgres_proxy import PostgresProxy
-from pydantic import SecretStr
 from service import Api, Deliver, WaitInInbox, make_photo, wait_for
 
 from shared_lib import observability
@@ -23,7 +21,6 @@ from shared_lib.database.connection import Database
 from shared_lib.domain.images import ImageStatus
 from shared_lib.domain.uploads import PROBES
 from shared_lib.errors import (
-    CommitUncertain,
     Conflict,
     FailureCode,
     Misconfigured,
@@ -371,29 +368,6 @@ def test_an_upload_that_failed_with_503_does_not_appear_later(rt: Runtime, deliv
     with pytest.raises(NotFound):
         rt.image_queries.get(row["uuid"])
     assert rt.inbox.head(str(row["uuid"])) is None
-
-
-def test_an_upload_whose_commit_was_not_answered_does_not_appear_later(rt: Runtime) -> None:
-    proxy = PostgresProxy(rt.settings.database.url.get_secret_value())
-    settings = rt.settings.database.model_copy(update={"url": SecretStr(proxy.url)})
-    own = Runtime(rt.settings.model_copy(update={"database": settings}))
-    own.database.default_tenant = DEFAULT_TENANT
-    proxy.loses_commits = True
-    filename = f"{uuid4()}.jpg"
-
-    with pytest.raises(CommitUncertain):
-        own.ingestion.ingest(filename, None, make_photo(), "image/jpeg")
-
-    def find() -> list[dict[str, Any]]:
-        with rt.database.transaction() as tx:
-            return tx.rows("SELECT uuid FROM images WHERE filename = :filename", filename=filename)
-
-    [row] = wait_for(find, bool)
-    proxy.loses_commits = False
-    state = wait_for(lambda: rt.image_queries.get_state(row["uuid"]), lambda state: state is None or state.deleted)
-    assert state, "the tombstone stays"
-    own.database.disconnect()
-    proxy.close()
 
 
 def test_a_foreign_object_that_changed_before_it_was_moved_leaves_no_row(rt: Runtime) -> None:
