@@ -48,7 +48,7 @@ _SELECT_COUNTS = """
 
 
 class Answer(Enum):
-    """How a request was answered."""
+    """The service's answer to a request."""
 
     ACCEPTED = "accepted"
     """With 2xx: the service has promised something."""
@@ -60,7 +60,7 @@ class Answer(Enum):
 
 @dataclass
 class Upload:
-    """What a client knows of one upload. It has a UUID, unless a direct upload was not accepted."""
+    """One upload as its client knows it. It has a UUID, unless a direct upload was not accepted."""
 
     filename: str
     """Of direct uploads: unique."""

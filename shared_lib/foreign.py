@@ -58,7 +58,7 @@ _REFUSED = tuple(
 
 @dataclass(frozen=True, slots=True)
 class Validators:
-    """What a server said of its file, so that it can be asked whether it has changed."""
+    """A server's description of its file, by which it can be asked whether that has changed."""
 
     etag: str | None = None
     last_modified: str | None = None
@@ -98,7 +98,7 @@ def resolve(host: str, port: int) -> list[str]:
 @dataclass(frozen=True)
 class ForeignSources:
     prefixes: Sequence[str]
-    """What a URL has to begin with, such as `https://images.example.com/`. A host may begin with `*.`, or be `*`."""
+    """Prefixes of URLs, such as `https://images.example.com/`. A host may begin with `*.`, or be `*`."""
     networks: Sequence[Network]
     """Private ones that may be reached all the same."""
     max_bytes: int

@@ -11,9 +11,9 @@ import functions_framework
 from werkzeug.exceptions import NotFound
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
+from infra.local.hosts import is_local
 from infra.local.manifests import ROOT, Manifests, Service
 from shared_lib import server
-from shared_lib.addresses import is_loopback
 from shared_lib.server.limiter import Limiter
 
 if TYPE_CHECKING:
@@ -42,8 +42,7 @@ def main() -> None:
     def select(scope: "HTTPScope") -> Limiter:
         return limiters.get("/" + scope["path"].split("/")[1], others)
 
-    scraped = server.expose_metrics(functions, to=lambda environ: is_loopback(environ.get("REMOTE_ADDR", "")))
-    server.run(scraped, select, sum(limiter.threads for limiter in (*limiters.values(), others)))
+    server.run(server.expose_metrics(functions, to=is_local), select, (*limiters.values(), others))
 
 
 if __name__ == "__main__":

@@ -7,17 +7,15 @@ rewritten host instead of the caller's, as in a cluster. Requests for hosts othe
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 import functions_framework
 
-from infra.local.hosts import KnownHosts
-from infra.local.manifests import Manifests, PathMatch, RouteMatch
+from infra.local.hosts import KnownHosts, is_local
+from infra.local.manifests import ROOT, Manifests, PathMatch, RouteMatch
 from infra.local.settings import Settings
 from shared_lib import runtime, server
-from shared_lib.addresses import is_loopback
 from shared_lib.server.errors import render_error
 from shared_lib.server.limiter import Limiter
 from shared_lib.settings import Serving
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
     from uvicorn._types import HTTPScope
 
-ROOT = Path(__file__).parents[2]
 DEFAULT_THREADS = Serving.model_fields["threads"].default
 MIN_THREADS = 24  # for each function: where Knative adds pods of fewer threads, one process serves all requests
 
@@ -171,8 +168,7 @@ def main() -> None:
         host = gateway.select(scope["method"], root + _path_of(scope["raw_path"].decode("latin-1")))
         return limiters[host] if host else others
 
-    scraped = server.expose_metrics(gateway, to=lambda environ: is_loopback(environ.get("REMOTE_ADDR", "")))
-    server.run(scraped, select, sum(limiter.threads for limiter in (*limiters.values(), others)))
+    server.run(server.expose_metrics(gateway, to=is_local), select, (*limiters.values(), others))
 
 
 if __name__ == "__main__":

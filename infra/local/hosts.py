@@ -7,7 +7,18 @@ site.
 
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+from shared_lib.addresses import is_loopback
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+
+def is_local(environ: "WSGIEnvironment") -> bool:
+    """Return whether a request was sent by this machine."""
+    return is_loopback(environ.get("REMOTE_ADDR", ""))
 
 
 class KnownHosts:

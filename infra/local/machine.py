@@ -12,13 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from infra.local import ports, postgres, seaweedfs, tansu, terminal
-from infra.local.manifests import Manifests
+from infra.local.manifests import ROOT, Manifests
 from infra.local.plan import Plan
 from infra.local.processes import Program, Supervisor, Tier
 from infra.local.seaweedfs import Webhook
 from infra.local.settings import CannotStart, Settings
 
-ROOT = Path(__file__).parents[2]
 FUNCTIONS, ROUTES = ROOT / "infra/knative", ROOT / "infra/k8s/routes"
 GATEWAY_POOL_SIZE = "16"  # shared by all public functions, so that eight uploads at a time leave some to the others
 CONSUMERS_POOL_SIZE = "2"  # as in `process-image`. The other functions seldom work

@@ -1,4 +1,4 @@
-"""What the event sources are told: apart, so that who starts them need not load Kafka's client."""
+"""The plan of the event sources. It is a module of its own so that the supervisor need not load Kafka's client."""
 
 from collections.abc import Mapping
 from pathlib import Path

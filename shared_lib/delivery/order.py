@@ -10,7 +10,7 @@ from shared_lib.pipeline.recipe import Recipe
 from shared_lib.repositories.deliveries import PublishedImage
 
 Fetching = Literal["never", "signed", "always"]
-"""Which URLs may name images on other servers."""
+"""URLs that may name images on other servers."""
 
 ORIGINAL = Recipe(name="original")
 """Stands for the original as it is. Nothing is made of it."""

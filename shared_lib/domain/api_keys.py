@@ -67,7 +67,7 @@ class ApiKeyText:
 
 @dataclass(frozen=True, kw_only=True)
 class KeyGrant:
-    """What a new key is to be allowed, and for how long."""
+    """Rights and lifetime of a new key."""
 
     name: str
     role: Role
@@ -81,7 +81,7 @@ class KeyGrant:
 
 @dataclass(frozen=True, kw_only=True)
 class ApiKey:
-    """What is stored of a key, except its digest."""
+    """A stored key, without its digest."""
 
     id: str
     tenant_id: str

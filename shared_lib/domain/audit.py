@@ -31,7 +31,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who acts, from where, by which request."""
+    """A caller, its address and its request."""
 
     principal: str
     address: str = ""

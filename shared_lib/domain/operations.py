@@ -99,7 +99,7 @@ class Summary:
     """By status, all statuses included."""
     oldest_pending_seconds: float | None
     oldest_processing_seconds: float | None
-    """How long the oldest attempt that runs has been running."""
+    """Age of the oldest attempt that runs."""
     attempts: tuple[AttemptCount, ...]
     publish_seconds: Percentiles | None
     dead_letters: DeadLetterCount

@@ -1,4 +1,4 @@
-"""Who asks, and what they may do: roles, permissions and principals. No I/O.
+"""Callers and their rights: roles, permissions and principals. No I/O.
 
 An endpoint needs one permission. A principal has those of its role, or fewer if its key or token names scopes.
 """
@@ -19,7 +19,7 @@ Permission = Literal[
     "operations:read",
     "operations:write",
 ]
-"""What an endpoint may need, and the name of a scope."""
+"""An endpoint's need, and the name of a scope."""
 
 ALL_PERMISSIONS: frozenset[Permission] = frozenset(get_args(Permission))
 
@@ -54,9 +54,9 @@ class Principal:
     role: Role | None
     """None may do nothing."""
     tenant: str
-    """Whose images and collections there are for it. Empty for nobody in particular."""
+    """The owner of the images and collections that exist for it. Empty for nobody in particular."""
     scopes: frozenset[Permission] | None = None
-    """What the key or token is limited to. None: all that the role may."""
+    """Limits of the key or token. None: all that the role may."""
 
     @property
     def permissions(self) -> frozenset[Permission]:

@@ -1,4 +1,4 @@
-"""What is stored about an image or a caller, and receipts of erasures. No I/O."""
+"""Data that is stored about an image or a caller, and receipts of erasures. No I/O."""
 
 import hashlib
 import json
@@ -29,7 +29,7 @@ class HeldObject:
 
 @dataclass(frozen=True, slots=True)
 class ImageHoldings:
-    """What is stored about an image."""
+    """Data that is stored about an image."""
 
     personal: tuple[str, ...]
     """Names of fields that may tell something about a person, and have a value."""
@@ -40,7 +40,7 @@ class ImageHoldings:
 
 @dataclass(frozen=True, slots=True)
 class CallerHoldings:
-    """What is stored about a caller."""
+    """Data that is stored about a caller."""
 
     keys: int
     """API keys that it made."""
@@ -63,7 +63,7 @@ class Receipt:
     objects: tuple[HeldObject, ...]
     rows: Mapping[str, int]
     completed_at: datetime | None
-    """When nothing of it was left. None: the store has yet to delete some objects."""
+    """None: the store has yet to delete some objects."""
 
     @property
     def digest(self) -> str | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 WINDOW_SECONDS = 60
-"""What a rate is for. So many requests may come at once, and then as many again over this time."""
+"""The time that a rate is about. So many requests may come at once, and then as many again over this time."""
 
 RequestKind = Literal["requests", "uploads", "previews", "processing"]
 """A kind of request with a rate of its own. Each also counts as one of the `requests`."""
@@ -35,7 +35,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What remains of a rate after a request."""
+    """A rate after a request: whether it was granted, and the time until all of it is there again."""
 
     rate: Rate
     granted: bool

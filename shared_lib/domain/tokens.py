@@ -29,7 +29,7 @@ class BadToken(ValueError):
 
 @dataclass(frozen=True)
 class Header:
-    """What a token says of itself. Absent names are empty."""
+    """Claims of a token. Absent names are empty."""
 
     algorithm: str
     key_id: str

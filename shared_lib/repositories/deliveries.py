@@ -66,7 +66,7 @@ _EXPIRE = """
 
 @dataclass(frozen=True, slots=True)
 class PublishedImage:
-    """What is known of a processed image without reading it."""
+    """A processed image as its row describes it."""
 
     uuid: UUID
     tenant: str

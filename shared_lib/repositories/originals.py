@@ -69,7 +69,7 @@ class StoredOriginal:
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """What is known of an original when an image begins to name it."""
+    """An original at the moment when an image begins to name it."""
 
     is_published: bool
     """An equal image has published the same original."""

@@ -1,4 +1,4 @@
-"""What is stored about an image or a caller, and the receipts of erasures."""
+"""Data that is stored about an image or a caller, and the receipts of erasures."""
 
 import json
 from collections.abc import Iterable

@@ -51,7 +51,7 @@ def serve_function() -> None:
     limiter = Limiter(Serving.read().threads, shed="cloudevent" not in function.view_functions)
     probes = Limiter(1)  # of its own, so that a busy function still passes
     own = (*PROBES, METRICS)
-    run(_answer_probes(function), lambda scope: probes if scope["path"] in own else limiter, limiter.threads + 1)
+    run(_answer_probes(function), lambda scope: probes if scope["path"] in own else limiter, (limiter, probes))
 
 
 def create_app() -> "WSGIApplication":
@@ -100,13 +100,14 @@ def _report_state(start_response: "StartResponse") -> Iterable[bytes]:
     return [f"Decoding without {' and '.join(missing)}, as PROCESSING_SANDBOX allows\n".encode()]
 
 
-def run(application: "WSGIApplication", limiter_of: LimiterOf, threads: int) -> None:
+def run(application: "WSGIApplication", limiter_of: LimiterOf, limiters: Iterable[Limiter]) -> None:
     """
     Serve until told to stop. Then finish current requests, for up to GRACEFUL_SECONDS.
 
-    `limiter_of` selects the limiter of a request, and `threads` is the sum of what the limiters allow.
+    `limiter_of` selects the limiter of a request. There are as many threads as all `limiters` together allow.
     """
     serving = Serving.read()
+    threads = sum(limiter.threads for limiter in limiters)
     _check_exposure(serving, runtime.current().settings)
     sys.setswitchinterval(SWITCH_SECONDS)
     gc.freeze()  # no later collection looks at what is loaded

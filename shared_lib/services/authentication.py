@@ -25,7 +25,7 @@ WATCHED_ADDRESSES = 10_000
 
 @dataclass(frozen=True)
 class Credentials:
-    """What a request carries. Empty texts are absent credentials."""
+    """Credentials of a request. Empty texts are absent ones."""
 
     bearer: str
     api_key: str

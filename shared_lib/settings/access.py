@@ -1,4 +1,4 @@
-"""The API as callers see it: who may call, how often, and what a tenant may have."""
+"""The API as callers see it: access, rates, and a tenant's quotas."""
 
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -45,18 +45,18 @@ class Issuer(BaseModel, frozen=True, extra="forbid", defer_build=True):
     issuer: IssuerUrl
     """Exactly as the tokens' `iss` has it."""
     audience: Text
-    """What the tokens' `aud` has to contain."""
+    """The tokens' `aud` has to contain it."""
     algorithms: Annotated[tuple[Literal["RS256", "PS256", "ES256", "EdDSA"], ...], Field(min_length=1)] = ("RS256",)
     types: Annotated[tuple[Annotated[Text, AfterValidator(str.lower)], ...], Field(min_length=1)] = ("at+jwt",)
     """The tokens' `typ`. RFC 9068 says at+jwt. Issuers that know no better say JWT."""
     roles_claim: Annotated[tuple[Text, ...], BeforeValidator(_read_path), Field(min_length=1)] = ("roles",)
-    """Where a token has its roles: the name of a claim, or the names on the way to it."""
+    """The claim that holds a token's roles: its name, or the names on the way to it."""
     roles: dict[Text, RoleName] = {"viewer": "viewer", "editor": "editor", "admin": "admin"}
     """The issuer's names of roles, and ours."""
     tenant: TenantName = DEFAULT_TENANT
-    """Whose images its tokens are about."""
+    """The tenant that its tokens act for."""
     tenant_claim: Annotated[tuple[Text, ...] | None, BeforeValidator(_read_path)] = None
-    """Where a token names its tenant, if the issuer serves several: a claim, or the names on the way to it."""
+    """The claim that names a token's tenant, if the issuer serves several: its name, or the names on the way to it."""
     keys_url: IssuerUrl | None = None
     """Its JWK Set. Unset: where its /.well-known/openid-configuration says."""
 
@@ -68,7 +68,7 @@ def _check_issuers(issuers: tuple[Issuer, ...]) -> tuple[Issuer, ...]:
 
 
 class Auth(Branch):
-    """Who may call the API."""
+    """Access to the API."""
 
     prefix = "AUTH_"
 
@@ -100,7 +100,7 @@ class Rates(Branch):
 
 
 class Quotas(Branch):
-    """What a tenant may have. An object that another S3 client puts into the inbox counts, and is never refused."""
+    """A tenant's limits. An object that another S3 client puts into the inbox counts, and is never refused."""
 
     prefix = "QUOTA_"
 

@@ -131,7 +131,7 @@ class Foreign(Branch):
     prefix = "FOREIGN_"
 
     sources: CommaSeparated = ()
-    """What their URLs begin with, such as `https://images.example.com/`. Unset: none may be fetched."""
+    """Prefixes of their URLs, such as `https://images.example.com/`. Unset: none may be fetched."""
     networks: Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(split_at_commas)] = ()
     """Private networks that may be reached. Unset: public addresses only."""
     max_age_seconds: int = Field(default=86_400, ge=60)

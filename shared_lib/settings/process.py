@@ -1,4 +1,4 @@
-"""The process itself: its logs, what it exports, its server, and what it was built from."""
+"""The process itself: its logs, its telemetry, its server, and its build."""
 
 from typing import Literal
 
@@ -18,7 +18,7 @@ class Telemetry(Branch):
     prefix = "OTEL_"
 
     exporter_otlp_endpoint: HttpUrl | None = None
-    """Where traces and metrics are sent by OTLP over HTTP. None: nowhere."""
+    """The collector that gets traces and metrics by OTLP over HTTP. Unset: none are exported."""
     metric_export_interval: int = Field(default=60_000, ge=100)
     """Time between two exports of metrics, ms. The last one is sent when the process ends."""
     traces_sampler_arg: float = Field(default=0.1, ge=0, le=1)
@@ -34,13 +34,13 @@ class Serving(Branch):
     """Requests that are handled at once: the Service's containerConcurrency."""
     graceful_seconds: int = Field(default=600, ge=0)
     """
-    How long requests may take to finish when the process is told to stop. The platform's own limit applies too: a
-    pod's termination grace period, which Knative makes as long as the Service's timeoutSeconds.
+    Time for requests to finish when the process is told to stop. The platform's own limit applies too: a pod's
+    termination grace period, which Knative makes as long as the Service's timeoutSeconds.
     """
 
 
 class Build(Branch):
-    """What a container image was built from. Only its build sets these, so they are not part of `Settings`."""
+    """The source of a container image. Only its build sets these, so they are not part of `Settings`."""
 
     prefix = "BUILD_"
 

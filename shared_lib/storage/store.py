@@ -76,7 +76,7 @@ def name_failure(status: int, code: str) -> Unavailable:
 
 
 class StoreError(Exception):
-    """What the store answered: the cause that is logged with an error."""
+    """The store's answer: the cause that is logged with an error."""
 
 
 class Store:

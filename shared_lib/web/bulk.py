@@ -1,4 +1,4 @@
-"""What is done to many images at once: their uuids, and the result for each."""
+"""Requests about many images at once: their uuids, and the result for each."""
 
 from collections.abc import Collection, Sequence
 from typing import Annotated

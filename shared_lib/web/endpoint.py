@@ -18,7 +18,7 @@ from shared_lib.web.errors import ErrorBody
 Tag = Literal["images", "collections", "keys", "delivery", "operations", "service"]
 
 Need = Permission | Literal["nothing"]
-"""What a caller must be permitted. `nothing`: anyone may call, and no credentials are read."""
+"""The permission that a caller must have. `nothing`: anyone may call, and no credentials are read."""
 NEEDS: frozenset[str] = frozenset({*get_args(Permission), "nothing"})
 
 

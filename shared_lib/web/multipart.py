@@ -50,7 +50,7 @@ class PartsToSign(BaseModel):
 
 
 class MultipartUploadPlan(ApiModel):
-    """How to divide the file: each part has `partSizeBytes`, and the last one what remains."""
+    """Division of the file: each part has `partSizeBytes`, and the last one what remains."""
 
     uuid: ImageId
     size_bytes: int = Field(examples=[41943040])
@@ -83,7 +83,7 @@ class UploadedPart(ApiModel):
 
 
 class MultipartUploadProgress(MultipartUploadPlan):
-    """What the store has of an upload. A client that was interrupted goes on with `missingParts`."""
+    """Parts of an upload that the store has. A client that was interrupted goes on with `missingParts`."""
 
     uploaded_parts: tuple[UploadedPart, ...]
     missing_parts: tuple[PartNumber, ...] = Field(examples=[[2, 3, 4, 5]])

@@ -1,4 +1,4 @@
-"""What is stored about images and callers, and receipts of erasures, as the API shows them."""
+"""Data that is stored about images and callers, and receipts of erasures, as the API shows them."""
 
 from typing import Annotated
 from uuid import UUID
@@ -38,7 +38,7 @@ class Retention(ApiModel):
 
 
 class ImagePrivacy(ApiModel):
-    """What is stored about an image."""
+    """Data that is stored about an image."""
 
     personal: tuple[str, ...] = Field(
         description="Fields that may tell something about a person, and have a value.",
@@ -50,7 +50,7 @@ class ImagePrivacy(ApiModel):
 
 
 class CallerPrivacy(ApiModel):
-    """What is stored about a caller."""
+    """Data that is stored about a caller."""
 
     keys: int = Field(description="API keys that it made.", examples=[2])
     rates: int = Field(description="Counts of its requests, kept for a minute.", examples=[1])

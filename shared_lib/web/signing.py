@@ -17,7 +17,7 @@ _NOT_NULL: JsonDict = {"not": {"type": "null"}}
 
 
 class CapabilityOrder(ApiModel):
-    """What the holder of a token may have: these presets and widths, and nothing else."""
+    """Rights of a token's holder: these presets and widths, and nothing else."""
 
     covers: Literal["image", "collection"] = "image"
     prefix: Annotated[str, Field(min_length=1, max_length=255)] | None = Field(

@@ -1,4 +1,4 @@
-"""What can be done with one image, and with many, in the gallery."""
+"""Actions on one image, and on many, in the gallery."""
 
 from collections.abc import Callable
 from pathlib import Path

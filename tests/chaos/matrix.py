@@ -27,7 +27,7 @@ SETTINGS = {
 
 @dataclass
 class Cell:
-    """What one signal to one process did."""
+    """The effect of one signal to one process."""
 
     uploads: int
     accepted: int

@@ -1,4 +1,4 @@
-"""What a planted defect is, and how it is planted."""
+"""A known defect: planted in a copy of the project, it makes a test fail."""
 
 from dataclasses import dataclass
 from pathlib import Path

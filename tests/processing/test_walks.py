@@ -27,7 +27,7 @@ CHANGE_IMAGE = "UPDATE images SET description = 'changed ' || description, attem
 CHANGE_COLLECTION = "UPDATE collections SET description = 'changed', updated_at = now() WHERE uuid = :uuid"
 Kind = Literal["images", "failed images", "found images", "collection", "collection by filename", "collections"]
 Seen = tuple[Any, UUID]
-"""What an item is sorted by, and its uuid."""
+"""An item's sorted value, and its uuid."""
 SHARED = ("images", "failed images")
 """Lists that have other tests' items, too. Those are later than AFTERNOON."""
 

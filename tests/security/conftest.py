@@ -1,4 +1,4 @@
-"""What verifies tokens in this process."""
+"""Verifiers of tokens in this process."""
 
 from collections.abc import Callable
 

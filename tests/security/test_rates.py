@@ -1,4 +1,4 @@
-"""How many requests and uploads a caller may begin, and how many images and bytes there may be."""
+"""Limits on the requests and uploads that a caller begins, and on the images and bytes of a tenant."""
 
 import re
 import time

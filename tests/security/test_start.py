@@ -1,4 +1,4 @@
-"""What a process loads and accepts when it starts."""
+"""Modules that a process loads, and settings that it accepts, when it starts."""
 
 import json
 import re
@@ -124,7 +124,8 @@ def answer(environ, start_response):
     start_response("200 OK", [("Content-Length", f"{len(values)}")])
     return [values]
 
-run(answer, lambda scope, limiter=Limiter(1): limiter, 1)
+limiter = Limiter(1)
+run(answer, lambda scope: limiter, [limiter])
 """
 
 

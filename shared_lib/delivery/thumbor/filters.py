@@ -313,7 +313,7 @@ def _strip_icc(work: Work) -> None:
 @_filter("focal", _TEXT)
 @_filter("extract_focal")
 def _nothing(_work: Work, *_arguments: str) -> None:
-    """What it does is done anyway, or before."""
+    """Accept a filter whose effect is there without it, or that was read before."""
 
 
 def apply_filters(work: Work, filters: Mapping[str, str] | tuple[tuple[str, str], ...]) -> None:

@@ -35,7 +35,7 @@ class Crop(Operation):
     width: Side
     height: Side
     gravity: Gravity | None = None
-    """Where to cut, in place of left and top."""
+    """Takes the place of left and top."""
 
     def __post_init__(self) -> None:
         if self.gravity is not None and (self.left or self.top):
