@@ -126,8 +126,7 @@ class Audit:
         self._announced: defaultdict[str, set[str]] = defaultdict(set)
 
     def find_unsettled(self, history: Iterable[Upload], *, at_end: bool = True) -> list[str]:
-        """
-        Return what the service still has to do. `at_end` includes the erasure of deleted images.
+        """Return what the service still has to do. `at_end` includes the erasure of deleted images.
 
         A direct upload that was deleted at once is erased after some minutes: it may still be writing its original.
         """

@@ -238,8 +238,7 @@ def start_thumbors(running: ExitStack, data: Path) -> dict[str, tuple[list[str],
 
 @contextmanager
 def serve_thumbor(folder: Path, options: dict[str, object], port: int) -> Iterator[str]:
-    """
-    Serve one process. Of two that share a port, one may get all connections, and the other none.
+    """Serve one process. Of two that share a port, one may get all connections, and the other none.
 
     A process has one request at a time.
     """

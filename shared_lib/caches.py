@@ -44,8 +44,7 @@ def _bearer(cache: SouinCache | NginxCache) -> dict[str, str]:
 
 
 def _invalidate(cache: CloudFrontCache, tags: Sequence[str]) -> None:
-    """
-    Invalidate all renditions, because CloudFront knows paths alone, and an image's uuid is at the end of a URL's.
+    """Invalidate all renditions, because CloudFront knows paths alone, and an image's uuid is at the end of a URL's.
 
     The same reference with the same paths makes no second invalidation.
     """

@@ -81,8 +81,7 @@ class Event:
 def consumer(
     *, name: str, needs_sandbox: bool = False
 ) -> Callable[[Callable[[runtime.Runtime, Event], None]], EventFunction]:
-    """
-    Make `handler(rt, event)` callable by functions-framework. Returning acknowledges the event.
+    """Make `handler(rt, event)` callable by functions-framework. Returning acknowledges the event.
 
     A ServiceError becomes a status by the table above. Any other error is a 503, so that no event is lost to a bug.
 

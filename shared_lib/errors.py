@@ -52,15 +52,13 @@ NOT_ITS_OWN_FAULT = (
 """Codes that say nothing about the image itself. Once the cause is fixed, it may succeed."""
 
 NOT_WORTH_KEEPING = (FailureCode.EMPTY_FILE, FailureCode.FILE_TOO_LARGE, FailureCode.UNSUPPORTED_FORMAT)
-"""
-Codes whose upload is removed at once. With all others it is kept for some days, because a raised limit or a fixed
+"""Codes whose upload is removed at once. With all others it is kept for some days, because a raised limit or a fixed
 worker may change the outcome. Here there is nothing to decode, or more than the limit allows to keep.
 """
 
 
 class ServiceError(Exception):
-    """
-    A failure with a name. `public` may be shown to anyone, the exception's cause may not.
+    """A failure with a name. `public` may be shown to anyone, the exception's cause may not.
 
     A subclass with a `public` and a `code` of its own stands beside what it is about, such as `ImageNotFound` in
     `domain/images.py`. Whoever raises it and whoever documents it name the same class.

@@ -170,8 +170,7 @@ class _Record(BaseModel):
 
 
 class BucketNotification(BaseModel):
-    """
-    A store's own message. MinIO, RustFS and AWS differ around `Records`, not inside.
+    """A store's own message. MinIO, RustFS and AWS differ around `Records`, not inside.
 
     Size and ETag are not trusted: the event only says where to look.
     """

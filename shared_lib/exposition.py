@@ -1,5 +1,4 @@
-"""
-Write metrics as Prometheus reads them. Only this module uses prometheus_client, and imports it at the first scrape.
+"""Write metrics as Prometheus reads them. Only this module uses prometheus_client, and imports it at the first scrape.
 
 A container is one process, so there is nothing to add up between processes.
 """

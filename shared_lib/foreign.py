@@ -110,8 +110,7 @@ class ForeignSources:
         return self._read(url).url
 
     def fetch(self, url: str, known: Validators) -> ForeignFile | None:
-        """
-        Return the file, or None if it has not changed.
+        """Return the file, or None if it has not changed.
 
         Raises NotFound if there is none or it may not be fetched, and Unavailable if the server can't be reached.
         """

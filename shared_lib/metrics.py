@@ -1,5 +1,4 @@
-"""
-Metrics: every name and label that the service measures, and how they are counted.
+"""Metrics: every name and label that the service measures, and how they are counted.
 
 Names follow Prometheus and, where it has one, OpenTelemetry's semantic conventions. Labels are types with few values:
 no uuid, no path and nothing that a caller chooses. Counting takes a microsecond and needs no library: that would add 60
@@ -20,8 +19,7 @@ SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
 Series = tuple[tuple[int, ...], float]
-"""
-What a histogram has observed with certain labels: the observations in each bucket, not cumulated, and their sum.
+"""What a histogram has observed with certain labels: the observations in each bucket, not cumulated, and their sum.
 
 The last bucket has those beyond the highest bound.
 """

@@ -1,5 +1,4 @@
-"""
-Export traces and metrics by OTLP over HTTP, in the background. Only this module uses OpenTelemetry.
+"""Export traces and metrics by OTLP over HTTP, in the background. Only this module uses OpenTelemetry.
 
 A collector that is slow or out of reach delays no request: what it does not take in time is dropped. The end of the
 process waits for it for FLUSH_SECONDS at most.
@@ -76,8 +75,7 @@ _CUMULATIVE = AggregationTemporality.CUMULATIVE
 
 
 def export(endpoint: str, interval: float, *, share: float) -> None:
-    """
-    Record spans and send them to `endpoint`/v1/traces. Send metrics to `endpoint`/v1/metrics each `interval` seconds.
+    """Record spans and send them to `endpoint`/v1/traces, and metrics each `interval` seconds to `endpoint`/v1/metrics.
 
     `share` is that of traces which begin here. OpenTelemetry reads its variables about exporters itself.
     """

@@ -1,5 +1,4 @@
-"""
-Traces: which requests, events and calls belong together (W3C Trace Context).
+"""Traces: which requests, events and calls belong together (W3C Trace Context).
 
 The trace that a request or event belongs to is always known, for logs and for the events that are sent. Spans are only
 recorded if `otlp` exports them. They are plain tuples here, because OpenTelemetry's own spans take three times as long.
@@ -101,8 +100,7 @@ def span(name: str, kind: Kind = "internal", attributes: Attributes | None = Non
 
 @contextmanager
 def resume(traceparent: str | None, name: str) -> Iterator[None]:
-    """
-    Go on in the trace of a request that was made earlier, by a span that links to the present one.
+    """Go on in the trace of a request that was made earlier, by a span that links to the present one.
 
     In the present trace, if it is the same or no other is known.
     """

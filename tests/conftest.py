@@ -132,8 +132,7 @@ def s3(platform: Platform) -> "S3Client":
 
 @pytest.fixture(scope="session")
 def rt(platform: Platform, s3: "S3Client") -> Iterator[Runtime]:
-    """
-    Return the runtime of functions that a test loads into this process.
+    """Return the runtime of functions that a test loads into this process.
 
     It shares the service's database, store and broker. But it has its own inbox without an event source, and short
     grace periods, so that tests control what happens when.

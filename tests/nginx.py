@@ -51,8 +51,7 @@ class Names:
 def run_edge(  # noqa: PLR0913  what may differ
     folder: Path, backend: Path, *, backend_port: int, dns_port: int, hosts: Path = HOSTS, most_requests: int = 1024
 ) -> Iterator[str]:
-    """
-    Run nginx with the edge's configuration and the given backend.conf. Yield its base URL.
+    """Run nginx with the edge's configuration and the given backend.conf. Yield its base URL.
 
     The only changes are the number of workers, the listening address, paths, the DNS server, the backend's port, and
     how many requests there may be at once.

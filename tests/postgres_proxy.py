@@ -45,8 +45,7 @@ class PostgresProxy(socketserver.ThreadingTCPServer):
         return [sql for sql in self.sent if not sql.startswith(_AROUND)]
 
     def lose_answer(self, to: str = "") -> None:
-        """
-        Close the client's connection in place of the answer to the next transaction that has such a statement.
+        """Close the client's connection in place of the answer to the next transaction that has such a statement.
 
         The server has committed it by then.
         """

@@ -36,8 +36,7 @@ class Route(NamedTuple):
 
     @property
     def precedence(self) -> tuple[int, int, bool]:
-        """
-        Sort by kind of path, length and method: exact paths, expressions, prefixes; longer first; with a method first.
+        """Sort by kind of path (exact, expression, prefix), then longer ones first, then those with a method first.
 
         The Gateway API leaves the precedence of expressions to implementations. Those on Envoy put them here. Equal
         matches keep their order in the manifest.

@@ -28,8 +28,7 @@ class KnownHosts:
         self._named = {name.lower() for name in named}
 
     def include(self, host: str, reached: str) -> bool:
-        """
-        Return whether a Host header is allowed. `reached` is the local address of the connection.
+        """Return whether a Host header is allowed. `reached` is the local address of the connection.
 
         A request without the header is allowed: browsers always send it.
         """

@@ -34,8 +34,7 @@ def is_free(port: int) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """
-    Return `count` free ports, never the same one twice.
+    """Return `count` free ports, never the same one twice.
 
     Ports that the system uses for outgoing connections (from 32768 or 49152) are excluded: a connection could occupy
     one before its server starts.

@@ -25,8 +25,7 @@ OTHER_USER = "embedded_postgres"  # PostgreSQL does not run as root
 
 
 def start(supervisor: Supervisor, settings: Settings, log: Path) -> dict[str, str]:
-    """
-    Start it on `DATA_DIR/postgres`, creating that if necessary.
+    """Start it on `DATA_DIR/postgres`, creating that if necessary.
 
     Return the variables with its URL for the bootstrap job, the functions of the API, and those that take events.
     """
@@ -110,8 +109,7 @@ def _create(supervisor: Supervisor, cluster: _Cluster) -> None:
 
 
 def _find_character_types() -> str:
-    """
-    Return a locale of the system that knows letters beyond ASCII.
+    """Return a locale of the system that knows letters beyond ASCII.
 
     pg_trgm asks the system which characters belong to words, whatever the provider is. With `C` a search for Cyrillic
     or Chinese would use no index.

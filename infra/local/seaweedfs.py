@@ -143,8 +143,7 @@ def _ports(remembered: Path, preferred_s3: int) -> dict[str, int]:
 
 
 def _write_identities(path: Path, settings: Settings) -> dict[str, str]:
-    """
-    Give each component a key pair that may do what its policy says. The pairs stay, so that presigned URLs do.
+    """Give each component a key pair that may do what its policy says. The pairs stay, so that presigned URLs do.
 
     Return the variables with them. `_credentials` makes the one that may do everything.
     """

@@ -85,8 +85,7 @@ class Client:
         self._paused: tuple[float, BaseException] | None = None  # until when (monotonic), and why
 
     def publish(self, event: Payload, *, wait: bool = True) -> None:
-        """
-        Publish the event and wait until all in-sync replicas have it. Without `wait`, a later failure is only logged.
+        """Publish the event, and `wait` until all in-sync replicas have it, or else only log a failure.
 
         Raises Unavailable if that takes longer than `KAFKA_PUBLISH_TIMEOUT_SECONDS`: the event may still arrive, so
         readers expect duplicates. Raises Misconfigured if the brokers don't allow it.
@@ -235,8 +234,7 @@ class Client:
         return {"retention.ms": f"{kept * _HOUR_MS}", "segment.ms": f"{_SEGMENT_HOURS * _HOUR_MS}"}
 
     def measure_lag(self, group: str, topics: Iterable[str], timeout_seconds: float) -> dict[tuple[str, int], int]:
-        """
-        Return how many events of each topic and partition a consumer group has yet to finish.
+        """Return how many events of each topic and partition a consumer group has yet to finish.
 
         Raises Unavailable if a broker takes longer than the timeout for one of four requests.
         """

@@ -76,8 +76,7 @@ def _unwrapping() -> Iterator[None]:
 
 
 def create_buckets(settings: Settings) -> None:
-    """
-    Create both buckets, their CORS rules and, where the store itself notifies, its notification for the inbox.
+    """Create both buckets, their CORS rules and, where the store itself notifies, its notification for the inbox.
 
     Raises UnsafeStore if the store allows what it has to deny.
     """

@@ -46,8 +46,7 @@ def _create(database: Database, tenant: str) -> None:
 
 
 def _delete(tenants: Tenants, images: Images, tenant: str, *, confirmed: bool) -> int:
-    """
-    Delete a tenant with all that it has. Return how many images that were.
+    """Delete a tenant with all that it has. Return how many images that were.
 
     Keys end first. A caller that is known for some seconds may still upload: repeat the command then.
     """

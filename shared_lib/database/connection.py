@@ -27,8 +27,7 @@ _acting_for: ContextVar[str | None] = ContextVar("tenant", default=None)
 
 @contextmanager
 def acting_for(tenant: str) -> Iterator[None]:
-    """
-    Let transactions that begin in this block, and in threads that `background` starts in it, be this tenant's.
+    """Let transactions that begin in this block, and in threads that `background` starts in it, be this tenant's.
 
     With ALL_TENANTS they are nobody's in particular: the database decides whether their role may do that.
     """
@@ -45,8 +44,7 @@ _BEGIN_SNAPSHOT = Statement("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY", 
 
 
 class Transaction:
-    """
-    Statements that take effect together or not at all.
+    """Statements that take effect together or not at all.
 
     The first one is sent together with BEGIN, the `last` one with COMMIT, and a queued one with the next, each group in
     one round trip. A group that is all of a transaction needs neither: PostgreSQL takes a round trip for one. Each has
@@ -81,8 +79,7 @@ class Transaction:
         return rows
 
     def last(self, sql: str, **parameters: Any) -> Rows:  # noqa: ANN401  (same)
-        """
-        Run a statement and commit.
+        """Run a statement and commit.
 
         If nothing was sent before, it and what is queued must be statements that may run twice: a connection may break
         before the answer.
@@ -184,8 +181,7 @@ class Database:
     def transaction(
         self, *, snapshot: bool = False, durable: bool = True, idle_seconds: float | None = None
     ) -> Iterator[Transaction]:
-        """
-        Commit when the block ends, and roll back if it raises. No statement takes longer than its timeout.
+        """Commit when the block ends, and roll back if it raises. No statement takes longer than its timeout.
 
         With `snapshot` all statements see the database at one moment, and write nothing. The server ends a transaction
         whose process takes longer than `idle_seconds` between two statements, by default twice as long as a statement

@@ -41,8 +41,7 @@ Rows = list[dict[str, Any]]
 
 
 class Prepared(str):
-    """
-    SQL that a connection has the server parse once, and plan a few times.
+    """SQL that a connection has the server parse once, and plan a few times.
 
     For statements that each request or image costs, and whose best plan is the same for all parameters. After five
     plans of its own for each call, the server keeps one: PostgreSQL's documentation of PREPARE.
@@ -65,8 +64,7 @@ class PipelinedConnection(Connection):  # type: ignore[misc]  # pg8000 ships no 
         self._numbers = itertools.count()
 
     def run_all(self, *statements: Statement) -> list[Rows]:
-        """
-        Run statements in one round trip, and return the rows of each.
+        """Run statements in one round trip, and return the rows of each.
 
         The server skips all that follow the first one that fails, also a COMMIT. Then its error is raised. Raises
         TypeError, and sends nothing, if a statement lacks a parameter.

@@ -46,8 +46,7 @@ class Capability(BaseModel):
         return self
 
     def check(self, image: UUID, size: str | int | None, extension: str, others: set[str]) -> None:
-        """
-        Check a URL before the image is looked for. `size` is a preset's name or a width, `others` are more options.
+        """Check a URL before the image is looked for. `size` is a preset's name or a width, `others` are more options.
 
         Raises Forbidden.
         """

@@ -159,8 +159,7 @@ class Engine:
         return found
 
     def open(self, found: Found, stored: StoredDelivery, span: range | None) -> Download:
-        """
-        Open a stored rendition, or the original. If it has a successor, that is made behind it.
+        """Open a stored rendition, or the original. If it has a successor, that is made behind it.
 
         Raises Unavailable if a rendition's object is missing: it is then made again. Raises NotFound for an original.
         """
@@ -175,8 +174,7 @@ class Engine:
         return download
 
     def make(self, found: Found) -> Made:
-        """
-        Make it unless it is stored, or wait while another process does. If it has a successor, that follows behind it.
+        """Make it unless it is stored, or wait while another process does. A successor follows behind it.
 
         It is stored behind the answer. If the process dies before that, the next request makes it again. Raises
         Rejected, WorkerError, NotFound, TooManyAttempts, and Unavailable if it takes too long.
@@ -218,8 +216,7 @@ class Engine:
             del self._made_now[key]
 
     def _begin_successor(self, found: Found) -> None:
-        """
-        Have a rendition made behind the one that is delivered.
+        """Have a rendition made behind the one that is delivered.
 
         Nothing remembers it if the process dies, or if too many are to be made. But what is delivered now is cached
         briefly, so the next caller begins it again.
@@ -244,8 +241,7 @@ class Engine:
                 log.exception("successor_not_made", image=str(image.uuid))
 
     def preview(self, uuid: UUID, recipe: Recipe) -> Rendition:
-        """
-        Make a rendition that is stored nowhere, among at most as many others as this process makes at once.
+        """Make a rendition that is stored nowhere, among at most as many others as this process makes at once.
 
         Raises Rejected, WorkerError, NotFound, and TooManyAttempts if there are too many others.
         """

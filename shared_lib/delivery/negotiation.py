@@ -16,8 +16,7 @@ _QUALITY = re.compile(r"(0(\.\d{0,3})?|1(\.0{0,3})?)")  # RFC 9110, 12.4.2
 
 
 def read_accept(header: str, *, besides: Accepted | None = None) -> Accepted:
-    """
-    Return the named format with the highest quality value, AVIF before WebP if they are equal, and never `besides`.
+    """Return the named format with the highest quality value, AVIF before WebP if they are equal, and never `besides`.
 
     Wildcards name no format: programs that can't show AVIF send them, too.
     """

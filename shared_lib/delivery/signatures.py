@@ -39,8 +39,7 @@ class UrlKeys:
         return f"{name}.{payload}.{_compute(key, payload)}"
 
     def check(self, segment: str, path: str) -> Capability | bool:
-        """
-        Return what a token allows, or whether the path, as it was sent, is signed.
+        """Return what a token allows, or whether the path, as it was sent, is signed.
 
         Raises Forbidden if it is not signed and has to be.
         """

@@ -96,8 +96,7 @@ class Urls:
         granted: Capability | bool,
         meanwhile: Accepted | None = None,
     ) -> Order:
-        """
-        Read a URL. `granted` is what its token allows, or whether it is signed.
+        """Read a URL. `granted` is what its token allows, or whether it is signed.
 
         `meanwhile` is delivered until what is accepted is made. None: the caller waits. Raises Invalid, Forbidden and
         NotFound.

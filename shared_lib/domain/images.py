@@ -145,8 +145,7 @@ TRANSITIONS = (
     Transition(Change.CLEAN_UP, (Hidden.DELETED,), None, Guard.NO_LEASE),
     Transition(Change.PURGE, (Hidden.DELETED,), Hidden.ABSENT, Guard.CLEANED_UP),
 )
-"""
-All transitions of an image: what happens, from which states, to which, and under which condition. In any other state
+"""All transitions of an image: what happens, from which states, to which, and under which condition. In any other state
 nothing changes. `repositories/lifecycle.py` has the statements that carry them out.
 """
 

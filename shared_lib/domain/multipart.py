@@ -59,8 +59,7 @@ class MultipartUpload:
         return min(self.part_size, self.size - (number - 1) * self.part_size)
 
     def choose(self, stored: Iterable[Part]) -> list[Part]:
-        """
-        Return the parts that have their size, in order.
+        """Return the parts that have their size, in order.
 
         SeaweedFS lists a part as often as it was uploaded, with times in whole seconds. The last one counts. If others
         with other bytes are as young, nobody knows which one was the last, and the part counts as missing.

@@ -105,8 +105,7 @@ class ApiKeys:
         return purged
 
     def replace(self, replaced: str, key: ApiKeyText, grant: KeyGrant, hours: int, created_by: str) -> ApiKey:
-        """
-        Store a successor of a key, which then expires after so many hours.
+        """Store a successor of a key, which then expires after so many hours.
 
         Raises NotFound, and Conflict if the key has a successor or is no longer live.
         """

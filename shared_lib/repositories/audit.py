@@ -85,8 +85,7 @@ def current_caller() -> str | None:
 
 
 def record(tx: Transaction, action: Action, subject: str = "", *, tenant: str | None = None, **details: object) -> None:
-    """
-    Record what the transaction does. It costs no round trip, because it travels with the commit.
+    """Record what the transaction does. It costs no round trip, because it travels with the commit.
 
     Without a tenant it is the transaction's, or the default one if that acts for all.
     """
@@ -177,8 +176,7 @@ class AuditLog:
         return purged
 
     def verify(self, known: Head | None = None) -> Head:
-        """
-        Read the whole chain, and return its head. `known` is an earlier head that it has to contain.
+        """Read the whole chain, and return its head. `known` is an earlier head that it has to contain.
 
         Raises BrokenChain.
         """

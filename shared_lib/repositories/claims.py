@@ -94,8 +94,7 @@ class Claims:
 
     @contextmanager
     def hold(self, uuid: UUID, *, arrived: bool = False) -> Iterator[Claim | None]:
-        """
-        Hold the sole right to process an image while the block runs, with its lease renewed in the background.
+        """Hold the sole right to process an image while the block runs, with its lease renewed in the background.
 
         Yields None if the image has ended or was deleted. Raises Conflict while someone else holds it, and
         UploadAwaited if it awaits its upload, unless the caller has seen that `arrived`. The claim is released if the
@@ -117,8 +116,7 @@ class Claims:
             self._leases.drop(claim.lease)
 
     def _take(self, uuid: UUID, *, arrived: bool) -> Claim | None:
-        """
-        Claim an image. Return None if it has ended and no renditions are pending, or it was deleted.
+        """Claim an image. Return None if it has ended and no renditions are pending, or it was deleted.
 
         An image that has used up its attempts fails here, before it can do more harm. Raises Conflict while another
         lease runs, so that the event is delivered again: only an end is a success.
@@ -163,8 +161,7 @@ class Claims:
         return claim
 
     def name_original(self, claim: Claim, original: Original) -> Named:
-        """
-        Record where an upload's original will be stored: from now on nobody deletes an object there.
+        """Record where an upload's original will be stored: from now on nobody deletes an object there.
 
         Raises Superseded if the claim was lost, and
         BeingRemoved while an equal original is being deleted.
@@ -176,8 +173,7 @@ class Claims:
         return Named(**named)
 
     def succeed(self, claim: Claim, rendered: Rendered, keys: Mapping[str, str]) -> ImageEnd:
-        """
-        Publish renditions by one conditional update. `keys` has the key of each stored one by its name.
+        """Publish renditions by one conditional update. `keys` has the key of each stored one by its name.
 
         Raises Superseded if the claim was lost. The caller then has to delete what it stored.
         """
@@ -192,8 +188,7 @@ class Claims:
         return to_end(row, renditions)
 
     def fail(self, claim: Claim, reason: Rejected, *, keep_original: bool = True) -> ImageEnd:
-        """
-        Fail the image for a reason that no retry changes, or only the requested renditions if it has succeeded.
+        """Fail the image for a reason that no retry changes, or only the requested renditions if it has succeeded.
 
         With `keep_original` the row goes on naming an original that it named before the attempt. Raises Superseded if
         the claim was lost.
@@ -219,8 +214,7 @@ class Claims:
             erase_attempt(tx, claim.uuid, claim.lease.fence)
 
     def release(self, claim: Claim, error: BaseException) -> None:
-        """
-        Release an image whose attempt broke off, so that the next delivery may try at once.
+        """Release an image whose attempt broke off, so that the next delivery may try at once.
 
         An attempt that an outage broke off does not count. However long the outage lasts, it fails no image.
         """

@@ -1,5 +1,4 @@
-"""
-Dead letters: events that a source could not deliver, kept with the reason.
+"""Dead letters: events that a source could not deliver, kept with the reason.
 
 Of an event's data, only the images that it names are kept. The rest may hold a filename: an object's key is one, if it
 came from elsewhere.

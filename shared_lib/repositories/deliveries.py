@@ -133,8 +133,7 @@ class Deliveries:
             return next(iter(tx.last(_FIND, uuid=uuid, recipe=recipe_hash)), None)
 
     def claim(self, uuid: UUID, recipe_hash: str, *, seconds: float, most: int) -> UUID | None:
-        """
-        Claim a rendition for so long, or return None if another process was quicker.
+        """Claim a rendition for so long, or return None if another process was quicker.
 
         Raises NotFound if the image is gone, TooManyAttempts if `most` renditions of it were begun within an hour, and
         Forbidden if its tenant has no room for further ones.

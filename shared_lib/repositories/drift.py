@@ -94,8 +94,7 @@ def _add_sizes(tx: Transaction, sizes: Mapping[str, int]) -> None:
 
 
 class Drift:
-    """
-    A method's `before` leaves out rows that were deferred later than that: those that the tick has met already.
+    """A method's `before` leaves out rows that were deferred later than that: those that the tick has met already.
 
     Each row that a method finds is deferred by `grace` seconds.
     """

@@ -73,8 +73,7 @@ class Fairness:
         self._has_backlog = seconds > PATIENCE_SECONDS
 
     def list_waiting(self, uuid: UUID) -> list[Waiting]:
-        """
-        Return images that come before this one, of those that have waited for longer than events usually take.
+        """Return images that come before this one, of those that have waited for longer than events usually take.
 
         Processors have worked less for their tenants lately than for this one's. Those with the least come first.
         """

@@ -55,8 +55,7 @@ class Images:
         *,
         quotas: Quotas | None = None,
     ) -> None:
-        """
-        Insert an image whose object is about to be put into the inbox. Changes nothing if there is a row.
+        """Insert an image whose object is about to be put into the inbox. Changes nothing if there is a row.
 
         Raises Forbidden if a quota is used up, as do `create_with_original` and `reserve`.
         """
@@ -75,8 +74,7 @@ class Images:
     def create_with_original(
         self, uuid: UUID, filename: str, description: str | None, original: Original, recipes: Sequence["Recipe"] = ()
     ) -> Named | None:
-        """
-        Insert an image whose original is about to be put into the gallery: from now on nobody deletes an object there.
+        """Insert an image whose original is about to be put into the gallery. Nobody deletes an object there any more.
 
         Return None, and insert nothing, if an equal original is being deleted.
         """
@@ -105,8 +103,7 @@ class Images:
     def reserve(
         self, uuid: UUID, filename: str, description: str | None = None, *, reserved: int | None = None
     ) -> None:
-        """
-        Insert an image before its upload URL is given out. It stays hidden until its object is in the inbox.
+        """Insert an image before its upload URL is given out. It stays hidden until its object is in the inbox.
 
         Until its size is known, it counts as `reserved` bytes.
         """
@@ -123,8 +120,7 @@ class Images:
         )
 
     def adopt(self, found: StoredObject) -> None:
-        """
-        Insert an image for an object in the inbox. Changes nothing if there is a row, even a deleted one.
+        """Insert an image for an object in the inbox. Changes nothing if there is a row, even a deleted one.
 
         Nobody knows who put it there, so it is the default tenant's. It is there, so no quota refuses it.
         """
@@ -157,8 +153,7 @@ class Images:
         *,
         describe: bool,
     ) -> bool:
-        """
-        Name an image, request renditions, and make it pending if it awaited its upload or had failed.
+        """Name an image, request renditions, and make it pending if it awaited its upload or had failed.
 
         The description is changed only with `describe`. Return whether the image now waits for a worker. Raises
         Conflict if it would have too many renditions, and Forbidden if its tenant would.
@@ -198,8 +193,7 @@ class Images:
             raise ImageNotFound
 
     def delete(self, uuid: UUID) -> None:
-        """
-        Hide an image from every caller, also while it awaits its upload, and erase all that is known of it.
+        """Hide an image from every caller, also while it awaits its upload, and erase all that is known of it.
 
         Raises NotFound.
         """

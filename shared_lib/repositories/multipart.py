@@ -40,8 +40,7 @@ class MultipartUploads:
         self._quotas = quotas
 
     def create(self, upload: MultipartUpload, filename: str, description: str | None, seconds: int) -> None:
-        """
-        Insert an image that awaits the upload for so many seconds. It stays hidden until it is complete.
+        """Insert an image that awaits the upload for so many seconds. It stays hidden until it is complete.
 
         Raises Forbidden if a quota is used up.
         """
@@ -63,8 +62,7 @@ class MultipartUploads:
             tx.rows(_INSERT, uuid=upload.uuid, upload_id=upload.upload_id, size=upload.size, part_size=upload.part_size)
 
     def find(self, uuid: UUID) -> MultipartUpload | ImageStatus:
-        """
-        Return an image's upload, or the image's status if its upload is complete.
+        """Return an image's upload, or the image's status if its upload is complete.
 
         Raises NotFound, and Conflict if the image awaits an upload that is not in parts.
         """

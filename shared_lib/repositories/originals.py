@@ -88,8 +88,7 @@ def lock(tx: Transaction, key: str) -> None:
 
 
 def name(database: Database, key: str, sql: str, **parameters: Any) -> dict[str, Any] | None:  # noqa: ANN401  columns
-    """
-    Run a statement by which an image references the key, and return its row, or None if it matches no image.
+    """Run a statement by which an image references the key, and return its row, or None if it matches no image.
 
     The statement includes NOT_BEING_REMOVED. Raises BeingRemoved if the key is still reserved after some seconds.
     """
@@ -110,8 +109,7 @@ class Originals:
         self._database = database
 
     def find(self, uuids: Iterable[UUID], tenant: str | None = None) -> dict[UUID, str]:
-        """
-        Return the keys of these images' originals, without images that are gone, not processed or another tenant's.
+        """Return the keys of these images' originals, without images that are gone, not processed or another tenant's.
 
         The tenant is the caller's by default. A worker has none.
         """
@@ -128,8 +126,7 @@ class Originals:
         return StoredOriginal(**require_published(row))
 
     def release(self, key: str, delete: Callable[[str], None]) -> bool:
-        """
-        Call `delete` with the key unless an image references it. Return whether it was called.
+        """Call `delete` with the key unless an image references it. Return whether it was called.
 
         Raises BeingRemoved while another removal is under way, and whatever `delete` raises. The store may still carry
         that out, so the key stays reserved for `REQUEST_SECONDS`.

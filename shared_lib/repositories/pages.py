@@ -86,8 +86,7 @@ class Slice:
 def read_page(
     tx: Transaction, query: PageQuery, within: Collection[ImageStatus] | UUID, *, thumbnails: bool = True
 ) -> Page[dict[str, Any]]:
-    """
-    Return a page of the images with these statuses, or in this collection, as rows.
+    """Return a page of the images with these statuses, or in this collection, as rows.
 
     The transaction must be a snapshot.
     """

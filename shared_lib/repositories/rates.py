@@ -52,8 +52,7 @@ class Rates:
         self._database = database
 
     def take(self, principal: Principal, rates: Sequence[Rate]) -> list[Standing]:
-        """
-        Count a request for each of these rates, in one round trip. Those that are charged later are only read.
+        """Count a request for each of these rates, in one round trip. Those that are charged later are only read.
 
         If the connection breaks before the answer, the request may count twice.
         """

@@ -91,8 +91,7 @@ _MARK_FAILED = """
 
 
 def add(tx: Transaction, uuid: UUID, recipes: Sequence["Recipe"]) -> bool:
-    """
-    Request renditions. Return whether any is to be made.
+    """Request renditions. Return whether any is to be made.
 
     One of the same name as another is replaced as soon as the new one is made. One that failed for its cost stays
     failed for a while, twice as long each time. Raises Conflict if the image would have too many.
@@ -115,8 +114,7 @@ def add(tx: Transaction, uuid: UUID, recipes: Sequence["Recipe"]) -> bool:
 
 
 def list_pending(tx: Transaction, uuid: UUID) -> tuple[tuple["Recipe", ...], bool]:
-    """
-    Return the recipes still to be made, and whether any failed while they were read.
+    """Return the recipes still to be made, and whether any failed while they were read.
 
     A stored recipe that this release cannot read fails alone.
     """
@@ -154,8 +152,7 @@ def _describe(error: ValidationError) -> dict[str, str]:
 def fulfill(
     tx: Transaction, uuid: UUID, made: Sequence["Rendition"], keys: Mapping[str, str], *, unrequested: bool
 ) -> list[dict[str, Any]]:
-    """
-    Save renditions, delete their requests, and commit. A thumbnail has no key.
+    """Save renditions, delete their requests, and commit. A thumbnail has no key.
 
     A request is kept if its name was requested with another recipe meanwhile.
     With `unrequested`, also save renditions that nobody requested: those that every image gets. Return all renditions
@@ -176,8 +173,7 @@ def fulfill(
 
 
 def fail(tx: Transaction, uuid: UUID, failed: Iterable["FailedRecipe"], *, unrequested: bool) -> None:
-    """
-    Record why renditions cannot be made. A new request tries again, for a costly one only after a while.
+    """Record why renditions cannot be made. A new request tries again, for a costly one only after a while.
 
     With `unrequested`, also record those that nobody requested: those that every image gets.
     """

@@ -36,8 +36,7 @@ class Retries:
         most: int = sys.maxsize,
         dry_run: bool = False,
     ) -> Retried:
-        """
-        Make images of the last `days` pending that failed with these codes, and renditions of succeeded images.
+        """Make images of the last `days` pending that failed with these codes, and renditions of succeeded images.
 
         `since` and `until` limit when they failed. Return how many images that are, at most `most`. Each batch is
         committed by itself and each image is met once, so after a failure, calling it again does the rest. With

@@ -98,8 +98,7 @@ def to_image(row: dict[str, Any]) -> Image:
 
 
 def require_published(row: dict[str, Any] | None) -> dict[str, Any]:
-    """
-    Return a row without its `status`, if the image has succeeded. Nothing of any other image is served.
+    """Return a row without its `status`, if the image has succeeded. Nothing of any other image is served.
 
     Raises NotFound, with a code of its own while the image is being processed, and for one that failed.
     """

@@ -42,8 +42,7 @@ MIN_BODY_LIMIT = 2 * 1024 * 1024  # bytes: more than any JSON that is accepted
 
 
 def serve_function() -> None:
-    """
-    Serve the function that FUNCTION_SOURCE names.
+    """Serve the function that FUNCTION_SOURCE names.
 
     One for events refuses none: their source limits how many are in flight, and a refusal would use up a retry.
     """
@@ -74,8 +73,7 @@ def _answer_probes(function: "WSGIApplication") -> "WSGIApplication":
 
 
 def expose_metrics(application: "WSGIApplication", *, to: Callable[["WSGIEnvironment"], bool]) -> "WSGIApplication":
-    """
-    Answer scrapes of what this process has counted, if they are permitted.
+    """Answer scrapes of what this process has counted, if they are permitted.
 
     What comes through a gateway or Knative has X-Forwarded-For, so a container exposes its metrics only to who reaches
     the pod itself.
@@ -101,8 +99,7 @@ def _report_state(start_response: "StartResponse") -> Iterable[bytes]:
 
 
 def run(application: "WSGIApplication", limiter_of: LimiterOf, limiters: Iterable[Limiter]) -> None:
-    """
-    Serve until told to stop. Then finish current requests, for up to GRACEFUL_SECONDS.
+    """Serve until told to stop. Then finish current requests, for up to GRACEFUL_SECONDS.
 
     `limiter_of` selects the limiter of a request. There are as many threads as all `limiters` together allow.
     """
@@ -177,8 +174,7 @@ def _allow_connections() -> None:
 
 
 def _fix_malloc() -> None:
-    """
-    Fix glibc's thresholds. Otherwise it raises them after the first large object, and memory fragments: mallopt(3).
+    """Fix glibc's thresholds. Otherwise it raises them after the first large object, and memory fragments: mallopt(3).
 
     Measured with 2,720 images, 120 of them of up to 40 MB: the processor stays at 121 MiB, instead of growing to 235.
     """

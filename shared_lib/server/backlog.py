@@ -28,8 +28,7 @@ class Entry:
 
 
 class Backlog:
-    """
-    The bytes kept for all clients, oldest first.
+    """The bytes kept for all clients, oldest first.
 
     A client that is slower than `min_rate`, in bytes a second after the first `grace` seconds, runs out of time. If
     more than `limit` bytes are kept, the oldest client does so at once: one of ordinary speed would have left before.

@@ -13,8 +13,7 @@ _ABSOLUTE = re.compile(r"(?i)https?://([^/?#]*)")
 
 
 def make_environ(scope: "HTTPScope", file: IO[bytes], size: int | None) -> "WSGIEnvironment":
-    """
-    Return the WSGI environment. `size` is the body's, None if there is none. RAW_URI is the target as it was sent.
+    """Return the WSGI environment. `size` is the body's, None if there is none. RAW_URI is the target as it was sent.
 
     Headers with an underscore are left out, as nginx does: WSGI's names don't distinguish them from those with a dash.
     """

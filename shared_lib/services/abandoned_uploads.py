@@ -23,8 +23,7 @@ class AbandonedUploads:
     """Minimum age before a multipart upload without a row is aborted: its row may be about to be written."""
 
     def expire_uploads(self, turn: Turn) -> Generator[str]:  # noqa: ARG002  all steps have the same signature
-        """
-        Delete images whose upload URL expired unused.
+        """Delete images whose upload URL expired unused.
 
         Nobody looks into the store for each. The scan of the inbox finds an object that came all the same.
         """

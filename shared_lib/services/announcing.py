@@ -21,8 +21,7 @@ class Announcer:
     broker: Broker
 
     def publish_best_effort(self, event: Payload, *, wait: bool = True) -> bool:
-        """
-        Publish an event. Return False if Kafka is unavailable: reconciliation makes up for it.
+        """Publish an event. Return False if Kafka is unavailable: reconciliation makes up for it.
 
         Without `wait` the caller does not learn whether Kafka has taken it.
         """
@@ -34,8 +33,7 @@ class Announcer:
         return True
 
     def announce(self, uuid: UUID) -> bool:
-        """
-        Publish how an image ended. Return whether it was published.
+        """Publish how an image ended. Return whether it was published.
 
         False if Kafka is unavailable, the image is gone, or processing was requested again meanwhile.
         """

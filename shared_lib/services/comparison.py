@@ -1,5 +1,4 @@
-"""
-Compare the whole gallery with the database, over as many ticks as it takes.
+"""Compare the whole gallery with the database, over as many ticks as it takes.
 
 On the way it adds up what each tenant has in it.
 """

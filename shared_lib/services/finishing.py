@@ -33,8 +33,7 @@ class Finisher:
     announcer: Announcer
 
     def fail(self, claim: Claim, reason: Rejected) -> ImageEnd:
-        """
-        Fail what a claim was to make, and delete an original that is not worth keeping. Raises Superseded.
+        """Fail what a claim was to make, and delete an original that is not worth keeping. Raises Superseded.
 
         A newer upload that replaces it after the image has failed is kept.
         """
@@ -48,8 +47,7 @@ class Finisher:
         return end
 
     def finish(self, end: ImageEnd, *, from_inbox: bool) -> None:
-        """
-        Announce the end of an image, and delete the upload of one that has just succeeded.
+        """Announce the end of an image, and delete the upload of one that has just succeeded.
 
         A failed image's upload is kept if it is worth it: the image may be tried again.
         """

@@ -38,8 +38,7 @@ class ForeignIngestion:
     wait_seconds: float
 
     def find_image(self, url: str) -> PublishedImage:
-        """
-        Return the image that a URL leads to. Fetch it if it is new, or was not asked for in long.
+        """Return the image that a URL leads to. Fetch it if it is new, or was not asked for in long.
 
         Raises NotFound if it may not or can't be fetched, or is not processed in time, and Unavailable.
         """

@@ -32,8 +32,7 @@ class _Part:
     is_healthy: bool = True
 
     def check(self) -> "Future[None]":
-        """
-        Return the last result while it is kept, or else the check that is still running, however old.
+        """Return the last result while it is kept, or else the check that is still running, however old.
 
         Who checks every second then never waits for a part.
         """

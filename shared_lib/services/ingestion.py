@@ -37,8 +37,7 @@ class Ingestion:
     def ingest(
         self, filename: str, description: str | None, data: bytes, content_type: str, recipes: Sequence[Recipe] = ()
     ) -> UUID:
-        """
-        Take in a direct upload: first the row, then the object, then the event.
+        """Take in a direct upload: first the row, then the object, then the event.
 
         The object is the image's original, under its final key. What is no image goes to the inbox, and so does an
         original while an equal one is being deleted. Reconciliation does what an interruption leaves undone.
@@ -85,8 +84,7 @@ class Ingestion:
         background.start(take_back, "take-back")
 
     def resolve(self, event: ImageRequested | ObjectsCreated) -> Iterator[UUID]:
-        """
-        Yield the images that an event is about. An object whose client chose its key is adopted on the way.
+        """Yield the images that an event is about. An object whose client chose its key is adopted on the way.
 
         Whether an image is there, and has its upload, is not known before it is claimed.
         """
@@ -105,8 +103,7 @@ class Ingestion:
         return found is not None and (reserved or self.adopt(found))
 
     def adopt(self, found: StoredObject) -> bool:
-        """
-        Make an image of an object that some client put into the inbox. Return False if it is gone meanwhile.
+        """Make an image of an object that some client put into the inbox. Return False if it is gone meanwhile.
 
         An object that is too large fails at once and is deleted, without being moved to its key.
         """

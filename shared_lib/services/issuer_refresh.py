@@ -17,8 +17,7 @@ class IssuerRefresh:
     keys: IssuerKeys
 
     def run(self) -> int:
-        """
-        Fetch the keys of every issuer whose turn it is, and return for how many that worked.
+        """Fetch the keys of every issuer whose turn it is, and return for how many that worked.
 
         An issuer that can't be reached keeps its keys, and delays nothing else.
         """

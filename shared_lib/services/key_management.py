@@ -38,8 +38,7 @@ class KeyManagement:
         return IssuedKey(key, f"{text}")
 
     def rotate(self, key_id: str, days: int, overlap_hours: int, maker: Principal) -> IssuedKey:
-        """
-        Make a key with the same rights. Both work until the old one expires, after the overlap at the latest.
+        """Make a key with the same rights. Both work until the old one expires, after the overlap at the latest.
 
         Raises NotFound, Conflict and Forbidden.
         """

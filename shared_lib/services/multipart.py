@@ -63,8 +63,7 @@ class MultipartIngestion:
     settings: Processing
 
     def begin(self, size: int, filename: str | None, extension: str, description: str | None) -> MultipartUpload:
-        """
-        Begin an upload: first in the store, then as a row. Raises TooLarge, and Forbidden if a quota is used up.
+        """Begin an upload: first in the store, then as a row. Raises TooLarge, and Forbidden if a quota is used up.
 
         If the row is not written, reconciliation aborts what the store has.
         """
@@ -102,8 +101,7 @@ class MultipartIngestion:
         return Progress(upload, upload.choose(parts))
 
     def complete(self, uuid: UUID) -> ImageStatus:
-        """
-        Have the store make one object of all parts, and return the image's status. A second time changes nothing.
+        """Have the store make one object of all parts, and return the image's status. A second time changes nothing.
 
         Raises NotFound, and Conflict if a part is missing or has another size than announced.
         """

@@ -14,8 +14,7 @@ class Overlays:
     gallery: Gallery
 
     def read(self, tenant: str, images: Iterable[UUID], max_bytes: int) -> dict[UUID, bytes]:
-        """
-        Return the originals of these images of a tenant, as many as have `max_bytes` together.
+        """Return the originals of these images of a tenant, as many as have `max_bytes` together.
 
         Missing images are left out. The sandbox then fails the recipes that need them, and no others.
         """

@@ -39,8 +39,7 @@ class Processor:
     ingestion: Ingestion
 
     def process(self, uuid: UUID) -> None:
-        """
-        Make all that an image lacks. Returns when it has ended, is gone, or has no object yet.
+        """Make all that an image lacks. Returns when it has ended, is gone, or has no object yet.
 
         Raises Conflict while another worker holds it. Any other error releases the claim and means "try again".
         """
@@ -99,8 +98,7 @@ class Processor:
         return self.publisher.publish(claim, original, rendered, in_gallery=in_gallery)
 
     def _read_original(self, claim: Claim) -> tuple[bytes | None, bool]:
-        """
-        Return the image's bytes, or None if they have not arrived, and whether they are in the gallery.
+        """Return the image's bytes, or None if they have not arrived, and whether they are in the gallery.
 
         Raises Rejected if they are too many. An attempt that broke off may have named an original without storing it.
         """

@@ -15,8 +15,7 @@ class Publisher:
     gallery: Gallery
 
     def publish(self, claim: Claim, data: bytes, rendered: Rendered, *, in_gallery: bool = False) -> ImageEnd:
-        """
-        Store the renditions, and the original unless it is `in_gallery`, and publish them together.
+        """Store the renditions, and the original unless it is `in_gallery`, and publish them together.
 
         The thumbnail is part of the image's row, with which lists need it, and has no object.
         Raises Superseded if the claim was lost. Then no row references what was stored.

@@ -20,8 +20,7 @@ class Purging:
     """Longer than a rendition can be on its way."""
 
     def run(self) -> int:
-        """
-        Purge what is due, and return how many tags. A cache that fails gets them again, later and later.
+        """Purge what is due, and return how many tags. A cache that fails gets them again, later and later.
 
         Caches that work get them again, too, which is harmless.
         """

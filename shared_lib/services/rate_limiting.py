@@ -41,8 +41,7 @@ class RateLimiter:
             enforce(standing)
 
     def charge_decoding(self, tenant: str, requested_by: str | None, seconds: float) -> None:
-        """
-        Count seconds for which a worker decoded an image, for its tenant and for the caller who asked, if any.
+        """Count seconds for which a worker decoded an image, for its tenant and for the caller who asked, if any.
 
         A failure to do so is only logged.
         """

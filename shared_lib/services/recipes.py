@@ -46,8 +46,7 @@ class Recipes:
     """Recipes of the renditions that every image gets, the thumbnail first."""
 
     def choose(self, renditions: Sequence[Recipe] | None, preset: str | None) -> tuple[Recipe, ...]:
-        """
-        Return the recipes that a request asks for: its own, or those of a preset.
+        """Return the recipes that a request asks for: its own, or those of a preset.
 
         Raises Invalid, and NotFound if a watermark is not a processed image.
         """

@@ -31,8 +31,7 @@ class Reconciliation:
     batch: int = BATCH
 
     def run(self) -> dict[str, int]:
-        """
-        Repair what is in reach, and return how often each repair was made.
+        """Repair what is in reach, and return how often each repair was made.
 
         An item that cannot be repaired counts as `not_repaired`. Raises the first failure of a whole step, after all
         steps have run.

@@ -40,8 +40,7 @@ class Renderer:
     rate_limiter: RateLimiter
 
     def render(self, request: RenderRequest) -> Rendered:
-        """
-        Render all recipes in one job. If that fails, render each in a job of its own.
+        """Render all recipes in one job. If that fails, render each in a job of its own.
 
         Raises Rejected if nothing can be made, or no thumbnail of a new image, and WorkerError unless the request
         accepts crashes and something can be made all the same.
@@ -57,8 +56,7 @@ class Renderer:
         return self._render_apart(request, reason, until)
 
     def _render_apart(self, request: RenderRequest, reason: Rejected, until: float) -> Rendered:
-        """
-        Render each recipe in a job of its own: the fault may lie in one of them and not in the image.
+        """Render each recipe in a job of its own: the fault may lie in one of them and not in the image.
 
         Apart from the first, no job starts after `until` (monotonic). The rest fail with the common job's reason.
         """

@@ -28,8 +28,7 @@ class Reservations:
     def reserve(
         self, extension: str, terms: UploadTerms, *, filename: str | None = None, description: str | None = None
     ) -> Reservation:
-        """
-        Reserve an image for the file that `terms` announce. The filename is by default the uuid and the extension.
+        """Reserve an image for the file that `terms` announce. The filename is by default the uuid and the extension.
 
         Raises Invalid if this deployment lacks the codec, TooLarge, and Forbidden if a quota is used up.
         """

@@ -1,5 +1,4 @@
-"""
-The state of the service as metrics. It is read at most every 30 seconds, however many ask.
+"""The state of the service as metrics. It is read at most every 30 seconds, however many ask.
 
 The database is the truth. Kafka only adds how far events are behind: if it is out of reach, the rest is reported all
 the same.

@@ -79,8 +79,7 @@ def _verify(token: Token, issuer: Issuer, keyring: "_Keyring") -> Principal:
 
 @lru_cache(maxsize=KEPT_SIGNATURES)
 def _check_signature(text: str, algorithm: str, key: "jwt.PyJWK", audience: str, issuer: str) -> dict[str, Any]:
-    """
-    Return the claims that the key signed. Raises BadToken.
+    """Return the claims that the key signed. Raises BadToken.
 
     The library checks them once more. What a key has signed does not change, so it is remembered. Everything else is
     checked at each request.

@@ -85,8 +85,7 @@ class Record(Protocol):
 
 
 def run_in_turns(steps: Iterable[Step], budget: Budget, before: datetime, batch: int, record: Record) -> Counter[str]:
-    """
-    Run all steps and return how often each repair was made, which is also recorded.
+    """Run all steps and return how often each repair was made, which is also recorded.
 
     A step's failure does not keep the others from running. The first one is raised at the end.
     """

@@ -84,8 +84,7 @@ BRANCHES: dict[str, type[Branch]] = {
 
 @cache
 def load() -> Settings:
-    """
-    Read the environment.
+    """Read the environment.
 
     Raises InvalidSettings, which names every variable that is missing or wrong. It shows no value: it may be secret.
     """

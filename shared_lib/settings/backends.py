@@ -25,8 +25,7 @@ class Database(Branch):
     prefix = "DATABASE_"
 
     url: Annotated[SecretStr, AfterValidator(_check_database_url)]
-    """
-    `postgresql://user:password@host:port/name`; a Unix socket's directory goes in `?host=`. `?sslmode=` is libpq's:
+    """`postgresql://user:password@host:port/name`; a Unix socket's directory goes in `?host=`. `?sslmode=` is libpq's:
     `disable`, `prefer` (default), `require`, `verify-ca`, `verify-full`, with `&sslrootcert=FILE` or the system's.
     """
     connect_timeout_seconds: Seconds = 5

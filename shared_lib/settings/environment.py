@@ -60,8 +60,7 @@ class Branch(BaseModel):
 
     @classmethod
     def read(cls) -> Self:
-        """
-        Read them from files and the environment. An empty one counts as unset. Raises ValidationError.
+        """Read them from files and the environment. An empty one counts as unset. Raises ValidationError.
 
         Where all have their defaults there is nothing to validate: most branches, whose validators take long to build.
         """

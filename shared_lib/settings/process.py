@@ -33,8 +33,7 @@ class Serving(Branch):
     threads: int = Field(default=16, ge=1)
     """Requests that are handled at once: the Service's containerConcurrency."""
     graceful_seconds: int = Field(default=600, ge=0)
-    """
-    Time for requests to finish when the process is told to stop. The platform's own limit applies too: a pod's
+    """Time for requests to finish when the process is told to stop. The platform's own limit applies too: a pod's
     termination grace period, which Knative makes as long as the Service's timeoutSeconds.
     """
 

@@ -36,8 +36,7 @@ class Processing(Branch):
     decoders: int = Field(default=2, ge=1)
     """Images that a processor decodes at once: one for each core that it may use."""
     images_per_worker: int = Field(default=1, ge=1)
-    """
-    Images of one tenant that a sandboxed worker decodes before it is replaced. 1 isolates each from all others. More
+    """Images of one tenant that a sandboxed worker decodes before it is replaced. 1 isolates each from all others. More
     take half the processor time, but one that takes over its worker could read and falsify those that follow in it.
     """
     sandbox: Literal["required", "best-effort"] = "required"

@@ -69,8 +69,7 @@ class Bucket:
         return _to_object(key, headers["Content-Length"], headers["ETag"], modified)
 
     def read(self, key: str, *, check_size: Callable[[int], object] | None = None) -> bytes | None:
-        """
-        Return the whole object, or None if there is none.
+        """Return the whole object, or None if there is none.
 
         `check_size` is called with the number of bytes before they are read, and may raise.
         """
@@ -135,8 +134,7 @@ class Inbox(Bucket):
     """Uploads that are not processed yet, or failed. An image's upload has its bare uuid as key. Nothing is served."""
 
     def move(self, foreign: StoredObject) -> bool:
-        """
-        Move an object whose client chose its key to the key of the image that it becomes.
+        """Move an object whose client chose its key to the key of the image that it becomes.
 
         Return False if it is gone or was replaced. The store sends another event for the newer one.
         """
@@ -155,8 +153,7 @@ class Inbox(Bucket):
 
 
 class Gallery(Bucket):
-    """
-    Originals and renditions, under keys that identify their bytes: an object is never overwritten with other bytes.
+    """Originals and renditions, under keys that identify their bytes: an object is never overwritten with other bytes.
 
     `originals/<sha256>.<ext>` holds an original once for all images that have the same bytes, and
     `<uuid>/<digest of the original>/<hash of the recipe>.<ext>` a rendition. Those of other tenants than the default

@@ -56,8 +56,7 @@ class MultipartStore:
             query["part-number-marker"] = read_text(page, "NextPartNumberMarker")
 
     def complete(self, upload: MultipartUpload, parts: Sequence[Part]) -> bool:
-        """
-        Make the object of these parts. Return False if the store has no such upload.
+        """Make the object of these parts. Return False if the store has no such upload.
 
         Raises PartsChanged if it has other parts by now.
         """

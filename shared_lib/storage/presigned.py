@@ -12,8 +12,7 @@ class UploadUrls:
         self._bucket = bucket
 
     def sign(self, uuid: UUID, seconds: int, terms: UploadTerms) -> str:
-        """
-        Return a URL that takes a PUT for that many seconds, of the file that `terms` announce.
+        """Return a URL that takes a PUT for that many seconds, of the file that `terms` announce.
 
         What is None in them is not signed, so the store takes any size or type there.
         """

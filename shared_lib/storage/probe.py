@@ -51,8 +51,7 @@ class StoreProbe:
         self._key = f"{PROBES}{uuid4()}"
 
     def run(self) -> list[Check]:
-        """
-        Run all checks, log those that failed, and delete the probes.
+        """Run all checks, log those that failed, and delete the probes.
 
         Raises UnsafeStore if an unsafe check failed, unless it is among `S3_ACCEPTED_RISKS`.
         """

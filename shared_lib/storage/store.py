@@ -109,8 +109,7 @@ class Store:
         body: bytes | None = None,
         stream: bool = False,
     ) -> BaseHTTPResponse:
-        """
-        Send a request, up to three times during an outage, and return the response if it is a success.
+        """Send a request, up to three times during an outage, and return the response if it is a success.
 
         `query` is percent-encoded. With `stream`, the body is still to be read, inside `translating()`.
 
@@ -152,8 +151,7 @@ class Store:
         query: str = "",
         public: bool = True,
     ) -> str:
-        """
-        Return a URL that puts one object, with these headers, for that many seconds.
+        """Return a URL that puts one object, with these headers, for that many seconds.
 
         A public one is for the address that API clients use.
         """

@@ -18,8 +18,7 @@ API_KEY_HEADER = "X-API-Key"
 
 
 def authorize(request: flask.Request, endpoint: Endpoint, rt: Runtime) -> Principal:
-    """
-    Return the caller. Runs before any input is read.
+    """Return the caller. Runs before any input is read.
 
     Raises Unauthenticated, Forbidden, TooManyAttempts, or Unavailable if the database is needed and out of reach.
     """

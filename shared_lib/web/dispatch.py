@@ -47,8 +47,7 @@ class HttpFunction(Protocol):
 
 
 def serve(endpoint: Endpoint) -> Callable[[Callable[..., Any]], HttpFunction]:
-    """
-    Make `handler(rt, **inputs)` callable by functions-framework.
+    """Make `handler(rt, **inputs)` callable by functions-framework.
 
     Raises TypeError if the handler doesn't take exactly the inputs that the endpoint declares.
     """
@@ -72,8 +71,7 @@ def serve(endpoint: Endpoint) -> Callable[[Callable[..., Any]], HttpFunction]:
 def _register_error_handlers(
     app: flask.Flask, endpoint: Endpoint, function: Callable[[flask.Request], flask.Response]
 ) -> None:
-    """
-    Render errors that don't pass through the function as JSON, too.
+    """Render errors that don't pass through the function as JSON, too.
 
     functions-framework loads the module inside its app's context. Its catch-all route doesn't match every path, such as
     one with a line break, or /favicon.ico. The function answers those like all others.

@@ -34,8 +34,7 @@ class Cache(StrEnum):
 
 @dataclass(frozen=True, init=False)
 class Route:
-    """
-    A method, and the path templates that it is served at, such as `/images/{uuid}`.
+    """A method, and the path templates that it is served at, such as `/images/{uuid}`.
 
     A last parameter such as `{rest+}` matches the rest of the path with its slashes. Such endpoints are not in OpenAPI.
     """

@@ -15,8 +15,7 @@ _EXPOSED = (
 
 
 def check_page(request: flask.Request, http: Http) -> None:
-    """
-    Raise Forbidden if a page of another site sent the request, by the headers that its browser adds.
+    """Raise Forbidden if a page of another site sent the request, by the headers that its browser adds.
 
     CORS alone would only hide the response from the page. The request itself would still be carried out: forms and
     `<img>` need no permission. Following a link is allowed.

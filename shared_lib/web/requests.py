@@ -97,8 +97,7 @@ def _check(kind: Any, value: object, name: str | None = None) -> Any:  # noqa: A
 
 
 def _locate(mistake: ErrorDetails, given: object) -> str:
-    """
-    Return the path to a mistake in the input, such as `renditions.0.name`.
+    """Return the path to a mistake in the input, such as `renditions.0.name`.
 
     Pydantic's own path also has the members of unions that it tried, which the input doesn't show.
     """

@@ -60,8 +60,7 @@ class Content:
     """A body that is not JSON."""
 
     data: "bytes | Callable[[range | None], Download]"
-    """
-    The bytes, or a function that opens them. It is called only if bytes are sent: not for HEAD, nor if the caller's
+    """The bytes, or a function that opens them. It is called only if bytes are sent: not for HEAD, nor if the caller's
     copy is current. Its argument is the range of bytes, None for all. It needs a `version`.
     """
     media_type: str
@@ -78,8 +77,7 @@ def redirect(path: str) -> Content:
 
 
 def save_as(filename: str) -> dict[str, str]:
-    """
-    Return the header by which a browser saves a content under this name (RFC 6266).
+    """Return the header by which a browser saves a content under this name (RFC 6266).
 
     What is not ASCII is also given percent-encoded (RFC 8187), which every browser prefers. No name can end the header,
     or lead to another folder.
@@ -122,8 +120,7 @@ def render(request: flask.Request, result: Any, endpoint: Endpoint, http: Http) 
 
 
 def _render_json(request: flask.Request, reply: Reply, endpoint: Endpoint, http: Http) -> flask.Response:
-    """
-    Compress what was read.
+    """Compress what was read.
 
     No page of another site has a caller's credentials sent, so none can learn by sizes what a response has (BREACH).
     """

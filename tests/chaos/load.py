@@ -42,8 +42,7 @@ class Photos:
 
 
 class Load:
-    """
-    Clients that send `count` uploads, or go on until they are stopped, `rate` of them per second.
+    """Clients that send `count` uploads, or go on until they are stopped, `rate` of them per second.
 
     Half of the uploads are direct, and half are put to presigned URLs. Some are no images, some have the bytes of
     another, some request renditions, and some are deleted right away.

@@ -1,5 +1,4 @@
-"""
-The whole loop: a load with broken images, a processor that is killed again and again, and a real Prometheus.
+"""The whole loop: a load with broken images, a processor that is killed again and again, and a real Prometheus.
 
 Each alert that should fire fires, no other does, the dashboard has data, and all numbers agree with the database.
 """

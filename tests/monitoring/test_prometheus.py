@@ -1,5 +1,4 @@
-"""
-A real Prometheus scrapes the service, evaluates the rules, and has data for the whole dashboard.
+"""A real Prometheus scrapes the service, evaluates the rules, and has data for the whole dashboard.
 
 `make check-monitoring` goes through the whole loop, with a load and a processor that is killed.
 """

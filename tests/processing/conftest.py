@@ -83,8 +83,7 @@ def lock_object(rt: Runtime, s3: "S3Client") -> Iterator[Callable[[str], None]]:
 
 @pytest.fixture
 def compare(rt: Runtime) -> Callable[..., dict[str, int]]:
-    """
-    Compare the whole gallery with the database, and return the repairs.
+    """Compare the whole gallery with the database, and return the repairs.
 
     The platform's own ticks continue any comparison that is under way, and may end it before ours looks.
     """

@@ -25,8 +25,7 @@ def take_photo() -> bytes:
 
 
 def find_traces(rt: Runtime, uuid: str) -> dict[str, int]:
-    """
-    Count rows of each table that have the uuid in any column, by table.
+    """Count rows of each table that have the uuid in any column, by table.
 
     Receipts and audit records name it, and for minutes what asks caches to forget it.
     """

@@ -90,8 +90,7 @@ def request(rt: Runtime, uuid: UUID, *recipes: Recipe) -> bool:
 
 
 def process_with(rt: Runtime, uuid: UUID, *, meanwhile: Callable[[], bool] = lambda: False, **changes: Any) -> bool:
-    """
-    Process an image with a renderer that is changed in some way.
+    """Process an image with a renderer that is changed in some way.
 
     `meanwhile` is called while the image is claimed and read, but not rendered yet. Its result is returned.
     """

@@ -66,8 +66,7 @@ def upload(platform: Platform, **headers: str) -> tuple[str, str]:
 
 
 def await_completion(receiver: Receiver, trace: str) -> dict[bytes, Span]:
-    """
-    Return the trace's spans, once its request, its last event, and all their parents have arrived.
+    """Return the trace's spans, once its request, its last event, and all their parents have arrived.
 
     Each process sends its spans within a second, so a child may come first.
     """

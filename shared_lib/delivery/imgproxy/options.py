@@ -192,8 +192,7 @@ def read_options(given: Given, extension: str, presets: Mapping[str, Given] | No
 
 
 def separate_preset(given: Given, presets: Mapping[str, Given]) -> tuple[str, Given]:
-    """
-    Return the name of a preset that is made at run time, empty if the URL names none, and the other options.
+    """Return the name of a preset that is made at run time, empty if the URL names none, and the other options.
 
     It is a whole recipe. So only options that don't change the picture go with it, and `format`. Raises Invalid.
     """

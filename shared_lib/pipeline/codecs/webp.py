@@ -76,8 +76,7 @@ def is_still(data: bytes) -> bool:
 
 
 def decode(data: bytes, header: pyvips.Image, size: tuple[int, int], *, scales: bool) -> pyvips.Image:
-    """
-    Decode to this size, px, which is the image's own unless it `scales`.
+    """Decode to this size, px, which is the image's own unless it `scales`.
 
     `header` is what libvips has read: its metadata, and whether it has transparency. Raises ValueError, or OSError if
     memory was short.
