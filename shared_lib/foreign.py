@@ -220,9 +220,9 @@ class ForeignSources:
 
 
 def _begins(target: _Target, prefix: str) -> bool:
-    scheme, _, rest = prefix.lower().partition("://")
-    host, _, _ = rest.partition("/")
-    path = "/" + prefix.partition("://")[2].partition("/")[2]
+    scheme, _, rest = prefix.partition("://")
+    host, _, path = rest.partition("/")
+    host = host.lower()
     if host == "*":
         is_host = True
     elif host.startswith("*."):
@@ -231,7 +231,7 @@ def _begins(target: _Target, prefix: str) -> bool:
         is_host = target.authority == host
     steps = re.split(r"/|%2f|\\", target.path, flags=re.IGNORECASE)
     has_dots = any(re.fullmatch(r"(\.|%2e){1,2}", step, re.IGNORECASE) for step in steps)
-    return scheme == target.scheme and is_host and target.path.startswith(path) and not has_dots
+    return scheme.lower() == target.scheme and is_host and target.path.startswith(f"/{path}") and not has_dots
 
 
 def _keep(value: str | None) -> str | None:

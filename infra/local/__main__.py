@@ -68,7 +68,7 @@ def _start(settings: Settings, supervisor: Supervisor, outcomes: "queue.SimpleQu
         machine.start(settings, supervisor)
     except Interrupted:
         pass
-    except Exception as failure:  # noqa: BLE001 - raised again, in the main thread
+    except Exception as failure:  # noqa: BLE001  raised again, in the main thread
         outcomes.put(failure)
 
 

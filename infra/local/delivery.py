@@ -130,11 +130,11 @@ class Dispatcher:
                 "POST",
                 sink,
                 body=event.data,
-                headers=event.http_headers(),  # type: ignore[arg-type] # http.client sends bytes unchanged
+                headers=event.http_headers(),  # type: ignore[arg-type]  # http.client sends bytes unchanged
                 timeout=self._policy.timeout_seconds,
                 redirect=False,
             )
-        except Exception as error:  # noqa: BLE001 - any network error, or a header that HTTP does not allow
+        except Exception as error:  # noqa: BLE001  any network error, or a header that HTTP does not allow
             return Failure(None, b"", f"{error}")
         if response.status < 300:
             return None

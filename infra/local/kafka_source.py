@@ -100,7 +100,7 @@ class Partition:
         return offset
 
 
-class Consumer(threading.Thread, AsyncConsumerRebalanceListener):  # type: ignore[misc] # kafka-python ships no types
+class Consumer(threading.Thread, AsyncConsumerRebalanceListener):  # type: ignore[misc]  # kafka-python ships no types
     """One member of the group, on its own thread: kafka-python's consumer may only be used on one."""
 
     def __init__(self, runner: KafkaSourceRunner, number: int) -> None:

@@ -120,7 +120,7 @@ def _record(event_name: str, bucket: str, described: dict[str, Any], modified_ns
     }
 
 
-def _go_json(value: Any) -> bytes:  # noqa: ANN401 - any JSON
+def _go_json(value: Any) -> bytes:  # noqa: ANN401  any JSON
     """Encode like Go's encoding/json: compact, UTF-8 unescaped, and characters special in HTML escaped."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     for character in "<>&\u2028\u2029":
@@ -200,7 +200,7 @@ class Outbox(threading.Thread):
         self._producer = None
 
 
-def _wait_for_error(sent: Any, deadline: float) -> KafkaError | None:  # noqa: ANN401 - kafka-python ships no types
+def _wait_for_error(sent: Any, deadline: float) -> KafkaError | None:  # noqa: ANN401  kafka-python ships no types
     try:
         sent.get(timeout=max(deadline - time.monotonic(), 0))
     except KafkaError as error:

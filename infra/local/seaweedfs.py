@@ -110,7 +110,7 @@ def _volume_keys() -> dict[str, str]:
 def _sockets(chosen: dict[str, int]) -> list[Path]:
     """Return its sockets, one for each gRPC port. It does not delete them if it is killed."""
     grpc = {flag.split(".")[0]: port for flag, port in chosen.items() if flag.endswith(".grpc")}
-    return [Path(f"/tmp/seaweedfs-{server}-grpc-{port}.sock") for server, port in grpc.items()]  # noqa: S108 - SeaweedFS chooses the path
+    return [Path(f"/tmp/seaweedfs-{server}-grpc-{port}.sock") for server, port in grpc.items()]  # noqa: S108  SeaweedFS chooses the path
 
 
 def _notification(bucket: str, webhook: Webhook) -> str:

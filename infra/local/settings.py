@@ -67,7 +67,7 @@ class Settings(BaseModel):
 
     @classmethod
     def from_environment(cls) -> Self:
-        environ = dict(os.environ)  # noqa: TID251 - the only reader
+        environ = dict(os.environ)  # noqa: TID251  the only reader
         named = {name.lower(): value for name, value in environ.items() if name.lower() in cls.model_fields}
         try:
             settings = cls.model_validate(named | {"inherited": environ})

@@ -15,7 +15,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 _lock = threading.Lock()
 
 
-def print_line(text: str = "", *, err: bool = False, **style: Any) -> None:  # noqa: ANN401 - click's styles
+def print_line(text: str = "", *, err: bool = False, **style: Any) -> None:  # noqa: ANN401  click's styles
     """Print a line. Ignore write errors, such as a full disk behind a redirect."""
     with _lock, suppress(OSError):
         click.secho(text, err=err, **style)

@@ -70,11 +70,3 @@ class Rendered:
             if each.recipe.name == name:
                 raise each.reason
         return next(each for each in self.renditions if each.name == name)
-
-    @property
-    def content_type(self) -> str:
-        return self.format.content_type
-
-    @property
-    def extension(self) -> str:
-        return self.format.extension

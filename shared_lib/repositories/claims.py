@@ -163,8 +163,7 @@ class Claims:
     def name_original(self, claim: Claim, original: Original) -> Named:
         """Record where an upload's original will be stored: from now on nobody deletes an object there.
 
-        Raises Superseded if the claim was lost, and
-        BeingRemoved while an equal original is being deleted.
+        Raises Superseded if the claim was lost, and BeingRemoved while an equal original is being deleted.
         """
         columns = {"uuid": claim.uuid, "fence": claim.lease.fence, "sha256": original.sha256, "size": original.size}
         named = originals.name(self._database, original.key, lifecycle.NAME_ORIGINAL, **columns)
@@ -263,7 +262,7 @@ def _describe(rendered: Rendered) -> dict[str, Any]:
     thumbnail = next((each for each in rendered.renditions if each.name == THUMBNAIL.name), None)
     metadata = rendered.metadata
     return {
-        "content_type": rendered.content_type,
+        "content_type": rendered.format.content_type,
         "width": rendered.width,
         "height": rendered.height,
         "metadata": metadata and write_metadata(metadata),

@@ -107,7 +107,7 @@ RELEASE_CLAIM = """
     WHERE uuid = :uuid AND fence = :fence AND lease_until IS NOT NULL
 """
 
-# No transition: the same for an upload that came by the inbox, once it is rendered.
+# No transition: an original that came by the inbox is named once it is rendered, and before it is written.
 NAME_ORIGINAL = f"""
     UPDATE images SET original_key = :key, sha256 = :sha256, size_bytes = :size
     WHERE uuid = :uuid AND fence = :fence AND lease_until IS NOT NULL AND deleted_at IS NULL AND {NOT_BEING_REMOVED}

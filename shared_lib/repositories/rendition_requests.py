@@ -154,9 +154,8 @@ def fulfill(
 ) -> list[dict[str, Any]]:
     """Save renditions, delete their requests, and commit. A thumbnail has no key.
 
-    A request is kept if its name was requested with another recipe meanwhile.
-    With `unrequested`, also save renditions that nobody requested: those that every image gets. Return all renditions
-    that the image has now, by name.
+    A request is kept if its name was requested with another recipe meanwhile. With `unrequested`, also save renditions
+    that nobody requested: those that every image gets. Return all renditions that the image has now, by name.
     """
     return tx.last(
         _FULFILL,

@@ -17,8 +17,8 @@ class Publisher:
     def publish(self, claim: Claim, data: bytes, rendered: Rendered, *, in_gallery: bool = False) -> ImageEnd:
         """Store the renditions, and the original unless it is `in_gallery`, and publish them together.
 
-        The thumbnail is part of the image's row, with which lists need it, and has no object.
-        Raises Superseded if the claim was lost. Then no row references what was stored.
+        The thumbnail is part of the image's row, with which lists need it, and has no object. Raises Superseded if the
+        claim was lost. Then no row references what was stored.
         """
         claim.lease.ensure_held()
         original = self.gallery.describe_original(data, rendered.format, claim.tenant)

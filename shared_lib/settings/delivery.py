@@ -6,12 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, SecretStr, field_validator, model_validator
 
-from shared_lib.settings.environment import (
-    Branch,
-    CommaSeparated,
-    Seconds,
-    split_at_commas,
-)
+from shared_lib.settings.environment import Branch, CommaSeparated, Seconds, split_at_commas
 
 
 def _read_keys(text: object) -> object:

@@ -120,10 +120,8 @@ class Bucket:
         while True:
             page = ElementTree.fromstring(self._store.send("GET", self.name, query=encode_query(query)).data)
             for each in page.iterfind("{*}Contents"):
-                key, modified = (
-                    unquote_plus(read_text(each, "Key")),
-                    datetime.fromisoformat(read_text(each, "LastModified")),
-                )
+                key = unquote_plus(read_text(each, "Key"))
+                modified = datetime.fromisoformat(read_text(each, "LastModified"))
                 yield _to_object(key, read_text(each, "Size"), read_text(each, "ETag"), modified)
             if read_text(page, "IsTruncated") != "true":
                 return

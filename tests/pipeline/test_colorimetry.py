@@ -16,7 +16,6 @@ from shared_lib.pipeline.sandbox.pool import Sandbox
 
 PNG = Recipe(name="png", output=OutputOptions(format=Format.PNG))
 GRAY, RED, ROSE = (0.5, 0.5, 0.5), (0.5, 0.0, 0.0), (0.7, 0.2, 0.2)
-SRGB_POINTS = (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)
 P3_POINTS = (0.3127, 0.329, 0.68, 0.32, 0.265, 0.69, 0.15, 0.06)
 SWAPPED_POINTS = (0.3127, 0.329, 0.3, 0.6, 0.64, 0.33, 0.15, 0.06)
 

@@ -70,8 +70,7 @@ class Zygote:
 
     Create it from a thread that lives as long as the zygote should, because the zygote dies with that thread.
     `max_age` is in seconds, from a worker's first image to the beginning of its last. At most as many workers as
-    `spares` wait after an image.
-    Raises SandboxIncomplete, and OSError or EOFError if it cannot be started.
+    `spares` wait after an image. Raises SandboxIncomplete, and OSError or EOFError if it cannot be started.
     """
 
     def __init__(  # noqa: PLR0913  a sandbox's settings
