@@ -121,7 +121,14 @@ def _log_request(request: flask.Request, endpoint: Endpoint, status: int, second
             write = log.debug
         else:
             more["sampled"] = PROBES_PER_LINE
-    write("request", method=request.method, path=request.path, status=status, ms=round(seconds * 1000, 1), **more)
+    path = _hide_permission(request.path) if endpoint.inputs.sent_path else request.path
+    write("request", method=request.method, path=path, status=status, ms=round(seconds * 1000, 1), **more)
+
+
+def _hide_permission(path: str) -> str:
+    """Leave out a delivery's signature or token, and the query of a foreign image: whoever has them may use them."""
+    prefix, _, rest = path.removeprefix("/").partition("/")
+    return f"/{prefix}/***/{rest.partition('/')[2].partition('?')[0]}"
 
 
 def _call(

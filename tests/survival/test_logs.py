@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from uuid import uuid4
 
 import pytest
 import requests
@@ -59,6 +60,25 @@ def test_every_message_of_the_event_sources_has_a_time_in_the_log(platform: Plat
 
     assert messages  # a connection that Kafka closed adds the lines of a traceback, which have none
     assert all(re.search(r"│ \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z ", line) for line in messages)
+
+
+def test_the_log_has_what_a_delivery_was_asked_for_without_what_permits_it(platform: Platform) -> None:
+    paths = (
+        "i/secret/w=1/x-{0}.jpg",
+        "imgproxy/secret/w:1/plain/http:%2F%2Fx-{0}%3Fsecret",
+        "thumbor/secret/1x1/x-{0}",
+    )
+    mark = uuid4()
+    for path in paths:
+        requests.get(f"{platform.url}/{path.format(mark)}", timeout=30)
+
+    lines = wait_for(lambda: lines_with(platform, f"{mark}", "path="), lambda lines: len(lines) == len(paths))
+
+    assert {path.strip("'") for each in lines for path in re.findall(r"path=(\S+)", each)} == {
+        f"/i/***/w=1/x-{mark}.jpg",
+        f"/imgproxy/***/w:1/plain/http://x-{mark}",
+        f"/thumbor/***/1x1/x-{mark}",
+    }
 
 
 LOGGING = """
