@@ -814,4 +814,13 @@ DEFECTS = (
         new="ORDER BY first.due_at NULLS FIRST",
         caught_by=f"{FAIR_TESTS}::test_overdue_images_of_all_tenants_are_requested_in_turns",
     ),
+    Defect(
+        name="claim-not-known-again",
+        breaks="A rendition that URLs ask for is made once at a time, and again only if it is lost",
+        file="shared_lib/repositories/deliveries.py",
+        old="WHERE d.claim = excluded.claim OR (",
+        new="WHERE (",
+        caught_by="tests/processing/test_lost_answers.py"
+        "::test_a_rendition_is_made_once_whichever_answer_about_it_was_lost",
+    ),
 )
