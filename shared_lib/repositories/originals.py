@@ -13,6 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from shared_lib.database.connection import Database, Transaction
+from shared_lib.database.driver import Prepared
 from shared_lib.errors import Conflict
 from shared_lib.pipeline.formats import BY_EXTENSION
 from shared_lib.repositories.rows import VISIBLE_IMAGE, require_published
@@ -24,7 +25,7 @@ NOT_BEING_REMOVED = "NOT EXISTS (SELECT 1 FROM original_removals WHERE key = :ke
 """The condition on which an image may reference a key."""
 
 _NAMING_SECONDS = 5  # that a worker waits for a removal, which usually takes some milliseconds
-_LOCK_KEY = "SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))"
+_LOCK_KEY = Prepared("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))")
 _FIND_ORIGINALS = """
     SELECT uuid, original_key FROM images
     WHERE tenant_id = :tenant AND uuid = ANY(CAST(:uuids AS uuid[])) AND status = 'succeeded' AND deleted_at IS NULL

@@ -1,12 +1,13 @@
 """The stocks that quotas limit. Triggers count images, bytes of originals, and renditions. The others are few."""
 
 from shared_lib.database.connection import Transaction
+from shared_lib.database.driver import Prepared
 from shared_lib.errors import Forbidden
 from shared_lib.repositories.rows import UNFINISHED_IMAGE
 from shared_lib.settings import NO_QUOTAS, Quotas
 
 # Uploads of a tenant that has a quota wait for one another while their rows are inserted, so that none exceeds it.
-_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended(:tenant, 7226035))"
+_LOCK = Prepared("SELECT pg_advisory_xact_lock(hashtextextended(:tenant, 7226035))")
 _SUM = """
     SELECT coalesce(sum(images), 0)::bigint AS images, coalesce(sum(bytes), 0)::bigint AS bytes,
            coalesce(sum(renditions), 0)::bigint AS renditions
