@@ -2,7 +2,7 @@
 
 pg8000 waits until the server has parsed a statement before it sends the parameters, and has the server send each answer
 by itself. Nothing here depends on these answers, as all parameters are sent as text. A connection keeps the statements
-that are `Prepared`, unless its settings forbid that.
+that are `Prepared`, unless its settings forbid that. The server then describes their rows only once.
 """
 
 import itertools
@@ -61,6 +61,7 @@ class PipelinedConnection(Connection):  # type: ignore[misc]  # pg8000 ships no 
         super().__init__(**options)
         self._prepares = prepares
         self._prepared: dict[str, bytes] = {}  # names by SQL
+        self._described: dict[str, tuple[Any, Any]] = {}  # columns of prepared statements, and what reads their values
         self._numbers = itertools.count()
 
     def run_all(self, *statements: Statement) -> list[Rows]:
@@ -74,7 +75,7 @@ class PipelinedConnection(Connection):  # type: ignore[misc]  # pg8000 ships no 
         for message in (*messages, SYNC_MSG):
             _write(self._sock, message)
         _flush(self._sock)
-        sent = [Context(statement.sql) for statement in statements]
+        sent = [Context(sql, None, *self._described.get(sql, ())) for sql, _ in statements]
         waiting, unparsed = iter(sent), iter(parsing)
         current = next(waiting)
         code = None
@@ -86,10 +87,13 @@ class PipelinedConnection(Connection):  # type: ignore[misc]  # pg8000 ships no 
                 if name:
                     self._prepared[sql] = name
             if code == COMMAND_COMPLETE and not current.error:
+                if current.statement in self._prepared:
+                    self._described[current.statement] = (current.columns, current.input_funcs)
                 current = next(waiting, current)
         if current.error:
             if current.error.args[0].get("C") in _UNUSABLE:
                 self._prepared.clear()
+                self._described.clear()
             raise current.error
         return [_to_dictionaries(each) for each in sent]
 
@@ -109,7 +113,8 @@ class PipelinedConnection(Connection):  # type: ignore[misc]  # pg8000 ships no 
             query = sql.encode(self._client_encoding)
             yield _create_message(PARSE, name + NULL_BYTE + query + NULL_BYTE + H_pack(0))
         yield _create_message(BIND, NULL_BYTE + name + NULL_BYTE + H_pack(0) + H_pack(len(texts)) + values + H_pack(0))
-        yield _create_message(DESCRIBE, PORTAL + NULL_BYTE)
+        if statement.sql not in self._described:
+            yield _create_message(DESCRIBE, PORTAL + NULL_BYTE)
         yield EXECUTE_MSG
 
     def _encode(self, text: str | None) -> bytes:

@@ -225,6 +225,16 @@ def test_a_statement_that_fails_before_a_prepared_one_is_parsed_leaves_it_usable
         assert tx.rows(SELECT, number=1) == []
 
 
+def test_a_prepared_statement_that_fails_at_first_returns_rows_later(database: Database) -> None:
+    divide = Prepared("SELECT 1 / CAST(:number AS integer) AS ratio")
+    with pytest.raises(DatabaseError, match="division by zero"), database.transaction() as tx:
+        tx.rows(divide, number=0)
+
+    for _ in range(3):
+        with database.transaction() as tx:
+            assert tx.rows(divide, number=1) == [{"ratio": 1}]
+
+
 def test_a_connection_does_not_prepare_a_statement_again_after_another_failed(database: Database) -> None:
     for _ in range(2):
         with database.transaction() as tx:
