@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -39,6 +40,8 @@ _COMPASS = {
     "northwest",
     "smart",
 }
+
+_REMEMBERED = 256  # options, with their recipes: pages ask for many images in few sizes
 
 _ABOUT_THE_URL = frozenset({"v", "exp", "download", "fallback"})
 """Options that don't change the rendition."""
@@ -200,6 +203,7 @@ def read_options(text: str) -> Options:
     return options
 
 
+@lru_cache(_REMEMBERED)
 def to_recipe(options: Options, output: Format | Literal["source"] | None) -> Recipe:
     """Raises Invalid."""
     described: dict[str, Any] = {"name": NAME, "operations": [*_operations(options)], "output": {}}

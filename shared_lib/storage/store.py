@@ -98,6 +98,11 @@ class Store:
             **({"ca_certs": settings.ca_file} if settings.ca_file else {}),  # an http:// pool takes none
         )
 
+        described = S3SigV4Auth(Credentials("", ""), "s3", settings.region).headers_to_sign(
+            AWSRequest("GET", self._origin)
+        )
+        self._host: str = described["host"]  # which botocore would read from the address of each request, twice
+
     def send(  # noqa: PLR0913  the parts of a request
         self,
         method: str,
@@ -116,7 +121,7 @@ class Store:
         Raises Missing, Unavailable, Misconfigured or RequestRejected.
         """
         address = _address(self._settings.endpoint_url, bucket, key) + (f"?{query}" if query else "")
-        request = AWSRequest(method, address, headers=headers, data=body)
+        request = AWSRequest(method, address, headers={"Host": self._host, **(headers or {})}, data=body)
         attributes = {"http.request.method": method, "aws.s3.bucket": bucket}
         with (
             tracing.span(f"{method} {bucket}", "client", attributes),

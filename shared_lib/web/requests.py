@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import flask
@@ -41,13 +42,19 @@ class UploadedFile:
 def match_path(request: flask.Request, endpoint: Endpoint) -> tuple[str, dict[str, str]]:
     """Return the path template that the request matches, and its parameters. Raises NotFound."""
     for path in endpoint.route.paths:
-        # Literal text and parameter names alternate.
-        pieces = re.split(r"{(\w+)}", path.removesuffix(REST))
-        expression = "([^/]+)".join(map(re.escape, pieces[::2])) + (".+" if path.endswith(REST) else "")
-        found = re.fullmatch(expression, request.path, re.DOTALL)
+        expression, names = _read_template(path)
+        found = expression.fullmatch(request.path)
         if found:
-            return path, dict(zip(pieces[1::2], found.groups(), strict=True))
+            return path, dict(zip(names, found.groups(), strict=True))
     raise NotFound(f"There is nothing at {request.path}", code="no_such_path")
+
+
+@cache
+def _read_template(path: str) -> tuple[re.Pattern[str], list[str]]:
+    # Literal text and parameter names alternate.
+    pieces = re.split(r"{(\w+)}", path.removesuffix(REST))
+    expression = "([^/]+)".join(map(re.escape, pieces[::2])) + (".+" if path.endswith(REST) else "")
+    return re.compile(expression, re.DOTALL), pieces[1::2]
 
 
 def read_inputs(
