@@ -8,9 +8,9 @@
 URL, and counts renditions. `coalesce` asks several processes for one new rendition at once. `speed` measures requests
 per second of new JPEGs of JPEGs and WebPs of WebPs, of stored ones, of those in the cache of the edge component's
 nginx, and of a bare `render()`, on photographs of 2040x1356 px that fit into 512x512 px with 4 connections, as in
-imgproxy's benchmark. thumbor does the same beside it with two processes, if `make compare-thumbor` has built it: once
-with its originals in files and without storing what it makes, and once as we do it, with the originals in the same
-store and with storing. Apart from that it needs nginx.
+imgproxy's benchmark: by one process, and by two that decode one image at a time each. thumbor does the same beside it
+with two processes, if `make compare-thumbor` has built it: once with its originals in files and without storing what it
+makes, and once as we do it, with the originals in the same store and with storing. Apart from that it needs nginx.
 """
 
 import argparse
@@ -167,7 +167,10 @@ def coalesce(data: Path, count: int, processes: int) -> None:
 
 def speed(data: Path, seconds: float) -> None:
     with ExitStack() as running:
-        base = running.enter_context(serve_delivery(data, PORT + 1, DELIVERY_NEW_PER_HOUR="100000"))
+        many = {"DELIVERY_NEW_PER_HOUR": "100000"}
+        base = running.enter_context(serve_delivery(data, PORT + 1, **many))
+        alone = many | {"PROCESSING_DECODERS": "1"}
+        pair = [running.enter_context(serve_delivery(data, PORT + 2 + number, **alone)) for number in range(2)]
         edge = running.enter_context(serve_edge(data, PORT + 1))
         thumbors = start_thumbors(running, data) if THUMBOR.is_file() else {}
         for form, quality in (("jpeg", 80), ("webp", 75)):
@@ -179,6 +182,7 @@ def speed(data: Path, seconds: float) -> None:
             )
             _report(f"new {form}, one connection", [base], cold, seconds, connections=1)
             _report(f"new {form}", [base], cold, seconds)
+            _report(f"new {form}, two processes", pair, cold, seconds)
             filters = f"filters:format({form}):quality({quality})"
             for name, (processes, name_source) in thumbors.items():
                 sources = [name_source(photograph, form) for photograph in photographs]
@@ -191,6 +195,7 @@ def speed(data: Path, seconds: float) -> None:
             for path in stored:
                 requests.get(f"{edge}{path}", timeout=60).raise_for_status()
             _report(f"stored {form}", [base], itertools.cycle(stored), seconds)
+            _report(f"stored {form}, two processes", pair, itertools.cycle(stored), seconds)
             _report(f"in the edge's cache, {form}", [edge], itertools.cycle(stored), seconds)
 
 
