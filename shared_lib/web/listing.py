@@ -8,22 +8,26 @@ from pydantic import Field
 from shared_lib.domain.images import VISIBLE, ImageStatus
 from shared_lib.web.bulk import MAX_IMAGES
 from shared_lib.web.paging import PageParameters
+from shared_lib.web.schemas import match
 
 _UUID = "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 _SHA256 = "[0-9a-fA-F]{64}"
 _STATUS = f"({'|'.join(VISIBLE)})"
+_UUIDS = f"must be 1 to {MAX_IMAGES} UUIDs, separated by commas"
+_DIGESTS = f"must be 1 to {MAX_IMAGES} SHA-256 in hexadecimal, separated by commas"
+_STATUSES = f"must be all, or some of {', '.join(VISIBLE)}, separated by commas"
 
 
 class ImageListQuery(PageParameters):
     sort_by: Literal["createdAt"] = "createdAt"
-    status: Annotated[str, Field(pattern=f"^(all|{_STATUS}(,{_STATUS})*)$")] = Field(
+    status: Annotated[str, *match(f"^(all|{_STATUS}(,{_STATUS})*)$", _STATUSES)] = Field(
         ImageStatus.SUCCEEDED.value, description="One or more, separated by commas, or `all`."
     )
-    uuids: Annotated[str, Field(pattern=f"^{_UUID}(,{_UUID}){{0,{MAX_IMAGES - 1}}}$")] | None = Field(
+    uuids: Annotated[str, *match(f"^{_UUID}(,{_UUID}){{0,{MAX_IMAGES - 1}}}$", _UUIDS)] | None = Field(
         None,
         description=f"Up to {MAX_IMAGES}, separated by commas. Of the others, only `include` counts then.",
     )
-    sha256: Annotated[str, Field(pattern=f"^{_SHA256}(,{_SHA256}){{0,{MAX_IMAGES - 1}}}$")] | None = Field(
+    sha256: Annotated[str, *match(f"^{_SHA256}(,{_SHA256}){{0,{MAX_IMAGES - 1}}}$", _DIGESTS)] | None = Field(
         None,
         description=f"Up to {MAX_IMAGES} SHA-256 of originals in hex, separated by commas: the newest image of each. "
         "Of the others, only `status` and `include` count then.",

@@ -1,13 +1,16 @@
 """The API's models for upload URLs. Apart from those for recipes, which take longer to load."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from shared_lib.domain.timestamps import Time
 from shared_lib.domain.uploads import IMAGE_TYPE, UNKNOWN_TYPE, Extension, UploadTerms
-from shared_lib.web.schemas import ApiModel, Description, Filename, ImageId
+from shared_lib.web.schemas import ApiModel, Description, Filename, ImageId, match
+
+_TYPE = rf"^({IMAGE_TYPE.pattern}|{UNKNOWN_TYPE})$"
+_TYPES = f"must be the type of an image, such as image/jpeg, or {UNKNOWN_TYPE}"
 
 
 class UploadReservation(BaseModel):
@@ -15,16 +18,14 @@ class UploadReservation(BaseModel):
 
     model_config = ConfigDict(alias_generator=to_camel, frozen=True)
 
-    content_type: str | None = Field(
+    content_type: Annotated[str, Field(max_length=133), *match(_TYPE, _TYPES)] | None = Field(
         default=None,
-        max_length=133,
-        pattern=rf"^({IMAGE_TYPE.pattern}|{UNKNOWN_TYPE})$",
         description="The Content-Type of the PUT.",
         examples=["image/jpeg"],
     )
     size_bytes: int | None = Field(default=None, ge=1, description="The file's size.", examples=[174351])
-    sha256: str | None = Field(
-        default=None, pattern=r"^[0-9a-f]{64}$", description="The file's SHA-256 in hexadecimal.", examples=[None]
+    sha256: Annotated[str, *match("^[0-9a-f]{64}$", "must be 64 hexadecimal digits in lower case")] | None = Field(
+        default=None, description="The file's SHA-256 in hexadecimal.", examples=[None]
     )
     extension: Extension = Field(examples=["jpg"])
     filename: Filename | None = Field(default=None, description="Default: the uuid and the extension.")

@@ -4,6 +4,7 @@ The `show_…` functions make them of the domain's records. URLs, data URLs and 
 """
 
 import base64
+import re
 from dataclasses import dataclass, fields
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any
@@ -36,6 +37,17 @@ def _check_nul(text: str) -> str:
     if "\x00" in text:
         raise ValueError("must not contain NUL characters")
     return text
+
+
+def match(pattern: str, rule: str) -> tuple[Any, Any]:
+    """Return annotations for a text that the pattern matches. Its error says the rule in words."""
+
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(rule)
+        return text
+
+    return Field(json_schema_extra={"pattern": pattern}), AfterValidator(check)
 
 
 # The validators give a readable message. The schema has the same rule as a pattern.

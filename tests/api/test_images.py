@@ -93,6 +93,20 @@ def test_an_invalid_query_names_the_parameter(api: Api, query: str, parameter: s
     assert parameter in response.json()["error"]
 
 
+@pytest.mark.parametrize(
+    ("query", "rule"),
+    [
+        ("status=gone", "must be all, or some of "),
+        ("uuids=1,2", "must be 1 to 100 UUIDs, separated by commas"),
+        ("sha256=1", "must be 1 to 100 SHA-256 in hexadecimal, separated by commas"),
+    ],
+)
+def test_the_error_of_a_text_says_in_words_what_it_must_be(api: Api, query: str, rule: str) -> None:
+    [detail] = api("GET", f"/images?{query}").json()["details"]
+
+    assert detail["message"].startswith(rule)
+
+
 def test_an_unknown_image_is_404(api: Api) -> None:
     for method in ("GET", "DELETE"):
         response = api(method, f"/images/{uuid.uuid4()}")
