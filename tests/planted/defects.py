@@ -705,8 +705,16 @@ DEFECTS = (
         name="empty-token-as-signature",
         breaks=SIGNED,
         file="shared_lib/delivery/signatures.py",
-        old="signed = payload if is_token else path",
-        new="signed = payload or path",
+        old="""        signed = payload if is_token else path
+        if key is None or not hmac.compare_digest(_compute(key, signed).encode(), signature.encode()):
+            raise Forbidden(WRONG, code="signature_refused")
+        return read_capability(_decode(payload)) if is_token else True
+""",
+        new="""        signed = payload or path
+        if key is None or not hmac.compare_digest(_compute(key, signed).encode(), signature.encode()):
+            raise Forbidden(WRONG, code="signature_refused")
+        return read_capability(_decode(payload)) if payload else True
+""",
         caught_by="tests/delivery/test_signatures.py::test_no_mutation_of_a_signed_url_is_accepted",
     ),
     Defect(
