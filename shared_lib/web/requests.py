@@ -97,10 +97,16 @@ def _check(kind: Any, value: object, name: str | None = None) -> Any:  # noqa: A
                 "parameter": name or _locate(each, value) or "body",
                 "message": describe_mistake(each),
             }
-            for each in error.errors(include_url=False, include_input=False, include_context=False)
+            for each in _drop_consequences(error.errors(include_url=False, include_input=False, include_context=False))
         ]
         sentence = "; ".join(f"{each['parameter']}: {each['message']}" for each in details[:3])
         raise Invalid(sentence, details=details) from error
+
+
+def _drop_consequences(mistakes: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Leave out that a list is too short if its items are wrong: pydantic counts the right ones."""
+    wrong = {each["loc"][:depth] for each in mistakes for depth in range(len(each["loc"]))}
+    return [each for each in mistakes if each["type"] != "too_short" or each["loc"] not in wrong]
 
 
 def _locate(mistake: ErrorDetails, given: object) -> str:

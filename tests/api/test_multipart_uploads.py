@@ -223,6 +223,12 @@ def test_parts_to_sign_are_different_numbers(api: Api, numbers: list[Any]) -> No
     assert response.json()["details"][0]["parameter"].startswith("partNumbers")
 
 
+def test_a_list_with_a_wrong_item_is_not_also_said_to_be_too_short(api: Api) -> None:
+    response = call(api, begin(api), "POST", "/parts", json={"partNumbers": [0]})
+
+    assert [each["parameter"] for each in response.json()["details"]] == ["partNumbers.0"]
+
+
 def test_only_parts_of_the_file_are_signed(api: Api) -> None:
     response = call(api, begin(api), "POST", "/parts", json={"partNumbers": [5, 6]})
 
