@@ -182,6 +182,8 @@ def speed(data: Path, seconds: float) -> None:
             )
             _report(f"new {form}, one connection", [base], cold, seconds, connections=1)
             _report(f"new {form}", [base], cold, seconds)
+            for process in pair:  # starts its sandbox
+                requests.get(f"{process}{next(cold)}", timeout=60).raise_for_status()
             _report(f"new {form}, two processes", pair, cold, seconds)
             filters = f"filters:format({form}):quality({quality})"
             for name, (processes, name_source) in thumbors.items():
