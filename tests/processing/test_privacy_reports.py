@@ -25,7 +25,7 @@ def take_photo() -> bytes:
 
 
 def find_traces(rt: Runtime, uuid: str) -> dict[str, int]:
-    """Count rows of each table that have the uuid in any column, by table.
+    """Count rows of each table that have the uuid in any column, also in bytes, by table.
 
     Receipts and audit records name it, and for minutes what asks caches to forget it.
     """
@@ -33,8 +33,9 @@ def find_traces(rt: Runtime, uuid: str) -> dict[str, int]:
         tables = tx.rows("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
         found = {
             each["tablename"]: tx.rows(
-                f"SELECT count(*) AS n FROM {each['tablename']} t WHERE t::text LIKE :like",  # noqa: S608  no caller's
-                like=f"%{uuid}%",
+                f"SELECT count(*) AS n FROM {each['tablename']} t "  # noqa: S608  no caller's
+                "WHERE t::text LIKE ANY(CAST(:forms AS text[]))",
+                forms=[f"%{uuid}%", f"%{uuid.encode().hex()}%"],
             )[0]["n"]
             for each in tables
         }
