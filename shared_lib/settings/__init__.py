@@ -4,6 +4,7 @@ from functools import cache
 from typing import Any, cast
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from shared_lib.settings.access import NO_QUOTAS, Audit, Auth, Http, Issuer, Quotas, Rates
 from shared_lib.settings.backends import Database, Kafka, Store
@@ -97,7 +98,14 @@ def load() -> Settings:
         try:
             branches[name] = branch.read()
         except ValidationError as error:
-            mistakes += [branch.name_variable(f"{e['loc'][0]}") + f": {e['msg']}" for e in error.errors()]
+            mistakes += [_describe_mistake(branch, each) for each in error.errors()]
     if mistakes:
         raise InvalidSettings("Settings are missing or wrong: " + "; ".join(mistakes))
     return Settings.model_construct(**branches)
+
+
+def _describe_mistake(branch: type[Branch], mistake: ErrorDetails) -> str:
+    """Return the variable, the place in its JSON if it has one, and the mistake."""
+    variable, *place = map(str, mistake["loc"])
+    name = ".".join((branch.name_variable(variable), *place))
+    return f"{name}: {mistake['msg'].removeprefix('Value error, ')}"

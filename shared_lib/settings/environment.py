@@ -24,7 +24,10 @@ def split_at_commas(text: object) -> object:
 
 
 def read_json(text: object) -> object:
-    return json.loads(text) if isinstance(text, str) else text
+    try:
+        return json.loads(text) if isinstance(text, str) else text
+    except ValueError as error:
+        raise ValueError(f"must be JSON ({error})") from error
 
 
 def _write(default: object) -> str:
