@@ -48,8 +48,9 @@ SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
-# What is built from source is built with the locked setuptools, not with what pip would download for it.
-INSTALL := $(PIP) install --require-hashes --no-build-isolation
+# What is built from source is built with the locked setuptools, not with what pip would download for it. Conflicts are
+# none: of the services' wheels we need the programs, and not the Python packages that they require.
+INSTALL := $(PIP) install --require-hashes --no-build-isolation --no-warn-conflicts
 
 help:
 	@sed '/^#   /!d; s/^#   //' Makefile
