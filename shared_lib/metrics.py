@@ -19,7 +19,7 @@ SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
 Series = tuple[tuple[int, ...], float]
-"""What a histogram has observed with certain labels: the observations in each bucket, not cumulated, and their sum.
+"""A histogram's observations with certain labels: their number in each bucket, not cumulated, and their sum.
 
 The last bucket has those beyond the highest bound.
 """

@@ -6,6 +6,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from shared_lib.validation import describe_mistake
+
 
 class CannotStart(Exception):
     """The service cannot start. The message says why, and what to do about it."""
@@ -74,5 +76,5 @@ class Settings(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             name = "".join(f"{part}".upper() + ": " for part in first["loc"])
-            raise CannotStart(name + first["msg"].removeprefix("Value error, ")) from None
+            raise CannotStart(name + describe_mistake(first)) from None
         return settings.model_copy(update={"data_dir": settings.data_dir.expanduser().absolute()})

@@ -21,6 +21,7 @@ from shared_lib.settings.purging import (
     PurgedCache,
     SouinCache,
 )
+from shared_lib.validation import describe_mistake
 
 __all__ = [
     "BRANCHES",
@@ -98,14 +99,13 @@ def load() -> Settings:
         try:
             branches[name] = branch.read()
         except ValidationError as error:
-            mistakes += [_describe_mistake(branch, each) for each in error.errors()]
+            mistakes += [_describe(branch, each) for each in error.errors()]
     if mistakes:
         raise InvalidSettings("Settings are missing or wrong: " + "; ".join(mistakes))
     return Settings.model_construct(**branches)
 
 
-def _describe_mistake(branch: type[Branch], mistake: ErrorDetails) -> str:
+def _describe(branch: type[Branch], mistake: ErrorDetails) -> str:
     """Return the variable, the place in its JSON if it has one, and the mistake."""
     variable, *place = map(str, mistake["loc"])
-    name = ".".join((branch.name_variable(variable), *place))
-    return f"{name}: {mistake['msg'].removeprefix('Value error, ')}"
+    return ".".join((branch.name_variable(variable), *place)) + f": {describe_mistake(mistake)}"
