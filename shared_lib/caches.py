@@ -1,19 +1,32 @@
-"""Purge caches and CDNs by tag: Fastly, Cloudflare, CloudFront, Souin, and any nginx that can."""
+"""Purge caches and CDNs by tag: Fastly, Cloudflare, CloudFront, Souin, nginx on this machine, any other that can."""
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import urllib3
 
 from shared_lib.errors import Unavailable
-from shared_lib.settings import CloudflareCache, CloudFrontCache, FastlyCache, NginxCache, PurgedCache, SouinCache
+from shared_lib.settings import (
+    CloudflareCache,
+    CloudFrontCache,
+    FastlyCache,
+    NginxCache,
+    NginxFolder,
+    PurgedCache,
+    SouinCache,
+)
 
 TIMEOUT_SECONDS = 5.0
 MOST_TAGS = 100
 """Of one call. Cloudflare takes no more, Fastly 256."""
+_MOST_HEAD = 16_384  # bytes of a file of nginx's cache, before the body
+_GROUPS = re.compile(rb"^cache-groups:(.*)$", re.IGNORECASE | re.MULTILINE)
 _PATHS = ("/i/*", "/imgproxy/*", "/thumbor/*")
 
 
@@ -37,6 +50,24 @@ def purge(cache: PurgedCache, tags: Sequence[str]) -> None:
         case NginxCache():
             for tag in tags:
                 _send("PURGE", f"{cache.url}/{quote(tag, safe='')}", _bearer(cache), missing=True)
+        case NginxFolder():
+            _delete_stored(cache.folder, {f'"{each}"'.encode() for each in tags})
+
+
+def _delete_stored(folder: Path, groups: set[bytes]) -> None:
+    """Delete answers with any of these groups from nginx's cache, which then asks again.
+
+    Refusals have no groups. They are forgotten too, because a change may have made them wrong.
+    """
+    try:
+        for path in folder.rglob("*"):
+            with suppress(IsADirectoryError, FileNotFoundError), path.open("rb") as file:
+                head = file.read(_MOST_HEAD).partition(b"\r\n\r\n")[0]
+                found = _GROUPS.search(head)
+                if not found or not groups.isdisjoint(each.strip() for each in found[1].split(b",")):
+                    path.unlink(missing_ok=True)
+    except OSError as error:
+        raise Unavailable("nginx's cache cannot be changed") from error
 
 
 def _bearer(cache: SouinCache | NginxCache) -> dict[str, str]:

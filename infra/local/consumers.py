@@ -2,6 +2,8 @@
 
 This replaces their pods. Each function is loaded as in its container, but all share one process, in which each has
 threads of its own. So neither a long comparison nor a backlog of images delays another function's events.
+
+If there is a cache on this machine, the gateway calls PURGES after each request that may have changed something.
 """
 
 from collections.abc import Iterable
@@ -11,15 +13,22 @@ import functions_framework
 from werkzeug.exceptions import NotFound
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
+from infra.local.edge import PURGES
 from infra.local.hosts import is_local
 from infra.local.manifests import ROOT, Manifests, Service
-from shared_lib import server
+from shared_lib import runtime, server
 from shared_lib.server.limiter import Limiter
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
     from flask import Flask
     from uvicorn._types import HTTPScope
+
+
+def purge(_environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+    runtime.current().purging.run()
+    start_response("204 No Content", [])
+    return []
 
 
 def load(service: Service) -> "WSGIApplication":
@@ -34,9 +43,11 @@ def load(service: Service) -> "WSGIApplication":
 
 def main() -> None:
     services = {f"/{each.name}": each for each in Manifests.read(ROOT / "infra/knative").services if each.takes_events}
-    functions = DispatcherMiddleware(NotFound(), {path: load(service) for path, service in services.items()})
+    applications = {PURGES: purge} | {path: load(service) for path, service in services.items()}
+    functions = DispatcherMiddleware(NotFound(), applications)
     # No event is refused: its source limits how many are in flight, and a refusal would use up a retry.
     limiters = {path: Limiter(int(service.environ["THREADS"]), shed=False) for path, service in services.items()}
+    limiters[PURGES] = Limiter(1, shed=False)
     others = Limiter(1)
 
     def select(scope: "HTTPScope") -> Limiter:

@@ -7,10 +7,14 @@ rewritten host instead of the caller's, as in a cluster. Requests for hosts othe
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from functools import partial
+from hmac import compare_digest
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 import functions_framework
+import urllib3
 
 from infra.local.hosts import KnownHosts, is_local
 from infra.local.manifests import ROOT, Manifests, PathMatch, RouteMatch
@@ -46,6 +50,8 @@ class Route(NamedTuple):
         return kind, -len(path.value), self.match.method is None
 
 
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS", "TRACE")
+PURGE_SECONDS = 10.0
 _ROOTS = {"imgproxy": "/imgproxy", "thumbor": "/thumbor"}
 
 
@@ -80,11 +86,17 @@ class Gateway:
     """A WSGI application that passes each request to the function of its route."""
 
     def __init__(
-        self, routes: Iterable[Route], functions: Mapping[str, "WSGIApplication"], known_hosts: KnownHosts
+        self,
+        routes: Iterable[Route],
+        functions: Mapping[str, "WSGIApplication"],
+        known_hosts: KnownHosts,
+        after_change: Callable[[], None] = lambda: None,
     ) -> None:
+        """`after_change` is called before a response to a request with an unsafe method is sent."""
         self._routes = [(route.match.method, matcher(route.match.path), route.host) for route in routes]
         self._functions = functions
         self._known_hosts = known_hosts
+        self._after_change = after_change
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         host = environ.get("HTTP_HOST", "")
@@ -103,7 +115,10 @@ class Gateway:
             "HTTP_X_FORWARDED_HOST": host,
             "HTTP_X_FORWARDED_FOR": environ.get("REMOTE_ADDR", ""),
         }
-        return self._functions[function_host](environ, start_response)
+        response = self._functions[function_host](environ, start_response)
+        if method not in SAFE_METHODS:
+            self._after_change()
+        return response
 
     def select(self, method: str, path: str) -> str | None:
         """Return the host of the function that serves a request, or None."""
@@ -135,7 +150,7 @@ def _target_of(target: str) -> str:
     return target if target.startswith("/") else "/" + target.split("/", 3)[-1]
 
 
-def create_app(manifests: Manifests) -> Gateway:
+def create_app(manifests: Manifests, settings: Settings) -> Gateway:
     """Load every function that has a route."""
     routes = routes_of(manifests)
     sources = {service.name: service.source for service in manifests.services}
@@ -146,13 +161,33 @@ def create_app(manifests: Manifests) -> Gateway:
         for host in {route.host for route in routes}
     }
     base_url = runtime.current().settings.http.public_base_url or ""
-    allowed = {urlsplit(base_url).hostname or "", *Settings.from_environment().allowed_hosts}
-    return Gateway(routes, functions, KnownHosts(allowed))
+    allowed = {urlsplit(base_url).hostname or "", *settings.allowed_hosts}
+    after_change = partial(_purge, settings.purges_url) if settings.purges_url else lambda: None
+    return Gateway(routes, functions, KnownHosts(allowed), after_change)
+
+
+def _purge(url: str) -> None:
+    """Have caches forget now what was deleted or changed. If that fails, reconciliation does it within a minute."""
+    with suppress(urllib3.exceptions.HTTPError):
+        urllib3.request("POST", url, timeout=PURGE_SECONDS, retries=False)
+
+
+def restore_client(application: "WSGIApplication", token: str) -> "WSGIApplication":
+    """Take from nginx who the client is, and which address it reached. Nobody else knows the token."""
+
+    def serve(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        given, *addresses = environ.pop("HTTP_X_EDGE", "").split(" ")
+        if compare_digest(given.encode(), token.encode()):
+            environ["REMOTE_ADDR"], environ["SERVER_NAME"] = addresses
+        return application(environ, start_response)
+
+    return serve
 
 
 def main() -> None:
+    settings = Settings.from_environment()
     manifests = Manifests.read(ROOT / "infra/k8s/routes", ROOT / "infra/knative")
-    gateway = create_app(manifests)
+    gateway = create_app(manifests, settings)
     threads = {
         service.name: max(MIN_THREADS, int(service.environ.get("THREADS", DEFAULT_THREADS)))
         for service in manifests.services
@@ -167,7 +202,10 @@ def main() -> None:
         host = gateway.select(scope["method"], root + _path_of(scope["raw_path"].decode("latin-1")))
         return limiters[host] if host else others
 
-    server.run(server.expose_metrics(gateway, to=is_local), select, (*limiters.values(), others))
+    application = server.expose_metrics(gateway, to=is_local)
+    if settings.edge_token:
+        application = restore_client(application, settings.edge_token)
+    server.run(application, select, (*limiters.values(), others))
 
 
 if __name__ == "__main__":

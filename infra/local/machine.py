@@ -4,6 +4,7 @@ First the services, all at the same time. Then the bootstrap job, which creates 
 functions and their event sources.
 """
 
+import json
 import secrets
 import shlex
 import sys
@@ -11,7 +12,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from infra.local import ports, postgres, seaweedfs, tansu, terminal
+from infra.local import edge, ports, postgres, seaweedfs, tansu, terminal
 from infra.local.manifests import ROOT, Manifests
 from infra.local.plan import Plan
 from infra.local.processes import Program, Supervisor, Tier
@@ -47,6 +48,8 @@ def start(settings: Settings, supervisor: Supervisor) -> None:
     manifests = _manifests()
     terminal.print_line(f"Starting, with data in {settings.data_dir}")
     ports.reserve(settings.port)
+    if settings.edge_cache:
+        edge.find_nginx(settings.inherited.get("PATH", ""))  # now, and not after everything else has started
     [webhook_port] = ports.free_ports(1)
     webhook = Webhook(webhook_port, secrets.token_urlsafe(32))
     environ = {
@@ -128,9 +131,18 @@ def _start_functions(settings: Settings, supervisor: Supervisor, environ: dict[s
         service_url=f"http://{ports.LOOPBACK}:{consumers_port}/{{name}}",
         webhook_port=webhook.port,
     )
+    gateway = {**environ, **_serving(settings.host, settings.port)}
+    front = []
+    if settings.edge_cache:
+        [gateway_port], token = ports.free_ports(1), secrets.token_urlsafe(32)
+        gateway |= {"EDGE_TOKEN": token, "PURGES_URL": f"http://{ports.LOOPBACK}:{consumers_port}{edge.PURGES}"}
+        gateway |= _serving(ports.LOOPBACK, gateway_port)
+        log = _rotate(settings.data_dir / "logs/nginx.log")
+        front = [edge.make_program(settings, gateway_port, token, log)]
+        environ = {**environ, "PURGE_CACHES": _add_cache(environ, edge.find_folder(settings) / edge.RENDITIONS)}
     programs = [
         _consumers(consumers_port, environ),
-        _gateway(settings, environ),
+        _gateway(gateway),
         Program(
             name="eventing",
             tier=Tier.EVENTING,
@@ -139,6 +151,7 @@ def _start_functions(settings: Settings, supervisor: Supervisor, environ: dict[s
             is_ready=lambda _pid: ports.responds_to_http(webhook.port),
             cwd=ROOT,
         ),
+        *front,
     ]
     with ThreadPoolExecutor(len(programs)) as pool:
         list(pool.map(supervisor.start, programs))
@@ -176,7 +189,8 @@ def _consumers(port: int, environ: dict[str, str]) -> Program:
     )
 
 
-def _gateway(settings: Settings, environ: dict[str, str]) -> Program:
+def _gateway(environ: dict[str, str]) -> Program:
+    host, port = environ["HOST"], int(environ["PORT"])
     return Program(
         name="api",
         tier=Tier.GATEWAY,
@@ -185,10 +199,16 @@ def _gateway(settings: Settings, environ: dict[str, str]) -> Program:
             "DATABASE_POOL_SIZE": GATEWAY_POOL_SIZE,
             **_connecting(environ, "APP", "API"),
             **{name: environ[name] for name in STORE_KEYS if "PRESIGN" in name and name in environ},
-            **_serving(settings.host, settings.port),
         },
-        is_ready=lambda _pid: ports.responds_to_http(settings.port, settings.host, "/api/health/live"),
+        is_ready=lambda _pid: ports.responds_to_http(port, host, "/api/health/live"),
         cwd=ROOT,
+    )
+
+
+def _add_cache(environ: dict[str, str], folder: Path) -> str:
+    """Return the caches that have to forget what is deleted, and nginx's folder among them."""
+    return json.dumps(
+        [*json.loads(environ.get("PURGE_CACHES") or "[]"), {"kind": "nginx-folder", "folder": f"{folder}"}]
     )
 
 

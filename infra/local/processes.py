@@ -45,6 +45,7 @@ class Tier(IntEnum):
     FUNCTION = 2
     EVENTING = 3  # sends events to functions, and must receive every notification of an upload
     GATEWAY = 4
+    EDGE = 5  # passes requests on to the gateway
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,10 @@ class Settings(BaseModel):
     s3_upload_bucket: str = "upload-images"
     s3_completed_bucket: str = "completed-images"
     kafka_bootstrap_servers: Address = None
+    edge_cache: Annotated[bool, BeforeValidator(lambda value: value or False)] = False
+    """Whether nginx is in front of the API, and caches renditions."""
+    edge_token: Address = Field(None, description="sent by that nginx to authenticate what it says about clients")
+    purges_url: Address = Field(None, description="where requests have caches forget at once what they changed")
     webhook_token: Address = Field(None, description="sent by the embedded store to authenticate change notifications")
     inherited: dict[str, str] = Field(default_factory=dict, description="the whole environment, for child processes")
 

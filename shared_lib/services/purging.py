@@ -1,6 +1,7 @@
 """Have caches outside forget what was deleted or changed."""
 
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 
 from shared_lib.errors import ServiceError
 from shared_lib.observability import get_logger, log_failure
@@ -18,15 +19,20 @@ class Purging:
     caches: tuple[PurgedCache, ...]
     repeat_seconds: float
     """Longer than a rendition can be on its way."""
+    _lock: threading.Lock = field(default_factory=threading.Lock, compare=False)
 
     def run(self) -> int:
         """Purge what is due, and return how many tags. A cache that fails gets them again, later and later.
 
-        Caches that work get them again, too, which is harmless.
+        Caches that work get them again, too, which is harmless. If another thread does it, wait for that.
         """
         if not self.caches:
             self.purges.forget()
             return 0
+        with self._lock:
+            return self._purge_due()
+
+    def _purge_due(self) -> int:
         from shared_lib.caches import MOST_TAGS  # noqa: PLC0415  only installations with a cache need it
 
         count = 0

@@ -1,5 +1,6 @@
 """The caches outside that have to forget what was deleted or changed."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, SecretStr
@@ -47,7 +48,13 @@ class NginxCache(PurgedCacheBase):
     token: SecretStr | None = None
 
 
-PurgedCache = FastlyCache | CloudflareCache | CloudFrontCache | SouinCache | NginxCache
+class NginxFolder(PurgedCacheBase):
+    kind: Literal["nginx-folder"]
+    folder: Path
+    """Of `proxy_cache_path`, on this machine, and writable."""
+
+
+PurgedCache = FastlyCache | CloudflareCache | CloudFrontCache | SouinCache | NginxCache | NginxFolder
 
 
 class Purge(Branch):

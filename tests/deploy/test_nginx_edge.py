@@ -14,9 +14,11 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 import yaml
-from nginx import BACKENDS, EDGE, Names, run_edge
+from nginx import BACKENDS, Names, run_edge
 from raw_http import connect, exchange, read_response
 from service import ROOT, find_free_port, wait_for
+
+from infra.local.edge import EDGE
 
 LARGE = 4 * 2**20
 

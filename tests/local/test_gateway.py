@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 from werkzeug.test import Client
 
-from infra.local.gateway import Gateway, routes_of
+from infra.local.gateway import Gateway, restore_client, routes_of
 from infra.local.hosts import KnownHosts
 from infra.local.manifests import Manifests
 
@@ -158,6 +158,26 @@ def test_the_error_for_an_unknown_host_says_how_to_allow_it(manifest_folder: Cal
 
     assert response.status_code == 421
     assert "ALLOWED_HOSTS=elsewhere.example" in response.get_json(force=True)["error"]
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("token 192.0.2.1 192.0.2.7", "192.0.2.1 192.0.2.7"),
+        ("tokem 192.0.2.1 192.0.2.7", "127.0.0.1 localhost"),
+        ("", "127.0.0.1 localhost"),
+        ("é 192.0.2.1", "127.0.0.1 localhost"),
+    ],
+)
+def test_only_who_knows_the_token_may_say_who_the_client_is(header: str, expected: str) -> None:
+    def respond(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        start_response("200 OK", [])
+        return [f"{environ['REMOTE_ADDR']} {environ['SERVER_NAME']} {environ.get('HTTP_X_EDGE', '')}".encode()]
+
+    client = Client(restore_client(respond, "token"))
+    response = client.get("/", headers={"X-Edge": header}, environ_overrides={"REMOTE_ADDR": "127.0.0.1"})
+
+    assert response.text == f"{expected} "
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ def test_the_error_for_a_port_in_use_suggests_another(tmp_path: Path) -> None:
         ({"HOST": "192.0.2.1"}, "HOST=192.0.2.1"),
         ({"HOST": "0.0.0.0", "AUTH_MODE": "anonymous"}, "AUTH_MODE=anonymous"),  # noqa: S104
         ({"AUTH_MODE": "off"}, "AUTH_MODE"),
+        ({"EDGE_CACHE": "perhaps"}, "EDGE_CACHE"),
         ({"DATA_DIR": "/dev/null/data"}, "DATA_DIR=/dev/null/data cannot be written"),
         ({"S3_ENDPOINT_URL": "http://127.0.0.1:1"}, "S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY"),
     ],

@@ -1,4 +1,7 @@
-"""No accepted upload is lost, whichever part fails, and all data is there after a restart."""
+"""No accepted upload is lost, whichever part fails, and all data is there after a restart.
+
+The service has the edge's cache in front, which forgets what is deleted and changed.
+"""
 
 import signal
 import threading
@@ -20,7 +23,7 @@ from shared_lib.settings import Kafka
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     """A service of these tests' own, because they break its parts."""
-    running = start_platform(tmp_path_factory.mktemp("faults"), PROCESSING_LEASE_SECONDS="5")
+    running = start_platform(tmp_path_factory.mktemp("faults"), PROCESSING_LEASE_SECONDS="5", EDGE_CACHE="true")
     yield running
     assert running.stop() == 0
 
@@ -28,6 +31,59 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
 @pytest.fixture
 def client(machine: Platform) -> Api:
     return Api(f"{machine.url}/api/v1", requests.Session())
+
+
+def test_the_cache_sends_a_rendition_until_its_image_is_deleted(machine: Platform, client: Api) -> None:
+    uuids = [client.upload(make_photo()) for _ in range(2)]
+    for each in uuids:
+        client.await_end(each)
+    deleted, kept = (f"{machine.url}/i/unsafe/w=20/{each}.webp" for each in uuids)
+
+    def get(url: str, **headers: str) -> tuple[int, bool]:
+        response = client.session.get(url, headers=headers, timeout=30)
+        return response.status_code, response.headers["Cache-Status"].endswith("edge; hit")
+
+    assert [get(url) for url in (deleted, deleted, kept, kept)] == [(200, False), (200, True)] * 2
+    assert get(deleted, Host="elsewhere.example") == (421, False)
+    assert client("DELETE", f"/images/{uuids[0]}").status_code == 200
+    assert [get(url) for url in (deleted, kept)] == [(404, False), (200, True)]
+
+
+def test_the_cache_sends_a_preset_by_its_newest_version(machine: Platform, client: Api) -> None:
+    uuid = client.upload(make_photo())
+    client.await_end(uuid)
+    name = f"p{uuid4().hex}"
+
+    def get() -> tuple[int, int]:
+        response = client.session.get(f"{machine.url}/i/unsafe/{name}/{uuid}.png", timeout=30)
+        return response.status_code, int.from_bytes(response.content[16:20])
+
+    def save(width: int) -> None:
+        recipe = {"name": name, "operations": [{"kind": "resize", "width": width}]}
+        assert client("POST", "/presets", json={"recipe": recipe}).status_code == 201
+
+    assert get()[0] == 404
+    save(20)
+    assert get() == (200, 20)
+    save(30)
+    assert get() == (200, 30)
+
+
+def test_the_cache_and_the_api_come_back_after_a_kill(machine: Platform, client: Api) -> None:
+    uuid = client.upload(make_photo())
+    [nginx] = [each for each in find_processes(machine, name="nginx") if each.ppid() == machine.process.pid]
+    [gateway] = find_processes(machine, module="infra.local.gateway")
+
+    def ask() -> int:
+        try:
+            return requests.get(f"{machine.url}/api/v1/images/{uuid}", timeout=30).status_code
+        except requests.ConnectionError:
+            return 0
+
+    for process in (nginx, gateway):
+        process.kill()
+        process.wait()
+        wait_for(ask, lambda status: status == 200)
 
 
 def count_succeeded(client: Api, uuids: list[str]) -> int:
