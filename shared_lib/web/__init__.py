@@ -4,8 +4,8 @@ from shared_lib.web.assets import Assets
 from shared_lib.web.dispatch import serve
 from shared_lib.web.endpoint import Cache, Docs, Endpoint, Errors, Inputs, Route, Success
 from shared_lib.web.errors import NO_COLLECTION, NO_IMAGE, CollectionErrors, ImageError, ProcessingError
+from shared_lib.web.forms import UploadedFile
 from shared_lib.web.paging import PAGE_HEADERS
-from shared_lib.web.requests import UploadedFile
 from shared_lib.web.responses import Content, Deferred, Reply, Version, redirect, save_as
 
 __all__ = [

@@ -18,7 +18,8 @@ from shared_lib.settings import Processing, Rates
 from shared_lib.validation import adapt, describe_mistake
 from shared_lib.web.endpoint import Endpoint, Inputs
 from shared_lib.web.errors import NO_CREDENTIALS, STATUS
-from shared_lib.web.requests import body_too_large, file_too_large, not_json
+from shared_lib.web.forms import file_too_large
+from shared_lib.web.requests import body_too_large, not_json
 
 BUSY = Unavailable("The service is busy: try again later", code="busy")  # as the server says it
 _NO_PARAMETER = "x y"  # neither a UUID nor a name

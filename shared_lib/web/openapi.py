@@ -18,8 +18,8 @@ from shared_lib.errors import ServiceError
 from shared_lib.pipeline.formats import WRITTEN, Format
 from shared_lib.web.assets import compress
 from shared_lib.web.endpoint import Endpoint, Inputs, Success
+from shared_lib.web.forms import MAX_FORM_PARTS
 from shared_lib.web.implied_errors import BUSY, list_errors
-from shared_lib.web.requests import MAX_FORM_PARTS
 from shared_lib.web.responses import Content
 
 VERSION = "1.0.0"

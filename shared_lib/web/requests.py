@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -13,30 +12,15 @@ from pydantic_core import ErrorDetails
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from shared_lib.domain.uploads import UNKNOWN_TYPE
 from shared_lib.errors import Invalid, NotFound, TooLarge, Unsupported
-from shared_lib.settings import FORM_OVERHEAD
 from shared_lib.validation import adapt, describe_mistake
 from shared_lib.web.endpoint import Endpoint, Inputs
+from shared_lib.web.forms import UploadedFile, parse_form
 
 MAX_JSON = 1024 * 1024  # bytes
-MAX_FORM_PARTS = 10  # a form's file and fields, unknown ones included
-# Bytes that a form's parser may hold. Werkzeug also counts the chunk that it has just read, of 64 KiB: if the limit is
-# no larger, it rejects every larger file.
-FORM_MEMORY = 256 * 1024
-
 
 REST = "{rest+}"
 """At the end of a path template: the rest of the path."""
-
-
-@dataclass(frozen=True)
-class UploadedFile:
-    """The file of a form, in memory: a direct upload is small by contract."""
-
-    filename: str
-    content_type: str
-    data: bytes
 
 
 def match_path(request: flask.Request, endpoint: Endpoint) -> tuple[str, dict[str, str]]:
@@ -173,35 +157,11 @@ def not_json() -> Unsupported:
     return Unsupported("Send JSON, with Content-Type: application/json")
 
 
-def file_too_large(limit: int) -> TooLarge:
-    return TooLarge(f"File too large. Maximum size is {limit // (1024 * 1024)}MB", code="file_too_large")
-
-
 def _read_form(
     request: flask.Request, known: type[BaseModel], limit: int
 ) -> tuple[dict[str, str], UploadedFile | None]:
-    """Return the form's fields that aren't empty, and its part `file`, of at most `limit` bytes."""
-    request.max_content_length = limit + FORM_OVERHEAD
-    request.max_form_memory_size = FORM_MEMORY
-    request.max_form_parts = MAX_FORM_PARTS
-    if (request.content_length or 0) > request.max_content_length:
-        raise file_too_large(limit)
-    if request.mimetype != "multipart/form-data":
-        raise Unsupported("Send a form, with Content-Type: multipart/form-data")
-    try:
-        part = request.files.get("file")
-        # Web pages send fields that were left empty, too.
-        fields = MultiDict((name, text) for name, text in request.form.items(multi=True) if text)
-    except RequestEntityTooLarge as error:
-        if request.stream.tell() >= request.max_content_length:  # a chunked body has no length in advance
-            raise file_too_large(limit) from error
-        raise Invalid("The form has a field that is too large, or too many fields") from error
-    _refuse_repeated({"file"}, request.files)
-    _refuse_repeated(_names(known), fields)
-    if part is None:
-        return fields.to_dict(), None
-    data = part.stream.read(limit + 1)
-    if len(data) > limit:
-        raise file_too_large(limit)
-    name = (part.filename or "").replace("\\", "/").rpartition("/")[2]
-    return fields.to_dict(), UploadedFile(filename=name, content_type=part.mimetype or UNKNOWN_TYPE, data=data)
+    """Return the form's fields, and its part `file`. Raises Invalid if one is given twice."""
+    form = parse_form(request, limit)
+    _refuse_repeated({"file"}, form.files)
+    _refuse_repeated(_names(known), form.fields)
+    return form.fields.to_dict(), form.files.get("file")
