@@ -5,7 +5,6 @@ Nothing else should run on the machine. Without a GPU, its processors also draw 
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import browser
 import pytest
 import requests
 from gallery_rows import copy_pictures, upload_pictures
@@ -50,7 +50,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
 @pytest.mark.parametrize("device", ["desktop", "mobile"])
 def test_lighthouse_gives_the_grid_its_points(filled: Platform, device: str) -> None:
     command = ["node", "run.mjs", f"{filled.url}/", device]
-    environ = os.environ | {"PATH": NODE_PATH, "CHROME_PATH": shutil.which("chromium") or ""}
+    environ = os.environ | {"PATH": NODE_PATH, "CHROME_PATH": browser.find_program()}
     output = subprocess.run(
         command, cwd=ROOT / "tests/lighthouse", env=environ, stdout=subprocess.PIPE, text=True, check=True
     ).stdout

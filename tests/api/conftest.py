@@ -1,10 +1,10 @@
 """A browser, and addresses for raw requests: the whole API, one function as in its container, nginx in front of it."""
 
-import shutil
 from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 from uuid import uuid4
 
+import browser
 import pytest
 from gallery import RECORD_VIOLATIONS, Gallery
 from nginx import BACKENDS, Names, run_edge
@@ -20,11 +20,11 @@ Address = tuple[str, int]
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
     """Debian's Chromium, which `make test` installs."""
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    assert program, "no Chromium on the PATH: install it (Debian: apt install chromium)"
-    options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-    with sync_playwright() as playwright, playwright.chromium.launch(executable_path=program, args=options) as browser:
-        yield browser
+    with (
+        sync_playwright() as playwright,
+        playwright.chromium.launch(executable_path=browser.find_program(), args=browser.OPTIONS) as launched,
+    ):
+        yield launched
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,6 @@ import hashlib
 import io
 import json
 import os
-import shutil
 import statistics
 import threading
 import time
@@ -27,6 +26,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Self
 
+import browser
 import numpy as np
 import psutil
 from hostile import verdicts
@@ -175,15 +175,13 @@ class Chromium:
     """A headless Chromium that loads files by name."""
 
     def __init__(self, files: Mapping[str, bytes]) -> None:
-        chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-        if chromium is None:
-            raise SystemExit("no Chromium on the PATH: install it (Debian: apt install chromium)")
-        options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
         self._files = files
         self._stack = ExitStack()
         self._origin = self._stack.enter_context(_serve(files))
         playwright = self._stack.enter_context(sync_playwright())
-        self._browser = self._stack.enter_context(playwright.chromium.launch(executable_path=chromium, args=options))
+        self._browser = self._stack.enter_context(
+            playwright.chromium.launch(executable_path=browser.find_program(), args=browser.OPTIONS)
+        )
         self.version = self._browser.version
         self._page: Page | None = None
 
