@@ -102,9 +102,11 @@ class Engine:
         self._most = settings.delivery.new_per_hour
         self._claim_seconds = settings.limits.wall_seconds + _MARGIN_SECONDS
         # While one image is decoded, another one is read. More would only fill the memory.
-        self._slots = threading.BoundedSemaphore(2 * settings.processing.decoders)
+        slots = 2 * settings.processing.decoders
+        self._slots = threading.BoundedSemaphore(slots)
+        self._reading = ThreadPoolExecutor(slots, thread_name_prefix="reading")
         # Beyond them a few wait. So there are threads left that send what is stored.
-        places = 2 * settings.processing.decoders + _WAITING
+        places = slots + _WAITING
         self._places = threading.BoundedSemaphore(places)
         # As many are stored behind their answers. The process ends only after that.
         self._unstored = threading.BoundedSemaphore(places)
@@ -247,7 +249,7 @@ class Engine:
         """
         image = self._deliveries.find_image(uuid)
         with self._place(), self._slot(time.monotonic() + self._wait_seconds):
-            return self._render(image, recipe)
+            return self._render(image, recipe, self._read_original(image))
 
     def _make(self, image: PublishedImage, recipe: Recipe, state: State) -> Made:
         """`state` is what it was when it was found."""
@@ -267,11 +269,12 @@ class Engine:
         self._renderer.rate_limiter.check_decoding(image.tenant)
         with self._place():
             with self._slot(until):
+                reading = self._reading.submit(copy_context().run, self._read_original, image)  # while it is claimed
                 claim = self._deliveries.claim(image.uuid, recipe.hash, seconds=self._claim_seconds, most=self._most)
                 if claim is None:
                     return None
                 with self._ending_claim(image.uuid, recipe.hash, claim):
-                    rendition = self._render(image, recipe)
+                    rendition = self._render(image, recipe, reading.result())
             prefix = self._gallery.rendition_prefix(image.tenant, image.uuid, image.sha256)
             key = f"{prefix}{recipe.hash}.{rendition.extension}"
             stored = StoredDelivery(key, rendition.content_type, len(rendition.data))
@@ -317,10 +320,13 @@ class Engine:
         finally:
             self._slots.release()
 
-    def _render(self, image: PublishedImage, recipe: Recipe) -> Rendition:
+    def _read_original(self, image: PublishedImage) -> bytes:
         original = self._gallery.read(image.original_key)
         if original is None:
             raise NotFound(_NO_ORIGINAL, code="original_missing")
+        return original
+
+    def _render(self, image: PublishedImage, recipe: Recipe, original: bytes) -> Rendition:
         caller = current_caller()  # of a preview: a URL's is nobody in particular
         request = RenderRequest(original=original, tenant=image.tenant, recipes=(recipe,), requested_by=caller)
         return self._renderer.render(request).get(recipe.name)

@@ -106,6 +106,21 @@ def test_what_cannot_be_made_is_tried_once(rt: Runtime, image: UUID) -> None:
         rt.delivery.engine.find(too_large)
 
 
+def test_a_rendition_whose_original_was_missing_is_made_once_that_is_back(rt: Runtime, image: UUID) -> None:
+    found = rt.delivery.engine.find(order(rt, image, "w=43"))
+    key = found.image.original_key
+    data = rt.gallery.read(key)
+    assert data
+    rt.gallery.delete(key)
+    try:
+        with pytest.raises(NotFound, match="original is missing"):
+            rt.delivery.engine.make(found)
+    finally:
+        rt.gallery.put(key, data, found.image.form.content_type)
+
+    assert make_and_store(rt, found).how == "stored"
+
+
 @contextmanager
 def making(rt: Runtime, api: Api, options: str) -> Iterator[tuple[Found, Future[Made]]]:
     """Have a rendition of a new image made during the block, which begins when it is claimed."""
