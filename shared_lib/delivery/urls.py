@@ -186,6 +186,7 @@ def _read_file(file: str) -> tuple[UUID, str]:
     return uuid, extension
 
 
+@lru_cache(_REMEMBERED)
 def read_options(text: str) -> Options:
     """Raises Invalid."""
     given: dict[str, str] = {}

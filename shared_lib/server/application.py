@@ -104,6 +104,9 @@ class Application:
     async def _read_body(self, scope: "HTTPScope", receive: "ASGIReceiveCallable", file: IO[bytes]) -> int | None:
         """Read the body into the file. Return its size in bytes, or None if there is none."""
         headers = dict(scope["headers"])
+        if not headers.keys() & {b"content-length", b"transfer-encoding"}:
+            await _receive_chunk(receive)  # the end, which is there already
+            return None
         declared = int(headers.get(b"content-length", 0))
         if declared > self._max_body and headers.get(b"expect", b"").lower() == b"100-continue":
             return declared  # the application rejects it before it is sent
@@ -113,17 +116,14 @@ class Application:
         except TimeoutError:
             raise RequestError(408, "The body took too long to arrive") from None
         file.seek(0)
-        return max(declared, received) if headers.keys() & {b"content-length", b"transfer-encoding"} else None
+        return max(declared, received)
 
     async def _receive(self, receive: "ASGIReceiveCallable", file: IO[bytes], deadline: asyncio.Timeout) -> int:
         """Read a body up to MAX_DRAINED bytes, keep up to `max_body` of them, and return the number read."""
         size, more = 0, True
         with self._arriving.enter(deadline) as entry:
             while more and size <= MAX_DRAINED:
-                message = await receive()
-                if message["type"] != "http.request":
-                    raise ClientGone
-                chunk, more = message["body"], message["more_body"]
+                chunk, more = await _receive_chunk(receive)
                 size += len(chunk)
                 entry.advance(len(chunk))
                 if size <= self._max_body:
@@ -182,6 +182,14 @@ class Application:
             await send({"type": "http.response.body", "body": part, "more_body": more or start + CHUNK < len(chunk)})
             self._leaving.keep(entry, -len(part))
             entry.advance(len(part))
+
+
+async def _receive_chunk(receive: "ASGIReceiveCallable") -> tuple[bytes, bool]:
+    """Return the next bytes of a body, and whether more follow. Raises ClientGone."""
+    message = await receive()
+    if message["type"] != "http.request":
+        raise ClientGone
+    return message["body"], message["more_body"]
 
 
 def _find_trace(scope: "HTTPScope") -> str:

@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 _MIN_COMPRESSED = 1_400  # bytes: less fits into one packet
 _FAST = 4  # of gzip's levels from 1 to 9: 1 ms for a page of 100 images
 
+_CONDITIONS = frozenset(
+    f"HTTP_{name}" for name in ("IF_MATCH", "IF_NONE_MATCH", "IF_MODIFIED_SINCE", "IF_UNMODIFIED_SINCE", "RANGE")
+)
+"""The headers that conditions and ranges are in, as WSGI names them. Without RANGE, IF_RANGE means nothing."""
+
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -182,6 +187,8 @@ def _apply_conditions(request: flask.Request, response: flask.Response, version:
 
 def _make_conditional(request: flask.Request, response: flask.Response, **ranges: Any) -> None:  # noqa: ANN401  Werkzeug's
     """Check the conditions, and then the range, in the order of RFC 9110, 13.2.2. Werkzeug begins with the range."""
+    if _CONDITIONS.isdisjoint(request.environ):
+        return
     etag, _ = unquote_etag(response.headers["ETag"])
     if request.if_match and not request.if_match.contains(etag):
         raise PreconditionFailed("The current version doesn't match If-Match")
@@ -200,8 +207,9 @@ def _requests_one_range(request: flask.Request) -> bool:
 
 def add_common_headers(request: flask.Request, response: flask.Response, request_id: str, http: Http) -> flask.Response:
     """Add the headers that every response carries: request ID, security, CORS."""
-    for name, value in _HEADERS.items():
-        response.headers.setdefault(name, value)
+    # In one go: `setdefault` would look through all headers for each.
+    own = {name.lower() for name, _ in response.headers}
+    response.headers.extend({name: value for name, value in _HEADERS.items() if name.lower() not in own})
     response.headers["X-Request-Id"] = request_id
     if http.public_base_url and http.public_base_url.startswith("https:"):
         response.headers["Strict-Transport-Security"] = "max-age=31536000"
