@@ -56,8 +56,9 @@ class Bucket:
         self._store = store
         self.name = name
 
-    def put(self, key: str, data: bytes, content_type: str) -> None:
-        self._store.send("PUT", self.name, key, headers={"Content-Type": content_type}, body=data)
+    def put(self, key: str, data: bytes, content_type: str, *, sha256: str | None = None) -> None:
+        """Store an object. `sha256`, in hexadecimal, is part of the signature. It is computed unless it is given."""
+        self._store.send("PUT", self.name, key, headers={"Content-Type": content_type}, body=data, sha256=sha256)
 
     def head(self, key: str) -> StoredObject | None:
         """Return the object's description, or None if there is none."""
@@ -185,7 +186,7 @@ class Gallery(Bucket):
     def store_original(self, original: Original, data: bytes, *, is_published: bool) -> None:
         """Store an original that a row names. One that an equal image has published is probably there already."""
         if not (is_published and self.head(original.key)):  # a broken-off attempt may have put the same bytes there
-            self.put(original.key, data, original.content_type)
+            self.put(original.key, data, original.content_type, sha256=original.sha256)
 
     def delete_renditions(self, tenant: str, uuid: UUID, *, keep: str | None = None) -> int:
         """Delete an image's renditions except those with the prefix `keep`. Return how many were deleted."""

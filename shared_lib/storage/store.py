@@ -112,16 +112,19 @@ class Store:
         query: str = "",
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
+        sha256: str | None = None,
         stream: bool = False,
     ) -> BaseHTTPResponse:
         """Send a request, up to three times during an outage, and return the response if it is a success.
 
-        `query` is percent-encoded. With `stream`, the body is still to be read, inside `translating()`.
+        `query` is percent-encoded. `sha256` is the body's, if the caller knows it, in hexadecimal. With `stream`, the
+        response's body is still to be read, inside `translating()`.
 
         Raises Missing, Unavailable, Misconfigured or RequestRejected.
         """
         address = _address(self._settings.endpoint_url, bucket, key) + (f"?{query}" if query else "")
         request = AWSRequest(method, address, headers={"Host": self._host, **(headers or {})}, data=body)
+        request.context["sha256"] = sha256
         attributes = {"http.request.method": method, "aws.s3.bucket": bucket}
         with (
             tracing.span(f"{method} {bucket}", "client", attributes),
@@ -131,7 +134,7 @@ class Store:
 
     def _send(self, method: str, request: AWSRequest, name: str, *, stream: bool) -> BaseHTTPResponse:
         with translating():
-            S3SigV4Auth(self._keys.find(), "s3", self._settings.region).add_auth(request)
+            _Auth(self._keys.find(), "s3", self._settings.region).add_auth(request)
             response = self._pool.urlopen(
                 method,
                 str(request.url).removeprefix(self._origin),
@@ -177,6 +180,13 @@ class Store:
         """Raise Unavailable unless both buckets answer."""
         for bucket in (self._settings.upload_bucket, self._settings.completed_bucket):
             self.send("HEAD", bucket)
+
+
+class _Auth(S3SigV4Auth):
+    """botocore's, which does not hash a body again whose hash is known."""
+
+    def payload(self, request: AWSRequest) -> str:
+        return request.context["sha256"] or super().payload(request)
 
 
 class _KeyPair:
