@@ -213,12 +213,14 @@ def open_session() -> requests.Session:
 def wait_for(look: Callable[[], Seen], enough: Callable[[Seen], object], seconds: float = PROCESS_SECONDS) -> Seen:
     """Call `look` until `enough` accepts its result. Fail after a timeout."""
     deadline = time.monotonic() + seconds
+    pause = 0.01
     while True:
         seen = look()
         if enough(seen):
             return seen
         assert time.monotonic() < deadline, f"still {seen!r} after {seconds} s"
-        time.sleep(0.1)
+        time.sleep(pause)
+        pause = min(2 * pause, 0.1)
 
 
 def make_photo(width: int = 320, height: int = 240, form: str = "JPEG", **options: Any) -> bytes:

@@ -199,6 +199,7 @@ def test_a_deletion_can_be_undone_for_some_seconds(
     gallery: Gallery, api: Api, make_image: Callable[..., str], word: str
 ) -> None:
     kept, gone = make_image("kept"), make_image("gone")
+    gallery.page.clock.install()
     gallery.open(f"?search={word}")
     gallery.tile("kept").get_by_role("link").click()
     gallery.page.get_by_role("dialog").get_by_role("button", name="Delete").click()
@@ -206,6 +207,8 @@ def test_a_deletion_can_be_undone_for_some_seconds(
     gallery.open(f"?search={word}&image={gone}")
     gallery.page.get_by_role("dialog").get_by_role("button", name="Delete").click()
 
+    expect(gallery.page.get_by_role("button", name="Undo")).to_be_visible()
+    gallery.page.clock.run_for(10 * SECONDS)
     expect(gallery.page.get_by_role("button", name="Undo")).to_have_count(0, timeout=15 * SECONDS)
     wait_for(lambda: api("GET", f"/images/{gone}").status_code, lambda status: status == 404)
     assert api("GET", f"/images/{kept}").status_code == 200

@@ -49,17 +49,20 @@ def test_operators_see_the_state_of_everything_on_one_page(gallery: Gallery, let
 def test_the_operations_page_refreshes_itself_unless_it_is_paused(
     gallery: Gallery, make_image: Callable[..., str]
 ) -> None:
+    gallery.page.clock.install()
     gallery.open("ops/")
     succeeded = gallery.page.get_by_role("region", name="Images").locator("dd").first
     expect(succeeded).to_have_text(re.compile("[0-9]"))
     before = succeeded.inner_text()
     make_image("newer")
+    gallery.page.clock.run_for(6 * SECONDS)
     expect(succeeded).not_to_have_text(before, timeout=10 * SECONDS)
 
     gallery.page.get_by_role("button", name="Pause updates").click()
     asked: list[str] = []
     gallery.page.on("request", lambda request: asked.append(request.url))
-    gallery.page.wait_for_timeout(6 * SECONDS)
+    gallery.page.clock.run_for(60 * SECONDS)
+    gallery.page.wait_for_timeout(SECONDS)
     assert asked == []
 
 
@@ -92,14 +95,17 @@ def test_a_dead_letter_is_discarded_with_a_second_click(gallery: Gallery, letter
 
 
 def test_an_outage_leaves_the_last_state_on_the_page_and_ends_by_itself(gallery: Gallery) -> None:
+    gallery.page.clock.install()
     gallery.open("ops/")
     state = gallery.page.get_by_role("status", name="State of the service")
     expect(gallery.page.get_by_role("region", name="Backlog")).to_be_visible()
     gallery.page.context.set_offline(True)
+    gallery.page.clock.run_for(6 * SECONDS)
     expect(state).to_contain_text("cannot be reached", timeout=10 * SECONDS)
     expect(gallery.page.get_by_role("region", name="Backlog")).to_be_visible()
     gallery.page.context.set_offline(False)
 
+    gallery.page.clock.run_for(6 * SECONDS)
     expect(state).not_to_contain_text("cannot be reached", timeout=10 * SECONDS)
 
 
