@@ -179,7 +179,7 @@ def run_example(language: str, program: str, image: str, folder: Path) -> str:
         pytest.skip(f"there is no {command[0]} here")
     filled = program.replace("KEY", KEYS["new"]).replace("UUID", image).replace("k1", "new")
     (folder / name).write_text(filled)
-    environ = ENVIRONMENT | {"GOCACHE": f"{folder / 'cache'}", "HOME": f"{folder}"}
+    environ = ENVIRONMENT | {"GOCACHE": f"{folder.parent / 'go-cache'}", "HOME": f"{folder}"}
     run = subprocess.run([*command, name], cwd=folder, env=environ, stdout=subprocess.PIPE, text=True, check=True)
     return run.stdout.strip()
 

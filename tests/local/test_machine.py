@@ -66,13 +66,15 @@ def test_all_data_survives_a_kill_and_a_restart(start: Callable[[], Platform]) -
     first = start()
     with requests.Session() as session:
         before = Api(f"{first.url}/api/v1", session)
-        image = before.await_end(before.upload(make_photo()))
+        image = before.await_end(before.upload(make_photo(), "kept.jpg"))
+        collection = before("POST", "/collections", json={"name": "Kept"}).json()["data"]
         first.process.kill()
         first.process.wait()
         _expect_no_errors_until_it_is_gone(first)
         second = start()
         after = Api(f"{second.url}/api/v1", session)
         assert after("GET", f"/images/{image['uuid']}").json() == image
+        assert after("GET", f"/collections/{collection['uuid']}").json()["data"]["name"] == "Kept"
         assert after.await_end(after.upload(make_photo()))["status"] == "succeeded"
     assert second.stop() == 0
     assert not _accepts(second.url)

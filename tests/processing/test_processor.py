@@ -521,8 +521,8 @@ def test_a_direct_upload_publishes_an_event(rt: Runtime, data: bytes) -> None:
     with KafkaConsumer(
         "image-tasks", bootstrap_servers=servers, auto_offset_reset="earliest", consumer_timeout_ms=5000
     ) as consumer:
-        published = {(message.key.decode(), dict(message.headers)["ce_source"]) for message in consumer}
-    assert (str(uuid), b"/image-processing/upload_image") in published
+        published = ((message.key.decode(), dict(message.headers)["ce_source"]) for message in consumer)
+        assert (str(uuid), b"/image-processing/upload_image") in published
     rt.images.delete(uuid)
     rt.finisher.clean_up(uuid)
 

@@ -7,7 +7,6 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -183,20 +182,3 @@ def test_a_download_that_the_store_breaks_off_does_not_look_complete(machine: Pl
         finally:
             for store in stores:
                 store.send_signal(signal.SIGCONT)
-
-
-def test_a_second_start_finds_all_images(tmp_path: Path) -> None:
-    first = start_platform(tmp_path)
-    client = Api(f"{first.url}/api/v1", requests.Session())
-    image = client.await_end(client.upload(make_photo(), "kept.jpg"))
-    collection = client("POST", "/collections", json={"name": "Kept"}).json()["data"]
-    first.stop(signal.SIGKILL)
-
-    second = start_platform(tmp_path)
-    try:
-        client = Api(f"{second.url}/api/v1", requests.Session())
-        assert client("GET", f"/images/{image['uuid']}").json() == image
-        assert client("GET", f"/collections/{collection['uuid']}").json()["data"]["name"] == "Kept"
-        assert client.await_end(client.upload(make_photo()))["status"] == "succeeded"
-    finally:
-        assert second.stop() == 0
