@@ -15,9 +15,6 @@ Schema = dict[str, Any]
 _SCALARS = ("int", "float", "str", "uuid", "literal", "tuple")
 
 
-NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}$"
-"""Of renditions, recipes and presets."""
-
 DEFAULT_TENANT = "default"
 """Of callers without credentials, of objects that S3 clients put into the inbox, and of what is older than tenants."""
 
@@ -84,6 +81,31 @@ class Validate:
             "function": {"type": "no-info", "function": self.check},
             "schema": handler(source),
         }
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A regular expression that a whole text matches. An error says the rule in words instead."""
+
+    expression: str
+    rule: str
+
+    def __get_pydantic_core_schema__(self, source: object, handler: Handler) -> Schema:
+        return Validate(self._check).__get_pydantic_core_schema__(source, handler)
+
+    def __get_pydantic_json_schema__(self, schema: Schema, handler: Handler) -> Schema:
+        return handler(schema) | {"pattern": self.expression}
+
+    def _check(self, text: str) -> str:
+        if not re.fullmatch(self.expression, text):
+            raise ValueError(self.rule)
+        return text
+
+
+NAME_PATTERN = Pattern(
+    r"^[a-z0-9][a-z0-9_-]{0,63}$", "must be 1 to 64 of a-z, 0-9, - and _, and begin with a letter or a digit"
+)
+"""Of renditions, recipes and presets."""
 
 
 class OneOf:

@@ -5,14 +5,14 @@ from pydantic import BaseModel, Field
 
 from shared_lib import web
 from shared_lib.runtime import Runtime
-from shared_lib.web.audit import AuditEventId, AuditEventList, show_event
+from shared_lib.web.audit import ActionName, AuditEventId, AuditEventList, show_event
 from shared_lib.web.schemas import SearchText
 
 
 class Query(BaseModel):
     limit: int = Field(default=20, ge=1, le=100)
     after: AuditEventId | None = Field(default=None, description="The previous page's `next`.")
-    action: str | None = Field(default=None, pattern="^[a-z_]{1,40}$")
+    action: ActionName | None = None
     subject: SearchText | None = Field(default=None, description="An id, or the name of an operation.")
 
 

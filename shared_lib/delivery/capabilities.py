@@ -4,17 +4,17 @@ from datetime import UTC, datetime
 from typing import Annotated, Self
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from shared_lib.constraints import DEFAULT_TENANT, NAME_PATTERN
+from shared_lib.constraints import DEFAULT_TENANT, NAME_PATTERN, Pattern
 from shared_lib.errors import Forbidden
 from shared_lib.limits import MAX_SIDE
 from shared_lib.repositories.deliveries import PublishedImage
 
 _MOST = 64  # of each list. A token is part of every URL.
 
-Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
-Extension = Annotated[str, StringConstraints(pattern=r"^[a-z]{3,4}$")]
+Name = Annotated[str, NAME_PATTERN]
+Extension = Annotated[str, Pattern(r"^[a-z]{3,4}$", "must be auto, or a format such as webp")]
 Width = Annotated[int, Field(ge=1, le=MAX_SIDE)]
 
 

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from shared_lib.constraints import NAME_PATTERN
+from shared_lib.constraints import NAME_PATTERN, Pattern
 from shared_lib.delivery.capabilities import Capability
 from shared_lib.delivery.negotiation import Accepted, choose_format
 from shared_lib.delivery.order import DELIVER_ORIGINAL, ORIGINAL, Constantly, Order, covers_all
@@ -27,7 +27,7 @@ NAME = "delivered"
 _AUTO = "auto"
 _FORMATS = {extension: form for form in WRITTEN for extension in form.info.extensions}
 _OPTION = re.compile(r"([a-z]+)=([^=,]+)")
-_PRESET = re.compile(NAME_PATTERN)
+_PRESET = re.compile(NAME_PATTERN.expression)
 _COMPASS = {
     "center",
     "north",
@@ -45,6 +45,14 @@ _REMEMBERED = 256  # options, with their recipes: pages ask for many images in f
 
 _ABOUT_THE_URL = frozenset({"v", "exp", "download", "fallback"})
 """Options that don't change the rendition."""
+
+_CROP = Pattern(r"^\d{1,5}:\d{1,5}:\d{1,5}:\d{1,5}$", "must be left:top:width:height in px, such as 40:0:640:480")
+_COLOR = Pattern(
+    r"^[0-9a-fA-F]{3}([0-9a-fA-F]{3}([0-9a-fA-F]{2})?)?$", "must be a color such as f80, ff8800 or ff880080"
+)
+_DIGEST = Pattern(
+    r"^[0-9a-f]{8,64}$", "must be the SHA-256 of the original in lower case, or at least its first 8 digits"
+)
 
 Pixels = Annotated[int, Field(ge=1, le=MAX_SIDE)]
 Flag = Literal["1"]
@@ -68,15 +76,15 @@ class Options(BaseModel):
     gravity: Annotated[str, AfterValidator(_check_gravity)] = "center"
     enlarge: Flag | None = None
     trim: Annotated[float, Field(ge=0, le=255)] | None = None
-    crop: Annotated[str, Field(pattern=r"^\d{1,5}:\d{1,5}:\d{1,5}:\d{1,5}$")] | None = None
+    crop: Annotated[str, _CROP] | None = None
     rotate: Literal["90", "180", "270"] | None = None
     flip: Literal["h", "v", "hv"] | None = None
     blur: float | None = None
     sharpen: float | None = None
-    bg: Annotated[str, Field(pattern=r"^[0-9a-fA-F]{3}([0-9a-fA-F]{3}([0-9a-fA-F]{2})?)?$")] = ""
+    bg: Annotated[str, _COLOR] = ""
     q: int | None = None
     lossless: Flag | None = None
-    v: Annotated[str, Field(pattern=r"^[0-9a-f]{8,64}$")] | None = None
+    v: Annotated[str, _DIGEST] | None = None
     exp: Annotated[int, Field(ge=1, le=9_999_999_999)] | None = None
     download: Flag | None = None
     fallback: Literal["original"] | None = None

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, ClassVar
 
-from shared_lib.constraints import Bounds, Handler, IntegerBounds, Schema
+from shared_lib.constraints import Bounds, Handler, IntegerBounds, Pattern, Schema
 from shared_lib.limits import MAX_SIDE
 
 Side = Annotated[int, IntegerBounds(ge=1, le=MAX_SIDE)]
@@ -13,13 +13,18 @@ Factor = Annotated[float, Bounds(ge=0, le=10, allow_inf_nan=False)]
 Angle = Annotated[float, Bounds(ge=-360, le=360, allow_inf_nan=False)]
 Share = Annotated[float, Bounds(ge=0, le=1, allow_inf_nan=False)]
 
+_COLORS = r"#([0-9a-fA-F]{3,4}|[0-9a-fA-F]{6}|[0-9a-fA-F]{8})|transparent"
 Color = Annotated[
-    str, Bounds(pattern=r"^(#([0-9a-fA-F]{3,4}|[0-9a-fA-F]{6}|[0-9a-fA-F]{8})|transparent)$", to_lower=True)
+    str,
+    Bounds(to_lower=True),
+    Pattern(f"^({_COLORS})$", "must be a color such as #ff8800 or #ff880080, or transparent"),
 ]
 """As in CSS: #rgb, #rgba, #rrggbb, #rrggbbaa or transparent."""
 
 Fill = Annotated[
-    str, Bounds(pattern=r"^(#([0-9a-fA-F]{3,4}|[0-9a-fA-F]{6}|[0-9a-fA-F]{8})|transparent|mean|blur)$", to_lower=True)
+    str,
+    Bounds(to_lower=True),
+    Pattern(f"^({_COLORS}|mean|blur)$", "must be a color such as #ff8800 or #ff880080, or transparent, mean or blur"),
 ]
 """A color, `mean` for the mean of the image's own, or `blur` for the image itself, stretched and blurred."""
 

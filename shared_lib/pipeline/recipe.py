@@ -20,7 +20,7 @@ _REVISION = 1
 
 _MAX_OVERLAYS = 4
 
-RenditionName = Annotated[str, Bounds(pattern=NAME_PATTERN)]
+RenditionName = Annotated[str, NAME_PATTERN]
 
 
 Operations = Annotated[tuple[Operation, ...], Bounds(max_length=20, strict=False)]

@@ -2,9 +2,9 @@
 
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic import BeforeValidator, Field
 
-from shared_lib.constraints import drop_decimal_point
+from shared_lib.constraints import Pattern, drop_decimal_point
 from shared_lib.domain import api_keys as domain
 from shared_lib.domain.api_keys import DEFAULT_DAYS, ID_PATTERN, MAX_DAYS, MAX_OVERLAP_HOURS, OVERLAP_HOURS
 from shared_lib.domain.principals import Permission, Role
@@ -13,7 +13,7 @@ from shared_lib.services.key_management import IssuedKey
 from shared_lib.web.schemas import ApiModel, CollectionName
 
 # The page at /api-docs/ replaces it with the newest key's.
-ApiKeyId = Annotated[str, StringConstraints(pattern=ID_PATTERN), Field(examples=["4tR9kQ2mZx"])]
+ApiKeyId = Annotated[str, Pattern(ID_PATTERN, "must be the ID of an API key"), Field(examples=["4tR9kQ2mZx"])]
 ExpiresInDays = Annotated[
     int, Field(ge=1, le=MAX_DAYS, strict=True, examples=[DEFAULT_DAYS]), BeforeValidator(drop_decimal_point)
 ]

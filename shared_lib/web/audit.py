@@ -3,13 +3,17 @@
 import json
 from typing import Annotated, Any
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
+from shared_lib.constraints import Pattern
 from shared_lib.domain import audit as domain
 from shared_lib.domain.timestamps import Time
 from shared_lib.web.schemas import ApiModel
 
-AuditEventId = Annotated[str, StringConstraints(pattern="^[0-9]{1,18}$"), Field(examples=["4711"])]
+ActionName = Annotated[str, Pattern("^[a-z_]{1,40}$", "must be an action, such as image_deleted")]
+AuditEventId = Annotated[
+    str, Pattern("^[0-9]{1,18}$", "must be the ID of an event, a number"), Field(examples=["4711"])
+]
 
 
 class AuditEvent(ApiModel):

@@ -23,7 +23,7 @@ from shared_lib.errors import ServiceError, Unavailable, look_up
 from shared_lib.repositories.audit import acting_as
 from shared_lib.web.access import authorize, read_address
 from shared_lib.web.endpoint import Endpoint
-from shared_lib.web.errors import STATUS, render_error
+from shared_lib.web.errors import STATUS, advise_retry, render_error
 from shared_lib.web.rates import count_request, describe_rates
 from shared_lib.web.requests import match_path, read_inputs
 from shared_lib.web.responses import add_common_headers, render
@@ -163,7 +163,7 @@ def _render_named(error: ServiceError, endpoint: Endpoint) -> flask.Response:
     if endpoint.errors.word:
         log.info("request_refused", code=error.code, reason=error.public)  # which the text doesn't say
         status, text = endpoint.errors.word(error)
-        return flask.Response(text, status, mimetype="text/plain")
+        return flask.Response(text, status, advise_retry(status, error), mimetype="text/plain")
     response = render_error(look_up(STATUS, error, 500), error, endpoint.errors.body)
     if endpoint.errors.varies_by:
         response.vary.add(endpoint.errors.varies_by)

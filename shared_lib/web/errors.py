@@ -109,12 +109,16 @@ class CollectionErrors(ErrorBody):
 
 
 def render_error(status: int, error: ServiceError, shape: type[ErrorBody]) -> flask.Response:
-    seconds = error.retry_after or (RETRY_SECONDS if status in (429, 503) else None)
-    headers = {"Retry-After": str(seconds)} if seconds else {}
+    headers = advise_retry(status, error)
     if challenge := _challenge(error):
         headers["WWW-Authenticate"] = challenge
     body = shape.of(error).model_dump_json(exclude_none=True)
     return flask.Response(body, status, headers, mimetype="application/json")
+
+
+def advise_retry(status: int, error: ServiceError) -> dict[str, str]:
+    seconds = error.retry_after or (RETRY_SECONDS if status in (429, 503) else None)
+    return {"Retry-After": f"{seconds}"} if seconds else {}
 
 
 def _challenge(error: ServiceError) -> str | None:

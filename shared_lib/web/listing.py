@@ -5,10 +5,10 @@ from uuid import UUID
 
 from pydantic import Field
 
+from shared_lib.constraints import Pattern
 from shared_lib.domain.images import VISIBLE, ImageStatus
 from shared_lib.web.bulk import MAX_IMAGES
 from shared_lib.web.paging import PageParameters
-from shared_lib.web.schemas import match
 
 _UUID = "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 _SHA256 = "[0-9a-fA-F]{64}"
@@ -20,14 +20,14 @@ _STATUSES = f"must be all, or some of {', '.join(VISIBLE)}, separated by commas"
 
 class ImageListQuery(PageParameters):
     sort_by: Literal["createdAt"] = "createdAt"
-    status: Annotated[str, *match(f"^(all|{_STATUS}(,{_STATUS})*)$", _STATUSES)] = Field(
+    status: Annotated[str, Pattern(f"^(all|{_STATUS}(,{_STATUS})*)$", _STATUSES)] = Field(
         ImageStatus.SUCCEEDED.value, description="One or more, separated by commas, or `all`."
     )
-    uuids: Annotated[str, *match(f"^{_UUID}(,{_UUID}){{0,{MAX_IMAGES - 1}}}$", _UUIDS)] | None = Field(
+    uuids: Annotated[str, Pattern(f"^{_UUID}(,{_UUID}){{0,{MAX_IMAGES - 1}}}$", _UUIDS)] | None = Field(
         None,
         description=f"Up to {MAX_IMAGES}, separated by commas. Of the others, only `include` counts then.",
     )
-    sha256: Annotated[str, *match(f"^{_SHA256}(,{_SHA256}){{0,{MAX_IMAGES - 1}}}$", _DIGESTS)] | None = Field(
+    sha256: Annotated[str, Pattern(f"^{_SHA256}(,{_SHA256}){{0,{MAX_IMAGES - 1}}}$", _DIGESTS)] | None = Field(
         None,
         description=f"Up to {MAX_IMAGES} SHA-256 of originals in hex, separated by commas: the newest image of each. "
         "Of the others, only `status` and `include` count then.",

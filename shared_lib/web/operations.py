@@ -5,8 +5,9 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
+from shared_lib.constraints import Pattern
 from shared_lib.domain import operations as domain
 from shared_lib.domain.images import ImageStatus
 from shared_lib.domain.timestamps import Time
@@ -14,7 +15,9 @@ from shared_lib.errors import NOT_ITS_OWN_FAULT, FailureCode
 from shared_lib.web.schemas import ApiModel
 
 # The page at /api-docs/ replaces it with the newest one's.
-DeadLetterId = Annotated[str, StringConstraints(pattern="^[0-9]{1,18}$"), Field(examples=["471104711047110"])]
+DeadLetterId = Annotated[
+    str, Pattern("^[0-9]{1,18}$", "must be the ID of a dead letter, a number"), Field(examples=["471104711047110"])
+]
 
 MAX_RETRIED = 5000
 """Images that one request retries: two seconds of work."""

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import BaseModel, Field
 
 from shared_lib.constraints import NAME_PATTERN
 from shared_lib.domain.timestamps import Time
@@ -10,7 +10,7 @@ from shared_lib.pipeline.recipe import Recipe
 from shared_lib.repositories import presets as stored
 from shared_lib.web.schemas import ApiModel
 
-PresetName = Annotated[str, StringConstraints(pattern=NAME_PATTERN), Field(examples=["hero"])]
+PresetName = Annotated[str, NAME_PATTERN, Field(examples=["hero"])]
 _HERO = {
     "name": "hero",
     "operations": [{"kind": "resize", "width": 1200, "height": 630, "gravity": "smart"}],

@@ -5,9 +5,10 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from shared_lib.constraints import Pattern
 from shared_lib.domain.timestamps import Time
 from shared_lib.domain.uploads import IMAGE_TYPE, UNKNOWN_TYPE, Extension, UploadTerms
-from shared_lib.web.schemas import ApiModel, Description, Filename, ImageId, match
+from shared_lib.web.schemas import ApiModel, Description, Filename, ImageId
 
 _TYPE = rf"^({IMAGE_TYPE.pattern}|{UNKNOWN_TYPE})$"
 _TYPES = f"must be the type of an image, such as image/jpeg, or {UNKNOWN_TYPE}"
@@ -18,13 +19,13 @@ class UploadReservation(BaseModel):
 
     model_config = ConfigDict(alias_generator=to_camel, frozen=True)
 
-    content_type: Annotated[str, Field(max_length=133), *match(_TYPE, _TYPES)] | None = Field(
+    content_type: Annotated[str, Field(max_length=133), Pattern(_TYPE, _TYPES)] | None = Field(
         default=None,
         description="The Content-Type of the PUT.",
         examples=["image/jpeg"],
     )
     size_bytes: int | None = Field(default=None, ge=1, description="The file's size.", examples=[174351])
-    sha256: Annotated[str, *match("^[0-9a-f]{64}$", "must be 64 hexadecimal digits in lower case")] | None = Field(
+    sha256: Annotated[str, Pattern("^[0-9a-f]{64}$", "must be 64 hexadecimal digits in lower case")] | None = Field(
         default=None, description="The file's SHA-256 in hexadecimal.", examples=[None]
     )
     extension: Extension = Field(examples=["jpg"])

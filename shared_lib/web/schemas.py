@@ -4,7 +4,6 @@ The `show_…` functions make them of the domain's records. URLs, data URLs and 
 """
 
 import base64
-import re
 from dataclasses import dataclass, fields
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 _NO_CONTROL = {"pattern": r"^[^\u0000-\u001f\u007f]*$"}
+_NOT_BLANK = {"pattern": r"^[^\u0000-\u001f\u007f]*[^\u0000-\u001f\u007f\s][^\u0000-\u001f\u007f]*$"}
 _NO_NUL = {"pattern": r"^[^\u0000]*$"}
 
 
@@ -39,15 +39,10 @@ def _check_nul(text: str) -> str:
     return text
 
 
-def match(pattern: str, rule: str) -> tuple[Any, Any]:
-    """Return annotations for a text that the pattern matches. Its error says the rule in words."""
-
-    def check(text: str) -> str:
-        if not re.fullmatch(pattern, text):
-            raise ValueError(rule)
-        return text
-
-    return Field(json_schema_extra={"pattern": pattern}), AfterValidator(check)
+def _check_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must not be blank")
+    return text
 
 
 # The validators give a readable message. The schema has the same rule as a pattern.
@@ -63,15 +58,16 @@ Description = Annotated[
 ]
 CollectionName = Annotated[
     str,
-    Field(min_length=2, max_length=255, json_schema_extra=_NO_CONTROL, examples=["Holidays"]),
+    Field(min_length=2, max_length=255, json_schema_extra=_NOT_BLANK, examples=["Holidays"]),
     AfterValidator(_check_control_characters),
+    AfterValidator(_check_blank),
 ]
 SearchText = Annotated[str, Field(max_length=255, json_schema_extra=_NO_NUL), AfterValidator(_check_nul)]
 PrincipalName = Annotated[
     str, Field(min_length=1, max_length=600, json_schema_extra=_NO_NUL), AfterValidator(_check_nul)
 ]
 
-RenditionName = Annotated[str, Field(pattern=NAME_PATTERN, examples=["thumbnail"])]
+RenditionName = Annotated[str, NAME_PATTERN, Field(examples=["thumbnail"])]
 
 # The page at /api-docs/ replaces these with the newest image and collection.
 ImageId = Annotated[UUID, Field(examples=["0b9c0f3e-6e0e-4f3c-8f55-2f0f3f3a9d11"])]

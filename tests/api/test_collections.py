@@ -147,6 +147,7 @@ def test_an_unknown_collection_is_404(api: Api, method: str) -> None:
         {"name": None},
         {"name": 7},
         {"name": "tab\there"},
+        {"name": " \u2003"},
         [],
         "text",
         None,

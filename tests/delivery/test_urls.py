@@ -255,6 +255,18 @@ def test_a_url_that_cannot_be_served_gets_a_reason_that_caches_keep_briefly(
         assert "Accept" in response.headers["Vary"].split(", ")
 
 
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ("crop=1:2:3", "crop: must be left:top:width:height in px, such as 40:0:640:480"),
+        ("bg=red", "bg: must be a color such as f80, ff8800 or ff880080"),
+        ("v=x", "v: must be the SHA-256 of the original in lower case, or at least its first 8 digits"),
+    ],
+)
+def test_a_mistake_in_an_option_is_said_in_words(get: Get, image: str, options: str, error: str) -> None:
+    assert get(f"{options}/{image}").json()["error"] == error
+
+
 def test_a_preset_takes_options_about_the_url_and_no_others(get: Get, image: str) -> None:
     download = get(f"small,download=1/{image}")
     assert download.headers["Content-Disposition"] == f'attachment; filename="{image}.jpg"'
@@ -357,15 +369,24 @@ def test_a_deleted_image_is_delivered_no_more_and_leaves_nothing(api: Api, get: 
     assert "Contents" not in s3.list_objects_v2(Bucket="completed-images", Prefix=f"{uuid}/")
 
 
-def test_a_rendition_whose_object_is_lost_is_made_again(api: Api, get: Get, s3: "S3Client") -> None:
+@pytest.mark.parametrize(
+    "url",
+    ["i/unsafe/w=75/{}.webp", "imgproxy/_/w:75/plain/{}@webp", "thumbor/unsafe/75x/filters:format(webp)/{}"],
+    ids=["ours", "imgproxy", "thumbor"],
+)
+def test_a_rendition_whose_object_is_lost_is_made_again(platform: Platform, api: Api, s3: "S3Client", url: str) -> None:
     image = api.upload(make_photo())
     api.await_end(image)
-    first = get(f"w=75/{image}.webp")
-    await_stored(get, f"w=75/{image}.webp")
+
+    def ask(method: str = "GET") -> requests.Response:
+        return requests.request(method, f"{platform.url}/{url.format(image)}", timeout=60)
+
+    first = ask()
+    wait_for(lambda: ask("HEAD"), lambda head: head.headers["Cache-Status"].endswith("; hit"))
     for each in s3.list_objects_v2(Bucket="completed-images", Prefix=f"{image}/")["Contents"]:
         s3.delete_object(Bucket="completed-images", Key=each["Key"])
 
-    lost, again = get(f"w=75/{image}.webp"), get(f"w=75/{image}.webp")
+    lost, again = ask(), ask()
 
     assert (lost.status_code, lost.headers["Retry-After"]) == (503, "1")
     assert (again.status_code, again.content) == (200, first.content)

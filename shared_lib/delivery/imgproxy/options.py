@@ -152,7 +152,7 @@ _WITH_PRESET = frozenset(
     ["format", "f", "ext", "expires", "exp", "filename", "fn", "return_attachment", "att", "cachebuster", "cb"]
 )
 """Options that go with a preset that is made at run time."""
-_NAME = re.compile(NAME_PATTERN)
+_NAME = re.compile(NAME_PATTERN.expression)
 
 SECURITY = frozenset(
     {
