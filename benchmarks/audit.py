@@ -30,7 +30,8 @@ READERS = 4  # objects that are read at once
 ANNOUNCED_SECONDS = 10  # for announcements that are marked as sent
 
 _SELECT_IMAGES = """
-    SELECT CAST(uuid AS text) AS uuid, filename, status, sha256, original_key, failure_code, announced,
+    SELECT CAST(uuid AS text) AS uuid, filename, status, sha256, original_key, failure_code,
+           NOT EXISTS (SELECT 1 FROM outbox o WHERE o.image_id = i.uuid) AS announced,
            status <> 'awaiting_upload' AND deleted_at IS NULL AS visible, deleted_at IS NOT NULL AS deleted,
            cleaned_up_at IS NOT NULL AS erased, lease_until IS NOT NULL AS held,
            thumbnail, (SELECT array_agg(r.key) FROM renditions r WHERE r.image_id = i.uuid

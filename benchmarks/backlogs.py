@@ -157,8 +157,8 @@ def fill_database(rt: Runtime, images: int) -> None:
             tx.rows("SET LOCAL session_replication_role = replica")  # no triggers: counts leave these out
             tx.rows("SET LOCAL statement_timeout = 0")
             tx.rows(
-                """INSERT INTO images (uuid, filename, status, completed_at, announced, original_key)
-                   SELECT md5(n::text)::uuid, 'many.jpg', 'succeeded', now(), true,
+                """INSERT INTO images (uuid, filename, status, completed_at, original_key)
+                   SELECT md5(n::text)::uuid, 'many.jpg', 'succeeded', now(),
                           'originals/' || md5(n::text) || md5(n::text) || '.jpg'
                    FROM generate_series(CAST(:first AS int), CAST(:last AS int)) AS n""",
                 **span,

@@ -68,7 +68,7 @@ WITH numbers AS (
 )
 INSERT INTO images (uuid, tenant_id, filename, description, status, created_at, completed_at, content_type, size_bytes,
                     width, height, failure_code, failure_message, thumbnail, thumbnail_type, original_key, sha256,
-                    announced, due_at, deleted_at, cleaned_up_at, metadata, perceptual_hash, collection_id, attempts)
+                    due_at, deleted_at, cleaned_up_at, metadata, perceptual_hash, collection_id, attempts)
 SELECT CAST(digest AS uuid), tenant, CASE WHEN deleted THEN '' ELSE filename END,
        CASE WHEN NOT deleted THEN description END, status, created,
        CASE WHEN status IN ('succeeded', 'failed') THEN created + interval '1 s' END,
@@ -81,7 +81,7 @@ SELECT CAST(digest AS uuid), tenant, CASE WHEN deleted THEN '' ELSE filename END
        CASE WHEN status = 'succeeded' AND NOT deleted THEN
            CASE WHEN tenant <> 'default' THEN 't/' || tenant || '/' ELSE '' END
            || 'originals/' || digest || digest || '.jpg' END,
-       CASE WHEN status = 'succeeded' AND NOT deleted THEN digest || digest END, true,
+       CASE WHEN status = 'succeeded' AND NOT deleted THEN digest || digest END,
        CASE WHEN status IN ('awaiting_upload', 'pending') THEN now() + interval '1 day' END,
        CASE WHEN deleted THEN now() END, CASE WHEN deleted THEN now() END,
        CASE WHEN status = 'succeeded' AND NOT deleted THEN

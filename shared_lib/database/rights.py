@@ -44,6 +44,7 @@ RIGHTS: dict[str, dict[str, str]] = {
     "collections": {APP: ALL, SEARCH: "SELECT (uuid, tenant_id, name, created_at, updated_at)"},
     "image_counts": {APP: "SELECT, INSERT, DELETE", WORKER: "SELECT, INSERT, DELETE", SEARCH: "SELECT"},
     "original_removals": {APP: ALL, WORKER: ALL},
+    "outbox": {APP: "SELECT, DELETE", WORKER: ALL},
     "multipart_uploads": {APP: "SELECT, INSERT, DELETE", WORKER: "SELECT, DELETE"},
     "gallery_sizes": {WORKER: ALL, SEARCH: "SELECT"},
     "image_stocks": {APP: "SELECT, INSERT, DELETE", WORKER: "SELECT, INSERT, DELETE"},

@@ -254,7 +254,7 @@ class ImageState:
     held: bool
     """A worker holds a claim on it."""
     announced: bool
-    """The event for its last end was published."""
+    """No end of it is still to be announced."""
     failure: FailureCode | None
     ended_at: datetime | None
     upload_id: str | None

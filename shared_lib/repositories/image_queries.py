@@ -43,7 +43,8 @@ _SELECT_END = f"""
     WHERE uuid = :uuid AND status IN ('succeeded', 'failed') AND deleted_at IS NULL
 """
 _SELECT_STATES = f"""
-    SELECT uuid, tenant_id AS tenant, status, deleted_at IS NOT NULL AS deleted, original_key, announced,
+    SELECT uuid, tenant_id AS tenant, status, deleted_at IS NOT NULL AS deleted, original_key,
+           NOT EXISTS (SELECT 1 FROM outbox WHERE image_id = uuid) AS announced,
            failure_code AS failure, completed_at AS ended_at, coalesce(lease_until > now(), false) AS held,
            (SELECT upload_id FROM multipart_uploads WHERE image_id = uuid) AS upload_id
     FROM images WHERE uuid = ANY(CAST(:uuids AS uuid[])) AND {OF_TENANT}

@@ -29,6 +29,7 @@ _ERASE_RELATED = (
     "DELETE FROM deliveries WHERE image_id = ANY(CAST(:uuids AS uuid[])) AND claim IS NULL",
     "DELETE FROM processing_attempts WHERE image_id = ANY(CAST(:uuids AS uuid[]))",
     "DELETE FROM dead_letters WHERE image_id = ANY(CAST(:uuids AS uuid[]))",
+    "DELETE FROM outbox WHERE image_id = ANY(CAST(:uuids AS uuid[]))",
 )
 
 
@@ -238,7 +239,7 @@ class Images:
         return row is not None
 
     def mark_announced(self, end: ImageEnd) -> None:
-        """Record that the event for this end of the image was published. A later end is still to be announced."""
+        """Take the end out of the outbox: its event was published. A later end is still to be announced."""
         with self._database.transaction(durable=False) as tx:  # if that is lost, it is announced twice
             tx.last(lifecycle.MARK_ANNOUNCED, uuid=end.uuid, ended=end.completed_at)
 

@@ -8,6 +8,18 @@ from shared_lib.database.driver import Prepared
 from shared_lib.repositories.originals import NOT_BEING_REMOVED
 from shared_lib.repositories.rows import END_COLUMNS, OF_TENANT, RENDITIONS, UNFINISHED_IMAGE, VISIBLE_IMAGE
 
+_PUT_INTO_OUTBOX = "INSERT INTO outbox (image_id, tenant_id, ended_at) SELECT uuid, tenant_id, now() FROM ended"
+_ONCE = "ON CONFLICT (image_id) DO UPDATE SET ended_at = excluded.ended_at, retry_at = NULL"
+
+# Unless it was requested again meanwhile.
+_FORGET_REQUESTER = "requested_by = CASE WHEN due_at IS NOT NULL THEN requested_by END"
+
+
+def announcing(update: str, *, first: str = "") -> str:
+    """Return a statement that ends an image, and puts that end into the outbox. `first` is another part of its WITH."""
+    return f"WITH {first} ended AS ({update}), noted AS ({_PUT_INTO_OUTBOX} {_ONCE}) SELECT * FROM ended"
+
+
 # CREATE and RESERVE
 INSERT_IMAGE = Prepared("""
     INSERT INTO images (uuid, tenant_id, filename, description, status, size_bytes, reserved_bytes, due_at, traceparent,
@@ -46,7 +58,6 @@ REQUEST_PROCESSING = """
         description = CASE WHEN :describe THEN :description ELSE description END,
         attempts = CASE WHEN status = 'failed' THEN 0 ELSE attempts END,
         completed_at = CASE WHEN status = 'failed' THEN NULL ELSE completed_at END,
-        announced = announced AND status <> 'failed',
         failure_code = NULL, failure_message = NULL,
         traceparent = coalesce(:trace, traceparent),
         requested_by = CASE WHEN status IN ('awaiting_upload', 'failed') OR :renditions_pending
@@ -92,11 +103,12 @@ RENEW_LEASES = """
 
 # No transition: a succeeded image that was to be claimed has no pending renditions any more. If some could not even be
 # read, that is an end to announce.
-SETTLE_SUCCEEDED = """
-    UPDATE images SET due_at = NULL, lease_until = CASE WHEN lease_until > now() THEN lease_until END,
-                      completed_at = CASE WHEN :failed THEN now() ELSE completed_at END,
-                      announced = announced AND NOT :failed, requested_by = NULL
-    WHERE uuid = :uuid AND (due_at IS NOT NULL OR lease_until < now() OR :failed)
+SETTLE_SUCCEEDED = f"""
+    WITH ended AS (
+        UPDATE images SET due_at = NULL, lease_until = CASE WHEN lease_until > now() THEN lease_until END,
+                          completed_at = CASE WHEN :failed THEN now() ELSE completed_at END, requested_by = NULL
+        WHERE uuid = :uuid AND (due_at IS NOT NULL OR lease_until < now() OR :failed) RETURNING uuid, tenant_id
+    ) {_PUT_INTO_OUTBOX} WHERE :failed {_ONCE}
 """
 
 # RELEASE. An attempt that does not count is taken back.
@@ -116,7 +128,7 @@ NAME_ORIGINAL = f"""
 
 # SUCCEED
 PUBLISH_IMAGE = f"""
-    UPDATE images SET status = 'succeeded', completed_at = now(), lease_until = NULL, announced = false,
+    UPDATE images SET status = 'succeeded', completed_at = now(), lease_until = NULL, {_FORGET_REQUESTER},
                       content_type = :content_type, width = :width, height = :height,
                       metadata = coalesce(CAST(:metadata AS jsonb), metadata),
                       perceptual_hash = coalesce(CAST(CAST(:perceptual_hash AS text) AS bit(64)), perceptual_hash),
@@ -127,7 +139,7 @@ PUBLISH_IMAGE = f"""
 
 # FAIL, of an image that has not succeeded. It may be tried again while it names its original.
 FAIL_CLAIMED_IMAGE = f"""
-    UPDATE images SET status = 'failed', completed_at = now(), lease_until = NULL, announced = false,
+    UPDATE images SET status = 'failed', completed_at = now(), lease_until = NULL, {_FORGET_REQUESTER},
                       failure_code = :code, failure_message = :message,
                       original_key = CASE WHEN :keep THEN original_key END
     WHERE uuid = :uuid AND fence = :fence AND status = 'processing' AND deleted_at IS NULL
@@ -136,19 +148,19 @@ FAIL_CLAIMED_IMAGE = f"""
 
 # FAIL, of a succeeded image's renditions
 END_SUCCEEDED_CLAIM = f"""
-    UPDATE images i SET completed_at = now(), lease_until = NULL, announced = false
+    UPDATE images i SET completed_at = now(), lease_until = NULL, {_FORGET_REQUESTER}
     WHERE uuid = :uuid AND fence = :fence AND lease_until IS NOT NULL AND deleted_at IS NULL
     RETURNING {END_COLUMNS}, {RENDITIONS}
 """
 
 # GIVE_UP
-FAIL_UNCLAIMED_IMAGE = """
+FAIL_UNCLAIMED_IMAGE = announcing("""
     UPDATE images SET status = 'failed', failure_code = :code, failure_message = :message, completed_at = now(),
-                      lease_until = NULL, due_at = NULL, announced = false, fence = fence + 1, original_key = NULL
+                      lease_until = NULL, due_at = NULL, requested_by = NULL, fence = fence + 1, original_key = NULL
     WHERE uuid = :uuid AND deleted_at IS NULL
     AND (status IN ('awaiting_upload', 'pending') OR (status = 'processing' AND lease_until < now()))
-    RETURNING uuid
-"""
+    RETURNING uuid, tenant_id
+""")
 
 # RETRY. A failed image's upload is kept for some days. Its attempts are counted anew.
 LIST_FAILED_IMAGES = f"""
@@ -160,7 +172,7 @@ LIST_FAILED_IMAGES = f"""
 """
 RETRY_FAILED_IMAGES = f"""
     WITH retried AS (
-        UPDATE images SET status = 'pending', attempts = 0, completed_at = NULL, announced = false,
+        UPDATE images SET status = 'pending', attempts = 0, completed_at = NULL,
                           failure_code = NULL, failure_message = NULL, queued_at = now(), due_at = now()
         WHERE uuid = ANY(ARRAY({LIST_FAILED_IMAGES} FOR UPDATE))
         RETURNING uuid
@@ -247,11 +259,7 @@ PURGE_TOMBSTONES = """
 """
 
 # No transition: the event for this end was published. One that came later is still to be announced.
-MARK_ANNOUNCED = Prepared("""
-    UPDATE images SET announced = true, traceparent = CASE WHEN due_at IS NOT NULL THEN traceparent END,
-                      requested_by = CASE WHEN due_at IS NOT NULL THEN requested_by END
-    WHERE uuid = :uuid AND completed_at = :ended
-""")
+MARK_ANNOUNCED = Prepared("DELETE FROM outbox WHERE image_id = :uuid AND ended_at = :ended")
 
 # No transition, this and the next two: what reconciliation finds is put off, so that others have their turn.
 # Tenants take turns in a batch, so that the backlog of one delays no other.
@@ -279,12 +287,12 @@ DEFER_OVERDUE = f"""
     RETURNING uuid, created_at, status = 'succeeded' AS succeeded, original_key, traceparent
 """
 DEFER_UNANNOUNCED = """
-    UPDATE images SET retry_at = now() + make_interval(secs => :grace) WHERE uuid = ANY(ARRAY(
-        SELECT uuid FROM images WHERE deleted_at IS NULL AND status IN ('succeeded', 'failed') AND NOT announced
-        AND completed_at < now() - make_interval(secs => :grace)
-        AND (retry_at IS NULL OR retry_at < coalesce(:before, now()))
-        ORDER BY retry_at NULLS FIRST LIMIT :batch FOR UPDATE SKIP LOCKED))
-    RETURNING uuid
+    UPDATE outbox SET retry_at = now() + make_interval(secs => :grace) WHERE image_id = ANY(ARRAY(
+        SELECT o.image_id FROM outbox o JOIN images i ON i.uuid = o.image_id
+        WHERE i.status IN ('succeeded', 'failed') AND o.ended_at < now() - make_interval(secs => :grace)
+        AND (o.retry_at IS NULL OR o.retry_at < coalesce(:before, now()))
+        ORDER BY o.retry_at NULLS FIRST LIMIT :batch FOR UPDATE OF o SKIP LOCKED))
+    RETURNING image_id AS uuid
 """
 DEFER_CLEANUP = """
     UPDATE images SET retry_at = now() + make_interval(secs => :grace) WHERE uuid = ANY(ARRAY(

@@ -85,7 +85,7 @@ def test_a_use_of_a_rendition_is_recorded_although_the_answer_was_lost(
 def test_an_end_is_announced_once_although_the_answer_to_its_mark_was_lost(proxied: Proxied) -> None:
     rt, proxy = proxied
     uuid, before = upload(rt), proxy.lost
-    proxy.lose_answer("SET announced = true")
+    proxy.lose_answer("DELETE FROM outbox")
 
     rt.processor.process(uuid)
 

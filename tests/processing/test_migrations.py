@@ -19,6 +19,7 @@ from shared_lib.errors import Conflict, FailureCode
 from shared_lib.pipeline.recipe import THUMBNAIL
 from shared_lib.pipeline.recipe_schema import read_recipe
 from shared_lib.repositories.claims import Claims
+from shared_lib.repositories.drift import Drift
 from shared_lib.repositories.image_queries import ImageQueries
 from shared_lib.settings import Database as DatabaseSettings
 from shared_lib.settings import Processing
@@ -52,8 +53,8 @@ INSERT_ORDERS = """
 """
 # As this release writes them.
 INSERT_SUCCEEDED = """
-    INSERT INTO images (uuid, filename, status, completed_at, announced, thumbnail, thumbnail_type)
-    VALUES (:uuid, 'new.jpg', 'succeeded', now(), true, 'bytes', 'image/jpeg')
+    INSERT INTO images (uuid, filename, status, completed_at, thumbnail, thumbnail_type)
+    VALUES (:uuid, 'new.jpg', 'succeeded', now(), 'bytes', 'image/jpeg')
 """
 INSERT_THUMBNAIL = """
     INSERT INTO renditions (image_id, name, recipe_hash, content_type, width, height, size_bytes)
@@ -126,6 +127,26 @@ def test_a_release_that_serves_thumbnails_from_objects_makes_them_again(
     assert [each["name"] for each in requested] == ["alias", "thumbnail"]
     assert [each["recipe_hash"] for each in requested] == [THUMBNAIL.hash] * 2
     assert [read_recipe(each["recipe"]) for each in requested] == [replace(THUMBNAIL, name="alias"), THUMBNAIL]
+
+
+def test_ends_are_still_to_be_announced_after_an_upgrade_and_after_a_downgrade(
+    database: Database, upgrade: Move, downgrade: Move
+) -> None:
+    waiting, announced = uuid4(), uuid4()
+    upgrade("0029")
+    with database.transaction() as tx:
+        for uuid in (waiting, announced):
+            tx.rows(INSERT_SUCCEEDED, uuid=uuid)
+        tx.rows("UPDATE images SET announced = true WHERE uuid = :uuid", uuid=announced)
+
+    upgrade("head")
+    states = ImageQueries(database).get_states([waiting, announced])
+    assert (states[waiting].announced, states[announced].announced) == (False, True)
+    assert Drift(database).find_unannounced(0) == [waiting]
+
+    downgrade("0029")
+    with database.transaction() as tx:
+        assert tx.rows("SELECT uuid FROM images WHERE NOT announced") == [{"uuid": waiting}]
 
 
 def test_a_database_without_its_roles_is_left_alone(administrator_url: str) -> None:

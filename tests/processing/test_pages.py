@@ -24,11 +24,11 @@ from shared_lib.runtime import Runtime
 
 FILL = """
     INSERT INTO images (uuid, filename, description, status, created_at, completed_at, collection_id, failure_code,
-                        failure_message, announced)
+                        failure_message)
     SELECT gen_random_uuid(), :name || '-' || n || '.jpg', CASE n % 2 WHEN 0 THEN :name || ' described' END, status,
            now() - (n % 7) * interval '1 s', now(), CAST(:collection AS uuid),
            CASE status WHEN 'failed' THEN 'corrupt_image' END,
-           CASE status WHEN 'failed' THEN 'for the test' END, true
+           CASE status WHEN 'failed' THEN 'for the test' END
     FROM (SELECT n, CASE n % 3 WHEN 0 THEN 'failed' ELSE 'succeeded' END AS status
           FROM generate_series(CAST(:first AS integer), CAST(:last AS integer)) AS n) AS numbers
 """

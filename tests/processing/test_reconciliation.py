@@ -33,6 +33,9 @@ def tick(deliver: Deliver) -> Callable[..., None]:
 def age(rt: Runtime, uuid: UUID, column: str, seconds: int) -> None:
     with rt.database.transaction() as tx:
         tx.rows(f"UPDATE images SET {column} = now() - interval '{seconds} s' WHERE uuid = :uuid", uuid=uuid)  # noqa: S608
+        tx.rows(
+            "UPDATE outbox SET ended_at = completed_at FROM images WHERE image_id = uuid AND uuid = :uuid", uuid=uuid
+        )
 
 
 def process(deliver: Deliver, uuid: UUID) -> None:
@@ -317,7 +320,7 @@ def test_images_that_failed_in_an_outage_are_retried_by_one_command(
 
 def is_announced(rt: Runtime, uuid: UUID) -> bool:
     with rt.database.transaction() as tx:
-        return bool(tx.rows("SELECT announced FROM images WHERE uuid = :uuid", uuid=uuid)[0]["announced"])
+        return not tx.rows("SELECT 1 FROM outbox WHERE image_id = :uuid", uuid=uuid)
 
 
 def publish(rt: Runtime, wait_in_inbox: WaitInInbox) -> UUID:

@@ -17,9 +17,9 @@ from shared_lib.runtime import Runtime
 NOON = datetime(2001, 1, 1, 12, tzinfo=UTC)
 AFTERNOON = NOON + timedelta(hours=1)
 INSERT_IMAGE = """
-    INSERT INTO images (uuid, filename, description, status, created_at, completed_at, collection_id, announced,
+    INSERT INTO images (uuid, filename, description, status, created_at, completed_at, collection_id,
                         failure_code, failure_message)
-    VALUES (:uuid, :filename, :description, :status, :created, now(), CAST(:collection AS uuid), true,
+    VALUES (:uuid, :filename, :description, :status, :created, now(), CAST(:collection AS uuid),
             CASE :status WHEN 'failed' THEN 'other' END, CASE :status WHEN 'failed' THEN 'for the test' END)
 """
 INSERT_COLLECTION = "INSERT INTO collections (uuid, name, created_at) VALUES (:uuid, :name, :created)"

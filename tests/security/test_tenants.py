@@ -53,6 +53,7 @@ EMPTY = (  # as a rule
     "foreign_images",
     "multipart_uploads",
     "original_removals",
+    "outbox",
     "rendition_requests",
 )
 Get = Callable[[str], requests.Response]

@@ -111,8 +111,8 @@ BREAKS: dict[str, tuple[Callable[[World], object], str]] = {
     ),
     "an image twice": (
         lambda world: world.change(
-            "INSERT INTO images (uuid, filename, status, announced, completed_at) SELECT gen_random_uuid(), filename, "
-            "'succeeded', true, now() FROM images WHERE uuid = :uuid"
+            "INSERT INTO images (uuid, filename, status, completed_at) SELECT gen_random_uuid(), filename, "
+            "'succeeded', now() FROM images WHERE uuid = :uuid"
         ),
         "is of no upload",
     ),
