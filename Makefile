@@ -271,6 +271,7 @@ $(VENV)/ready-to-test: tests/requirements.txt tests/newman/package-lock.json tes
 	@command -v chromium-headless-shell >/dev/null || \
 		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium-headless-shell; } >/dev/null 2>&1 || \
 		{ command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null || \
+		apt-get install -y -qq --no-install-recommends chromium >/dev/null || \
 		{ echo "Install Chromium for the browser tests (Debian: sudo apt install chromium-headless-shell)." >&2; exit 1; }
 	@PATH="$$PATH:/usr/sbin"; command -v nginx >/dev/null || \
 		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends nginx-light; } >/dev/null || \
