@@ -194,6 +194,22 @@ DEFECTS = (
         caught_by="tests/processing/test_reconciliation.py::test_an_end_is_announced_later_while_kafka_is_unavailable",
     ),
     Defect(
+        name="end-not-in-outbox",
+        breaks="Every end is announced, at least once",
+        file=LIFECYCLE,
+        old="noted AS ({_PUT_INTO_OUTBOX} {_ONCE})",
+        new="noted AS ({_PUT_INTO_OUTBOX} WHERE false {_ONCE})",
+        caught_by="tests/processing/test_reconciliation.py::test_an_end_is_announced_later_while_kafka_is_unavailable",
+    ),
+    Defect(
+        name="later-end-taken-for-announced",
+        breaks="Every end is announced, at least once",
+        file=LIFECYCLE,
+        old="DELETE FROM outbox WHERE image_id = :uuid AND ended_at = :ended",
+        new="DELETE FROM outbox WHERE image_id = :uuid",
+        caught_by="tests/processing/test_reconciliation.py::test_no_end_is_announced_of_an_image_that_was_requested_again",
+    ),
+    Defect(
         name="deletion-without-fence",
         breaks="A deleted image never comes back, and leaves nothing",
         file=LIFECYCLE,
