@@ -57,7 +57,7 @@ def purge(cache: PurgedCache, tags: Sequence[str]) -> None:
 def _delete_stored(folder: Path, groups: set[bytes]) -> None:
     """Delete answers with any of these groups from nginx's cache, which then asks again.
 
-    Refusals have no groups. They are forgotten too, because a change may have made them wrong.
+    Errors have no groups. They are deleted too, because a change may have made them wrong.
     """
     try:
         for path in folder.rglob("*"):

@@ -96,8 +96,11 @@ class Pattern:
     def __get_pydantic_json_schema__(self, schema: Schema, handler: Handler) -> Schema:
         return handler(schema) | {"pattern": self.expression}
 
+    def matches(self, text: str) -> bool:
+        return re.fullmatch(self.expression, text) is not None
+
     def _check(self, text: str) -> str:
-        if not re.fullmatch(self.expression, text):
+        if not self.matches(text):
             raise ValueError(self.rule)
         return text
 

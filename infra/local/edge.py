@@ -16,7 +16,7 @@ EDGE = ROOT / "infra/k8s/components/nginx-edge"
 RENDITIONS = "renditions"
 """The cache's folder, in that of nginx."""
 PURGES = "/purges"
-"""Where the process of the functions that take events has caches forget at once what changed."""
+"""The path of the process of the functions that take events at which it purges caches at once."""
 
 # The gateway checks hosts, and limits bodies and what waits.
 _CHANGES = {

@@ -41,7 +41,7 @@ class Settings(BaseModel):
     s3_completed_bucket: str = "completed-images"
     kafka_bootstrap_servers: Address = None
     edge_cache: Annotated[bool, BeforeValidator(lambda value: value or False)] = False
-    """Whether nginx is in front of the API, and caches renditions."""
+    """Put nginx in front of the API, which then caches renditions."""
     edge_token: Address = Field(None, description="sent by that nginx to authenticate what it says about clients")
     purges_url: Address = Field(None, description="where requests have caches forget at once what they changed")
     webhook_token: Address = Field(None, description="sent by the embedded store to authenticate change notifications")

@@ -27,7 +27,6 @@ NAME = "delivered"
 _AUTO = "auto"
 _FORMATS = {extension: form for form in WRITTEN for extension in form.info.extensions}
 _OPTION = re.compile(r"([a-z]+)=([^=,]+)")
-_PRESET = re.compile(NAME_PATTERN.expression)
 _COMPASS = {
     "center",
     "north",
@@ -164,7 +163,7 @@ def _read_options(text: str) -> tuple[str | None, Options]:
     first, _, rest = text.partition(",")
     if "=" in first:
         return None, read_options(text)
-    if not _PRESET.fullmatch(first):
+    if not NAME_PATTERN.matches(first):
         raise _mistake("options", "are name=value, separated by commas, or a preset's name")
     options = read_options(rest) if rest else Options()
     if others := options.model_fields_set - _ABOUT_THE_URL:

@@ -251,7 +251,7 @@ def _end(
     tx: Transaction, claim: Claim, sql: str, outcome: str, reason: str | None, **columns: object
 ) -> dict[str, Any]:
     """End the claim and its attempt. Return the image's row. Raises Superseded if the claim was lost."""
-    statement = Prepared(lifecycle.announcing(sql, first=f"attempt AS ({END_ATTEMPT}),"))
+    statement = Prepared(lifecycle.announcing(sql, f"attempt AS ({END_ATTEMPT})"))
     row = tx.row(statement, uuid=claim.uuid, fence=claim.lease.fence, outcome=outcome, reason=reason, **columns)
     if row is None:
         raise Superseded

@@ -1,5 +1,7 @@
 """Every statement that writes to an image's row, except for its collection: `domain.images.TRANSITIONS` as SQL.
 
+A statement that ends an image also puts that end into the outbox, until it was announced.
+
 A comment names the transition. A statement that finds its row in another state changes nothing. The fence decides
 whether a worker's claim is the current one: a claim and a deletion increase it, so an earlier holder matches no row.
 """
@@ -15,9 +17,10 @@ _ONCE = "ON CONFLICT (image_id) DO UPDATE SET ended_at = excluded.ended_at, retr
 _FORGET_REQUESTER = "requested_by = CASE WHEN due_at IS NOT NULL THEN requested_by END"
 
 
-def announcing(update: str, *, first: str = "") -> str:
-    """Return a statement that ends an image, and puts that end into the outbox. `first` is another part of its WITH."""
-    return f"WITH {first} ended AS ({update}), noted AS ({_PUT_INTO_OUTBOX} {_ONCE}) SELECT * FROM ended"
+def announcing(update: str, *parts: str) -> str:
+    """Return a statement that ends an image, and puts that end into the outbox. `parts` are others of its WITH."""
+    own = f"ended AS ({update})", f"noted AS ({_PUT_INTO_OUTBOX} {_ONCE})"
+    return f"WITH {', '.join((*parts, *own))} SELECT * FROM ended"
 
 
 # CREATE and RESERVE

@@ -6,7 +6,6 @@ from typing import Annotated, Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
-from shared_lib.constraints import Pattern
 from shared_lib.delivery.capabilities import Capability, Extension, Name, Width
 from shared_lib.domain.timestamps import Time
 from shared_lib.errors import Invalid
@@ -44,10 +43,7 @@ class UrlOrder(ApiModel):
         default=None, description="For the URL of one rendition."
     )
     capability: CapabilityOrder | None = Field(default=None, description="For a token, whose holder writes URLs.")
-    format: (
-        Annotated[str, Pattern("^[a-z]{3,4}$", "must be auto, or a format such as webp"), Field(examples=["auto"])]
-        | None
-    ) = None
+    format: Annotated[Extension, Field(examples=["auto"])] | None = None
     expires_in: Annotated[int, Field(ge=1, le=31_536_000, description="Seconds. Absent: it doesn't expire.")] | None = (
         None
     )

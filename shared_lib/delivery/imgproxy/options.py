@@ -3,7 +3,6 @@
 import base64
 import binascii
 import math
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -152,7 +151,6 @@ _WITH_PRESET = frozenset(
     ["format", "f", "ext", "expires", "exp", "filename", "fn", "return_attachment", "att", "cachebuster", "cb"]
 )
 """Options that go with a preset that is made at run time."""
-_NAME = re.compile(NAME_PATTERN.expression)
 
 SECURITY = frozenset(
     {
@@ -200,7 +198,7 @@ def separate_preset(given: Given, presets: Mapping[str, Given]) -> tuple[str, Gi
     if presets.keys() >= set(names):
         return "", given
     others = [each for each in given if each[0] not in PRESET]
-    if len(names) > 1 or not _NAME.fullmatch(names[0]) or not {option for option, _ in others} <= _WITH_PRESET:
+    if len(names) > 1 or not NAME_PATTERN.matches(names[0]) or not {option for option, _ in others} <= _WITH_PRESET:
         raise Invalid("preset: one of them is a whole recipe or unknown, so others don't go with it")
     return names[0], others
 
