@@ -37,9 +37,8 @@
 #   audit-check         check that the audit log is as it was written; head=… is a head that it printed earlier
 #   kafka, minio        run Apache Kafka or MinIO, each in a terminal of its own, for `make run` or tests
 #   lock                lock the dependencies of pyproject.toml with hashes; upgrade=yes also updates what they need
-#   advisories          renew the copy of public advisories about our dependencies
 #   sbom                write a bill of materials with the libraries inside wheels: build/sbom.cdx.json
-#   release-check       check before a release: no locked version is affected, and the advisories are recent
+#   release-check       check before a release, with today's advisories, that no locked version is affected
 #   web                 build the gallery from web/; needs Node, which `make test` installs into .venv
 #   contracts           write derived files: openapi.json, events' schemas, routes, lists of functions, Postman, limits
 #   clean               delete everything that was built, but not `.data`
@@ -222,14 +221,13 @@ lock: $(VENV)/ready-to-test
 		--output-file benchmarks/requirements.txt
 	$(LOCK) --no-config --group thumbor --output-file tests/differential/requirements.txt
 
-advisories: $(VENV)/ready-to-run
-	rm -rf .cache/advisory-database
-	git clone --quiet --depth 1 https://github.com/pypa/advisory-database .cache/advisory-database
-	$(BIN)/python -m infra.advisories .cache/advisory-database
+# Not part of `make test`: a version that was sound yesterday may be affected today. It asks PyPI, and also fails if PyPI
+# knows nothing of a version.
+AUDITED = requirements.txt requirements-codecs.txt infra/local/requirements.txt infra/local/services.txt \
+	tests/requirements.txt benchmarks/requirements.txt tests/differential/requirements.txt
 
-# Not part of `make test`, because the advisories grow old by themselves.
-release-check: $(VENV)/ready-to-run
-	@$(BIN)/python -m infra.advisories
+release-check: $(VENV)/ready-to-test
+	$(BIN)/pip-audit --strict --disable-pip --require-hashes $(AUDITED:%=--requirement %)
 
 sbom: $(VENV)/ready-to-test
 	@$(BIN)/python -m infra.sbom
@@ -281,4 +279,4 @@ $(VENV)/ready-to-test: tests/requirements.txt tests/newman/package-lock.json tes
 		{ echo "Install promtool for the alerts' tests (Debian: sudo apt install prometheus)." >&2; exit 1; }
 	@touch $@
 
-.PHONY: help run test check-security test-gallery test-by-address check-clients test-cluster check-admission check-monitoring check-swagger conformance hostile compare-with-chromium compare-thumbor chaos chaos-disk planted bench bench-compare bench-overhead bench-rows bench-backlogs load check migrate migration named reset redrive api-key tenant audit-check kafka minio lock advisories sbom release-check web contracts clean bench-delivery
+.PHONY: help run test check-security test-gallery test-by-address check-clients test-cluster check-admission check-monitoring check-swagger conformance hostile compare-with-chromium compare-thumbor chaos chaos-disk planted bench bench-compare bench-overhead bench-rows bench-backlogs load check migrate migration named reset redrive api-key tenant audit-check kafka minio lock sbom release-check web contracts clean bench-delivery

@@ -108,6 +108,15 @@ BUILDS_NOTHING = ("--no-build-isolation", "--only-binary :all:", "setuptools.txt
 """Or builds it with what is installed already."""
 
 
+def test_a_release_is_checked_for_advisories_about_every_locked_file() -> None:
+    command = subprocess.run(
+        ["make", "--dry-run", "release-check"], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout
+
+    assert {*re.findall(r"--requirement (\S+)", command)} == LOCKED.keys()
+    assert "--strict" in command  # a version that PyPI does not know is not taken for sound
+
+
 def test_nothing_is_installed_without_hashes() -> None:
     assert {*installations()} == {"Makefile", "functions/Dockerfile", "infra/compose/Dockerfile"}
     for file, commands in installations().items():
