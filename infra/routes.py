@@ -35,7 +35,7 @@ metadata:
   namespace: image-processing
 spec:
   parentRefs:
-    - name: public
+    - {{name: public, namespace: image-processing-gateway}}
   rules:
 """
 RULE = """\
