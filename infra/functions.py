@@ -42,10 +42,6 @@ class Function:
         return self.manifest.name
 
     @property
-    def image(self) -> str:
-        return self.manifest.spec.template.spec.containers[0].image
-
-    @property
     def resources(self) -> Any:  # noqa: ANN401  any YAML
         """Requests and limits in the manifest. None leaves them to the patch of the function's component."""
         return self.manifest.spec.template.spec.containers[0].resources

@@ -1,6 +1,6 @@
 """Write the lists of functions that other tools need, each between two comments of a file that is otherwise ours.
 
-A function's image, environment and resources come from its manifest in `infra/knative`.
+A function's environment and resources come from its manifest in `infra/knative`.
 """
 
 import json
@@ -19,7 +19,6 @@ def generate() -> dict[Path, str]:
         MANIFESTS / "kustomization.yaml": fill(
             MANIFESTS / "kustomization.yaml", manifests=(f"  - {path.name}\n" for path in manifest_files())
         ),
-        ROOT / "skaffold.yaml": fill(ROOT / "skaffold.yaml", artifacts=map(_artifact, functions)),
         ROOT / "docker-compose.yml": fill(
             ROOT / "docker-compose.yml",
             **{
@@ -34,13 +33,6 @@ def generate() -> dict[Path, str]:
     }
 
 
-def _artifact(function: Function) -> str:
-    return (
-        f"    - image: {function.image.rpartition(':')[0]}\n"
-        f"      docker: {{dockerfile: functions/Dockerfile, buildArgs: {{FUNCTION: {function.folder}}}}}\n"
-    )
-
-
 def _dependency(function: Function) -> str:
     return f"      {name_in_compose(function)}: {{condition: service_healthy}}\n"
 
@@ -50,18 +42,11 @@ def name_in_compose(function: Function) -> str:
 
 
 def _compose_service(function: Function) -> str:
-    variables = "".join(f", {name}: {json.dumps(value)}" for name, value in function.manifest.environ.items())
-    return (
-        f"\n  {name_in_compose(function)}:\n"
-        "    <<: *function\n"
-        f"    image: {function.image}\n"
-        f"    build: {{context: ., dockerfile: functions/Dockerfile, args: {_compose_arguments(function)}}}\n"
-        + (
-            f"    environment: {{<<: *{_settings(function)}{variables}}}\n"
-            if variables or not function.endpoint
-            else ""
-        )
-    )
+    return f"\n  {name_in_compose(function)}:\n    <<: *function\n{_environment(function)}"
+
+
+def _environment(function: Function) -> str:
+    return f"    environment: {{<<: *{_settings(function)}, {_flow(function.manifest.environ)[1:]}\n"
 
 
 def _settings(function: Function) -> str:
@@ -69,19 +54,13 @@ def _settings(function: Function) -> str:
     return "settings" if function.endpoint else "worker-settings"
 
 
-def _compose_arguments(function: Function) -> str:
-    return f'{{FUNCTION: {function.folder}, JPEG_XL: "yes"}}'
-
-
 def _openfaas_function(function: Function) -> str:
     resources = function.resources or {}
-    variables = function.manifest.environ
     return (
         f"  {function.name}:\n"
         "    <<: *function\n"
-        f"    image: {function.image}\n"
         + "".join(f"    {name}: {_flow(resources[name])}\n" for name in ("requests", "limits") if name in resources)
-        + (f"    environment: {{<<: *{_settings(function)}, {_flow(variables)[1:]}\n" if variables else "")
+        + _environment(function)
     )
 
 

@@ -70,12 +70,12 @@ class Service(Manifest):
 
     @property
     def folder(self) -> str:
-        """Its folder in `functions/`. Names have dashes in Kubernetes and underscores in Python."""
-        return self.name.replace("-", "_")
+        """Its folder in `functions/`."""
+        return Path(self.environ["FUNCTION_SOURCE"]).parent.name
 
     @property
     def source(self) -> Path:
-        return ROOT / "functions" / self.folder / "main.py"
+        return ROOT / "functions" / self.environ["FUNCTION_SOURCE"]
 
     @property
     def takes_events(self) -> bool:

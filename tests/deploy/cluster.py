@@ -3,7 +3,6 @@
 import functools
 import itertools
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ FUNCTIONS = {path.parent.name for path in ROOT.glob("functions/*/main.py")}
 KUBECTL = Path(sys.executable).with_name("kubectl")
 DEPENDENCIES = ("postgres", "kafka", "minio")
 EDGES = ("gateway-api", "nginx-edge")
-OPTIONAL = ("registry",)
+OPTIONAL = ("internal-callers",)
 
 Object = dict[str, Any]
 
@@ -54,9 +53,6 @@ def combine(folder: Path, components: tuple[str, ...]) -> list[Object]:
         "resources": [f"{base / 'base'}"],
         "components": [f"{base / 'components' / name}" for name in components],
     }
-    if "registry" in components:
-        overlay["resources"].append("registry.yaml")
-        shutil.copy(K8S / "overlays/production/registry.yaml", folder)
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
     return build(folder)
 

@@ -37,7 +37,9 @@ SECRETS = {name for name, field in VARIABLES.items() if "SecretStr" in str(field
 }  # in its JSON
 REQUIRED = {name for name, field in VARIABLES.items() if field.is_required()}
 REGISTRY = "registry.example.com/"
-NOT_SETTINGS = {"THREADS", "SECRETS_DIR"}  # of the server; where settings are read
+IMAGE = f"image-processing/functions:{VERSION}"
+SOURCES = {name.replace("_", "-"): f"{name}/main.py" for name in FUNCTIONS}
+NOT_SETTINGS = {"FUNCTION_SOURCE", "THREADS", "SECRETS_DIR"}  # of the server; where settings are read
 
 SKAFFOLD = yaml.safe_load((ROOT / "skaffold.yaml").read_text())
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -48,6 +50,11 @@ DOCKERFILES = [ROOT / "functions/Dockerfile", ROOT / "infra/compose/Dockerfile"]
 
 def dashed(names: set[str]) -> set[str]:
     return {name.replace("_", "-") for name in names}
+
+
+def composed_functions() -> dict[str, Object]:
+    """Return the services of Compose that run from the image of all functions."""
+    return {name: each for name, each in COMPOSE["services"].items() if each["image"] == IMAGE}
 
 
 def environment_of(name: str) -> dict[str, str]:
@@ -70,14 +77,35 @@ def test_every_derived_file_is_what_make_contracts_would_write(generate: Callabl
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
-def test_each_function_is_a_service_with_its_own_image(name: str) -> None:
-    images = {
-        service: each["spec"]["template"]["spec"]["containers"][0]["image"]
-        for service, each in services(overlay(name)).items()
+def test_each_function_is_a_service_that_runs_it_from_the_one_image(name: str) -> None:
+    containers = {
+        service: each["spec"]["template"]["spec"]["containers"][0] for service, each in services(overlay(name)).items()
     }
 
     registry = {"local": "", "production": REGISTRY}[name]
-    assert images == {each: f"{registry}image-processing/{each}:{VERSION}" for each in dashed(FUNCTIONS)}
+    assert {each["image"] for each in containers.values()} == {f"{registry}{IMAGE}"}
+    sources = {
+        service: variable["value"]
+        for service, each in containers.items()
+        for variable in each["env"]
+        if variable["name"] == "FUNCTION_SOURCE"
+    }
+    assert sources == SOURCES
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_bootstrap_runs_from_the_same_image(name: str) -> None:
+    [container] = of_kind(overlay(name), "Job")["bootstrap"]["spec"]["template"]["spec"]["containers"]
+
+    assert container["image"].removeprefix(REGISTRY) == IMAGE
+
+
+def test_the_image_contains_every_function() -> None:
+    dockerfile = (ROOT / "functions/Dockerfile").read_text()
+
+    assert "WORKDIR /functions\n" in dockerfile
+    assert "COPY functions .\n" in dockerfile
+    assert all((ROOT / "functions" / source).is_file() for source in SOURCES.values())
 
 
 def test_a_function_has_a_route_unless_it_only_takes_events() -> None:
@@ -104,32 +132,26 @@ def test_applying_the_manifests_sends_all_traffic_to_the_latest_revision(name: s
         assert service["spec"]["traffic"] == [{"latestRevision": True, "percent": 100}]
 
 
-def test_each_function_is_an_artifact_of_skaffold() -> None:
-    artifacts = {each["image"]: each["docker"]["buildArgs"]["FUNCTION"] for each in SKAFFOLD["build"]["artifacts"]}
-
-    assert artifacts == {f"image-processing/{name.replace('_', '-')}": name for name in FUNCTIONS}
+def test_skaffold_builds_the_one_image() -> None:
+    assert [each["image"] for each in SKAFFOLD["build"]["artifacts"]] == [IMAGE.partition(":")[0]]
 
 
 def test_each_function_is_a_service_of_compose() -> None:
-    built = {
-        each["build"]["args"]["FUNCTION"]: (name, each["image"])
-        for name, each in COMPOSE["services"].items()
-        if each.get("build", {}).get("dockerfile") == "functions/Dockerfile" and name != "bootstrap"
+    running = {
+        name: each["environment"]["FUNCTION_SOURCE"]
+        for name, each in composed_functions().items()
+        if name != "bootstrap"
     }
 
-    assert built == {
-        name: (
-            "processor" if name == "process_image" else name.replace("_", "-"),
-            f"image-processing/{name.replace('_', '-')}:{VERSION}",
-        )
-        for name in FUNCTIONS
-    }
+    assert running == {"processor" if name == "process-image" else name: source for name, source in SOURCES.items()}
+    assert [name for name, each in composed_functions().items() if "build" in each] == ["bootstrap"]
 
 
 def test_each_function_is_a_function_of_openfaas() -> None:
-    images = {name: each["image"] for name, each in OPENFAAS["functions"].items()}
+    running = {name: each["environment"]["FUNCTION_SOURCE"] for name, each in OPENFAAS["functions"].items()}
 
-    assert images == {name: f"image-processing/{name}:{VERSION}" for name in dashed(FUNCTIONS)}
+    assert running == SOURCES
+    assert {each["image"] for each in OPENFAAS["functions"].values()} == {IMAGE}
 
 
 def test_the_event_source_under_compose_finds_every_sink() -> None:
@@ -202,7 +224,7 @@ def test_functions_have_only_known_variables(name: str) -> None:
 @pytest.mark.parametrize(
     "environment",
     [
-        *(each["environment"] for each in COMPOSE["services"].values() if "FUNCTION" in str(each.get("build"))),
+        *(each["environment"] for each in composed_functions().values()),
         *(each["environment"] for each in OPENFAAS["functions"].values()),
     ],
 )
@@ -277,8 +299,7 @@ def test_compose_with_many_processors_opens_fewer_connections_than_postgresql_al
     default = settings.Database.model_fields["pool_size"].default
     pools = {
         name: int(each.get("environment", {}).get("DATABASE_POOL_SIZE", default))
-        for name, each in COMPOSE["services"].items()
-        if each.get("build", {}).get("dockerfile") == "functions/Dockerfile"
+        for name, each in composed_functions().items()
     }
     opened = sum(pools.values()) + (processors - 1) * pools["processor"]
 
