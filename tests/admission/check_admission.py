@@ -16,7 +16,7 @@ from deploy.cluster import COMBINATIONS, OVERLAYS, Object, combine, overlay, pod
 from service import ROOT
 
 NAMESPACE = "--namespace=image-processing"
-NOT_INSTALLED = "gateway.envoyproxy.io/"  # of one Gateway implementation
+NOT_INSTALLED = ("gateway.envoyproxy.io/", "external-secrets.io/")  # of other projects
 PREREQUISITES = ("Namespace", "ServiceAccount")  # must exist before other objects are checked
 
 
@@ -100,14 +100,15 @@ class TestAnOverlay:
                 assert f"ksvc {thing['metadata']['name']} is not ready" in done.stdout
         assert "kafkasource image-work is not ready" in done.stdout
 
-    def test_a_new_release_must_delete_the_bootstrap_job_first(self, cluster: Cluster, installed: list[Object]) -> None:
-        [job] = [copy.deepcopy(each) for each in installed if each["kind"] == "Job"]
-        put(job, "spec.template.spec.containers.0.image", "image-processing/get-health:next")
-        assert "field is immutable" in rejection(cluster, job)
+    def test_a_new_release_must_delete_the_jobs_first(self, cluster: Cluster, installed: list[Object]) -> None:
+        jobs = [copy.deepcopy(each) for each in installed if each["kind"] == "Job"]
+        for job in jobs:
+            put(job, "spec.template.spec.containers.0.image", "image-processing/functions:next")
+            assert "field is immutable" in rejection(cluster, job)
 
-        cluster.kubectl("delete", "job", "bootstrap", NAMESPACE)
+        cluster.kubectl("delete", "job", "--selector=app.kubernetes.io/part-of=image-processing", NAMESPACE)
 
-        done = cluster.apply(job)
+        done = cluster.apply(*jobs)
         assert (done.returncode, done.stderr) == (0, "")
 
 

@@ -187,3 +187,39 @@ def test_every_command_of_skaffold_in_the_documents_has_a_repository() -> None:
     for document in ("README.md", "docs/deploy.md", "skaffold.yaml"):
         for command in re.findall(r"skaffold (?:run|dev|build) [^\n`]*", (ROOT / document).read_text()):
             assert "--default-repo" in command, f"{document}: {command}"
+
+
+# GitOps
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_gitops_runs_every_job_anew_before_the_functions_and_these_before_their_events(name: str) -> None:
+    waves: dict[str, set[int]] = {}
+    for thing in overlay(name):
+        annotations = thing["metadata"].get("annotations", {})
+        kind = f"{thing['apiVersion'].split('/')[0]}/{thing['kind']}"
+        waves.setdefault(kind, set()).add(int(annotations.get("argocd.argoproj.io/sync-wave", 0)))
+        if thing["kind"] == "Job":
+            assert annotations["argocd.argoproj.io/hook-delete-policy"] == "BeforeHookCreation"
+            assert annotations["kustomize.toolkit.fluxcd.io/force"] == "Enabled"
+
+    later = {"batch/Job": 1, "serving.knative.dev/Service": 2} | dict.fromkeys(
+        ("sources.knative.dev/KafkaSource", "sources.knative.dev/PingSource"), 3
+    )
+    assert waves == {kind: {later.get(kind, 0)} for kind in waves}
+
+
+def test_one_number_makes_every_function_read_changed_secrets() -> None:
+    revisions = {
+        each["spec"]["template"]["metadata"]["annotations"].get("image-processing/secrets-revision")
+        for each in services(overlay("production")).values()
+    }
+
+    assert revisions == {"1"}
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_one_command_of_the_guide_deletes_every_job_before_an_upgrade(name: str) -> None:
+    [label, value] = re.findall(r"delete job -l (\S+)=(\S+)", GUIDE)[0]
+
+    assert all(each["metadata"]["labels"][label] == value for each in of_kind(overlay(name), "Job").values())
