@@ -106,10 +106,11 @@ def start_platform(data: Path, **more: str) -> Platform:
 
 
 @contextmanager
-def serve_function(platform: Platform, name: str) -> Iterator[int]:
-    """Serve a function like its container, with nothing in front of it. Yield its port."""
+def serve_function(platform: Platform, name: str, **more: str) -> Iterator[int]:
+    """Serve a function like its container, with nothing in front of it and with more settings. Yield its port."""
     port = find_free_port()
-    environ = ENVIRONMENT | platform.environment | {"HOST": "127.0.0.1", "PORT": f"{port}", "FUNCTION_TARGET": "main"}
+    environ = ENVIRONMENT | platform.environment | more
+    environ |= {"HOST": "127.0.0.1", "PORT": f"{port}", "FUNCTION_TARGET": "main"}
     source = f"{ROOT / 'functions' / name / 'main.py'}"
     process = subprocess.Popen(
         [sys.executable, "-m", "shared_lib.server"], env=environ | {"FUNCTION_SOURCE": source}, cwd=ROOT

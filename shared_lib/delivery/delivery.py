@@ -7,7 +7,7 @@ from shared_lib.delivery.capabilities import Capability
 from shared_lib.delivery.engine import Engine
 from shared_lib.delivery.imgproxy.dialect import ImgproxyDialect
 from shared_lib.delivery.negotiation import Accepted, read_accept
-from shared_lib.delivery.order import Fetching, Order
+from shared_lib.delivery.order import Fetching, Order, Widths
 from shared_lib.delivery.signatures import UrlKeys
 from shared_lib.delivery.thumbor.dialect import ThumborDialect
 from shared_lib.delivery.urls import Urls
@@ -33,6 +33,7 @@ class Delivery:
         self.keys = UrlKeys(settings.delivery, allow_unsigned=allow_unsigned)
         is_open = settings.auth.mode == "anonymous"
         fetching: Fetching = "never" if not settings.foreign.sources else "always" if is_open else "signed"
+        widths = Widths(frozenset(settings.delivery.widths))
         self.imgproxy = ImgproxyDialect(
             settings.imgproxy,
             settings.store.upload_bucket,
@@ -40,9 +41,10 @@ class Delivery:
             allow_unsigned=allow_unsigned,
             is_open=is_open,
             fetching=fetching,
+            widths=widths,
         )
-        self.thumbor = ThumborDialect(settings.thumbor, allow_unsigned=allow_unsigned, fetching=fetching)
-        self.urls = Urls(recipes.find_preset, frozenset(settings.delivery.widths), are_open=is_open)
+        self.thumbor = ThumborDialect(settings.thumbor, allow_unsigned=allow_unsigned, fetching=fetching, widths=widths)
+        self.urls = Urls(recipes.find_preset, widths, are_open=is_open)
 
     def sign(self, image: PublishedImage, options: str, file: str, expires_at: datetime | None) -> str:
         """Return the path of a signed URL. Raises Invalid if it would deliver nothing, and Forbidden without a key."""

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
+from shared_lib.errors import Invalid
 from shared_lib.pipeline.recipe import Recipe
 from shared_lib.repositories.deliveries import PublishedImage
 
@@ -33,6 +34,23 @@ DELIVER_ORIGINAL = Constantly(ORIGINAL)
 
 def covers_all(_: PublishedImage) -> bool:
     return True
+
+
+@dataclass(frozen=True, slots=True)
+class Widths:
+    """The widths that unsigned URLs may ask for, in any dialect."""
+
+    allowed: frozenset[int] = frozenset()
+    """px, dpr included. Empty: any."""
+
+    def check(self, asked: int | None) -> None:
+        """Check the width that a URL asks for, px. Nothing that it delivers may be wider.
+
+        None: the URL names none, or what it delivers may be wider. Raises Invalid.
+        """
+        if self.allowed and asked not in self.allowed:
+            message = f"is one of {', '.join(map(str, sorted(self.allowed)))} unless the URL is signed"
+            raise Invalid(f"w: {message}", details=[{"parameter": "w", "message": message}])
 
 
 @dataclass(frozen=True, kw_only=True)

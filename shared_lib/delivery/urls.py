@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from shared_lib.constraints import NAME_PATTERN, Pattern
 from shared_lib.delivery.capabilities import Capability
 from shared_lib.delivery.negotiation import Accepted, choose_format
-from shared_lib.delivery.order import DELIVER_ORIGINAL, ORIGINAL, Constantly, Order, covers_all
+from shared_lib.delivery.order import DELIVER_ORIGINAL, ORIGINAL, Constantly, Order, Widths, covers_all
 from shared_lib.delivery.presets import FindPreset, LowerPreset
 from shared_lib.errors import Forbidden, Invalid
 from shared_lib.limits import MAX_SIDE
@@ -92,8 +92,7 @@ class Options(BaseModel):
 @dataclass(frozen=True)
 class Urls:
     find_preset: FindPreset
-    widths: frozenset[int]
-    """Those that unsigned URLs may ask for. Empty: any."""
+    widths: Widths
     are_open: bool
     """Unsigned URLs may deliver originals."""
 
@@ -154,8 +153,9 @@ class Urls:
     def _check_unsigned(self, preset: str | None, options: Options) -> None:
         if not self.are_open and (preset == ORIGINAL.name or _about_originals(options)):
             raise Forbidden("Only a signed URL delivers an original", code="signature_missing")
-        if self.widths and preset is None and _get_width(options) not in self.widths:
-            raise _mistake("w", f"is one of {', '.join(map(str, sorted(self.widths)))} unless the URL is signed")
+        if preset is None:
+            may_be_wider = options.fit == "outside" and options.h is not None
+            self.widths.check(None if may_be_wider else _get_width(options))
 
 
 def _read_options(text: str) -> tuple[str | None, Options]:

@@ -17,6 +17,7 @@ from shared_lib.repositories import stocks
 from shared_lib.repositories.rows import OF_TENANT, require_published
 from shared_lib.settings import Quotas
 
+_ABSENT_SECONDS = 2  # until it helps to ask again, as for an image that is being processed
 TOO_MANY = "Too many new renditions of this image within an hour"
 _BY_CONTENT_TYPE = {form.content_type: form for form in Format}
 _CODES = {code.value for code in FailureCode}
@@ -116,11 +117,11 @@ class Deliveries:
         """Raises NotFound, with a code of its own while the image is being processed."""
         with self._database.transaction() as tx:
             row = next(iter(tx.last(_FIND_IMAGE, uuid=uuid)), None)
-        return _to_image(require_published(row))
+        return _to_image(_require_published(row))
 
     def find_both(self, uuid: UUID, recipe_hash: str) -> tuple[PublishedImage, State]:
         """Return an image and its rendition in one look. Raises NotFound like `find_image`."""
-        published = require_published(self._look_up(uuid, recipe_hash))
+        published = _require_published(self._look_up(uuid, recipe_hash))
         return _to_image(published), _to_state(published)
 
     def find(self, uuid: UUID, recipe_hash: str) -> State:
@@ -200,6 +201,13 @@ class Deliveries:
         """Forget a batch of renditions unused for so many days. Return their keys, None for those never made."""
         with self._database.transaction() as tx:
             return [row["key"] for row in tx.rows(_EXPIRE, days=days, batch=batch)]
+
+
+def _require_published(row: dict[str, Any] | None) -> dict[str, Any]:
+    """Raises NotFound. An image that is missing may be about to be uploaded, so caches must not keep that."""
+    if row is None:
+        raise ImageNotFound(retry_after=_ABSENT_SECONDS)
+    return require_published(row)
 
 
 def _to_image(row: dict[str, Any]) -> PublishedImage:

@@ -22,7 +22,7 @@ from shared_lib.domain.audit import Actor
 from shared_lib.errors import ServiceError, Unavailable, look_up
 from shared_lib.repositories.audit import acting_as
 from shared_lib.web.access import authorize, read_address
-from shared_lib.web.endpoint import Endpoint
+from shared_lib.web.endpoint import Cache, Endpoint
 from shared_lib.web.errors import STATUS, advise_retry, render_error
 from shared_lib.web.rates import count_request, describe_rates
 from shared_lib.web.requests import match_path, read_inputs
@@ -109,7 +109,8 @@ def _respond(
         metrics.REQUESTS.observe(seconds, metrics.Request.of(endpoint.name, request.method, response.status_code))
         _log_request(request, endpoint, response.status_code, seconds)
     response.headers.update(describe_rates())
-    return add_common_headers(request, response, request_id, rt.settings.http)
+    is_shared = endpoint.cache is Cache.BY_URL and request.method in endpoint.route.served_methods
+    return add_common_headers(request, response, request_id, rt.settings.http, is_shared=is_shared)
 
 
 def _log_request(request: flask.Request, endpoint: Endpoint, status: int, seconds: float) -> None:
@@ -167,9 +168,9 @@ def _render_named(error: ServiceError, endpoint: Endpoint) -> flask.Response:
     response = render_error(look_up(STATUS, error, 500), error, endpoint.errors.body)
     if endpoint.errors.varies_by:
         response.vary.add(endpoint.errors.varies_by)
+    # Without X-Accel-Expires: strangers can have any number of URLs refused, and must not fill the edge's cache.
     if endpoint.errors.seconds and response.status_code in _LASTING and error.retry_after is None:
         response.headers["Cache-Control"] = f"public, max-age={endpoint.errors.seconds}"
-        response.headers["X-Accel-Expires"] = f"{endpoint.errors.seconds}"  # of the edge (nginx.conf)
     return response
 
 

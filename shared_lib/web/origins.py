@@ -44,16 +44,25 @@ def _is_allowed(origin: str | None, http: Http) -> bool:
     return "*" in http.cors_allow_origins or origin in http.cors_allow_origins
 
 
-def allow_origin(request: flask.Request, response: flask.Response, http: Http) -> None:
-    """Add the headers of cross-origin resource sharing for allowed origins. Never allows credentials."""
+def allow_origin(request: flask.Request, response: flask.Response, http: Http, *, is_shared: bool = False) -> None:
+    """Add the headers of cross-origin resource sharing for allowed origins. Never allows credentials.
+
+    They are the same with and without Origin as far as they can be: caches may give an `<img>`'s copy to a script. A
+    response that is shared also lists the origins for the edge, which gives its copy to all of them (nginx.conf).
+    """
     if not http.cors_allow_origins:
         return
-    if "*" not in http.cors_allow_origins:
-        response.vary.add("Origin")
     origin = request.headers.get("Origin")
-    if not origin or not _is_allowed(origin, http):
-        return
-    response.headers["Access-Control-Allow-Origin"] = "*" if "*" in http.cors_allow_origins else origin
+    if "*" in http.cors_allow_origins:
+        response.headers["Access-Control-Allow-Origin"] = "*"
+    else:
+        response.vary.add("Origin")
+        if is_shared:
+            response.headers["X-Accel-Origins"] = ",".join(http.cors_allow_origins)
+        if origin and _is_allowed(origin, http):
+            response.headers["Access-Control-Allow-Origin"] = origin
+        elif not is_shared:
+            return
     response.headers["Access-Control-Expose-Headers"] = _EXPOSED
     if request.method == "OPTIONS":
         response.headers["Access-Control-Allow-Methods"] = response.headers.get("Allow", "")

@@ -205,13 +205,15 @@ def _requests_one_range(request: flask.Request) -> bool:
     return requested is not None and requested.units == "bytes" and len(requested.ranges) == 1
 
 
-def add_common_headers(request: flask.Request, response: flask.Response, request_id: str, http: Http) -> flask.Response:
-    """Add the headers that every response carries: request ID, security, CORS."""
+def add_common_headers(
+    request: flask.Request, response: flask.Response, request_id: str, http: Http, *, is_shared: bool = False
+) -> flask.Response:
+    """Add the headers that every response carries: request ID, security, CORS. The edge may share a response."""
     # In one go: `setdefault` would look through all headers for each.
     own = {name.lower() for name, _ in response.headers}
     response.headers.extend({name: value for name, value in _HEADERS.items() if name.lower() not in own})
     response.headers["X-Request-Id"] = request_id
     if http.public_base_url and http.public_base_url.startswith("https:"):
         response.headers["Strict-Transport-Security"] = "max-age=31536000"
-    allow_origin(request, response, http)
+    allow_origin(request, response, http, is_shared=is_shared)
     return response

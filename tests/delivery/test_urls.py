@@ -13,6 +13,7 @@ import requests
 from published import is_made, open_image
 from service import ENVIRONMENT, ROOT, Api, Platform, make_photo, serve_function, wait_for
 
+from shared_lib.delivery.order import Widths
 from shared_lib.delivery.urls import Urls
 from shared_lib.errors import Forbidden
 from shared_lib.runtime import Runtime
@@ -240,7 +241,6 @@ def test_caches_keep_for_good_only_what_a_url_names_by_its_content(api: Api, get
         ("w=10,fit=inside,gravity=smart/{image}", 400, "invalid_input"),
         ("w=10,blur=1000/{image}", 400, "invalid_input"),
         ("q=50,lossless=1/{image}.webp", 400, "invalid_input"),
-        ("w=10/00000000-0000-4000-8000-000000000000", 404, "image_not_found"),
         ("w=8000,h=8000,fit=fill,enlarge=1/{image}", 422, "output_too_large"),
     ],
 )
@@ -253,6 +253,22 @@ def test_a_url_that_cannot_be_served_gets_a_reason_that_caches_keep_briefly(
         assert (response.status_code, response.json()["code"]) == (status, code), response.text
         assert response.headers["Cache-Control"] == "public, max-age=60"
         assert "Accept" in response.headers["Vary"].split(", ")
+
+
+@pytest.mark.parametrize("root", ["/i/unsafe/w=10/", "/imgproxy/_/w:10/plain/", "/thumbor/unsafe/10x0/"])
+def test_caches_do_not_keep_that_an_image_is_missing_while_it_awaits_its_upload(
+    platform: Platform, api: Api, root: str
+) -> None:
+    reserved = api("GET", "/images/actions/upload-url?extension=jpg").json()
+    url = f"{platform.url}{root}{reserved['uuid']}"
+
+    missing = requests.get(url, timeout=30)
+    assert missing.status_code == 404
+    assert (missing.headers["Cache-Control"], missing.headers["Retry-After"]) == ("no-store", "2")
+    assert "X-Accel-Expires" not in missing.headers
+
+    assert requests.put(reserved["presignedUrl"], make_photo(32, 32), timeout=30).status_code == 200
+    assert open_image(wait_for(lambda: requests.get(url, timeout=30), lambda found: found.ok)).width == 10
 
 
 @pytest.mark.parametrize(
@@ -309,7 +325,7 @@ def test_the_original_takes_the_place_of_a_rendition_that_is_refused(api: Api, g
 
 
 def test_an_unsigned_url_delivers_no_original_unless_callers_may_do_everything(image: str) -> None:
-    urls = Urls(lambda _: None, frozenset(), are_open=False)
+    urls = Urls(lambda _: None, Widths(), are_open=False)
 
     for options in ("original", "w=10,fallback=original"):
         with pytest.raises(Forbidden):

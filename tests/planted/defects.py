@@ -750,6 +750,32 @@ DEFECTS = (
         caught_by="tests/delivery/test_signatures.py::test_an_unsigned_url_is_refused_whatever_it_asks_for",
     ),
     Defect(
+        name="any-width-by-imgproxys-urls",
+        breaks="An unsigned URL has a width of `DELIVERY_WIDTHS`, and delivers nothing wider",
+        file="shared_lib/delivery/imgproxy/dialect.py",
+        old="            self._widths.check(ask_width(options))",
+        new="            ask_width(options)",
+        caught_by="tests/delivery/test_widths.py::test_an_unsigned_url_of_any_dialect_is_refused_in_every_other_width",
+    ),
+    Defect(
+        name="edge-stores-what-is-refused",
+        breaks="What strangers have refused takes no place in the edge's cache",
+        file="shared_lib/web/dispatch.py",
+        old="    if endpoint.errors.seconds and response.status_code in _LASTING and error.retry_after is None:\n",
+        new="    if endpoint.errors.seconds and response.status_code in _LASTING and error.retry_after is None:\n"
+        "        response.headers['X-Accel-Expires'] = '60'\n",
+        caught_by="tests/delivery/test_edge.py::test_what_strangers_have_refused_takes_no_place_in_the_cache",
+    ),
+    Defect(
+        name="no-cors-without-origin",
+        breaks="A page of an allowed origin can read a rendition, whoever had it cached",
+        file="shared_lib/web/origins.py",
+        old='    if "*" in http.cors_allow_origins:\n        response',
+        new='    if "*" in http.cors_allow_origins and origin:\n        response',
+        caught_by="tests/contracts/test_origins.py"
+        "::test_a_copy_that_an_img_fetched_without_origin_is_good_for_a_script_where_any_origin_is_allowed",
+    ),
+    Defect(
         name="token-for-any-collection",
         breaks=COVERED,
         file="shared_lib/delivery/capabilities.py",

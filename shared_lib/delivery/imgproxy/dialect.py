@@ -6,12 +6,13 @@ from datetime import UTC, datetime
 from functools import partial
 from uuid import UUID
 
+from shared_lib.delivery.imgproxy.geometry import ask_width
 from shared_lib.delivery.imgproxy.grammar import parse, parse_presets, split_signature
 from shared_lib.delivery.imgproxy.lowering import Mark, lower
-from shared_lib.delivery.imgproxy.options import read_options, separate_preset
+from shared_lib.delivery.imgproxy.options import names_only_presets, read_options, separate_preset
 from shared_lib.delivery.imgproxy.signatures import Signatures
 from shared_lib.delivery.negotiation import Accepted, read_accept
-from shared_lib.delivery.order import Fetching, Order
+from shared_lib.delivery.order import Fetching, Order, Widths
 from shared_lib.delivery.presets import FindPreset, LowerPreset
 from shared_lib.errors import Forbidden, Invalid, NotFound, Rejected, ServiceError, TooManyAttempts, Unavailable
 from shared_lib.settings import Imgproxy
@@ -31,6 +32,7 @@ class ImgproxyDialect:
         allow_unsigned: bool,
         is_open: bool,
         fetching: Fetching = "never",
+        widths: Widths = Widths(),  # noqa: B008  it is immutable
     ) -> None:
         """If it is open, unsigned URLs may deliver originals."""
         self._signatures = Signatures(settings, allow_unsigned=allow_unsigned)
@@ -43,6 +45,7 @@ class ImgproxyDialect:
         self._find_preset = find_preset
         self._has_only_presets = settings.only_presets
         self._mark = _read_mark(settings)
+        self._widths = Widths() if settings.keys else widths
         self._may_pass_on = is_open or bool(settings.keys)
         self._may_fetch = fetching == "always" or (fetching == "signed" and bool(settings.keys))
 
@@ -57,6 +60,8 @@ class ImgproxyDialect:
             raise Forbidden("Only a signed URL delivers an original", code="signature_missing")
         if not self._may_pass_on:
             options = replace(options, skip_processing=frozenset())
+        if not (options.is_raw or names_only_presets(url.options)):
+            self._widths.check(ask_width(options))
         if options.expires and options.expires <= datetime.now(UTC).timestamp():
             raise Invalid("The URL has expired")
         is_negotiated = not (preset or options.format or options.is_raw) and any(self._formats.values())

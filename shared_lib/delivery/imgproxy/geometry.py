@@ -67,6 +67,14 @@ def make_plan(source: Size, options: Options) -> Plan:
     return Plan(cut, scaled, kept, tuple(margins))
 
 
+def ask_width(options: Options) -> int | None:
+    """Return the width that is asked for, px. No plan's is larger. None: it may be."""
+    if not options.width or options.dpr < 1:  # of a small image, dpr is raised up to 1
+        return None
+    _, right, _, left = (round(each * options.dpr) for each in options.padding)
+    return _nearest(options.width * options.dpr * options.zoom[0]) + right + left
+
+
 def _nearest(value: float, least: int = 1) -> int:
     return max(least, math.floor(value + 0.5))
 

@@ -203,6 +203,12 @@ def separate_preset(given: Given, presets: Mapping[str, Given]) -> tuple[str, Gi
     return names[0], others
 
 
+def names_only_presets(given: Given) -> bool:
+    """Return whether an operator or a tenant has chosen all that the picture depends on, but its format."""
+    names = {name for name, _ in given}
+    return bool(names & PRESET) and names <= PRESET | _WITH_PRESET
+
+
 def _expand(given: Given, presets: Mapping[str, Given], within: frozenset[str]) -> Iterator[tuple[str, Arguments]]:
     """Put presets' options in the places of their names. One that is within itself adds nothing."""
     for name, arguments in given:

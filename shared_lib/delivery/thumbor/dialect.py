@@ -10,10 +10,10 @@ from functools import partial
 from urllib.parse import unquote
 from uuid import UUID
 
-from shared_lib.delivery.order import Fetching, Order
+from shared_lib.delivery.order import Fetching, Order, Widths
 from shared_lib.delivery.signatures import UNSIGNED
 from shared_lib.delivery.thumbor.filters import IMAGE
-from shared_lib.delivery.thumbor.geometry import FocalPoint
+from shared_lib.delivery.thumbor.geometry import FocalPoint, ask_width
 from shared_lib.delivery.thumbor.grammar import ParsedUrl, parse
 from shared_lib.delivery.thumbor.lowering import Preferred, describe, lower, read_focal_points
 from shared_lib.errors import Forbidden, Invalid, NotFound, Rejected, ServiceError, TooManyAttempts, Unavailable
@@ -32,22 +32,32 @@ def sign(key: str, path: str) -> str:
 
 
 class ThumborDialect:
-    def __init__(self, settings: Thumbor, *, allow_unsigned: bool, fetching: Fetching = "never") -> None:
+    def __init__(
+        self,
+        settings: Thumbor,
+        *,
+        allow_unsigned: bool,
+        fetching: Fetching = "never",
+        widths: Widths = Widths(),  # noqa: B008  it is immutable
+    ) -> None:
         self._key = settings.security_key and settings.security_key.get_secret_value()
         self._allow_unsigned = allow_unsigned
         self._settings = settings
         self._fetching = fetching
+        self._widths = widths
 
     def read(self, path: str, accept: str) -> Order:
         """Read a path as it was sent. Raises Invalid, Forbidden and NotFound."""
         signature, _, rest = path.removeprefix(PREFIX).partition("/")
-        self._check(unquote(signature), rest)
+        is_signed = self._check(unquote(signature), rest)
         url = parse(rest)
+        if not is_signed:
+            self._widths.check(ask_width(url))
         points = read_focal_points(url)
         if any(name == "extract_focal" for name, _ in url.filters):
             url, points = _extract_focal(url, points)
         found = _IMAGE.fullmatch(url.image)
-        source = "" if found else self._find_foreign(url.image, is_signed=unquote(signature) != UNSIGNED)
+        source = "" if found else self._find_foreign(url.image, is_signed=is_signed)
         if not found and not source:
             raise NotFound("The image is no stored one", code="source_not_found")
         is_negotiated = self._settings.is_negotiating and "format" not in {name for name, _ in url.filters}
@@ -67,12 +77,14 @@ class ThumborDialect:
         url = unquote(image)
         return url if is_allowed and url.lower().startswith(("http://", "https://")) else ""
 
-    def _check(self, signature: str, path: str) -> None:
+    def _check(self, signature: str, path: str) -> bool:
+        """Return whether the path is signed. Raises Forbidden if it is not and has to be."""
         if signature == UNSIGNED and self._allow_unsigned:
-            return
+            return False
         given = signature.encode("latin-1", "replace")
         if not self._key or not hmac.compare_digest(sign(self._key, path).encode(), given):
             raise Forbidden("The signature doesn't belong to this URL", code="signature_refused")
+        return True
 
     def _negotiate(self, accept: str) -> Preferred:
         """Take the first format that is on and named in Accept, whatever its quality value."""

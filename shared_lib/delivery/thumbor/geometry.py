@@ -42,6 +42,13 @@ class Plan:
     """Within the crop."""
 
 
+def ask_width(url: ParsedUrl) -> int | None:
+    """Return the width that is asked for, px. What is made is no wider. None: it may be."""
+    names = {name for name, _ in url.filters}
+    is_wider = url.is_debug or "full" in url.fit or "adaptive" in url.fit or names & {"rotate", "frame"}
+    return int(url.width) or None if url.width.isdigit() and not is_wider else None
+
+
 def make_plan(
     source: Size,
     url: ParsedUrl,
