@@ -1,9 +1,10 @@
-"""PostgreSQL's wire, between a client and the real server: counts what the client sends, and loses answers."""
+"""PostgreSQL's wire, between a client and the real server: counts what the client sends, and breaks answers."""
 
 import socket
 import socketserver
 import struct
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from urllib.parse import quote, urlunsplit
 
@@ -13,6 +14,9 @@ QUERY, PARSE, BIND, SYNC = b"Q", b"P", b"B", b"S"
 READY, IDLE = b"Z", b"I"
 _AROUND = ("BEGIN", "SELECT set_config(", "COMMIT", "ROLLBACK")
 """Statements that a transaction is not made for."""
+
+Break = Callable[[bytes], bytes]
+"""Returns what arrives in place of the rest of a message. If that is nothing, the connection ends."""
 
 
 class PostgresProxy(socketserver.ThreadingTCPServer):
@@ -31,6 +35,7 @@ class PostgresProxy(socketserver.ThreadingTCPServer):
         self.lost = 0
         """Number of answers that were lost."""
         self._losing: str | None = None
+        self._breaking: tuple[int, Break] | None = None
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
     @property
@@ -57,6 +62,21 @@ class PostgresProxy(socketserver.ThreadingTCPServer):
     def note_loss(self) -> None:
         self._losing = None
         self.lost += 1
+
+    def break_answer(self, after: int, by: "Break") -> None:
+        """Call `by` once that many more bytes of answers have arrived, with what is left to arrive of the message."""
+        self._breaking = (after, by)
+
+    def mend(self) -> None:
+        self._breaking = None
+
+    def find_break(self, size: int) -> tuple[int, "Break"] | None:
+        """Return where to break a message of this size, if it is the one."""
+        if self._breaking is None:
+            return None
+        after, by = self._breaking
+        self._breaking = None if after < size else (after - size, by)
+        return (after, by) if after < size else None
 
     def forget(self) -> None:
         self.sent.clear()
@@ -116,8 +136,18 @@ class _Connection(socketserver.BaseRequestHandler):
                         self.request.shutdown(socket.SHUT_RDWR)
                         return
                 if kind == READY or not is_losing:
-                    self.request.sendall(held)
+                    self._send(held)
                     held = b""
+
+    def _send(self, messages: bytes) -> None:
+        if found := self.server.find_break(len(messages)):
+            after, by = found
+            self.request.sendall(messages[:after])
+            messages = by(messages[after:])
+            if not messages:
+                self.request.shutdown(socket.SHUT_RDWR)
+                raise EOFError
+        self.request.sendall(messages)
 
 
 def _read_message(source: socket.socket) -> tuple[bytes, bytes]:

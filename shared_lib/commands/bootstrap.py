@@ -8,9 +8,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from ssl import SSLError
 
 from alembic import command
 from alembic.config import Config
+from pg8000.exceptions import InterfaceError
 from sqlalchemy.exc import DBAPIError
 
 from shared_lib import observability, settings
@@ -68,11 +70,13 @@ def reset(settings: Settings, *, confirmed: bool, forced: bool) -> None:
 
 @contextmanager
 def _unwrapping() -> Iterator[None]:
-    """Unwrap the driver's errors from SQLAlchemy's."""
+    """Unwrap the driver's errors from SQLAlchemy's, which leaves those of the network as they are."""
     try:
         yield
     except DBAPIError as error:
         raise error.orig or error from None
+    except (ConnectionError, TimeoutError, SSLError) as error:
+        raise InterfaceError("network error") from error
 
 
 def create_buckets(settings: Settings) -> None:

@@ -11,12 +11,12 @@ from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
-from pg8000.exceptions import DatabaseError
+from pg8000.exceptions import DatabaseError, InterfaceError
 
 from shared_lib import metrics, tracing
 from shared_lib.constraints import TENANT_ID
 from shared_lib.database.driver import PipelinedConnection, Prepared, Rows, Statement
-from shared_lib.database.failures import CONNECTION_LOST, has_ended, translating
+from shared_lib.database.failures import has_ended, translating
 from shared_lib.database.sockets import open_connection
 from shared_lib.errors import CommitUncertain, Unavailable
 from shared_lib.settings import Database as DatabaseSettings
@@ -100,7 +100,7 @@ class Transaction:
         self._is_whole = self.connection is None and not self._is_snapshot
         try:
             found = self._send(*statements) if self._is_whole else self._send(*statements, _COMMIT)[:-1]
-        except (*CONNECTION_LOST, DatabaseError) as error:
+        except (InterfaceError, DatabaseError) as error:
             if has_ended(error):
                 raise CommitUncertain("The database is out of reach") from error
             raise
@@ -122,7 +122,7 @@ class Transaction:
         self.connection, was_idle = self._connections.take()
         try:
             found = self.connection.run_all(*sent)
-        except (*CONNECTION_LOST, DatabaseError) as error:
+        except (InterfaceError, DatabaseError) as error:
             if not (was_idle and has_ended(error)):
                 raise
             self.connection = self._connections.replace(self.connection)
@@ -223,16 +223,9 @@ class Database:
         try:
             yield tx
             tx.commit()
-        except (*CONNECTION_LOST, CommitUncertain):
+        finally:
             if tx.connection:
-                _close(tx.connection)
-            raise
-        except BaseException:
-            if tx.connection:
-                self._roll_back(tx.connection)
-            raise
-        if tx.connection:
-            self._connections.put_back(tx.connection)
+                self._give_back(tx.connection)
 
     def ping(self) -> None:
         with self.transaction() as tx:
@@ -242,13 +235,15 @@ class Database:
         """Close the idle connections."""
         self._connections.close()
 
-    def _roll_back(self, connection: PipelinedConnection) -> None:
-        try:
-            connection.run_all(_ROLLBACK)
-        except (*CONNECTION_LOST, DatabaseError):
-            _close(connection)
-        else:
+    def _give_back(self, connection: PipelinedConnection) -> None:
+        """Keep a connection for others, but only one that has read all answers, and has no transaction open."""
+        if connection.is_in_step and connection.is_in_transaction:
+            with suppress(InterfaceError, DatabaseError):
+                connection.run_all(_ROLLBACK)
+        if connection.is_in_step and not connection.is_in_transaction:
             self._connections.put_back(connection)
+        else:
+            _close(connection)
 
 
 def _label(error: BaseException | None) -> metrics.Transaction:
@@ -258,5 +253,5 @@ def _label(error: BaseException | None) -> metrics.Transaction:
 
 
 def _close(connection: PipelinedConnection) -> None:
-    with suppress(*CONNECTION_LOST, DatabaseError):
+    with suppress(InterfaceError):
         connection.close()

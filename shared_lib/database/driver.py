@@ -3,12 +3,17 @@
 pg8000 waits until the server has parsed a statement before it sends the parameters, and has the server send each answer
 by itself. Nothing here depends on these answers, as all parameters are sent as text. A connection keeps the statements
 that are `Prepared`, unless its settings forbid that. The server then describes their rows only once.
+
+A connection that has not read an answer to its end, for whatever reason, is of no use any more: what it reads next
+would be the rest of that answer. It then only lets itself be closed.
+
+This needs internals of pg8000. `tests/contracts/test_driver.py` lists them, and fails if another version changes them.
 """
 
 import itertools
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from pg8000.converters import make_params
 from pg8000.core import (
@@ -16,6 +21,7 @@ from pg8000.core import (
     COMMAND_COMPLETE,
     DESCRIBE,
     EXECUTE_MSG,
+    IDLE,
     NULL_BYTE,
     PARSE,
     PARSE_COMPLETE,
@@ -57,25 +63,51 @@ class Statement(NamedTuple):
 
 
 class PipelinedConnection(Connection):  # type: ignore[misc]  # pg8000 ships no types
+    is_in_step = False
+    """The last answer was read to its end."""
+
     def __init__(self, *, prepares: bool, **options: Any) -> None:  # noqa: ANN401  whatever the driver takes
         super().__init__(**options)
         self._prepares = prepares
         self._prepared: dict[str, bytes] = {}  # names by SQL
         self._described: dict[str, tuple[Any, Any]] = {}  # columns of prepared statements, and what reads their values
         self._numbers = itertools.count()
+        self.is_in_step = True
+
+    @property
+    def is_in_transaction(self) -> bool:
+        return self._transaction_status not in (None, IDLE)
+
+    def close(self) -> None:
+        self.is_in_step = False
+        super().close()
 
     def run_all(self, *statements: Statement) -> list[Rows]:
         """Run statements in one round trip, and return the rows of each.
 
         The server skips all that follow the first one that fails, also a COMMIT. Then its error is raised. Raises
-        TypeError, and sends nothing, if a statement lacks a parameter.
+        TypeError, and sends nothing, if a statement lacks a parameter, and InterfaceError if the connection is lost.
         """
+        if not self.is_in_step:
+            raise InterfaceError("connection is closed")
         parsing: list[tuple[str, bytes]] = []  # the statement and the name of each that the server has to parse
         messages = [b"".join(self._compose(statement, parsing)) for statement in statements]
-        for message in (*messages, SYNC_MSG):
-            _write(self._sock, message)
-        _flush(self._sock)
         sent = [Context(sql, None, *self._described.get(sql, ())) for sql, _ in statements]
+        self.is_in_step = False
+        try:
+            for message in (*messages, SYNC_MSG):
+                _write(self._sock, message)
+            _flush(self._sock)
+            error = self._read_answers(sent, parsing)
+        except OSError as lost:  # the driver translates some
+            raise InterfaceError("network error") from lost
+        self.is_in_step = True
+        if error:
+            self._raise(error)
+        return [_to_dictionaries(each) for each in sent]
+
+    def _read_answers(self, sent: list[Context], parsing: list[tuple[str, bytes]]) -> Exception | None:
+        """Read the rows of each statement, until the server is ready. Return the error of the one that failed."""
         waiting, unparsed = iter(sent), iter(parsing)
         current = next(waiting)
         code = None
@@ -90,12 +122,15 @@ class PipelinedConnection(Connection):  # type: ignore[misc]  # pg8000 ships no 
                 if current.statement in self._prepared:
                     self._described[current.statement] = (current.columns, current.input_funcs)
                 current = next(waiting, current)
-        if current.error:
-            if current.error.args[0].get("C") in _UNUSABLE:
-                self._prepared.clear()
-                self._described.clear()
-            raise current.error
-        return [_to_dictionaries(each) for each in sent]
+        return current.error  # type: ignore[no-any-return]
+
+    def _raise(self, error: Exception) -> NoReturn:
+        if isinstance(error, InterfaceError):  # so the driver reports a COMMIT that the server made a ROLLBACK
+            raise RuntimeError("A statement failed before COMMIT: nothing was committed") from error  # noqa: TRY004
+        if error.args[0].get("C") in _UNUSABLE:
+            self._prepared.clear()
+            self._described.clear()
+        raise error
 
     def _compose(self, statement: Statement, parsing: list[tuple[str, bytes]]) -> Iterator[bytes]:
         sql, order = _parse(statement.sql)

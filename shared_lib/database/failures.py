@@ -10,8 +10,6 @@ from shared_lib.errors import Misconfigured, Unavailable
 
 DATABASE = "The database"
 STILL_REFERENCED = ("23503", "23001")  # foreign_key_violation; restrict_violation since PostgreSQL 18
-CONNECTION_LOST = (InterfaceError, OSError)
-"""The driver's errors without a report of the server."""
 _CANCELED = "57014"
 # Classes 08 connection, 53 resources, 57 operator intervention, 58 system error; 40 rolled back, may be retried;
 # 25P03 idle timeout, 25006 read-only, as a standby is before it takes over.
@@ -37,10 +35,13 @@ class ConstraintViolated(Exception):
 
 @contextmanager
 def translating() -> Iterator[None]:
-    """Translate the driver's errors into the service's."""
+    """Translate the driver's errors into the service's.
+
+    An InterfaceError means that a connection was lost, or never made. An OSError may come from anywhere, and stays.
+    """
     try:
         yield
-    except CONNECTION_LOST as error:
+    except InterfaceError as error:
         if _is_tls_mismatch(error):
             raise Misconfigured(DATABASE) from error
         raise Unavailable("The database is out of reach") from error
@@ -65,10 +66,10 @@ def has_ended(error: BaseException) -> bool:
     }
 
 
-def _is_tls_mismatch(error: InterfaceError | OSError) -> bool:
+def _is_tls_mismatch(error: InterfaceError) -> bool:
     """Return whether the sides disagree on TLS, or one distrusts the other. A connection that just ended is neither."""
-    if isinstance(error, ssl.SSLError):
-        return not isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError)
+    if isinstance(error.__cause__, ssl.SSLError):
+        return not isinstance(error.__cause__, ssl.SSLEOFError | ssl.SSLZeroReturnError)
     return "refuses SSL" in str(error)  # pg8000 raises no specific error
 
 

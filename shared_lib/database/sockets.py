@@ -7,11 +7,10 @@ from functools import partial
 from typing import TypeVar
 
 import pg8000.dbapi
-from pg8000.exceptions import DatabaseError
+from pg8000.exceptions import DatabaseError, InterfaceError
 
 from shared_lib.addresses import DatabaseAddress, read_database_url
 from shared_lib.database.driver import PipelinedConnection
-from shared_lib.database.failures import CONNECTION_LOST
 from shared_lib.settings import Database as DatabaseSettings
 
 _CLIENT_MARGIN = 1.0  # s that the client waits longer than the server, which ends a statement while it can
@@ -31,9 +30,15 @@ def open_for_migrations(settings: DatabaseSettings) -> pg8000.dbapi.Connection:
 
 
 def _open(connect: Callable[..., Opened], settings: DatabaseSettings, timeout: float | None) -> Opened:
-    """Open a connection with one of the driver's classes. Each later wait for the server takes at most `timeout` s."""
+    """Open a connection with one of the driver's classes. Each later wait for the server takes at most `timeout` s.
+
+    Raises InterfaceError if the server is out of reach, and DatabaseError with the reason if it refuses.
+    """
     address = read_database_url(settings.url.get_secret_value())
-    connected = _connect_socket(address, settings.connect_timeout_seconds, timeout)
+    try:
+        connected = _connect_socket(address, settings.connect_timeout_seconds, timeout)
+    except OSError as error:
+        raise InterfaceError("cannot connect") from error
     try:
         return connect(
             user=address.user,
@@ -44,10 +49,12 @@ def _open(connect: Callable[..., Opened], settings: DatabaseSettings, timeout: f
             ssl_context=choose_encryption(address),
             application_name="image-processing",
         )
-    except (*CONNECTION_LOST, DatabaseError) as error:
+    except (InterfaceError, DatabaseError, OSError) as error:
         connected.close()
         if reason := _find_server_error(error):
             raise reason from None
+        if isinstance(error, OSError):  # the driver translates some
+            raise InterfaceError("network error") from error
         raise
 
 
