@@ -42,6 +42,14 @@ class FailureCode(StrEnum):
     OTHER = "other"
     """Another release wrote a reason for which this one has no code."""
 
+    @classmethod
+    def read(cls, stored: str) -> "FailureCode":
+        """Return the code that a row has. A newer release may have written it."""
+        try:
+            return cls(stored)
+        except ValueError:
+            return cls.OTHER
+
 
 NOT_ITS_OWN_FAULT = (
     FailureCode.DELIVERY_GIVEN_UP,

@@ -20,7 +20,6 @@ from shared_lib.settings import Quotas
 _ABSENT_SECONDS = 2  # until it helps to ask again, as for an image that is being processed
 TOO_MANY = "Too many new renditions of this image within an hour"
 _BY_CONTENT_TYPE = {form.content_type: form for form in Format}
-_CODES = {code.value for code in FailureCode}
 
 # Whoever has a signed URL may have the image, whatever its tenant is. A caller with a tenant finds only its own.
 _FIND_IMAGE = f"""
@@ -211,13 +210,18 @@ def _require_published(row: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def _to_image(row: dict[str, Any]) -> PublishedImage:
+    """Raises Rejected if another release has published it, in a format that this one doesn't know."""
+    form = _BY_CONTENT_TYPE.get(row["content_type"])
+    if form is None:
+        sentence = f"This release cannot read {row['content_type']}: ask for the original"
+        raise Rejected(FailureCode.UNSUPPORTED_FORMAT, sentence)
     return PublishedImage(
         uuid=row["uuid"],
         tenant=row["tenant_id"],
         filename=row["filename"],
         sha256=row["sha256"],
         original_key=row["original_key"],
-        form=_BY_CONTENT_TYPE[row["content_type"]],
+        form=form,
         size_bytes=row["size_bytes"],
         width=row["width"],
         height=row["height"],
@@ -232,5 +236,5 @@ def _to_state(row: dict[str, Any]) -> State:
     if row["made_key"]:
         return StoredDelivery(row["made_key"], row["made_type"], row["made_size"], row["is_long_unused"])
     if code := row["failure_code"]:
-        return Rejected(FailureCode(code) if code in _CODES else FailureCode.OTHER, row["failure_message"])
+        return Rejected(FailureCode.read(code), row["failure_message"])
     return Claimed() if row["is_claimable"] is False else Claimable()

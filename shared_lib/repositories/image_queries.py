@@ -22,9 +22,11 @@ from shared_lib.repositories.rows import (
 )
 from shared_lib.repositories.similarity import select_similar
 
-_SELECT_VISIBLE_IMAGE = (
-    f"SELECT {IMAGE_COLUMNS}{THUMBNAIL_COLUMNS} FROM images i WHERE i.uuid = :uuid AND {VISIBLE_IMAGE}"
+_SELECT_IMAGE = (
+    f"SELECT {IMAGE_COLUMNS}{THUMBNAIL_COLUMNS} FROM images i"
+    " WHERE i.uuid = :uuid AND i.tenant_id = :tenant AND i.deleted_at IS NULL"
 )
+"""Also one that awaits its upload: a second statement would be of another moment, and might find neither."""
 _SELECT_THESE = f"""
     SELECT {IMAGE_COLUMNS}{{thumbnails}} FROM images i
     WHERE i.uuid = ANY(CAST(:uuids AS uuid[])) AND {VISIBLE_IMAGE}
@@ -33,10 +35,6 @@ _SELECT_EQUAL = f"""
     SELECT DISTINCT ON (i.sha256) {IMAGE_COLUMNS}{{thumbnails}} FROM images i
     WHERE i.sha256 = ANY(CAST(:digests AS text[])) AND i.status = ANY(CAST(:statuses AS text[])) AND {VISIBLE_IMAGE}
     ORDER BY i.sha256, i.created_at DESC
-"""
-_IS_AWAITED = """
-    SELECT 1 FROM images WHERE tenant_id = :tenant AND uuid = :uuid AND status = 'awaiting_upload'
-    AND deleted_at IS NULL
 """
 _SELECT_END = f"""
     SELECT {END_COLUMNS}, {RENDITIONS} FROM images i
@@ -65,12 +63,12 @@ class ImageQueries:
     def get(self, uuid: UUID) -> Image:
         """Return a visible image. Raises NotFound, with a code of its own if the image awaits its upload."""
         with self._database.transaction() as tx:
-            row = tx.row(_SELECT_VISIBLE_IMAGE, uuid=uuid)
-            awaited = row is None and tx.row(_IS_AWAITED, uuid=uuid) is not None
-        if awaited:
-            raise ImageNotFound(code="image_awaits_upload", retry_after=2)
-        if row is None:
+            rows = tx.last(_SELECT_IMAGE, uuid=uuid)
+        if not rows:
             raise ImageNotFound
+        [row] = rows
+        if row["status"] == ImageStatus.AWAITING_UPLOAD:
+            raise ImageNotFound(code="image_awaits_upload", retry_after=2)
         return to_image(row)
 
     def find(self, uuids: Sequence[UUID], *, thumbnails: bool) -> list[Image]:
@@ -139,5 +137,5 @@ class ImageQueries:
 
 
 def _to_state(row: dict[str, Any]) -> ImageState:
-    failure = row["failure"] and FailureCode(row["failure"])
+    failure = row["failure"] and FailureCode.read(row["failure"])
     return ImageState(**row | {"status": ImageStatus(row["status"]), "failure": failure})

@@ -166,9 +166,13 @@ FAIL_UNCLAIMED_IMAGE = announcing("""
 """)
 
 # RETRY. A failed image's upload is kept for some days. Its attempts are counted anew.
+_HAS_CODE = """
+    (failure_code = ANY(CAST(:codes AS text[])) OR ('other' = ANY(CAST(:codes AS text[]))
+                                                    AND failure_code <> ALL(CAST(:known AS text[]))))
+"""
 LIST_FAILED_IMAGES = f"""
     SELECT uuid FROM images WHERE {OF_TENANT} AND uuid > :after AND status = 'failed' AND deleted_at IS NULL
-    AND failure_code = ANY(CAST(:codes AS text[])) AND created_at > now() - make_interval(days => :days)
+    AND {_HAS_CODE} AND created_at > now() - make_interval(days => :days)
     AND completed_at >= coalesce(CAST(:since AS timestamptz), '-infinity')
     AND completed_at < coalesce(CAST(:until AS timestamptz), 'infinity')
     ORDER BY uuid LIMIT :batch
@@ -184,8 +188,8 @@ RETRY_FAILED_IMAGES = f"""
 
 # No transition: renditions of succeeded images are requested again. An image is locked before its requests, as by
 # everyone who changes both.
-_FAILED_RENDITION = """
-    failure_code = ANY(CAST(:codes AS text[]))
+_FAILED_RENDITION = f"""
+    {_HAS_CODE}
     AND coalesce(failed_at, '-infinity') >= coalesce(CAST(:since AS timestamptz), '-infinity')
     AND coalesce(failed_at, '-infinity') < coalesce(CAST(:until AS timestamptz), 'infinity')
 """

@@ -97,9 +97,12 @@ def name(database: Database, key: str, sql: str, **parameters: Any) -> dict[str,
     while True:
         with database.transaction() as tx:
             lock(tx, key)
-            row = tx.row(sql, key=key, **parameters)
-            if row or tx.row(_IS_BEING_REMOVED, key=key) is None:
+            if row := tx.row(sql, key=key, **parameters):
                 return row
+            if (
+                tx.row(_IS_BEING_REMOVED, key=key) is None
+            ):  # nor is it until the lock is released: it may just have ended
+                return tx.row(sql, key=key, **parameters)
         if time.monotonic() > until:
             raise BeingRemoved
         time.sleep(0.1)

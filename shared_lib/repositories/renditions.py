@@ -11,16 +11,16 @@ from shared_lib.repositories.rows import VISIBLE_IMAGE
 
 PENDING_SECONDS = 2  # about as long as it takes to make one
 
+# In one statement, and so of one moment: a rendition that is published between two of them would be in neither.
 _FIND_RENDITION = f"""
-    SELECT r.key, r.content_type, r.size_bytes AS size, CASE WHEN r.key IS NULL THEN i.thumbnail END AS thumbnail
-    FROM renditions r JOIN images i ON i.uuid = r.image_id
-    WHERE i.uuid = :uuid AND r.name = :name AND {VISIBLE_IMAGE}
-"""
-_IS_PENDING = f"""
-    SELECT 1 FROM images i WHERE i.uuid = :uuid AND {VISIBLE_IMAGE} AND i.status <> 'failed' AND (
-        (i.status <> 'succeeded' AND :name = ANY(CAST(:defaults AS text[])))
-        OR EXISTS (SELECT 1 FROM rendition_requests q
-                   WHERE q.image_id = i.uuid AND q.name = :name AND q.failure_code IS NULL))
+    SELECT r.key, r.content_type, r.size_bytes AS size, CASE WHEN r.key IS NULL THEN i.thumbnail END AS thumbnail,
+           r.image_id IS NOT NULL AS is_made,
+           r.image_id IS NULL AND i.status <> 'failed' AND (
+               (i.status <> 'succeeded' AND :name = ANY(CAST(:defaults AS text[])))
+               OR EXISTS (SELECT 1 FROM rendition_requests q
+                          WHERE q.image_id = i.uuid AND q.name = :name AND q.failure_code IS NULL)) AS is_pending
+    FROM images i LEFT JOIN renditions r ON r.image_id = i.uuid AND r.name = :name
+    WHERE i.uuid = :uuid AND {VISIBLE_IMAGE}
 """
 
 
@@ -58,10 +58,13 @@ class Renditions:
     def find(self, uuid: UUID, name: str) -> StoredRendition:
         """Return a rendition. Raises NotFound, with a code of its own if it is still to be made."""
         with self._database.transaction() as tx:
-            row = tx.row(_FIND_RENDITION, uuid=uuid, name=name)
-            pending = row is None and tx.row(_IS_PENDING, uuid=uuid, name=name, defaults=self._defaults) is not None
-        if pending:
+            rows = tx.last(_FIND_RENDITION, uuid=uuid, name=name, defaults=self._defaults)
+        if not rows:
+            raise RenditionNotFound
+        [row] = rows
+        is_made, is_pending = row.pop("is_made"), row.pop("is_pending")
+        if is_pending:
             raise NotFound("The rendition is not made yet", code="rendition_pending", retry_after=PENDING_SECONDS)
-        if row is None:
+        if not is_made:
             raise RenditionNotFound
         return StoredRendition(**row)

@@ -40,9 +40,9 @@ class Retries:
 
         `since` and `until` limit when they failed. Return how many images that are, at most `most`. Each batch is
         committed by itself and each image is met once, so after a failure, calling it again does the rest. With
-        `dry_run` nothing changes.
+        `dry_run` nothing changes. OTHER is every code that this release doesn't know.
         """
-        criteria = {"codes": [code.value for code in codes], "since": since, "until": until}
+        criteria = {"codes": [code.value for code in codes], "known": [*FailureCode], "since": since, "until": until}
         of_images, of_renditions = (
             (lifecycle.LIST_FAILED_IMAGES, lifecycle.LIST_FAILED_RENDITIONS) if dry_run else _RETRYING
         )

@@ -65,9 +65,6 @@ COLLECTION_COLUMNS = """
 """
 
 
-_CODES = {code.value for code in FailureCode}
-
-
 def to_image(row: dict[str, Any]) -> Image:
     thumbnail, requests = row.get("thumbnail"), row["requests"] or ()
     return Image(
@@ -87,7 +84,7 @@ def to_image(row: dict[str, Any]) -> Image:
         renditions=tuple(Rendition(**each) for each in row["renditions"] or ()),
         pending_renditions=tuple(each["name"] for each in requests if not each["code"]),
         failed_renditions=tuple(
-            FailedRendition(each["name"], _to_failure(each["code"], each["message"]))
+            FailedRendition(each["name"], Failure(FailureCode.read(each["code"]), each["message"]))
             for each in requests
             if each["code"]
         ),
@@ -130,12 +127,8 @@ def to_end(row: dict[str, Any], renditions: Iterable[dict[str, Any]]) -> ImageEn
 
 
 def _read_failure(row: dict[str, Any]) -> Failure | None:
-    return _to_failure(row["failure_code"], row["failure_message"]) if row["failure_code"] else None
-
-
-def _to_failure(code: str, message: str) -> Failure:
-    """Return the failure, also if another release wrote a code that this one doesn't know."""
-    return Failure(code=FailureCode(code) if code in _CODES else FailureCode.OTHER, message=message)
+    code = row["failure_code"]
+    return Failure(FailureCode.read(code), row["failure_message"]) if code else None
 
 
 def _to_metadata(stored: dict[str, Any] | None) -> ImageMetadata | None:

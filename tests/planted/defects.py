@@ -28,6 +28,10 @@ AUDIT_TESTS = "tests/security/test_audit.py"
 AUDIT_MIGRATION = "shared_lib/database/migrations/versions/0017_audit.py"
 SIGNED = "No URL delivers an image unless it is signed as it stands, by a key in use"
 COVERED = "A token delivers nothing but the images, presets, widths and formats that it names"
+ANSWERS = "A request reads no answer that was meant for another"
+ANSWER_TESTS = "tests/survival/test_connections.py"
+MOMENTS = "What is there is never said to be missing while it changes"
+MOMENT_TESTS = "tests/processing/test_moments.py"
 OUTSIDE = "No URL of a foreign image leads to an address inside"
 
 DEFECTS = (
@@ -872,5 +876,21 @@ DEFECTS = (
         new="WHERE (",
         caught_by="tests/processing/test_lost_answers.py"
         "::test_a_rendition_is_made_once_whichever_answer_about_it_was_lost",
+    ),
+    Defect(
+        name="unread-answer-kept",
+        breaks=ANSWERS,
+        file="shared_lib/database/driver.py",
+        old="        self.is_in_step = False\n        try:\n",
+        new="        try:\n",
+        caught_by=f"{ANSWER_TESTS}::test_after_any_fault_in_an_answer_the_next_request_reads_its_own_rows",
+    ),
+    Defect(
+        name="named-in-two-moments",
+        breaks=MOMENTS,
+        file="shared_lib/repositories/originals.py",
+        old="                return tx.row(sql, key=key, **parameters)\n",
+        new="                return None\n",
+        caught_by=f"{MOMENT_TESTS}::test_an_original_whose_removal_ends_meanwhile_is_named",
     ),
 )
