@@ -17,6 +17,9 @@
 #   chaos               kill and stop each process under load, and audit every upload; takes 20 minutes.
 #                       only="postgres tansu/stop" chooses processes and signals, uploads=100 is the load of each
 #   chaos-disk          fill the disk under load, and check that every accepted image succeeds; needs root
+#   check-release       run the last release's functions and their tests with the tables of this one
+#   check-upgrade from=…    upgrade the service from a commit under load, and roll it back, on a PostgreSQL of its own
+#   record-release      write down this release's tables, once it has been made; commit=… is another one
 #   planted             plant known defects in a copy, and check that a test catches each; only="…" chooses some
 #   bench               measure throughput and cold starts
 #   bench-compare commit=…  compare the throughput of a commit with that of the working tree
@@ -134,6 +137,16 @@ chaos: $(VENV)/ready-to-test
 # Not part of `make test`: it mounts a small disk, and takes three minutes.
 chaos-disk: $(VENV)/ready-to-test
 	PYTHONPATH=tests $(BIN)/python -m chaos.disk
+
+# Not part of `make test`, which compares the tables: these need the history, and take some minutes.
+check-release: $(VENV)/ready-to-test
+	PYTHONPATH=tests $(BIN)/python -m releases.check
+
+check-upgrade: $(VENV)/ready-to-test
+	PYTHONPATH=tests $(BIN)/python -m releases.upgrade "$(from)"
+
+record-release: $(VENV)/ready-to-test
+	PYTHONPATH=tests $(BIN)/python -m releases.record $(commit)
 
 planted: $(VENV)/ready-to-test
 	PYTHONPATH=tests $(BIN)/python -m planted --only "$(only)"
@@ -279,4 +292,4 @@ $(VENV)/ready-to-test: tests/requirements.txt tests/newman/package-lock.json tes
 		{ echo "Install promtool for the alerts' tests (Debian: sudo apt install prometheus)." >&2; exit 1; }
 	@touch $@
 
-.PHONY: help run test check-security test-gallery test-by-address check-clients test-cluster check-admission check-monitoring check-swagger conformance hostile compare-with-chromium compare-thumbor chaos chaos-disk planted bench bench-compare bench-overhead bench-rows bench-backlogs load check migrate migration named reset redrive api-key tenant audit-check kafka minio lock sbom release-check web contracts clean bench-delivery
+.PHONY: help run test check-security test-gallery test-by-address check-clients test-cluster check-admission check-monitoring check-swagger conformance hostile compare-with-chromium compare-thumbor chaos chaos-disk check-release check-upgrade record-release planted bench bench-compare bench-overhead bench-rows bench-backlogs load check migrate migration named reset redrive api-key tenant audit-check kafka minio lock sbom release-check web contracts clean bench-delivery

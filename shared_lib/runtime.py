@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from shared_lib import observability, settings
 from shared_lib.database.connection import Database
+from shared_lib.database.schema import Schema
 from shared_lib.settings import Settings
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ class Runtime:
         """Raise InvalidSettings for presets that cannot be read."""
         self.settings = settings
         self.database = Database(settings.database)
+        self.schema = Schema(self.database)
         self.making = threading.RLock()
         if settings.processing.presets or settings.processing.default_presets:
             self.recipes  # noqa: B018  checks them

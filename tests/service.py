@@ -87,13 +87,18 @@ class ExternalPlatform(Platform):
 
 def start_platform(data: Path, **more: str) -> Platform:
     """Start the whole service on free ports, unless `more` has a PORT, and wait until it is ready."""
+    return start_platform_of(ROOT, data, more)
+
+
+def start_platform_of(tree: Path, data: Path, more: dict[str, str]) -> Platform:
+    """Start the service of a tree, which may be another release's."""
     port = more.get("PORT") or find_free_port()
     data.mkdir(parents=True, exist_ok=True)
     log = data / "platform.log"
     environ = ENVIRONMENT | {"PORT": str(port), "DATA_DIR": str(data)} | more
     with log.open("wb") as output:  # truncated: an earlier run's "Ready" must not count
         process = subprocess.Popen(
-            [sys.executable, "-m", "infra.local"], cwd=ROOT, env=environ, stdout=output, stderr=subprocess.STDOUT
+            [sys.executable, "-m", "infra.local"], cwd=tree, env=environ, stdout=output, stderr=subprocess.STDOUT
         )
     platform = Platform(f"http://127.0.0.1:{port}", data, process, log, more.get("HTTP_CORS_ALLOW_ORIGINS", ""))
     deadline = time.monotonic() + START_SECONDS

@@ -7,7 +7,6 @@ import argparse
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from ssl import SSLError
 
 from alembic import command
@@ -20,6 +19,8 @@ from shared_lib.addresses import read_database_url
 from shared_lib.broker.client import Client
 from shared_lib.database.connection import Database
 from shared_lib.database.failures import translating
+from shared_lib.database.migrations import MIGRATIONS, find_newest_revision
+from shared_lib.database.schema import read_revision
 from shared_lib.database.sockets import open_for_migrations
 from shared_lib.errors import Conflict, ServiceError
 from shared_lib.events import TOPICS
@@ -29,8 +30,6 @@ from shared_lib.storage.probe import StoreProbe
 from shared_lib.storage.setup import StoreSetup
 
 log = observability.get_logger()
-
-MIGRATIONS = Path(__file__).parent.parent / "database" / "migrations"
 
 
 def alembic_config(settings: Settings | None = None) -> Config:
@@ -43,7 +42,16 @@ def alembic_config(settings: Settings | None = None) -> Config:
 
 
 def migrate(settings: Settings) -> None:
-    """Migrate the database to the newest version. Raises Unavailable if it cannot be reached."""
+    """Migrate the database to this release's version. Raises Unavailable if it cannot be reached.
+
+    After a rollback the database is newer, and stays: this release works with what a newer one has added.
+    """
+    database = Database(settings.database)
+    found = read_revision(database)
+    database.disconnect()
+    if found > find_newest_revision():
+        log.info("database_is_newer", revision=found)
+        return
     with translating(), _unwrapping():
         command.upgrade(alembic_config(settings), "head")
     log.info("database_migrated")
@@ -100,7 +108,7 @@ def create_topics(settings: Settings) -> None:
 
 
 def begin_migration(name: str) -> None:
-    number = len(list((MIGRATIONS / "versions").glob("*.py"))) + 1
+    number = int(find_newest_revision()) + 1
     command.revision(alembic_config(), message=name, rev_id=f"{number:04}")
 
 

@@ -63,7 +63,7 @@ RIGHTS: dict[str, dict[str, str]] = {
     "audit_events": {APP: "INSERT", WORKER: "SELECT, INSERT, DELETE", SEARCH: "SELECT", AUDITOR: "SELECT"},
     "audit_chain": {WORKER: "SELECT, INSERT, DELETE", AUDITOR: "SELECT"},
     "issuer_keys": {APP: "SELECT, INSERT, UPDATE", WORKER: "SELECT, INSERT, UPDATE"},
-    "alembic_version": {},
+    "alembic_version": {APP: "SELECT", WORKER: "SELECT"},
 }
 SHARED = ("scans", "purges", "audit_chain", "reconciliation_counts", "issuer_keys", "alembic_version")
 """Tables whose rows belong to no tenant."""

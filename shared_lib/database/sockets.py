@@ -11,6 +11,7 @@ from pg8000.exceptions import DatabaseError, InterfaceError
 
 from shared_lib.addresses import DatabaseAddress, read_database_url
 from shared_lib.database.driver import PipelinedConnection
+from shared_lib.database.migrations import find_newest_revision
 from shared_lib.settings import Database as DatabaseSettings
 
 _CLIENT_MARGIN = 1.0  # s that the client waits longer than the server, which ends a statement while it can
@@ -47,7 +48,7 @@ def _open(connect: Callable[..., Opened], settings: DatabaseSettings, timeout: f
             host=address.host,
             sock=connected,
             ssl_context=choose_encryption(address),
-            application_name="image-processing",
+            application_name=f"image-processing {find_newest_revision()}",
         )
     except (InterfaceError, DatabaseError, OSError) as error:
         connected.close()

@@ -5,8 +5,9 @@ add workers. Slow clients occupy no thread: see `application.py` and `connection
 can do soon are refused: see `limiter.py`.
 
 A function that doesn't load, or lacks settings, ends the container, and the reason is the last line of its log. So the
-platforms' probes only need to know that the process responds. They check no database, store or broker: new pods would
-not bring those back. `/api/health` checks them.
+platforms' probes only need to know that the process responds, and whether its release can work with the database's
+tables. Whether database, store and broker are there is not their question: new pods would not bring those back.
+`/api/health` checks them.
 """
 
 import ctypes
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from flask import Flask
 
 SWITCH_SECONDS = 0.0005  # after which a thread lets another one run. Python's 5 ms, times the threads, delay refusals
-PROBES = ("/_/health", "/_/ready")  # OpenFaaS probes these, and our manifests tell Knative to
+HEALTH, READY = PROBES = ("/_/health", "/_/ready")  # OpenFaaS probes these, and our manifests tell Knative to
 METRICS = "/_/metrics"
 MAX_BACKLOG = 2048  # connections that the kernel accepts before the process does
 MIN_BODY_LIMIT = 2 * 1024 * 1024  # bytes: more than any JSON that is accepted
@@ -58,7 +59,7 @@ def create_app() -> "WSGIApplication":
 
 
 def _load_function() -> "Flask":
-    runtime.current()  # checks the settings, and connects nothing yet
+    runtime.current().schema.begin()  # the settings are valid; the database answers while the function is loaded
     function: Flask = functions_framework.create_app()  # type: ignore[no-untyped-call]
     return function
 
@@ -67,6 +68,8 @@ def _answer_probes(function: "WSGIApplication") -> "WSGIApplication":
     def serve(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         if environ["PATH_INFO"] not in PROBES:
             return function(environ, start_response)
+        if environ["PATH_INFO"] == READY and not runtime.current().schema.is_reached():
+            return _report_old_tables(start_response)
         return _report_state(start_response)
 
     return expose_metrics(serve, to=lambda environ: "HTTP_X_FORWARDED_FOR" not in environ)
@@ -96,6 +99,11 @@ def _report_state(start_response: "StartResponse") -> Iterable[bytes]:
         return []
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [f"Decoding without {' and '.join(missing)}, as PROCESSING_SANDBOX allows\n".encode()]
+
+
+def _report_old_tables(start_response: "StartResponse") -> Iterable[bytes]:
+    start_response("503 Service Unavailable", [("Content-Type", "text/plain")])
+    return [b"The database's tables are older than this release: run its bootstrap\n"]
 
 
 def run(application: "WSGIApplication", limiter_of: LimiterOf, limiters: Iterable[Limiter]) -> None:

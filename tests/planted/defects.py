@@ -32,6 +32,7 @@ ANSWERS = "A request reads no answer that was meant for another"
 ANSWER_TESTS = "tests/survival/test_connections.py"
 MOMENTS = "What is there is never said to be missing while it changes"
 MOMENT_TESTS = "tests/processing/test_moments.py"
+RELEASES = "An upgrade and a rollback to the last release lose nothing, and answer no errors"
 OUTSIDE = "No URL of a foreign image leads to an address inside"
 
 DEFECTS = (
@@ -892,5 +893,32 @@ DEFECTS = (
         old="                return tx.row(sql, key=key, **parameters)\n",
         new="                return None\n",
         caught_by=f"{MOMENT_TESTS}::test_an_original_whose_removal_ends_meanwhile_is_named",
+    ),
+    Defect(
+        name="ready-before-bootstrap",
+        breaks=RELEASES,
+        file="shared_lib/database/schema.py",
+        old="        return found >= needed\n",
+        new="        return bool(found)\n",
+        caught_by="tests/releases/test_readiness.py"
+        "::test_a_function_is_not_ready_before_bootstrap_has_run_and_ready_afterwards",
+    ),
+    Defect(
+        name="column-renamed",
+        breaks=RELEASES,
+        file="shared_lib/database/migrations/versions/0031_announced_marks.py",
+        old='UPGRADE = f"""\n',
+        new='UPGRADE = f"""\nALTER TABLE purges RENAME COLUMN passes TO rounds;\n',
+        caught_by="tests/releases/test_tables.py"
+        "::test_nothing_that_the_last_release_uses_is_dropped_renamed_or_narrowed",
+    ),
+    Defect(
+        name="old-mark-not-kept",
+        breaks=RELEASES,
+        file="shared_lib/database/migrations/versions/0031_announced_marks.py",
+        old="CREATE TRIGGER images_put_off AFTER UPDATE OF retry_at",
+        new="CREATE TRIGGER images_put_off AFTER UPDATE OF due_at",
+        caught_by="tests/releases/test_tables.py"
+        "::test_an_end_in_the_outbox_is_announced_once_by_old_functions_after_a_rollback",
     ),
 )

@@ -70,6 +70,7 @@ def test_an_original_whose_removal_ends_meanwhile_is_named(apart: Runtime, proxi
 
     removal = background.start(lambda: apart.originals.release(key, delete), "removal")
     wait_for(is_reserved, bool)
+    rt.database.ping()
     proxy.break_answer(0, after(end_removal))
 
     named = originals.name(rt.database, key, f"SELECT 1 AS named WHERE {originals.NOT_BEING_REMOVED}")

@@ -1,1 +1,10 @@
 """The database's history, one file a step, applied by Alembic in the bootstrap job."""
+
+from pathlib import Path
+
+MIGRATIONS = Path(__file__).parent
+
+
+def find_newest_revision() -> str:
+    """Return the number of the newest migration that this release has. The files' names begin with it."""
+    return max(path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("*.py"))
