@@ -22,9 +22,10 @@ PREREQUISITES = ("Namespace", "ServiceAccount")  # must exist before other objec
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A cluster with the namespace, and the service account that a controller would create."""
+    """A cluster with the namespaces, and the service account that a controller would create."""
     with run_control_plane(tmp_path_factory.mktemp("control-plane")) as cluster:
-        assert cluster.apply(*(each for each in overlay("local") if each["kind"] in PREREQUISITES)).returncode == 0
+        for name in OVERLAYS:
+            assert cluster.apply(*(each for each in overlay(name) if each["kind"] in PREREQUISITES)).returncode == 0
         cluster.kubectl("create", "serviceaccount", "default", NAMESPACE)
         yield cluster
 
