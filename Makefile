@@ -17,7 +17,8 @@
 #   chaos               kill and stop each process under load, and audit every upload; takes 20 minutes.
 #                       only="postgres tansu/stop" chooses processes and signals, uploads=100 is the load of each
 #   chaos-disk          fill the disk under load, and check that every accepted image succeeds; needs root
-#   check-release       run the last release's functions and their tests with the tables of this one
+#   check-release       run the last release's functions and their tests with the tables of this one; commit=… is another
+#                       release
 #   check-upgrade from=…    upgrade the service from a commit under load, and roll it back, on a PostgreSQL of its own
 #   record-release      write down this release's tables, once it has been made; commit=… is another one
 #   planted             plant known defects in a copy, and check that a test catches each; only="…" chooses some
@@ -140,7 +141,7 @@ chaos-disk: $(VENV)/ready-to-test
 
 # Not part of `make test`, which compares the tables: these need the history, and take some minutes.
 check-release: $(VENV)/ready-to-test
-	PYTHONPATH=tests $(BIN)/python -m releases.check
+	PYTHONPATH=tests $(BIN)/python -m releases.check $(if $(commit),--commit $(commit))
 
 check-upgrade: $(VENV)/ready-to-test
 	PYTHONPATH=tests $(BIN)/python -m releases.upgrade "$(from)"

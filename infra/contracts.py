@@ -8,9 +8,10 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from infra import dialects, limits, listings, monitoring, nginx, postman, routes, schemas
+from infra import dialects, limits, listings, monitoring, nginx, postman, routes, schemas, version
 
 GENERATORS: tuple[Callable[[], dict[Path, str]], ...] = (
+    version.generate,
     schemas.generate,
     routes.generate,
     listings.generate,

@@ -61,7 +61,7 @@ def start(settings: Settings, supervisor: Supervisor) -> None:
         **settings.inherited,
         "AUTH_MODE": "required" if settings.needs_credentials else "anonymous",
         "PYTHONUNBUFFERED": "1",
-        **_start_services(settings, supervisor, webhook),
+        **start_services(settings, supervisor, webhook),
     }
     with terminal.step("migrations, buckets, topics"):
         command = [sys.executable, "-m", "shared_lib.commands.bootstrap"]
@@ -86,7 +86,7 @@ def _manifests() -> Manifests:
     return manifests
 
 
-def _start_services(settings: Settings, supervisor: Supervisor, webhook: Webhook) -> dict[str, str]:
+def start_services(settings: Settings, supervisor: Supervisor, webhook: Webhook) -> dict[str, str]:
     """Start every service whose address is not set. Return the variables with the addresses."""
     logs = settings.data_dir / "logs"
     logs.mkdir(mode=0o700, exist_ok=True)

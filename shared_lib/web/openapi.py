@@ -8,6 +8,7 @@ import copy
 import json
 from collections.abc import Iterable, Mapping
 from functools import cache, partial
+from importlib import metadata
 from importlib.resources import files
 from typing import Any
 
@@ -22,7 +23,6 @@ from shared_lib.web.forms import MAX_FORM_PARTS
 from shared_lib.web.implied_errors import BUSY, list_errors
 from shared_lib.web.responses import Content
 
-VERSION = "1.0.0"
 Schema = dict[str, Any]
 _REF = "#/components/schemas/{model}"
 _INFO = """Upload images directly, or to the object store with a presigned URL. Each is processed as soon as it arrives.
@@ -105,7 +105,7 @@ def build(endpoints: Iterable[Endpoint]) -> Schema:
             paths.setdefault(path, {})[each.route.method.lower()] = _operation(each, path, schemas)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Image processing", "version": VERSION, "description": _INFO},
+        "info": {"title": "Image processing", "version": metadata.version("image-processing"), "description": _INFO},
         "servers": [{"url": "/"}],
         "tags": [{"name": name, "description": about} for name, about in _TAGS.items()],
         "paths": paths,

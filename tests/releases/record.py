@@ -8,6 +8,7 @@ import argparse
 import json
 import tempfile
 from pathlib import Path
+from typing import TypedDict
 
 from pydantic import SecretStr
 from releases.catalog import read_facts
@@ -19,6 +20,18 @@ from shared_lib.database.schema import read_revision
 from shared_lib.settings import Database as DatabaseSettings
 
 FILE = Path(__file__).parent / "last_release.json"
+
+
+class Release(TypedDict):
+    commit: str
+    revision: str
+    """The number of its newest migration."""
+    facts: list[str]
+
+
+def read_last() -> Release:
+    release: Release = json.loads(FILE.read_text())
+    return release
 
 
 def record(commit: str) -> None:

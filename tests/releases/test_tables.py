@@ -1,9 +1,7 @@
 """Tables only grow between two releases, so either's functions work while the other's do, and after a rollback."""
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
@@ -11,6 +9,7 @@ from alembic import command
 from pydantic import SecretStr
 from releases.catalog import find_narrowed, find_removed, read_facts
 from releases.contractions import CONTRACTIONS, HARMLESS, Contraction
+from releases.record import read_last
 
 from shared_lib.commands.bootstrap import alembic_config
 from shared_lib.constraints import DEFAULT_TENANT
@@ -23,7 +22,7 @@ from shared_lib.repositories.images import Images
 from shared_lib.settings import Database as DatabaseSettings
 from shared_lib.settings import Processing, Quotas
 
-LAST = json.loads((Path(__file__).parent / "last_release.json").read_text())
+LAST = read_last()
 INSERT_PROCESSING = """
     INSERT INTO images (uuid, filename, status, lease_until) VALUES (:uuid, 'x.jpg', 'processing', now())
 """
