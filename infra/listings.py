@@ -12,6 +12,9 @@ from infra.regions import fill
 COMPOSE_NAMES = {"process-image": "processor"}
 """Services of docker-compose.yml that are not named after their function."""
 
+ROLES = {"events": "worker", "delivery": "delivery", "reconcile-images": "reconciler", "report-state": "reporter"}
+"""Roles in the database of a component's functions, or of one function. The others have the role of the API."""
+
 
 def generate() -> dict[Path, str]:
     functions = list_functions()
@@ -50,8 +53,9 @@ def _environment(function: Function) -> str:
 
 
 def _settings(function: Function) -> str:
-    """Return the anchor of the settings that a function has: those that take events connect with another role."""
-    return "settings" if function.endpoint else "worker-settings"
+    """Return the anchor of the settings that a function has: each of these connects with a role of its own."""
+    role = ROLES.get(function.name) or ROLES.get(function.manifest.metadata.labels["app.kubernetes.io/component"])
+    return f"{role}-settings" if role else "settings"
 
 
 def _openfaas_function(function: Function) -> str:

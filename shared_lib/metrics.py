@@ -192,9 +192,12 @@ REPAIRS = State("reconciliation_repairs_total", "Repairs by reconciliation.", ("
 GALLERY_BYTES = State(
     "gallery_bytes", "Bytes in the gallery as of its last comparison, of the largest tenants.", ("tenant",)
 )
+OLDEST_UNLINKED = State(
+    "audit_oldest_unlinked_seconds", "How long the oldest audit record without a link has waited; 0 if none waits."
+)
 LAG = State("kafka_consumer_group_lag", "Events that a group has yet to finish.", ("group", "topic", "partition"))
 
 STATES = (
     *(IMAGES, OLDEST_PENDING, OLDEST_PROCESSING, RECENT_ATTEMPTS, PUBLISH_SECONDS, DEAD_LETTERS, RECENT_DEAD_LETTERS),
-    *(RUNS, FAILED_RUNS, LAST_RUN, REPAIRS, GALLERY_BYTES, LAG),
+    *(RUNS, FAILED_RUNS, LAST_RUN, REPAIRS, GALLERY_BYTES, OLDEST_UNLINKED, LAG),
 )

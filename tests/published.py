@@ -24,6 +24,7 @@ def make_published(form: Format) -> PublishedImage:
         width=200,
         height=100,
         collection_id=None,
+        links_since=None,
     )
 
 

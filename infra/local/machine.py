@@ -22,7 +22,7 @@ from infra.local.settings import CannotStart, Settings
 FUNCTIONS, ROUTES = ROOT / "infra/knative", ROOT / "infra/k8s/routes"
 GATEWAY_POOL_SIZE = "16"  # shared by all public functions, so that eight uploads at a time leave some to the others
 CONSUMERS_POOL_SIZE = "2"  # as in `process-image`. The other functions seldom work
-DATABASE_URLS = ("DATABASE_URL", "DATABASE_APP_URL", "DATABASE_WORKER_URL")
+DATABASE_URLS = ("DATABASE_URL", *(f"DATABASE_{role.upper()}_URL" for role in postgres.OTHER_ROLES))
 STORE_KEYS = tuple(
     f"S3_{owner}{part}"
     for owner in ("", "PRESIGN_", "API_", "WORKER_")
@@ -181,7 +181,7 @@ def _consumers(port: int, environ: dict[str, str]) -> Program:
         argv=[sys.executable, "-m", "infra.local.consumers"],
         environ={
             "DATABASE_POOL_SIZE": CONSUMERS_POOL_SIZE,
-            **_connecting(environ, "WORKER", "WORKER"),
+            **_connecting(environ, "RECONCILER", "WORKER"),
             **_serving(ports.LOOPBACK, port),
         },
         is_ready=lambda _pid: ports.responds_to_http(port),
@@ -197,7 +197,7 @@ def _gateway(environ: dict[str, str]) -> Program:
         argv=[sys.executable, "-m", "infra.local.gateway"],
         environ={
             "DATABASE_POOL_SIZE": GATEWAY_POOL_SIZE,
-            **_connecting(environ, "APP", "API"),
+            **_connecting(environ, "FRONT", "API"),
             **{name: environ[name] for name in STORE_KEYS if "PRESIGN" in name and name in environ},
         },
         is_ready=lambda _pid: ports.responds_to_http(port, host, "/api/health/live"),

@@ -21,13 +21,15 @@ from infra.local.settings import CannotStart, Settings
 
 DATABASE = "images"
 ROLES = Path(__file__).parents[1] / "k8s/components/postgres/roles.sql"
+OTHER_ROLES = ("app", "delivery", "worker", "reconciler", "reporter", "front")
+"""`images_app` and so on, besides the owner."""
 OTHER_USER = "embedded_postgres"  # PostgreSQL does not run as root
 
 
 def start(supervisor: Supervisor, settings: Settings, log: Path) -> dict[str, str]:
     """Start it on `DATA_DIR/postgres`, creating that if necessary.
 
-    Return the variables with its URL for the bootstrap job, the functions of the API, and those that take events.
+    Return the variables with its URL for the bootstrap job and for each role.
     """
     cluster = _Cluster(
         programs=_programs(),
@@ -49,8 +51,10 @@ def start(supervisor: Supervisor, settings: Settings, log: Path) -> dict[str, st
             connection.run(f"CREATE DATABASE {DATABASE}")
     with pg8000.native.Connection("postgres", unix_sock=socket, database=DATABASE) as connection:
         connection.run(ROLES.read_text())
-    roles = {"DATABASE_URL": "images_owner", "DATABASE_APP_URL": "images_app", "DATABASE_WORKER_URL": "images_worker"}
-    return {name: f"postgresql://{role}@/{DATABASE}?host={cluster.sockets}" for name, role in roles.items()}
+    return {
+        f"DATABASE_{name}URL": f"postgresql://images_{role}@/{DATABASE}?host={cluster.sockets}"
+        for name, role in {"": "owner", **{f"{role.upper()}_": role for role in OTHER_ROLES}}.items()
+    }
 
 
 @dataclass(frozen=True)

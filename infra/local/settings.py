@@ -33,6 +33,10 @@ class Settings(BaseModel):
     allowed_hosts: Annotated[tuple[str, ...], BeforeValidator(_split)] = ()
     data_dir: Path = Path(".data")
     database_url: Address = None
+    database_app_url: Address = None
+    database_front_url: Address = None
+    database_worker_url: Address = None
+    database_reconciler_url: Address = None
     s3_endpoint_url: Address = None
     s3_access_key_id: Address = None
     s3_secret_access_key: Address = None
@@ -51,6 +55,15 @@ class Settings(BaseModel):
     def is_private(self) -> bool:
         """True if only this machine can reach the API."""
         return self.host == "localhost" or self.host.startswith("127.")
+
+    @model_validator(mode="after")
+    def require_roles(self) -> Self:
+        """One process serves what two roles share in a cluster, so it needs a role with the rights of both."""
+        if self.database_app_url and not self.database_front_url:
+            raise ValueError("DATABASE_APP_URL is set: set DATABASE_FRONT_URL too, with the role images_front")
+        if self.database_worker_url and not self.database_reconciler_url:
+            raise ValueError("DATABASE_WORKER_URL is set: set DATABASE_RECONCILER_URL too, with images_reconciler")
+        return self
 
     @model_validator(mode="after")
     def require_s3_credentials(self) -> Self:

@@ -6,11 +6,12 @@
 import argparse
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from ssl import SSLError
 
 from alembic import command
 from alembic.config import Config
+from pg8000.dbapi import Connection
 from pg8000.exceptions import InterfaceError
 from sqlalchemy.exc import DBAPIError
 
@@ -20,6 +21,7 @@ from shared_lib.broker.client import Client
 from shared_lib.database.connection import Database
 from shared_lib.database.failures import translating
 from shared_lib.database.migrations import MIGRATIONS, find_newest_revision
+from shared_lib.database.rights import OWNER, compose_revocations
 from shared_lib.database.schema import read_revision
 from shared_lib.database.sockets import open_for_migrations
 from shared_lib.errors import Conflict, ServiceError
@@ -55,6 +57,23 @@ def migrate(settings: Settings) -> None:
     with translating(), _unwrapping():
         command.upgrade(alembic_config(settings), "head")
     log.info("database_migrated")
+    if not found:  # a new database has no functions of the last release
+        end_last_release(settings)
+
+
+def end_last_release(settings: Settings) -> None:
+    """Take away the rights that only functions of the last release needed."""
+    with translating(), closing(open_for_migrations(settings.database)) as connection:
+        revoke_last_release(connection)
+    log.info("last_release_ended")
+
+
+def revoke_last_release(connection: Connection) -> None:
+    cursor = connection.cursor()
+    cursor.execute(f"SET LOCAL ROLE {OWNER}")
+    for statement in compose_revocations():
+        cursor.execute(statement)
+    connection.commit()
 
 
 def reset(settings: Settings, *, confirmed: bool, forced: bool) -> None:
@@ -121,6 +140,9 @@ def main(*words: str) -> int:
     try:
         loaded = settings.load()
         observability.configure(loaded.log.level, loaded.log.format)
+        if arguments.command == "contract":
+            end_last_release(loaded)
+            return 0
         if arguments.command == "reset":
             reset(loaded, confirmed=arguments.confirm, forced=arguments.force)
         migrate(loaded)
@@ -146,6 +168,9 @@ def _parser() -> argparse.ArgumentParser:
     resetting = commands.add_parser("reset", help="drop all tables first: all metadata is lost", allow_abbrev=False)
     resetting.add_argument("--confirm", action="store_true", help="without it, nothing is changed")
     resetting.add_argument("--force", action="store_true", help="also if there are images in the database")
+    commands.add_parser(
+        "contract", help="end the rights of the last release's functions, once none runs any more", allow_abbrev=False
+    )
     beginning = commands.add_parser("new", help="begin a migration", allow_abbrev=False)
     beginning.add_argument("name", nargs="+", metavar="NAME", help="what it does, as `add a column`")
     return parser

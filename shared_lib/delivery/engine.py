@@ -14,7 +14,6 @@ from uuid import UUID
 
 from shared_lib.database.connection import acting_for
 from shared_lib.delivery.order import ORIGINAL, Constantly, Order
-from shared_lib.domain.images import ImageNotFound
 from shared_lib.errors import (
     FailureCode,
     NotFound,
@@ -28,7 +27,15 @@ from shared_lib.observability import get_logger, log_failure
 from shared_lib.pipeline.recipe import Recipe
 from shared_lib.pipeline.rendition import Rendition
 from shared_lib.repositories.audit import current_caller
-from shared_lib.repositories.deliveries import Claimable, Claimed, Deliveries, PublishedImage, State, StoredDelivery
+from shared_lib.repositories.deliveries import (
+    Claimable,
+    Claimed,
+    Deliveries,
+    PublishedImage,
+    State,
+    StoredDelivery,
+    describe_absence,
+)
 from shared_lib.services.foreign_ingestion import ForeignIngestion
 from shared_lib.services.renderer import Renderer, RenderRequest
 from shared_lib.settings import Settings
@@ -120,7 +127,7 @@ class Engine:
         """Raises NotFound, Invalid, and the Rejected that making it ended with lately."""
         image, state = self._look_up(order)
         if not order.covers(image):
-            raise ImageNotFound
+            raise describe_absence()
         if order.content and not image.sha256.startswith(order.content):
             raise NotFound("The image has other content than the URL names", code="content_not_found")
         recipe = order.lower(image)
@@ -138,7 +145,7 @@ class Engine:
             return self._foreign.find_image(order.source), None
         if isinstance(order.lower, Constantly) and order.lower.recipe is not ORIGINAL:
             return self._deliveries.find_both(order.image, order.lower.recipe.hash)
-        return self._deliveries.find_image(order.image), None
+        return self._deliveries.find_both(order.image, None)[0], None
 
     def _find_for_now(
         self, order: Order, image: PublishedImage, recipe: Recipe, state: State | None, meanwhile: Recipe

@@ -29,13 +29,10 @@ _INSERT = """
 _LIST = f"SELECT {_COLUMNS} FROM list_audit_events(:before, :action, :subject, :most)"
 _LOCK = "SELECT pg_advisory_xact_lock(7226036)"
 _LAST_LINK = "SELECT position, hash FROM audit_chain ORDER BY position DESC LIMIT 1"
-# A transaction ends within seconds. So what began an hour before the last linked event is linked, or never was.
+# The database's own queue. No time decides, because clocks jump, and no record can be inserted past it.
 _LIST_UNLINKED = f"""
-    SELECT {_COLUMNS} FROM audit_events e WHERE recorded_at > coalesce((
-        SELECT linked.recorded_at FROM audit_chain c JOIN audit_events linked ON linked.id = c.event_id
-        ORDER BY c.position DESC LIMIT 1), '-infinity') - interval '1 hour'
-    AND NOT EXISTS (SELECT FROM audit_chain c WHERE c.event_id = e.id)
-    ORDER BY id LIMIT :batch
+    SELECT {", ".join(f"e.{name.strip()}" for name in _COLUMNS.split(","))}
+    FROM audit_unlinked u JOIN audit_events e ON e.id = u.event_id ORDER BY u.event_id LIMIT :batch
 """
 _LINK = """
     INSERT INTO audit_chain (position, event_id, hash)
@@ -60,10 +57,15 @@ _READ_CHAIN = f"""
     WHERE c.position > :after ORDER BY c.position LIMIT :batch
 """
 _LAST_PURGE = "SELECT subject FROM audit_events WHERE action = 'audit_purged' ORDER BY id DESC LIMIT 1"
-_FIND_FORGOTTEN = """
-    SELECT e.id FROM audit_events e WHERE recorded_at < now() - interval '1 day'
-    AND NOT EXISTS (SELECT FROM audit_chain c WHERE c.event_id = e.id) ORDER BY id LIMIT 1
+_LIST_FORGOTTEN = """
+    SELECT e.id FROM audit_events e WHERE NOT EXISTS (SELECT FROM audit_chain c WHERE c.event_id = e.id)
+    AND NOT EXISTS (SELECT FROM audit_unlinked u WHERE u.event_id = e.id
+                    AND u.waiting_since > now() - make_interval(secs => :seconds) AND u.waiting_since < now())
+    ORDER BY e.id LIMIT :most
 """
+LINKED_WITHIN_SECONDS = 300
+"""Reconciliation links each minute. A record that has no link for so long is reported."""
+_NAMED = 10
 _BATCH = 500
 _MAX_TEXT = 300  # characters of what a caller chose, such as a token's subject
 
@@ -182,7 +184,7 @@ class AuditLog:
         """
         with self._database.transaction() as tx:
             purged = tx.row(_LAST_PURGE)
-            forgotten = tx.row(_FIND_FORGOTTEN)
+            forgotten = tx.rows(_LIST_FORGOTTEN, seconds=LINKED_WITHIN_SECONDS, most=_NAMED)
         head = _begin(next(self._read(0), None), int(purged["subject"]) if purged else 0)
         for link in self._read(head.position):
             _check(link, head)
@@ -192,7 +194,10 @@ class AuditLog:
         if known and known.position > head.position:
             raise BrokenChain(f"The chain ends with the link {head.position}. It had {known.position}")
         if forgotten:
-            raise BrokenChain(f"The record {forgotten['id']} is in no link: it was inserted with a time of the past")
+            raise BrokenChain(
+                f"Records that have no link after {LINKED_WITHIN_SECONDS // 60} minutes: {_list_ids(forgotten)}. "
+                "Reconciliation does not run, or somebody inserted them past the database's rules"
+            )
         return head
 
     def _read(self, after: int) -> Iterator[Link]:
@@ -204,6 +209,11 @@ class AuditLog:
                 after = link.position
             if len(rows) < _BATCH:
                 return
+
+
+def _list_ids(rows: list[dict[str, Any]]) -> str:
+    more = " and more" if len(rows) == _NAMED else ""
+    return f"{', '.join(str(row['id']) for row in rows)}{more}"
 
 
 def _begin(first: Link | None, purged: int) -> Head:

@@ -5,6 +5,7 @@ follow if it dies.
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -21,14 +22,16 @@ _ABSENT_SECONDS = 2  # until it helps to ask again, as for an image that is bein
 TOO_MANY = "Too many new renditions of this image within an hour"
 _BY_CONTENT_TYPE = {form.content_type: form for form in Format}
 
-# Whoever has a signed URL may have the image, whatever its tenant is. A caller with a tenant finds only its own.
-_FIND_IMAGE = f"""
+# A caller's own: row-level security shows no other.
+_FIND_IMAGE = """
     SELECT i.uuid, i.tenant_id, i.status, i.filename, i.sha256, i.original_key, i.content_type, i.size_bytes,
-           i.width, i.height, i.collection_id
-    FROM find_image(:uuid) i WHERE {OF_TENANT}
+           i.width, i.height, i.collection_id, t.links_since
+    FROM images i LEFT JOIN tenants t ON t.id = i.tenant_id
+    WHERE i.tenant_id = :tenant AND i.uuid = :uuid AND i.deleted_at IS NULL AND i.status <> 'awaiting_upload'
 """
-# Migration 0025 has what this finds: the image, and of its rendition what made it, or else its claim or failure.
-_FIND = Prepared(f"SELECT * FROM find_delivery(:uuid, :recipe) WHERE {OF_TENANT}")
+# Whoever has a signed URL may have the image, whatever its tenant is. Migration 0032 has what this finds: the image,
+# and of its rendition what made it, or else its claim or failure.
+_FIND = Prepared(f"SELECT * FROM find_rendition(:uuid, :recipe) WHERE {OF_TENANT}")
 _CLAIM = Prepared("""
     INSERT INTO deliveries AS d (tenant_id, image_id, recipe_hash, claim, claimable_at)
     SELECT i.tenant_id, i.uuid, :recipe, :claim, now() + make_interval(secs => :seconds) FROM images i
@@ -80,6 +83,8 @@ class PublishedImage:
     height: int
     """px, upright"""
     collection_id: UUID | None
+    links_since: datetime | None
+    """Signed links that were issued before are revoked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +118,13 @@ class Deliveries:
         self._quotas = quotas
 
     def find_image(self, uuid: UUID) -> PublishedImage:
-        """Raises NotFound, with a code of its own while the image is being processed."""
+        """Return an image of the caller's tenant. Raises NotFound, with a code of its own while it is processed."""
         with self._database.transaction() as tx:
             row = next(iter(tx.last(_FIND_IMAGE, uuid=uuid)), None)
         return _to_image(_require_published(row))
 
-    def find_both(self, uuid: UUID, recipe_hash: str) -> tuple[PublishedImage, State]:
-        """Return an image and its rendition in one look. Raises NotFound like `find_image`."""
+    def find_both(self, uuid: UUID, recipe_hash: str | None) -> tuple[PublishedImage, State]:
+        """Return an image of any tenant and its rendition in one look. Raises NotFound like `find_image`."""
         published = _require_published(self._look_up(uuid, recipe_hash))
         return _to_image(published), _to_state(published)
 
@@ -128,7 +133,7 @@ class Deliveries:
         row = self._look_up(uuid, recipe_hash)
         return _to_state(row) if row else Claimable()
 
-    def _look_up(self, uuid: UUID, recipe_hash: str) -> dict[str, Any] | None:
+    def _look_up(self, uuid: UUID, recipe_hash: str | None) -> dict[str, Any] | None:
         with self._database.transaction() as tx:
             return next(iter(tx.last(_FIND, uuid=uuid, recipe=recipe_hash)), None)
 
@@ -202,10 +207,15 @@ class Deliveries:
             return [row["key"] for row in tx.rows(_EXPIRE, days=days, batch=batch)]
 
 
+def describe_absence() -> ImageNotFound:
+    """Return the error for an image that is not there, or that the caller may not know of."""
+    return ImageNotFound(retry_after=_ABSENT_SECONDS)
+
+
 def _require_published(row: dict[str, Any] | None) -> dict[str, Any]:
     """Raises NotFound. An image that is missing may be about to be uploaded, so caches must not keep that."""
     if row is None:
-        raise ImageNotFound(retry_after=_ABSENT_SECONDS)
+        raise describe_absence()
     return require_published(row)
 
 
@@ -226,6 +236,7 @@ def _to_image(row: dict[str, Any]) -> PublishedImage:
         width=row["width"],
         height=row["height"],
         collection_id=row["collection_id"],
+        links_since=row["links_since"],
     )
 
 

@@ -75,6 +75,9 @@ _COUNT_DEAD_LETTERS = """
                                   LIMIT :most) recent) AS last_hour,
            (SELECT max(received_at) FROM {dead_letters} WHERE {of_tenant}) AS newest_at
 """
+_OLDEST_UNLINKED = """
+    SELECT CAST(coalesce(extract(epoch FROM now() - min(waiting_since)), 0) AS float8) AS seconds FROM audit_unlinked
+"""
 _TABLES = ("images", "processing_attempts", "dead_letters", "image_counts")
 # Repairs are those of the whole installation. Tenants besides the operator's see that it runs.
 _LIST_COUNTS = """
@@ -132,6 +135,12 @@ class Operations:
         """Return each tenant and its bytes in the gallery as of the last comparison, the largest first."""
         with self._database.transaction() as tx:
             return [(row["tenant_id"], row["bytes"]) for row in tx.last(_LIST_SIZES)]
+
+    def measure_unlinked(self) -> float:
+        """Return how long the oldest audit record without a link has waited, s. 0: none waits."""
+        with self._database.transaction() as tx:
+            seconds: float = tx.last(_OLDEST_UNLINKED)[0]["seconds"]
+        return seconds
 
     def record_run(self, repairs: Mapping[str, int], *, failed: bool) -> None:
         """Add a run of reconciliation and its repairs to the counts."""

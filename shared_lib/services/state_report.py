@@ -64,6 +64,7 @@ class StateReport:
         asked, until = background.start(measure_lag, "lag"), time.monotonic() + LAG_SECONDS
         measured = dict(_measure(self._operations.summarize()))
         measured[metrics.GALLERY_BYTES] = select_largest(self._operations.list_sizes())
+        measured[metrics.OLDEST_UNLINKED] = {(): self._operations.measure_unlinked()}
         published = self._operations.distribute(metrics.PUBLISH_SECONDS.bounds)
         try:
             lags = asked.result(max(until - time.monotonic(), 0))

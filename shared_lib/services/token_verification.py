@@ -29,7 +29,7 @@ log = get_logger()
 
 KEPT_SECONDS = 30  # that keys are trusted without asking the database
 RETRY_SECONDS = 1  # between two looks for a key that is not known
-WISH_SECONDS = 10  # between two wishes of this process
+REQUEST_SECONDS = 10  # between two requests of this process for fresh keys
 KEPT_SIGNATURES = 256  # tokens of at most 8 KiB
 
 _KINDS = {"RS256": "RSA", "PS256": "RSA", "ES256": "EC", "EdDSA": "OKP"}
@@ -143,7 +143,7 @@ class _Keyring:
         self._stored = stored
         self._keys: dict[tuple[str, str], dict[str, str]] = {}
         self._ready: dict[tuple[str, str], jwt.PyJWK] = {}
-        self._read_at = self._wished_at = float("-inf")
+        self._read_at = self._requested_at = float("-inf")
 
     def find(self, key_id: str, algorithm: str) -> "jwt.PyJWK | None":
         """Return a key for the algorithm. Looks into the database if the keys are old, or have none of that name."""
@@ -153,9 +153,9 @@ class _Keyring:
             self._read()
         if key := self._keys.get(name):
             return self._make_ready(name, key)
-        if time.monotonic() - self._wished_at > WISH_SECONDS:
-            self._wished_at = time.monotonic()
-            self._stored.wish(self._issuer)
+        if time.monotonic() - self._requested_at > REQUEST_SECONDS:
+            self._requested_at = time.monotonic()
+            self._stored.request_fetch(self._issuer)
         return None
 
     def _read(self) -> None:

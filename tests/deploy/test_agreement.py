@@ -175,7 +175,14 @@ def test_the_manifests_set_every_setting_and_nothing_else(name: str) -> None:
     assert environment_of(name).keys() == VARIABLES.keys() - SECRETS
 
 
-ROLES = {"api": "images_app", "delivery": "images_app", "worker": "images_worker", "bootstrap": "images_owner"}
+ROLES = {
+    "api": "images_app",
+    "delivery": "images_delivery",
+    "worker": "images_worker",
+    "reconciler": "images_reconciler",
+    "reporter": "images_reporter",
+    "bootstrap": "images_owner",
+}
 """The database's role of the functions that have a Secret, by its name."""
 PRESIGNING = {"S3_PRESIGN_ACCESS_KEY_ID", "S3_PRESIGN_SECRET_ACCESS_KEY"}
 
@@ -184,7 +191,8 @@ def find_secret(function: str) -> str:
     """Return the name of the Secret that a function should have."""
     labels = services(overlay("local"))[function]["metadata"]["labels"]
     component: str = labels["app.kubernetes.io/component"]
-    return {"events": "worker", "delivery": "delivery"}.get(component, "api")
+    own = {"reconcile-images": "reconciler", "report-state": "reporter"}.get(function)
+    return own or {"events": "worker", "delivery": "delivery"}.get(component, "api")
 
 
 def test_each_secret_has_the_required_secret_settings_and_the_keys_of_the_store() -> None:
@@ -193,8 +201,10 @@ def test_each_secret_has_the_required_secret_settings_and_the_keys_of_the_store(
     for component, role in ROLES.items():
         [data] = [each["data"] for name, each in secrets.items() if name.rpartition("-")[0] == component]
         presigning = PRESIGNING if component in {"api", "bootstrap"} else set()
-        assert data.keys() == SECRETS & REQUIRED | {"S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY"} | presigning
-        assert b64decode(data["S3_ACCESS_KEY_ID"]).decode() == component
+        keys = set() if component == "reporter" else {"S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY"}
+        assert data.keys() == SECRETS & REQUIRED | keys | presigning
+        pair = {"reconciler": "worker"}.get(component, component)  # it has the same rights in the store
+        assert not keys or b64decode(data["S3_ACCESS_KEY_ID"]).decode() == pair
         assert urlsplit(b64decode(data["DATABASE_URL"]).decode()).username == role
 
 
@@ -208,7 +218,7 @@ def test_each_component_connects_to_the_database_as_a_role_of_its_own() -> None:
         composed = COMPOSE["services"]["processor" if name == "process-image" else name]
         assert urlsplit(composed["environment"]["DATABASE_URL"]).username == ROLES[component], name
         if name != "bootstrap":
-            variable = "DATABASE_WORKER_URL" if component == "worker" else "DATABASE_APP_URL"
+            variable = f"DATABASE_{'APP' if component == 'api' else component.upper()}_URL"
             assert OPENFAAS["functions"][name]["environment"]["DATABASE_URL"] == f"${{{variable}}}", name
 
 

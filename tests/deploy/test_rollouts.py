@@ -134,7 +134,7 @@ def test_each_set_of_rights_has_an_account_of_its_own() -> None:
         [secret] = [each["secret"]["secretName"] for each in specification["volumes"] if "secret" in each]
         assert specification["serviceAccountName"] == secret, thing["metadata"]["name"]
     accounts = of_kind(production, "ServiceAccount")
-    assert accounts.keys() == {"api", "delivery", "worker", "bootstrap"}
+    assert accounts.keys() == {"api", "delivery", "worker", "reconciler", "reporter", "bootstrap"}
     assert not any(each["automountServiceAccountToken"] for each in accounts.values())
 
 

@@ -84,6 +84,7 @@ FAULTS = [
     Fault("ReconciliationFails", {"reconciliation_failed_runs_total": f"0x60 0+1x{MINUTES}"}),
     Fault("ObjectsMissing", {REPAIRED % "object_missing": f"0x60 1x{MINUTES}"}, (("kind", "object_missing"),)),
     Fault("DriftRepaired", {REPAIRED % "requested": f"0x60 0+5x{MINUTES}"}),
+    Fault("AuditLogNotLinked", {"audit_oldest_unlinked_seconds": f"40x60 301+60x{MINUTES}"}),
     Fault("StoreFails", {STORE % "unavailable": f"0x60 0+100x{MINUTES}"}),
     Fault("DatabaseFails", {DATABASE % "unavailable": f"0x60 0+100x{MINUTES}"}),
     Fault("EventsPileUp", {LAG % 1: f"400x60 600x{MINUTES}"}, (("group", "g"),)),

@@ -26,6 +26,10 @@ MATRIX_TESTS = "tests/security/test_matrix.py"
 AUDIT = "Who did what is recorded with it, and nobody changes the record unnoticed"
 AUDIT_TESTS = "tests/security/test_audit.py"
 AUDIT_MIGRATION = "shared_lib/database/migrations/versions/0017_audit.py"
+ACCESS_MIGRATION = "shared_lib/database/migrations/versions/0032_access.py"
+RIGHTS = "shared_lib/database/rights.py"
+ROLES = "No role of the database can do more than is declared, and nothing that decodes images makes an admin"
+ROLE_TESTS = "tests/security/test_database_roles.py"
 SIGNED = "No URL delivers an image unless it is signed as it stands, by a key in use"
 COVERED = "A token delivers nothing but the images, presets, widths and formats that it names"
 ANSWERS = "A request reads no answer that was meant for another"
@@ -693,17 +697,17 @@ DEFECTS = (
     Defect(
         name="audit-log-readable-by-its-writer",
         breaks=AUDIT,
-        file="shared_lib/database/rights.py",
-        old='"audit_events": {APP: "INSERT",',
-        new='"audit_events": {APP: "SELECT, INSERT",',
+        file=RIGHTS,
+        old="**dict.fromkeys(_HTTP, _RECORD)",
+        new='**dict.fromkeys(_HTTP, f"SELECT, {_RECORD}")',
         caught_by="tests/security/test_audit.py::test_whoever_writes_the_log_can_do_nothing_else_with_it",
     ),
     Defect(
         name="audit-log-of-all-tenants",
         breaks=TENANTS,
-        file=AUDIT_MIGRATION,
-        old="FROM public.audit_events WHERE tenant_id = public.current_tenant() AND id < before",
-        new="FROM public.audit_events WHERE id < before",
+        file=ACCESS_MIGRATION,
+        old="WHERE tenant_id = public.current_tenant() AND id < before ORDER BY id DESC LIMIT most;\n    END IF;",
+        new="WHERE id < before ORDER BY id DESC LIMIT most;\n    END IF;",
         caught_by=f"{AUDIT_TESTS}::test_another_tenant_sees_nothing_of_it",
     ),
     Defect(
@@ -713,6 +717,54 @@ DEFECTS = (
         old="IF TG_OP = 'DELETE' AND OLD.recorded_at < now() - interval '90 days' THEN",
         new="IF TG_OP = 'DELETE' THEN",
         caught_by=f"{AUDIT_TESTS}::test_nobody_changes_a_young_record",
+    ),
+    Defect(
+        name="record-with-a-time-of-its-writer",
+        breaks=AUDIT,
+        file=RIGHTS,
+        old='_RECORD = "INSERT (tenant_id, ',
+        new='_RECORD = "INSERT (recorded_at, tenant_id, ',
+        caught_by=f"{AUDIT_TESTS}::test_whoever_writes_the_log_can_do_nothing_else_with_it",
+    ),
+    Defect(
+        name="purge-recorded-by-anybody",
+        breaks=AUDIT,
+        file=ACCESS_MIGRATION,
+        old="WITH CHECK (action <> 'audit_purged')",
+        new="WITH CHECK (action IS NOT NULL)",
+        caught_by=f"{AUDIT_TESTS}::test_whoever_writes_the_log_can_do_nothing_else_with_it",
+    ),
+    Defect(
+        name="whole-without-links",
+        breaks=AUDIT,
+        file="shared_lib/repositories/audit.py",
+        old="                    AND u.waiting_since > now() - make_interval(secs => :seconds) AND u.waiting_since < now())\n",
+        new="                    AND :seconds > 0)\n",
+        caught_by=f"{AUDIT_TESTS}::test_the_command_does_not_say_whole_while_a_record_waits_for_too_long",
+    ),
+    Defect(
+        name="issuer-keys-written-by-a-worker",
+        breaks=ROLES,
+        file=RIGHTS,
+        old="        WORKER: _ISSUER,\n",
+        new='        WORKER: "SELECT, INSERT, UPDATE",\n',
+        caught_by=f"{ROLE_TESTS}::test_any_function_can_ask_for_the_keys_of_an_issuer_and_none_but_reconciliation_can_write_them",
+    ),
+    Defect(
+        name="issuer-keys-of-the-future",
+        breaks=ROLES,
+        file="shared_lib/repositories/issuer_keys.py",
+        old="AND now() + interval '1 minute'",
+        new="AND 'infinity'",
+        caught_by=f"{ROLE_TESTS}::test_keys_of_an_issuer_with_a_time_in_the_future_are_not_believed",
+    ),
+    Defect(
+        name="any-image-found-by-the-api",
+        breaks=ROLES,
+        file=RIGHTS,
+        old='"find_rendition(uuid, text)": (DELIVERY,)',
+        new='"find_rendition(uuid, text)": _HTTP',
+        caught_by=f"{ROLE_TESTS}::test_a_function_of_the_api_finds_no_image_of_another_tenant_by_its_uuid",
     ),
     Defect(
         name="link-without-the-one-before",

@@ -30,8 +30,32 @@ CONTRACTIONS = (
     ),
 )
 
+_NO_PURGE = (
+    "policy audit_events no_purge RESTRICTIVE INSERT to images_app,images_delivery "
+    "check (action <> 'audit_purged'::text)"
+)
 HARMLESS: dict[str, str] = {
     "trigger images images_marked": "It fires only for statements that name images.announced. 0b65cf9 has none.",
     "trigger images images_put_off": "It changes only images.announced, and the outbox of deleted images.",
+    "trigger audit_events set_time": "The last release leaves the time to its default, which is the same.",
+    "trigger audit_events await_link": "It writes only audit_unlinked.",
+    "trigger audit_chain end_wait": "It writes only audit_unlinked, also when the last release links a record.",
+    _NO_PURGE: "Only reconciliation records that, with another role.",
 }
 """Constraints, triggers and the like that are new on the last release's tables → why its functions work with them."""
+
+WITHDRAWN: dict[str, str] = {
+    **{
+        f"right {role} INSERT audit_events": "The last release inserts only the columns that it still may. What it may "
+        "not any more, the ID and the time, could stop the chain."
+        for role in ("images_app", "images_worker")
+    },
+    **{
+        f"right {role} {right} issuer_keys": "Who stores these keys can be anybody. To ask for fresh ones, the last "
+        "release writes two columns that it still may. Its reconcile-images can't store keys, and logs that. Those "
+        "that are there count for 48 hours (docs/deploy.md)."
+        for role in ("images_app", "images_worker")
+        for right in ("INSERT", "UPDATE")
+    },
+}
+"""What the last release had, and security forbids at once → what its functions do without it."""

@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -24,6 +25,18 @@ from shared_lib.repositories.tenants import Tenants
 from shared_lib.services.denials import MOST, Denials
 
 Events = list[dict[str, Any]]
+AWAIT_LINKS = """
+    INSERT INTO audit_unlinked (event_id) SELECT id FROM audit_events
+    WHERE id NOT IN (SELECT event_id FROM audit_chain) ON CONFLICT DO NOTHING
+"""
+
+
+def insert(action: str = "image_deleted", **further: str) -> str:
+    """Return a statement that inserts a record, with further columns as SQL."""
+    columns = {"tenant_id": "'default'", "principal": "'key:1'", "action": f"'{action}'", "details": "'{}'"} | further
+    columns |= dict.fromkeys(("address", "request_id", "subject"), "''")
+    names, values = ", ".join(columns), ", ".join(columns.values())
+    return f"INSERT INTO audit_events ({names}) OVERRIDING SYSTEM VALUE VALUES ({values})"  # noqa: S608  ours
 
 
 def find(admin: Api, **query: str) -> Events:
@@ -149,6 +162,11 @@ def test_another_tenant_sees_nothing_of_it(admin: Api, guarded: Platform, connec
         "SELECT * FROM audit_chain",
         "INSERT INTO audit_chain (position, event_id, hash) VALUES (0, 0, '')",
         "SELECT refuse_audit_change()",
+        insert(recorded_at="'2099-01-01'"),
+        insert(id="7"),
+        # It says up to which link records are gone with good reason.
+        insert("audit_purged"),
+        "DELETE FROM audit_unlinked",
     ],
 )
 def test_whoever_writes_the_log_can_do_nothing_else_with_it(connect: Callable[[str], Database], sql: str) -> None:
@@ -187,7 +205,7 @@ def own_database(empty_database: str) -> Iterator[Database]:
 @pytest.fixture
 def log(own_database: Database, tamper: Callable[..., None]) -> AuditLog:
     """A log of seven records, six of them linked."""
-    tamper("TRUNCATE audit_events, audit_chain")
+    tamper("TRUNCATE audit_events, audit_chain, audit_unlinked")
     audit = AuditLog(own_database)
     for number in range(6):
         with acting_as(Actor(f"key:{number}", "192.0.2.1", "")):
@@ -234,12 +252,20 @@ def test_an_untouched_log_is_whole_and_grows_from_its_head(log: AuditLog) -> Non
         ("DELETE FROM audit_chain WHERE position = 4", "link 4 is gone"),
         ("DELETE FROM audit_chain WHERE position <= 2", "begins with the link 3"),
         ("UPDATE audit_chain SET hash = sha256(hash) WHERE position = 2", "link 2 does not fit"),
+        *(
+            (
+                insert(recorded_at=f"now() + interval '{when}'"),
+                "no link after 5 minutes: [0-9]+. ",
+            )
+            for when in ("-2 days", "-1 minute", "75 years")
+        ),
         (
-            """
-            INSERT INTO audit_events (tenant_id, recorded_at, principal, address, request_id, action, subject, details)
-            VALUES ('default', now() - interval '2 days', '', '', '', 'image_deleted', 'late', '{}')
-            """,
-            "is in no link",
+            "UPDATE audit_unlinked SET waiting_since = waiting_since - interval '5 minutes'",
+            "no link after 5 minutes: [0-9]+. ",
+        ),
+        (
+            "UPDATE audit_unlinked SET waiting_since = '2099-01-01'",
+            "no link after 5 minutes: [0-9]+. ",
         ),
     ],
 )
@@ -251,6 +277,40 @@ def test_the_first_place_that_was_changed_is_named(
         log.verify()
 
 
+def test_a_record_of_the_future_stops_no_other_from_being_linked(
+    own_database: Database, log: AuditLog, tamper: Callable[..., None]
+) -> None:
+    tamper(insert(recorded_at="'2099-01-01'"))
+    tamper("INSERT INTO audit_unlinked (event_id) SELECT max(id) FROM audit_events")
+    assert log.link()[0] == 2
+
+    for number in range(40):
+        log.record(Action.IMAGE_DELETED, f"later {number}")
+
+    assert log.link()[0] == 40
+    assert log.verify().position == 48
+
+
+def test_the_database_sets_the_time_of_a_record_whoever_inserts_it(own_database: Database, log: AuditLog) -> None:
+    with own_database.transaction() as tx:
+        tx.rows(insert(recorded_at="'2099-01-01'"))
+
+    assert log.list(1)[0].recorded_at < datetime.now(UTC) + timedelta(minutes=1)
+
+
+def test_records_that_others_insert_at_the_same_time_are_linked_when_they_are_committed(
+    own_database: Database, log: AuditLog
+) -> None:
+    log.link()
+    with own_database.transaction() as tx:
+        tx.rows(insert())  # has the lower ID, and commits later
+        log.record(Action.IMAGE_DELETED, "meanwhile")
+        assert log.link()[0] == 1
+
+    assert log.link()[0] == 1
+    assert log.verify().position == 9
+
+
 def test_a_head_that_was_kept_elsewhere_shows_a_chain_that_was_cut_or_written_anew(
     log: AuditLog, tamper: Callable[..., None]
 ) -> None:
@@ -259,6 +319,7 @@ def test_a_head_that_was_kept_elsewhere_shows_a_chain_that_was_cut_or_written_an
     with pytest.raises(BrokenChain, match="ends with the link 5"):
         log.verify(head)
     tamper("UPDATE audit_events SET principal = 'key:9' WHERE subject = 'image 5'")
+    tamper(AWAIT_LINKS)
     log.link()
     assert log.verify().position == 7
     with pytest.raises(BrokenChain, match="written the chain anew"):
@@ -272,6 +333,7 @@ def test_a_kept_head_shows_that_an_old_record_was_changed_and_all_links_after_it
     head = log.verify()
     tamper("UPDATE audit_events SET principal = 'key:9' WHERE subject = 'image 1'")
     tamper("DELETE FROM audit_chain")
+    tamper(AWAIT_LINKS)
     log.link()
     assert log.verify().position == head.position
 
@@ -281,6 +343,7 @@ def test_a_kept_head_shows_that_an_old_record_was_changed_and_all_links_after_it
 
 def test_old_records_go_and_the_rest_stays_whole(log: AuditLog, tamper: Callable[..., None]) -> None:
     tamper("TRUNCATE audit_chain")
+    tamper(AWAIT_LINKS)
     tamper("UPDATE audit_events SET recorded_at = recorded_at - interval '401 days' WHERE subject < 'image 4'")
     log.link()
     tamper("UPDATE audit_chain SET recorded_at = recorded_at - interval '401 days' WHERE position <= 4")
@@ -311,6 +374,53 @@ def test_the_command_names_the_head_and_the_first_broken_link(
     broken = check()
     assert (broken.returncode, broken.stdout) == (1, "")
     assert broken.stderr.startswith("audit: The link 3 does not fit: the record ")
+
+
+def test_the_command_does_not_say_whole_while_a_record_waits_for_too_long(
+    log: AuditLog, tamper: Callable[..., None], empty_database: str
+) -> None:
+    tamper("UPDATE audit_unlinked SET waiting_since = waiting_since - interval '5 minutes'")
+    environ = ENVIRONMENT | {"DATABASE_URL": empty_database.replace("images_owner", "images_auditor")}
+    words = [sys.executable, "-m", "shared_lib.commands.audit", "check"]
+
+    checked = subprocess.run(words, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+
+    assert (checked.returncode, checked.stdout) == (1, "")
+    assert checked.stderr == (
+        f"audit: Records that have no link after 5 minutes: {log.list(1)[0].id}. Reconciliation does not run, or "
+        "somebody inserted them past the database's rules\n"
+    )
+    log.link()
+    assert log.verify().position == 7
+
+
+def count_blocks(database: Database, call: str) -> int:
+    """Return how many blocks of 8 KiB a function of the database reads."""
+    with database.transaction() as tx:
+        [row] = tx.rows(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) SELECT * FROM {call}")  # noqa: S608  a function
+    [plan] = row["QUERY PLAN"]
+    return int(plan["Plan"]["Shared Hit Blocks"]) + int(plan["Plan"]["Shared Read Blocks"])
+
+
+def test_what_is_said_about_a_caller_does_not_read_the_records_of_all_others(
+    own_database: Database, log: AuditLog, tamper: Callable[..., None]
+) -> None:
+    tamper("""
+        INSERT INTO audit_events (tenant_id, principal, address, request_id, action, subject, details)
+        SELECT 'default', 'key:' || n % 400, '', '', 'image_deleted', 'i' || n, '{}'
+        FROM generate_series(1, 40000) AS n
+    """)
+    tamper("ANALYZE audit_events")
+
+    for call in (
+        "count_audit_events('key:7', NULL)",
+        "count_audit_events(NULL, 'i4711')",
+        "list_audit_events(9223372036854775807, NULL, 'i4711', 100)",
+        "list_audit_events(9223372036854775807, 'image_erased', NULL, 100)",
+    ):
+        assert count_blocks(own_database, call) < 350, call  # all records have 600
+    with own_database.transaction() as tx:
+        assert tx.rows("SELECT total FROM count_audit_events('key:7', NULL)") == [{"total": 100}]
 
 
 def test_an_auditor_reads_the_log_and_nothing_else(empty_database: str, own_database: Database) -> None:

@@ -5,18 +5,23 @@
 --
 -- A role can log in once it has a password: `\password images_app` in psql sends only a hash of it.
 --
---   images_owner    owns the tables. Only the bootstrap job uses it.
---   images_app      functions that handle HTTP requests
---   images_worker   functions that consume events
---   images_auditor  reads the audit log, and nothing else
---   images_search   owns the database functions that read across row-level security, and never logs in
+--   images_owner       owns the tables. Only the bootstrap job uses it.
+--   images_app         functions that handle HTTP requests
+--   images_delivery    those of them that send or make renditions
+--   images_worker      functions that consume events
+--   images_reconciler  reconcile-images: what images_worker may, and to store the keys of token issuers
+--   images_reporter    report-state: reads counts and times of all tenants, and nothing else
+--   images_auditor     reads the audit log, and nothing else
+--   images_search      owns the database functions that read across row-level security, and never logs in
+--   images_front       the front door of `make run`, one process for what images_app and images_delivery serve
 --
 -- shared_lib/database/rights.py grants all but the first their rights, with each bootstrap.
 DO $$
 DECLARE
     role text;
 BEGIN
-    FOREACH role IN ARRAY ARRAY['images_owner', 'images_app', 'images_worker', 'images_auditor', 'images_search'] LOOP
+    FOREACH role IN ARRAY ARRAY['images_owner', 'images_app', 'images_delivery', 'images_worker', 'images_reconciler',
+                                'images_reporter', 'images_auditor', 'images_search', 'images_front'] LOOP
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role) THEN
             EXECUTE format('CREATE ROLE %I LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS', role);
         END IF;
@@ -26,6 +31,12 @@ BEGIN
     IF NOT pg_has_role('images_owner', 'images_search', 'MEMBER') THEN
         GRANT images_search TO images_owner;
     END IF;
+    IF NOT pg_has_role('images_reconciler', 'images_worker', 'MEMBER') THEN
+        GRANT images_worker TO images_reconciler;
+    END IF;
+    IF NOT pg_has_role('images_front', 'images_app', 'MEMBER') THEN
+        GRANT images_app, images_delivery TO images_front;
+    END IF;
     IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
         EXECUTE format('GRANT images_owner TO %I', current_user); -- to hand tables over
     END IF;
@@ -33,7 +44,7 @@ BEGIN
 END $$;
 
 REVOKE CREATE ON SCHEMA public FROM PUBLIC;
-GRANT USAGE ON SCHEMA public TO images_app, images_worker, images_auditor;
+GRANT USAGE ON SCHEMA public TO images_app, images_delivery, images_worker, images_reporter, images_auditor;
 GRANT USAGE, CREATE ON SCHEMA public TO images_owner, images_search;
 CREATE EXTENSION IF NOT EXISTS pg_trgm;
 CREATE EXTENSION IF NOT EXISTS btree_gin;
