@@ -16,6 +16,8 @@ WRITE_SECONDS = 30.0  # for a chunk of a response to be sent
 DRAIN_SECONDS = 20.0  # for the rest of a body after its request was refused
 LINGER_SECONDS = 5.0  # after an error: it would be lost if the connection closed while the client still sends
 MAX_WAITING = 1024  # connections that wait for their client
+PROGRESS_BYTES = 4096  # of a body: with less, a client only keeps its connection
+STALL_SECONDS = 5.0  # without that many, an upload is as good as idle
 
 _MALFORMED = "The request is not valid HTTP"
 _SENTENCES = {
@@ -25,9 +27,15 @@ _SENTENCES = {
 
 
 class Connection(H11Protocol):
-    """uvicorn's, with limits. Beyond MAX_WAITING, the connection that has waited longest for its client is closed."""
+    """uvicorn's, with limits. Beyond MAX_WAITING, one of those that wait for their client is closed.
+
+    It is the one that has waited longest. An upload that makes progress is spared, however old it is, unless uploads
+    are more than half of all: then the one that has made no progress for longest goes.
+    """
 
     _waiting: "dict[Connection, None]" = {}  # noqa: RUF012  shared on purpose: one process serves one port
+    _uploading: "dict[Connection, float]" = {}  # noqa: RUF012  those that make progress, and when they did last
+    _unnoted_bytes = 0
     _head_timer: asyncio.TimerHandle | None = None
     _write_timer: asyncio.TimerHandle | None = None
     _is_in_head = False
@@ -41,7 +49,7 @@ class Connection(H11Protocol):
         self._await_client()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._waiting.pop(self, None)
+        self._stop_waiting()
         for timer in (self._head_timer, self._write_timer):
             if timer:
                 timer.cancel()
@@ -57,7 +65,9 @@ class Connection(H11Protocol):
         if self.conn.their_state in (h11.IDLE, h11.SEND_BODY):
             self._await_client()
         else:
-            self._waiting.pop(self, None)
+            self._stop_waiting()
+        if self.conn.their_state is h11.SEND_BODY:
+            self._note_progress(len(data))
 
     def _time_head(self) -> None:
         if self._is_draining:
@@ -83,9 +93,30 @@ class Connection(H11Protocol):
             self._head_timer = None
 
     def _await_client(self) -> None:
-        self._waiting.setdefault(self)
-        if len(self._waiting) > MAX_WAITING:
-            next(iter(self._waiting)).transport.abort()
+        if self not in self._uploading:
+            self._waiting.setdefault(self)
+        if len(self._waiting) + len(self._uploading) > MAX_WAITING:
+            victim = self._find_victim()
+            victim._stop_waiting()  # noqa: SLF001  its end is only reported later
+            victim.transport.abort()
+
+    def _stop_waiting(self) -> None:
+        self._waiting.pop(self, None)
+        self._uploading.pop(self, None)
+        self._unnoted_bytes = 0
+
+    def _note_progress(self, count: int) -> None:
+        self._unnoted_bytes += count
+        if self._unnoted_bytes >= PROGRESS_BYTES:
+            self._stop_waiting()
+            self._uploading[self] = self.loop.time()
+
+    def _find_victim(self) -> "Connection":
+        slowest, progressed_at = next(iter(self._uploading.items()), (self, self.loop.time()))
+        is_stalled = self.loop.time() - progressed_at > STALL_SECONDS
+        if is_stalled or len(self._uploading) > MAX_WAITING // 2:
+            return slowest
+        return next(iter(self._waiting), slowest)
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -105,7 +136,7 @@ class Connection(H11Protocol):
         if self._write_timer:
             self._write_timer.cancel()
         if self.conn.their_state not in (h11.IDLE, h11.SEND_BODY):
-            self._waiting.pop(self, None)
+            self._stop_waiting()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002  uvicorn has one sentence for all
         mistake = sys.exception()

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
-from raw_http import connect, exchange
+from raw_http import connect, exchange, read_response
+from service import make_photo
 
 CLIENTS = 500
+MOST_IDLE = 1_500  # more than a server keeps
 SECONDS = 1.0  # on a busy machine. An idle one needs a few milliseconds
 ANOTHER_CLIENT = "127.0.0.9"  # nginx counts connections by address
 PROBE = b"GET /api/health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -45,6 +47,27 @@ def test_slow_readers_do_not_delay_other_clients(crowd: ExitStack, gateway: tupl
         assert reader.recv(12) == b"HTTP/1.1 200"  # and no more than the first few bytes
 
     assert _time_probes(gateway) < SECONDS
+
+
+def test_idle_clients_do_not_end_an_upload_that_goes_on(crowd: ExitStack, gateway: tuple[str, int]) -> None:
+    photo = make_photo() + bytes(300_000)  # what follows a JPEG is ignored
+    disposition = 'Content-Disposition: form-data; name="file"; filename="slow.jpg"\r\nContent-Type: image/jpeg'
+    body = f"--b\r\n{disposition}\r\n\r\n".encode() + photo + b"\r\n--b--\r\n"
+    head = "POST /api/v1/images/actions/upload HTTP/1.1\r\nHost: localhost\r\n"
+    head += f"Content-Type: multipart/form-data; boundary=b\r\nContent-Length: {len(body)}\r\n\r\n"
+    upload = crowd.enter_context(connect(gateway, head.encode()))
+    pieces = [body[start : start + 4_000] for start in range(0, len(body), 4_000)]
+    idle = 0
+    for piece in pieces:  # 60 kB a second
+        upload.sendall(piece)
+        until = time.monotonic() + len(piece) / 60_000
+        while time.monotonic() < until and idle < MOST_IDLE:
+            crowd.enter_context(connect(gateway))
+            idle += 1
+        time.sleep(max(until - time.monotonic(), 0))
+
+    assert idle == MOST_IDLE
+    assert read_response(upload).status == 200
 
 
 def _time_probes(address: tuple[str, int]) -> float:
