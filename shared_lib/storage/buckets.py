@@ -11,7 +11,6 @@ from urllib.parse import quote, unquote_plus
 from uuid import UUID
 from xml.sax.saxutils import escape
 
-from defusedxml import ElementTree
 from urllib3 import BaseHTTPResponse
 
 from shared_lib.constraints import DEFAULT_TENANT
@@ -19,7 +18,8 @@ from shared_lib.domain.uploads import Original, StoredObject
 from shared_lib.errors import Unavailable
 from shared_lib.observability import get_logger
 from shared_lib.pipeline.formats import Format
-from shared_lib.storage.store import Missing, Store, to_error, translating
+from shared_lib.storage.answers import is_truncated, parse, read_text, reading
+from shared_lib.storage.store import Missing, Store, translating
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -35,7 +35,8 @@ class Download:
 
     def __init__(self, key: str, response: BaseHTTPResponse) -> None:
         self._key = key
-        self.size = int(response.headers["Content-Length"])
+        with reading():
+            self.size = int(response.headers["Content-Length"])
         self._response = response
 
     def __iter__(self) -> Iterator[bytes]:
@@ -66,8 +67,9 @@ class Bucket:
             headers = self._store.send("HEAD", self.name, key).headers
         except Missing:
             return None
-        modified = parsedate_to_datetime(headers["Last-Modified"])
-        return _to_object(key, headers["Content-Length"], headers["ETag"], modified)
+        with reading():
+            modified = parsedate_to_datetime(headers["Last-Modified"])
+            return _to_object(key, headers["Content-Length"], headers["ETag"], modified)
 
     def read(self, key: str, *, check_size: Callable[[int], object] | None = None) -> bytes | None:
         """Return the whole object, or None if there is none.
@@ -79,8 +81,10 @@ class Bucket:
         except Missing:
             return None
         with closing(response):
+            with reading():
+                size = int(response.headers["Content-Length"])
             if check_size:
-                check_size(int(response.headers["Content-Length"]))
+                check_size(size)
             with translating():
                 return response.read()
 
@@ -105,8 +109,7 @@ class Bucket:
         body = f"<Delete><Quiet>true</Quiet>{objects}</Delete>".encode()
         checksum = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()  # S3 requires it
         answer = self._store.send("POST", self.name, query="delete=", headers={"Content-MD5": checksum}, body=body).data
-        if b"<Error>" in answer:  # with status 200
-            raise to_error(f"POST {self.name}", 500, answer)
+        parse(answer, "DeleteResult")
 
     def delete_if_unchanged(self, found: StoredObject) -> bool:
         """Delete an object unless it was replaced since it was found. Return whether it was deleted."""
@@ -119,14 +122,14 @@ class Bucket:
         """Yield the objects below the prefix whose keys come after `after`, in the order of their keys' bytes."""
         query = {"list-type": "2", "encoding-type": "url", "prefix": prefix, "start-after": after}
         while True:
-            page = ElementTree.fromstring(self._store.send("GET", self.name, query=encode_query(query)).data)
-            for each in page.iterfind("{*}Contents"):
-                key = unquote_plus(read_text(each, "Key"))
-                modified = datetime.fromisoformat(read_text(each, "LastModified"))
-                yield _to_object(key, read_text(each, "Size"), read_text(each, "ETag"), modified)
-            if read_text(page, "IsTruncated") != "true":
+            page = parse(self._store.send("GET", self.name, query=encode_query(query)).data, "ListBucketResult")
+            with reading():
+                found = [_read_listed(each) for each in page.iterfind("{*}Contents")]
+            yield from found
+            if not is_truncated(page):
                 return
-            query["continuation-token"] = read_text(page, "NextContinuationToken")
+            with reading():
+                query["continuation-token"] = read_text(page, "NextContinuationToken")
 
 
 class Inbox(Bucket):
@@ -145,8 +148,7 @@ class Inbox(Bucket):
             answer = self._store.send("PUT", self.name, str(foreign.image), headers=headers).data
         except Missing:
             return False
-        if b"<Error>" in answer:  # with status 200
-            raise to_error(f"PUT {self.name}", 500, answer)
+        parse(answer, "CopyObjectResult")
         self.delete_if_unchanged(foreign)
         return True
 
@@ -206,9 +208,11 @@ def _to_object(key: str, size: str, etag: str, modified: datetime) -> StoredObje
     return StoredObject(key=key, size=int(size), etag=etag.strip('"'), modified=modified.replace(microsecond=0))
 
 
-def read_text(parent: "Element", name: str) -> str:
-    """Return the text of an element, which some stores put into S3's namespace."""
-    return parent.findtext(f"{{*}}{name}") or ""
+def _read_listed(entry: "Element") -> StoredObject:
+    modified = datetime.fromisoformat(read_text(entry, "LastModified"))
+    return _to_object(
+        unquote_plus(read_text(entry, "Key")), read_text(entry, "Size"), read_text(entry, "ETag"), modified
+    )
 
 
 def encode_query(query: Mapping[str, str]) -> str:

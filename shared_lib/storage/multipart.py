@@ -2,15 +2,18 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote_plus
 from xml.sax.saxutils import escape
 
-from defusedxml import ElementTree
-
 from shared_lib.domain.multipart import MAX_PARTS, MultipartUpload, Part, StoredUpload
 from shared_lib.errors import RequestRejected
-from shared_lib.storage.buckets import encode_query, read_text
-from shared_lib.storage.store import Missing, Store, to_error
+from shared_lib.storage.answers import is_truncated, parse, read_text, reading
+from shared_lib.storage.buckets import encode_query
+from shared_lib.storage.store import Missing, Store, StoreError
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
 
 _PAGE = 1000  # uploads; the most that S3 lists at once
 _CHANGED = ("InvalidPart", "InvalidPartOrder", "EntityTooSmall")
@@ -29,7 +32,8 @@ class MultipartStore:
     def begin(self, key: str) -> str:
         """Return the ID of a new upload."""
         answer = self._store.send("POST", self.bucket, key, query="uploads=").data
-        return read_text(ElementTree.fromstring(answer), "UploadId")
+        with reading():
+            return read_text(parse(answer, "InitiateMultipartUploadResult"), "UploadId")
 
     def sign(self, upload: MultipartUpload, number: int, seconds: int) -> str:
         """Return a URL that takes a PUT of that part, with exactly its size, for that many seconds."""
@@ -46,14 +50,12 @@ class MultipartStore:
                 answer = self._store.send("GET", self.bucket, f"{upload.uuid}", query=encode_query(query)).data
             except Missing:
                 return None
-            page = ElementTree.fromstring(answer)
-            for each in page.iterfind("{*}Part"):
-                modified = datetime.fromisoformat(read_text(each, "LastModified"))
-                number, size = int(read_text(each, "PartNumber")), int(read_text(each, "Size"))
-                found.append(Part(number, size, read_text(each, "ETag"), modified))
-            if read_text(page, "IsTruncated") != "true":
-                return found
-            query["part-number-marker"] = read_text(page, "NextPartNumberMarker")
+            page = parse(answer, "ListPartsResult")
+            with reading():
+                found += [_read_part(each) for each in page.iterfind("{*}Part")]
+                if not is_truncated(page):
+                    return found
+                query["part-number-marker"] = read_text(page, "NextPartNumberMarker")
 
     def complete(self, upload: MultipartUpload, parts: Sequence[Part]) -> bool:
         """Make the object of these parts. Return False if the store has no such upload.
@@ -70,11 +72,10 @@ class MultipartStore:
         except Missing:
             return False
         except RequestRejected as error:
-            if any(code in str(error.__cause__) for code in _CHANGED):
+            if isinstance(error.__cause__, StoreError) and error.__cause__.code in _CHANGED:
                 raise PartsChanged from error
             raise
-        if b"<Error>" in answer:  # with status 200
-            raise to_error(f"POST {self.bucket}", 500, answer)
+        parse(answer, "CompleteMultipartUploadResult")
         return True
 
     def abort(self, key: str, upload_id: str) -> None:
@@ -89,11 +90,22 @@ class MultipartStore:
         query = {"encoding-type": "url", "key-marker": after, "max-uploads": f"{_PAGE}"}
         while True:
             answer = self._store.send("GET", self.bucket, query=f"uploads=&{encode_query(query)}").data
-            page = ElementTree.fromstring(answer)
-            for each in page.iterfind("{*}Upload"):
-                begun = datetime.fromisoformat(read_text(each, "Initiated"))
-                yield StoredUpload(unquote_plus(read_text(each, "Key")), read_text(each, "UploadId"), begun)
-            if read_text(page, "IsTruncated") != "true":
+            page = parse(answer, "ListMultipartUploadsResult")
+            with reading():
+                found = [_read_upload(each) for each in page.iterfind("{*}Upload")]
+            yield from found
+            if not is_truncated(page):
                 return
-            query["key-marker"] = unquote_plus(read_text(page, "NextKeyMarker"))
-            query["upload-id-marker"] = read_text(page, "NextUploadIdMarker")
+            with reading():
+                query["key-marker"] = unquote_plus(read_text(page, "NextKeyMarker"))
+                query["upload-id-marker"] = read_text(page, "NextUploadIdMarker")
+
+
+def _read_part(entry: "Element") -> Part:
+    modified = datetime.fromisoformat(read_text(entry, "LastModified"))
+    return Part(int(read_text(entry, "PartNumber")), int(read_text(entry, "Size")), read_text(entry, "ETag"), modified)
+
+
+def _read_upload(entry: "Element") -> StoredUpload:
+    begun = datetime.fromisoformat(read_text(entry, "Initiated"))
+    return StoredUpload(unquote_plus(read_text(entry, "Key")), read_text(entry, "UploadId"), begun)

@@ -78,6 +78,12 @@ def name_failure(status: int, code: str) -> Unavailable:
 class StoreError(Exception):
     """The store's answer: the cause that is logged with an error."""
 
+    def __init__(self, message: str, status: int = 0, code: str = "") -> None:
+        """`code` is S3's."""
+        super().__init__(message)
+        self.status = status
+        self.code = code
+
 
 class Store:
     """An object store that speaks S3, with path-style addresses. All threads share its connections."""
@@ -228,5 +234,5 @@ def to_error(request: str, status: int, answer: bytes) -> Unavailable:
     code = found[1].decode() if found else ""
     missing = (status == 404 and code != "NoSuchBucket") or status == 412
     error = Missing(STORE) if missing else name_failure(status, code)
-    error.__cause__ = StoreError(f"{request}: {status} {code}".rstrip())
+    error.__cause__ = StoreError(f"{request}: {status} {code}".rstrip(), status, code)
     return error

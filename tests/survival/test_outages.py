@@ -8,16 +8,21 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from pydantic import SecretStr
 from service import ENVIRONMENT, Platform
+from store_proxy import Answer, StoreProxy, break_off, cut_documents, drop_headers
 
 from shared_lib.database.connection import Database
+from shared_lib.domain.multipart import MultipartUpload
 from shared_lib.errors import Misconfigured, RequestRejected, ServiceError, Unavailable, describe_cause
 from shared_lib.runtime import Runtime
 from shared_lib.storage.buckets import Bucket
+from shared_lib.storage.multipart import MultipartStore
 from shared_lib.storage.store import Store
 
 NOWHERE = "127.0.0.1:1"
@@ -221,3 +226,63 @@ def test_a_request_that_the_store_rejects_is_neither_an_outage_nor_a_misconfigur
 
     assert isinstance(raised.value, ServiceError)
     assert "KeyTooLong" in str(describe_cause(raised.value))
+
+
+@pytest.fixture
+def store_proxy(rt: Runtime) -> Iterator[StoreProxy]:
+    proxy = StoreProxy(rt.settings.store.endpoint_url)
+    yield proxy
+    proxy.close()
+
+
+READ_STORE: dict[str, Callable[[Bucket, MultipartStore, MultipartUpload], object]] = {
+    "head": lambda bucket, _parts, _upload: bucket.head("damaged/0"),
+    "list": lambda bucket, _parts, _upload: [*bucket.list("damaged/")],
+    "delete many": lambda bucket, _parts, _upload: bucket.delete("damaged/0", "damaged/1"),
+    "begin an upload in parts": lambda _bucket, parts, _upload: parts.begin("damaged/2"),
+    "list parts": lambda _bucket, parts, upload: parts.list_parts(upload),
+    "list uploads in parts": lambda _bucket, parts, _upload: [*parts.list()],
+}
+
+
+@pytest.mark.parametrize("damage", [cut_documents, drop_headers, break_off])
+@pytest.mark.parametrize("request_", READ_STORE.values(), ids=READ_STORE)
+def test_an_answer_of_the_store_that_is_cut_off_is_an_outage(
+    rt: Runtime,
+    store_proxy: StoreProxy,
+    request_: Callable[[Bucket, MultipartStore, MultipartUpload], object],
+    damage: Callable[[Answer], Answer],
+) -> None:
+    store = store_with(rt, endpoint_url=store_proxy.url)
+    bucket, parts = Bucket(store, rt.inbox.name), MultipartStore(store, rt.inbox.name)
+    for number in range(2):
+        bucket.put(f"damaged/{number}", b"photo", "text/plain")
+    key = uuid4()
+    upload = MultipartUpload(
+        uuid=key, upload_id=parts.begin(f"{key}"), size=1, part_size=1, expires_at=datetime.now(UTC)
+    )
+    store_proxy.damage = damage
+    failure = None
+    try:
+        request_(bucket, parts, upload)
+    except Unavailable as error:
+        failure = error
+    finally:
+        store_proxy.damage = None
+    try:
+        assert bool(failure) == bool(store_proxy.damaged), failure
+        assert not isinstance(failure, Misconfigured)
+    finally:
+        bucket.delete("damaged/0", "damaged/1")
+        for stored in [*parts.list()]:
+            parts.abort(stored.key, stored.upload_id)
+
+
+def test_a_download_without_a_size_is_an_outage(rt: Runtime, store_proxy: StoreProxy) -> None:
+    bucket = Bucket(store_with(rt, endpoint_url=store_proxy.url), rt.inbox.name)
+    bucket.put("damaged", b"photo", "text/plain")
+    store_proxy.damage = break_off
+    with pytest.raises(Unavailable):
+        bucket.read("damaged")
+    store_proxy.damage = None
+    bucket.delete("damaged")
