@@ -53,18 +53,18 @@ class WriteCheck:
         self._suspected = False
         self._due = 0.0
 
-    def __call__(self) -> bool:
-        """Return whether the store can write. Cheap enough for every few seconds. A full disk counts as healthy."""
+    def __call__(self) -> str | None:
+        """Return the fault if the store cannot write. Cheap enough for every few seconds. A full disk is no fault."""
         if not self._has_space():
             self._suspected = True
-            return True
+            return None
         if time.monotonic() < self._due and not self._suspected:
-            return True
+            return None
         self._due = time.monotonic() + CHECK_SECONDS
         count = DATABASES if self._suspected else 1
         healthy = all(self.can_write(folder) for folder in itertools.islice(self._folders, count))
         self._suspected = not healthy
-        return healthy
+        return None if healthy else "it rejects what is written"
 
     def _has_space(self) -> bool:
         disk = shutil.disk_usage(self._data)

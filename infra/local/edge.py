@@ -5,6 +5,7 @@ import re
 import shutil
 import signal
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from infra.local import ports
@@ -63,6 +64,7 @@ def make_program(settings: Settings, gateway_port: int, token: str, log: Path) -
         ],
         environ={},
         is_ready=lambda _pid: ports.responds_to_http(settings.port, settings.host, "/_/ready"),
+        find_fault=partial(ports.find_fault, settings.port, settings.host, "/_/ready"),
         stop_signal=signal.SIGQUIT,  # which lets requests finish
         log=log,
     )

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 
+from infra.local.event_report import Report
 from infra.local.kafka_source import KafkaSourceRunner
 from infra.local.manifests import KafkaSource, Manifests
 from infra.local.notifications import Receiver
@@ -46,14 +47,24 @@ def main(plan: Plan) -> None:
     signal.signal(signal.SIGTERM, lambda number, _frame: signals.put(number))
     manifests = Manifests.read(plan.manifests)
     token = Settings.from_environment().webhook_token or secrets.token_urlsafe()  # unknown to all callers
-    receiver = Receiver(plan.webhook_port, plan.bootstrap_servers, token)
-    threading.Thread(target=receiver.serve_forever, daemon=True, name="webhook").start()
     stopping = threading.Event()
     kafka_runners = [_runner(plan, source) for source in manifests.kafka_sources]
+    pings = [PingSourceRunner(source, plan.address(source.spec.sink), stopping) for source in manifests.ping_sources]
+
+    def report() -> Report:
+        consumers = [each for runner in kafka_runners for each in runner.consumers]
+        hanging = [each.name for each in consumers if each.is_stuck] + [each.name for each in pings if each.is_late]
+        return Report(
+            stuck=[f"{name} hangs" for name in hanging],
+            kafka=[f"{each.name}: {each.fault}" for each in consumers if each.fault],
+        )
+
+    receiver = Receiver(plan.webhook_port, plan.bootstrap_servers, token, report)
+    threading.Thread(target=receiver.serve_forever, daemon=True, name="webhook").start()
     for runner in kafka_runners:
         runner.start()
-    for source in manifests.ping_sources:
-        PingSourceRunner(source, plan.address(source.spec.sink), stopping).start()
+    for ping in pings:
+        ping.start()
     signals.get()
     stopping.set()
     receiver.server_close()

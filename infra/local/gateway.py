@@ -16,12 +16,14 @@ from urllib.parse import urlsplit
 import functions_framework
 import urllib3
 
+from infra.local import event_report
 from infra.local.hosts import KnownHosts, is_local
 from infra.local.manifests import ROOT, Manifests, PathMatch, RouteMatch
 from infra.local.settings import Settings
 from shared_lib import runtime, server
 from shared_lib.server.errors import render_error
 from shared_lib.server.limiter import Limiter
+from shared_lib.services.health import TIMEOUT_SECONDS
 from shared_lib.settings import Serving
 
 if TYPE_CHECKING:
@@ -161,6 +163,8 @@ def create_app(manifests: Manifests, settings: Settings) -> Gateway:
         for host in {route.host for route in routes}
     }
     base_url = runtime.current().settings.http.public_base_url or ""
+    if settings.eventing_port:
+        runtime.current().health.watch("events", partial(event_report.check, settings.eventing_port, TIMEOUT_SECONDS))
     allowed = {urlsplit(base_url).hostname or "", *settings.allowed_hosts}
     after_change = partial(_purge, settings.purges_url) if settings.purges_url else lambda: None
     return Gateway(routes, functions, KnownHosts(allowed), after_change)

@@ -29,6 +29,11 @@ COMMIT_SECONDS = 1.0  # Knative's is 5. A shorter interval causes fewer duplicat
 SESSION_MS = 6_000  # how long a killed consumer keeps its partitions. kafka-python's 45 s is long for a local run
 POLL_MS = 500  # records end the wait. Each poll costs processor time, also at rest
 GATHER_SECONDS = 0.02  # after a poll with records: fetching several costs little more than fetching one
+CHECK_SECONDS = 10.0  # between two looks whether it reads all there is
+REJOIN_SECONDS = 20.0  # without that, before it joins the group anew, and then twice as long each time
+MAX_REJOIN_SECONDS = 320.0  # other members have to stop for each
+FAULT_SECONDS = 30.0  # without that, before health says so: a group that another process leaves takes SESSION_MS
+STUCK_SECONDS = 60.0  # for a poll. It includes the wait for a broker that does not answer
 CLOSE_MS = 1_000  # a broker that is rebalancing the group only responds afterwards
 
 
@@ -71,6 +76,10 @@ class KafkaSourceRunner:
         return from_record(record, path).extended(**self.source.spec.ce_overrides.extensions)
 
 
+class NotServed(KafkaError):  # type: ignore[misc]  # kafka-python ships no types
+    """The broker answers, but the consumer cannot read all that it should."""
+
+
 class Partition:
     """Track the unfinished and the waiting records of an assigned partition."""
 
@@ -111,6 +120,19 @@ class Consumer(threading.Thread, AsyncConsumerRebalanceListener):  # type: ignor
         self._in_flight = 0
         self._ordered = runner.source.spec.ordering == "ordered"
         self._commit_due = 0.0
+        self._polled_at = self._whole_at = self._check_due = time.monotonic()
+        self._has_read = True  # since the last check
+        self._problem = "has no partitions yet"
+        self._patience = REJOIN_SECONDS
+
+    @property
+    def is_stuck(self) -> bool:
+        return self.is_alive() and time.monotonic() > self._polled_at + STUCK_SECONDS
+
+    @property
+    def fault(self) -> str | None:
+        """The reason for which it has not read all there is for some time."""
+        return self._problem if time.monotonic() > self._whole_at + FAULT_SECONDS else None
 
     @property
     def assigned(self) -> set[TopicPartition]:
@@ -122,20 +144,56 @@ class Consumer(threading.Thread, AsyncConsumerRebalanceListener):  # type: ignor
             try:
                 self._consume()
             except KafkaError as error:
+                self._problem = error.args[0] if isinstance(error, NotServed) else f"{error!r}"
+                self._polled_at = time.monotonic()
                 log.warning("Kafka at %s: %r; reconnecting", self._runner.servers, error)
                 self._drop(set(self._partitions))
                 self._runner.stopping.wait(1)
 
     def _consume(self) -> None:
         self._kafka = self._connect()
+        rejoin_due = time.monotonic() + self._patience
         try:
             self._kafka.subscribe(self._runner.source.spec.topics, listener=self)
             while not self._runner.stopping.is_set():
                 self._poll()
+                if time.monotonic() > self._check_due:
+                    self._check(rejoin_due)
             self._runner.delivered.wait()
             self._commit()
         finally:
             self._kafka.close(timeout_ms=CLOSE_MS)
+
+    def _check(self, rejoin_due: float) -> None:
+        """Raise NotServed if it has not read all there is for long: a new connection asks for everything anew.
+
+        A group is assigned what its leader then knew of the topics. If the broker failed at that moment, that is
+        nothing, and it stays nothing.
+        """
+        try:
+            problem = self._find_problem()
+        except KafkaError as error:
+            problem = f"{error!r}"
+        now = time.monotonic()
+        self._check_due, self._has_read = now + CHECK_SECONDS, False
+        if problem is None:
+            self._whole_at, self._patience = now, REJOIN_SECONDS
+            return
+        self._problem = problem
+        if now > max(rejoin_due, self._whole_at + self._patience):
+            self._patience = min(2 * self._patience, MAX_REJOIN_SECONDS)
+            raise NotServed(problem)
+
+    def _find_problem(self) -> str | None:
+        topics = self._runner.source.spec.topics
+        existing = sum(max(len(self._kafka.partitions_for_topic(each)), 1) for each in topics)
+        assigned = sum(len(each.assigned) for each in self._runner.consumers)
+        if assigned < existing:
+            return f"reads {assigned} of {existing} partitions"
+        ends = self._kafka.end_offsets(list(self.assigned), timeout_ms=SESSION_MS) if self.assigned else {}
+        reading = self.assigned - self._kafka.paused()
+        behind = [each for each in reading if self._kafka.position(each, timeout_ms=SESSION_MS) < ends[each]]
+        return "gets no events, though there are some" if behind and not self._has_read else None
 
     def _connect(self) -> KafkaConsumer:
         spec = self._runner.source.spec
@@ -159,6 +217,8 @@ class Consumer(threading.Thread, AsyncConsumerRebalanceListener):  # type: ignor
         elif paused := self._kafka.paused():
             self._kafka.resume(*paused)
         polled = self._kafka.poll(POLL_MS, max_records=POLL_RECORDS)
+        self._polled_at = time.monotonic()
+        self._has_read |= bool(polled)
         for place, records in polled.items():
             if partition := self._partitions.get(place):  # else just reassigned, with these records
                 for record in records:

@@ -10,9 +10,11 @@ import shlex
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
-from infra.local import edge, ports, postgres, seaweedfs, tansu, terminal
+from infra.local import edge, ports, postgres, seaweedfs, state_files, tansu, terminal
+from infra.local.event_report import find_broker_fault, find_stuck
 from infra.local.manifests import ROOT, Manifests
 from infra.local.plan import Plan
 from infra.local.processes import Program, Supervisor, Tier
@@ -111,7 +113,8 @@ def _start_store_and_broker(settings: Settings, supervisor: Supervisor, logs: Pa
     broker: dict[str, str] = {}
     if not settings.kafka_bootstrap_servers:
         with terminal.step("Kafka (Tansu)"):
-            broker = tansu.start(supervisor, settings, _rotate(logs / "tansu.log"), store)
+            log = _rotate(logs / "tansu.log")
+            broker = tansu.start(supervisor, settings, log, store, partial(find_broker_fault, webhook.port))
     return store | broker
 
 
@@ -131,7 +134,7 @@ def _start_functions(settings: Settings, supervisor: Supervisor, environ: dict[s
         service_url=f"http://{ports.LOOPBACK}:{consumers_port}/{{name}}",
         webhook_port=webhook.port,
     )
-    gateway = {**environ, **_serving(settings.host, settings.port)}
+    gateway = {**environ, **_serving(settings.host, settings.port), "EVENTING_PORT": f"{webhook.port}"}
     front = []
     if settings.edge_cache:
         [gateway_port], token = ports.free_ports(1), secrets.token_urlsafe(32)
@@ -149,6 +152,7 @@ def _start_functions(settings: Settings, supervisor: Supervisor, environ: dict[s
             argv=[sys.executable, "-m", "infra.local.eventing", plan.model_dump_json()],
             environ={**_without_secrets(environ), "S3_ENDPOINT_URL": "", "WEBHOOK_TOKEN": webhook.token},
             is_ready=lambda _pid: ports.responds_to_http(webhook.port),
+            find_fault=partial(find_stuck, webhook.port),
             cwd=ROOT,
         ),
         *front,
@@ -185,6 +189,7 @@ def _consumers(port: int, environ: dict[str, str]) -> Program:
             **_serving(ports.LOOPBACK, port),
         },
         is_ready=lambda _pid: ports.responds_to_http(port),
+        find_fault=partial(ports.find_fault, port),
         cwd=ROOT,
     )
 
@@ -201,6 +206,7 @@ def _gateway(environ: dict[str, str]) -> Program:
             **{name: environ[name] for name in STORE_KEYS if "PRESIGN" in name and name in environ},
         },
         is_ready=lambda _pid: ports.responds_to_http(port, host, "/api/health/live"),
+        find_fault=partial(ports.find_fault, port, host, "/api/health/live"),
         cwd=ROOT,
     )
 
@@ -220,10 +226,8 @@ def _base_url(settings: Settings) -> str:
 
 def _write_environment(path: Path, environ: dict[str, str]) -> None:
     """Write the services' addresses and credentials to a file, for psql, S3 clients, commands and tests."""
-    path.unlink(missing_ok=True)
-    path.touch(mode=0o600)
     lines = [f"{name}={shlex.quote(environ[name])}\n" for name in SERVICE_VARIABLES if name in environ]
-    path.write_text("".join(lines))
+    state_files.write(path, "".join(lines))
 
 
 def _print_addresses(settings: Settings, environ: dict[str, str], seconds: float) -> None:

@@ -10,7 +10,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from hmac import compare_digest
@@ -21,6 +21,7 @@ from urllib.parse import quote_plus
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
+from infra.local.event_report import Report
 from infra.local.ports import LOOPBACK
 
 log = logging.getLogger(__name__)
@@ -223,8 +224,10 @@ class Receiver(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, port: int, servers: str, token: str) -> None:
+    def __init__(self, port: int, servers: str, token: str, report: Callable[[], Report] = Report) -> None:
+        """`report` describes the event sources that share its process."""
         super().__init__((LOOPBACK, port), _Handler)
+        self.report = report
         self.authorization = f"Bearer {token}".encode()
         self.outbox = Outbox(servers)
         self.outbox.start()
@@ -239,7 +242,8 @@ class _Handler(BaseHTTPRequestHandler):
     server: Receiver
 
     def do_GET(self) -> None:
-        self._respond()
+        report = self.server.report()
+        self._respond(report.status, report.model_dump_json().encode())
 
     def do_POST(self) -> None:
         if not compare_digest(self.headers.get("Authorization", "").encode(), self.server.authorization):
@@ -251,10 +255,11 @@ class _Handler(BaseHTTPRequestHandler):
         if message := to_message(notice):
             self.server.outbox.put(message)
 
-    def _respond(self, status: int = 200) -> None:
+    def _respond(self, status: int = 200, body: bytes = b"") -> None:
         self.send_response(status)
-        self.send_header("Content-Length", "0")
+        self.send_header("Content-Length", f"{len(body)}")
         self.end_headers()
+        self.wfile.write(body)
 
     def log_message(self, *_line: object) -> None:
         """Log nothing: one line for each notification is too many."""

@@ -5,6 +5,7 @@ import random
 import socket
 
 LOOPBACK = "127.0.0.1"
+ANSWER_SECONDS = 10.0
 
 _CHOICE = range(10_000, 32_768)
 
@@ -64,9 +65,14 @@ def accepts(port: int) -> bool:
     return True
 
 
-def responds_to_http(port: int, host: str = LOOPBACK, path: str = "/") -> bool:
+def find_fault(port: int, host: str = LOOPBACK, path: str = "/") -> str | None:
+    """Return what does not work of a server that has had time to load."""
+    return None if responds_to_http(port, host, path, ANSWER_SECONDS) else "it does not answer"
+
+
+def responds_to_http(port: int, host: str = LOOPBACK, path: str = "/", timeout_seconds: float = 1.0) -> bool:
     """Return whether the server responds, with any status. A server that only listens may still be loading."""
-    connection = http.client.HTTPConnection(host, port, timeout=1)
+    connection = http.client.HTTPConnection(host, port, timeout=timeout_seconds)
     try:
         connection.request("GET", path)
         connection.getresponse()

@@ -9,13 +9,13 @@ import stat
 import subprocess
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
 import pg8000.native
 
-from infra.local import terminal
+from infra.local import state_files, terminal
 from infra.local.processes import Program, Supervisor, Tier
 from infra.local.settings import CannotStart, Settings
 
@@ -23,6 +23,7 @@ DATABASE = "images"
 ROLES = Path(__file__).parents[1] / "k8s/components/postgres/roles.sql"
 OTHER_ROLES = ("app", "delivery", "worker", "reconciler", "reporter", "front")
 """`images_app` and so on, besides the owner."""
+ANSWER_SECONDS = 10.0
 OTHER_USER = "embedded_postgres"  # PostgreSQL does not run as root
 
 
@@ -45,11 +46,10 @@ def start(supervisor: Supervisor, settings: Settings, log: Path) -> dict[str, st
     if not cluster.data.exists():
         _create(supervisor, cluster)
     supervisor.start(_server(cluster))
-    socket = f"{cluster.sockets}/.s.PGSQL.5432"
-    with pg8000.native.Connection("postgres", unix_sock=socket) as connection:
+    with _connect(cluster.sockets) as connection:
         if not connection.run("SELECT 1 FROM pg_database WHERE datname = :name", name=DATABASE):
             connection.run(f"CREATE DATABASE {DATABASE}")
-    with pg8000.native.Connection("postgres", unix_sock=socket, database=DATABASE) as connection:
+    with _connect(cluster.sockets, DATABASE) as connection:
         connection.run(ROLES.read_text())
     return {
         f"DATABASE_{name}URL": f"postgresql://images_{role}@/{DATABASE}?host={cluster.sockets}"
@@ -109,7 +109,7 @@ def _create(supervisor: Supervisor, cluster: _Cluster) -> None:
     supervisor.run(
         cluster.program("initdb", f"--pgdata={unfinished}", *users, *rules, f"--lc-ctype={_find_character_types()}")
     )
-    unfinished.rename(cluster.data)
+    state_files.rename(unfinished, cluster.data)
 
 
 def _find_character_types() -> str:
@@ -131,9 +131,55 @@ def _find_character_types() -> str:
 def _server(cluster: _Cluster) -> Program:
     listening = ["-c", "listen_addresses=", "-c", f"unix_socket_directories={cluster.sockets}"]
     check_clients = ["-c", "client_connection_check_interval=10s"]  # cancels statements of disconnected clients
-    return cluster.program(
+    program = cluster.program(
         "postgres", "-D", f"{cluster.data}", *listening, *(check_clients if sys.platform == "linux" else [])
     )
+    return replace(
+        program, prepare=lambda: remove_stale_lock(cluster.data), find_fault=lambda: _find_fault(cluster.sockets)
+    )
+
+
+def _find_fault(sockets: Path) -> str | None:
+    try:
+        _connect(sockets, timeout=ANSWER_SECONDS).close()
+    except pg8000.native.DatabaseError:  # an answer, though it refuses
+        return None
+    except (pg8000.native.InterfaceError, OSError):
+        return "it does not answer"
+    return None
+
+
+def _connect(sockets: Path, database: str = "postgres", timeout: float | None = None) -> pg8000.native.Connection:
+    return pg8000.native.Connection(
+        "postgres", unix_sock=f"{sockets}/.s.PGSQL.5432", database=database, timeout=timeout
+    )
+
+
+def remove_stale_lock(data: Path) -> None:
+    """Remove the lock file of a server that is gone. After a power loss its process ID may be another program's.
+
+    PostgreSQL only looks whether there is such a process, and would not start.
+    """
+    lock = data / "postmaster.pid"
+    try:
+        pid = int(lock.read_text().split("\n", 1)[0])
+    except FileNotFoundError:
+        return
+    except ValueError:  # empty or damaged
+        pid = 0
+    if pid <= 0 or not _is_server(pid, data):
+        lock.unlink()
+
+
+def _is_server(pid: int, data: Path) -> bool:
+    """A server works in its data directory."""
+    if sys.platform == "linux":
+        try:
+            return Path(f"/proc/{pid}/cwd").readlink() == data.resolve()
+        except OSError:  # there is no such process, or it is another user's
+            return False
+    command = ["lsof", "-a", "-p", f"{pid}", "-d", "cwd", "-F", "n"]
+    return f"n{data}" in subprocess.run(command, check=False, capture_output=True, text=True).stdout.splitlines()
 
 
 def _grant_access(cluster: _Cluster) -> None:

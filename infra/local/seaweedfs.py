@@ -1,13 +1,18 @@
 """Run an S3 server from its wheel: SeaweedFS, with a key pair for each component and a webhook for uploads."""
 
+import io
 import json
 import secrets
 import sys
 from configparser import ConfigParser
+from configparser import Error as ConfigParserError
 from pathlib import Path
 from typing import NamedTuple
 
-from infra.local import ports
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic.alias_generators import to_camel
+
+from infra.local import ports, state_files
 from infra.local.disk_full import WriteCheck, repair_indexes
 from infra.local.processes import Program, Supervisor, Tier
 from infra.local.settings import CannotStart, Settings
@@ -22,6 +27,24 @@ _BUCKETS = {"upload-images": "s3_upload_bucket", "completed-images": "s3_complet
 _VARIABLES = {"presigner": "S3_PRESIGN", "api": "S3_API", "worker": "S3_WORKER"}
 """Beginnings of the variables with the key pair of a component. One process serves the API and delivery here."""
 _ADMIN_GRPC_OFFSET = 10_000  # its maintenance worker expects the admin server there, regardless of the flags
+
+
+class _KeyPair(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True)
+
+    access_key: str
+    secret_key: str
+
+
+class _Identity(BaseModel):
+    name: str
+    credentials: tuple[_KeyPair]
+
+
+class _Kept(BaseModel):
+    """What has to stay of the file with the identities."""
+
+    identities: list[_Identity] = []
 
 
 class Webhook(NamedTuple):
@@ -42,7 +65,7 @@ def start(supervisor: Supervisor, settings: Settings, log: Path, webhook: Webhoo
     folder = settings.data_dir / "seaweedfs"
     folder.mkdir(mode=0o700, exist_ok=True)
     (folder / "data").mkdir(exist_ok=True)
-    (folder / "notification.toml").write_text(_notification(settings.s3_upload_bucket, webhook))
+    state_files.write(folder / "notification.toml", _notification(settings.s3_upload_bucket, webhook))
     chosen = _ports(folder / "listening.json", preferred_s3=settings.port + 4000)
     endpoint = f"http://{ports.LOOPBACK}:{chosen['s3.port']}"
     key, secret = _credentials(settings.data_dir / "s3.ini", endpoint, settings.s3_region)
@@ -71,7 +94,8 @@ def start(supervisor: Supervisor, settings: Settings, log: Path, webhook: Webhoo
             },
             is_ready=lambda _pid: ports.responds_to_http(chosen["s3.port"]),
             prepare=lambda: repair_indexes(executable, folder / "data"),
-            is_healthy=WriteCheck(store, settings.s3_region, folder),
+            find_fault=WriteCheck(store, settings.s3_region, folder),
+            check_seconds=5.0,
             cwd=folder,
             # Its volume server waits half a minute for unused connections. A kill is safe: its files are append-only.
             grace_seconds=4.0,
@@ -127,18 +151,17 @@ path_prefixes = ["/buckets/{bucket}/"]
 
 def _ports(remembered: Path, preferred_s3: int) -> dict[str, int]:
     """Reuse the ports of the last start if all are free, so that presigned URLs survive a restart."""
-    if remembered.exists():
-        last: dict[str, int] = json.loads(remembered.read_text())
-        if all(map(ports.is_free, last.values())):
-            return last
-        preferred_s3 = last["s3.port"]
+    last = state_files.read(remembered, TypeAdapter(dict[str, int])) or {}
+    if last.keys() >= set(_PORT_FLAGS) and all(map(ports.is_free, last.values())):
+        return last
+    preferred_s3 = last.get("s3.port", preferred_s3)
     chosen = dict(zip(_PORT_FLAGS, ports.free_ports(len(_PORT_FLAGS)), strict=True))
     while not ports.is_free(chosen["admin.port"] + _ADMIN_GRPC_OFFSET):
         [chosen["admin.port"]] = ports.free_ports(1)
     chosen["admin.port.grpc"] = chosen["admin.port"] + _ADMIN_GRPC_OFFSET
     if ports.is_free(preferred_s3):
         chosen["s3.port"] = preferred_s3
-    remembered.write_text(json.dumps(chosen))
+    state_files.write(remembered, json.dumps(chosen))
     return chosen
 
 
@@ -147,30 +170,28 @@ def _write_identities(path: Path, settings: Settings) -> dict[str, str]:
 
     Return the variables with them. `_credentials` makes the one that may do everything.
     """
-    kept = json.loads(path.read_text())["identities"] if path.exists() else []
-    pairs = {each["name"]: each["credentials"][0] for each in kept}
+    kept = state_files.read(path, TypeAdapter(_Kept)) or _Kept()
+    pairs = {each.name: each.credentials[0] for each in kept.identities}
     policies, identities = [], []
     for file in sorted(POLICIES.glob("*.json")):
         component, policy = file.stem, file.read_text()
         for name, setting in _BUCKETS.items():
             policy = policy.replace(f":::{name}", f":::{getattr(settings, setting)}")
         policies.append({"name": component, "content": policy})
-        new = {"accessKey": secrets.token_hex(10), "secretKey": secrets.token_urlsafe(30)}
-        pair = pairs.setdefault(component, new)
+        new = _KeyPair(access_key=secrets.token_hex(10), secret_key=secrets.token_urlsafe(30))
+        pair = pairs.setdefault(component, new).model_dump(by_alias=True)
         identities.append({"name": component, "credentials": [pair], "policyNames": [component]})
-    path.touch(mode=0o600)
-    path.write_text(json.dumps({"identities": identities, "policies": policies}, indent=1))
+    state_files.write(path, json.dumps({"identities": identities, "policies": policies}, indent=1))
     return {
-        f"{variable}_{part}": pairs[component][name]
+        f"{variable}_{part}": getattr(pairs[component], name)
         for component, variable in _VARIABLES.items()
-        for part, name in (("ACCESS_KEY_ID", "accessKey"), ("SECRET_ACCESS_KEY", "secretKey"))
+        for part, name in (("ACCESS_KEY_ID", "access_key"), ("SECRET_ACCESS_KEY", "secret_key"))
     }
 
 
 def _credentials(path: Path, endpoint: str, region: str) -> tuple[str, str]:
     """Create credentials once, in a file for AWS's tools: `AWS_CONFIG_FILE=.data/s3.ini aws s3 ls`."""
-    config = ConfigParser()
-    config.read(path)
+    config = _read_config(path)
     kept = dict(config["default"]) if config.has_section("default") else {}
     key = kept.get("aws_access_key_id") or secrets.token_hex(10)
     secret = kept.get("aws_secret_access_key") or secrets.token_urlsafe(30)
@@ -180,7 +201,17 @@ def _credentials(path: Path, endpoint: str, region: str) -> tuple[str, str]:
         "region": region,
         "endpoint_url": endpoint,
     }
-    path.touch(mode=0o600)
-    with path.open("w") as file:
-        config.write(file)
+    text = io.StringIO()
+    config.write(text)
+    state_files.write(path, text.getvalue())
     return key, secret
+
+
+def _read_config(path: Path) -> ConfigParser:
+    config = ConfigParser()
+    try:
+        config.read(path)
+    except (ConfigParserError, UnicodeDecodeError):
+        state_files.report_damage(path)
+        return ConfigParser()
+    return config

@@ -48,6 +48,7 @@ class Settings(BaseModel):
     """Put nginx in front of the API, which then caches renditions."""
     edge_token: Address = Field(None, description="sent by that nginx to authenticate what it says about clients")
     purges_url: Address = Field(None, description="where requests have caches forget at once what they changed")
+    eventing_port: int | None = Field(None, description="where the process of the event sources reports on them")
     webhook_token: Address = Field(None, description="sent by the embedded store to authenticate change notifications")
     inherited: dict[str, str] = Field(default_factory=dict, description="the whole environment, for child processes")
 

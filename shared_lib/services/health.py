@@ -67,7 +67,15 @@ class Health:
         kept_seconds: float = KEPT_SECONDS,
     ) -> None:
         """Each ping raises a ServiceError, or returns."""
-        self._parts = [_Part(name, ping, fresh_seconds, kept_seconds) for name, ping in pings.items()]
+        self._fresh_seconds = fresh_seconds
+        self._kept_seconds = kept_seconds
+        self._parts: list[_Part] = []
+        for name, ping in pings.items():
+            self.watch(name, ping)
+
+    def watch(self, name: str, ping: Callable[[], None]) -> None:
+        """Check one more part."""
+        self._parts.append(_Part(name, ping, self._fresh_seconds, self._kept_seconds))
 
     def check(self) -> None:
         """Raise Unavailable that names each part that fails, or doesn't respond within `TIMEOUT_SECONDS`."""

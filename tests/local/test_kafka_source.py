@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka_proxy import UNKNOWN_SERVER_ERROR, KafkaProxy
 from local.sink import Request, Sink
 from service import wait_for
 
@@ -197,6 +198,44 @@ def test_up_to_twenty_consumers_of_a_source_share_one_kafka_consumer(virtual: in
     runner = KafkaSourceRunner(source_of("nothing", consumers=virtual), "nowhere:1", "http://nowhere", None)
 
     assert len(runner.consumers) == real
+
+
+@pytest.fixture
+def proxy(servers: str) -> Iterator[KafkaProxy]:
+    proxy = KafkaProxy(servers)
+    yield proxy
+    proxy.close()
+
+
+def test_a_source_that_was_assigned_nothing_joins_its_group_again(
+    make_topic: Callable[[int], str], make_sink: Callable[..., Sink], producer: KafkaProducer, proxy: KafkaProxy
+) -> None:
+    topic, sink = make_topic(2), make_sink()
+    produce(producer, topic, b"0", partition=1)
+    proxy.topics = UNKNOWN_SERVER_ERROR
+    runner = KafkaSourceRunner(source_of(topic), proxy.address, sink.url, None)
+    runner.start()
+    try:
+        time.sleep(15)
+        proxy.topics = None
+        wait_for(lambda: partitions_of(runner), lambda partitions: partitions == {0, 1}, seconds=60)
+        sink.await_requests(1)
+        wait_for(lambda: runner.consumers[0].fault, lambda fault: fault is None)
+    finally:
+        runner.stop(1)
+
+
+def test_a_source_says_what_it_misses_of_the_broker(
+    make_topic: Callable[[int], str], make_sink: Callable[..., Sink], proxy: KafkaProxy
+) -> None:
+    proxy.topics = UNKNOWN_SERVER_ERROR
+    runner = KafkaSourceRunner(source_of(make_topic(1)), proxy.address, make_sink().url, None)
+    runner.start()
+    try:
+        fault = wait_for(lambda: runner.consumers[0].fault, bool, seconds=60)
+    finally:
+        runner.stop(1)
+    assert fault == "reads 0 of 1 partitions"
 
 
 def test_a_consumer_stops_reading_while_fifty_records_are_in_flight(

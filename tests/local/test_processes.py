@@ -1,9 +1,12 @@
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -55,6 +58,70 @@ def test_a_process_that_dies_is_restarted(
     supervisor.start(program("echo $$ >> pids; exec sleep 60"))
     os.kill(pids(tmp_path)[0], signal.SIGKILL)
     assert len(wait_for(lambda: pids(tmp_path), lambda seen: len(seen) == 2)) == 2
+
+
+def test_a_process_that_cannot_be_started_is_tried_again(
+    tmp_path: Path, supervisor: Supervisor, program: Callable[..., Program], capsys: pytest.CaptureFixture[str]
+) -> None:
+    supervisor.start(program("echo $$ >> pids; exec sleep 60"))
+    [first] = pids(tmp_path)
+    with no_descriptors():
+        os.kill(first, signal.SIGKILL)
+        time.sleep(3)
+    wait_for(lambda: pids(tmp_path), lambda seen: len(seen) == 2)
+    assert "it cannot be run: [Errno 24] Too many open files" in capsys.readouterr().err
+
+
+@contextmanager
+def no_descriptors() -> Iterator[None]:
+    """Let this process open nothing during the block."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    opened: list[int] = []
+    try:
+        with suppress(OSError):
+            while True:
+                opened.append(os.open(os.devnull, os.O_RDONLY))
+        yield
+    finally:
+        for each in opened:
+            os.close(each)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_process_that_runs_but_does_not_work_is_restarted_ever_more_seldom(
+    tmp_path: Path, supervisor: Supervisor, program: Callable[..., Program], capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = replace(
+        program("echo $$ >> pids; exec sleep 60"), find_fault=lambda: "it has no partitions", check_seconds=0.05
+    )
+    supervisor.start(broken)
+    wait_for(lambda: pids(tmp_path), lambda seen: len(seen) == 4)
+    began = time.monotonic()
+    wait_for(lambda: pids(tmp_path), lambda seen: len(seen) == 5)
+
+    assert time.monotonic() - began > 2, "the fourth restart waits for 50 checks, and the first for 8"
+    assert "FUNCTION runs, but does not work: it has no partitions. It is being stopped." in capsys.readouterr().err
+
+
+def test_a_process_is_left_alone_while_it_cannot_be_checked(
+    tmp_path: Path, supervisor: Supervisor, program: Callable[..., Program], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def find_fault() -> str:
+        raise OSError("Too many open files")
+
+    supervisor.start(replace(program("echo $$ >> pids; exec sleep 60"), find_fault=find_fault, check_seconds=0.02))
+    time.sleep(1)
+
+    assert len(pids(tmp_path)) == 1
+    assert "FUNCTION could not be checked: OSError('Too many open files')" in capsys.readouterr().err
+
+
+def test_the_error_for_a_program_that_does_not_exist_says_so(
+    supervisor: Supervisor, program: Callable[..., Program]
+) -> None:
+    with pytest.raises(CannotStart, match=r"FUNCTION ended while it was starting .*No such file"):
+        supervisor.start(replace(program(""), cwd=Path("/nowhere")))
 
 
 def test_children_of_a_dead_process_are_stopped_before_the_restart(
