@@ -11,7 +11,7 @@ from typing import Any
 from kafka.protocol.metadata import MetadataResponse
 from kafka.protocol.producer import ProduceRequest, ProduceResponse
 
-PRODUCE, METADATA = 0, 3
+PRODUCE, LIST_OFFSETS, METADATA = 0, 2, 3
 UNKNOWN_SERVER_ERROR, UNKNOWN_TOPIC, TOPIC_AUTHORIZATION_FAILED = -1, 3, 29
 SILENCE = -1000
 """No error code: a produce request gets no response at all."""
@@ -29,6 +29,8 @@ class KafkaProxy(socketserver.ThreadingTCPServer):
         self.upstream = host, int(port)
         self.produce: int | None = None
         self.topics: int | None = None
+        self.silent: set[int] = set()
+        """Kinds of requests that get no response."""
         self.connections = 0
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
@@ -94,7 +96,7 @@ class _Connection(socketserver.BaseRequestHandler):
             responses.start()
             while request := _read_frame(self.request):
                 key, version, correlation = struct.unpack_from(">hhi", request)
-                if key == PRODUCE and self.server.produce == SILENCE:
+                if key in self.server.silent or (key == PRODUCE and self.server.produce == SILENCE):
                     continue
                 if key == PRODUCE and self.server.produce is not None:
                     _write_frame(self.request, self.server.reject(version, request))

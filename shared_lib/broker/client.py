@@ -6,6 +6,7 @@ kafka-python's idempotent producer never recovers from an error that it cannot r
 """
 
 import logging
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -61,6 +62,10 @@ _WRONG_SETTINGS = (
     UnknownTopicOrPartitionError,
     UnsupportedSaslMechanismError,
 )
+# Which of them it is depends on whose clock runs out first: the request's or the event's.
+_TIMEOUTS = (KafkaTimeoutError, RequestTimedOutError, TimeoutError)
+_ENDED = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
+"""Of a connection that just ended during the handshake, as in an outage."""
 
 
 class _Admin(KafkaAdminClient):  # type: ignore[misc]  # kafka-python ships no types
@@ -129,7 +134,7 @@ class Client:
             self._replace(producer)
             if isinstance(error, KafkaTimeoutError):
                 self._check_topic(topic)  # send() waits for the topic's metadata only
-            raise self._translate(error) from error
+            raise self._fail(error) from error
         if not wait:
             sent.add_callback(partial(note, "published"))
             sent.add_errback(partial(note, "failed"))
@@ -140,12 +145,12 @@ class Client:
             note("published")
         except KafkaError as error:
             self._replace(producer)
-            raise self._translate(error) from error
+            raise self._fail(error) from error
 
     def _note_failure(self, producer: KafkaProducer, topic: str, error: BaseException) -> None:
         """Log the failure of an event that nobody waits for. Later callers see its consequences."""
         self._replace(producer)
-        translated = self._translate(error)
+        translated = self._fail(error)
         translated.__cause__ = error
         log_failure(log, "event_not_published", translated, topic=topic)
 
@@ -159,7 +164,7 @@ class Client:
         try:
             return made.result(self._settings.publish_timeout_seconds)
         except (KafkaError, TimeoutError) as error:  # a handshake without a response never ends
-            raise self._translate(error) from error
+            raise self._fail(error) from error
         finally:
             if made.done() and made.exception():
                 self._forget(made)
@@ -202,16 +207,11 @@ class Client:
                 return
         raise Misconfigured(KAFKA) from UnknownTopicOrPartitionError(topic)
 
-    def _translate(self, error: BaseException) -> Unavailable:
-        if _is_about_settings(error):
-            return Misconfigured(KAFKA)
-        if isinstance(error, MessageSizeTooLargeError):
-            return RequestRejected("Kafka rejected an event for its size")
-        # Which of them it is depends on whose clock runs out first: the request's or the event's.
-        if isinstance(error, KafkaTimeoutError | RequestTimedOutError | TimeoutError):
+    def _fail(self, error: BaseException) -> Unavailable:
+        """Return the error for callers who publish. After a timeout, later ones fail at once for a while."""
+        if isinstance(error, _TIMEOUTS) and not _is_about_settings(error):
             self._paused = time.monotonic() + _PAUSE_SECONDS, error
-            return Unavailable("Kafka is out of reach")
-        return Unavailable("Kafka cannot accept an event now")
+        return _translate(error)
 
     def create_topics(self, names: Iterable[str] = (*TOPICS, CANARY)) -> None:
         """Create missing topics, and set the retention of all."""
@@ -263,7 +263,7 @@ class Client:
             with connected as admin:
                 yield admin
         except KafkaError as error:
-            raise self._translate(error) from error
+            raise _translate(error) from error
 
     def _client_options(self) -> dict[str, Any]:
         settings = self._settings
@@ -287,11 +287,25 @@ class Client:
             made.result().close(timeout=self._settings.publish_timeout_seconds)
 
 
+def _translate(error: BaseException) -> Unavailable:
+    if _is_about_settings(error):
+        return Misconfigured(KAFKA)
+    if isinstance(error, MessageSizeTooLargeError):
+        return RequestRejected("Kafka rejected an event for its size")
+    if isinstance(error, _TIMEOUTS):
+        return Unavailable("Kafka is out of reach")
+    return Unavailable("Kafka cannot accept an event now")
+
+
 def _is_about_settings(error: BaseException) -> bool:
     if isinstance(error, _WRONG_SETTINGS):
         return True
-    # kafka-python passes on only the text of a TLS error. A connection that just ended during the handshake is none.
-    return "Handshake failed: [SSL" in str(error) and "EOF" not in str(error)
+    return isinstance(_find_reason(error), ssl.SSLError) and not isinstance(_find_reason(error), _ENDED)
+
+
+def _find_reason(error: BaseException) -> BaseException | None:
+    """Return what kafka-python caught when it raised the error. It names no cause."""
+    return error.__cause__ or error.__context__
 
 
 @contextmanager
@@ -304,7 +318,7 @@ def _naming_causes() -> Iterator[None]:
         yield
     except KafkaTimeoutError as error:
         if logged.last and _is_about_settings(logged.last):
-            raise logged.last from None
+            raise logged.last from _find_reason(logged.last)
         raise error from logged.last
     finally:
         logger.removeHandler(logged)

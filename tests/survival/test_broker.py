@@ -13,7 +13,14 @@ from uuid import uuid4
 import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.structs import OffsetAndMetadata
-from kafka_proxy import SILENCE, TOPIC_AUTHORIZATION_FAILED, UNKNOWN_SERVER_ERROR, UNKNOWN_TOPIC, KafkaProxy
+from kafka_proxy import (
+    LIST_OFFSETS,
+    SILENCE,
+    TOPIC_AUTHORIZATION_FAILED,
+    UNKNOWN_SERVER_ERROR,
+    UNKNOWN_TOPIC,
+    KafkaProxy,
+)
 from service import Platform, wait_for
 
 from shared_lib.broker import Broker
@@ -142,6 +149,15 @@ def test_callers_fail_at_once_after_an_event_that_nobody_waited_for_timed_out(
     proxy.produce = None
 
     wait_for(lambda: is_published(broker), bool)
+
+
+def test_a_question_for_the_lag_that_times_out_does_not_pause_publishing(proxy: KafkaProxy, broker: Broker) -> None:
+    publish(broker)
+    proxy.silent = {LIST_OFFSETS}
+    with pytest.raises(Unavailable):
+        broker.measure_lag("nobody", ["image-tasks"], 1)
+
+    publish(broker)
 
 
 def test_the_producer_is_replaced_after_the_failure_of_an_event_that_nobody_waited_for(
