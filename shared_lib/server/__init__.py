@@ -12,6 +12,7 @@ tables. Whether database, store and broker are there is not their question: new 
 
 import ctypes
 import gc
+import logging
 import resource
 import signal
 import socket
@@ -28,6 +29,7 @@ from shared_lib.addresses import is_loopback
 from shared_lib.server.application import Application, LimiterOf
 from shared_lib.server.connection import IDLE_SECONDS, MAX_WAITING, Connection
 from shared_lib.server.errors import MAX_HEAD
+from shared_lib.server.exhaustion import AcceptFailures
 from shared_lib.server.limiter import Limiter
 from shared_lib.settings import FORM_OVERHEAD, InvalidSettings, Serving, Settings
 
@@ -119,6 +121,7 @@ def run(application: "WSGIApplication", limiter_of: LimiterOf, limiters: Iterabl
     gc.enable()
     _fix_malloc()
     _allow_connections()
+    logging.getLogger("asyncio").addFilter(AcceptFailures())
     max_body = max(runtime.current().settings.processing.max_upload_bytes + FORM_OVERHEAD, MIN_BODY_LIMIT)
     config = uvicorn.Config(
         Application(application, limiter_of=limiter_of, threads=threads, max_body=max_body),

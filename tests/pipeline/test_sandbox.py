@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from shared_lib.pipeline.recipe import THUMBNAIL
 from shared_lib.pipeline.recipe_schema import read_recipe
 from shared_lib.pipeline.sandbox import ipc
 from shared_lib.pipeline.sandbox.pool import Sandbox
-from shared_lib.pipeline.sandbox.processes import ENVIRONMENT, PROGRAM, Worker, Zygote
+from shared_lib.pipeline.sandbox.processes import ENVIRONMENT, PROGRAM, NoWorker, Worker, Zygote
 
 
 @pytest.fixture
@@ -530,3 +531,40 @@ def test_threads_do_not_pile_up(sandbox: Sandbox) -> None:
         sandbox.render(sample("png"), [THUMBNAIL])
 
     assert wait_until(lambda: threading.active_count() <= before)
+
+
+def test_an_image_without_a_process_is_not_at_fault(make_sandbox: Callable[..., Sandbox]) -> None:
+    sandbox, photo = make_sandbox(), sample("png")
+    sandbox.render(photo, [THUMBNAIL])
+    for left in (0, 2):  # of four descriptors that a worker needs
+        with descriptors_left(left), pytest.raises(NoWorker):
+            sandbox.render(photo, [THUMBNAIL])
+
+    assert sandbox.render(photo, [THUMBNAIL]).renditions
+
+
+def test_an_image_is_not_at_fault_if_no_zygote_can_be_started(make_sandbox: Callable[..., Sandbox]) -> None:
+    sandbox, photo = make_sandbox(), sample("png")
+    with descriptors_left(0), pytest.raises(NoWorker):
+        sandbox.render(photo, [THUMBNAIL])
+
+    assert sandbox.render(photo, [THUMBNAIL]).renditions
+
+
+@contextmanager
+def descriptors_left(count: int) -> Iterator[None]:
+    """Let this process open no more than `count` descriptors during the block."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    opened: list[int] = []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, hard))
+    try:
+        with suppress(OSError):
+            while True:
+                opened.append(os.open(os.devnull, os.O_RDONLY))
+        for _ in range(count):
+            os.close(opened.pop())
+        yield
+    finally:
+        for each in opened:
+            os.close(each)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -7,8 +7,10 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 from uuid import uuid4
 
+import psutil
 import pytest
 import requests
 from service import Api, Platform, find_consumers, find_processes, make_photo, start_platform, wait_for
@@ -100,6 +102,27 @@ def test_killing_the_processor_loses_no_image(machine: Platform, client: Api) ->
     assert max(attempts) <= 2
 
 
+def test_a_processor_without_descriptors_delays_images_and_counts_no_attempt(machine: Platform, client: Api) -> None:
+    consumers, written = find_consumers(machine), machine.log.stat().st_size
+    before = consumers.rlimit(psutil.RLIMIT_NOFILE)
+    consumers.rlimit(psutil.RLIMIT_NOFILE, (consumers.num_fds() + 1, before[1]))
+    try:
+        uuids = [client.upload(make_photo()) for _ in range(8)]
+        time.sleep(15)
+        assert {client("GET", f"/images/{uuid}").json()["status"] for uuid in uuids} <= {"pending", "processing"}
+    finally:
+        find_consumers(machine).rlimit(psutil.RLIMIT_NOFILE, before)
+    images = [wait_for_success(client, uuid) for uuid in uuids]
+    assert [image["attempts"] for image in images] == [1] * len(images)
+    assert machine.log.stat().st_size - written < 1_000_000
+
+
+def wait_for_success(client: Api, uuid: str) -> dict[str, Any]:
+    return wait_for(
+        lambda: client("GET", f"/images/{uuid}").json(), lambda image: image["status"] == "succeeded", seconds=90
+    )
+
+
 def test_an_upload_succeeds_while_kafka_is_unavailable_and_is_processed_when_it_is_back(
     machine: Platform, client: Api
 ) -> None:
@@ -160,11 +183,22 @@ def test_health_names_the_unreachable_part(machine: Platform, client: Api) -> No
         response = requests.get(f"{machine.url}/api/health", timeout=10)
         assert response.status_code == 503
         # The embedded broker keeps its records in the store, and may fail with it.
-        assert {"store"} <= {each["parameter"] for each in response.json()["details"]} <= {"store", "kafka"}
+        assert {"store"} <= {each["parameter"] for each in response.json()["details"]} <= {"store", "kafka", "events"}
         assert response.headers["Retry-After"]
         assert requests.get(f"{machine.url}/api/health/live", timeout=5).status_code == 200
     finally:
         store.send_signal(signal.SIGCONT)
+
+
+def test_health_says_that_the_event_sources_do_not_work(machine: Platform) -> None:
+    [eventing] = find_processes(machine, module="infra.local.eventing")
+    eventing.send_signal(signal.SIGSTOP)
+    try:
+        response = requests.get(f"{machine.url}/api/health", timeout=10)
+    finally:
+        eventing.send_signal(signal.SIGCONT)
+    assert (response.status_code, response.json()["error"]) == (503, "Out of reach: events")
+    wait_for(lambda: requests.get(f"{machine.url}/api/health", timeout=10).status_code, lambda status: status == 200)
 
 
 def test_a_download_that_the_store_breaks_off_does_not_look_complete(machine: Platform, client: Api) -> None:

@@ -22,7 +22,7 @@ from shared_lib.pipeline.recipe import Recipe
 from shared_lib.pipeline.rendition import FailedRecipe, Rendered, Rendition, possible_formats
 from shared_lib.pipeline.sandbox import ipc
 from shared_lib.pipeline.sandbox.confinement import hide_memory
-from shared_lib.pipeline.sandbox.processes import PROGRAM, SandboxIncomplete, Worker, Zygote, describe
+from shared_lib.pipeline.sandbox.processes import PROGRAM, NoWorker, SandboxIncomplete, Worker, Zygote, describe
 from shared_lib.validation import adapt
 
 log = get_logger()
@@ -70,7 +70,7 @@ class Sandbox:
         return zygote.missing if zygote else ()
 
     def start(self) -> None:
-        """Start the zygote, unless it runs. Raises SandboxIncomplete, WorkerCrashed, and RuntimeError after `close`."""
+        """Start the zygote, unless it runs. Raises SandboxIncomplete, OSError, and RuntimeError after `close`."""
         with self._starting:
             self._ensure_zygote()
 
@@ -95,7 +95,7 @@ class Sandbox:
         images, before or after. `charge` is called with the seconds for which a worker was busy, also after a failure.
 
         Raises Rejected if the image cannot be processed, WorkerCrashed if its worker died, WorkerFailed for a bug of
-        ours, and SandboxIncomplete if nothing may be decoded here.
+        ours, SandboxIncomplete if nothing may be decoded here, and NoWorker if nothing can be at the moment.
         """
         overlays = overlays or {}
         self._limits.enforce_file(len(data) + sum(map(len, overlays.values())))
@@ -144,7 +144,7 @@ class Sandbox:
                 return self._ensure_zygote().take(tenant, new=new)
             except (OSError, EOFError) as error:
                 self._drop_zygote()
-                raise WorkerCrashed("No worker could be started.") from error
+                raise NoWorker from error
 
     def _ensure_zygote(self) -> Zygote:
         if self._zygote is None:

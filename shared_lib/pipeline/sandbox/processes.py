@@ -1,6 +1,7 @@
 """The parent's side of the zygote and its workers: start them, exchange messages within a deadline, and end them."""
 
 import contextlib
+import errno
 import fcntl
 import io
 import json
@@ -15,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import IO, cast
 
-from shared_lib.errors import Misconfigured, ServiceError
+from shared_lib.errors import Misconfigured, ServiceError, Unavailable
 from shared_lib.limits import Limits
 from shared_lib.pipeline import font
 from shared_lib.pipeline.sandbox import ipc
@@ -44,6 +45,7 @@ PROGRAM = ("-m", "shared_lib.pipeline.sandbox.zygote")
 
 # The largest pipe that Linux gives an ordinary user. A PNG of 1.7 MB then passes in 0.3 ms, not 1.2.
 _PIPE_BYTES = 1 << 20
+_DESCRIPTORS = 4  # of a worker: three pipes and a lifeline
 _MAX_REPLY_HEADER = 1 << 20  # bytes; a hundred errors with their causes take a tenth
 _START_SECONDS = 30  # to load Python and all codecs; takes 0.3 on an idle machine
 _DYING_SECONDS = 5  # between closing its pipes and exiting
@@ -65,6 +67,13 @@ class SandboxIncomplete(Misconfigured):
         )
 
 
+class NoWorker(Unavailable):
+    """No process can take an image: this machine lacks descriptors, memory or processes."""
+
+    def __init__(self) -> None:
+        super().__init__("No image can be decoded now")
+
+
 class Zygote:
     """The process that forks workers, and keeps `spares` of them waiting.
 
@@ -83,7 +92,6 @@ class Zygote:
         max_age: float = 60,
         program: Sequence[str] = PROGRAM,
     ) -> None:
-        self._control, theirs = socket.socketpair()
         self._images_per_worker = images_per_worker
         self._max_age = max_age
         self._most_used = spares
@@ -94,7 +102,8 @@ class Zygote:
             "required": required,
             "images_per_worker": images_per_worker,
         }
-        with theirs:
+        self._control, theirs = socket.socketpair()
+        try:
             self._process = subprocess.Popen(  # noqa: S603  # our own module, by our own interpreter
                 [sys.executable, "-I", *program, json.dumps(config)],
                 stdin=theirs.fileno(),
@@ -102,6 +111,11 @@ class Zygote:
                 env=ENVIRONMENT,
                 start_new_session=True,  # Ctrl-C signals the parent, which then closes the sandbox
             )
+        except BaseException:
+            self._control.close()
+            raise
+        finally:
+            theirs.close()
         self._control.settimeout(_START_SECONDS)
         try:
             self.missing: tuple[str, ...] = tuple(json.loads(self._read_hello()))
@@ -115,17 +129,21 @@ class Zygote:
     def take(self, tenant: str = "", *, new: bool = False) -> "Worker":
         """Return a worker that waits after an image of the tenant, unless it must be `new`, or else a new one.
 
-        Raises OSError or EOFError if the zygote has died.
+        Raises OSError or EOFError if the zygote has died, and NoWorker if this process has no descriptors for a worker.
         """
         for worker in [each for each in self._used if each.tenant == tenant and not new]:
             self._used.remove(worker)
             if worker.age < self._max_age:
                 return worker
             worker.close()
-        message, descriptors, *_ = socket.recv_fds(self._control, len(ipc.FORK), 4)
+        message, descriptors, *_ = socket.recv_fds(self._control, len(ipc.FORK), _DESCRIPTORS)
         if not message:
             raise EOFError("the zygote has ended")
         self._control.send(ipc.FORK)
+        if len(descriptors) < _DESCRIPTORS:  # the kernel leaves out those that this process has no room for
+            for each in descriptors:
+                os.close(each)  # which ends the worker
+            raise NoWorker from OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         return Worker(self, tenant, descriptors)
 
     def keep(self, worker: "Worker") -> None:
