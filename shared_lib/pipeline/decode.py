@@ -99,6 +99,7 @@ def _inspect_bitmap(data: bytes, limits: Limits) -> Source:
     if bmp.read_bitmap(data) is None:
         with decoder_errors(Format.BMP):
             data = bmp.tidy(data)
+    if bmp.read_bitmap(data) is None:
         return _inspect_by_pillow(data, Format.BMP, limits)
     return Source(data, Format.BMP, width, abs(height), orientation=1)
 

@@ -18,7 +18,8 @@ def data_uri(data: bytes, media_type: str = "image/png") -> str:
 
 
 ENTITIES = {
-    "entity": '<!DOCTYPE svg [<!ENTITY a "b">]>',
+    "entity with an element": '<!DOCTYPE svg [<!ENTITY a "<g/>">]>',
+    "entity that is used too often": f'<!DOCTYPE svg [<!ENTITY a "{"b" * 1_000_000}">]><!-- {"&a;" * 10} -->',
     "entity of a file": '<!DOCTYPE svg [<!ENTITY a SYSTEM "file:///etc/passwd">]>',
     "entity from outside": '<!DOCTYPE svg [<!ENTITY % a SYSTEM "http://localhost:1/x"> %a;]>',
     "entities of entities": "<!DOCTYPE svg [<!ENTITY l0 'ha'>"

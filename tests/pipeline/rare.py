@@ -38,6 +38,14 @@ def bmp(bits: int, compression: int, header: int, pixels: Sequence[int], masks: 
     return b"BM" + struct.pack("<IHHI", 14 + len(told) + len(row), 0, 0, 14 + len(told)) + told + row + bytes(2)
 
 
+def run_lengths(bits: int, width: int, height: int, data: bytes, palette: bytes) -> bytes:
+    """Return a bitmap of run lengths, of four or eight bits a pixel. The palette has four bytes for each color."""
+    start = 54 + len(palette)
+    compression, colors = {8: 1, 4: 2}[bits], len(palette) // 4
+    head = struct.pack("<IiiHHIIiiII", 40, width, height, 1, bits, compression, len(data), 0, 0, colors, 0)
+    return b"BM" + struct.pack("<IHHI", start + len(data), 0, 0, start) + head + palette + data
+
+
 def with_tag(tiff: bytes, tag: int, value: int) -> bytes:
     """Return a little-endian TIFF with another value in one of its short tags."""
     start = int.from_bytes(tiff[4:8], "little")

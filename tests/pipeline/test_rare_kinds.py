@@ -4,7 +4,7 @@ import pytest
 import pyvips
 from hostile.bombs import tiff
 from pipeline.pictures import color_at, decode, encode, photograph, plain, save, to_pillow
-from pipeline.rare import bmp, frame, gif, lossless_jpeg, with_tag, with_two_tables
+from pipeline.rare import bmp, frame, gif, lossless_jpeg, run_lengths, with_tag, with_two_tables
 
 from shared_lib.errors import FailureCode, Rejected
 from shared_lib.pipeline.formats import Format
@@ -176,6 +176,40 @@ def test_bitmap_masks_with_gaps_are_unsupported(sandbox: Sandbox) -> None:
     rejection = rejection_of(sandbox, bmp(32, 3, 40, [0, 0], (0xF0F00000, 0xFF00, 0xFF)))
 
     assert rejection.failure is FailureCode.UNSUPPORTED_FORMAT
+
+
+_PALETTE = bytes((0, 0, 255, 0)) + bytes((0, 255, 0, 0)) + bytes((255, 0, 0, 0))  # red, green, blue
+_CLEAR = [*RED[:3], 0]  # the first color of the palette, transparent
+_TOP_LEFT_ONLY = [[BLUE, _CLEAR, _CLEAR, _CLEAR], [_CLEAR] * 4]
+
+
+@pytest.mark.parametrize(
+    ("bits", "data", "expected"),
+    [
+        pytest.param(8, "0400 0000 0202 0201 0000 0001", [[BLUE, BLUE, GREEN, GREEN], [RED] * 4], id="runs"),
+        pytest.param(8, "0003 000102 00 0101 0000 0400 0001", [[RED] * 4, [RED, GREEN, BLUE, GREEN]], id="as they are"),
+        pytest.param(8, "0400 0000 0400", [[RED] * 4] * 2, id="without an end"),
+        pytest.param(4, "0401 0000 0003 0120 0201 0001", [[RED, GREEN, BLUE, RED], [RED, GREEN] * 2], id="four bits"),
+        pytest.param(8, "0000 0102 0001", _TOP_LEFT_ONLY, id="ends early"),
+        pytest.param(8, "0002 0001 0102 0001", _TOP_LEFT_ONLY, id="moves"),
+        pytest.param(4, "0000 0122 0001", _TOP_LEFT_ONLY, id="four bits, ends early"),
+    ],
+)
+def test_a_bitmap_of_run_lengths_is_read(
+    sandbox: Sandbox, bits: int, data: str, expected: list[list[list[int]]]
+) -> None:
+    image = shown(sandbox, run_lengths(bits, 4, 2, bytes.fromhex(data), _PALETTE))
+
+    bands = image.bands
+    assert [[color_at(image, x, y) for x in range(4)] for y in range(2)] == [
+        [color[:bands] for color in row] for row in expected
+    ]
+
+
+def test_run_lengths_that_break_off_are_corrupt(sandbox: Sandbox) -> None:
+    data = run_lengths(8, 4, 2, bytes.fromhex("0400 0000 0202"), _PALETTE)
+
+    assert rejection_of(sandbox, data).failure is FailureCode.CORRUPT_IMAGE
 
 
 def test_a_truncated_bitmap_is_corrupt(sandbox: Sandbox) -> None:

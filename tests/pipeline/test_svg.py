@@ -77,6 +77,18 @@ def test_common_encodings_are_read(sandbox: Sandbox, encoding: str) -> None:
     assert sandbox.render(svg(BLUE).decode().encode(encoding), [THUMBNAIL]).format == "svg"
 
 
+def test_entities_of_plain_text_are_read(sandbox: Sandbox) -> None:
+    doctype = """<!DOCTYPE svg PUBLIC "-//W3C//DTD SVG 1.0//EN" "http://localhost:1/svg10.dtd" [
+        <!ENTITY ns_svg "http://www.w3.org/2000/svg">
+        <!ENTITY st0 "fill:#0000FF;">
+    ]>"""
+    drawing = (
+        f'{doctype}<svg xmlns="&ns_svg;" width="100" height="100"><rect width="100" height="100" style="&st0;"/></svg>'
+    )
+
+    assert middle(sandbox.render(drawing.encode(), [THUMBNAIL])) == [0, 0, 255, 255]
+
+
 @pytest.mark.parametrize("prologue", ENTITIES.values(), ids=ENTITIES)
 def test_entity_declarations_are_rejected(sandbox: Sandbox, prologue: str) -> None:
     with pytest.raises(Rejected) as rejection:

@@ -1,11 +1,14 @@
-"""Kinds of BMP that Pillow does not read: any masks, alpha, two bits per pixel, odd palettes, profiles."""
+"""Kinds of BMP that Pillow does not read: any masks, alpha, run lengths, two bits per pixel, odd palettes, profiles."""
 
 import struct
 from typing import NamedTuple
 
 import pyvips
 
-_RGB, _BITFIELDS, _ALPHA_BITFIELDS = 0, 3, 6  # compressions
+_RGB, _RUNS_OF_8, _RUNS_OF_4, _BITFIELDS, _ALPHA_BITFIELDS = 0, 1, 2, 3, 6  # compressions
+_BITS_OF_RUNS = {_RUNS_OF_8: 8, _RUNS_OF_4: 4}
+_END_OF_LINE, _END_OF_BITMAP, _MOVE = 0, 1, 2  # after a zero. More is a number of pixels that follow as they are
+_NIBBLES = [bytes((byte >> 4, byte & 15)) for byte in range(256)]
 _FORMATS = {16: "ushort", 32: "uint"}
 _MASKS = {16: (0x7C00, 0x3E0, 0x1F), 32: (0xFF0000, 0xFF00, 0xFF)}
 _EMBEDDED = b"DEBM"  # PROFILE_EMBEDDED, little-endian
@@ -83,7 +86,7 @@ def find_profile(data: bytes) -> bytes:
 
 
 def tidy(data: bytes) -> bytes:
-    """Rewrite OS/2's short header, two bits per pixel and oversized palettes in a form that Pillow reads.
+    """Rewrite OS/2's short header, run lengths, two bits per pixel and oversized palettes in a form that we read.
 
     Raises ValueError for missing pixels.
     """
@@ -93,6 +96,8 @@ def tidy(data: bytes) -> bytes:
     if _integer(data, 14) < 40:
         return data
     bits, compression, colors = _integer(data, 28) & 0xFFFF, _integer(data, 30), _integer(data, 46)
+    if bits == _BITS_OF_RUNS.get(compression):
+        return _expand(data, bits)
     if bits == 2 and compression == _RGB:
         return _widen(data)
     if bits <= 8 and colors > 1 << bits:
@@ -114,6 +119,64 @@ def _widen(data: bytes) -> bytes:
         pixels[first + 1 : first + 2 * len(packed) : 2] = packed.translate(_RIGHT)
     colors = (_integer(data, 46) or 4).to_bytes(4, "little")
     return b"".join((data[:28], (4).to_bytes(2, "little"), data[30:46], colors, data[50:start], pixels))
+
+
+def _expand(data: bytes, bits: int) -> bytes:
+    """Write each pixel of run lengths out. Those that none covers become transparent, as browsers show them.
+
+    Raises ValueError for missing pixels.
+    """
+    width, height = read_size(data)
+    pixels, covered = _read_runs(data, width, abs(height), bits)
+    first, colors = 14 + _integer(data, 14), min(_integer(data, 46) or 1 << bits, 1 << bits)
+    palette = data[first : min(first + 4 * colors, _integer(data, 10))]
+    if b"\0" not in covered:
+        padding = bytes(-width % 4)
+        rows = [pixels] if not padding else (pixels[at : at + width] + padding for at in range(0, len(pixels), width))
+        head = struct.pack("<IiiHHI12xII", 40, width, height, 1, 8, _RGB, len(palette) // 4, 0)
+        return b"".join((b"BM", struct.pack("<8xI", 54 + len(palette)), head, palette, *rows))
+    expanded = bytearray(4 * len(pixels))
+    for channel in range(3):
+        expanded[channel::4] = pixels.translate(palette[channel::4].ljust(256, b"\0"))
+    expanded[3::4] = covered
+    head = struct.pack("<IiiHHI20x4I", 56, width, height, 1, 32, _BITFIELDS, 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    return b"".join((b"BM", struct.pack("<8xI", 70), head, expanded))
+
+
+def _read_runs(data: bytes, width: int, height: int, bits: int) -> tuple[bytearray, bytearray]:
+    """Return the colors of all pixels, as numbers in the palette, and 255 for each that is covered."""
+    pixels, covered = bytearray(width * height), bytearray(width * height)
+    column = row = 0
+    at = _integer(data, 10)
+    while row < height:
+        if at + 1 >= len(data):
+            if b"\0" in covered:
+                raise ValueError("fewer bytes than pixels")
+            break
+        count, value = data[at], data[at + 1]
+        at += 2
+        if count:
+            run = (_NIBBLES[value] if bits == 4 else data[at - 1 : at]) * count
+        elif value == _END_OF_LINE:
+            column, row = 0, row + 1
+            continue
+        elif value == _END_OF_BITMAP:
+            break
+        elif value == _MOVE:
+            move = data[at : at + 2].ljust(2, b"\0")
+            column, row, at = column + move[0], row + move[1], at + 2
+            continue
+        else:
+            count, length = value, -(-value * bits // 16) * 2  # padded to a multiple of 16 bits
+            run = data[at : at + length]
+            run = b"".join(map(_NIBBLES.__getitem__, run)) if bits == 4 else run
+            at += length
+        run = run[: min(count, max(width - column, 0))]
+        place = row * width + column
+        pixels[place : place + len(run)] = run
+        covered[place : place + len(run)] = b"\xff" * len(run)
+        column += len(run)
+    return pixels, covered
 
 
 def _integer(data: bytes, at: int) -> int:

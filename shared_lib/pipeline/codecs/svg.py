@@ -53,13 +53,12 @@ def sanitize(data: bytes, limits: Limits, count_pixels: Callable[[bytes], int]) 
     """
     limits.enforce("max_svg_bytes", len(data), "The SVG has {} bytes")
     cleaner = _Cleaner(limits, count_pixels)
-    # A document type is common and harmless: its external subset is never read. Entity declarations are rejected.
-    parser = defusedxml.expatreader.create_parser(forbid_dtd=False, forbid_entities=True, forbid_external=False)
+    parser = _Parser(references=data.count(b"&"), max_bytes=limits.max_svg_bytes)
     parser.setContentHandler(cleaner)
     try:
         parser.parse(io.BytesIO(data))
     except defusedxml.DefusedXmlException as error:
-        raise Rejected(FailureCode.UNSAFE_SVG, "The SVG declares XML entities, which are not allowed.") from error
+        raise Rejected(FailureCode.UNSAFE_SVG, "The SVG declares XML entities that are not plain text.") from error
     except (SAXParseException, LookupError, ValueError) as error:  # the latter two: an unknown or a wrong encoding
         raise Rejected(FailureCode.CORRUPT_IMAGE, "The SVG is not well-formed XML.") from error
     return Drawing(cleaner.markup, *cleaner.size)
@@ -91,6 +90,33 @@ def rasterize(markup: str, width: int, height: int) -> bytes:
         if type(error).__name__ != "PanicException":
             raise
         raise Rejected(FailureCode.CORRUPT_IMAGE, "The SVG cannot be drawn.") from error
+
+
+class _Parser(defusedxml.expatreader.DefusedExpatParser):
+    """Reads a document type, which is common and harmless: its external subset is never read.
+
+    Entities are read if they are plain text, as old drawing programs wrote them for namespaces and styles. One that
+    refers to another, to a file or to an address is rejected. So none grows, and all of them together fit the limit.
+    """
+
+    def __init__(self, references: int, max_bytes: int) -> None:
+        """`references` is the number of ampersands, so at least that of references to entities."""
+        super().__init__(forbid_dtd=False, forbid_entities=True, forbid_external=False)
+        self._longest = max_bytes // max(references, 1)
+
+    def defused_entity_decl(  # noqa: PLR0913, PLR0917  as expat calls it
+        self,
+        name: str,
+        is_parameter_entity: bool,  # noqa: FBT001
+        value: str | None,
+        base: str | None,
+        sysid: str,
+        pubid: str | None,
+        notation_name: str | None,
+    ) -> None:
+        """`value` is None for an entity from outside."""
+        if is_parameter_entity or value is None or len(value.encode()) > self._longest or re.search("[&%<]", value):
+            super().defused_entity_decl(name, is_parameter_entity, value, base, sysid, pubid, notation_name)
 
 
 class _Cleaner(XMLGenerator):
