@@ -14,8 +14,8 @@
 #   compare-with-chromium   compare our renditions with Chromium's pixels; bless=yes records new results
 #   compare-thumbor     compare our answers to thumbor's URLs with thumbor's own, request by request
 #   check-monitoring    kill processors under load, and check with a real Prometheus that the right alerts fire
-#   chaos               kill and stop each process under load, and audit every upload; takes 20 minutes.
-#                       only="postgres tansu/stop" chooses processes and signals, uploads=100 is the load of each
+#   chaos               break the service in 37 ways under load, and audit every upload; takes 40 minutes.
+#                       only="postgres tansu/stop" chooses faults, uploads=100 is the load of each
 #   chaos-disk          fill the disk under load, and check that every accepted image succeeds; needs root
 #   check-release       run the last release's functions and their tests with the tables of this one; commit=… is another
 #                       release

@@ -92,6 +92,18 @@ def start_platform(data: Path, **more: str) -> Platform:
 
 def start_platform_of(tree: Path, data: Path, more: dict[str, str]) -> Platform:
     """Start the service of a tree, which may be another release's."""
+    platform = launch_platform(data, tree, **more)
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and platform.process.poll() is None:
+        if b"Ready after" in platform.log.read_bytes():
+            return platform
+        time.sleep(0.1)
+    platform.process.kill()
+    pytest.fail(f"The platform did not start:\n{platform.log.read_text(errors='replace')[-4000:]}")
+
+
+def launch_platform(data: Path, tree: Path = ROOT, **more: str) -> Platform:
+    """Begin to start the service of a tree, and do not wait."""
     port = more.get("PORT") or find_free_port()
     data.mkdir(parents=True, exist_ok=True)
     log = data / "platform.log"
@@ -100,14 +112,7 @@ def start_platform_of(tree: Path, data: Path, more: dict[str, str]) -> Platform:
         process = subprocess.Popen(
             [sys.executable, "-m", "infra.local"], cwd=tree, env=environ, stdout=output, stderr=subprocess.STDOUT
         )
-    platform = Platform(f"http://127.0.0.1:{port}", data, process, log, more.get("HTTP_CORS_ALLOW_ORIGINS", ""))
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
-        if b"Ready after" in log.read_bytes():
-            return platform
-        time.sleep(0.1)
-    process.kill()
-    pytest.fail(f"The platform did not start:\n{log.read_text(errors='replace')[-4000:]}")
+    return Platform(f"http://127.0.0.1:{port}", data, process, log, more.get("HTTP_CORS_ALLOW_ORIGINS", ""))
 
 
 @contextmanager

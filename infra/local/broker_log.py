@@ -19,7 +19,7 @@ from shared_lib.storage.buckets import Bucket
 from shared_lib.storage.store import Missing, StoreError
 
 BUCKET = "kafka-log"
-TIMEOUT_SECONDS = 15.0  # the store itself tries for seven seconds to read what is gone
+TIMEOUT_SECONDS = 30.0  # the store itself tries for ten seconds to read what is gone
 READERS = 16
 _PARTITION = re.compile(r"clusters/[^/]+/topics/([^/]+)/partitions/(\d+)/")
 _OFFSET = re.compile(r"clusters/[^/]+/groups/.+/offsets/([^/]+)/partitions/(\d+)\.json")
@@ -29,7 +29,7 @@ _DESCRIPTION = re.compile(r"clusters/[^/]+/meta\.json")
 class BrokerLog:
     def __init__(self, store: Mapping[str, str], region: str, find_fault: Callable[[], str | None]) -> None:
         """`store` has the S3 variables. `find_fault` asks those who read from the broker."""
-        self._store = connect(store, region, TIMEOUT_SECONDS)
+        self._store = connect(store, region, TIMEOUT_SECONDS, tries=1)
         self._bucket = Bucket(self._store, BUCKET)
         self._find_fault = find_fault
         self._is_suspected = False

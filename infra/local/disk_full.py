@@ -20,7 +20,7 @@ from pydantic import SecretStr
 
 from shared_lib.errors import Misconfigured, RequestRejected, Unavailable
 from shared_lib.settings import Store as StoreSettings
-from shared_lib.storage.store import Store, StoreError
+from shared_lib.storage.store import RETRIES, Store, StoreError
 
 BUCKET = "write-check"  # created by the first write
 DATABASES = 8  # of weed's filer: `leveldb2`
@@ -31,17 +31,16 @@ MIN_FREE_BYTES, MIN_FREE_SHARE = 64 * 2**20, 0.02
 INDEX_ENTRY_BYTES = 17  # in builds for large disks, like the wheel: 8 for the key, 5 for the offset, 4 for the size
 
 
-def connect(store: Mapping[str, str], region: str, timeout_seconds: float) -> Store:
+def connect(store: Mapping[str, str], region: str, timeout_seconds: float, *, tries: int = 3) -> Store:
     """Return the store of the S3 variables `store`: endpoint and credentials."""
-    return Store(
-        StoreSettings(
-            endpoint_url=store["S3_ENDPOINT_URL"],
-            access_key_id=SecretStr(store["S3_ACCESS_KEY_ID"]),
-            secret_access_key=SecretStr(store["S3_SECRET_ACCESS_KEY"]),
-            region=region,
-            timeout_seconds=timeout_seconds,
-        )
+    settings = StoreSettings(
+        endpoint_url=store["S3_ENDPOINT_URL"],
+        access_key_id=SecretStr(store["S3_ACCESS_KEY_ID"]),
+        secret_access_key=SecretStr(store["S3_SECRET_ACCESS_KEY"]),
+        region=region,
+        timeout_seconds=timeout_seconds,
     )
+    return Store(settings, retries=RETRIES.new(total=tries - 1))
 
 
 class WriteCheck:

@@ -35,7 +35,7 @@ _MAX_ERROR = 64 * 1024  # bytes that are read of an error
 _TRY_AGAIN = ("RequestTimeout", "SlowDown")  # that S3 answers with 400 or 403, though they are about the moment
 _WRONG_SETTINGS = ("AuthorizationHeaderMalformed", "InvalidBucketName", "IllegalLocationConstraintException")
 _CONNECTIONS = 32  # that stay open between requests
-_RETRIES = urllib3.Retry(
+RETRIES = urllib3.Retry(
     total=2,
     redirect=False,
     allowed_methods=None,  # all: a repeated PUT or DELETE leaves the same object
@@ -88,7 +88,7 @@ class StoreError(Exception):
 class Store:
     """An object store that speaks S3, with path-style addresses. All threads share its connections."""
 
-    def __init__(self, settings: StoreSettings) -> None:
+    def __init__(self, settings: StoreSettings, *, retries: urllib3.Retry = RETRIES) -> None:
         self._settings = settings
         self._keys = _KeyPair(settings.access_key_id, settings.secret_access_key)
         self._upload_keys = self._keys
@@ -100,7 +100,7 @@ class Store:
             settings.endpoint_url,
             maxsize=_CONNECTIONS,
             timeout=settings.timeout_seconds,
-            retries=_RETRIES,
+            retries=retries,
             **({"ca_certs": settings.ca_file} if settings.ca_file else {}),  # an http:// pool takes none
         )
 
@@ -121,7 +121,7 @@ class Store:
         sha256: str | None = None,
         stream: bool = False,
     ) -> BaseHTTPResponse:
-        """Send a request, up to three times during an outage, and return the response if it is a success.
+        """Send a request, by default up to three times during an outage, and return the response if it is a success.
 
         `query` is percent-encoded. `sha256` is the body's, if the caller knows it, in hexadecimal. With `stream`, the
         response's body is still to be read, inside `translating()`.

@@ -1,14 +1,26 @@
-"""Kill or stop one process of a running service."""
+"""Ways to break a running service, each the fault of one cell of the matrix."""
 
+import os
 import random
 import signal
+import subprocess
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 from service import Platform, find_consumers, find_processes
+
+if TYPE_CHECKING:
+    from chaos.matrix import Matrix
+
+STOP_SECONDS = 15.0  # longer than a lease, and than a request to PostgreSQL, the store or Kafka may take
+BROKEN_STARTS = (0.5, 2.0, 3.5, 5.0)  # seconds after which a start is killed
+CUT_BYTES = 4_000  # at the end of the volume of Kafka's log, which the store does not fsync
+JUMPS = ("+600", "-600")  # seconds. The store accepts no signature that is a quarter of an hour away
 
 
 @dataclass(frozen=True)
@@ -19,6 +31,16 @@ class Target:
     find: Callable[[Platform], psutil.Process]
     ends_all: bool = False
     """Nothing runs without it: the service has to be started again."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """The fault of a cell."""
+
+    name: str
+    run: "Callable[[Matrix], None]"
+    kind: str = "plain"
+    """The service that it is for: see `matrix.KINDS`."""
 
 
 def _find_program(name: str) -> Callable[[Platform], psutil.Process]:
@@ -79,17 +101,135 @@ TARGETS = (
     Target("supervisor", _find_supervisor, ends_all=True),
     Target("guard", _find_module("infra.local.guard"), ends_all=True),
 )
+_BY_NAME = {target.name: target for target in TARGETS}
+PAIRS = ("postgres+consumers", "postgres+api", "seaweedfs+tansu", "seaweedfs+postgres", "eventing+postgres_backend")
+NEED_DESCRIPTORS = ("api", "consumers", "eventing", "supervisor")
 
 
-def kill(process: psutil.Process) -> None:
-    process.send_signal(signal.SIGKILL)
+def kill(*targets: Target) -> "Callable[[Matrix], None]":
+    def run(matrix: "Matrix") -> None:
+        for process in [target.find(matrix.platform) for target in targets]:
+            with suppress(psutil.NoSuchProcess):  # it ended with the one before
+                process.send_signal(signal.SIGKILL)
+        if any(target.ends_all for target in targets):
+            matrix.restart()
+
+    return run
 
 
-def stop(process: psutil.Process, seconds: float) -> None:
+def stop(target: Target) -> "Callable[[Matrix], None]":
     """Stop a process for a while, as a machine without processor time does. It may be ended meanwhile."""
-    process.send_signal(signal.SIGSTOP)
-    try:
+
+    def run(matrix: "Matrix") -> None:
+        process = target.find(matrix.platform)
+        process.send_signal(signal.SIGSTOP)
+        try:
+            time.sleep(STOP_SECONDS)
+        finally:
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGCONT)
+
+    return run
+
+
+def take_descriptors(target: Target) -> "Callable[[Matrix], None]":
+    """Let a process open nothing more for a while. Without those of the supervisor, no process is started anew."""
+
+    def run(matrix: "Matrix") -> None:
+        process = target.find(matrix.platform)
+        before = process.rlimit(psutil.RLIMIT_NOFILE)
+        process.rlimit(psutil.RLIMIT_NOFILE, (process.num_fds() + 1, before[1]))
+        try:
+            if target.ends_all:
+                time.sleep(1)
+                kill(_BY_NAME["consumers"])(matrix)
+            time.sleep(STOP_SECONDS)
+        finally:
+            with suppress(psutil.NoSuchProcess):
+                process.rlimit(psutil.RLIMIT_NOFILE, before)
+
+    return run
+
+
+def kill_starts(matrix: "Matrix") -> None:
+    """Kill the service, and then several starts of it, each at another moment."""
+    matrix.platform.process.kill()
+    for seconds in BROKEN_STARTS:
+        matrix.platform.process.wait()
+        matrix.begin_start()
         time.sleep(seconds)
+        matrix.platform.process.kill()
+    matrix.restart()
+
+
+def lose_power(matrix: "Matrix") -> None:
+    """Kill all processes at the same time, and take away what was not on the disk.
+
+    PostgreSQL fsyncs each commit, and the supervisor its files. The store fsyncs nothing. What it loses of uploads is
+    lost, which is not promised otherwise, so this takes the end of Kafka's log only. The lock of PostgreSQL then names
+    a process of another program, and sockets are left.
+    """
+    with ExitStack() as others:
+        for process in reversed(list_processes(matrix.platform)):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        matrix.platform.process.wait()
+        for volume in (matrix.data / "seaweedfs/data").glob("kafka-log_*.dat"):
+            os.truncate(volume, max(volume.stat().st_size - CUT_BYTES, 8))
+        lock = matrix.data / "postgres/postmaster.pid"
+        lines = lock.read_text().split("\n")
+        lock.write_text("\n".join([f"{others.enter_context(run_another_program()).pid}", *lines[1:]]))
+        matrix.restart()
+
+
+def list_processes(platform: Platform) -> list[psutil.Process]:
+    supervisor = psutil.Process(platform.process.pid)
+    return [supervisor, *supervisor.children(recursive=True)]
+
+
+@contextmanager
+def run_another_program() -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(["sleep", "3600"])
+    try:
+        yield process
     finally:
-        with suppress(psutil.NoSuchProcess):
-            process.send_signal(signal.SIGCONT)
+        process.kill()
+        process.wait()
+
+
+def break_broker(matrix: "Matrix") -> None:
+    """Have the broker answer errors, also to event sources that join their group meanwhile."""
+    with matrix.outside.broker_errors():
+        kill(_BY_NAME["eventing"])(matrix)
+        time.sleep(STOP_SECONDS)
+
+
+def break_store(matrix: "Matrix") -> None:
+    """Have the store cut off what it answers, in several ways."""
+    with matrix.outside.store_damage():
+        time.sleep(STOP_SECONDS)
+
+
+def move_clock(matrix: "Matrix") -> None:
+    """Set the clock forward, then back, and then right. The store's stays: it makes its own system calls."""
+    for offset in (*JUMPS, "+0"):
+        matrix.clock.write_text(offset)
+        time.sleep(STOP_SECONDS / 2)
+
+
+def find_faketime() -> Path | None:
+    """Return libfaketime, which changes the clock of the processes that load it."""
+    return next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+
+
+FAULTS = (
+    *(Fault(f"{each.name}/{name}", make(each)) for each in TARGETS for name, make in (("kill", kill), ("stop", stop))),
+    *(Fault(f"{pair}/kill", kill(*map(_BY_NAME.__getitem__, pair.split("+")))) for pair in PAIRS),
+    *(Fault(f"{name}/no_descriptors", take_descriptors(_BY_NAME[name])) for name in NEED_DESCRIPTORS),
+    Fault("start/kill", kill_starts),
+    Fault("machine/power_loss", lose_power),
+    Fault("migration/kill", lambda _matrix: None, kind="new"),
+    Fault("broker/errors", break_broker, kind="outside"),
+    Fault("store/cut_answers", break_store, kind="outside"),
+    Fault("clock/jump", move_clock, kind="clock"),
+)

@@ -69,6 +69,11 @@ class Load:
     def accepted(self) -> list[Upload]:
         return [each for each in list(self.history) if each.answer is Answer.ACCEPTED]
 
+    def count_failures(self) -> int:
+        """Return how many requests were answered with a 5xx that says no more than that it failed."""
+        statuses = ((name.split()[1], count) for name, count in self.responses.items())
+        return sum(count for status, count in statuses if status.startswith("5") and status != "503")
+
     def stop(self) -> None:
         self._stopped.set()
         self.join()

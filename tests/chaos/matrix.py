@@ -1,19 +1,18 @@
-"""The cells of the crash matrix: one signal to one process of a service under load, and an audit afterwards."""
+"""The cells of the crash matrix: one fault of a service under load, and an audit afterwards."""
 
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import requests
-from chaos.faults import Target, kill, stop
+from chaos.faults import BROKEN_STARTS, Fault, find_faketime
 from chaos.load import Load, Photos
-from service import Api, start_platform
+from chaos.outside import Outside
+from service import Api, launch_platform, start_platform
 
 from benchmarks.audit import Audit, Upload, Verdict
 from shared_lib.errors import Unavailable
 
-SIGNALS = ("kill", "stop")
-STOP_SECONDS = 15.0  # longer than a lease, and than a request to PostgreSQL, the store or Kafka may take
 LEAD_SECONDS = 4.0  # of load before the fault
 SETTLE_SECONDS = 300.0
 PROBE_SECONDS = 1.0
@@ -23,11 +22,15 @@ SETTINGS = {
     "PROCESSING_PENDING_GRACE_SECONDS": "10",
     "PROCESSING_MISSING_OBJECT_SECONDS": "30",
 }
+KINDS = ("plain", "new", "outside", "clock")
+"""Services that cells need: `make run` as it is, one whose first starts are killed, one with a store and a broker
+outside that damage their answers, and one whose clock is moved.
+"""
 
 
 @dataclass
 class Cell:
-    """The effect of one signal to one process."""
+    """The effect of a fault."""
 
     uploads: int
     accepted: int
@@ -36,14 +39,32 @@ class Cell:
     settled_after: float
     """Seconds from the end of the fault, or of the load if that ends later, until nothing was left to be done."""
     verdict: Verdict
+    failures: int
+    """Requests that were answered with another 5xx than 503."""
 
 
 class Matrix:
     """A running service, its clients' whole history, and the faults that are known by now."""
 
-    def __init__(self, data: Path, uploads: int, rate: float) -> None:
-        self.platform = start_platform(data, **SETTINGS)
-        self._data = data
+    def __init__(self, data: Path, uploads: int, rate: float, kind: str = "plain") -> None:
+        self.data = data
+        self.clock = data / "clock"
+        self._settings = dict(SETTINGS)
+        self._outside: Outside | None = None
+        if kind == "outside":
+            self._outside = Outside(data / "outside")
+            self._settings |= self._outside.environment
+        if kind == "clock":
+            self.clock.write_text("+0")
+            self._settings |= {
+                "LD_PRELOAD": f"{find_faketime()}",
+                "FAKETIME_TIMESTAMP_FILE": f"{self.clock}",
+                "FAKETIME_CACHE_DURATION": "1",
+                "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            }
+        if kind == "new":
+            self._kill_first_starts()
+        self.platform = start_platform(data, **self._settings)
         self._uploads = uploads
         self._rate = rate
         self.audit = Audit(data)
@@ -51,13 +72,46 @@ class Matrix:
         self._known: set[str] = set()  # uploads and objects at fault, by the first word of a fault
         self._photos = Photos(800, 600)
 
-    def run(self, target: Target, signal: str) -> Cell:
-        """Send a signal to a process under load, and audit the service when it has settled."""
-        name = f"{target.name}-{signal}-{time.monotonic_ns()}"
+    @property
+    def outside(self) -> Outside:
+        if self._outside is None:
+            raise AssertionError
+        return self._outside
+
+    def restart(self) -> None:
+        """Start the service again where it was, once what is left of it has ended."""
+        self.platform.process.wait()
+        self.platform = start_platform(self.data, PORT=self._port, **self._settings)
+
+    def begin_start(self) -> None:
+        self.platform = launch_platform(self.data, PORT=self._port, **self._settings)
+
+    def close(self) -> int:
+        """Stop the service. Return its exit code."""
+        code = self.platform.stop()
+        if self._outside:
+            self._outside.close()
+        return code
+
+    @property
+    def _port(self) -> str:
+        return self.platform.url.rpartition(":")[2]
+
+    def _kill_first_starts(self) -> None:
+        """Kill the first starts, which make the cluster, its tables, buckets and topics."""
+        for seconds in BROKEN_STARTS:
+            process = launch_platform(self.data, **self._settings).process
+            time.sleep(seconds)
+            process.kill()
+            process.wait()
+
+    def run(self, fault: Fault) -> Cell:
+        """Break the service under load, and audit it when it has settled."""
+        name = f"{fault.name.replace('/', '-')}-{time.monotonic_ns()}"
         load = Load(self.platform.url, self._photos, name=name, rate=self._rate, count=self._uploads)
         try:
             time.sleep(min(LEAD_SECONDS, self._uploads / self._rate / 4))
-            self._break(target, signal)
+            fault.run(self)
             ended = time.monotonic()
             working_after = self._measure_recovery(load) - ended
         finally:
@@ -65,7 +119,7 @@ class Matrix:
         self.history += load.history
         settled_after = self._settle(at_end=False) - max(ended, load.ended)
         verdict = self._judge(at_end=False)
-        return Cell(len(load.history), len(load.accepted), working_after, settled_after, verdict)
+        return Cell(len(load.history), len(load.accepted), working_after, settled_after, verdict, load.count_failures())
 
     def end(self) -> Verdict:
         """Audit everything once more, when all deleted images have to be erased, too."""
@@ -78,17 +132,6 @@ class Matrix:
         new = [[fault for fault in column if fault.split()[0] not in self._known] for column in found]
         self._known |= {fault.split()[0] for column in new for fault in column}
         return Verdict(*new)
-
-    def _break(self, target: Target, signal: str) -> None:
-        process = target.find(self.platform)
-        if signal == "stop":
-            stop(process, STOP_SECONDS)
-            return
-        kill(process)
-        if target.ends_all:
-            self.platform.process.wait()
-            port = self.platform.url.rpartition(":")[2]
-            self.platform = start_platform(self._data, PORT=port, **SETTINGS)
 
     def _measure_recovery(self, load: Load) -> float:
         """Send an upload every second, and return the time when the first of them has succeeded."""

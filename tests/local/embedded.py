@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import boto3
 
 from infra.local import ports, seaweedfs
+from infra.local.manifests import KafkaSource
 from infra.local.processes import Supervisor
 from infra.local.settings import Settings
 
@@ -49,3 +50,24 @@ def connect_store(store: dict[str, str]) -> "S3Client":
 def run_store(data: Path) -> Iterator["S3Client"]:
     with supervise(data) as (supervisor, settings):
         yield connect_store(start_store(supervisor, settings))
+
+
+REFERENCE = {"apiVersion": "serving.knative.dev/v1", "kind": "Service"}
+
+
+def make_kafka_source(topic: str, **spec: object) -> KafkaSource:
+    return KafkaSource.model_validate(
+        {
+            "apiVersion": "sources.knative.dev/v1",
+            "kind": "KafkaSource",
+            "metadata": {"name": "source"},
+            "spec": {
+                "bootstrapServers": [],
+                "topics": [topic],
+                "consumerGroup": f"group-of-{topic}",
+                "initialOffset": "earliest",
+                "sink": {"ref": REFERENCE | {"name": "sink"}},
+                **spec,
+            },
+        }
+    )

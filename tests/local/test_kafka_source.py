@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka_proxy import UNKNOWN_SERVER_ERROR, KafkaProxy
+from local.embedded import make_kafka_source
 from local.sink import Request, Sink
 from service import wait_for
 
@@ -18,25 +19,6 @@ from infra.local.manifests import KafkaSource
 from infra.local.plan import Plan
 
 ROOT = Path(__file__).parents[2]
-REFERENCE = {"apiVersion": "serving.knative.dev/v1", "kind": "Service"}
-
-
-def source_of(topic: str, **spec: object) -> KafkaSource:
-    return KafkaSource.model_validate(
-        {
-            "apiVersion": "sources.knative.dev/v1",
-            "kind": "KafkaSource",
-            "metadata": {"name": "source"},
-            "spec": {
-                "bootstrapServers": [],
-                "topics": [topic],
-                "consumerGroup": f"group-of-{topic}",
-                "initialOffset": "earliest",
-                "sink": {"ref": REFERENCE | {"name": "sink"}},
-                **spec,
-            },
-        }
-    )
 
 
 @pytest.fixture
@@ -91,7 +73,7 @@ def test_records_become_the_same_events_as_with_knative(
     }
     producer.send(topic, b'{"uuid":"x"}', key=b"x", headers=list(native.items()), partition=0)
     producer.flush()
-    consume(source_of(topic, ceOverrides={"extensions": {"stage": "test"}}), sink)
+    consume(make_kafka_source(topic, ceOverrides={"extensions": {"stage": "test"}}), sink)
     plain, ours = (dict(request.headers.items()) for request in sink.await_requests(2))
     expected = {
         "ce-specversion": "1.0",
@@ -124,7 +106,7 @@ def test_offsets_are_committed_up_to_the_first_gap_and_the_rest_is_delivered_aga
     topic = make_topic(1)
     sink = make_sink(lambda request: 503 if request.body == b"2" else 200)
     produce(producer, topic, b"0", b"1", b"2", b"3", b"4")
-    source = source_of(topic, ordering="unordered", delivery={"retry": 1, "backoffDelay": "PT60S"})
+    source = make_kafka_source(topic, ordering="unordered", delivery={"retry": 1, "backoffDelay": "PT60S"})
     first = consume(source, sink)
     sink.await_requests(5)
     first.stop(1)
@@ -141,7 +123,7 @@ def test_finished_records_are_committed_before_a_partition_is_reassigned(
     consume: Callable[..., KafkaSourceRunner],
 ) -> None:
     topic, sink = make_topic(2), make_sink()
-    source = source_of(topic)
+    source = make_kafka_source(topic)
     first = consume(source, sink, commit_seconds=3600)
     for partition in (0, 1):
         produce(producer, topic, b"0", b"1", partition=partition)
@@ -170,7 +152,9 @@ def test_a_retry_delays_later_records_only_in_an_ordered_source(
     for ordering, sink in sinks.items():
         sink.respond = fail_once(sink)
         delivery = {"retry": 2, "backoffDelay": "PT0.2S"}
-        consume(source_of(topic, ordering=ordering, delivery=delivery, consumerGroup=f"{topic}-{ordering}"), sink)
+        consume(
+            make_kafka_source(topic, ordering=ordering, delivery=delivery, consumerGroup=f"{topic}-{ordering}"), sink
+        )
     for sink in sinks.values():
         sink.await_requests(4)
     assert sinks["ordered"].bodies == [b"0", b"0", b"1", b"2"]
@@ -184,7 +168,7 @@ def test_consumers_of_one_group_share_the_partitions(
     consume: Callable[..., KafkaSourceRunner],
 ) -> None:
     topic, sink = make_topic(6), make_sink()
-    runner = consume(source_of(topic, consumers=24), sink)
+    runner = consume(make_kafka_source(topic, consumers=24), sink)
     for partition in range(6):
         produce(producer, topic, f"{partition}".encode(), partition=partition)
     sink.await_requests(6)
@@ -195,7 +179,7 @@ def test_consumers_of_one_group_share_the_partitions(
 
 @pytest.mark.parametrize(("virtual", "real"), [(0, 0), (1, 1), (20, 1), (21, 2), (40, 2)])
 def test_up_to_twenty_consumers_of_a_source_share_one_kafka_consumer(virtual: int, real: int) -> None:
-    runner = KafkaSourceRunner(source_of("nothing", consumers=virtual), "nowhere:1", "http://nowhere", None)
+    runner = KafkaSourceRunner(make_kafka_source("nothing", consumers=virtual), "nowhere:1", "http://nowhere", None)
 
     assert len(runner.consumers) == real
 
@@ -213,7 +197,7 @@ def test_a_source_that_was_assigned_nothing_joins_its_group_again(
     topic, sink = make_topic(2), make_sink()
     produce(producer, topic, b"0", partition=1)
     proxy.topics = UNKNOWN_SERVER_ERROR
-    runner = KafkaSourceRunner(source_of(topic), proxy.address, sink.url, None)
+    runner = KafkaSourceRunner(make_kafka_source(topic), proxy.address, sink.url, None)
     runner.start()
     try:
         time.sleep(15)
@@ -229,7 +213,7 @@ def test_a_source_says_what_it_misses_of_the_broker(
     make_topic: Callable[[int], str], make_sink: Callable[..., Sink], proxy: KafkaProxy
 ) -> None:
     proxy.topics = UNKNOWN_SERVER_ERROR
-    runner = KafkaSourceRunner(source_of(make_topic(1)), proxy.address, make_sink().url, None)
+    runner = KafkaSourceRunner(make_kafka_source(make_topic(1)), proxy.address, make_sink().url, None)
     runner.start()
     try:
         fault = wait_for(lambda: runner.consumers[0].fault, bool, seconds=60)
@@ -249,7 +233,7 @@ def test_a_consumer_stops_reading_while_fifty_records_are_in_flight(
     for number in range(240):
         producer.send(topic, f"{number}".encode(), partition=0)
     producer.flush()
-    consume(source_of(topic, ordering="unordered"), sink)
+    consume(make_kafka_source(topic, ordering="unordered"), sink)
     sink.await_requests(50)
     time.sleep(0.5)
     assert len(sink.requests) < 100  # the poll with 49 in flight returns up to 50

@@ -37,6 +37,9 @@ ANSWER_TESTS = "tests/survival/test_connections.py"
 MOMENTS = "What is there is never said to be missing while it changes"
 MOMENT_TESTS = "tests/processing/test_moments.py"
 RELEASES = "An upgrade and a rollback to the last release lose nothing, and answer no errors"
+STARTS = "On one machine, no start needs a hand"
+POWER_TESTS = "tests/local/test_power_loss.py"
+OUTAGE = "An outage of any length fails no image"
 OUTSIDE = "No URL of a foreign image leads to an address inside"
 
 DEFECTS = (
@@ -421,6 +424,86 @@ DEFECTS = (
         old="if self._stopping.is_set() or not self._restart or not self.settled.is_set():",
         new="if True:",
         caught_by="tests/local/test_processes.py::test_a_process_that_dies_is_restarted",
+    ),
+    Defect(
+        name="unstartable-process-given-up",
+        breaks="On one machine, what dies is restarted",
+        file="infra/local/processes.py",
+        old="        except Exception as error:  # noqa: BLE001  logged by the caller\n            if process",
+        new="        except ZeroDivisionError as error:\n            if process",
+        caught_by="tests/local/test_processes.py::test_a_process_that_cannot_be_started_is_tried_again",
+    ),
+    Defect(
+        name="fault-not-acted-upon",
+        breaks="On one machine, what dies is restarted",
+        file="infra/local/processes.py",
+        old="failed = failed + 1 if fault else 0",
+        new="failed = 0",
+        caught_by="tests/local/test_processes.py::test_a_process_that_runs_but_does_not_work_is_restarted_ever_more_seldom",
+    ),
+    Defect(
+        name="empty-assignment-accepted",
+        breaks="On one machine, an event source reads all there is, or health says so",
+        file="infra/local/kafka_source.py",
+        old="        if assigned < existing:",
+        new="        if False:",
+        caught_by="tests/local/test_kafka_source.py::test_a_source_that_was_assigned_nothing_joins_its_group_again",
+    ),
+    Defect(
+        name="damaged-file-believed",
+        breaks=STARTS,
+        file="infra/local/state_files.py",
+        old="        report_damage(path)\n        return None\n",
+        new="        raise\n",
+        caught_by=f"{POWER_TESTS}::test_the_store_starts_with_damaged_files_and_names_them",
+    ),
+    Defect(
+        name="stale-lock-kept",
+        breaks=STARTS,
+        file="infra/local/postgres.py",
+        old="    if pid <= 0 or not _is_server(pid, data):",
+        new="    if pid <= 0:",
+        caught_by=f"{POWER_TESTS}::test_postgresql_starts_with_the_lock_file_of_a_server_that_is_gone",
+    ),
+    Defect(
+        name="unreadable-log-kept",
+        breaks=STARTS,
+        file="infra/local/broker_log.py",
+        old="                self._bucket.delete(*find_dependents(keys, damaged))\n",
+        new="",
+        caught_by=f"{POWER_TESTS}::test_a_broker_whose_store_has_lost_the_end_of_its_log_works_again",
+    ),
+    Defect(
+        name="schedule-by-the-wall-clock",
+        breaks="A clock that jumps stops no schedule, and repeats nothing",
+        file="infra/local/ping_source.py",
+        old="due if abs(due - now) < CLOCK_TOLERANCE_SECONDS else now",
+        new="due",
+        caught_by="tests/local/test_ping_source.py::test_a_clock_that_jumps_neither_stops_the_events_nor_sends_many_at_once",
+    ),
+    Defect(
+        name="oldest-connection-closed",
+        breaks="Others' connections do not break off an upload that goes on",
+        file="shared_lib/server/connection.py",
+        old="        if self._unnoted_bytes >= PROGRESS_BYTES:",
+        new="        if False:",
+        caught_by="tests/api/test_slow_clients.py::test_idle_clients_do_not_end_an_upload_that_goes_on",
+    ),
+    Defect(
+        name="cut-off-answer-is-a-bug",
+        breaks=OUTAGE,
+        file="shared_lib/storage/answers.py",
+        old='        raise Unavailable(f"{STORE} cannot answer now") from error',
+        new="        raise",
+        caught_by="tests/survival/test_outages.py::test_an_answer_of_the_store_that_is_cut_off_is_an_outage",
+    ),
+    Defect(
+        name="image-blamed-for-lack-of-descriptors",
+        breaks=OUTAGE,
+        file="shared_lib/pipeline/sandbox/processes.py",
+        old="        if len(descriptors) < _DESCRIPTORS:",
+        new="        if False:",
+        caught_by="tests/pipeline/test_sandbox.py::test_an_image_without_a_process_is_not_at_fault",
     ),
     Defect(
         name="worker-without-system-call-filter",
