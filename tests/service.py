@@ -92,7 +92,7 @@ def start_platform(data: Path, **more: str) -> Platform:
 
 def start_platform_of(tree: Path, data: Path, more: dict[str, str]) -> Platform:
     """Start the service of a tree, which may be another release's."""
-    platform = launch_platform(data, tree, **more)
+    platform = launch_platform(tree, data, more)
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and platform.process.poll() is None:
         if b"Ready after" in platform.log.read_bytes():
@@ -102,7 +102,7 @@ def start_platform_of(tree: Path, data: Path, more: dict[str, str]) -> Platform:
     pytest.fail(f"The platform did not start:\n{platform.log.read_text(errors='replace')[-4000:]}")
 
 
-def launch_platform(data: Path, tree: Path = ROOT, **more: str) -> Platform:
+def launch_platform(tree: Path, data: Path, more: dict[str, str]) -> Platform:
     """Begin to start the service of a tree, and do not wait."""
     port = more.get("PORT") or find_free_port()
     data.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ import requests
 from chaos.faults import BROKEN_STARTS, Fault, find_faketime
 from chaos.load import Load, Photos
 from chaos.outside import Outside
-from service import Api, launch_platform, start_platform
+from service import ROOT, Api, launch_platform, start_platform
 
 from benchmarks.audit import Audit, Upload, Verdict
 from shared_lib.errors import Unavailable
@@ -84,7 +84,7 @@ class Matrix:
         self.platform = start_platform(self.data, PORT=self._port, **self._settings)
 
     def begin_start(self) -> None:
-        self.platform = launch_platform(self.data, PORT=self._port, **self._settings)
+        self.platform = launch_platform(ROOT, self.data, {"PORT": self._port, **self._settings})
 
     def close(self) -> int:
         """Stop the service. Return its exit code."""
@@ -100,7 +100,7 @@ class Matrix:
     def _kill_first_starts(self) -> None:
         """Kill the first starts, which make the cluster, its tables, buckets and topics."""
         for seconds in BROKEN_STARTS:
-            process = launch_platform(self.data, **self._settings).process
+            process = launch_platform(ROOT, self.data, self._settings).process
             time.sleep(seconds)
             process.kill()
             process.wait()
