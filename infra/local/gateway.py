@@ -112,10 +112,11 @@ class Gateway:
         if function_host is None:
             start_response("404 Not Found", [("Content-Length", "0")])  # like a gateway when no rule matches
             return []
+        client = environ.get("REMOTE_ADDR", "")  # which only this proxy knows: what callers wrote comes before it
         environ |= {
             "HTTP_HOST": function_host,
             "HTTP_X_FORWARDED_HOST": host,
-            "HTTP_X_FORWARDED_FOR": environ.get("REMOTE_ADDR", ""),
+            "HTTP_X_FORWARDED_FOR": ", ".join(filter(None, (environ.get("HTTP_X_FORWARDED_FOR"), client))),
         }
         response = self._functions[function_host](environ, start_response)
         if method not in SAFE_METHODS:

@@ -57,6 +57,7 @@ def start(settings: Settings, supervisor: Supervisor) -> None:
     environ = {
         "LOG_FORMAT": "console",
         "HTTP_PUBLIC_BASE_URL": _base_url(settings),
+        "HTTP_TRUSTED_PROXIES": "1",  # the front door
         # Only Linux has Landlock and seccomp. Elsewhere the processor would otherwise decode nothing.
         "PROCESSING_SANDBOX": "required" if sys.platform == "linux" else "best-effort",
         "PROCESSING_IMAGES_PER_WORKER": "1" if settings.needs_credentials else IMAGES_PER_WORKER,

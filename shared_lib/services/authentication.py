@@ -3,8 +3,10 @@
 import threading
 import time
 from collections import OrderedDict, deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 from shared_lib.database.connection import acting_for
 from shared_lib.domain.api_keys import ApiKey, ApiKeyText, is_first_in_hour, is_secret
@@ -20,6 +22,7 @@ log = get_logger()
 KEPT_SECONDS = 5  # that a key is trusted without asking the database: a revoked key is refused after that
 KEPT_KEYS = 1_000
 BAD_KEYS, BAD_KEYS_SECONDS = 10, 60
+LOOK_UP_SECONDS = 1  # between two keys that are looked up for an address beyond that
 WATCHED_ADDRESSES = 10_000
 
 
@@ -53,7 +56,7 @@ class Authenticator:
         parsed = ApiKeyText.parse(text)
         if parsed is None:  # it costs nothing, and can't be a guess
             raise Unauthenticated("The API key is not accepted")
-        if key := self._keys.find(parsed):
+        if key := self._keys.find(parsed, before_look_up=partial(self._bad_keys.check, address)):
             return key.principal
         log.info("api_key_refused", key=parsed.id, address=address)
         self._bad_keys.count(address)
@@ -68,11 +71,19 @@ class _KnownKeys:
         self._found: OrderedDict[str, tuple[float, tuple[ApiKey, bytes]]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def find(self, text: ApiKeyText) -> ApiKey | None:
-        """Return the live key with this id and secret."""
+    def find(self, text: ApiKeyText, before_look_up: Callable[[], None]) -> ApiKey | None:
+        """Return the live key with this id and secret.
+
+        The secret of an id never changes: of a key that was good here before, a wrong one is refused without a look
+        into the database. `before_look_up` may raise for a key that was not.
+        """
         started, now = time.monotonic(), datetime.now(UTC)
         with self._lock:
             known = self._found.get(text.id)
+        if known and not is_secret(text, known[1][1]):
+            return None
+        if known is None:
+            before_look_up()
         is_kept = known is not None and started - known[0] < KEPT_SECONDS
         stored = known[1] if known and is_kept else self._api_keys.look_up(text.id)
         if not (stored and is_secret(text, stored[1]) and stored[0].is_live(now)):
@@ -94,11 +105,26 @@ class _KnownKeys:
 
 
 class _BadKeys:
-    """Count bad keys by address. Good keys always pass: nobody can lock others out."""
+    """Count bad keys by address. A key that was good in this process before always passes.
+
+    Another one from an address with too many bad keys gets a look into the database once a second, so that nobody
+    behind that address is locked out for long.
+    """
 
     def __init__(self) -> None:
         self._times: OrderedDict[str, deque[float]] = OrderedDict()
+        self._looked_up: dict[str, float] = {}
         self._lock = threading.Lock()
+
+    def check(self, address: str) -> None:
+        """Raise TooManyAttempts if an address has sent too many bad keys, and another was looked up just now."""
+        now = time.monotonic()
+        with self._lock:
+            if self._find_wait(self._times.get(address), now) <= 0:
+                return
+            if now - self._looked_up.get(address, float("-inf")) < LOOK_UP_SECONDS:
+                raise _refuse(LOOK_UP_SECONDS)
+            self._looked_up[address] = now
 
     def count(self, address: str) -> None:
         """Raise TooManyAttempts for more than BAD_KEYS within BAD_KEYS_SECONDS."""
@@ -107,9 +133,19 @@ class _BadKeys:
             times = self._times.setdefault(address, deque(maxlen=BAD_KEYS))
             self._times.move_to_end(address)
             if len(self._times) > WATCHED_ADDRESSES:
-                self._times.popitem(last=False)
-            wait = times[0] + BAD_KEYS_SECONDS - now if len(times) == BAD_KEYS else 0
+                forgotten, _ = self._times.popitem(last=False)
+                self._looked_up.pop(forgotten, None)
+            wait = self._find_wait(times, now)
             if wait <= 0:
                 times.append(now)
         if wait > 0:
-            raise TooManyAttempts("Too many bad API keys from this address", retry_after=int(wait) + 1)
+            raise _refuse(wait)
+
+    @staticmethod
+    def _find_wait(times: deque[float] | None, now: float) -> float:
+        """Return the seconds until one more bad key is within the limit."""
+        return times[0] + BAD_KEYS_SECONDS - now if times and len(times) == BAD_KEYS else 0
+
+
+def _refuse(wait: float) -> TooManyAttempts:
+    return TooManyAttempts("Too many bad API keys from this address", retry_after=int(wait) + 1)

@@ -1,5 +1,6 @@
 """The API as callers see it: access, rates, and a tenant's quotas."""
 
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -9,6 +10,23 @@ from shared_lib.addresses import check_http_url, is_loopback
 from shared_lib.constraints import DEFAULT_TENANT, TENANT_ID
 from shared_lib.settings.environment import Branch, CommaSeparated, HttpUrl, Text, read_json
 
+Networks = tuple[IPv4Network | IPv6Network, ...]
+PRIVATE: Networks = tuple(
+    map(
+        ip_network,
+        ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "127.0.0.0/8", "fc00::/7", "::1/128"),
+    )
+)
+
+
+def _read_proxies(text: object) -> object:
+    if not isinstance(text, str):
+        return text
+    try:
+        return int(text) if text.isdecimal() else tuple(ip_network(each.strip()) for each in text.split(","))
+    except ValueError as error:
+        raise ValueError(f"must be a number of proxies, or networks such as 10.4.0.0/16,fd00::/8 ({error})") from error
+
 
 class Http(Branch):
     """The API as callers see it."""
@@ -17,6 +35,9 @@ class Http(Branch):
 
     public_base_url: HttpUrl | None = None
     """Scheme and host of absolute links, and the API's own origin. Unset: links are relative."""
+    trusted_proxies: Annotated[int | Networks, BeforeValidator(_read_proxies)] = PRIVATE
+    """Which proxies are believed about the client's address in X-Forwarded-For, counted from its right end: a number
+    of them, or all in these networks."""
     cors_allow_origins: CommaSeparated = ()
     """Further origins whose pages may use the API: comma-separated, or `*` for all."""
 

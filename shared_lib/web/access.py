@@ -3,6 +3,8 @@
 An endpoint declares what it `needs`. `services/authentication.py` says who the caller is.
 """
 
+from ipaddress import ip_address
+
 import flask
 
 from shared_lib.domain.audit import Actor
@@ -10,11 +12,14 @@ from shared_lib.domain.principals import NOBODY, Principal
 from shared_lib.errors import PermissionMissing, Unauthenticated
 from shared_lib.runtime import Runtime
 from shared_lib.services.authentication import Credentials
+from shared_lib.settings import Http
+from shared_lib.settings.access import Networks
 from shared_lib.web.endpoint import Endpoint
 from shared_lib.web.errors import NO_CREDENTIALS
 from shared_lib.web.origins import check_page
 
 API_KEY_HEADER = "X-API-Key"
+_MAX_ADDRESS = 64  # characters
 
 
 def authorize(request: flask.Request, endpoint: Endpoint, rt: Runtime) -> Principal:
@@ -23,10 +28,10 @@ def authorize(request: flask.Request, endpoint: Endpoint, rt: Runtime) -> Princi
     Raises Unauthenticated, Forbidden, TooManyAttempts, or Unavailable if the database is needed and out of reach.
     """
     if not endpoint.is_embeddable:
-        check_page(request, rt.settings.http)
+        check_page(request, rt.settings.http, is_read=endpoint.needs == "nothing" or endpoint.needs.endswith(":read"))
     if endpoint.needs == "nothing":
         return NOBODY
-    address = read_address(request)
+    address = read_address(request, rt.settings.http)
     try:
         principal = rt.authenticator.identify(_read_credentials(request, address))
     except Unauthenticated as error:
@@ -53,7 +58,24 @@ def _read_credentials(request: flask.Request, address: str) -> Credentials:
     return Credentials(bearer=token.strip(" "), api_key=api_key, address=address)
 
 
-def read_address(request: flask.Request) -> str:
-    """Return the address that the edge puts into X-Forwarded-For. It decides nothing but who is slowed down."""
-    forwarded = request.headers.get("X-Forwarded-For", "").partition(",")[0].strip()
-    return forwarded[:64] or request.remote_addr or ""
+def read_address(request: flask.Request, http: Http) -> str:
+    """Return the client's address: what the first trusted proxy says, and never what a caller wrote before that.
+
+    Each proxy adds its own peer at the right end. It decides nothing but who is slowed down, and what is recorded.
+    """
+    trusted = http.trusted_proxies
+    passed = [each.strip() for each in request.headers.get("X-Forwarded-For", "").split(",")]
+    passed = [*filter(None, passed), request.remote_addr or ""]
+    if isinstance(trusted, int):
+        address = passed[-1 - trusted] if trusted < len(passed) else passed[-1]
+    else:
+        address = next((each for each in reversed(passed) if not _is_in(trusted, each)), passed[0])
+    return address[:_MAX_ADDRESS]
+
+
+def _is_in(networks: Networks, text: str) -> bool:
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return False
+    return any(address in each for each in networks)

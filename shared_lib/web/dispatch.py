@@ -143,7 +143,7 @@ def _call(
         if request.method not in endpoint.route.served_methods:
             return _reject_method(path, endpoint)
         principal = authorize(request, endpoint, rt)
-        actor = Actor(principal.name, read_address(request), flask.g.request_id)
+        actor = Actor(principal.name, read_address(request, http), flask.g.request_id)
         with acting_for(principal.tenant), acting_as(actor):
             count_request(rt, principal, endpoint)
             inputs = read_inputs(request, endpoint.inputs, arguments, rt.settings.processing.max_upload_bytes)

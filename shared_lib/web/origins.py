@@ -14,30 +14,36 @@ _EXPOSED = (
 )
 
 
-def check_page(request: flask.Request, http: Http) -> None:
+def check_page(request: flask.Request, http: Http, *, is_read: bool) -> None:
     """Raise Forbidden if a page of another site sent the request, by the headers that its browser adds.
 
-    CORS alone would only hide the response from the page. The request itself would still be carried out: forms and
-    `<img>` need no permission. Following a link is allowed.
+    CORS alone would only hide the response from the page. The request itself would still be carried out: forms, frames
+    and `<img>` need no permission. Following a link is allowed if that only reads.
     """
-    if _is_foreign(request, http):
+    if _is_foreign(request, http, is_read=is_read):
         raise Forbidden(
             "A page of another site may not do this, unless its origin is in HTTP_CORS_ALLOW_ORIGINS",
             code="origin_not_allowed",
         )
 
 
-def _is_foreign(request: flask.Request, http: Http) -> bool:
+def _is_foreign(request: flask.Request, http: Http, *, is_read: bool) -> bool:
     """Without TLS, Sec-Fetch-Site is sent only to localhost. Origin is sent with every write."""
     origin = request.headers.get("Origin")
     if _is_allowed(origin, http):
         return False
     site = request.headers.get("Sec-Fetch-Site")
     if site is not None:
-        is_link = request.headers.get("Sec-Fetch-Mode") == "navigate" and request.method in _SAFE_METHODS
-        return site not in ("same-origin", "none") and not is_link
+        return site not in ("same-origin", "none") and not (is_read and _is_link(request))
     own = {request.headers.get("X-Forwarded-Host"), urlsplit(http.public_base_url or "").netloc} - {None, ""}
     return bool(origin and own) and urlsplit(origin or "").netloc not in own
+
+
+def _is_link(request: flask.Request) -> bool:
+    """Return whether the browser shows the response in a tab of its own, and not in a frame of that page."""
+    headers = request.headers
+    is_navigation = headers.get("Sec-Fetch-Mode") == "navigate" and headers.get("Sec-Fetch-Dest") == "document"
+    return is_navigation and request.method in _SAFE_METHODS
 
 
 def _is_allowed(origin: str | None, http: Http) -> bool:

@@ -87,10 +87,29 @@ def test_the_apis_own_pages_can_write_if_the_browser_sends_only_origin(platform:
     assert requests.delete(url, headers={"Origin": platform.url}, timeout=10).status_code == 404
 
 
-def test_links_from_other_sites_can_be_followed(platform: Platform) -> None:
-    headers = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+FOLLOWED = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
 
-    assert requests.get(f"{platform.url}/api/v1/images", headers=headers, timeout=10).status_code == 200
+
+def test_links_from_other_sites_can_be_followed(platform: Platform) -> None:
+    assert requests.get(f"{platform.url}/api/v1/images", headers=FOLLOWED, timeout=10).status_code == 200
+
+
+@pytest.mark.parametrize("kind", ["iframe", "frame", "embed", "object"])
+def test_a_page_of_another_site_has_nothing_of_the_api_in_a_frame(platform: Platform, kind: str) -> None:
+    framed = requests.get(f"{platform.url}/api/v1/images", headers=FOLLOWED | {"Sec-Fetch-Dest": kind}, timeout=10)
+
+    assert (framed.status_code, framed.json()["code"]) == (403, "origin_not_allowed")
+
+
+@pytest.mark.parametrize("kind", ["document", "iframe"])
+def test_no_page_of_another_site_has_a_browser_begin_an_upload(platform: Platform, kind: str) -> None:
+    """A GET that writes a row. To type its address, or to follow a link on a page of ours, is allowed."""
+    url = f"{platform.url}/api/v1/images/actions/upload-url?extension=jpg"
+
+    assert requests.get(url, headers=FOLLOWED | {"Sec-Fetch-Dest": kind}, timeout=10).status_code == 403
+    for site in ("none", "same-origin"):
+        own = FOLLOWED | {"Sec-Fetch-Site": site}
+        assert requests.get(url, headers=own, timeout=10).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/api/v1", "/api/v1/", "/api-docs"])

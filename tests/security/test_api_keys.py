@@ -10,16 +10,20 @@ from typing import Any
 
 import pytest
 import requests
+from postgres_proxy import PostgresProxy
 from pydantic import SecretStr
-from service import ENVIRONMENT, ROOT, Platform
+from service import ENVIRONMENT, ROOT, Api, Platform
 
 from shared_lib import settings
 from shared_lib.constraints import DEFAULT_TENANT
 from shared_lib.database.connection import Database, Transaction
 from shared_lib.domain.api_keys import ApiKeyText
-from shared_lib.errors import Misconfigured
+from shared_lib.errors import Misconfigured, ServiceError, Unauthenticated
 from shared_lib.repositories.api_keys import ApiKeys
-from shared_lib.services.authentication import BAD_KEYS, KEPT_SECONDS
+from shared_lib.repositories.issuer_keys import IssuerKeys
+from shared_lib.repositories.tenants import Tenants
+from shared_lib.services.authentication import BAD_KEYS, KEPT_SECONDS, Authenticator, Credentials
+from shared_lib.services.token_verification import TokenVerifier
 
 Call = Callable[..., requests.Response]
 
@@ -207,6 +211,65 @@ def test_guesses_are_slowed_down_and_lock_nobody_out(guarded: Platform, admin_ke
     assert statuses.count(401) <= BAD_KEYS
     assert all(0 < int(each.headers["Retry-After"]) <= 60 for each in answers if each.status_code == 429)
     assert guess(admin_key).status_code == 200
+
+
+def test_a_guesser_who_invents_addresses_is_slowed_down_all_the_same(
+    admin: Api, guarded: Platform, admin_key: str
+) -> None:
+    known = admin_key.split("_")[1]
+
+    def guess(number: int) -> int:
+        key = f"{ApiKeyText(known, ApiKeyText.generate().secret)}"
+        invented = {"X-API-Key": key, "X-Forwarded-For": f"198.51.100.{number}, 10.0.0.{number}"}
+        return requests.get(f"{guarded.url}/api/v1/images", headers=invented, timeout=30).status_code
+
+    statuses = [guess(number) for number in range(3 * BAD_KEYS)]
+
+    assert statuses.count(401) <= BAD_KEYS
+    denied = admin("GET", "/audit-events", params={"action": "access_denied", "limit": "100"}).json()["data"]
+    assert {each["address"] for each in denied} == {"127.0.0.1"}
+
+
+@pytest.fixture
+def proxied(guarded: Platform) -> Iterator[tuple[Authenticator, PostgresProxy]]:
+    """What authenticates a process's callers, with the database behind a proxy that counts."""
+    with PostgresProxy(guarded.environment["DATABASE_APP_URL"]) as proxy:
+        database = Database(settings.Database(url=SecretStr(proxy.url)))
+        tokens = TokenVerifier((), IssuerKeys(database), Tenants(database))
+        yield Authenticator(settings.Auth(), ApiKeys(database), tokens), proxy
+        database.disconnect()
+        proxy.shutdown()
+
+
+def test_guesses_beyond_the_limit_cost_at_most_one_look_up_a_second(
+    proxied: tuple[Authenticator, PostgresProxy], admin_key: str
+) -> None:
+    authenticator, proxy = proxied
+    assert authenticator.identify(Credentials("", admin_key, "192.0.2.7"))
+
+    for _ in range(20 * BAD_KEYS):
+        with pytest.raises(ServiceError):
+            authenticator.identify(Credentials("", f"{ApiKeyText.generate()}", "192.0.2.7"))
+
+    looked_up = [sql for sql in proxy.statements if "find_api_key" in sql]
+    assert len(looked_up) <= 1 + BAD_KEYS + 3
+    assert authenticator.identify(Credentials("", admin_key, "192.0.2.7")), "a key that was good before is never slowed"
+
+
+def test_guesses_at_the_secret_of_a_key_in_use_cost_no_look_up(
+    proxied: tuple[Authenticator, PostgresProxy], admin_key: str
+) -> None:
+    authenticator, proxy = proxied
+    authenticator.identify(Credentials("", admin_key, "192.0.2.8"))
+    time.sleep(KEPT_SECONDS)  # now a good one is looked up again
+    proxy.sent.clear()
+
+    for number in range(50):
+        guess = f"{ApiKeyText(admin_key.split('_')[1], ApiKeyText.generate().secret)}"
+        with pytest.raises(Unauthenticated):
+            authenticator.identify(Credentials("", guess, f"192.0.2.{number}"))
+
+    assert proxy.statements == []
 
 
 def test_a_key_and_a_token_together_are_refused(guarded: Platform, admin_key: str) -> None:

@@ -1,5 +1,6 @@
 """The audit log says who did what, and shows if anyone changed it."""
 
+import json
 import re
 import subprocess
 import sys
@@ -129,6 +130,22 @@ def test_a_flood_of_denied_calls_fills_nothing(connect: Callable[[str], Database
         denials.record(Actor("", f"2001:db8::{number:x}"), "", subject, "credentials_refused")
 
     assert len(audit.list(100, subject=subject)) == MOST
+
+
+def test_a_flood_by_strangers_does_not_use_up_the_records_of_known_callers(
+    connect: Callable[[str], Database],
+) -> None:
+    audit, subject = AuditLog(connect("DATABASE_APP_URL")), f"flooded-{uuid4()}"
+    denials = Denials(audit)
+    for number in range(500):
+        denials.record(Actor("", f"2001:db8::{number:x}"), "", subject, "credentials_refused")
+    for number in range(500):
+        denials.record(Actor("key:noisy", f"2001:db8::{number:x}"), "elsewhere", subject, "permission_missing")
+
+    denials.record(Actor("key:known", "192.0.2.1"), DEFAULT_TENANT, subject, "permission_missing")
+
+    [event] = [each for each in audit.list(100, subject=subject) if each.principal == "key:known"]
+    assert json.loads(event.details) == {"code": "permission_missing", "left_out": 0}
 
 
 def test_pages_of_the_log_follow_each_other(admin: Api) -> None:
