@@ -56,6 +56,10 @@ _FAIL = """
                           failure_code = :code, failure_message = :message
     WHERE image_id = :uuid AND recipe_hash = :recipe AND claim = :claim
 """
+_HAS_MANY = """
+    SELECT count(*) >= :most AS has_many FROM deliveries
+    WHERE image_id = :uuid AND created_at > now() - interval '1 hour'
+"""
 _RELEASE = "DELETE FROM deliveries WHERE image_id = :uuid AND recipe_hash = :recipe AND claim = :claim"
 _FORGET = "DELETE FROM deliveries WHERE image_id = :uuid AND recipe_hash = :recipe AND key = :key"
 _TOUCH = "UPDATE deliveries SET used_at = now() WHERE image_id = :uuid AND recipe_hash = :recipe"
@@ -156,9 +160,14 @@ class Deliveries:
         found = self._look_up(uuid, recipe_hash)
         if found is None:
             raise ImageNotFound
-        if found["made_key"] is None and found["is_claimable"] is None:  # nobody has begun it, and we may not
+        has_begun = found["made_key"] is not None or found["is_claimable"] is not None
+        if not has_begun and self._has_many(uuid, most):  # or else the one that was quicker has given it up since
             raise TooManyAttempts(TOO_MANY, code="too_many_renditions", retry_after=600)
         return None
+
+    def _has_many(self, uuid: UUID, most: int) -> bool:
+        with self._database.transaction() as tx:
+            return bool(tx.last(_HAS_MANY, uuid=uuid, most=most)[0]["has_many"])
 
     def complete(self, uuid: UUID, recipe_hash: str, made: StoredDelivery) -> bool:
         """Record where the rendition is stored. Return False if the image is gone."""

@@ -76,3 +76,18 @@ def test_an_original_whose_removal_ends_meanwhile_is_named(apart: Runtime, proxi
     named = originals.name(rt.database, key, f"SELECT 1 AS named WHERE {originals.NOT_BEING_REMOVED}")
 
     assert named == {"named": 1}
+
+
+def test_a_rendition_that_another_process_gives_up_meanwhile_is_not_one_too_many(
+    apart: Runtime, proxied: Proxied
+) -> None:
+    rt, proxy = proxied
+    uuid = apart.ingestion.ingest("wanted.jpg", None, make_photo(), "image/jpeg")
+    apart.processor.process(uuid)
+    claim = apart.deliveries.claim(uuid, "recipe", seconds=60, most=1)
+    assert claim
+    rt.database.ping()
+    proxy.break_answer(0, after(lambda: apart.deliveries.release(uuid, "recipe", claim)))
+
+    assert rt.deliveries.claim(uuid, "recipe", seconds=60, most=1) is None
+    assert rt.deliveries.claim(uuid, "recipe", seconds=60, most=1)
