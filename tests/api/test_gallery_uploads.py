@@ -1,13 +1,18 @@
 """The gallery's queue of uploads, in a browser, on the real service."""
 
 import re
+import signal
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from gallery import SECONDS, Gallery
-from playwright.sync_api import expect
-from service import Api, Platform, find_processes, make_photo, wait_for
+from playwright.sync_api import Request, Route, expect
+from service import Api, Platform, find_consumers, find_processes, make_photo, wait_for
 
+from shared_lib.runtime import Runtime
+
+MB = 1_000_000
 REPAIR_SECONDS = 110  # an event that was never sent is made good by a tick, a minute after its half minute of grace
 
 
@@ -35,6 +40,134 @@ def test_a_file_that_the_service_has_is_not_sent_again_unless_the_user_wants_it(
     gallery.page.get_by_role("button", name=f"Upload second-{word}.jpg all the same").click()
     gallery.await_picture(f"second-{word}.jpg")
     assert find_named(api, word) == [f"first-{word}.jpg", f"second-{word}.jpg"]
+
+
+@pytest.fixture
+def count_rows(rt: Runtime) -> Callable[[str], int]:
+    """Count the images whose name has a word, also those that await their upload, which no list shows."""
+
+    def count(word: str) -> int:
+        with rt.database.transaction() as tx:
+            found: int = tx.rows(
+                "SELECT count(*) AS n FROM images WHERE filename LIKE :name AND deleted_at IS NULL", name=f"%{word}%"
+            )[0]["n"]
+        return found
+
+    return count
+
+
+def cancel(gallery: Gallery, name: str) -> None:
+    gallery.page.get_by_role("button", name=f"Cancel {name}").click()
+    expect(gallery.upload_row(name)).to_have_count(0)
+
+
+def test_a_file_that_is_canceled_while_it_is_hashed_is_never_sent(
+    gallery: Gallery, word: str, tmp_path: Path, count_rows: Callable[[str], int]
+) -> None:
+    large = tmp_path / f"large-{word}.bmp"
+    with large.open("wb") as file:
+        file.truncate(300 * MB)
+    small = tmp_path / f"small-{word}.jpg"
+    small.write_bytes(make_photo())
+    gallery.open()
+    gallery.page.locator("header input[type=file]").first.set_input_files([large, small])
+    for path in (small, large):
+        cancel(gallery, path.name)
+    gallery.page.wait_for_timeout(4 * SECONDS)  # both would be hashed by now
+
+    gallery.choose_files(**{f"other_{word}_jpg": make_photo()})
+    gallery.await_picture(f"other_{word}.jpg")
+    assert count_rows(word) == 1
+
+
+def test_a_file_that_is_canceled_during_an_outage_is_not_sent_after_it(
+    gallery: Gallery, word: str, count_rows: Callable[[str], int]
+) -> None:
+    gallery.open()
+    gallery.page.context.set_offline(True)
+    gallery.choose_files(**{f"waiting-{word}_jpg": make_photo()})
+    expect(gallery.upload_row(f"waiting-{word}.jpg")).to_contain_text("cannot be reached")
+    cancel(gallery, f"waiting-{word}.jpg")
+    gallery.page.context.set_offline(False)
+
+    gallery.page.wait_for_timeout(6 * SECONDS)  # longer than the page waits after a first failure
+    assert count_rows(word) == 0
+
+
+@pytest.mark.parametrize("arrives", [True, False])
+def test_a_file_that_is_canceled_while_it_is_sent_leaves_nothing(
+    gallery: Gallery, word: str, count_rows: Callable[[str], int], *, arrives: bool
+) -> None:
+    sent: list[str] = []
+
+    def hold(route: Route) -> None:
+        if not carries_bytes(route.request):
+            return route.continue_()
+        if arrives:
+            route.fetch()
+        sent.append(route.request.url)
+        cancel(gallery, f"sent-{word}.jpg")
+        return route.abort()
+
+    gallery.page.route("**/*", hold)
+    gallery.open()
+    gallery.choose_files(**{f"sent-{word}_jpg": make_photo()})
+    wait_for(lambda: gallery.page.wait_for_timeout(100) or sent, bool)
+
+    gallery.page.wait_for_timeout(1 * SECONDS)
+    wait_for(lambda: count_rows(word), lambda rows: rows == 0)
+
+
+def carries_bytes(request: Request) -> bool:
+    return request.method == "PUT" or request.url.endswith("/actions/upload")
+
+
+def test_two_people_who_upload_the_same_file_at_once_both_keep_theirs(
+    gallery: Gallery, api: Api, platform: Platform, word: str
+) -> None:
+    """The page's answer gets lost while a colleague's equal image waits to be processed."""
+    photo, name = make_photo(), f"shared-{word}.jpg"
+    colleagues: list[str] = []
+
+    def lose(route: Route) -> None:
+        if not carries_bytes(route.request) or colleagues:
+            return route.continue_()
+        colleagues.append(api.upload(photo, name))
+        return route.abort()
+
+    gallery.page.route("**/*", lose)
+    gallery.open()
+    consumers = find_consumers(platform)
+    consumers.send_signal(signal.SIGSTOP)
+    try:
+        gallery.choose_files(**{f"shared-{word}_jpg": photo})
+        expect(gallery.upload_row(name)).to_contain_text("Making the picture", timeout=30 * SECONDS)
+    finally:
+        consumers.send_signal(signal.SIGCONT)
+
+    assert api.await_end(colleagues[0])["status"] == "succeeded"
+    assert find_named(api, word) == [name, name]
+
+
+def test_an_upload_whose_answer_got_lost_is_found_by_its_uuid_and_not_sent_again(
+    gallery: Gallery, api: Api, word: str
+) -> None:
+    sent: list[str] = []
+
+    def lose(route: Route) -> None:
+        if not carries_bytes(route.request):
+            return route.continue_()
+        sent.append(route.request.url)
+        route.fetch()
+        return route.abort()
+
+    gallery.page.route("**/*", lose)
+    gallery.open()
+    gallery.choose_files(**{f"once-{word}_jpg": make_photo()})
+
+    gallery.await_picture(f"once-{word}.jpg")
+    assert len(sent) == 1
+    assert find_named(api, word) == [f"once-{word}.jpg"]
 
 
 def test_equal_files_of_one_choice_are_sent_once(gallery: Gallery, api: Api, word: str) -> None:

@@ -43,6 +43,13 @@ def copy_project(tree: Path) -> None:
         text = installed.read_text().replace(str(ROOT), str(tree))
         installed.unlink()  # it is linked to the original
         installed.write_text(text)
+    (tree / "web/node_modules").symlink_to(ROOT / "web/node_modules")
+
+
+def build_gallery(tree: Path) -> None:
+    """Build the gallery's script, which is committed, from the copy's sources."""
+    environ = os.environ | {"PATH": f"{tree}/.venv/bin{os.pathsep}{os.environ['PATH']}"}
+    subprocess.run(["node", "build.mjs"], cwd=tree / "web", env=environ, check=True)
 
 
 def run_tests(tree: Path, nodes: list[str]) -> tuple[int, int, str]:
@@ -81,10 +88,15 @@ def judge(defect: Defect, tree: Path) -> str | None:
         before = defect.plant(tree)
     except DoesNotApply as error:
         return f"{error}"
+    is_in_page = defect.file.startswith("web/")
     try:
+        if is_in_page:
+            build_gallery(tree)
         failed, unable, output = run_tests(tree, [defect.caught_by])
     finally:
         defect.heal(tree, before)
+        if is_in_page:
+            build_gallery(tree)
     if failed:
         return None
     return f"could not be tested\n{output}" if unable else "SURVIVED"

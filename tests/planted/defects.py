@@ -40,6 +40,8 @@ RELEASES = "An upgrade and a rollback to the last release lose nothing, and answ
 STARTS = "On one machine, no start needs a hand"
 POWER_TESTS = "tests/local/test_power_loss.py"
 OUTAGE = "An outage of any length fails no image"
+PAGE = "A file chosen in the gallery becomes one image, or none if it is canceled"
+UPLOAD_QUEUE_TESTS = "tests/api/test_gallery_uploads.py"
 OUTSIDE = "No URL of a foreign image leads to an address inside"
 
 DEFECTS = (
@@ -1087,5 +1089,29 @@ DEFECTS = (
         new="CREATE TRIGGER images_put_off AFTER UPDATE OF due_at",
         caught_by="tests/releases/test_tables.py"
         "::test_an_end_in_the_outbox_is_announced_once_by_old_functions_after_a_rollback",
+    ),
+    Defect(
+        name="canceled-upload-kept",
+        breaks=PAGE,
+        file="web/src/uploads.ts",
+        old="    if (signal.aborted) return void giveBack(id)\n",
+        new="    if (signal.aborted) return\n",
+        caught_by=f"{UPLOAD_QUEUE_TESTS}::test_a_file_that_is_canceled_while_it_is_sent_leaves_nothing",
+    ),
+    Defect(
+        name="canceled-upload-retried",
+        breaks=PAGE,
+        file="web/src/uploads.ts",
+        old="  for (let tried = 1; ; tried++) {\n    signal?.throwIfAborted()\n",
+        new="  for (let tried = 1; ; tried++) {\n",
+        caught_by=f"{UPLOAD_QUEUE_TESTS}::test_a_file_that_is_canceled_during_an_outage_is_not_sent_after_it",
+    ),
+    Defect(
+        name="lost-answer-not-asked-for",
+        breaks=PAGE,
+        file="web/src/uploads.ts",
+        old="    if (before && (await isStored(before.uuid, signal))) return before.uuid\n    const isValid",
+        new="    const isValid",
+        caught_by=f"{UPLOAD_QUEUE_TESTS}::test_an_upload_whose_answer_got_lost_is_found_by_its_uuid_and_not_sent_again",
     ),
 )

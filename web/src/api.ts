@@ -82,6 +82,8 @@ export class ApiError extends Error {
     readonly code: string,
     sentence: string,
     readonly retrySeconds = 0,
+    /** What was wrong with the request, if the service names it. */
+    readonly parameter = "",
   ) {
     super(messages.value.codes[code] ?? sentence)
   }
@@ -89,6 +91,11 @@ export class ApiError extends Error {
   /** Whether the same may succeed a little later: the service is out of reach, or busy. */
   get isOutage(): boolean {
     return this.status === 0 || this.status === 429 || this.status >= 502
+  }
+
+  /** Whether the same would be refused again. */
+  get isLasting(): boolean {
+    return this.status >= 400 && this.status < 500 && this.status !== 401 && this.status !== 429
   }
 }
 
@@ -126,15 +133,17 @@ export function toError(status: number, body: string, retryAfter: string | null)
   const fallback = status ? messages.value.errors.status(status) : messages.value.errors.offline
   let sentence = fallback
   let code = ""
+  let parameter = ""
   try {
     const parsed = JSON.parse(body)
     const first = parsed.errors?.[0] ?? parsed
     sentence = first.detail ?? first.title ?? first.error ?? fallback
     code = first.code ?? ""
+    parameter = first.details?.[0]?.parameter ?? ""
   } catch {
     // A gateway's page says nothing that helps.
   }
-  return new ApiError(status, code, sentence, Number(retryAfter) || 0)
+  return new ApiError(status, code, sentence, Number(retryAfter) || 0, parameter)
 }
 
 export async function send(method: string, path: string, body?: unknown, options: RequestInit = {}): Promise<Response> {
@@ -187,9 +196,9 @@ export async function listImages(query: ListQuery, signal?: AbortSignal): Promis
 }
 
 /** Return the newest image with these bytes that has not failed. */
-export async function findEqual(sha256: string): Promise<Image | undefined> {
+export async function findEqual(sha256: string, signal: AbortSignal): Promise<Image | undefined> {
   const query = new URLSearchParams({ include: "none", status: "succeeded,processing,pending", sha256 })
-  return (await (await send("GET", `/api/v1/images?${query}`)).json())[0]
+  return (await (await send("GET", `/api/v1/images?${query}`, undefined, { signal })).json())[0]
 }
 
 /** Keep what a list shows of an image. With all that is known of it, a list of 100,000 would cost much memory. */
@@ -261,8 +270,8 @@ export async function listAttempts(uuid: string): Promise<Attempt[]> {
   return (await (await send("GET", `/api/v1/images/${uuid}/attempts`)).json()).data
 }
 
-export async function orderRenditions(uuid: string, renditions: object[] = RENDITIONS): Promise<void> {
-  await send("POST", "/api/v1/images/actions/process", { uuid, renditions })
+export async function orderRenditions(uuid: string, renditions: object[] = RENDITIONS, signal?: AbortSignal): Promise<void> {
+  await send("POST", "/api/v1/images/actions/process", { uuid, renditions }, signal ? { signal } : {})
 }
 
 /** Make a preset, or a new version of it. */
@@ -282,33 +291,57 @@ export async function retryImage(uuid: string): Promise<void> {
   await send("POST", "/api/v1/images/actions/process", { uuid })
 }
 
+/** Describe a file to the service, as each kind of reservation wants it. */
+function announce(file: File): { filename: string; extension: string; sizeBytes: number } {
+  if (!file.size) throw new ApiError(400, "empty_file", "")
+  const [, type = ""] = file.type.split(/[/+]/)
+  const extension = /\.([^.]+)$/.exec(file.name)?.[1] ?? type
+  return { filename: file.name, extension: extension.toLowerCase(), sizeBytes: file.size }
+}
+
+/** Ask for a place for a file. The service says which extensions it takes. */
+async function reserve<Reserved>(path: string, file: File, more: object = {}): Promise<Reserved> {
+  try {
+    return await (await send("POST", `/api/v1/images/actions/${path}`, { ...announce(file), ...more })).json()
+  } catch (error) {
+    if (error instanceof ApiError && error.parameter === "extension") throw new ApiError(415, "extension_not_allowed", error.message)
+    throw error
+  }
+}
+
+/** An image that awaits its file, and where to PUT it. */
+export interface Reservation {
+  uuid: string
+  presignedUrl: string
+  expiresAt: string
+  headers: Record<string, string>
+}
+
+export function reserveUpload(file: File, sha256: string): Promise<Reservation> {
+  return reserve("upload-url", file, sha256 ? { sha256 } : {})
+}
+
 export interface MultipartPlan {
   uuid: string
   partSizeBytes: number
   partCount: number
 }
 
-export async function beginMultipart(file: File): Promise<MultipartPlan> {
-  const extension = file.name.split(".").at(-1)!.toLowerCase()
-  const body = { sizeBytes: file.size, extension, filename: file.name }
-  return (await send("POST", "/api/v1/images/actions/multipart-upload", body)).json()
+export function beginMultipart(file: File): Promise<MultipartPlan> {
+  return reserve("multipart-upload", file)
 }
 
-export async function signPart(uuid: string, number: number): Promise<string> {
+export async function signPart(uuid: string, number: number, signal: AbortSignal): Promise<string> {
   const path = `/api/v1/images/${uuid}/multipart-upload/parts`
-  return (await (await send("POST", path, { partNumbers: [number] })).json()).parts[0].presignedUrl
+  return (await (await send("POST", path, { partNumbers: [number] }, { signal })).json()).parts[0].presignedUrl
 }
 
-export async function listMissingParts(uuid: string): Promise<number[]> {
-  return (await (await send("GET", `/api/v1/images/${uuid}/multipart-upload`)).json()).missingParts
+export async function listMissingParts(uuid: string, signal: AbortSignal): Promise<number[]> {
+  return (await (await send("GET", `/api/v1/images/${uuid}/multipart-upload`, undefined, { signal })).json()).missingParts
 }
 
-export async function completeMultipart(uuid: string): Promise<void> {
-  await send("POST", `/api/v1/images/${uuid}/multipart-upload/complete`)
-}
-
-export async function abortMultipart(uuid: string): Promise<void> {
-  await send("DELETE", `/api/v1/images/${uuid}/multipart-upload`)
+export async function completeMultipart(uuid: string, signal: AbortSignal): Promise<void> {
+  await send("POST", `/api/v1/images/${uuid}/multipart-upload/complete`, undefined, { signal })
 }
 
 export async function listSimilar(uuid: string): Promise<Image[]> {

@@ -1,9 +1,11 @@
 /**
  * The queue of uploads: three at a time, each tried again by itself after an outage.
  *
- * A file that the service already has is not sent. Its SHA-256 also tells whether an upload arrived whose answer got lost
- * with the connection, so that trying again makes no second image. Browsers compute it on a thread of their own, and only
- * on pages from https or from this machine. Elsewhere every file is sent.
+ * A file that the service already has is not sent: its SHA-256 tells. Browsers compute it on a thread of their own, and
+ * only on pages from https or from this machine. Elsewhere every file is sent.
+ *
+ * Before its bytes go to the store, an upload has the uuid of its image. To try again makes no second image, and to
+ * cancel deletes this one.
  */
 
 import { computed, effect, signal } from "@preact/signals"
@@ -14,7 +16,7 @@ import * as library from "./library"
 const AT_ONCE = 3
 const TRIES = 10
 const MAX_WAIT_SECONDS = 15
-/** What the service takes in one request by default. Larger files go in parts. */
+/** Larger files go in parts. */
 const MOST_BYTES_AT_ONCE = 10 * 1024 * 1024
 
 export type Stage = "waiting" | "uploading" | "processing" | "done" | "failed" | "refused" | "duplicate"
@@ -52,10 +54,10 @@ export const counts = computed(() => ({
   failed: uploads.value.filter((each) => each.stage === "failed" || each.stage === "refused").length,
 }))
 
-/** Uploads under way. Aborting one breaks its transfers off. */
+/** Uploads under way. Aborting one breaks off what it is doing. */
 const running = new Map<number, AbortController>()
-/** Uploads in parts that have begun: a later attempt goes on with the parts that are missing. */
-const begun = new Map<number, api.MultipartPlan>()
+/** What the service has reserved for an upload. A later attempt goes on with it. */
+const reserved = new Map<number, api.Reservation | api.MultipartPlan>()
 let last = 0
 
 function change(id: number, changes: Partial<Upload>): void {
@@ -82,44 +84,48 @@ export function togglePause(): void {
 
 class Paused extends Error {}
 
+interface Work {
+  id: number
+  file: File
+  report: (progress: number) => void
+  signal: AbortSignal
+}
+
 async function run({ id, file, isWanted }: Upload): Promise<void> {
   const controller = new AbortController()
+  const { signal } = controller
+  const work: Work = { id, file, report: (progress) => change(id, { progress, reason: "" }), signal }
   running.set(id, controller)
   change(id, { stage: "uploading", progress: 0, reason: "" })
-  const work: Work = { id, file, report: (progress) => change(id, { progress, reason: "" }), signal: controller.signal, sha256: "", known: "" }
   try {
-    work.sha256 = await digest(file)
-    // At once, in the order of the choice: answers of the service come in any order.
-    const twin = findTwin(id, work.sha256)
-    const equal = work.sha256 && !begun.has(id) ? await persist(work, () => api.findEqual(work.sha256)) : undefined
-    work.known = equal?.uuid ?? ""
-    if (equal && !isWanted) return change(id, { stage: "duplicate", uuid: equal.uuid, reason: equal.filename })
-    if (twin && !isWanted) return change(id, { stage: "duplicate", uuid: twin.uuid, reason: twin.file.name })
-    const uuid = await (file.size > MOST_BYTES_AT_ONCE ? putParts : post)(work)
+    const sha256 = await digest(work)
+    const equal = reserved.has(id) ? undefined : await findEqual(work, sha256)
+    if (equal && !isWanted) return change(id, { stage: "duplicate", ...equal })
+    const uuid = await (file.size > MOST_BYTES_AT_ONCE ? putParts(work) : put(work, sha256))
+    await persist(work, () => isStored(uuid, signal)).catch(() => undefined) // it is, and the renditions may wait
     const preview = await look(file)
+    signal.throwIfAborted()
+    reserved.delete(id)
     if (preview) previews.set(uuid, preview)
     change(id, { stage: "processing", progress: 1, uuid, reason: "" })
     library.add(placeholder(uuid, file, preview))
   } catch (error) {
+    if (signal.aborted) return void giveBack(id)
     if (error instanceof Paused) return change(id, { stage: "waiting" })
-    const { status, message } = error as api.ApiError
-    const isLasting = status >= 400 && status < 500 && status !== 401 && status !== 429
+    const { isLasting, message } = error as api.ApiError
     change(id, { stage: isLasting ? "refused" : "failed", reason: message })
+    if (isLasting) void giveBack(id)
   } finally {
     running.delete(id)
     startNext()
   }
 }
 
-interface Work {
-  id: number
-  file: File
-  report: (progress: number) => void
-  signal: AbortSignal
-  /** Of the file, in hex. Empty if this page may not compute it. */
-  sha256: string
-  /** An image with these bytes that was there before. */
-  known: string
+/** Delete what the service has of an upload that is not wanted any more. */
+async function giveBack(id: number): Promise<void> {
+  const mine = reserved.get(id)
+  reserved.delete(id)
+  if (mine) await untilDone(() => api.deleteImages([mine.uuid])).catch(() => undefined) // it expires in time
 }
 
 /** Which upload of this page a SHA-256 belongs to. */
@@ -133,105 +139,127 @@ function findTwin(id: number, sha256: string): Upload | undefined {
   return undefined
 }
 
+/** Find an image with these bytes, or an upload of this page that will be one. */
+async function findEqual(work: Work, sha256: string): Promise<{ uuid: string; reason: string } | undefined> {
+  if (!sha256) return undefined
+  // At once, in the order of the choice: answers of the service come in any order.
+  const twin = findTwin(work.id, sha256)
+  const image = await persist(work, () => api.findEqual(sha256, work.signal))
+  return image ? { uuid: image.uuid, reason: image.filename } : twin && { uuid: twin.uuid, reason: twin.file.name }
+}
+
 /** Files one after the other, so that only one is in memory. */
 let digesting: Promise<unknown> = Promise.resolve()
 
-async function digest(file: File): Promise<string> {
+/** Return the SHA-256 of a file in hex, or an empty text if this page may not compute it. */
+async function digest({ file, signal }: Work): Promise<string> {
   if (!globalThis.crypto.subtle) return ""
-  const mine = digesting.then(async () => crypto.subtle.digest("SHA-256", await file.arrayBuffer()))
+  const mine = digesting.then(async () => {
+    signal.throwIfAborted()
+    return crypto.subtle.digest("SHA-256", await file.arrayBuffer())
+  })
   digesting = mine.catch(() => undefined)
-  return Array.from(new Uint8Array(await mine), (each) => each.toString(16).padStart(2, "0")).join("")
+  const bytes = new Uint8Array(await mine)
+  signal.throwIfAborted()
+  return Array.from(bytes, (each) => each.toString(16).padStart(2, "0")).join("")
 }
 
-/** Try again what an outage or a busy service interrupted. */
-async function persist<Result>({ id, signal }: Work, attempt: (isFirst: boolean) => Promise<Result>): Promise<Result> {
+/** Try again what an outage or a busy service interrupted, and show why it waits. */
+function persist<Result>({ id, signal }: Work, attempt: () => Promise<Result>): Promise<Result> {
+  return untilDone(attempt, signal, (reason) => change(id, { progress: 0, reason }))
+}
+
+async function untilDone<Result>(attempt: () => Promise<Result>, signal?: AbortSignal, report?: (reason: string) => void): Promise<Result> {
   for (let tried = 1; ; tried++) {
+    signal?.throwIfAborted()
     try {
-      return await attempt(tried === 1)
+      return await attempt()
     } catch (error) {
+      signal?.throwIfAborted()
       const { isOutage, message, retrySeconds } = error as api.ApiError
-      if (tried === TRIES || !isOutage || signal.aborted) throw error
-      change(id, { progress: 0, reason: message })
-      await wait(Math.max(retrySeconds, Math.min(2 ** tried, MAX_WAIT_SECONDS)))
+      if (tried === TRIES || !isOutage) throw error
+      report?.(message)
+      await wait(Math.max(retrySeconds, Math.min(2 ** tried, MAX_WAIT_SECONDS)), signal)
     }
   }
 }
 
-const wait = (seconds: number) => new Promise((resolve) => setTimeout(resolve, 1000 * seconds))
+const wait = (seconds: number, signal?: AbortSignal) =>
+  new Promise<void>((resolve) => {
+    setTimeout(resolve, 1000 * seconds)
+    signal?.addEventListener("abort", () => resolve())
+  })
 
-async function post(work: Work): Promise<string> {
-  const { file, report, signal } = work
-  return persist(work, async (isFirst) => {
-    const arrived = isFirst ? "" : await findArrived(work)
-    if (arrived) return arrived
-    const form = new FormData()
-    form.append("renditions", JSON.stringify(api.RENDITIONS))
-    form.append("file", file)
-    const path = "/api/v1/images/actions/upload"
-    const body = await transfer("POST", path, api.authorization(), form, (bytes, all) => report(bytes / all), signal)
-    return JSON.parse(body).data.uuid
+/**
+ * Put a file into the store under the uuid that the service reserved for it.
+ *
+ * If an answer was lost, the service is asked for that uuid. So nothing is sent twice, and an equal file of someone else
+ * is never mistaken for this one.
+ */
+function put(work: Work, sha256: string): Promise<string> {
+  const { id, file, report, signal } = work
+  return persist(work, async () => {
+    const before = reserved.get(id) as api.Reservation | undefined
+    if (before && (await isStored(before.uuid, signal))) return before.uuid
+    const isValid = before && Date.parse(before.expiresAt) > Date.now()
+    const mine = isValid ? before : await api.reserveUpload(file, sha256) // not broken off: it has to be given back
+    reserved.set(id, mine)
+    signal.throwIfAborted()
+    await transfer(mine.presignedUrl, mine.headers, file, (bytes) => report(bytes / file.size), signal)
+    return mine.uuid
   })
 }
 
-/**
- * Return the image that an interrupted attempt made, or an empty text.
- *
- * One that stays pending may be a row whose bytes never arrived: it is taken back, and the file is sent again.
- */
-async function findArrived({ sha256, known, file }: Work): Promise<string> {
-  for (let looked = 1; sha256; looked++) {
-    const found = await api.findEqual(sha256)
-    if (!found || found.uuid === known || found.filename !== file.name) return ""
-    if (found.status !== "pending") return found.uuid
-    if (looked === 5) return api.deleteImages([found.uuid]).then(() => "")
-    await wait(1)
+/** Have an upload's renditions made. Return whether its bytes are there. */
+async function isStored(uuid: string, signal: AbortSignal): Promise<boolean> {
+  try {
+    await api.orderRenditions(uuid, api.RENDITIONS, signal)
+  } catch (error) {
+    const { status, isLasting } = error as api.ApiError
+    if (status === 404) return false
+    if (!isLasting) throw error // else only the renditions are refused, and the large view offers them again
   }
-  return ""
+  return true
 }
 
-/** Put a large file into the store in parts. The service never holds it whole. */
+/** Put a large file into the store in parts. An interruption costs no more than a part. */
 async function putParts(work: Work): Promise<string> {
   const { id, file, report, signal } = work
-  const before = begun.get(id)
+  const before = reserved.get(id) as api.MultipartPlan | undefined
+  if (before && (await persist(work, () => isStored(before.uuid, signal)))) return before.uuid
   const plan = before ?? (await persist(work, () => api.beginMultipart(file)))
-  begun.set(id, plan)
+  reserved.set(id, plan)
   const { uuid, partSizeBytes } = plan
   const all = Array.from({ length: plan.partCount }, (_, index) => index + 1)
-  const missing = before ? await persist(work, () => api.listMissingParts(uuid)) : all
+  const missing = before ? await persist(work, () => api.listMissingParts(uuid, signal)) : all
   let done = file.size - missing.reduce((sum, number) => sum + partOf(file, number, partSizeBytes).size, 0)
   for (const number of missing) {
     if (isPaused.peek()) throw new Paused()
     const part = partOf(file, number, partSizeBytes)
     await persist(work, async () => {
-      const url = await api.signPart(uuid, number)
-      return transfer("PUT", url, {}, part, (bytes) => report((done + bytes) / file.size), signal)
+      const url = await api.signPart(uuid, number, signal)
+      return transfer(url, {}, part, (bytes) => report((done + bytes) / file.size), signal)
     })
     done += part.size
   }
-  await persist(work, () => api.completeMultipart(uuid))
-  begun.delete(id)
-  await persist(work, () => api.orderRenditions(uuid)).catch(() => undefined) // the large view offers to order them
+  await persist(work, () => api.completeMultipart(uuid, signal))
   return uuid
 }
 
 const partOf = (file: File, number: number, size: number) => file.slice((number - 1) * size, number * size)
 
-/** Send a body and return the response's. fetch() tells nothing of the progress, so this is an XMLHttpRequest. */
-function transfer(
-  method: string,
-  url: string,
-  headers: Record<string, string>,
-  body: FormData | Blob,
-  report: (bytes: number, all: number) => void,
-  signal: AbortSignal,
-): Promise<string> {
+/** What the store answers to a PUT under a key that has its file already. */
+const IS_THERE = 412
+
+/** Put bytes into the store. fetch() tells nothing of the progress, so this is an XMLHttpRequest. */
+function transfer(url: string, headers: Record<string, string>, body: Blob, report: (bytes: number) => void, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest()
     const fail = () => reject(api.toError(request.status, request.responseText, request.getResponseHeader("Retry-After")))
-    request.open(method, url)
+    request.open("PUT", url)
     for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value)
-    request.upload.onprogress = (event) => report(event.loaded, event.total)
-    request.onload = () => (request.status === 200 ? resolve(request.responseText) : fail())
+    request.upload.onprogress = (event) => report(event.loaded)
+    request.onload = () => (request.status === 200 || request.status === IS_THERE ? resolve() : fail())
     request.onerror = fail
     request.onabort = fail
     signal.addEventListener("abort", () => request.abort())
@@ -289,12 +317,12 @@ addEventListener("online", () => {
   for (const each of uploads.peek()) if (each.stage === "failed") retry(each.id)
 })
 
-/** Take an upload out of the list. One that is under way is broken off. */
+/** Take an upload out of the list. One that is under way is broken off, and gives back what it had reserved. */
 export function dismiss(id: number): void {
   uploads.value = uploads.peek().filter((each) => each.id !== id)
-  running.get(id)?.abort()
-  const plan = begun.get(id)
-  if (begun.delete(id) && plan) api.abortMultipart(plan.uuid).catch(() => undefined) // the service forgets it in time
+  const controller = running.get(id)
+  if (controller) controller.abort()
+  else void giveBack(id)
 }
 
 export function clearFinished(): void {

@@ -310,7 +310,10 @@ export const en = {
     list: "The pictures could not be loaded.",
   },
   /** Sentences by the API's error codes. Without one, the API's own sentence is shown. */
-  codes: {} as Record<string, string>,
+  codes: {
+    empty_file: "The file is empty.",
+    extension_not_allowed: "Files of this type are not taken. Choose pictures, such as JPEG, PNG, WebP, HEIC or AVIF.",
+  } as Record<string, string>,
 }
 
 export type Messages = typeof en
