@@ -23,6 +23,14 @@ class Gallery:
     def open(self, query: str = "") -> None:
         self.page.goto(f"{self.url}/{query}")
 
+    def sign_in(self, key: str, query: str = "") -> None:
+        """Open a page of a service that needs credentials, with a key."""
+        self.open(query)
+        dialog = self.page.get_by_role("dialog", name="Sign in")
+        dialog.get_by_label("API key or token").fill(key)
+        dialog.get_by_role("button", name="Sign in").click()
+        expect(dialog).to_have_count(0)
+
     def choose(self, theme: str, language: str) -> None:
         """Set what the browser remembers of the user's choices."""
         self.open()

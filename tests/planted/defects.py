@@ -1099,14 +1099,6 @@ DEFECTS = (
         caught_by=f"{UPLOAD_QUEUE_TESTS}::test_a_file_that_is_canceled_while_it_is_sent_leaves_nothing",
     ),
     Defect(
-        name="canceled-upload-retried",
-        breaks=PAGE,
-        file="web/src/uploads.ts",
-        old="  for (let tried = 1; ; tried++) {\n    signal?.throwIfAborted()\n",
-        new="  for (let tried = 1; ; tried++) {\n",
-        caught_by=f"{UPLOAD_QUEUE_TESTS}::test_a_file_that_is_canceled_during_an_outage_is_not_sent_after_it",
-    ),
-    Defect(
         name="lost-answer-not-asked-for",
         breaks=PAGE,
         file="web/src/uploads.ts",

@@ -68,6 +68,16 @@ export interface Page<Item> {
   next: string | null
 }
 
+interface Pagination {
+  totalItems: number
+  totalItemsRelation: "eq" | "gte"
+  nextCursor: string | null
+}
+
+function toPage<Item>(items: Item[], { totalItems, totalItemsRelation, nextCursor }: Pagination): Page<Item> {
+  return { items, total: totalItems, isExact: totalItemsRelation === "eq", next: nextCursor }
+}
+
 /** What the gallery asks for besides the thumbnail: two for the grid, by the screen's pixels, and one to look at. */
 const side = (name: string, pixels: number) => ({
   name,
@@ -164,6 +174,10 @@ export async function send(method: string, path: string, body?: unknown, options
   return response
 }
 
+async function get<Found>(path: string, signal?: AbortSignal): Promise<Found> {
+  return (await send("GET", `/api/v1${path}`, undefined, signal ? { signal } : {})).json()
+}
+
 export interface ListQuery {
   collection: string
   search: string
@@ -177,16 +191,14 @@ export async function listImages(query: ListQuery, signal?: AbortSignal): Promis
   const search = new URLSearchParams({ limit: `${query.limit ?? 100}` })
   if (query.search) search.set("search", query.search)
   if (query.after) search.set("after", query.after)
-  const options = signal ? { signal } : {}
   if (query.collection) {
-    const { data } = await (await send("GET", `/api/v1/collections/${query.collection}?${search}`, undefined, options)).json()
-    const { totalItems, totalItemsRelation, nextCursor } = data.pagination
-    return { items: data.images.map(forList), total: totalItems, isExact: totalItemsRelation === "eq", next: nextCursor }
+    const { data } = await get<{ data: { images: Image[]; pagination: Pagination } }>(`/collections/${query.collection}?${search}`, signal)
+    return toPage(data.images.map(forList), data.pagination)
   }
   if (query.sort === "oldest") search.set("sort", "asc")
   search.set("status", query.statuses)
   search.set("include", "none")
-  const response = await send("GET", `/api/v1/images?${search}`, undefined, options)
+  const response = await send("GET", `/api/v1/images?${search}`, undefined, signal ? { signal } : {})
   return {
     items: (await response.json()).map(forList),
     total: Number(response.headers.get("X-Total-Count")),
@@ -198,7 +210,7 @@ export async function listImages(query: ListQuery, signal?: AbortSignal): Promis
 /** Return the newest image with these bytes that has not failed. */
 export async function findEqual(sha256: string, signal: AbortSignal): Promise<Image | undefined> {
   const query = new URLSearchParams({ include: "none", status: "succeeded,processing,pending", sha256 })
-  return (await (await send("GET", `/api/v1/images?${query}`, undefined, { signal })).json())[0]
+  return (await get<Image[]>(`/images?${query}`, signal))[0]
 }
 
 /** Keep what a list shows of an image. With all that is known of it, a list of 100,000 would cost much memory. */
@@ -220,8 +232,8 @@ function withoutBytes({ imageData: _, ...image }: Image & { imageData?: string }
   return image
 }
 
-export async function getImage(uuid: string): Promise<Image> {
-  return withoutBytes(await (await send("GET", `/api/v1/images/${uuid}`)).json())
+export async function getImage(uuid: string, signal?: AbortSignal): Promise<Image> {
+  return withoutBytes(await get(`/images/${uuid}`, signal))
 }
 
 /** What the service takes in one request about many images. */
@@ -233,8 +245,8 @@ export function* inParts<Item>(all: Item[]): Generator<Item[]> {
 }
 
 /** Ask what became of images. Those that are gone are left out. */
-export async function listByName(uuids: string[]): Promise<Image[]> {
-  return (await send("GET", `/api/v1/images?include=none&uuids=${uuids.join()}`)).json()
+export function listByName(uuids: string[]): Promise<Image[]> {
+  return get(`/images?include=none&uuids=${uuids.join()}`)
 }
 
 /** Delete images. One that is gone already is as wanted. */
@@ -266,8 +278,8 @@ export interface Attempt {
   reason: string | null
 }
 
-export async function listAttempts(uuid: string): Promise<Attempt[]> {
-  return (await (await send("GET", `/api/v1/images/${uuid}/attempts`)).json()).data
+export async function listAttempts(uuid: string, signal: AbortSignal): Promise<Attempt[]> {
+  return (await get<{ data: Attempt[] }>(`/images/${uuid}/attempts`, signal)).data
 }
 
 export async function orderRenditions(uuid: string, renditions: object[] = RENDITIONS, signal?: AbortSignal): Promise<void> {
@@ -279,12 +291,39 @@ export async function savePreset(recipe: { name: string }): Promise<void> {
   await send("POST", "/api/v1/presets", { recipe })
 }
 
+/** Seconds for which the addresses are valid that this page shows pictures by, and hands out to nobody. */
+const SHOWN_SECONDS = 3600
+
+/** Those addresses, each for as long as it is valid for half of that: the browser then has their pictures. */
+const signed = new Map<string, string>()
+
 /** Return a signed URL of a path as `/i/` has it: options, a slash, the uuid and perhaps a format. */
-export async function signUrl(uuid: string, path: string): Promise<string> {
+export async function signUrl(uuid: string, path: string, signal: AbortSignal): Promise<string> {
+  const before = signed.get(path)
+  if (before) return before
   const [options, file] = path.split("/") as [string, string]
   const format = file.split(".")[1]
-  const body = { options, ...(format ? { format } : {}) }
-  return (await (await send("POST", `/api/v1/images/${uuid}/actions/sign`, body)).json()).url
+  const { url } = await sign(uuid, { options, ...(format ? { format } : {}), expiresIn: SHOWN_SECONDS }, signal)
+  signed.set(path, url)
+  setTimeout(() => signed.delete(path), (SHOWN_SECONDS / 2) * 1000)
+  return url
+}
+
+interface Order {
+  options?: string
+  capability?: { widths: readonly number[]; formats: readonly string[] }
+  format?: string
+  expiresIn: number
+}
+
+export interface Signed {
+  url: string
+  /** Takes the place of the signature in every URL that a capability allows. */
+  token: string | null
+}
+
+export async function sign(uuid: string, order: Order, signal: AbortSignal): Promise<Signed> {
+  return (await send("POST", `/api/v1/images/${uuid}/actions/sign`, order, { signal })).json()
 }
 
 export async function retryImage(uuid: string): Promise<void> {
@@ -337,38 +376,48 @@ export async function signPart(uuid: string, number: number, signal: AbortSignal
 }
 
 export async function listMissingParts(uuid: string, signal: AbortSignal): Promise<number[]> {
-  return (await (await send("GET", `/api/v1/images/${uuid}/multipart-upload`, undefined, { signal })).json()).missingParts
+  return (await get<{ missingParts: number[] }>(`/images/${uuid}/multipart-upload`, signal)).missingParts
 }
 
 export async function completeMultipart(uuid: string, signal: AbortSignal): Promise<void> {
   await send("POST", `/api/v1/images/${uuid}/multipart-upload/complete`, undefined, { signal })
 }
 
-export async function listSimilar(uuid: string): Promise<Image[]> {
-  return (await send("GET", `/api/v1/images/${uuid}/similar?distance=11&limit=8`)).json()
+export function listSimilar(uuid: string, signal: AbortSignal): Promise<Image[]> {
+  return get(`/images/${uuid}/similar?distance=11&limit=8`, signal)
 }
 
-export async function listCollections(): Promise<Collection[]> {
-  const found: Collection[] = []
-  let after: string | null = null
-  do {
-    const query: URLSearchParams = new URLSearchParams({ limit: "100", ...(after ? { after } : {}) })
-    const page = await (await send("GET", `/api/v1/collections?${query}`)).json()
-    found.push(...page.data)
-    after = page.meta.pagination.nextCursor
-  } while (after && found.length < 1000)
-  return found
+/** Return a page of the collections whose name has a text, newest first. */
+export async function listCollections({ search, after }: { search: string; after: string | null }, signal: AbortSignal): Promise<Page<Collection>> {
+  const query = new URLSearchParams({ limit: "100", ...(search && { search }), ...(after && { after }) })
+  const { data, meta } = await get<{ data: Collection[]; meta: { pagination: Pagination } }>(`/collections?${query}`, signal)
+  return toPage(data, meta.pagination)
 }
 
-export async function getCollection(uuid: string): Promise<Collection> {
-  return (await (await send("GET", `/api/v1/collections/${uuid}?limit=1`)).json()).data
+export async function getCollection(uuid: string, signal: AbortSignal): Promise<Collection> {
+  return (await get<{ data: Collection }>(`/collections/${uuid}?limit=1`, signal)).data
 }
 
-export async function createCollection(name: string, description: string): Promise<Collection> {
-  const body = { name, ...(description ? { description } : {}) }
-  return (await (await send("POST", "/api/v1/collections", body)).json()).data
+export interface CollectionText {
+  name: string
+  description: string | null
 }
 
+export async function createCollection(text: CollectionText): Promise<Collection> {
+  return (await (await send("POST", "/api/v1/collections", text)).json()).data
+}
+
+export async function changeCollection(uuid: string, text: CollectionText): Promise<Collection> {
+  return (await (await send("PATCH", `/api/v1/collections/${uuid}`, text)).json()).data
+}
+
+/** Delete a collection. Its images stay, in none. */
 export async function deleteCollection(uuid: string): Promise<void> {
+  const query = { collection: uuid, search: "", statuses: "", after: null }
+  for (;;) {
+    const { items } = await listImages(query)
+    if (!items.length) break
+    await takeOut(uuid, items.map((each) => each.uuid))
+  }
   await send("DELETE", `/api/v1/collections/${uuid}`)
 }

@@ -1,6 +1,7 @@
 /** The attempts at processing an image, with the reason of each that did not succeed. */
 
-import { useEffect, useState } from "preact/hooks"
+import { useState } from "preact/hooks"
+import { useAnswer } from "./answers"
 import * as api from "./api"
 import type { Attempt, Image } from "./api"
 import { formatTime, messages } from "./messages"
@@ -9,9 +10,8 @@ import { formatTime, messages } from "./messages"
 export function Attempts({ image }: { image: Image }) {
   const t = messages.value.viewer
   const [found, setFound] = useState<Attempt[]>([])
-  useEffect(() => {
-    api.listAttempts(image.uuid).then(setFound, () => undefined) // the image is of use without them
-  }, [image.uuid, image.status, image.attempts, image.pendingRenditions.length, api.credential.value])
+  const inputs = [image.uuid, image.status, image.attempts, image.pendingRenditions.length]
+  useAnswer((signal) => api.listAttempts(image.uuid, signal), setFound, inputs)
   // One attempt that succeeded is nothing to tell.
   if (found.length < 2 && found.every((each) => each.outcome === "succeeded")) return null
   return (

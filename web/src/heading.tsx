@@ -1,6 +1,7 @@
 /** An image's name and description, which can be changed where they stand. */
 
 import { useLayoutEffect, useRef, useState } from "preact/hooks"
+import type { ComponentChildren } from "preact"
 import * as api from "./api"
 import type { Image } from "./api"
 import { IconButton } from "./icons"
@@ -10,7 +11,7 @@ import { Refusal } from "./notices"
 import { notify } from "./toasts"
 import { watched } from "./watch"
 
-export function Heading({ image }: { image: Image }) {
+export function Heading({ image, children }: { image: Image; /** Stand between both. */ children: ComponentChildren }) {
   const t = messages.value.viewer
   const [isEditing, setEditing] = useState(false)
   const header = useRef<HTMLElement>(null)
@@ -30,6 +31,7 @@ export function Heading({ image }: { image: Image }) {
             <h2>{image.filename}</h2>
             <IconButton name="edit" label={t.edit} onClick={() => setEditing(true)} />
           </div>
+          {children}
           {image.description && <p>{image.description}</p>}
         </>
       )}

@@ -16,7 +16,6 @@ export const isExact = signal(true)
 export const isLoading = signal(false)
 export const failure = signal("")
 export const selected = signal<ReadonlySet<string>>(new Set())
-export const collections = signal<api.Collection[]>([])
 
 const hidden = signal<ReadonlySet<string>>(new Set())
 /** Images without those whose deletion can still be undone. */
@@ -24,6 +23,9 @@ export const shown = computed(() => {
   const gone = hidden.value
   return gone.size ? images.value.filter((each) => !gone.has(each.uuid)) : images.value
 })
+
+/** How many there are in all, without those whose deletion can still be undone. */
+export const count = computed(() => total.value - (images.value.length - shown.value.length))
 
 let next: string | null = null
 let running: AbortController | null = null
@@ -173,10 +175,6 @@ addEventListener("pagehide", () => {
   for (const part of api.inParts([...deletions.keys()])) void api.deleteImages(part, { keepalive: true })
   deletions.clear()
 })
-
-export async function refreshCollections(): Promise<void> {
-  collections.value = await api.listCollections()
-}
 
 export async function addTo(collection: api.Collection, uuids: string[]): Promise<void> {
   const mine = new Set<string>()

@@ -2,19 +2,20 @@ import { effect, useSignalEffect } from "@preact/signals"
 import { type FunctionComponent, render } from "preact"
 import { useEffect, useRef, useState } from "preact/hooks"
 import * as api from "./api"
-import { choosing, CollectionChooser, CollectionsPage, Modal } from "./collections"
+import { choosing, CollectionChooser, CollectionHeader, CollectionsPage } from "./collections"
 import { Grid } from "./grid"
 import { Icon, IconButton, type IconName } from "./icons"
 import { isDragging } from "./input"
 import * as library from "./library"
 import { type Language, language, messages, NAMES, speak } from "./messages"
+import { Modal } from "./modal"
 import { Notice, Refusal } from "./notices"
 import { follow, go, hrefTo, route, type Route } from "./route"
 import { Shelf } from "./shelf"
 import { nextTheme, theme } from "./theme"
 import { Toasts } from "./toast-list"
+import { UploadButton } from "./upload-button"
 import { UploadPanel } from "./upload-panel"
-import { enqueue } from "./uploads"
 import { Viewer } from "./viewer"
 
 import "./watch"
@@ -133,7 +134,12 @@ function Header() {
             </option>
           ))}
         </select>
-        {api.credential.value && <IconButton name="close" label={t.signIn.out} onClick={api.signOut} />}
+        {api.credential.value && (
+          <button type="button" class="button" title={t.signIn.outHint} onClick={api.signOut}>
+            <Icon name="leave" />
+            <span>{t.signIn.out}</span>
+          </button>
+        )}
       </div>
     </header>
   )
@@ -144,14 +150,17 @@ function Search() {
   const t = messages.value
   const field = useRef<HTMLInputElement>(null)
   const timer = useRef(0)
+  const typed = useRef(route.peek().search)
   useSignalEffect(() => {
     const { search } = route.value
-    if (field.current && document.activeElement !== field.current) field.current.value = search
+    if (!field.current || search === typed.current) return
+    clearTimeout(timer.current) // one has gone elsewhere, perhaps back
+    field.current.value = typed.current = search
   })
   const search = (delay: number) => {
     clearTimeout(timer.current)
     timer.current = window.setTimeout(() => {
-      const text = field.current!.value.trim()
+      const text = (typed.current = field.current!.value.trim())
       const { filter, sort, collection, search } = route.peek()
       if (text !== search) go({ filter, sort, collection, search: text }, { replace: Boolean(search) && Boolean(text) })
     }, delay)
@@ -179,37 +188,6 @@ function Search() {
         onBlur={() => search(0)} // or a picture that is opened at once would close again
       />
     </form>
-  )
-}
-
-function UploadButton({ isLarge = false }: { isLarge?: boolean }) {
-  const t = messages.value.upload
-  const files = useRef<HTMLInputElement>(null)
-  const folder = useRef<HTMLInputElement>(null)
-  const camera = useRef<HTMLInputElement>(null)
-  const take = (input: HTMLInputElement) => {
-    enqueue([...(input.files ?? [])].filter((each) => !each.name.startsWith(".")))
-    input.value = ""
-  }
-  useEffect(() => folder.current?.setAttribute("webkitdirectory", ""), [])
-  return (
-    <span class="upload-buttons">
-      <button type="button" class="button primary" onClick={() => files.current?.click()}>
-        <Icon name="upload" />
-        <span>{isLarge ? t.files : t.button}</span>
-      </button>
-      <button type="button" class="button camera" aria-label={t.camera} title={t.camera} onClick={() => camera.current?.click()}>
-        <Icon name="camera" />
-        {isLarge && <span>{t.camera}</span>}
-      </button>
-      <button type="button" class="button folder" aria-label={t.folder} title={t.folder} onClick={() => folder.current?.click()}>
-        <Icon name="folder" />
-        {isLarge && <span>{t.folder}</span>}
-      </button>
-      <input ref={files} type="file" multiple accept="image/*,.heic,.heif,.jxl,.tif,.tiff,.avif" hidden onChange={(event) => take(event.currentTarget)} />
-      <input ref={camera} type="file" accept="image/*" capture="environment" hidden onChange={(event) => take(event.currentTarget)} />
-      <input ref={folder} type="file" multiple hidden onChange={(event) => take(event.currentTarget)} />
-    </span>
   )
 }
 
@@ -251,9 +229,9 @@ function LibraryHeader() {
   const otherSort = sort === "newest" ? "oldest" : "newest"
   return (
     <div class="bar">
-      <h1>{t.filters[filter]}</h1>
+      <h1>{filter === "ready" ? t.pictures : t.filters[filter]}</h1>
       <p class="quiet" role="status">
-        {library.shown.value.length > 0 && t.total(library.total.value, library.isExact.value)}
+        {library.count.value > 0 && t.total(library.count.value, library.isExact.value)}
       </p>
       <div class="filters" role="group" aria-label={t.filter}>
         {(Object.keys(t.filters) as Route["filter"][]).map((each) => (
@@ -275,41 +253,6 @@ function LibraryHeader() {
         </a>
       </div>
     </div>
-  )
-}
-
-function CollectionHeader({ uuid }: { uuid: string }) {
-  const t = messages.value
-  const [found, setFound] = useState<api.Collection>()
-  const [failure, setFailure] = useState("")
-  useEffect(() => {
-    setFailure("")
-    api.getCollection(uuid).then(setFound, (error: Error) => setFailure(error.message))
-  }, [uuid, api.credential.value, !library.failure.value])
-  const remove = () =>
-    api.deleteCollection(uuid).then(
-      () => go({ view: "collections" }),
-      (error: api.ApiError) => setFailure(error.status === 409 ? t.album.notEmpty : error.message),
-    )
-  return (
-    <>
-      <div class="bar">
-        <a class="button ghost" href={hrefTo({ view: "collections" })} onClick={(event) => follow(event, { view: "collections" })}>
-          <Icon name="back" />
-          {t.album.back}
-        </a>
-        <h1>{found?.name ?? t.collections}</h1>
-        <p class="quiet" role="status">
-          {library.shown.value.length > 0 && t.total(library.total.value, library.isExact.value)}
-        </p>
-        <button type="button" class="button danger" onClick={() => void remove()}>
-          <Icon name="remove" />
-          {t.album.remove}
-        </button>
-      </div>
-      {found?.description && <p class="about">{found.description}</p>}
-      <Refusal text={failure} />
-    </>
   )
 }
 
@@ -375,6 +318,9 @@ function SignIn() {
   return (
     <Modal title={t.title}>
       <p class="quiet">{t.text}</p>
+      <p class="quiet">
+        {t.hint} <a href="/api-docs/#/keys">{t.hintLink}</a>
+      </p>
       <Refusal text={wasTried ? t.refused : ""} />
       <form
         class="form"

@@ -2,6 +2,7 @@
 
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks"
 import { thumbHashToDataURL } from "thumbhash"
+import { useAnswer } from "./answers"
 import * as api from "./api"
 import type { Image, Rendition } from "./api"
 import { previews } from "./uploads"
@@ -20,33 +21,24 @@ function choose(image: Image, fitting: Rendition[], width: number): Rendition | 
   return whole ?? image.renditions.find((each) => each.name === "thumbnail")
 }
 
-/** Widths of pictures that are made on request, in pixels. */
-const WIDTHS = [400, 800, 1600, 3200]
+/** Widths of pictures that are made on request, in pixels. The last is the widest that the service makes. */
+export const WIDTHS = [400, 800, 1600, 3200, 8192]
 
 /**
  * Return the address of a picture that is made on request, if no rendition is as wide as wanted. It is undefined while
  * it is being signed, and where it cannot be.
  */
 function useDelivered(image: Image, fitting: Rendition[], width: number): string | undefined {
-  const [signed, setSigned] = useState<string>()
+  const [signed, setSigned] = useState<{ path: string; url: string }>()
   const rung = WIDTHS.find((each) => each >= width) ?? WIDTHS.at(-1)!
   const made = fitting.at(-1)?.width ?? 0
   const isWider = made < width && made < Math.min(rung, image.width ?? 0)
   const path = image.status === "succeeded" && isWider ? `w=${rung}/${image.uuid}.webp` : ""
   const isGuarded = Boolean(api.credential.value)
-  useEffect(() => {
-    setSigned(undefined)
-    if (!path || !isGuarded) return
-    let isWanted = true
-    api
-      .signUrl(image.uuid, path)
-      .then((url) => isWanted && setSigned(new URL(url, location.href).pathname))
-      .catch(() => undefined) // the widest rendition is shown
-    return () => {
-      isWanted = false
-    }
-  }, [path, isGuarded])
-  return isGuarded ? signed : path && `/i/unsafe/${path}`
+  const ask = async (signal: AbortSignal) => (path && isGuarded ? await api.signUrl(image.uuid, path, signal) : "")
+  useAnswer(ask, (url) => setSigned(url ? { path, url: new URL(url, location.href).pathname } : undefined), [path])
+  if (isGuarded) return signed?.path === path ? signed.url : undefined
+  return path && `/i/unsafe/${path}`
 }
 
 /** A rendition's version: the same address has other bytes once its name is given another recipe. */

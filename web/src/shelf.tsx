@@ -2,7 +2,7 @@
 
 import { signal } from "@preact/signals"
 import { useState } from "preact/hooks"
-import { choosing } from "./collections"
+import { choosing, useCollections } from "./collections"
 import { Icon } from "./icons"
 import * as library from "./library"
 import { messages } from "./messages"
@@ -17,7 +17,6 @@ export function beginDrag(event: DragEvent, uuid: string): void {
   event.dataTransfer!.setData("text/plain", uuid)
   const uuids = selected.has(uuid) ? [...selected] : [uuid]
   setTimeout(() => (dragged.value = uuids)) // the browser ends a drag whose page changes at its very beginning
-  library.refreshCollections().catch((error: Error) => notify(error.message))
 }
 
 export function endDrag(): void {
@@ -25,23 +24,28 @@ export function endDrag(): void {
 }
 
 export function Shelf() {
+  return dragged.value.length ? <Places uuids={dragged.value} /> : null
+}
+
+function Places({ uuids }: { uuids: string[] }) {
   const t = messages.value
-  const uuids = dragged.value
-  if (!uuids.length) return null
+  const { found, failure, more } = useCollections()
   return (
-    <section class="shelf" aria-label={t.selection.addTo}>
-      {library.collections.value.map((each) => (
+    <ul class="shelf" aria-label={t.selection.addTo}>
+      <Place name={t.album.create} isNew onDrop={() => (choosing.value = uuids)} />
+      {found?.map((each) => (
         <Place key={each.uuid} name={each.name} onDrop={() => library.addTo(each, uuids).catch((error: Error) => notify(error.message))} />
       ))}
-      <Place name={t.album.create} isNew onDrop={() => (choosing.value = uuids)} />
-    </section>
+      {failure && <li>{failure}</li>}
+      {more}
+    </ul>
   )
 }
 
 function Place({ name, isNew = false, onDrop }: { name: string; isNew?: boolean; onDrop: () => void }) {
   const [isOver, setOver] = useState(false)
   return (
-    <div
+    <li
       class={`place ${isOver ? "over" : ""}`}
       onDragEnter={() => setOver(true)}
       onDragLeave={() => setOver(false)}
@@ -54,6 +58,6 @@ function Place({ name, isNew = false, onDrop }: { name: string; isNew?: boolean;
     >
       <Icon name={isNew ? "add" : "folder"} />
       <span class="name">{name}</span>
-    </div>
+    </li>
   )
 }

@@ -1,45 +1,39 @@
 /** One image, large, with what is known of it. */
 
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks"
+import { useAnswer } from "./answers"
 import * as api from "./api"
 import { describe, type Image, type Rendition } from "./api"
 import { Attempts } from "./attempts"
 import { copy } from "./clipboard"
-import { choosing } from "./collections"
+import { choosing, CollectionLink } from "./collections"
 import { focusOn } from "./grid"
 import { Heading } from "./heading"
-import { Icon, IconButton } from "./icons"
+import { Icon, IconButton, type IconName } from "./icons"
 import * as library from "./library"
 import { formatBytes, formatNumber, formatTime, messages } from "./messages"
 import { Refusal } from "./notices"
 import { Picture, proportional } from "./picture"
 import { follow, go, hrefTo, route } from "./route"
+import { Sharing, sharing } from "./sharing"
 import { Toasts } from "./toast-list"
 import { watched } from "./watch"
-import { view, Zoom, zoomByKey } from "./zoom"
+import { showPixels, view, Zoom, zoomByKey } from "./zoom"
 
 export function Viewer({ uuid }: { uuid: string }) {
   const t = messages.value
   const dialog = useRef<HTMLDialogElement>(null)
-  const [failure, setFailure] = useState("")
   const list = library.shown.value
   const index = list.findIndex((each) => each.uuid === uuid)
   const image = watched.value?.uuid === uuid ? watched.value : list[index]
 
-  const load = () => {
-    setFailure("")
-    api.getImage(uuid).then(
-      (found) => (watched.value = found),
-      (error: Error) => setFailure(error.message),
-    )
-  }
-  useEffect(load, [uuid, api.credential.value])
+  const { failure, askAgain } = useAnswer((signal) => api.getImage(uuid, signal), (found) => (watched.value = found), [uuid])
   useEffect(() => {
     if (index >= list.length - 5) void library.loadMore()
   }, [index])
   useLayoutEffect(() => {
     dialog.current?.showModal()
-    return () => (watched.value = null)
+    return () => (watched.value = sharing.value = null)
   }, [])
 
   const close = () => {
@@ -62,7 +56,8 @@ export function Viewer({ uuid }: { uuid: string }) {
     const forward = document.dir === "rtl" ? "ArrowLeft" : "ArrowRight"
     const isInField = event.target instanceof Element && event.target.closest("input, textarea, select")
     if (isInField && event.key !== "Escape") return
-    if (zoomByKey(event.key)) event.preventDefault()
+    if (event.key === "1") showPixels(image?.width ?? 0)
+    else if (zoomByKey(event.key)) event.preventDefault()
     else if (event.key.startsWith("Arrow") && !["ArrowLeft", "ArrowRight"].includes(event.key)) return
     else if (event.key === forward) move(1)
     else if (event.key.startsWith("Arrow")) move(-1)
@@ -79,18 +74,30 @@ export function Viewer({ uuid }: { uuid: string }) {
         <IconButton name="close" class="floating close" label={t.close} onClick={close} />
         {neighbor(-1) && <IconButton name="back" class="floating previous" label={t.viewer.previous} onClick={() => move(-1)} />}
         {neighbor(1) && <IconButton name="forward" class="floating next" label={t.viewer.next} onClick={() => move(1)} />}
+        {image?.status === "succeeded" && (image.width ?? 0) > 480 && (
+          <button
+            type="button"
+            class="icon-button floating pixels"
+            aria-label={t.viewer.pixels}
+            title={t.viewer.pixels}
+            onClick={() => showPixels(image.width!)}
+          >
+            1:1
+          </button>
+        )}
       </div>
       <aside class="details" aria-label={t.viewer.info} tabIndex={0}>
         {failure && (
           <p class="refusal" role="alert">
             {failure}{" "}
-            <button type="button" class="link" onClick={load}>
+            <button type="button" class="link" onClick={askAgain}>
               {t.retry}
             </button>
           </p>
         )}
-        {image && <Details image={image} reload={load} onRemove={remove} />}
+        {image && <Details image={image} reload={askAgain} onRemove={remove} />}
       </aside>
+      {sharing.value && <Sharing image={sharing.value} />}
       <Toasts />
     </dialog>
   )
@@ -114,7 +121,7 @@ function Stage({ image }: { image: Image }) {
         class={`frame ${image.status === "succeeded" ? "" : "working"}`}
         style={{ aspectRatio: `${ratio}`, "--ratio": `${ratio}`, "--most": `${largest?.width ?? Math.min(image.width ?? 480, 480)}px` }}
       >
-        <Picture image={image} width={innerWidth * 0.75 * view.value.scale} alt={image.description || image.filename} />
+        <Picture image={image} width={Math.min(innerWidth * 0.75 * view.value.scale, image.width ?? Infinity)} alt={image.description || image.filename} />
         {image.status !== "succeeded" && <span class="works" />}
       </div>
     </Zoom>
@@ -149,13 +156,30 @@ function Details({ image, reload, onRemove }: { image: Image; reload: () => void
     ["BlurHash", about?.blurHash],
   ] as const
   const isSmall = image.status === "succeeded" && proportional(image).every((each) => each.width < Math.min(700, image.width ?? 0))
-  const collection = library.collections.value.find((each) => each.uuid === image.collectionId)
-  useEffect(() => {
-    if (image.collectionId && !collection) library.refreshCollections().catch(() => undefined)
-  }, [image.collectionId])
   return (
     <>
-      <Heading key={image.uuid} image={image} />
+      <Heading key={image.uuid} image={image}>
+        <div class="actions">
+          {image.status === "succeeded" && (
+            <>
+              <Action icon="save" text={t.viewer.actions.original} label={t.viewer.original} act={() => attempt(saveOriginal(image))} />
+              <Action icon="share" text={t.viewer.actions.share} label={t.viewer.share} act={() => (sharing.value = image)} />
+              <a
+                class="button"
+                href={hrefTo({ view: "playground", image: image.uuid })}
+                aria-label={t.viewer.tryRecipes}
+                title={t.viewer.tryRecipes}
+                onClick={(event) => follow(event, { view: "playground", image: image.uuid })}
+              >
+                <Icon name="recipe" />
+                {t.viewer.actions.recipes}
+              </a>
+            </>
+          )}
+          <Action icon="folder" text={t.viewer.actions.collection} label={t.viewer.addTo} act={() => (choosing.value = [image.uuid])} />
+          <Action icon="remove" text={t.viewer.remove} label={t.viewer.remove} act={onRemove} isDanger />
+        </div>
+      </Heading>
       <Refusal text={failure} />
       {image.status === "failed" && (
         <p class="refusal">
@@ -175,11 +199,7 @@ function Details({ image, reload, onRemove }: { image: Image; reload: () => void
         <div>
           <dt>{t.viewer.collection}</dt>
           <dd>
-            {image.collectionId ? (
-              <a href={hrefTo({ collection: image.collectionId })}>{collection?.name ?? "…"}</a>
-            ) : (
-              t.viewer.noCollection
-            )}
+            {image.collectionId ? <CollectionLink uuid={image.collectionId} /> : t.viewer.noCollection}
           </dd>
         </div>
       </dl>
@@ -210,7 +230,9 @@ function Details({ image, reload, onRemove }: { image: Image; reload: () => void
                 <span class="quiet">
                   {each.width} × {each.height} · {formatBytes(each.sizeBytes)}
                 </span>
-                <IconButton name="copy" label={t.viewer.copy(each.name)} onClick={() => void copy(new URL(each.url, location.href).href)} />
+                {!api.credential.value && (
+                  <IconButton name="copy" label={t.viewer.copy(each.name)} onClick={() => void copy(new URL(each.url, location.href).href)} />
+                )}
                 <IconButton name="save" label={t.viewer.save(each.name)} onClick={() => attempt(save(each.url, nameRendition(image, each)))} />
               </li>
             ))}
@@ -228,7 +250,7 @@ function Details({ image, reload, onRemove }: { image: Image; reload: () => void
           ))}
         </section>
       )}
-      <Attempts image={image} />
+      <Attempts key={image.uuid} image={image} />
       {image.status === "succeeded" && <Similar key={image.uuid} uuid={image.uuid} />}
       {image.sha256 && (
         <dl>
@@ -240,37 +262,23 @@ function Details({ image, reload, onRemove }: { image: Image; reload: () => void
           ))}
         </dl>
       )}
-      <div class="actions">
-        {image.status === "succeeded" && (
-          <>
-            <button type="button" class="button" onClick={() => attempt(saveOriginal(image))}>
-              <Icon name="save" />
-              {t.viewer.original}
-            </button>
-            <a class="button" href={hrefTo({ view: "playground", image: image.uuid })} onClick={(event) => follow(event, { view: "playground", image: image.uuid })}>
-              <Icon name="recipe" />
-              {t.viewer.tryRecipes}
-            </a>
-          </>
-        )}
-        <button type="button" class="button" onClick={() => (choosing.value = [image.uuid])}>
-          <Icon name="folder" />
-          {t.viewer.addTo}
-        </button>
-        <button type="button" class="button danger" onClick={onRemove}>
-          <Icon name="remove" />
-          {t.viewer.remove}
-        </button>
-      </div>
     </>
+  )
+}
+
+/** A button with a word below its icon. Its name says more. */
+function Action({ icon, text, label, act, isDanger = false }: { icon: IconName; text: string; label: string; act: () => void; isDanger?: boolean }) {
+  return (
+    <button type="button" class={isDanger ? "button danger" : "button"} aria-label={label} title={label} onClick={act}>
+      <Icon name={icon} />
+      {text}
+    </button>
   )
 }
 
 function Similar({ uuid }: { uuid: string }) {
   const [found, setFound] = useState<Image[]>([])
-  useEffect(() => {
-    api.listSimilar(uuid).then(setFound, () => undefined) // the image is of use without them
-  }, [])
+  useAnswer((signal) => api.listSimilar(uuid, signal), setFound, [uuid])
   if (!found.length) return null
   return (
     <section>

@@ -4,6 +4,7 @@ import { signal } from "@preact/signals"
 import { useLayoutEffect, useRef } from "preact/hooks"
 import type { ComponentChildren } from "preact"
 
+/** How far a picture is enlarged, unless its pixels need more to be seen one by one. */
 const MOST = 8
 const STEP = 1.5
 const PAN = 80
@@ -19,7 +20,7 @@ const WHOLE: View = { scale: 1, x: 0, y: 0 }
 export const view = signal(WHOLE)
 
 function show({ scale, x, y }: View, frame: HTMLElement): void {
-  const bounded = Math.min(Math.max(scale, 1), MOST)
+  const bounded = Math.min(Math.max(scale, 1), Math.max(MOST, view.peek().scale))
   const limit = (side: number, at: number) => Math.min(Math.max(at, (-side * (bounded - 1)) / 2), (side * (bounded - 1)) / 2)
   view.value = { scale: bounded, x: limit(frame.clientWidth, x), y: limit(frame.clientHeight, y) }
 }
@@ -27,9 +28,18 @@ function show({ scale, x, y }: View, frame: HTMLElement): void {
 /** Enlarge so that a point of the frame stays where it is. The point is given from the frame's center. */
 function zoom(factor: number, frame: HTMLElement, point = { x: 0, y: 0 }): void {
   const { scale, x, y } = view.peek()
-  const next = Math.min(Math.max(scale * factor, 1), MOST)
+  const next = Math.min(Math.max(scale * factor, 1), Math.max(MOST, scale))
   const real = next / scale
   show({ scale: next, x: point.x - (point.x - x) * real, y: point.y - (point.y - y) * real }, frame)
+}
+
+/** Show one pixel of the image as one of the screen, or the whole picture again. */
+export function showPixels(width: number): void {
+  const frame = document.querySelector<HTMLElement>(".zoom")
+  const drawn = frame?.querySelector<HTMLElement>(".frame")?.clientWidth // without the enlargement
+  if (!frame || !drawn) return
+  const scale = width / devicePixelRatio / drawn
+  view.value = view.peek().scale === 1 && scale > 1 ? { scale, x: 0, y: 0 } : WHOLE
 }
 
 /** Act on a key that zooms or moves the picture. Return whether it did. */

@@ -42,7 +42,8 @@ effect(() => {
 export function formatBytes(bytes: number): string {
   const units = ["byte", "kilobyte", "megabyte", "gigabyte"] as const
   const power = Math.min(Math.floor(Math.log10(Math.max(bytes, 1)) / 3), units.length - 1)
-  const options = { style: "unit", unit: units[power]!, unitDisplay: "short", maximumFractionDigits: power > 1 ? 1 : 0 }
+  const unitDisplay = power ? "short" : "long" // the short form of bytes is "byte", however many
+  const options = { style: "unit", unit: units[power]!, unitDisplay, maximumFractionDigits: power > 1 ? 1 : 0 }
   return new Intl.NumberFormat(language.value, options as Intl.NumberFormatOptions).format(bytes / 1000 ** power)
 }
 

@@ -154,6 +154,7 @@ function Color({ id, label, value, pattern, isRequired, onChange }: { id: string
     <span class="pair color">
       <input
         id={id}
+        dir="ltr"
         value={value}
         required={isRequired}
         pattern={pattern.replace(/^\^|\$$/g, "")}

@@ -1,44 +1,79 @@
 /** The recipe playground: build a recipe, see what it makes, and take it along as JSON or as URLs. */
 
 import { useEffect, useRef, useState } from "preact/hooks"
+import { useAnswer } from "../answers"
 import * as api from "../api"
 import { copy } from "../clipboard"
 import { Icon, IconButton } from "../icons"
 import * as library from "../library"
 import { formatBytes, messages } from "../messages"
+import { Modal } from "../modal"
 import { Notice, Refusal } from "../notices"
 import { Picture } from "../picture"
 import { go, route } from "../route"
 import { notify } from "../toasts"
-import { Control, toWords } from "./controls"
+import { UploadButton } from "../upload-button"
+import { counts } from "../uploads"
+import { Control, nameField, toWords } from "./controls"
 import type { Form, Values } from "./schema"
 import * as state from "./state"
-import { byPreset, DIALECTS, type Dialect } from "./urls"
+import { byPreset, DIALECTS, type Dialect, NOTHING } from "./urls"
 
 /** Options of the output that most people look for. The others are folded away. */
 const COMMON_OUTPUT = ["format", "quality", "lossless"]
 
 const nameKind = (kind: string) => messages.value.playground.kinds[kind] ?? toWords(kind)
+/** The name of an operation, or of a field of one: `blur.sigma`. */
+const nameSubject = (subject: string) =>
+  subject
+    .split(".")
+    .map((each, index) => (index ? nameField(each) : each === "output" ? messages.value.playground.output : nameKind(each)))
+    .join(" · ")
+
+/** Say where in the form the service found something wrong, and what it takes there. */
+function explain({ parameter, message }: Pick<api.ApiError, "parameter" | "message">): string {
+  const t = messages.value.playground
+  const [part, ...path] = parameter.split(".")
+  const index = part === "operations" ? Number(path.shift()) : 0
+  const kind = part === "output" ? part : state.steps.value[index]?.kind
+  const form = kind && (part === "output" ? state.form.value!.output : state.form.value!.operations.get(kind))
+  if (!form) return message
+  const field = form.fields.find((each) => path.includes(each.name))
+  const place = [part === "output" ? t.output : `${index + 1}. ${nameKind(kind)}`, ...(field ? [nameField(field.name)] : [])].join(" · ")
+  const isNumber = field?.type === "integer" || field?.type === "number"
+  return `${place}: ${isNumber ? t.between(field.least, field.most) : message.replace(/^[\w.]+: /, "")}`
+}
 
 export function PlaygroundPage() {
   const t = messages.value.playground
   const { image: uuid } = route.value
-  const [failure, setFailure] = useState("")
-  const load = () => {
-    setFailure("")
-    const begun = [state.loadForm(), uuid ? api.getImage(uuid).then((found) => (state.image.value = found)) : loadNewest()]
-    Promise.all(begun).catch((error: Error) => setFailure(error.message))
+  const [isEmpty, setEmpty] = useState(false)
+  const form = useAnswer(state.fetchForm, state.setForm, [])
+  const receive = (found: api.Image | undefined) => {
+    setEmpty(!found)
+    if (found?.uuid === uuid) state.image.value = found
+    else if (found) go({ ...route.peek(), image: found.uuid }, { replace: true })
   }
-  useEffect(load, [uuid, api.credential.value])
+  const image = useAnswer((signal) => (uuid ? api.getImage(uuid, signal) : findNewest(signal)), receive, [uuid, counts.value.done])
   useEffect(() => state.watch(), [])
+  const failure = form.failure || image.failure
   return (
     <>
       <div class="bar">
         <h1>{t.title}</h1>
         <p class="quiet">{t.about}</p>
+        {state.image.value && <Picker />}
       </div>
-      {failure && !api.isSignInNeeded.value && <Notice text={failure} retry={load} />}
-      {!state.image.value && !failure && <p class="quiet loading">{messages.value.loading}</p>}
+      {failure && !api.isSignInNeeded.value && <Notice text={failure} retry={form.failure ? form.askAgain : image.askAgain} />}
+      {isEmpty && (
+        <div class="empty">
+          <Icon name="image" />
+          <h2>{t.noImages}</h2>
+          <p>{t.noImagesHint}</p>
+          <UploadButton isLarge />
+        </div>
+      )}
+      {!state.image.value && !failure && !isEmpty && <p class="quiet loading">{messages.value.loading}</p>}
       {state.form.value && state.image.value && (
         <div class="playground">
           <section class="recipe" aria-label={t.recipe}>
@@ -55,10 +90,55 @@ export function PlaygroundPage() {
   )
 }
 
-async function loadNewest(): Promise<void> {
-  const { items } = await api.listImages({ collection: "", search: "", statuses: "succeeded", after: null, limit: 1 })
-  if (items[0]) go({ view: "playground", image: items[0].uuid }, { replace: true })
-  else throw new Error(messages.peek().playground.noImages)
+const list = (search: string, limit: number, signal: AbortSignal) =>
+  api.listImages({ collection: "", search, statuses: "succeeded", after: null, limit }, signal)
+
+const findNewest = async (signal: AbortSignal) => (await list("", 1, signal)).items[0]
+
+/** Choose the picture that the recipe is tried on. */
+function Picker() {
+  const t = messages.value.playground
+  const [isOpen, setOpen] = useState(false)
+  return (
+    <>
+      <button type="button" class="button" onClick={() => setOpen(true)}>
+        <Icon name="image" />
+        {t.otherImage}
+      </button>
+      {isOpen && <Choice onClose={() => setOpen(false)} />}
+    </>
+  )
+}
+
+function Choice({ onClose }: { onClose: () => void }) {
+  const t = messages.value
+  const [search, setSearch] = useState("")
+  const [found, setFound] = useState<api.Image[]>([])
+  const { failure } = useAnswer(async (signal) => (await list(search, 60, signal)).items, setFound, [search])
+  const choose = (uuid: string) => {
+    go({ ...route.peek(), image: uuid })
+    onClose()
+  }
+  return (
+    <Modal title={t.playground.otherImage} onClose={onClose}>
+      <div class="form">
+        <label>
+          {t.search}
+          <input type="search" maxLength={255} autocomplete="off" value={search} onInput={(event) => setSearch(event.currentTarget.value)} />
+        </label>
+      </div>
+      <Refusal text={failure} />
+      <ul class="similar">
+        {found.map((each) => (
+          <li key={each.uuid}>
+            <button type="button" aria-label={each.filename} title={each.filename} onClick={() => choose(each.uuid)}>
+              <Picture image={each} width={80} alt="" />
+            </button>
+          </li>
+        ))}
+      </ul>
+    </Modal>
+  )
 }
 
 function Operations() {
@@ -120,12 +200,15 @@ function Operations() {
           {t.add}
         </button>
         <p class="quiet" lang="en">
-          {state.form.value!.operations.get(kind)?.about}
+          {withCode(state.form.value!.operations.get(kind)?.about ?? "")}
         </p>
       </form>
     </>
   )
 }
+
+/** Show what Markdown has between backticks as code. */
+const withCode = (text: string) => text.split("`").map((part, index) => (index % 2 ? <code key={index}>{part}</code> : part))
 
 type Set = Parameters<typeof Control>[0]["onChange"]
 
@@ -194,7 +277,7 @@ function Comparison() {
           </figcaption>
         </figure>
       </div>
-      <Refusal text={state.failure.value} />
+      <Refusal text={state.failure.value ? explain(state.failure.value) : ""} />
     </section>
   )
 }
@@ -231,27 +314,29 @@ function Snippet({ name, text, note }: { name: string; text: string; note?: stri
   )
 }
 
+/** Wait until nothing has changed for a moment. */
+const rest = (signal: AbortSignal) =>
+  new Promise<void>((resolve, reject) => {
+    setTimeout(() => (signal.aborted ? reject(signal.reason) : resolve()), 500)
+  })
+
 /** A URL in a dialect: signed if the service does that for the caller, else as it is where no signature is needed. */
 function Address({ dialect, uuid }: { dialect: Dialect; uuid: string }) {
   const t = messages.value.playground
   const written = dialect.write(state.recipe.value, uuid)
   const path = "path" in written ? written.path : ""
   const [signed, setSigned] = useState<{ path: string; url: string }>()
-  useEffect(() => {
-    if (!path || dialect.prefix !== "/i/") return
-    const timer = setTimeout(() => {
-      api.signUrl(uuid, path).then(
-        (url) => setSigned({ path, url }),
-        () => setSigned({ path, url: "" }), // it has no keys
-      )
-    }, 500)
-    return () => clearTimeout(timer)
-  }, [path, uuid, dialect.prefix])
+  const ask = async (signal: AbortSignal) => {
+    if (!path || dialect.prefix !== "/i/") return undefined
+    await rest(signal)
+    return { path, url: await api.signUrl(uuid, path, signal) }
+  }
+  useAnswer(ask, setSigned, [path, uuid, dialect.prefix]) // without keys the service signs nothing
   if ("cannot" in written)
     return (
       <div class="snippet">
         <h3>{dialect.name}</h3>
-        <p class="quiet">{t.cannot(written.cannot)}</p>
+        <p class="quiet">{written.cannot === NOTHING ? t.cannotNothing : t.cannot(dialect.name, nameSubject(written.cannot))}</p>
       </div>
     )
   const url = signed?.path === path ? signed.url : ""
@@ -288,7 +373,7 @@ function Keeping() {
     {preset && <Address dialect={byPreset(preset)} uuid={state.image.value!.uuid} />}
     <form class="add" onSubmit={submit}>
       <label for="rendition">{t.name}</label>
-      <input id="rendition" name="name" required maxLength={64} pattern="[a-z0-9][a-z0-9_\-]*" autocomplete="off" spellcheck={false} defaultValue="mine" />
+      <input id="rendition" name="name" required maxLength={64} pattern="[a-z0-9][a-z0-9_\-]*" title={t.nameHint} aria-describedby="name-hint" autocomplete="off" spellcheck={false} defaultValue="mine" />
       <span class="actions">
         <button type="submit" class="button">
           {t.order(uuids.length)}
@@ -297,6 +382,9 @@ function Keeping() {
           {t.savePreset}
         </button>
       </span>
+      <p class="quiet" id="name-hint">
+        {t.nameHint}
+      </p>
       <Refusal text={failure} />
     </form>
     </>

@@ -55,6 +55,9 @@ interface Schema {
   items?: Schema
 }
 
+/** What colors begin with that have to be given: a dark one, and then a light one, so that two of them show something. */
+const COLORS = ["#336699", "#ffe3b0"] as const
+
 /** Read what the document says of recipes. */
 export function readForm(document: { components: { schemas: Record<string, Schema> } }): RecipeForm {
   const schemas = document.components.schemas
@@ -72,6 +75,7 @@ export function readForm(document: { components: { schemas: Record<string, Schem
     const fields = named.map(([name, each]) => toField(name, each, required.has(name)))
     // What has to be given comes first. Otherwise the order is the document's.
     fields.sort((one, other) => Number(other.isRequired) - Number(one.isRequired))
+    fields.filter((each) => each.isRequired && each.type === "color").forEach((each, index) => (each.start = COLORS[index % COLORS.length]!))
     return { fields, about: (schema.description ?? "").replaceAll(/(?<!\n)\n(?!\n)/g, " ") }
   }
 
@@ -110,5 +114,5 @@ function start(schema: Schema): Value {
   if (schema.type === "number") return Math.min(Math.max(least, 1), most)
   if (schema.type === "boolean") return false
   if (schema.type === "array") return Array.from({ length: schema.minItems ?? 0 }, () => start(schema.items!))
-  return schema.pattern?.includes("transparent") ? "#336699" : "©"
+  return schema.pattern?.includes("transparent") ? COLORS[0] : "©"
 }

@@ -28,7 +28,7 @@ export const steps = signal<Step[]>([])
 export const output = signal<Values>({})
 export const image = signal<api.Image | null>(null)
 export const result = signal<Result | null>(null)
-export const failure = signal("")
+export const failure = signal<api.ApiError | null>(null)
 export const isMaking = signal(false)
 
 export const recipe = computed<Recipe>(() => ({
@@ -38,9 +38,13 @@ export const recipe = computed<Recipe>(() => ({
 
 let last = 0
 
-/** Ask what recipes there can be. Go on with the one that the page's URL has. */
-export async function loadForm(): Promise<void> {
-  const found = form.peek() ?? readForm(await (await api.send("GET", "/openapi.json")).json())
+/** Ask what recipes there can be. */
+export async function fetchForm(signal: AbortSignal): Promise<RecipeForm> {
+  return form.peek() ?? readForm(await (await api.send("GET", "/openapi.json", undefined, { signal })).json())
+}
+
+/** Go on with the recipe that the page's URL has. */
+export function setForm(found: RecipeForm): void {
   batch(() => {
     form.value = found
     if (route.peek().recipe) read(route.peek().recipe)
@@ -129,11 +133,10 @@ async function preview(uuid: string, made: Recipe): Promise<void> {
     if (mine.signal.aborted) return
     const milliseconds = Number(/dur=([\d.]+)/.exec(response.headers.get("Server-Timing") ?? "")?.[1])
     show({ url: URL.createObjectURL(blob), contentType: blob.type, bytes: blob.size, milliseconds })
-    failure.value = ""
+    failure.value = null
   } catch (error) {
     if (mine.signal.aborted) return
-    const { isOutage, message, retrySeconds } = error as api.ApiError
-    failure.value = message
+    const { isOutage, retrySeconds } = (failure.value = error as api.ApiError)
     if (isOutage) {
       timer = window.setTimeout(() => void preview(uuid, made), 1000 * Math.max(retrySeconds, 1))
       return

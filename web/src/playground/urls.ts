@@ -23,6 +23,9 @@ export interface Dialect {
   write: (recipe: Recipe, uuid: string) => Written
 }
 
+/** What cannot be said of a recipe that does nothing. */
+export const NOTHING = ""
+
 class Unsaid extends Error {}
 
 /** Say what an operation or an option becomes. A step that comes too late, or twice, throws. */
@@ -159,7 +162,7 @@ const own: Dialect = {
           return [...(quality ? [`q=${quality}`] : []), ...(given.get("lossless", false) ? ["lossless=1"] : [])]
         }),
       )
-      if (!said.length) throw new Unsaid("operations") // options may not be empty
+      if (!said.length) throw new Unsaid(NOTHING) // options may not be empty
       return `${said.join(",")}/${uuid}${format}`
     }),
 }
