@@ -112,9 +112,9 @@ def test_a_file_that_is_canceled_while_it_is_sent_leaves_nothing(
     gallery.page.route("**/*", hold)
     gallery.open()
     gallery.choose_files(**{f"sent-{word}_jpg": make_photo()})
-    wait_for(lambda: gallery.page.wait_for_timeout(100) or sent, bool)
+    gallery.page.wait_for_timeout(3 * SECONDS)
 
-    gallery.page.wait_for_timeout(1 * SECONDS)
+    assert sent
     wait_for(lambda: count_rows(word), lambda rows: rows == 0)
 
 
