@@ -191,7 +191,7 @@ check: $(VENV)/ready-to-test
 migrate reset redrive api-key tenant: export LOG_FORMAT ?= console
 
 migrate: $(VENV)/ready-to-run
-	$(BIN)/python -m shared_lib.commands.bootstrap
+	@$(BIN)/python -m shared_lib.commands.bootstrap
 
 migration: named $(VENV)/ready-to-run
 	@$(BIN)/python -m shared_lib.commands.bootstrap new "$$name"
@@ -204,7 +204,7 @@ reset: $(VENV)/ready-to-run
 		$(if $(filter yes,$(confirm)),--confirm) $(if $(filter yes,$(force)),--force)
 
 redrive: $(VENV)/ready-to-run
-	$(BIN)/python -m shared_lib.commands.redrive $(codes) $(if $(since),--since $(since)) $(if $(until),--until $(until)) \
+	@$(BIN)/python -m shared_lib.commands.redrive $(codes) $(if $(since),--since $(since)) $(if $(until),--until $(until)) \
 		$(if $(filter yes,$(dry-run)),--dry-run)
 
 audit-check: $(VENV)/ready-to-run

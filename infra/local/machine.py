@@ -244,7 +244,7 @@ def _print_addresses(settings: Settings, environ: dict[str, str], seconds: float
         "Ctrl-C stops everything.\n"
     )
     if settings.needs_credentials:
-        environment = settings.data_dir / "environment"
+        environment = shlex.quote(f"{settings.data_dir / 'environment'}")
         terminal.print_line(
             "Callers need an API key or a token. This makes a key that may do everything:\n\n"
             f"  set -a; . {environment}; set +a; make api-key name=me role=admin\n"

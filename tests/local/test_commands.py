@@ -2,12 +2,13 @@
 
 import subprocess
 import sys
+from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
 from pydantic import SecretStr
-from service import ENVIRONMENT, ROOT, Platform
+from service import ENVIRONMENT, ROOT, Platform, start_platform
 
 from shared_lib import settings
 from shared_lib.constraints import DEFAULT_TENANT
@@ -46,6 +47,40 @@ def test_a_program_rejects_an_unknown_argument(program: str, argument: str) -> N
 
     assert result.returncode == 2
     assert argument in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "complaint"),
+    [
+        ("PORT", "abc", "PORT: must be a whole number"),
+        ("PORT", "99999", "PORT: must be at most 65,535"),
+        ("EDGE_CACHE", "perhaps", "EDGE_CACHE: must be true or false"),
+        ("AUTH_MODE", "none", "AUTH_MODE: must be 'anonymous' or 'required'"),
+    ],
+)
+def test_a_setting_of_make_run_that_is_wrong_is_named_in_plain_words(variable: str, value: str, complaint: str) -> None:
+    result = run("make", "run", **{variable: value})
+
+    assert result.returncode != 0
+    assert complaint in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_redrive_prints_its_result_and_nothing_else(platform: Platform) -> None:
+    result = run("make", "redrive", "dry-run=yes", "codes=delivery_given_up", **platform.environment)
+
+    assert (result.returncode, result.stdout) == (0, "0 images would be tried again\n")
+
+
+def test_the_command_that_make_run_prints_works_when_it_is_pasted(tmp_path: Path) -> None:
+    machine = start_platform(tmp_path / "it's my data", AUTH_MODE="required")
+    try:
+        [command] = [line for line in machine.log.read_text().splitlines() if line.startswith("  set -a;")]
+        pasted = run("sh", "-c", command)
+    finally:
+        machine.stop()
+
+    assert (pasted.returncode, pasted.stdout[:5]) == (0, "imgp_"), pasted.stderr
 
 
 @pytest.mark.parametrize("service", ["kafka", "minio"])

@@ -11,6 +11,8 @@ import pytest
 import requests
 from service import ENVIRONMENT, ROOT, Platform
 
+from shared_lib.web import openapi
+
 README = (ROOT / "README.md").read_text()
 
 
@@ -19,7 +21,7 @@ def blocks(section: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
-SHELL = [each for each in blocks("Quick start", "sh") if "git clone" not in each and each != "make run\n"]
+SHELL = [each for each in blocks("Quick start", "sh") if each != "make run\n"]
 
 
 @pytest.fixture
@@ -35,17 +37,19 @@ def port(platform: Platform) -> str:
     return platform.url.rpartition(":")[2]
 
 
-def paste(blocks: list[str], port: str) -> str:
-    return "\n".join(blocks).replace("localhost:5000", f"localhost:{port}")
+def paste(blocks: list[str], port: str, downloads: str = "") -> str:
+    """Return the blocks for the service on this port, with a folder of the test's own in place of /tmp."""
+    return "\n".join(blocks).replace("localhost:5000", f"localhost:{port}").replace("/tmp", downloads)  # noqa: S108  the README names it
 
 
-def test_the_quick_start_works_as_written(folder: Path, port: str) -> None:
+def test_the_quick_start_works_as_written(folder: Path, port: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    downloads = tmp_path_factory.mktemp("downloads")
     assert len(SHELL) == 7
     marked = [f"echo; echo '@{number}'\n{block}" for number, block in enumerate(SHELL)]
 
     pasted = subprocess.run(
         ["bash", "-eo", "pipefail"],
-        input=paste(marked, port),
+        input=paste(marked, port, f"{downloads}"),
         cwd=folder,
         env=ENVIRONMENT,
         capture_output=True,
@@ -60,8 +64,9 @@ def test_the_quick_start_works_as_written(folder: Path, port: str) -> None:
     assert len(json.loads(listing)) >= 2
     assert json.loads(naming)["message"] == json.loads(ordering)["message"] == "Processing started"
     assert json.loads(collecting)["meta"]["message"] == "Images added to collection"
-    assert (folder / "thumbnail.jpg").read_bytes().startswith(b"\xff\xd8\xff")
-    assert (folder / "card.webp").read_bytes()[8:12] == b"WEBP"
+    assert (downloads / "thumbnail.jpg").read_bytes().startswith(b"\xff\xd8\xff")
+    assert (downloads / "card.webp").read_bytes()[8:12] == b"WEBP"
+    assert {each.name for each in folder.iterdir()} == {"tests", ".data"}, "the checkout stays as it was"
     assert requests.get(f"http://localhost:{port}/api/v1/images?search=coffee.jpg", timeout=10).json()
 
 
@@ -104,3 +109,22 @@ def test_no_code_block_of_the_readme_deletes_data() -> None:
 
     assert "make reset" not in commands
     assert "make migration" not in commands
+
+
+def test_every_command_of_the_readme_can_be_pasted() -> None:
+    commands = "\n".join(re.findall(r"^```sh\n(.*?)^```$", README, re.MULTILINE | re.DOTALL))
+
+    checked = subprocess.run(["bash", "-n"], input=commands, capture_output=True, text=True, check=False)
+
+    assert (checked.returncode, checked.stderr) == (0, "")
+    assert not re.search(r"<[a-z ]+>", commands), "a placeholder is a redirection"
+    assert not re.search(r"-o (?!/)", commands), "a file would be left in the checkout"
+
+
+@pytest.mark.parametrize("path", sorted(openapi.load()["paths"]))
+def test_the_readme_says_where_each_path_begins(path: str) -> None:
+    rule = r"^All paths are below `(.*?)`, except those that begin with (.*?)\. `/openapi"
+    [sentence] = re.findall(rule, README, re.MULTILINE | re.DOTALL)
+    base, others = sentence
+
+    assert path.startswith((base, *re.findall("`(.*?)`", others)))
