@@ -30,6 +30,7 @@ class FailureCode(StrEnum):
     OUTPUT_TOO_LARGE = "output_too_large"
     OUTPUT_SIDE_TOO_LONG = "output_side_too_long"
     OUTPUT_TOO_MANY_BYTES = "output_too_many_bytes"
+    CROP_OUTSIDE = "crop_outside"
     WATERMARK_MISSING = "watermark_missing"
     DECODER_TIMEOUT = "decoder_timeout"
     DECODER_OUT_OF_MEMORY = "decoder_out_of_memory"
@@ -155,6 +156,10 @@ class Rejected(ServiceError):
     def __init__(self, failure: FailureCode, public: str) -> None:
         super().__init__(public, code=failure.value)
         self.failure = failure
+
+
+class RecipeRejected(Rejected):
+    """One recipe cannot be carried out for this image, although others may be."""
 
 
 class Unavailable(ServiceError):

@@ -4,17 +4,13 @@ import mmap
 
 import pyvips
 
-from shared_lib.errors import Rejected
+from shared_lib.errors import RecipeRejected, Rejected
 from shared_lib.limits import Limits
 from shared_lib.pipeline.metadata.fields import list_fields, measure_field
 
 _BITS = {"uchar": 8, "char": 8, "ushort": 16, "short": 16, "uint": 32, "int": 32, "float": 32}  # libvips has 64 beyond
 _METADATA = (b"exif-data", b"xmp-data", b"iptc-data", b"icc-profile-data", b"photoshop-data", b"image-description")
 _COMMENTS = (b"png-comment-", b"gif-comment", b"jpeg-comment")
-
-
-class RecipeRejected(Rejected):
-    """One recipe cannot be carried out for this image, although others may be."""
 
 
 def enforce_size(

@@ -6,9 +6,8 @@ from uuid import UUID
 
 import pyvips
 
-from shared_lib.errors import FailureCode, Rejected
+from shared_lib.errors import FailureCode, RecipeRejected, Rejected
 from shared_lib.limits import Limits
-from shared_lib.pipeline.bounds import RecipeRejected
 from shared_lib.pipeline.color import to_srgb
 from shared_lib.pipeline.decode import cheapest_scale, decode, decoder_errors, inspect, is_only_untidy
 from shared_lib.pipeline.recipe import Recipe

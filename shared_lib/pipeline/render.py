@@ -9,9 +9,10 @@ from uuid import UUID
 
 import pyvips
 
+from shared_lib.errors import RecipeRejected
 from shared_lib.limits import Limits
 from shared_lib.pipeline.animation import join, split
-from shared_lib.pipeline.bounds import RecipeRejected, enforce_output_size, enforce_size
+from shared_lib.pipeline.bounds import enforce_output_size, enforce_size
 from shared_lib.pipeline.color import to_srgb
 from shared_lib.pipeline.decode import inspect, is_only_untidy
 from shared_lib.pipeline.encode import encode, format_for

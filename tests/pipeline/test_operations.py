@@ -154,7 +154,17 @@ def test_an_operation_works_on_gray_with_and_without_alpha(sandbox: Sandbox, nam
 def test_operations_work_in_any_order_on_any_image(
     sandbox: Sandbox, operations: list[dict[str, Any]], width: int, height: int, color: list[int]
 ) -> None:
-    assert render(sandbox, plain(width, height, *color), *operations).width >= 1
+    rendered = render_or_reject(sandbox, plain(width, height, *color), *operations)
+
+    assert rendered == FailureCode.CROP_OUTSIDE if isinstance(rendered, str) else rendered.width >= 1
+
+
+def render_or_reject(sandbox: Sandbox, image: pyvips.Image, *operations: dict[str, Any]) -> pyvips.Image | FailureCode:
+    """Return the rendition, or why there is none: a small image doesn't reach as far as the crop."""
+    try:
+        return render(sandbox, image, *operations)
+    except Rejected as reason:
+        return reason.failure
 
 
 @pytest.mark.parametrize(
@@ -334,6 +344,17 @@ def test_a_rendition_that_would_be_too_large_is_rejected_before_it_is_made(
         render(sandbox, plain(10, 40, 1, 2, 3), *operations)
 
     assert error.value.failure is code
+
+
+@pytest.mark.parametrize(("left", "top"), [(40, 0), (0, 10), (8_192, 8_192)])
+def test_a_crop_outside_the_image_is_rejected(sandbox: Sandbox, left: int, top: int) -> None:
+    crop = {"kind": "crop", "left": left, "top": top, "width": 5, "height": 5}
+
+    with pytest.raises(Rejected, match=f"begins at {left:,}, {top:,} px, outside the image of 40 x 10 px") as error:
+        render(sandbox, plain(40, 10, 1, 2, 3), crop)
+
+    assert error.value.failure is FailureCode.CROP_OUTSIDE
+    assert render(sandbox, plain(40, 10, 1, 2, 3), crop | {"left": 39, "top": 9}).width == 1
 
 
 @pytest.mark.parametrize(

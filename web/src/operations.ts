@@ -47,7 +47,7 @@ export const OTHER_CODES = [
   ...["unsupported_format", "corrupt_image", "too_many_pixels", "side_too_long", "too_many_channels", "too_many_bits"],
   ...["metadata_too_large", "too_many_frames", "animation_too_large", "unsafe_svg", "svg_too_large"],
   ...["too_many_elements", "nested_too_deeply", "output_too_large", "output_side_too_long", "output_too_many_bytes"],
-  ...["watermark_missing", "unsupported_recipe", "other"],
+  ...["crop_outside", "watermark_missing", "unsupported_recipe", "other"],
 ]
 
 export const PARTS = ["database", "store", "kafka"] as const

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from shared_lib.constraints import Bounds
+from shared_lib.errors import FailureCode, RecipeRejected
 from shared_lib.pipeline.channels import add_channels_for, in_color, premultiplied, rgba
 from shared_lib.pipeline.gravity import Compass, Focus, Gravity, find_offset
 from shared_lib.pipeline.operations.operation import Context, Operation
@@ -27,7 +28,7 @@ _BLUR = 50  # standard deviation, px, of an image that is its own background
 
 @dataclass(frozen=True, kw_only=True)
 class Crop(Operation):
-    """Cut out a rectangle, px. Parts of it outside the image are left out."""
+    """Cut out a rectangle, px. Parts of it outside the image are left out, and it can't be all outside."""
 
     kind: Literal["crop"] = "crop"
     left: Margin = 0
@@ -48,8 +49,13 @@ class Crop(Operation):
     def apply(self, image: Image, _: Context) -> Image:
         if self.gravity is not None:
             return crop_at(image, (min(self.width, image.width), min(self.height, image.height)), self.gravity)
-        left, top = min(self.left, image.width - 1), min(self.top, image.height - 1)
-        return image.crop(left, top, min(self.width, image.width - left), min(self.height, image.height - top))
+        width, height = min(self.width, image.width - self.left), min(self.height, image.height - self.top)
+        if min(width, height) < 1:
+            begin = f"The crop begins at {self.left:,}, {self.top:,} px"
+            raise RecipeRejected(
+                FailureCode.CROP_OUTSIDE, f"{begin}, outside the image of {image.width:,} x {image.height:,} px."
+            )
+        return image.crop(self.left, self.top, width, height)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -365,6 +365,7 @@ export const ar: Messages = {
     collection_not_found: "لم تعد المجموعة موجودة.",
     corrupt_image: "الملف تالف أو غير مكتمل.",
     credentials_missing: "سجّل الدخول بمفتاح أولًا.",
+    crop_outside: "يقع الاقتصاص خارج الصورة.",
     dead_letter_not_found: "لم يعد الحدث موجودًا.",
     decoder_crashed: "تعطّل برنامج فك الترميز أثناء قراءة الصورة.",
     decoder_out_of_memory: "تحتاج قراءة الصورة إلى ذاكرة أكثر من المسموح.",

@@ -468,6 +468,7 @@ export const de: Messages = {
     collection_not_found: "Die Sammlung gibt es nicht mehr.",
     corrupt_image: "Die Datei ist beschädigt oder unvollständig.",
     credentials_missing: "Bitte zuerst mit einem Schlüssel anmelden.",
+    crop_outside: "Der Ausschnitt liegt außerhalb des Bildes.",
     dead_letter_not_found: "Das Ereignis gibt es nicht mehr.",
     decoder_crashed: "Beim Lesen des Bildes ist der Decoder abgestürzt.",
     decoder_out_of_memory: "Das Bild braucht zum Lesen zu viel Speicher.",
