@@ -107,7 +107,7 @@ class Gateway:
             environ["PATH_INFO"] = root + environ["PATH_INFO"]
         method, path = environ["REQUEST_METHOD"], _raw_path(environ)
         if not self._known_hosts.include(host, environ["SERVER_NAME"]):
-            return _reject_host(host, start_response)
+            return _reject_host(host, path, start_response)
         function_host = self.select(method, path)
         if function_host is None:
             start_response("404 Not Found", [("Content-Length", "0")])  # like a gateway when no rule matches
@@ -131,10 +131,10 @@ class Gateway:
         return None
 
 
-def _reject_host(host: str, start_response: "StartResponse") -> Iterable[bytes]:
+def _reject_host(host: str, path: str, start_response: "StartResponse") -> Iterable[bytes]:
     name = urlsplit(f"//{host}").hostname
     message = f"The host {host} is not allowed here. To allow it, start the service with ALLOWED_HOSTS={name}"
-    headers, body = render_error(421, message)
+    headers, body = render_error(421, message, path=path)
     start_response("421 Misdirected Request", [(name.decode(), value.decode()) for name, value in headers])
     return [body]
 

@@ -85,12 +85,14 @@ class Application:
                 return
             except RequestError as error:
                 metrics.REFUSALS.count(metrics.Refusal(error.code or f"{error.status}"))
-                headers, body = render_error(error.status, f"{error}", code=error.code, retry_after=error.retry_after)
+                headers, body = render_error(
+                    error.status, f"{error}", path=scope["path"], code=error.code, retry_after=error.retry_after
+                )
                 response = Response(error.status, [*headers, (b"X-Trace-Id", _find_trace(scope).encode())], body)
             except Exception:
                 trace = _find_trace(scope)
                 log.exception("application_failed", trace=trace)
-                headers, body = render_error(500, "Something went wrong on our side")
+                headers, body = render_error(500, "Something went wrong on our side", path=scope["path"])
                 response = Response(500, [*headers, (b"X-Trace-Id", trace.encode())], body)
             try:
                 await self._send_response(response, receive, send)

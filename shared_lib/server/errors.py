@@ -13,6 +13,7 @@ Headers = list[tuple[bytes, bytes]]
 MAX_HEAD = 32 * 1024  # bytes of a request's line and headers, as nginx allows
 MAX_TARGET = 8 * 1024  # bytes of path and query
 
+_COLLECTIONS = re.compile(r"/api/v1/collections(/|$)")
 _HOST = re.compile(rb"[\w.:\[\]%~-]*", re.ASCII)
 _CODES = {413: "too_large", 414: "uri_too_long", 431: "headers_too_large"}
 
@@ -46,11 +47,14 @@ def check_head(scope: "HTTPScope") -> None:
 
 
 def render_error(
-    status: int, sentence: str, *, code: str = "", retry_after: int | None = None
+    status: int, sentence: str, *, path: str = "", code: str = "", retry_after: int | None = None
 ) -> tuple[Headers, bytes]:
-    """Return headers and body. The JSON has both shapes that callers read: the images' and the collections'."""
+    """Return headers and body, in the shape that callers of this path read. Without one it is that of images."""
     code = code or _CODES.get(status) or HTTPStatus(status).phrase.lower().replace(" ", "_")
-    body = json.dumps({"error": sentence, "code": code, "errors": [{"title": sentence, "code": code}]}).encode()
+    if _COLLECTIONS.match(path):
+        body = json.dumps({"errors": [{"title": sentence, "code": code}]}).encode()
+    else:
+        body = json.dumps({"error": sentence, "code": code}).encode()
     headers = {
         "Content-Type": "application/json",
         "Content-Length": f"{len(body)}",

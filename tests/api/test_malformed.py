@@ -117,6 +117,17 @@ def _expect_error(address: tuple[str, int], raw: bytes) -> None:
     assert "Traceback" not in f"{body}"
 
 
+@pytest.mark.parametrize(
+    ("path", "shape"), [(b"/api/v1/collections", {"errors"}), (b"/api/v1/images", {"error", "code"})]
+)
+def test_an_error_of_the_server_itself_has_the_shape_of_its_path(
+    server: tuple[str, int], path: bytes, shape: set[str]
+) -> None:
+    response = exchange(server, b"GET %s?search=%s HTTP/1.1\r\nHost: localhost\r\n\r\n" % (path, b"x" * 20_000))
+
+    assert (response.status, response.json().keys()) == (414, shape)
+
+
 @pytest.mark.parametrize("rest", ODD.values(), ids=ODD)
 def test_unusual_headers_are_ignored(address: tuple[str, int], rest: bytes) -> None:
     response = exchange(address, LINES["a read"] + rest)

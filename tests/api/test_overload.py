@@ -79,9 +79,7 @@ def test_a_busy_function_refuses_an_upload_before_its_body_arrives(serve_slowly:
         assert response.status == 503
         assert seconds < 0.5  # on a busy machine. An idle one needs a few milliseconds
         assert 1 <= int(response.headers["retry-after"]) <= 5
-        given = response.json()
-        assert given.pop("errors") == [{"title": given["error"], "code": "busy"}]
-        assert given == _example("upload_image")
+        assert response.json() == _example("upload_image")
         assert exchange(function, PROBE).status == 204  # a probe has a thread of its own
 
         late.sendall(b"x" * 99_995 + PROBE)  # the rest of the body is discarded, and the connection can be used again
