@@ -7,7 +7,7 @@ from pathlib import Path
 
 from infra.functions import ROOT, list_functions
 from shared_lib.web import Endpoint
-from shared_lib.web.requests import REST
+from shared_lib.web.paths import REST
 
 ROUTES = ROOT / "infra" / "k8s" / "routes" / "api.yaml"
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")

@@ -111,6 +111,23 @@ NAME_PATTERN = Pattern(
 """Of renditions, recipes and presets."""
 
 
+@dataclass(frozen=True)
+class Respell:
+    """A function that brings a text into the spelling that is validated, the only one that JSON schemas have."""
+
+    respell: Callable[[str], str]
+
+    def __get_pydantic_core_schema__(self, source: object, handler: Handler) -> Schema:
+        return {
+            "type": "function-before",
+            "function": {"type": "no-info", "function": self._read},
+            "schema": handler(source),
+        }
+
+    def _read(self, value: object) -> object:
+        return self.respell(value) if isinstance(value, str) else value
+
+
 class OneOf:
     """A closed list of values, for a list that is computed and so cannot be a `Literal`."""
 

@@ -22,9 +22,7 @@ from shared_lib.web.uploads import UploadedImage, UploadForm, UploadResponse
         counts_as="uploads",
     )
 )
-def main(rt: Runtime, *, file: web.UploadedFile | None, form: UploadForm) -> UploadResponse:
-    if file is None:
-        raise NoFile
+def main(rt: Runtime, *, file: web.UploadedFile, form: UploadForm) -> UploadResponse:
     check_upload(file.filename, file.content_type, len(file.data))
     recipes = rt.recipes.choose(form.renditions, form.preset)
     uuid = rt.ingestion.ingest(file.filename, form.description or None, file.data, file.content_type, recipes)

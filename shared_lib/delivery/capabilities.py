@@ -6,15 +6,18 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from shared_lib.constraints import DEFAULT_TENANT, NAME_PATTERN, Pattern
+from shared_lib.constraints import DEFAULT_TENANT, NAME_PATTERN, Pattern, Respell
 from shared_lib.errors import Forbidden
 from shared_lib.limits import MAX_SIDE
+from shared_lib.pipeline.formats import choose_extension
 from shared_lib.repositories.deliveries import PublishedImage
 
 _MOST = 64  # of each list. A token is part of every URL.
 
 Name = Annotated[str, NAME_PATTERN]
-Extension = Annotated[str, Pattern(r"^[a-z]{3,4}$", "must be auto, or a format such as webp")]
+Extension = Annotated[
+    str, Pattern(r"^[a-z]{3,4}$", "must be auto, or a format such as webp"), Respell(choose_extension)
+]
 Width = Annotated[int, Field(ge=1, le=MAX_SIDE)]
 
 

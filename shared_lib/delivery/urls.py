@@ -17,7 +17,7 @@ from shared_lib.delivery.order import DELIVER_ORIGINAL, ORIGINAL, Constantly, Or
 from shared_lib.delivery.presets import FindPreset, LowerPreset
 from shared_lib.errors import Forbidden, Invalid
 from shared_lib.limits import MAX_SIDE
-from shared_lib.pipeline.formats import WRITTEN, Format
+from shared_lib.pipeline.formats import WRITTEN, Format, choose_extension
 from shared_lib.pipeline.recipe import Recipe
 from shared_lib.pipeline.recipe_schema import read_recipe
 from shared_lib.repositories.deliveries import PublishedImage
@@ -25,7 +25,7 @@ from shared_lib.validation import adapt, describe_mistake
 
 NAME = "delivered"
 _AUTO = "auto"
-_FORMATS = {extension: form for form in WRITTEN for extension in form.info.extensions}
+_FORMATS = {form.extension: form for form in WRITTEN}
 _OPTION = re.compile(r"([a-z]+)=([^=,]+)")
 _COMPASS = {
     "center",
@@ -180,8 +180,9 @@ def _about_originals(options: Options) -> set[str]:
 
 
 def _read_file(file: str) -> tuple[UUID, str]:
-    """Return the uuid and the extension, which may be empty."""
-    stem, _, extension = file.partition(".")
+    """Return the uuid and the extension of the format that is meant, which may be empty."""
+    stem, _, written = file.partition(".")
+    extension = choose_extension(written)
     try:
         uuid: UUID = adapt(UUID).validate_python(stem)
     except ValidationError as error:
@@ -207,7 +208,7 @@ def read_options(text: str) -> Options:
     try:
         options: Options = adapt(Options).validate_python(given)
     except ValidationError as error:
-        raise to_invalid(error) from error
+        raise to_invalid(error, Options) from error
     return options
 
 
@@ -270,11 +271,11 @@ def _mistake(parameter: str, message: str) -> Invalid:
     return Invalid(f"{parameter}: {message}", details=[{"parameter": parameter, "message": message}])
 
 
-def to_invalid(error: ValidationError) -> Invalid:
+def to_invalid(error: ValidationError, kind: type = Recipe) -> Invalid:
     """Name what is wrong by the last part of its place, which is an option or a parameter of an operation."""
     details = [
-        {"parameter": str((each["loc"] or ("options",))[-1]), "message": describe_mistake(each)}
-        for each in error.errors(include_url=False, include_input=False, include_context=False)
+        {"parameter": str((each["loc"] or ("options",))[-1]), "message": describe_mistake(each, kind)}
+        for each in error.errors(include_url=False, include_input=False)
     ]
     sentence = "; ".join(f"{each['parameter']}: {each['message']}" for each in details[:3])
     return Invalid(sentence, details=details)

@@ -8,12 +8,12 @@ from pathlib import PurePosixPath
 from typing import Annotated, Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from shared_lib.constraints import OneOf
+from shared_lib.constraints import OneOf, Respell
 from shared_lib.domain.images import CONTROL, MAX_FILENAME
 from shared_lib.errors import Invalid, NotFound, TooLarge, Unsupported
-from shared_lib.pipeline.formats import BY_EXTENSION, describe_missing_codec, has_codec
+from shared_lib.pipeline.formats import BY_EXTENSION, BY_TYPE, describe_missing_codec, has_codec, read_extension
 
-Extension = Annotated[str, OneOf(*BY_EXTENSION)]
+Extension = Annotated[str, OneOf(*BY_EXTENSION), Respell(read_extension)]
 """The file types that a caller may announce. The pipeline detects the real type from the bytes."""
 
 PROBES = "probes-of-the-store/"
@@ -24,6 +24,15 @@ UNKNOWN_TYPE = "application/octet-stream"
 
 IMAGE_TYPE = re.compile(r"image/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}")
 """A media type of an image (RFC 6838), in lower case."""
+
+
+_ENDS_OTHERWISE = (
+    "The filename ends in .{}. If the file is an image of one of these types, send it with a filename that says so "
+    "(with curl: -F 'file=@photo.dat;filename=photo.jpg')"
+)
+_HAS_NO_ENDING = (
+    "The filename has no extension. Send one, or the image's Content-Type (with curl: -F 'file=@photo;type=image/jpeg')"
+)
 
 
 class FileTooLarge(TooLarge):
@@ -124,17 +133,17 @@ def check_upload(filename: str, content_type: str, size: int) -> None:
         raise Invalid("File is empty", code="empty_file")
     if len(filename) > MAX_FILENAME:
         raise Unsupported(f"Filename is too long (max {MAX_FILENAME} characters)", code="filename_too_long")
-    extension = filename.rpartition(".")[2].lower() if "." in filename else ""
-    if extension not in BY_EXTENSION:
+    extension = read_extension(filename.rpartition(".")[2]) if "." in filename else ""
+    form = BY_EXTENSION.get(extension) if extension else BY_TYPE.get(content_type.lower())
+    if form is None:
         allowed = ", ".join(f".{each}" for each in BY_EXTENSION)
-        ending = f"ends in .{extension}" if extension else "has no extension"
         raise Unsupported(
             f"Only these file types are allowed: {allowed}",
             code="extension_not_allowed",
-            details=_about_file(f"The filename {ending}. If it is one of these types, name it so"),
+            details=_about_file(_ENDS_OTHERWISE.format(extension) if extension else _HAS_NO_ENDING),
         )
-    if complaint := _find_missing_codec(extension):
-        raise Unsupported(complaint, code="codec_missing")
+    if not has_codec(form):
+        raise Unsupported(describe_missing_codec(form), code="codec_missing")
     if content_type != UNKNOWN_TYPE and not IMAGE_TYPE.fullmatch(content_type):
         raise Unsupported(
             "Only image files are allowed",
@@ -150,13 +159,10 @@ def check_upload(filename: str, content_type: str, size: int) -> None:
 
 def check_codec(extension: str) -> None:
     """Raise Invalid if this deployment lacks the codec for files with that extension."""
-    if message := _find_missing_codec(extension):
+    form = BY_EXTENSION[extension]
+    if not has_codec(form):
+        message = describe_missing_codec(form)
         raise Invalid(message, code="codec_missing", details=[{"parameter": "extension", "message": message}])
-
-
-def _find_missing_codec(extension: str) -> str | None:
-    form = BY_EXTENSION.get(extension)
-    return None if form is None or has_codec(form) else describe_missing_codec(form)
 
 
 def _about_file(message: str) -> list[dict[str, Any]]:

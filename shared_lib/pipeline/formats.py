@@ -237,3 +237,23 @@ BY_EXTENSION = {name: form for form in Format for name in form.info.extensions} 
     name: form for form in Format for name in form.info.other_extensions
 }
 """Formats by file name extension, the common extensions first."""
+
+BY_TYPE = {f"image/{name}": form for name, form in BY_EXTENSION.items()} | {form.content_type: form for form in Format}
+"""Formats by media type, those included that clients make of a file name extension."""
+
+
+def read_extension(written: str) -> str:
+    """Return a file name extension as `BY_EXTENSION` has it. Cameras write `.JPG`."""
+    return written.lower().removeprefix(".")
+
+
+def choose_extension(written: str) -> str:
+    """Return the extension that we write for the format of another one: `jpg` for `JPEG`."""
+    extension = read_extension(written)
+    return BY_EXTENSION[extension].extension if extension in BY_EXTENSION else extension
+
+
+def read_format(written: str) -> str:
+    """Return a format's name. Callers write the extension of its files, too."""
+    extension = read_extension(written)
+    return BY_EXTENSION[extension].value if extension in BY_EXTENSION else extension

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, ClassVar, Literal
 
-from shared_lib.constraints import IntegerBounds, OneOf, Schema, to_camel
-from shared_lib.pipeline.formats import WRITTEN, Format, describe_missing_codec, has_codec
+from shared_lib.constraints import IntegerBounds, OneOf, Respell, Schema, to_camel
+from shared_lib.pipeline.formats import WRITTEN, Format, describe_missing_codec, has_codec, read_format
 from shared_lib.pipeline.parameters import StrictInput, changed_fields
 
 _FORMAT_OPTIONS = frozenset[str]().union(*(form.info.options or () for form in WRITTEN))
@@ -29,7 +29,7 @@ class OutputOptions(StrictInput):
         "serialize_by_alias": True,
     }
 
-    format: Annotated[Format | Choice, OneOf("source", "auto", "compatible", *WRITTEN)] = "source"
+    format: Annotated[Format | Choice, OneOf("source", "auto", "compatible", *WRITTEN), Respell(read_format)] = "source"
     quality: Annotated[int, IntegerBounds(ge=1, le=100)] | None = None
     """Default: a number for each format with which most people see no difference."""
     lossless: bool = False

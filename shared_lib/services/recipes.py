@@ -28,7 +28,10 @@ def load_presets(settings: Processing) -> dict[str, Recipe]:
     try:
         presets = read_presets(settings.presets)
     except ValidationError as error:
-        places = [".".join(map(str, each["loc"])) + ": " + describe_mistake(each) for each in error.errors()]
+        places = [
+            ".".join(map(str, each["loc"])) + ": " + describe_mistake(each, dict[str, Recipe])
+            for each in error.errors()
+        ]
         raise InvalidSettings(f"PROCESSING_PRESETS: {'; '.join(places)}") from error
     if unknown := set(settings.default_presets) - presets.keys():
         raise InvalidSettings(f"PROCESSING_DEFAULT_PRESETS: there is no preset {', '.join(sorted(unknown))}")

@@ -110,4 +110,4 @@ def load() -> Settings:
 def _describe(branch: type[Branch], mistake: ErrorDetails) -> str:
     """Return the variable, the place in its JSON if it has one, and the mistake."""
     variable, *place = map(str, mistake["loc"])
-    return ".".join((branch.name_variable(variable), *place)) + f": {describe_mistake(mistake)}"
+    return ".".join((branch.name_variable(variable), *place)) + f": {describe_mistake(mistake, branch)}"

@@ -8,10 +8,12 @@ from shared_lib.delivery.engine import Found, Made
 from shared_lib.delivery.negotiation import may_have
 from shared_lib.delivery.order import Order
 from shared_lib.delivery.signatures import WRONG
+from shared_lib.delivery.urls import Options
 from shared_lib.errors import FailureCode, Forbidden, Invalid, Rejected, TooManyAttempts, WorkerError
 from shared_lib.repositories.deliveries import TOO_MANY
 from shared_lib.runtime import Runtime
 from shared_lib.storage.buckets import Download
+from shared_lib.validation import describe_unknown
 from shared_lib.web.endpoint import Errors
 from shared_lib.web.errors import NO_IMAGE, ImageError
 from shared_lib.web.responses import Content, Deferred, Version
@@ -19,7 +21,7 @@ from shared_lib.web.responses import Content, Deferred, Version
 ERRORS = Errors(
     ImageError,
     [
-        Invalid("width: Extra inputs are not permitted"),
+        Invalid(f"width: {describe_unknown('width', tuple(Options.model_fields))}"),
         Forbidden(WRONG, code="signature_refused"),
         NO_IMAGE,
         Rejected(FailureCode.OUTPUT_SIDE_TOO_LONG, "The rendition would be 9,000 px wide; at most 8,192 are allowed."),

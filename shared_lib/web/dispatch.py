@@ -24,8 +24,9 @@ from shared_lib.repositories.audit import acting_as
 from shared_lib.web.access import authorize, read_address
 from shared_lib.web.endpoint import Cache, Endpoint
 from shared_lib.web.errors import STATUS, advise_retry, render_error
+from shared_lib.web.paths import allowed_methods, match_path, reject_method
 from shared_lib.web.rates import count_request, describe_rates
-from shared_lib.web.requests import match_path, read_inputs
+from shared_lib.web.requests import read_inputs
 from shared_lib.web.responses import add_common_headers, render
 
 log = observability.get_logger()
@@ -141,12 +142,12 @@ def _call(
         if request.method == "OPTIONS":
             return _list_methods(path, endpoint)
         if request.method not in endpoint.route.served_methods:
-            return _reject_method(path, endpoint)
+            return _reject_method(request.method, path, endpoint)
         principal = authorize(request, endpoint, rt)
         actor = Actor(principal.name, read_address(request, http), flask.g.request_id)
         with acting_for(principal.tenant), acting_as(actor):
             count_request(rt, principal, endpoint)
-            inputs = read_inputs(request, endpoint.inputs, arguments, rt.settings.processing.max_upload_bytes)
+            inputs = read_inputs(request, endpoint, arguments, rt.settings.processing.max_upload_bytes)
             if endpoint.inputs.principal:
                 inputs["principal"] = principal
             return render(request, handler(rt, **inputs), endpoint, http)
@@ -175,23 +176,15 @@ def _render_named(error: ServiceError, endpoint: Endpoint) -> flask.Response:
 
 
 def _list_methods(path: str, endpoint: Endpoint) -> flask.Response:
-    response = flask.Response(status=204, headers={"Allow": _allowed_methods(path, endpoint)})
+    response = flask.Response(status=204, headers={"Allow": allowed_methods(path, endpoint)})
     del response.headers["Content-Type"]  # there is no content
     return response
 
 
-def _reject_method(path: str, endpoint: Endpoint) -> flask.Response:
-    allowed = _allowed_methods(path, endpoint)
-    error = ServiceError(f"{path} takes these methods: {allowed}", code="method_not_allowed")
-    response = render_error(405, error, endpoint.errors.body)
-    response.headers["Allow"] = allowed
+def _reject_method(method: str, path: str, endpoint: Endpoint) -> flask.Response:
+    response = render_error(405, reject_method(method, path, endpoint), endpoint.errors.body)
+    response.headers["Allow"] = allowed_methods(path, endpoint)
     return response
-
-
-def _allowed_methods(path: str, endpoint: Endpoint) -> str:
-    from shared_lib.web import openapi  # noqa: PLC0415  few requests ask, and it loads what describes all endpoints
-
-    return ", ".join(openapi.allowed_methods(path, endpoint.route.method))
 
 
 def _render_http_error(error: HTTPException, endpoint: Endpoint) -> flask.Response:

@@ -73,10 +73,11 @@ class Inputs:
     path: Mapping[str, Any] = field(default_factory=dict)
     """Path parameters: name → type. Each is an argument of that name."""
     query: type[BaseModel] | None = None
+    """None: it takes no parameter, and any is an error."""
     body: type[BaseModel] | None = None
-    """A JSON body."""
+    """A JSON body. Like those of the query, names that it doesn't have are errors, at any depth."""
     form: type[BaseModel] | None = None
-    """The text fields of a multipart form. Its part `file` is an argument too: `UploadedFile | None`."""
+    """The text fields of a multipart form. Its part `file`, which it must have, is an argument too: `UploadedFile`."""
     url_path: bool = False
     """Pass the request's path, for a handler that serves several."""
     principal: bool = False
@@ -152,6 +153,11 @@ class Endpoint:
     """No route leads to it: only callers inside the cluster reach it."""
     is_probe: bool = False
     """Log successes at debug level only: probes come every few seconds."""
+
+    @property
+    def ignores_query(self) -> bool:
+        """Pages, probes and URLs of images ignore what others add to a link, and what is another service's dialect."""
+        return self.needs == "nothing"
 
     def __post_init__(self) -> None:
         """Raise ValueError for a permission that does not exist: the function then does not load."""

@@ -19,6 +19,10 @@ from shared_lib.settings import FORM_OVERHEAD
 
 MAX_FORM_PARTS = 10  # a form's file and fields, unknown ones included
 _CHUNK = 256 * 1024  # bytes
+_LARGER = (
+    "For a larger file, POST /api/v1/images/actions/upload-url gives a URL to put it to, and "
+    "POST /api/v1/images/actions/multipart-upload one for each of its parts"
+)
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,11 @@ class Form:
 
 
 def file_too_large(limit: int) -> TooLarge:
-    return TooLarge(f"File too large. Maximum size is {limit // (1024 * 1024)}MB", code="file_too_large")
+    return TooLarge(
+        f"File too large. Maximum size is {limit // (1024 * 1024)}MB",
+        code="file_too_large",
+        details=[{"parameter": "file", "message": _LARGER}],
+    )
 
 
 def parse_form(request: flask.Request, limit: int) -> Form:

@@ -15,11 +15,11 @@ from shared_lib.errors import (
     look_up,
 )
 from shared_lib.settings import Processing, Rates
-from shared_lib.validation import adapt, describe_mistake
-from shared_lib.web.endpoint import Endpoint, Inputs
+from shared_lib.validation import REQUIRED, adapt, describe_mistake, describe_unknown
+from shared_lib.web.endpoint import Endpoint
 from shared_lib.web.errors import NO_CREDENTIALS, STATUS
 from shared_lib.web.forms import file_too_large
-from shared_lib.web.requests import body_too_large, not_json
+from shared_lib.web.requests import body_too_large, invalid, not_json
 
 BUSY = Unavailable("The service is busy: try again later", code="busy")  # as the server says it
 _NO_PARAMETER = "x y"  # neither a UUID nor a name
@@ -29,7 +29,7 @@ _URI_TOO_LONG = "Path and query together are too long (max 8192 bytes)"  # as th
 def list_errors(endpoint: Endpoint) -> dict[int, ServiceError]:
     """Return an example by status. One that the endpoint declares replaces an implied one."""
     declared = {look_up(STATUS, each, 500): each for each in endpoint.errors.examples}
-    return dict(_implied(endpoint.inputs)) | dict(_refusals(endpoint)) | declared
+    return dict(_implied(endpoint)) | dict(_refusals(endpoint)) | declared
 
 
 def _refusals(endpoint: Endpoint) -> Iterator[tuple[int, ServiceError]]:
@@ -40,12 +40,15 @@ def _refusals(endpoint: Endpoint) -> Iterator[tuple[int, ServiceError]]:
         yield 429, TooManyAttempts(f"At most {most:,} requests a minute", code="rate_exceeded")
 
 
-def _implied(inputs: Inputs) -> Iterator[tuple[int, ServiceError]]:
+def _implied(endpoint: Endpoint) -> Iterator[tuple[int, ServiceError]]:
+    inputs = endpoint.inputs
     yield 503, Unavailable("The database is out of reach")
     if mistakes := list(_find_mistakes(inputs.path)):
         yield 400, mistakes[0]
     elif model := inputs.query or inputs.body:
         yield 400, _invalid_field(model)
+    elif not endpoint.ignores_query:
+        yield 400, _invalid("limit", describe_unknown("limit"))
     if inputs.query:
         yield 414, ServiceError(_URI_TOO_LONG, code="uri_too_long")
     if inputs.body:
@@ -66,11 +69,14 @@ def _find_mistakes(path: Mapping[str, Any]) -> Iterator[Invalid]:
 
 
 def _invalid_field(model: type[BaseModel]) -> Invalid:
-    required = [field.alias or name for name, field in model.model_fields.items() if field.is_required()]
+    """Return the error of a required field that is missing, or else of a field whose name lacks its last letter."""
+    names = {field.alias or name: field for name, field in model.model_fields.items()}
+    required = next((name for name, field in names.items() if field.is_required()), None)
     if required:
-        return _invalid(required[0], "Field required")
-    return _invalid("page", "Input should be greater than or equal to 1")
+        return _invalid(required, REQUIRED)
+    wrong = next(iter(names))[:-1]
+    return _invalid(wrong, describe_unknown(wrong, tuple(names)))
 
 
 def _invalid(parameter: str, message: str) -> Invalid:
-    return Invalid(f"{parameter}: {message}", details=[{"parameter": parameter, "message": message}])
+    return invalid([{"parameter": parameter, "message": message}])

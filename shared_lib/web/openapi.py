@@ -14,12 +14,12 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json_schema
+from pydantic_core.core_schema import ModelSchema
 
 from shared_lib.errors import ServiceError
 from shared_lib.pipeline.formats import WRITTEN, Format
 from shared_lib.web.assets import compress
 from shared_lib.web.endpoint import Endpoint, Inputs, Success
-from shared_lib.web.forms import MAX_FORM_PARTS
 from shared_lib.web.implied_errors import BUSY, list_errors
 from shared_lib.web.responses import Content
 
@@ -33,6 +33,9 @@ Every error has a sentence and a `code`. Endpoints about images return `{"error"
 `{"errors": [{"title", "detail"?, "code", "source"?}]}`, as in JSON:API. A 503 has `Retry-After`: try again. So
 has a 429, for more requests or uploads in a minute than the caller's rate. Responses say in `RateLimit` what remains.
 A 403 `quota_exceeded` says that there are as many images, bytes or renditions as there may be.
+
+A parameter, a form's field or a field of JSON that an operation does not have is an error (400), which names the
+nearest one that it has. So no request succeeds without what a misspelled name asked for.
 
 A list of images is an array. A list of collections is `{"data", "meta"}`. To get a list's next page, follow the `Link`
 with `rel="next"`, or pass `X-Next-Cursor` as `after`. No item that stays in the list is skipped or repeated, whatever
@@ -88,10 +91,17 @@ _HEADERS = {401: CHALLENGE, 429: RETRY_AFTER | RATE_LIMIT}
 
 
 class _Generator(GenerateJsonSchema):
-    """Leave fields' titles out: pydantic makes `Sortby` of `sortBy`, and generated clients name types after that."""
+    """Leave fields' titles out: pydantic makes `Sortby` of `sortBy`, and generated clients name types after that.
+
+    Say that what callers send has no other fields. What they receive may get more with a later release.
+    """
 
     def field_title_should_be_set(self, schema: object) -> bool:  # noqa: ARG002  every field is alike
         return False
+
+    def model_schema(self, schema: ModelSchema) -> Schema:
+        closed = {"additionalProperties": False} if self.mode == "validation" else {}
+        return super().model_schema(schema) | closed
 
 
 def build(endpoints: Iterable[Endpoint]) -> Schema:
@@ -131,12 +141,6 @@ def render(*, anonymous: bool) -> Content:
     return Content(data, "application/json", {"Cache-Control": "max-age=300"}, encodings=compress(data))
 
 
-def allowed_methods(path: str, own: str) -> tuple[str, ...]:
-    """Return every method of a path template: those of all functions, and those that HTTP adds."""
-    methods = {own} | {method.upper() for method in load()["paths"].get(path, {})}
-    return tuple(sorted(methods | {"OPTIONS"} | ({"HEAD"} if "GET" in methods else set())))
-
-
 def _schemas(endpoints: Iterable[Endpoint]) -> Schema:
     """Return every model that the endpoints read or return, by name."""
     inputs = {model: None for each in endpoints for model in (each.inputs.body, each.inputs.form) if model}
@@ -162,7 +166,6 @@ def _describe_form(schema: Schema) -> None:
     texts = {name: _without_null(field) for name, field in schema["properties"].items()}
     schema["properties"] = {"file": BINARY} | texts
     schema["required"] = ["file", *schema.get("required", ())]
-    schema |= {"additionalProperties": {"type": "string"}, "maxProperties": MAX_FORM_PARTS}
 
 
 def _without_null(schema: Schema) -> Schema:

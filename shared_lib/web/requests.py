@@ -1,9 +1,7 @@
 """Read a request into the inputs that an endpoint declares."""
 
 import json
-import re
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import flask
@@ -12,39 +10,27 @@ from pydantic_core import ErrorDetails
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from shared_lib.errors import Invalid, NotFound, TooLarge, Unsupported
-from shared_lib.validation import adapt, describe_mistake
-from shared_lib.web.endpoint import Endpoint, Inputs
-from shared_lib.web.forms import UploadedFile, parse_form
+from shared_lib.domain.uploads import NoFile
+from shared_lib.errors import Invalid, TooLarge, Unsupported
+from shared_lib.validation import adapt, describe_mistake, describe_unknown
+from shared_lib.web.endpoint import Endpoint
+from shared_lib.web.forms import Form, UploadedFile, parse_form
 
 MAX_JSON = 1024 * 1024  # bytes
-
-REST = "{rest+}"
-"""At the end of a path template: the rest of the path."""
-
-
-def match_path(request: flask.Request, endpoint: Endpoint) -> tuple[str, dict[str, str]]:
-    """Return the path template that the request matches, and its parameters. Raises NotFound."""
-    for path in endpoint.route.paths:
-        expression, names = _read_template(path)
-        found = expression.fullmatch(request.path)
-        if found:
-            return path, dict(zip(names, found.groups(), strict=True))
-    raise NotFound(f"There is nothing at {request.path}", code="no_such_path")
-
-
-@cache
-def _read_template(path: str) -> tuple[re.Pattern[str], list[str]]:
-    # Literal text and parameter names alternate.
-    pieces = re.split(r"{(\w+)}", path.removesuffix(REST))
-    expression = "([^/]+)".join(map(re.escape, pieces[::2])) + (".+" if path.endswith(REST) else "")
-    return re.compile(expression, re.DOTALL), pieces[1::2]
+MAX_NAMED = 20  # unknown parameters that an error names
+MAX_NAME = 64  # characters of one
+_FILE = "file"
+_WITH_CURL = "(with curl: -F file=@photo.jpg)"
 
 
 def read_inputs(
-    request: flask.Request, declared: Inputs, arguments: Mapping[str, str], max_upload: int
+    request: flask.Request, endpoint: Endpoint, arguments: Mapping[str, str], max_upload: int
 ) -> dict[str, Any]:
-    """Return the handler's arguments. Raises Invalid, TooLarge or Unsupported."""
+    """Return the handler's arguments. Raises Invalid, TooLarge or Unsupported.
+
+    A name that the endpoint doesn't declare is invalid: whoever misspelled it would wait in vain for its effect.
+    """
+    declared = endpoint.inputs
     inputs: dict[str, Any] = {
         name: _check(kind, arguments[name], name) for name, kind in declared.path.items() if name in arguments
     }
@@ -56,6 +42,8 @@ def read_inputs(
         inputs["accept"] = request.headers.get("Accept", "")
     if declared.query is not None:
         inputs["query"] = _check(declared.query, _read_query(request, declared.query))
+    elif not endpoint.ignores_query:
+        _refuse_unknown(request.args)
     if declared.body is not None:
         inputs["body"] = _check(declared.body, _read_json(request))
     if declared.form is not None:
@@ -74,17 +62,23 @@ def _check(kind: Any, value: object, name: str | None = None) -> Any:  # noqa: A
     """Validate a value. Raises Invalid, which names each wrong parameter and the reason."""
     adapter = adapt(kind)
     try:
-        return adapter.validate_python(value) if name or not isinstance(value, bytes) else adapter.validate_json(value)
+        if isinstance(value, bytes) and name is None:
+            return adapter.validate_json(value, extra="forbid")
+        return adapter.validate_python(value, extra="forbid")
     except ValidationError as error:
         details = [
             {
                 "parameter": name or _locate(each, value) or "body",
-                "message": describe_mistake(each),
+                "message": describe_mistake(each, kind),
             }
-            for each in _drop_consequences(error.errors(include_url=False, include_input=False, include_context=False))
+            for each in _drop_consequences(error.errors(include_url=False, include_input=False))
         ]
-        sentence = "; ".join(f"{each['parameter']}: {each['message']}" for each in details[:3])
-        raise Invalid(sentence, details=details) from error
+        raise invalid(details) from error
+
+
+def invalid(details: list[dict[str, Any]]) -> Invalid:
+    """Return the error for these parameters, each with what is wrong with it. Its sentence has the first ones."""
+    return Invalid("; ".join(f"{each['parameter']}: {each['message']}" for each in details[:3]), details=details)
 
 
 def _drop_consequences(mistakes: list[ErrorDetails]) -> list[ErrorDetails]:
@@ -136,6 +130,12 @@ def _refuse_repeated(known: set[str], given: MultiDict[str, Any]) -> None:
         raise Invalid(f"{', '.join(repeated)}: must be given once", details=details)
 
 
+def _refuse_unknown(given: Iterable[str], known: Sequence[str] = ()) -> None:
+    unknown = [name for name in given if name not in known][:MAX_NAMED]
+    if unknown:
+        raise invalid([{"parameter": name, "message": describe_unknown(name, known)} for name in unknown])
+
+
 def _read_json(request: flask.Request) -> bytes:
     request.max_content_length = MAX_JSON + 1
     try:
@@ -157,11 +157,21 @@ def not_json() -> Unsupported:
     return Unsupported("Send JSON, with Content-Type: application/json")
 
 
-def _read_form(
-    request: flask.Request, known: type[BaseModel], limit: int
-) -> tuple[dict[str, str], UploadedFile | None]:
-    """Return the form's fields, and its part `file`. Raises Invalid if one is given twice."""
+def _read_form(request: flask.Request, known: type[BaseModel], limit: int) -> tuple[dict[str, str], UploadedFile]:
+    """Return the form's fields, and its part `file`. Raises Invalid if that is missing, or a part is given twice."""
     form = parse_form(request, limit)
-    _refuse_repeated({"file"}, form.files)
+    if _FILE not in form.files:
+        raise NoFile(details=[{"parameter": _FILE, "message": _find_file(form)}])
+    _refuse_repeated({_FILE}, form.files)
+    _refuse_unknown(form.files, (_FILE,))
     _refuse_repeated(_names(known), form.fields)
-    return form.fields.to_dict(), form.files.get("file")
+    return form.fields.to_dict(), form.files[_FILE]
+
+
+def _find_file(form: Form) -> str:
+    """Say where the file is, if not where it should be."""
+    if _FILE in form.fields:
+        return f"is sent as text. Send it as a file {_WITH_CURL}"
+    if form.files:
+        return f"is missing. The file was sent in the field {next(iter(form.files))[:MAX_NAME]!r}: send it in 'file'"
+    return f"is missing. Send the image in this field {_WITH_CURL}"

@@ -143,6 +143,47 @@ def test_an_unknown_path_is_404_in_json(platform: Platform, path: str) -> None:
     assert response.json()["code"] == "no_such_path"
 
 
+@pytest.mark.parametrize(
+    ("path", "advice"),
+    [
+        ("/api/v1/image", "Did you mean /api/v1/images?"),
+        ("/images", "Did you mean /api/v1/images?"),
+        (f"/api/v1/images/{SOME_UUID}/rendition/web", "Did you mean /api/v1/images/{uuid}/renditions/{name}, such as"),
+        (
+            f"/i/unsafe/{SOME_UUID}.webp",
+            "A part is missing. Did you mean /i/{signature}/{options}/{file}, such as /i/unsafe/w=320,h=240,fit=cover/",
+        ),
+    ],
+)
+def test_an_unknown_path_gets_the_one_that_was_meant(platform: Platform, path: str, advice: str) -> None:
+    response = requests.get(platform.url + path, timeout=10)
+
+    assert (response.status_code, response.json()["code"]) == (404, "no_such_path")
+    [detail] = response.json()["details"]
+    assert advice in detail["message"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "advice"),
+    [
+        ("POST", "/images", "/api/v1/images/actions/upload,"),
+        ("DELETE", "/images", "DELETE is for /api/v1/images/{uuid}"),
+        ("PUT", "/images", None),
+        ("DELETE", "/collections", "DELETE is for /api/v1/collections/{uuid}"),
+    ],
+)
+def test_a_method_that_a_path_does_not_take_is_refused_with_the_paths_that_take_it(
+    api: Api, method: str, path: str, advice: str | None
+) -> None:
+    body = api(method, path).json()
+
+    if "errors" in body:
+        advised = body["errors"][0]["detail"]
+    else:
+        advised = body["details"][0]["message"] if advice else body.get("details")
+    assert advised == advice if advice is None else advice in advised
+
+
 def test_every_response_has_a_request_id_and_security_headers(api: Api) -> None:
     response = api("GET", "/images", headers={"X-Request-Id": "mine-1"})
 
@@ -178,6 +219,18 @@ def test_a_body_that_is_not_a_json_object_is_rejected(api: Api, body: bytes, con
 
     assert response.status_code == status
     assert response.headers["Content-Type"] == "application/json"
+
+
+@pytest.mark.parametrize("door", ["gateway", "nginx_edge"])
+@pytest.mark.parametrize(("path", "shape"), [("collections", {"errors"}), ("images", {"error", "code"})])
+def test_the_refusal_of_a_host_has_the_shape_of_its_path(
+    request: pytest.FixtureRequest, door: str, path: str, shape: set[str]
+) -> None:
+    raw = b"GET /api/v1/%s HTTP/1.1\r\nHost: elsewhere.example\r\n\r\n" % path.encode()
+
+    response = exchange(request.getfixturevalue(door), raw)
+
+    assert (response.status, response.json().keys()) == (421, shape)
 
 
 @pytest.mark.parametrize("name", ["elsewhere.example", "localhost.elsewhere.example", "192.0.2.1", "127.0.0.1.nip"])

@@ -100,7 +100,7 @@ def test_a_recipe_is_built_by_form_and_its_rendition_is_seen_at_once(playground:
 def test_a_recipe_that_cannot_be_made_says_why(playground: Playground) -> None:
     playground.add("Blur").get_by_label("Sigma").fill("500")
 
-    expect(playground.page.get_by_role("alert")).to_contain_text("sigma: Input should be less than or equal to 100")
+    expect(playground.page.get_by_role("alert")).to_contain_text("sigma: must be at most 100")
 
 
 def test_a_preview_that_an_outage_interrupts_comes_by_itself_once_it_is_over(playground: Playground) -> None:

@@ -4,6 +4,7 @@ import json
 import subprocess
 import uuid
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -125,7 +126,9 @@ def test_processing_an_image_that_was_never_uploaded_is_the_contracts_404(api: A
         ("a.jpg", "image/jpeg", b"x" * (LIMIT + 200_000), 413, "File too large. Maximum size is 10MB"),
         ("a.pdf", "image/jpeg", b"x", 415, ALLOWED),
         ("a.exe", "application/octet-stream", b"x", 415, ALLOWED),
-        ("jpg", "image/jpeg", b"x", 415, ALLOWED),
+        ("jpg", "application/octet-stream", b"x", 415, ALLOWED),
+        ("photo", "image/x-unknown", b"x", 415, ALLOWED),
+        ("cat.txt", "image/jpeg", b"x", 415, ALLOWED),
         ("a.jpg", "application/pdf", b"x", 415, "Only image files are allowed"),
         ("a.jpg", "image/", b"x", 415, "Only image files are allowed"),
         ("a.jpg", "image/a\x01b", b"x", 415, "Only image files are allowed"),
@@ -146,8 +149,9 @@ def test_an_invalid_upload_is_rejected_with_the_contracts_sentence(  # noqa: PLR
     ("filename", "kind", "found", "remedy"),
     [
         ("a.webp", "application/pdf", "'application/pdf'", "type=image/webp"),
-        ("a.pdf", "image/png", "ends in .pdf", "name it so"),
-        ("photo", "image/png", "no extension", "name it so"),
+        ("a.pdf", "image/png", "ends in .pdf", "filename=photo.jpg"),
+        ("cat.txt", "image/jpeg", "ends in .txt", "filename=photo.jpg"),
+        ("photo", "application/octet-stream", "no extension", "type=image/jpeg"),
     ],
 )
 def test_an_unsupported_type_is_named_with_the_remedy(
@@ -161,10 +165,66 @@ def test_an_unsupported_type_is_named_with_the_remedy(
     assert remedy in detail["message"]
 
 
-def test_a_form_without_a_file_is_rejected(api: Api) -> None:
-    for files in ({"image": ("a.jpg", b"x", "image/jpeg")}, {"description": (None, "no file here")}):
-        response = api("POST", "/images/actions/upload", files=files)
-        assert (response.status_code, response.json()["error"]) == (400, "No file uploaded")
+@pytest.mark.parametrize(
+    ("files", "remedy"),
+    [
+        ({"image": ("a.jpg", b"x", "image/jpeg")}, "was sent in the field 'image': send it in 'file'"),
+        ({"file": (None, "a.jpg")}, "is sent as text. Send it as a file (with curl: -F file=@photo.jpg)"),
+        ({"description": (None, "no file")}, "Send the image in this field (with curl: -F file=@photo.jpg)"),
+    ],
+)
+def test_a_form_without_a_file_is_rejected_with_the_name_of_its_field(
+    api: Api, files: dict[str, Any], remedy: str
+) -> None:
+    response = api("POST", "/images/actions/upload", files=files)
+
+    assert (response.status_code, response.json()["error"]) == (400, "No file uploaded")
+    [detail] = response.json()["details"]
+    assert detail["parameter"] == "file"
+    assert remedy in detail["message"]
+
+
+def test_a_file_that_is_too_large_is_refused_with_the_ways_to_send_it(api: Api) -> None:
+    files = {"file": ("a.jpg", b"x" * (LIMIT + 1), "image/jpeg")}
+
+    [detail] = api("POST", "/images/actions/upload", files=files).json()["details"]
+
+    assert "/api/v1/images/actions/upload-url" in detail["message"]
+    assert "/api/v1/images/actions/multipart-upload" in detail["message"]
+
+
+@pytest.mark.parametrize(
+    ("filename", "kind"),
+    [
+        ("DSC_0001.JPG", "image/jpeg"),
+        ("cat.Jpeg", "application/octet-stream"),
+        ("photo", "image/jpeg"),
+        ("photo", "image/jpg"),
+        ("photo.", "image/webp"),
+    ],
+)
+def test_a_name_as_cameras_and_phones_give_it_is_accepted(api: Api, filename: str, kind: str) -> None:
+    image = api.await_end(api.upload(make_photo(), filename, kind))
+
+    assert (image["status"], image["contentType"], image["filename"]) == ("succeeded", "image/jpeg", filename)
+
+
+@pytest.mark.parametrize("extension", ["jpg", "jpeg", "JPG", "Jpeg", ".jpg"])
+def test_an_extension_may_be_written_in_every_usual_way(api: Api, extension: str) -> None:
+    plain = api("GET", "/images/actions/upload-url", params={"extension": extension})
+    bound = api("POST", "/images/actions/upload-url", json={"extension": extension})
+    parts = api("POST", "/images/actions/multipart-upload", json={"extension": extension, "sizeBytes": 6_000_000})
+
+    assert [each.status_code for each in (plain, bound, parts)] == [200, 201, 201]
+
+
+def test_a_recipe_takes_a_formats_extension_for_its_name(api: Api) -> None:
+    spellings = ("jpg", "JPEG", "jpeg", ".jpg")
+    recipes = [{"name": f"r{index}", "output": {"format": each}} for index, each in enumerate(spellings)]
+
+    image = api.await_end(api.upload(make_photo(form="PNG"), "a.png", "image/png", renditions=json.dumps(recipes)))
+
+    assert [each["contentType"] for each in image["renditions"] if each["name"] != "thumbnail"] == ["image/jpeg"] * 4
 
 
 @pytest.mark.parametrize("name", ["file", "preset"])

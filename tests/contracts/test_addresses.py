@@ -76,7 +76,7 @@ def test_an_invalid_setting_is_reported_at_the_start_without_its_secrets(
 def test_a_mistake_inside_a_setting_of_json_is_named_by_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUTH_ISSUERS", '[{"issuer": "https://login.example.com"}]')
 
-    with pytest.raises(InvalidSettings, match=r"AUTH_ISSUERS\.0\.audience: Field required"):
+    with pytest.raises(InvalidSettings, match=r"AUTH_ISSUERS\.0\.audience: is required"):
         settings.load.__wrapped__()
 
 

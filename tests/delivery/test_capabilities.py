@@ -68,6 +68,14 @@ def test_a_token_allows_each_rung_of_its_ladder_and_each_preset_by_every_key(
         assert (response.status_code, response.json()["code"]) == (403, "not_covered"), refused
 
 
+@pytest.mark.parametrize("named", ["jpg", "jpeg", "JPG"])
+def test_a_token_allows_a_format_by_each_of_its_extensions(get: Get, images: list[str], named: str) -> None:
+    token = make_token({"image": images[0], "widths": [32], "formats": [named]})
+
+    assert [get(f"{token}/w=32/{images[0]}.{each}").status_code for each in ("jpg", "jpeg", "JPG")] == [200] * 3
+    assert get(f"{token}/w=32/{images[0]}.webp").status_code == 403
+
+
 def test_a_token_is_about_its_image_its_collection_or_its_prefix(get: Get, images: list[str], collection: str) -> None:
     def statuses(**covered: str) -> list[int]:
         token = make_token({**covered, "widths": [32]})

@@ -14,7 +14,7 @@ from published import is_made, open_image
 from service import ENVIRONMENT, ROOT, Api, Platform, make_photo, serve_function, wait_for
 
 from shared_lib.delivery.order import Widths
-from shared_lib.delivery.urls import Urls
+from shared_lib.delivery.urls import Options, Urls
 from shared_lib.errors import Forbidden
 from shared_lib.runtime import Runtime
 
@@ -49,6 +49,8 @@ def image(api: Api) -> str:
         ("w=160/{image}", (160, 120), "JPEG"),
         ("h=60/{image}.webp", (80, 60), "WEBP"),
         ("w=100,h=100/{image}.jpg", (100, 75), "JPEG"),
+        ("w=100,h=100/{image}.jpeg", (100, 75), "JPEG"),
+        ("w=100,h=100/{image}.JPG", (100, 75), "JPEG"),
         ("w=100,h=100,fit=cover/{image}.png", (100, 100), "PNG"),
         ("w=100,h=100,fit=cover,gravity=smart/{image}.avif", (100, 100), "AVIF"),
         ("w=100,h=100,fit=contain,bg=fff/{image}", (100, 100), "JPEG"),
@@ -242,6 +244,7 @@ def test_caches_keep_for_good_only_what_a_url_names_by_its_content(api: Api, get
         ("w=10,blur=1000/{image}", 400, "invalid_input"),
         ("q=50,lossless=1/{image}.webp", 400, "invalid_input"),
         ("w=8000,h=8000,fit=fill,enlarge=1/{image}", 422, "output_too_large"),
+        ("crop=5000:5000:10:10/{image}", 422, "crop_outside"),
     ],
 )
 def test_a_url_that_cannot_be_served_gets_a_reason_that_caches_keep_briefly(
@@ -276,11 +279,15 @@ def test_caches_do_not_keep_that_an_image_is_missing_while_it_awaits_its_upload(
     [
         ("crop=1:2:3", "crop: must be left:top:width:height in px, such as 40:0:640:480"),
         ("bg=red", "bg: must be a color such as f80, ff8800 or ff880080"),
+        ("widht=10", f"widht: is not known here. Known are {', '.join(Options.model_fields)}"),
+        ("gravit=north", "gravit: is not known here. Did you mean gravity? Known are "),
+        ("w=wide", "w: must be a whole number"),
+        ("w=9000", "w: must be at most 8,192"),
         ("v=x", "v: must be the SHA-256 of the original in lower case, or at least its first 8 digits"),
     ],
 )
 def test_a_mistake_in_an_option_is_said_in_words(get: Get, image: str, options: str, error: str) -> None:
-    assert get(f"{options}/{image}").json()["error"] == error
+    assert get(f"{options}/{image}").json()["error"].startswith(error)
 
 
 def test_a_preset_takes_options_about_the_url_and_no_others(get: Get, image: str) -> None:

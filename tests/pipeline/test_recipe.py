@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from shared_lib.pipeline.operations import OPERATIONS
 from shared_lib.pipeline.operations.resize import Resize
 from shared_lib.pipeline.operations.shape import Flatten
-from shared_lib.pipeline.output import OutputOptions
+from shared_lib.pipeline.output import DEFAULTS, OutputOptions
 from shared_lib.pipeline.recipe import PRESETS, THUMBNAIL, Recipe
 from shared_lib.pipeline.recipe_schema import read_recipe, write_recipe
 from shared_lib.validation import describe_mistake
@@ -175,6 +175,7 @@ def test_an_invalid_recipe_is_rejected(invalid: dict[str, object]) -> None:
 
 
 KINDS = ", ".join(sorted(OPERATIONS))
+OPTIONS = ", ".join(DEFAULTS)
 
 
 @pytest.mark.parametrize(
@@ -184,22 +185,28 @@ KINDS = ", ".join(sorted(OPERATIONS))
         ({"operations": [{"kind": "fl0p"}]}, "there is no kind 'fl0p'; did you mean 'flop' or 'flip'?"),
         ({"operations": [{"kind": "zoom"}]}, f"there is no kind 'zoom'; it is one of {KINDS}"),
         ({"operations": [{"width": 5}]}, "kind is missing"),
-        ({"operations": [5]}, "Input should be an object"),
-        ({"operations": "resize"}, "Input should be a list"),
-        ({"operations": [{"kind": "flip"}] * 99}, "List should have at most 20 items after validation, not 99"),
-        ({"output": 5}, "Input should be an object"),
+        ({"operations": [5]}, "must be an object"),
+        ({"operations": "resize"}, "must be a list"),
+        ({"operations": [{"kind": "flip"}] * 99}, "must have at most 20 items"),
+        ({"output": 5}, "must be an object"),
         (
-            {"output": {"format": "jpg"}},
-            "Input should be 'source', 'auto', 'compatible', 'jpeg', 'png', 'gif', 'webp', 'avif', 'tiff' or 'jxl'",
+            {"output": {"format": "bmp"}},
+            "must be 'source', 'auto', 'compatible', 'jpeg', 'png', 'gif', 'webp', 'avif', 'tiff' or 'jxl'",
         ),
         ({"operations": [{"kind": "resize"}]}, "width, height or both are needed"),
+        ({"operations": [{"kind": "flip", "way": "up"}]}, "is not known here. Only kind is known"),
+        (
+            {"operations": [{"kind": "crop", "heigt": 5, "width": 5, "height": 5}]},
+            "is not known here. Did you mean height? Known are kind, left, top, width, height, gravity",
+        ),
+        ({"output": {"maxByte": 5000}}, f"is not known here. Did you mean maxBytes? Known are {OPTIONS}"),
     ],
 )
 def test_an_error_is_reported_once_and_in_terms_of_json(recipe: dict[str, object], expected: str) -> None:
     with pytest.raises(ValidationError) as error:
         read_recipe({"name": "x", **recipe})
 
-    assert [describe_mistake(each) for each in error.value.errors()] == [expected]
+    assert [describe_mistake(each, Recipe) for each in error.value.errors()] == [expected]
 
 
 def test_importing_the_sandbox_loads_no_imaging_library() -> None:

@@ -43,6 +43,8 @@ OUTAGE = "An outage of any length fails no image"
 PAGE = "A file chosen in the gallery becomes one image, or none if it is canceled"
 UPLOAD_QUEUE_TESTS = "tests/api/test_gallery_uploads.py"
 OUTSIDE = "No URL of a foreign image leads to an address inside"
+NAMES = "No request succeeds without what a misspelled name asked for"
+NAME_TESTS = "tests/api/test_unknown_names.py"
 
 DEFECTS = (
     Defect(
@@ -981,6 +983,30 @@ DEFECTS = (
         old='        return f"{addresses[0]}"',
         new='        return self.resolve(target.host.strip("[]"), target.port)[0]',
         caught_by="tests/delivery/test_foreign.py::test_the_connection_goes_to_the_address_that_was_checked",
+    ),
+    Defect(
+        name="unknown-field-ignored",
+        breaks=NAMES,
+        file="shared_lib/web/requests.py",
+        old='return adapter.validate_json(value, extra="forbid")',
+        new="return adapter.validate_json(value)",
+        caught_by=f"{NAME_TESTS}::test_any_unknown_name_is_refused_with_names_that_are_known",
+    ),
+    Defect(
+        name="unknown-parameter-ignored",
+        breaks=NAMES,
+        file="shared_lib/web/requests.py",
+        old="        _refuse_unknown(request.args)\n",
+        new="        pass\n",
+        caught_by=f"{NAME_TESTS}::test_an_endpoint_without_parameters_says_that_it_takes_none",
+    ),
+    Defect(
+        name="unknown-part-ignored",
+        breaks=NAMES,
+        file="shared_lib/web/requests.py",
+        old="    _refuse_unknown(form.files, (_FILE,))\n",
+        new="",
+        caught_by=f"{NAME_TESTS}::test_an_upload_with_an_unknown_field_stores_nothing",
     ),
     Defect(
         name="imgproxy-url-with-any-signature",
