@@ -156,8 +156,8 @@ class Endpoint:
 
     @property
     def ignores_query(self) -> bool:
-        """Pages, probes and URLs of images ignore what others add to a link, and what is another service's dialect."""
-        return self.needs == "nothing"
+        """Pages, probes and URLs of images ignore what others add, such as a number that passes by a cache."""
+        return self.needs == "nothing" or self.is_embeddable
 
     def __post_init__(self) -> None:
         """Raise ValueError for a permission that does not exist: the function then does not load."""

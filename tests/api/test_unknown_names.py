@@ -6,7 +6,7 @@ from string import ascii_lowercase
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from service import Api, Platform, make_photo
 
@@ -106,6 +106,7 @@ def describe(response: Any) -> dict[str, str]:
     return {each["parameter"]: each["message"] for each in body["details"]}
 
 
+@settings(deadline=None)
 @given(misspelled=misspellings())
 def test_the_answer_to_a_name_misspelled_by_one_letter_names_the_right_one(
     api: Api, misspelled: tuple[Named, str]
@@ -153,10 +154,15 @@ def test_urls_of_images_ignore_parameters(api: Api, platform: Platform) -> None:
     uuid = api.upload(make_photo())
     api.await_end(uuid)
 
-    for path in (f"/i/unsafe/w=20/{uuid}.webp", f"/imgproxy/unsafe/rs:fit:20/plain/{uuid}@webp"):
+    for path in (
+        f"/api/v1/images/{uuid}/renditions/thumbnail",
+        f"/i/unsafe/w=20/{uuid}.webp",
+        f"/imgproxy/unsafe/rs:fit:20/plain/{uuid}@webp",
+    ):
         assert api.session.get(f"{platform.url}{path}?v=2", timeout=30).status_code == 200, path
 
 
+@settings(deadline=None)
 @given(name=st.text(max_size=300), count=st.integers(1, 40))
 def test_any_unknown_name_is_refused_with_names_that_are_known(api: Api, name: str, count: int) -> None:
     assume(name not in {"uuid", "filename", "description", "renditions", "preset"})
