@@ -21,6 +21,7 @@ from shared_lib.storage.store import Missing, StoreError
 BUCKET = "kafka-log"
 TIMEOUT_SECONDS = 30.0  # the store itself tries for ten seconds to read what is gone
 READERS = 16
+CHECK = "check"  # an object that is written and read
 _PARTITION = re.compile(r"clusters/[^/]+/topics/([^/]+)/partitions/(\d+)/")
 _OFFSET = re.compile(r"clusters/[^/]+/groups/.+/offsets/([^/]+)/partitions/(\d+)\.json")
 _DESCRIPTION = re.compile(r"clusters/[^/]+/meta\.json")
@@ -50,15 +51,28 @@ class BrokerLog:
         """Delete what cannot be read. Batches are only read if the broker did not work: there may be many."""
         try:
             keys = [each.key for each in self._bucket.list()]
-            read = [key for key in keys if self._is_suspected or not key.endswith(".batch")]
-            with ThreadPoolExecutor(READERS) as pool:
-                damaged = [key for key, is_lost in zip(read, pool.map(self._is_lost, read), strict=True) if is_lost]
+            damaged = self._find_lost(key for key in keys if self._is_suspected or not key.endswith(".batch"))
+            if damaged:  # perhaps the store has only just started, and is still loading its volumes
+                terminal.print_line("Part of Kafka's log cannot be read. Looking again …")
+                self._check_store()
+                damaged = self._find_lost(damaged)
             if damaged:
                 terminal.print_error(f"Kafka's log is damaged, as a power loss may leave it: {', '.join(damaged)}")
                 self._bucket.delete(*find_dependents(keys, damaged))
         except Unavailable as error:
             terminal.print_error(f"Kafka's log could not be checked: {error}")
         self._is_suspected = False
+
+    def _check_store(self) -> None:
+        """Raise Unavailable unless the store keeps what is written."""
+        self._bucket.put(CHECK, b".", "text/plain")
+        self._bucket.read(CHECK)
+        self._bucket.delete(CHECK)
+
+    def _find_lost(self, keys: Iterable[str]) -> list[str]:
+        keys = list(keys)
+        with ThreadPoolExecutor(READERS) as pool:
+            return [key for key, is_lost in zip(keys, pool.map(self._is_lost, keys), strict=True) if is_lost]
 
     def _is_lost(self, key: str) -> bool:
         """The store answers, but with an error of its own. While it does not answer at all, nothing is known."""

@@ -14,8 +14,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from chaos.faults import FAULTS, Fault, find_faketime
+from chaos.faults import FAULTS, Fault
 from chaos.matrix import KINDS, Cell, Matrix
+from chaos.outside import find_faketime
 
 COLUMNS = ("uploads", "accepted", "lost", "double", "orphans", "counts", "500s", "works after", "settled after")
 HEADER = f"{'fault':<32}" + "".join(f"{name:>{len(name) + 2}}" for name in COLUMNS)
@@ -37,7 +38,7 @@ def choose(only: str) -> list[Fault]:
         sys.exit(f"chaos: there is no {', '.join(unknown)}. There are: {', '.join(each.name for each in FAULTS)}")
     chosen = [each for each in FAULTS if not names or any(_is_named(each, name) for name in names)]
     if any(each.kind == "clock" for each in chosen) and not find_faketime():
-        sys.exit("chaos: clock/jump needs libfaketime: install it (Debian: sudo apt install libfaketime).")
+        sys.exit("chaos: database/clock_jump needs libfaketime: install it (Debian: sudo apt install libfaketime).")
     return chosen
 
 

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
@@ -19,8 +18,9 @@ if TYPE_CHECKING:
 
 STOP_SECONDS = 15.0  # longer than a lease, and than a request to PostgreSQL, the store or Kafka may take
 BROKEN_STARTS = (0.5, 2.0, 3.5, 5.0)  # seconds after which a start is killed
+FEW_DESCRIPTORS = 8  # fewer than any process has open, so that it can open nothing more
 CUT_BYTES = 4_000  # at the end of the volume of Kafka's log, which the store does not fsync
-JUMPS = ("+600", "-600")  # seconds. The store accepts no signature that is a quarter of an hour away
+JUMPS = ("+600", "-600")  # seconds
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def take_descriptors(target: Target) -> "Callable[[Matrix], None]":
     def run(matrix: "Matrix") -> None:
         process = target.find(matrix.platform)
         before = process.rlimit(psutil.RLIMIT_NOFILE)
-        process.rlimit(psutil.RLIMIT_NOFILE, (process.num_fds() + 1, before[1]))
+        process.rlimit(psutil.RLIMIT_NOFILE, (FEW_DESCRIPTORS, before[1]))
         try:
             if target.ends_all:
                 time.sleep(1)
@@ -199,27 +199,22 @@ def run_another_program() -> Iterator[subprocess.Popen[bytes]]:
 
 def break_broker(matrix: "Matrix") -> None:
     """Have the broker answer errors, also to event sources that join their group meanwhile."""
-    with matrix.outside.broker_errors():
+    with matrix.services.broker_errors():
         kill(_BY_NAME["eventing"])(matrix)
         time.sleep(STOP_SECONDS)
 
 
 def break_store(matrix: "Matrix") -> None:
     """Have the store cut off what it answers, in several ways."""
-    with matrix.outside.store_damage():
+    with matrix.services.store_damage():
         time.sleep(STOP_SECONDS)
 
 
 def move_clock(matrix: "Matrix") -> None:
-    """Set the clock forward, then back, and then right. The store's stays: it makes its own system calls."""
+    """Set the database's clock forward, then back, and then right. Leases and due times go by no other."""
     for offset in (*JUMPS, "+0"):
-        matrix.clock.write_text(offset)
+        matrix.database.set_clock(offset)
         time.sleep(STOP_SECONDS / 2)
-
-
-def find_faketime() -> Path | None:
-    """Return libfaketime, which changes the clock of the processes that load it."""
-    return next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
 
 
 FAULTS = (
@@ -231,5 +226,5 @@ FAULTS = (
     Fault("migration/kill", lambda _matrix: None, kind="new"),
     Fault("broker/errors", break_broker, kind="outside"),
     Fault("store/cut_answers", break_store, kind="outside"),
-    Fault("clock/jump", move_clock, kind="clock"),
+    Fault("database/clock_jump", move_clock, kind="clock"),
 )

@@ -1,13 +1,14 @@
 """The cells of the crash matrix: one fault of a service under load, and an audit afterwards."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import requests
-from chaos.faults import BROKEN_STARTS, Fault, find_faketime
+from chaos.faults import BROKEN_STARTS, Fault
 from chaos.load import Load, Photos
-from chaos.outside import Outside
+from chaos.outside import Database, Services
 from service import ROOT, Api, launch_platform, start_platform
 
 from benchmarks.audit import Audit, Upload, Verdict
@@ -24,8 +25,9 @@ SETTINGS = {
 }
 KINDS = ("plain", "new", "outside", "clock")
 """Services that cells need: `make run` as it is, one whose first starts are killed, one with a store and a broker
-outside that damage their answers, and one whose clock is moved.
+outside that damage their answers, and one with a database outside whose clock is set.
 """
+OUTSIDE: Mapping[str, type[Services | Database]] = {"outside": Services, "clock": Database}
 
 
 @dataclass
@@ -47,21 +49,13 @@ class Matrix:
     """A running service, its clients' whole history, and the faults that are known by now."""
 
     def __init__(self, data: Path, uploads: int, rate: float, kind: str = "plain") -> None:
+        data.mkdir(exist_ok=True)
         self.data = data
-        self.clock = data / "clock"
         self._settings = dict(SETTINGS)
-        self._outside: Outside | None = None
-        if kind == "outside":
-            self._outside = Outside(data / "outside")
+        self._outside: Services | Database | None = None
+        if kind in OUTSIDE:
+            self._outside = OUTSIDE[kind](data / "services")
             self._settings |= self._outside.environment
-        if kind == "clock":
-            self.clock.write_text("+0")
-            self._settings |= {
-                "LD_PRELOAD": f"{find_faketime()}",
-                "FAKETIME_TIMESTAMP_FILE": f"{self.clock}",
-                "FAKETIME_CACHE_DURATION": "1",
-                "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-            }
         if kind == "new":
             self._kill_first_starts()
         self.platform = start_platform(data, **self._settings)
@@ -73,9 +67,13 @@ class Matrix:
         self._photos = Photos(800, 600)
 
     @property
-    def outside(self) -> Outside:
-        if self._outside is None:
-            raise AssertionError
+    def services(self) -> Services:
+        assert isinstance(self._outside, Services)
+        return self._outside
+
+    @property
+    def database(self) -> Database:
+        assert isinstance(self._outside, Database)
         return self._outside
 
     def restart(self) -> None:
