@@ -45,12 +45,28 @@ class Bounds:
     to_lower: bool | None = None
     allow_inf_nan: bool | None = None
     strict: bool | None = None
+    fail_fast: bool | None = None
+    """Of a list: only its first mistake is named."""
 
     def __get_pydantic_core_schema__(self, source: object, handler: Handler) -> Schema:
         schema = handler(source)
         if schema["type"] not in _SCALARS:
             raise TypeError(f"pydantic would ignore bounds of {schema['type']}")
-        return schema | {name: bound for name, bound in vars(self).items() if bound is not None}
+        bounded = schema | {name: bound for name, bound in vars(self).items() if bound is not None}
+        if schema["type"] != "tuple" or self.max_length is None:
+            return bounded
+        return {
+            "type": "function-before",
+            "function": {"type": "no-info", "function": self._count},
+            "schema": bounded,
+        }
+
+    def _count(self, items: object) -> object:
+        """Refuse a list that is too long before its items are read. Pydantic counts only those that are right."""
+        most = self.max_length or 0
+        if isinstance(items, list | tuple) and len(items) > most:
+            raise ValueError(f"must have at most {most} items")
+        return items
 
 
 class IntegerBounds(Bounds):

@@ -8,13 +8,14 @@ import base64
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 from urllib.parse import unquote_plus
 from uuid import UUID
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
+from shared_lib.constraints import Bounds
 from shared_lib.domain import images as domain
 from shared_lib.domain.timestamps import Time, format_time
 from shared_lib.domain.uploads import StoredObject
@@ -176,7 +177,7 @@ class BucketNotification(BaseModel):
     """
 
     # A store puts one record into a message. A message with many more was not written by a store.
-    records: tuple[_Record, ...] = Field(alias="Records", min_length=1, max_length=MAX_RECORDS)
+    records: Annotated[tuple[_Record, ...], Bounds(min_length=1, max_length=MAX_RECORDS)] = Field(alias="Records")
 
     def created_keys(self, bucket: str) -> list[str]:
         """Return the decoded keys of the objects that were created in that bucket."""

@@ -1,13 +1,26 @@
-"""Validate by types with pydantic, and word its errors for people who write JSON, not Python."""
+"""Validate by types with pydantic, and word its errors for people who write JSON, not Python.
+
+What is wrong costs little, however much of it there is: few mistakes are worded, and the others only counted.
+"""
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from pydantic import TypeAdapter
-from pydantic_core import ErrorDetails
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails, from_json
+
+from shared_lib.errors import Invalid
+
+MAX_MISTAKES = 20
+"""That an error names."""
+_IN_SENTENCE = 3
+MAX_NAMES = 64
+"""Of an object in JSON that a caller sends. None of ours has a third of it."""
+_SMALL = 16 * 1024  # bytes of JSON that can't hold many names
+_MAX_PLACE = 200  # characters of a mistake's place, which the caller may have written
 
 REQUIRED = "is required"
 
@@ -67,6 +80,52 @@ def adapt(kind: Any) -> TypeAdapter[Any]:  # noqa: ANN401  any type annotation
     Building one takes long: 40 ms of processor time for a type that contains recipes.
     """
     return TypeAdapter(kind)
+
+
+def read_json(text: bytes | str) -> object:
+    """Return what JSON says, or None for a text that is none."""
+    try:
+        return from_json(text)
+    except ValueError:
+        return None
+
+
+def bound_names(data: bytes) -> None:
+    """Raise Invalid for JSON with an object of too many names: pydantic collects a mistake for each that it lacks."""
+    waiting = [read_json(data)] if len(data) > _SMALL else []
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, list):
+            waiting.extend(value)
+        elif isinstance(value, dict):
+            if len(value) > MAX_NAMES:
+                raise invalid([{"parameter": "body", "message": f"has an object of more than {MAX_NAMES} names"}])
+            waiting.extend(value.values())
+
+
+def to_invalid(error: ValidationError, kind: Any, place: Callable[[ErrorDetails], str]) -> Invalid:  # noqa: ANN401  any type annotation
+    """Return the error for a value that was read as a `kind`. It has the place of each mistake."""
+    mistakes = _drop_consequences(error.errors(include_url=False, include_input=False))
+    named = [
+        {"parameter": place(each)[:_MAX_PLACE], "message": describe_mistake(each, kind)}
+        for each in mistakes[:MAX_MISTAKES]
+    ]
+    return invalid(named, len(mistakes))
+
+
+def invalid(named: list[dict[str, str]], count: int = 0) -> Invalid:
+    """Return the error for these mistakes, of so many. Its sentence has the first ones."""
+    sentence = "; ".join(f"{each['parameter']}: {each['message']}" for each in named[:_IN_SENTENCE])
+    if count <= len(named):
+        return Invalid(sentence, details=named)
+    more = {"message": f"There are {count - len(named)} more mistakes"}
+    return Invalid(f"{sentence}; and {count - _IN_SENTENCE} more mistakes", details=[*named, more])
+
+
+def _drop_consequences(mistakes: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Leave out that a list is too short if its items are wrong: pydantic counts the right ones."""
+    wrong = {each["loc"][:depth] for each in mistakes for depth in range(len(each["loc"]))}
+    return [each for each in mistakes if each["type"] != "too_short" or each["loc"] not in wrong]
 
 
 def describe_mistake(mistake: ErrorDetails, kind: Any = None) -> str:  # noqa: ANN401  any type annotation

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from shared_lib.constraints import DEFAULT_TENANT, NAME_PATTERN, Pattern, Respell
+from shared_lib.constraints import DEFAULT_TENANT, NAME_PATTERN, Bounds, Pattern, Respell
 from shared_lib.errors import Forbidden
 from shared_lib.limits import MAX_SIDE
 from shared_lib.pipeline.formats import choose_extension
@@ -32,10 +32,10 @@ class Capability(BaseModel):
     """Of filenames."""
     tenant: str = DEFAULT_TENANT
     """Whose images `prefix` is about."""
-    presets: Annotated[tuple[Name, ...], Field(max_length=_MOST)] = ()
-    widths: Annotated[tuple[Width, ...], Field(max_length=_MOST)] = ()
+    presets: Annotated[tuple[Name, ...], Bounds(max_length=_MOST)] = ()
+    widths: Annotated[tuple[Width, ...], Bounds(max_length=_MOST)] = ()
     """px, dpr included"""
-    formats: Annotated[tuple[Extension, ...], Field(max_length=_MOST)] = ()
+    formats: Annotated[tuple[Extension, ...], Bounds(max_length=_MOST)] = ()
     """Extensions of URLs. Empty: any."""
     exp: Annotated[int, Field(ge=1, le=9_999_999_999)] | None = None
     """Unix time, s"""

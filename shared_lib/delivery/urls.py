@@ -21,7 +21,7 @@ from shared_lib.pipeline.formats import WRITTEN, Format, choose_extension
 from shared_lib.pipeline.recipe import Recipe
 from shared_lib.pipeline.recipe_schema import read_recipe
 from shared_lib.repositories.deliveries import PublishedImage
-from shared_lib.validation import adapt, describe_mistake
+from shared_lib.validation import adapt, to_invalid
 
 NAME = "delivered"
 _AUTO = "auto"
@@ -208,7 +208,7 @@ def read_options(text: str) -> Options:
     try:
         options: Options = adapt(Options).validate_python(given)
     except ValidationError as error:
-        raise to_invalid(error, Options) from error
+        raise name_options(error, Options) from error
     return options
 
 
@@ -225,7 +225,7 @@ def to_recipe(options: Options, output: Format | Literal["source"] | None) -> Re
     try:
         return read_recipe(described)
     except ValidationError as error:
-        raise to_invalid(error) from error
+        raise name_options(error) from error
 
 
 def _operations(options: Options) -> list[dict[str, Any]]:
@@ -271,11 +271,6 @@ def _mistake(parameter: str, message: str) -> Invalid:
     return Invalid(f"{parameter}: {message}", details=[{"parameter": parameter, "message": message}])
 
 
-def to_invalid(error: ValidationError, kind: type = Recipe) -> Invalid:
+def name_options(error: ValidationError, kind: type = Recipe) -> Invalid:
     """Name what is wrong by the last part of its place, which is an option or a parameter of an operation."""
-    details = [
-        {"parameter": str((each["loc"] or ("options",))[-1]), "message": describe_mistake(each, kind)}
-        for each in error.errors(include_url=False, include_input=False)
-    ]
-    sentence = "; ".join(f"{each['parameter']}: {each['message']}" for each in details[:3])
-    return Invalid(sentence, details=details)
+    return to_invalid(error, kind, lambda mistake: str((mistake["loc"] or ("options",))[-1]))

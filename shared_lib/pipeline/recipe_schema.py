@@ -6,8 +6,9 @@ Of the pipeline, only this module and `sandbox.pool`, which reads what workers r
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator
 
+from shared_lib.constraints import Bounds
 from shared_lib.pipeline.metadata.model import ImageMetadata
 from shared_lib.pipeline.recipe import PRESETS, Recipe
 from shared_lib.validation import adapt
@@ -20,7 +21,7 @@ def _require_unique_names(recipes: tuple[Recipe, ...]) -> tuple[Recipe, ...]:
     return recipes
 
 
-Recipes = Annotated[tuple[Recipe, ...], Field(max_length=20), AfterValidator(_require_unique_names)]
+Recipes = Annotated[tuple[Recipe, ...], Bounds(max_length=20), AfterValidator(_require_unique_names)]
 """The renditions of one request."""
 
 

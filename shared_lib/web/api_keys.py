@@ -4,10 +4,10 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
-from shared_lib.constraints import Pattern, drop_decimal_point
+from shared_lib.constraints import Bounds, Pattern, drop_decimal_point
 from shared_lib.domain import api_keys as domain
 from shared_lib.domain.api_keys import DEFAULT_DAYS, ID_PATTERN, MAX_DAYS, MAX_OVERLAP_HOURS, OVERLAP_HOURS
-from shared_lib.domain.principals import Permission, Role
+from shared_lib.domain.principals import ALL_PERMISSIONS, Permission, Role
 from shared_lib.domain.timestamps import Time
 from shared_lib.services.key_management import IssuedKey
 from shared_lib.web.schemas import ApiModel, CollectionName
@@ -42,7 +42,7 @@ class ApiKey(ApiModel):
 class KeyOrder(ApiModel):
     name: Annotated[CollectionName, Field(examples=["nightly import"])]
     role: Annotated[Role, Field(examples=[Role.EDITOR])]
-    scopes: Annotated[tuple[Permission, ...], Field(min_length=1)] | None = Field(
+    scopes: Annotated[tuple[Permission, ...], Bounds(min_length=1, max_length=len(ALL_PERMISSIONS))] | None = Field(
         default=None, description="A part of what the role may. Absent: all of it."
     )
     expires_in_days: ExpiresInDays = DEFAULT_DAYS

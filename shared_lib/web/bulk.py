@@ -6,12 +6,13 @@ from uuid import UUID
 
 from pydantic import Field
 
+from shared_lib.constraints import Bounds
 from shared_lib.web.errors import NO_IMAGE
 from shared_lib.web.schemas import ApiModel, ImageId
 
 MAX_IMAGES = 100
 
-ImageIds = Annotated[tuple[ImageId, ...], Field(min_length=1, max_length=MAX_IMAGES)]
+ImageIds = Annotated[tuple[ImageId, ...], Bounds(min_length=1, max_length=MAX_IMAGES)]
 
 
 class ImageList(ApiModel):

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from pydantic import Field
 
+from shared_lib.constraints import Bounds
 from shared_lib.domain import images as domain
 from shared_lib.domain.timestamps import Time
 from shared_lib.web.paging import PageParameters, Pagination
@@ -60,7 +61,7 @@ class ImageReference(ApiModel):
 class ImageReferences(ApiModel):
     """Images by reference, in the manner of JSON:API."""
 
-    data: Annotated[tuple[ImageReference, ...], Field(min_length=1, max_length=100)]
+    data: Annotated[tuple[ImageReference, ...], Bounds(min_length=1, max_length=100)]
 
     @property
     def uuids(self) -> list[UUID]:

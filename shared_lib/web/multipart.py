@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 from pydantic.alias_generators import to_camel
 
-from shared_lib.constraints import drop_decimal_point
+from shared_lib.constraints import Bounds, drop_decimal_point
 from shared_lib.domain.images import ImageStatus
 from shared_lib.domain.multipart import MultipartUpload
 from shared_lib.domain.timestamps import Time
@@ -37,8 +37,8 @@ class PartsToSign(BaseModel):
 
     model_config = ConfigDict(alias_generator=to_camel, frozen=True)
 
-    part_numbers: tuple[PartNumber, ...] = Field(
-        min_length=1, max_length=100, json_schema_extra={"uniqueItems": True}, examples=[[1]]
+    part_numbers: Annotated[tuple[PartNumber, ...], Bounds(min_length=1, max_length=100)] = Field(
+        json_schema_extra={"uniqueItems": True}, examples=[[1]]
     )
 
     @field_validator("part_numbers")

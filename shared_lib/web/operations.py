@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from shared_lib.constraints import Pattern
+from shared_lib.constraints import Bounds, Pattern
 from shared_lib.domain import operations as domain
 from shared_lib.domain.images import ImageStatus
 from shared_lib.domain.timestamps import Time
@@ -87,7 +87,7 @@ class DeadLetterList(ApiModel):
 
 
 class RedriveOrder(ApiModel):
-    codes: Annotated[tuple[FailureCode, ...], Field(min_length=1)] = Field(
+    codes: Annotated[tuple[FailureCode, ...], Bounds(min_length=1, max_length=len(FailureCode))] = Field(
         default=NOT_ITS_OWN_FAULT,
         description="What the images or renditions failed with.",
         examples=[["decoder_timeout"]],

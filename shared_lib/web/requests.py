@@ -1,6 +1,5 @@
 """Read a request into the inputs that an endpoint declares."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -12,12 +11,11 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from shared_lib.domain.uploads import NoFile
 from shared_lib.errors import Invalid, TooLarge, Unsupported
-from shared_lib.validation import adapt, describe_mistake, describe_unknown
+from shared_lib.validation import MAX_MISTAKES, adapt, bound_names, describe_unknown, invalid, read_json, to_invalid
 from shared_lib.web.endpoint import Endpoint
 from shared_lib.web.forms import Form, UploadedFile, parse_form
 
 MAX_JSON = 1024 * 1024  # bytes
-MAX_NAMED = 20  # unknown parameters that an error names
 MAX_NAME = 64  # characters of one
 _FILE = "file"
 _WITH_CURL = "(with curl: -F file=@photo.jpg)"
@@ -63,28 +61,12 @@ def _check(kind: Any, value: object, name: str | None = None) -> Any:  # noqa: A
     adapter = adapt(kind)
     try:
         if isinstance(value, bytes) and name is None:
+            bound_names(value)
             return adapter.validate_json(value, extra="forbid")
         return adapter.validate_python(value, extra="forbid")
     except ValidationError as error:
-        details = [
-            {
-                "parameter": name or _locate(each, value) or "body",
-                "message": describe_mistake(each, kind),
-            }
-            for each in _drop_consequences(error.errors(include_url=False, include_input=False))
-        ]
-        raise invalid(details) from error
-
-
-def invalid(details: list[dict[str, Any]]) -> Invalid:
-    """Return the error for these parameters, each with what is wrong with it. Its sentence has the first ones."""
-    return Invalid("; ".join(f"{each['parameter']}: {each['message']}" for each in details[:3]), details=details)
-
-
-def _drop_consequences(mistakes: list[ErrorDetails]) -> list[ErrorDetails]:
-    """Leave out that a list is too short if its items are wrong: pydantic counts the right ones."""
-    wrong = {each["loc"][:depth] for each in mistakes for depth in range(len(each["loc"]))}
-    return [each for each in mistakes if each["type"] != "too_short" or each["loc"] not in wrong]
+        given = read_json(value) if isinstance(value, bytes) else value
+        raise to_invalid(error, kind, lambda mistake: name or _locate(mistake, given) or "body") from error
 
 
 def _locate(mistake: ErrorDetails, given: object) -> str:
@@ -94,8 +76,8 @@ def _locate(mistake: ErrorDetails, given: object) -> str:
     """
     path = []
     for step in mistake["loc"]:
-        if isinstance(given, (bytes, str)):
-            given = _parse(given)
+        if isinstance(given, str):  # JSON in a form's field
+            given = read_json(given)
         parts = dict(enumerate(given)) if isinstance(given, list) else given
         if isinstance(parts, dict) and step in parts:
             given = parts[step]
@@ -103,13 +85,6 @@ def _locate(mistake: ErrorDetails, given: object) -> str:
             continue
         path.append(str(step))
     return ".".join(path)
-
-
-def _parse(text: bytes | str) -> object:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return None
 
 
 def _read_query(request: flask.Request, known: type[BaseModel]) -> dict[str, str]:
@@ -131,9 +106,10 @@ def _refuse_repeated(known: set[str], given: MultiDict[str, Any]) -> None:
 
 
 def _refuse_unknown(given: Iterable[str], known: Sequence[str] = ()) -> None:
-    unknown = [name for name in given if name not in known][:MAX_NAMED]
+    unknown = [name for name in given if name not in known]
     if unknown:
-        raise invalid([{"parameter": name, "message": describe_unknown(name, known)} for name in unknown])
+        named = [{"parameter": name, "message": describe_unknown(name, known)} for name in unknown[:MAX_MISTAKES]]
+        raise invalid(named, len(unknown))
 
 
 def _read_json(request: flask.Request) -> bytes:

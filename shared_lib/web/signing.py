@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
+from shared_lib.constraints import Bounds
 from shared_lib.delivery.capabilities import Capability, Extension, Name, Width
 from shared_lib.domain.timestamps import Time
 from shared_lib.errors import Invalid
@@ -24,9 +25,9 @@ class CapabilityOrder(ApiModel):
         default=None,
         description="All images whose filename begins so, in place of this one or within its collection.",
     )
-    presets: Annotated[tuple[Name, ...], Field(max_length=64)] = ()
-    widths: Annotated[tuple[Width, ...], Field(max_length=64, description="px, dpr included")] = ()
-    formats: Annotated[tuple[Extension, ...], Field(max_length=64, description="None: any.")] = ()
+    presets: Annotated[tuple[Name, ...], Bounds(max_length=64)] = ()
+    widths: Annotated[tuple[Width, ...], Bounds(max_length=64), Field(description="px, dpr included")] = ()
+    formats: Annotated[tuple[Extension, ...], Bounds(max_length=64), Field(description="None: any.")] = ()
 
 
 class UrlOrder(ApiModel):

@@ -1,7 +1,6 @@
 """Divide an imgproxy URL into its signature, its options and its source."""
 
 import base64
-import binascii
 import re
 from dataclasses import dataclass
 from urllib.parse import unquote
@@ -82,6 +81,6 @@ def _read_encoded(text: str) -> tuple[str, str]:
     encoded = encoded.rstrip("=")
     try:
         source = base64.b64decode(encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise Invalid("The source is no base64url") from error
     return source, "".join(extension)

@@ -12,7 +12,7 @@ from shared_lib.delivery.imgproxy.options import Gravity, Options, Trim, Waterma
 from shared_lib.delivery.imgproxy.relative import scale_relatively, translate_gravity
 from shared_lib.delivery.negotiation import Accepted
 from shared_lib.delivery.order import ORIGINAL
-from shared_lib.delivery.urls import NAME, to_invalid
+from shared_lib.delivery.urls import NAME, name_options
 from shared_lib.errors import Invalid
 from shared_lib.pipeline.formats import Format
 from shared_lib.pipeline.recipe import Recipe
@@ -45,7 +45,7 @@ def lower(options: Options, accepted: Accepted, mark: Mark | None, image: Publis
     try:
         return read_recipe(described)
     except ValidationError as error:
-        raise to_invalid(error) from error
+        raise name_options(error) from error
 
 
 def _operations(options: Options, image: PublishedImage, mark: Mark | None) -> list[dict[str, Any]]:

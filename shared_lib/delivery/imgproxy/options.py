@@ -1,7 +1,6 @@
 """imgproxy's options: names, arguments, defaults, and what each of them does to the others."""
 
 import base64
-import binascii
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -445,6 +444,6 @@ def _filename(options: Options, arguments: Arguments) -> Options:
     if _boolean(_at(arguments, 1)):
         try:
             name = base64.urlsafe_b64decode(name.rstrip("=") + "=" * (-len(name.rstrip("=")) % 4)).decode()
-        except (binascii.Error, UnicodeDecodeError) as error:
+        except ValueError as error:
             raise Invalid("filename: it is no base64url") from error
     return replace(options, filename=name)

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from shared_lib.delivery.thumbor.colors import NAMED
 from shared_lib.delivery.thumbor.geometry import Size
+from shared_lib.delivery.thumbor.grammar import read_decimal, read_integer
 from shared_lib.errors import Invalid
 from shared_lib.pipeline.formats import Format
 
@@ -22,10 +23,11 @@ _MOST_SIGMA = {"blur": 100, "sharpen": 10}
 
 # thumbor's patterns.
 _N, _PLUS, _BOOLEAN, _WORD = r"-?\d+", r"\d+", "[Tt]rue|[Ff]alse|1|0", r"\w+"
-_DECIMAL, _TEXT = r"-?(?:\d+\.?\d*|\d*\.?\d+)", r"'.+?'|[^,]+?"
+_DECIMAL, _POSITIVE, _TEXT = r"-?(?:\d+(?:\.\d*)?|\.\d+)", r"0*[1-9]\d*", r"'.+'|[^,]+"
 _POSITION = r"-?\d+p?|center|repeat"
 _SHARE = r"-?\d+|none"
 _CURVE = r"\[(?:\(\d+,\d+\),?)*\]"
+_CLOSING = {"'": "'", "[": "]"}
 
 
 @dataclass
@@ -59,13 +61,17 @@ Effect = Callable[..., None]
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    arguments: re.Pattern[str]
+    arguments: tuple[re.Pattern[str], ...]
+    required: int
+    """So many of them. The others may be left out."""
     effect: Effect
 
     def apply(self, work: Work, text: str) -> None:
         """Ignore arguments that don't match, as thumbor does. Raises Invalid for those that can't be carried out."""
-        if found := self.arguments.fullmatch(text):
-            self.effect(work, *(each.strip("'") for each in found.groups("")))
+        given = _split(text)
+        if self.required <= len(given) <= len(self.arguments) and all(map(re.Pattern.fullmatch, self.arguments, given)):
+            missing = [""] * (len(self.arguments) - len(given))
+            self.effect(work, *(each.strip("'") for each in (*given, *missing)))
 
 
 FILTERS: dict[str, Filter] = {}
@@ -73,17 +79,29 @@ FILTERS: dict[str, Filter] = {}
 
 def _filter(name: str, *patterns: str, optional: int = 0) -> Callable[[Effect], Effect]:
     """Register a filter with the patterns of its arguments. So many of the last ones may be left out."""
-    required = len(patterns) - optional
-    parts = [
-        rf"(?:{',' if index else ''}\s*({pattern})\s*){'?' if index >= required else ''}"
-        for index, pattern in enumerate(patterns)
-    ]
 
     def register(effect: Effect) -> Effect:
-        FILTERS[name] = Filter(re.compile("".join(parts)), effect)
+        FILTERS[name] = Filter(tuple(map(re.compile, patterns)), len(patterns) - optional, effect)
         return effect
 
     return register
+
+
+def _split(text: str) -> list[str]:
+    """Split arguments at commas, except within quotes or brackets. One expression for all took cubic time."""
+    pieces = text.split(",") if text else []
+    found: list[list[str]] = []
+    closing = ""
+    for piece in pieces:
+        rest = piece
+        if closing:
+            found[-1].append(piece)
+        else:
+            found.append([piece])
+            closing, rest = _CLOSING.get(piece.lstrip()[:1], ""), piece.lstrip()[1:]
+        if closing and closing in rest:
+            closing = ""
+    return [",".join(each).strip() for each in found] if not closing else [each.strip() for each in pieces]
 
 
 def _is_true(text: str) -> bool:
@@ -120,19 +138,19 @@ def _brightness(work: Work, percent: str) -> None:
 
 @_filter("rgb", _N, _N, _N)
 def _rgb(work: Work, *percents: str) -> None:
-    offsets = [_limit(int(255 * int(each) / 100), -2550, 2550) for each in percents]
+    offsets = [_limit(int(255 * read_integer(each) / 100), -2550, 2550) for each in percents]
     work.append("linear", offset=offsets)
 
 
 @_filter("contrast", _N)
 def _contrast(work: Work, percent: str) -> None:
-    factor = _limit((int(percent) + 100) ** 2 // 100 / 100, 0, 10)
+    factor = _limit((read_integer(percent) + 100) ** 2 // 100 / 100, 0, 10)
     work.append("linear", factor=[factor], offset=[128 * (1 - factor)])
 
 
 @_filter("saturation", _DECIMAL)
 def _saturation(work: Work, factor: str) -> None:
-    work.append("saturation", factor=_limit(float(factor), 0, 10), model="hsp")
+    work.append("saturation", factor=_limit(read_decimal(factor), 0, 10), model="hsp")
 
 
 @_filter("colorize", _PLUS, _PLUS, _PLUS, _TEXT)
@@ -140,7 +158,7 @@ def _colorize(work: Work, *arguments: str) -> None:
     *percents, color = arguments
     if not re.fullmatch("[0-9a-fA-F]{6}", color):
         raise Invalid("colorize: the color has six hexadecimal digits")
-    shares = [min(int(each), 100) / 100 for each in percents]
+    shares = [min(read_integer(each), 100) / 100 for each in percents]
     offsets = [value * share for value, share in zip(bytes.fromhex(color), shares, strict=True)]
     work.append("linear", factor=[1 - share for share in shares], offset=offsets)
 
@@ -157,41 +175,42 @@ def _equalize(work: Work) -> None:
 
 @_filter("curve", _CURVE, _CURVE, _CURVE, _CURVE)
 def _curve(work: Work, *curves: str) -> None:
-    lists = [[[int(x), int(y)] for x, y in re.findall(r"(\d+),(\d+)", each)] for each in curves]
+    lists = [[[read_integer(x), read_integer(y)] for x, y in re.findall(r"(\d+),(\d+)", each)] for each in curves]
     work.append("curves", **dict(zip(("all", "red", "green", "blue"), lists, strict=True)))
 
 
 @_filter("noise", _PLUS, _PLUS, optional=1)
 def _noise(work: Work, amount: str, seed: str) -> None:
-    if int(amount):  # thumbor's is uniform: this has the same standard deviation
-        work.append("noise", sigma=_limit(int(amount) / sqrt(12), 0, 255), seed=int(seed or 0) % 2**31)
+    if read_integer(amount):  # thumbor's is uniform: this has the same standard deviation
+        sigma = _limit(read_integer(amount) / sqrt(12), 0, 255)
+        work.append("noise", sigma=sigma, seed=read_integer(seed or "0") % 2**31)
 
 
-@_filter("convolution", r"-?\d+(?:\.\d*)?(?:;-?\d+(?:\.\d*)?)*", r"\d*[1-9]\d*", _BOOLEAN, optional=1)
+@_filter("convolution", r"-?\d+(?:\.\d*)?(?:;-?\d+(?:\.\d*)?)*", _POSITIVE, _BOOLEAN, optional=1)
 def _convolution(work: Work, numbers: str, columns: str, normalize: str) -> None:
-    values, width = [float(each) for each in numbers.split(";")], int(columns)
+    values, width = [read_decimal(each) for each in numbers.split(";")], read_integer(columns)
     rows = [values[start : start + width] for start in range(0, len(values), width)]
     work.append("convolve", matrix=rows, normalize=_is_true(normalize or "1"))
 
 
-@_filter("blur", r"\d*[1-9]\d*", _DECIMAL, optional=1)
+@_filter("blur", _POSITIVE, _DECIMAL, optional=1)
 def _blur(work: Work, radius: str, sigma: str) -> None:
-    strength = float(sigma or 0) or float(radius)
+    strength = read_decimal(sigma or "0") or read_decimal(radius)
     if strength >= _LEAST_SIGMA:
         work.append("blur", sigma=min(strength, _MOST_SIGMA["blur"]))
 
 
 @_filter("sharpen", _DECIMAL, _DECIMAL, _BOOLEAN)
 def _sharpen(work: Work, amount: str, radius: str, _: str) -> None:
-    sigma = _limit(float(radius), _LEAST_SIGMA, _MOST_SIGMA["sharpen"])
-    work.append("sharpen", sigma=sigma, amount=_limit(float(amount), 0, 10))
+    sigma = _limit(read_decimal(radius), _LEAST_SIGMA, _MOST_SIGMA["sharpen"])
+    work.append("sharpen", sigma=sigma, amount=_limit(read_decimal(amount), 0, 10))
 
 
 @_filter("rotate", _N)
 def _rotate(work: Work, angle: str) -> None:
     """Counter-clockwise, unlike ours."""
-    turn = -int(angle) % 360
-    if int(angle) % 90 == 0 and turn:
+    turn = -read_integer(angle) % 360
+    if turn % 90 == 0 and turn:
         work.append("rotate", angle=float(turn))
         if turn % 180 and work.size:
             work.size = work.size[1], work.size[0]
@@ -201,10 +220,10 @@ def _rotate(work: Work, angle: str) -> None:
 def _round_corner(work: Work, radii: str, *arguments: str) -> None:
     *color, transparent = arguments
     across, _, down = radii.partition("|")
-    if int(across) and int(down or across):
-        work.append("roundCorners", radius=int(across), vertical=int(down or across))
+    if read_integer(across) and read_integer(down or across):
+        work.append("roundCorners", radius=read_integer(across), vertical=read_integer(down or across))
     if not _is_true(transparent):
-        work.append("flatten", background="#" + "".join(f"{min(int(each), 255):02x}" for each in color))
+        work.append("flatten", background="#" + "".join(f"{min(read_integer(each), 255):02x}" for each in color))
 
 
 @_filter("background_color", _WORD)
@@ -234,8 +253,8 @@ def _fill(work: Work, color: str, fills_transparent: str) -> None:
 
 @_filter("proportion", _DECIMAL)
 def _proportion(work: Work, share: str) -> None:
-    width, height = (int(side * float(share)) for side in work.known_size)
-    if 0 < float(share) <= 1 and width and height:
+    width, height = (int(side * read_decimal(share)) for side in work.known_size)
+    if 0 < read_decimal(share) <= 1 and width and height:
         work.resize(width, height)
 
 
@@ -253,10 +272,11 @@ def _upscale(work: Work) -> None:
 @_filter("watermark", _TEXT, _POSITION, _POSITION, _PLUS, _SHARE, _SHARE, optional=2)
 def _watermark(work: Work, *arguments: str) -> None:
     image, x, y, transparency, across, down = arguments
-    described: dict[str, Any] = {"image": _find_overlay(image), "opacity": 1 - min(int(transparency), 100) / 100}
+    opacity = 1 - min(read_integer(transparency), 100) / 100
+    described: dict[str, Any] = {"image": _find_overlay(image), "opacity": opacity}
     for name, share in (("scale", across), ("height", down)):
         if share not in ("", "none", "0"):
-            described[name] = _limit(abs(int(share)) / 100, 0.01, 1)
+            described[name] = _limit(abs(read_integer(share)) / 100, 0.01, 1)
     if x == y == "repeat":
         work.append("watermark", tile=True, **described)
         return
@@ -273,7 +293,7 @@ def _place(position: str, axis: int, work: Work) -> tuple[int, int]:
     """Return 1 to measure from the left or top, 2 from the right or bottom, 0 for the middle, and the distance, px."""
     if position in ("center", "repeat"):
         return 0, 0
-    distance = abs(int(position.rstrip("p")))
+    distance = abs(read_integer(position.rstrip("p")))
     if position.endswith("p"):
         distance = round(work.known_size[axis] * distance / 100 + 1e-5)
     return (2 if position.startswith("-") else 1), min(distance, 8192)
@@ -293,12 +313,12 @@ def _format(work: Work, name: str) -> None:
 
 @_filter("quality", _PLUS)
 def _quality(work: Work, quality: str) -> None:
-    work.output["quality"] = int(_limit(int(quality), 1, 100))
+    work.output["quality"] = int(_limit(read_integer(quality), 1, 100))
 
 
 @_filter("max_bytes", _PLUS)
 def _max_bytes(work: Work, most: str) -> None:
-    work.output["maxBytes"] = int(_limit(int(most), _LEAST_BYTES, 10_000_000))
+    work.output["maxBytes"] = int(_limit(read_integer(most), _LEAST_BYTES, 10_000_000))
 
 
 @_filter("strip_icc")

@@ -15,6 +15,7 @@ _URL = re.compile(
     re.DOTALL,
 )
 _FILTER = re.compile(r"(\w+)\((.*)\)", re.DOTALL)
+_MOST = 10**12  # of any number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,17 +67,26 @@ def parse(path: str) -> ParsedUrl:
     )
 
 
+def read_integer(text: str) -> int:
+    """Read an integer of any length, and return one between -_MOST and _MOST: `int` raises beyond 4,300 digits."""
+    return int(read_decimal(text))
+
+
+def read_decimal(text: str) -> float:
+    return max(-_MOST, min(float(text), _MOST))
+
+
 def _read_trim(text: str | None) -> tuple[str, int] | None:
     if text is None:
         return None
     _, corner, tolerance = [*text.split(":"), "", ""][:3]
-    return corner or "top-left", int(tolerance or 0)
+    return corner or "top-left", read_integer(tolerance or "0")
 
 
 def _read_crop(text: str | None) -> tuple[int, int, int, int] | None:
     if text is None:
         return None
-    left, top, right, bottom = map(int, re.split("[x:]", text))
+    left, top, right, bottom = map(read_integer, re.split("[x:]", text))
     return left, top, right, bottom
 
 

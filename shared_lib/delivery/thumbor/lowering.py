@@ -8,8 +8,8 @@ from pydantic import ValidationError
 
 from shared_lib.delivery.thumbor.filters import Work, apply_filters
 from shared_lib.delivery.thumbor.geometry import Box, FocalPoint, Plan, make_plan
-from shared_lib.delivery.thumbor.grammar import ParsedUrl
-from shared_lib.delivery.urls import NAME, to_invalid
+from shared_lib.delivery.thumbor.grammar import ParsedUrl, read_integer
+from shared_lib.delivery.urls import NAME, name_options
 from shared_lib.errors import Invalid
 from shared_lib.pipeline.formats import Format
 from shared_lib.pipeline.recipe import Recipe
@@ -44,7 +44,7 @@ def lower(url: ParsedUrl, points: Sequence[FocalPoint], preferred: Preferred, im
     try:
         return read_recipe({"name": NAME, "operations": work.operations, "output": work.output})
     except ValidationError as error:
-        raise to_invalid(error) from error
+        raise name_options(error) from error
 
 
 def plan_for(url: ParsedUrl, points: Sequence[FocalPoint], image: PublishedImage) -> Plan:
@@ -161,7 +161,7 @@ def describe(url: ParsedUrl, points: Sequence[FocalPoint], image: PublishedImage
 def read_focal_points(url: ParsedUrl) -> tuple[FocalPoint, ...]:
     """Return the points of the filter `focal`."""
     found = (re.match(r"'?(\d+)x(\d+):(\d+)x(\d+)", text) for name, text in url.filters if name == "focal")
-    boxes = (tuple(map(int, each.groups())) for each in found if each)
+    boxes = (tuple(map(read_integer, each.groups())) for each in found if each)
     return tuple(
         FocalPoint.of_box(left, top, right, bottom, "Explicit")
         for left, top, right, bottom in boxes

@@ -11,7 +11,7 @@ from shared_lib.pipeline.parameters import Factor
 from shared_lib.pipeline.vips import Image, pyvips
 
 _Weight = Annotated[float, Bounds(ge=-1000, le=1000, allow_inf_nan=False)]
-_Row = Annotated[tuple[_Weight, ...], Bounds(min_length=1, max_length=15, strict=False)]
+_Row = Annotated[tuple[_Weight, ...], Bounds(min_length=1, max_length=15, strict=False, fail_fast=True)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,7 @@ class Convolve(Operation):
     """Replace each pixel by the sum of its neighbors, weighed by a matrix of odd width and height."""
 
     kind: Literal["convolve"] = "convolve"
-    matrix: Annotated[tuple[_Row, ...], Bounds(min_length=1, max_length=15, strict=False)]
+    matrix: Annotated[tuple[_Row, ...], Bounds(min_length=1, max_length=15, strict=False, fail_fast=True)]
     normalize: bool = True
     """Divide by the sum of the matrix, unless that is 0."""
 

@@ -19,7 +19,7 @@ _Slope = Annotated[float, Bounds(ge=-10, le=10, allow_inf_nan=False)]
 _Shift = Annotated[float, Bounds(ge=-2550, le=2550, allow_inf_nan=False)]
 _Level = Annotated[int, IntegerBounds(ge=0, le=255)]
 _Point = Annotated[tuple[_Level, _Level], Bounds(strict=False)]
-_Points = Annotated[tuple[_Point, ...], Bounds(max_length=32, strict=False)]
+_Points = Annotated[tuple[_Point, ...], Bounds(max_length=32, strict=False, fail_fast=True)]
 
 
 @dataclass(frozen=True, kw_only=True)
