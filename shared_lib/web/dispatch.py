@@ -24,7 +24,7 @@ from shared_lib.repositories.audit import acting_as
 from shared_lib.web.access import authorize, read_address
 from shared_lib.web.endpoint import Cache, Endpoint
 from shared_lib.web.errors import STATUS, advise_retry, render_error
-from shared_lib.web.paths import allowed_methods, match_path, reject_method
+from shared_lib.web.paths import allowed_methods, match_path, matches, reject_method
 from shared_lib.web.rates import count_request, describe_rates
 from shared_lib.web.requests import read_inputs
 from shared_lib.web.responses import add_common_headers, render
@@ -123,14 +123,29 @@ def _log_request(request: flask.Request, endpoint: Endpoint, status: int, second
             write = log.debug
         else:
             more["sampled"] = PROBES_PER_LINE
-    path = _hide_permission(request.path) if endpoint.inputs.sent_path else request.path
-    write("request", method=request.method, path=path, status=status, ms=round(seconds * 1000, 1), **more)
+    write(
+        "request",
+        method=request.method,
+        path=_hide_permission(request, endpoint),
+        status=status,
+        ms=round(seconds * 1000, 1),
+        **more,
+    )
 
 
-def _hide_permission(path: str) -> str:
-    """Leave out a delivery's signature or token, and the query of a foreign image: whoever has them may use them."""
-    prefix, _, rest = path.removeprefix("/").partition("/")
-    return f"/{prefix}/***/{rest.partition('/')[2].partition('?')[0]}"
+def _hide_permission(request: flask.Request, endpoint: Endpoint) -> str:
+    """Return the path without a delivery's signature or token, and the query of a foreign image.
+
+    Whoever has them may use them. A path that is none of the endpoint's may be a delivery's with a slash too many, so
+    only its first part is told.
+    """
+    prefix, _, rest = request.path.lstrip("/").partition("/")
+    if not matches(request, endpoint):
+        return f"/{prefix}/***" if rest else request.path
+    if not endpoint.inputs.sent_path:
+        return request.path
+    shown = re.split(r"\?|%3f", rest.lstrip("/").partition("/")[2], maxsplit=1, flags=re.IGNORECASE)[0]
+    return f"/{prefix}/***/{shown}"
 
 
 def _call(

@@ -31,6 +31,10 @@ def match_path(request: flask.Request, endpoint: Endpoint) -> tuple[str, dict[st
     raise NotFound(f"There is nothing at {request.path}", code="no_such_path", details=details)
 
 
+def matches(request: flask.Request, endpoint: Endpoint) -> bool:
+    return any(_read_template(path)[0].fullmatch(request.path) for path in endpoint.route.paths)
+
+
 def _suggest(near: str, path: str) -> str:
     lacks = "A part is missing. " if near.count("/") > path.rstrip("/").count("/") else ""
     example = "".join(f", such as {each}" for each in _find_example(near))

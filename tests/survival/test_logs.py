@@ -7,10 +7,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
 import requests
+from raw_http import exchange
 from service import ENVIRONMENT, ROOT, Api, Platform, find_processes, make_photo, wait_for
 
 from infra.local import terminal
@@ -79,6 +81,33 @@ def test_the_log_has_what_a_delivery_was_asked_for_without_what_permits_it(platf
         f"/imgproxy/***/w:1/plain/http://x-{mark}",
         f"/thumbor/***/1x1/x-{mark}",
     }
+
+
+def test_no_form_of_a_deliverys_path_has_its_signature_or_token_logged(platform: Platform) -> None:
+    forms = (
+        "/i/{0}/w=1/x.jpg/",
+        "//i/{0}/w=1/x.jpg",
+        "/i//{0}/w=1/x.jpg",
+        "/i/{0}/w=1/x.jpg/more",
+        "/i/{0}",
+        "/i%2F{0}%2Fw=1%2Fx.jpg%2F",
+        "/I/{0}/w=1/x.jpg",
+        "/x/../i/{0}/w=1/x.jpg/",
+        "/imgproxy//{0}/w:1/plain/x",
+        "/imgproxy/{0}",
+        "/imgproxy/x/plain/http://x%253F{0}",
+        "/thumbor//{0}/1x1/x",
+        "/api/v1/i/{0}/w=1/x.jpg",
+    )
+    secret, mark = f"k1.{uuid4().hex}", f"/{uuid4()}"
+    url = urlsplit(platform.url)
+    for form in forms:
+        sent = form.format(secret)
+        exchange((url.hostname or "", url.port or 80), f"GET {sent} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    requests.get(f"{platform.url}{mark}", timeout=30)
+    wait_for(lambda: lines_with(platform, mark), bool)
+
+    assert lines_with(platform, secret) == []
 
 
 LOGGING = """
