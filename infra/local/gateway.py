@@ -17,7 +17,7 @@ import functions_framework
 import urllib3
 
 from infra.local import event_report
-from infra.local.hosts import KnownHosts, is_local
+from infra.local.hosts import KnownHosts, is_local, read_name
 from infra.local.manifests import ROOT, Manifests, PathMatch, RouteMatch
 from infra.local.settings import Settings
 from shared_lib import runtime, server
@@ -132,7 +132,7 @@ class Gateway:
 
 
 def _reject_host(host: str, path: str, start_response: "StartResponse") -> Iterable[bytes]:
-    name = urlsplit(f"//{host}").hostname
+    name = read_name(host)
     message = f"The host {host} is not allowed here. To allow it, start the service with ALLOWED_HOSTS={name}"
     headers, body = render_error(421, message, path=path)
     start_response("421 Misdirected Request", [(name.decode(), value.decode()) for name, value in headers])

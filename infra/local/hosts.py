@@ -32,14 +32,19 @@ class KnownHosts:
 
         A request without the header is allowed: browsers always send it.
         """
-        try:
-            name = urlsplit(f"//{host}").hostname or ""
-        except ValueError:
-            return False
+        name = read_name(host)
         if not host or name in self._named or name == "localhost" or name.endswith(".localhost"):
             return True
         address = _read_address(name)
         return address is not None and (address.is_loopback or address == _read_address(reached))
+
+
+def read_name(host: str) -> str:
+    """Return the name or address in a Host header, or an empty text for what is none."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
 
 
 def _read_address(text: str) -> IPv4Address | IPv6Address | None:

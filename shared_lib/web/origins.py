@@ -36,7 +36,7 @@ def _is_foreign(request: flask.Request, http: Http, *, is_read: bool) -> bool:
     if site is not None:
         return site not in ("same-origin", "none") and not (is_read and _is_link(request))
     own = {request.headers.get("X-Forwarded-Host"), urlsplit(http.public_base_url or "").netloc} - {None, ""}
-    return bool(origin and own) and urlsplit(origin or "").netloc not in own
+    return bool(origin and own) and (origin or "").partition("://")[2] not in own
 
 
 def _is_link(request: flask.Request) -> bool:
