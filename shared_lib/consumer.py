@@ -99,6 +99,7 @@ def consumer(
             # functions-framework reads a body of any size. Beyond this it responds 413, and a KafkaSource
             # doesn't deliver the event again.
             flask.current_app.config["MAX_CONTENT_LENGTH"] = MAX_EVENT
+            flask.current_app.register_error_handler(Exception, _refuse_unreadable)
             if needs_sandbox:
                 rt = runtime.current()
                 starting = background.start(rt.sandbox.start, "sandbox-start")
@@ -130,6 +131,17 @@ def _handle(cloud_event: CloudEvent, name: str, handler: Callable[[runtime.Runti
         except Exception as error:
             log.exception("event_failed")
             raise _reject(RETRY, "Something went wrong on our side") from error
+
+
+def _refuse_unreadable(error: Exception) -> HTTPException:
+    """Respond to what is no CloudEvent, so that it is not delivered again: `_handle` makes all other errors responses.
+
+    functions-framework reads the event, and lets some errors of its JSON through, such as that it is nested too deeply.
+    """
+    if isinstance(error, HTTPException):
+        return error
+    log.info("event_not_accepted", reason="It is no CloudEvent", cause=type(error).__name__)
+    return _reject(STATUS[Invalid], "This is no CloudEvent")
 
 
 def _name_outcome(error: BaseException | None) -> str:

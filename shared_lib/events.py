@@ -34,6 +34,8 @@ KAFKA_RECORD = "dev.knative.kafka.event"
 
 MAX_RECORDS = 100
 """Of one notification. MinIO, RustFS and AWS send one record each."""
+MAX_KEY = 1024
+"""Bytes of an object's key (S3)."""
 MAX_REASON = 500
 """Characters of the response to a failed delivery that are kept."""
 
@@ -181,11 +183,19 @@ class BucketNotification(BaseModel):
 
     def created_keys(self, bucket: str) -> list[str]:
         """Return the decoded keys of the objects that were created in that bucket."""
-        return [
+        created = (
             unquote_plus(record.s3.object.key)
             for record in self.records
             if record.s3.bucket.name == bucket and _is_creation(record.event_name)
-        ]
+        )
+        return [key for key in created if _may_be_stored(key)]
+
+
+def _may_be_stored(key: str) -> bool:
+    """Return whether a store can have an object of this key. To ask for another is an error, however often."""
+    encoded = key.encode(errors="replace")  # of half a character
+    is_one = 0 < len(encoded) <= MAX_KEY and "\0" not in key and encoded.decode() == key
+    return is_one and not {".", ".."} & set(key.split("/"))
 
 
 def _is_creation(name: str) -> bool:
