@@ -39,11 +39,13 @@ def read_versions() -> dict[str, str]:
 
 def read_avif_versions() -> dict[str, str]:
     """Return what libavif in Pillow decodes and encodes with: `dav1d [dec]:1.5.3-0-gb546257, aom [enc]:3.14.1`."""
-    return dict(re.findall(r"(\w+) \[\w+\]:v?([\d.]+)", import_module("PIL._avif").codec_versions()))
+    return dict(re.findall(r"(?:^|, )(\w+) \[\w+\]:v?([\d.]+)", import_module("PIL._avif").codec_versions()))
 
 
 def read_heif_versions() -> dict[str, str]:
     """Return the versions of libheif and what it decodes and encodes with: `libde265 HEVC decoder, version 1.1.3`."""
     info = import_module("pillow_heif").libheif_info()
-    found = {name: re.search(r"\d+\.[\d.]+", text) for name, text in (info["decoders"] | info["encoders"]).items()}
+    found = {
+        name: re.search(r"(?<!\d)\d+\.[\d.]+", text) for name, text in (info["decoders"] | info["encoders"]).items()
+    }
     return {"libheif": info["libheif"]} | {name: match[0] for name, match in found.items() if match}

@@ -175,7 +175,7 @@ def _equalize(work: Work) -> None:
 
 @_filter("curve", _CURVE, _CURVE, _CURVE, _CURVE)
 def _curve(work: Work, *curves: str) -> None:
-    lists = [[[read_integer(x), read_integer(y)] for x, y in re.findall(r"(\d+),(\d+)", each)] for each in curves]
+    lists = [[[read_integer(x), read_integer(y)] for x, y in re.findall(r"\((\d+),(\d+)", each)] for each in curves]
     work.append("curves", **dict(zip(("all", "red", "green", "blue"), lists, strict=True)))
 
 

@@ -9,7 +9,7 @@ from shared_lib.pipeline.formats import Format
 
 _ISPE = re.compile(rb"ispe\0\0\0\0(.{4})(.{4})", re.DOTALL)
 _META_BYTES = 4096  # HEIF's properties are in these, before any pixel
-_MARKER = re.compile(rb"\xff+([^\0\xff])", re.DOTALL)  # of a JPEG
+_MARKER = re.compile(rb"\xff([^\0\xff])", re.DOTALL)  # of a JPEG
 _SOS = b"\xda"
 _LOSSLESS = {b"\xc3", b"\xc7", b"\xcb", b"\xcf"}
 _MAX_CHUNKS = 1_000  # of a PNG, before its pixels; libpng keeps no more either

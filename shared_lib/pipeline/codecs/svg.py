@@ -26,9 +26,9 @@ from shared_lib.limits import Limits
 
 _DROPPED_ELEMENTS = {"script", "foreignObject", "iframe", "audio", "video", "canvas", "object", "embed"}
 _INLINE_IMAGE = re.compile(r"\s*data:image/(?:png|jpe?g|gif|webp)\s*;\s*base64\s*,", re.IGNORECASE)
-_EXTERNAL_URL = re.compile(r"url\((?!\s*['\"]?\s*#)[^)]*\)", re.IGNORECASE)
+_EXTERNAL_URL = re.compile(r"url\((?!\s*(?:['\"]\s*)?#)[^)]*\)?", re.IGNORECASE)
 _CSS_IMPORT = re.compile(r"@import[^;]*;?", re.IGNORECASE)
-_LENGTH = re.compile(r"\s*\+?(\d*\.?\d+(?:e[+-]?\d+)?)(px|pt|pc|in|cm|mm|q|em|ex)?\s*", re.IGNORECASE)
+_LENGTH = re.compile(r"\s*\+?((?:\d+(?:\.\d+)?|\.\d+)(?:e[+-]?\d+)?)(px|pt|pc|in|cm|mm|q|em|ex)?\s*", re.IGNORECASE)
 _PX_PER_UNIT = {"px": 1.0, "pt": 96 / 72, "pc": 16.0, "in": 96.0, "cm": 96 / 2.54, "mm": 96 / 25.4, "q": 96 / 101.6}
 _PX_PER_UNIT |= {"em": 16.0, "ex": 8.0}  # of the initial font size
 _DEFAULT_SIZE = (300.0, 150.0)  # px, of a replaced element without a size (CSS 2.2, 10.3.2)
