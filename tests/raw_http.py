@@ -2,7 +2,8 @@
 
 import json
 import socket
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from email.parser import BytesParser
 from typing import Any
 
@@ -17,6 +18,20 @@ class Response:
 
     def json(self) -> Any:
         return json.loads(self.body)
+
+
+@dataclass(frozen=True)
+class Request:
+    method: str
+    target: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+    def __bytes__(self) -> bytes:
+        own = {"Host": "localhost", "Connection": "close", "Content-Length": f"{len(self.body)}"}
+        lines = [f"{self.method} {self.target} HTTP/1.1"]
+        lines += [f"{name}: {value}" for name, value in (own | dict(self.headers)).items()]
+        return "\r\n".join([*lines, "", ""]).encode("latin-1", "replace") + self.body
 
 
 def connect(
