@@ -13,6 +13,8 @@
 #   hostile             process 24,000 hostile files and compare with the recorded results; bless=yes records new ones
 #   compare-with-chromium   compare our renditions with Chromium's pixels; bless=yes records new results
 #   compare-thumbor     compare our answers to thumbor's URLs with thumbor's own, request by request
+#   fuzz                send inputs near the grammar of every parser, up to the largest size, and measure their cost;
+#                       examples=200 of each parser, only="URL" chooses some
 #   check-monitoring    kill processors under load, and check with a real Prometheus that the right alerts fire
 #   chaos               break the service in 37 ways under load, and audit every upload; takes 40 minutes.
 #                       only="postgres tansu/stop" chooses faults, uploads=100 is the load of each
@@ -131,6 +133,10 @@ compare-thumbor: $(VENV)/ready-to-test .cache/thumbor/ready
 	sed -n '/^setuptools==/,/[^\\]$$/p' $< | .cache/thumbor/bin/python -m pip install --quiet --require-hashes --only-binary :all: -r /dev/stdin
 	.cache/thumbor/bin/python -m pip install --quiet --require-hashes --no-build-isolation -r $<
 	@touch $@
+
+# Also part of `make test`, with few inputs that are always the same.
+fuzz: $(VENV)/ready-to-test
+	FUZZ_EXAMPLES=$(or $(examples),100) $(BIN)/python -m pytest --timeout=3600 -s tests/fuzz -k "$(or $(only),test_)"
 
 chaos: $(VENV)/ready-to-test
 	PYTHONPATH=tests $(BIN)/python -m chaos --only "$(only)" $(if $(uploads),--uploads $(uploads))
@@ -293,4 +299,4 @@ $(VENV)/ready-to-test: tests/requirements.txt tests/newman/package-lock.json tes
 		{ echo "Install promtool for the alerts' tests (Debian: sudo apt install prometheus)." >&2; exit 1; }
 	@touch $@
 
-.PHONY: help run test check-security test-gallery test-by-address check-clients test-cluster check-admission check-monitoring check-swagger conformance hostile compare-with-chromium compare-thumbor chaos chaos-disk check-release check-upgrade record-release planted bench bench-compare bench-overhead bench-rows bench-backlogs load check migrate migration named reset redrive api-key tenant audit-check kafka minio lock sbom release-check web contracts clean bench-delivery
+.PHONY: help run test check-security test-gallery test-by-address check-clients test-cluster check-admission check-monitoring check-swagger conformance fuzz hostile compare-with-chromium compare-thumbor chaos chaos-disk check-release check-upgrade record-release planted bench bench-compare bench-overhead bench-rows bench-backlogs load check migrate migration named reset redrive api-key tenant audit-check kafka minio lock sbom release-check web contracts clean bench-delivery

@@ -15,11 +15,11 @@ from shared_lib.errors import (
     look_up,
 )
 from shared_lib.settings import Processing, Rates
-from shared_lib.validation import REQUIRED, adapt, describe_mistake, describe_unknown
+from shared_lib.validation import REQUIRED, adapt, describe_mistake, describe_unknown, invalid
 from shared_lib.web.endpoint import Endpoint
 from shared_lib.web.errors import NO_CREDENTIALS, STATUS
 from shared_lib.web.forms import file_too_large
-from shared_lib.web.requests import body_too_large, invalid, not_json
+from shared_lib.web.requests import body_too_large, not_json
 
 BUSY = Unavailable("The service is busy: try again later", code="busy")  # as the server says it
 _NO_PARAMETER = "x y"  # neither a UUID nor a name

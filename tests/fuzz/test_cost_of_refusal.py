@@ -218,4 +218,4 @@ def test_only_the_first_mistakes_are_named_and_the_others_are_counted(open_platf
     assert [each.get("parameter") for each in refused["details"]] == [*(f"uuids.{index}" for index in range(20)), None]
     assert refused["details"][-1]["message"] == "There are 80 more mistakes"
     assert refused["error"].endswith("; and 97 more mistakes")
-    assert too_many["details"] == [{"parameter": "uuids", "message": "List should have at most 100 items, not 101"}]
+    assert too_many["details"] == [{"parameter": "uuids", "message": "must have at most 100 items"}]

@@ -45,6 +45,8 @@ UPLOAD_QUEUE_TESTS = "tests/api/test_gallery_uploads.py"
 OUTSIDE = "No URL of a foreign image leads to an address inside"
 NAMES = "No request succeeds without what a misspelled name asked for"
 NAME_TESTS = "tests/api/test_unknown_names.py"
+REFUSAL = "A refused request costs at most half a second of processor time, and is never our error"
+REFUSAL_TESTS = "tests/fuzz/test_cost_of_refusal.py"
 
 DEFECTS = (
     Defect(
@@ -1131,5 +1133,53 @@ DEFECTS = (
         old="    if (before && (await isStored(before.uuid, signal))) return before.uuid\n    const isValid",
         new="    const isValid",
         caught_by=f"{UPLOAD_QUEUE_TESTS}::test_an_upload_whose_answer_got_lost_is_found_by_its_uuid_and_not_sent_again",
+    ),
+    Defect(
+        name="items-before-their-number",
+        breaks=REFUSAL,
+        file="shared_lib/constraints.py",
+        old="if isinstance(items, list | tuple) and len(items) > most:",
+        new="if isinstance(items, list | tuple) and len(items) > 1_000_000:",
+        caught_by=f"{REFUSAL_TESTS}::test_only_the_first_mistakes_are_named_and_the_others_are_counted",
+    ),
+    Defect(
+        name="every-mistake-named",
+        breaks=REFUSAL,
+        file="shared_lib/validation.py",
+        old="for each in mistakes[:MAX_MISTAKES]",
+        new="for each in mistakes",
+        caught_by=f"{REFUSAL_TESTS}::test_only_the_first_mistakes_are_named_and_the_others_are_counted",
+    ),
+    Defect(
+        name="any-time-in-a-token",
+        breaks=REFUSAL,
+        file="shared_lib/domain/tokens.py",
+        old="not abs(value) <= _MAX_TIME",
+        new="value != value",
+        caught_by=f"{REFUSAL_TESTS}::test_a_time_of_400_digits_in_a_token_is_refused",
+    ),
+    Defect(
+        name="any-key-in-an-event",
+        breaks=REFUSAL,
+        file="shared_lib/events.py",
+        old="[key for key in created if _may_be_stored(key)]",
+        new="[*created]",
+        caught_by=f"{REFUSAL_TESTS}::test_an_event_that_nobody_can_act_on_is_not_delivered_again",
+    ),
+    Defect(
+        name="quadratic-expression",
+        breaks=REFUSAL,
+        file="shared_lib/delivery/thumbor/filters.py",
+        old='r"0*[1-9]\\d*"',
+        new='r"\\d*[1-9]\\d*"',
+        caught_by="tests/fuzz/test_expressions.py::test_every_regular_expression_is_linear",
+    ),
+    Defect(
+        name="unknown-paths-in-the-log",
+        breaks=ACCESS,
+        file="shared_lib/web/dispatch.py",
+        old='return f"/{prefix}/***" if rest else request.path',
+        new="return request.path",
+        caught_by="tests/survival/test_logs.py::test_no_form_of_a_deliverys_path_has_its_signature_or_token_logged",
     ),
 )
