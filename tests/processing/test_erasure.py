@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 TOMBSTONE = {
     *("uuid", "status", "created_at", "queued_at", "completed_at", "deleted_at", "cleaned_up_at", "retry_at"),
-    *("tenant_id", "attempts", "fence", "lease_until"),
+    *("tenant_id", "attempts", "fence", "lease_until", "announced"),
 }
 """The columns that a deleted image keeps. None of them has content."""
 
