@@ -35,7 +35,7 @@ ENVIRONMENT = dict(os.environ)
 WHOLE = '[{"name": "whole"}]'
 """Renditions to upload with: the whole image again. It has an object in the store, which a thumbnail lacks."""
 
-START_SECONDS = 60
+START_SECONDS = 120
 PROCESS_SECONDS = 30
 
 

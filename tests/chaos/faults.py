@@ -3,14 +3,14 @@
 import os
 import random
 import signal
-import subprocess
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import psutil
+from local.embedded import run_another_program
 from service import Platform, find_consumers, find_processes
 
 if TYPE_CHECKING:
@@ -178,23 +178,13 @@ def lose_power(matrix: "Matrix") -> None:
             os.truncate(volume, max(volume.stat().st_size - CUT_BYTES, 8))
         lock = matrix.data / "postgres/postmaster.pid"
         lines = lock.read_text().split("\n")
-        lock.write_text("\n".join([f"{others.enter_context(run_another_program()).pid}", *lines[1:]]))
+        lock.write_text("\n".join([f"{others.enter_context(run_another_program())}", *lines[1:]]))
         matrix.restart()
 
 
 def list_processes(platform: Platform) -> list[psutil.Process]:
     supervisor = psutil.Process(platform.process.pid)
     return [supervisor, *supervisor.children(recursive=True)]
-
-
-@contextmanager
-def run_another_program() -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(["sleep", "3600"])
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
 
 
 def break_broker(matrix: "Matrix") -> None:

@@ -1,6 +1,7 @@
 """Embedded services on a data directory of the test's own."""
 
 import os
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import boto3
 
-from infra.local import ports, seaweedfs
+from infra.local import ports, postgres, seaweedfs
 from infra.local.manifests import KafkaSource
 from infra.local.processes import Supervisor
 from infra.local.settings import Settings
@@ -71,3 +72,14 @@ def make_kafka_source(topic: str, **spec: object) -> KafkaSource:
             },
         }
     )
+
+
+@contextmanager
+def run_another_program() -> Iterator[int]:
+    """Run a program that is no PostgreSQL, as PostgreSQL's user. Yield its process ID."""
+    process = subprocess.Popen(["sleep", "3600"], user=postgres.OTHER_USER if os.geteuid() == 0 else None)
+    try:
+        yield process.pid
+    finally:
+        process.kill()
+        process.wait()

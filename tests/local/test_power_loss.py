@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
-from local.embedded import make_kafka_source, run_store, start_store, supervise
+from local.embedded import make_kafka_source, run_another_program, run_store, start_store, supervise
 from local.sink import Sink
 from service import ROOT, wait_for
 
@@ -47,15 +47,6 @@ def test_files_of_a_run_are_only_for_its_user(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def another_program() -> Iterator[int]:
-    """The ID of a process that is no PostgreSQL."""
-    process = subprocess.Popen(["sleep", "600"])
-    yield process.pid
-    process.kill()
-    process.wait()
-
-
-@pytest.fixture
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data directory that PostgreSQL's own user may reach."""
     folder = tmp_path_factory.mktemp("data")
@@ -65,17 +56,15 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("content", ["{pid}", "", "0" * 40], ids=["of another program", "empty", "damaged"])
-def test_postgresql_starts_with_the_lock_file_of_a_server_that_is_gone(
-    data: Path, another_program: int, content: str
-) -> None:
+def test_postgresql_starts_with_the_lock_file_of_a_server_that_is_gone(data: Path, content: str) -> None:
     with supervise(data) as (supervisor, settings):
         postgres.start(supervisor, settings, data / "postgres.log")
-    lock = data / "postgres/postmaster.pid"
-    lines = [content.format(pid=another_program), f"{data / 'postgres'}", "1", "5432", "", "", "1 1", "ready   "]
-    lock.write_text("\n".join(lines) + "\n" if content else "")
+    with run_another_program() as pid:
+        lines = [content.format(pid=pid), f"{data / 'postgres'}", "1", "5432", "", "", "1 1", "ready   "]
+        (data / "postgres/postmaster.pid").write_text("\n".join(lines) + "\n" if content else "")
 
-    with supervise(data) as (supervisor, settings):
-        assert postgres.start(supervisor, settings, data / "postgres.log")["DATABASE_URL"]
+        with supervise(data) as (supervisor, settings):
+            assert postgres.start(supervisor, settings, data / "postgres.log")["DATABASE_URL"]
 
 
 def test_a_server_that_still_runs_keeps_its_lock_file(data: Path) -> None:
