@@ -15,10 +15,10 @@ from uuid import UUID
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
-from shared_lib.constraints import Bounds
+from shared_lib.constraints import DEFAULT_TENANT, Bounds
 from shared_lib.domain import images as domain
 from shared_lib.domain.timestamps import Time, format_time
-from shared_lib.domain.uploads import StoredObject
+from shared_lib.domain.uploads import read_upload_key, split_key
 from shared_lib.errors import FailureCode, Invalid
 
 PREFIX = "org.imageprocessing.image.processing"
@@ -80,6 +80,8 @@ class ProcessingRequested(Payload):
 
     type: ClassVar[str] = f"{PREFIX}.requested.v1"
     topic: ClassVar[str] = TASKS
+
+    tenant: str | None = Field(default=None, description="Whose image it is. Earlier releases left it out.")
 
 
 class Rendition(Part):
@@ -208,6 +210,7 @@ class ImageRequested:
     """An event that asks for an image to be processed."""
 
     uuid: UUID
+    tenant: str | None = None
 
     @property
     def images(self) -> list[UUID]:
@@ -223,14 +226,20 @@ class ObjectsCreated:
     @property
     def images(self) -> list[UUID]:
         """The images that the keys name. A foreign object is no image yet."""
-        return [uuid for uuid in map(StoredObject.name_image, self.keys) if uuid]
+        return [uuid for uuid in map(read_upload_key, self.keys) if uuid]
+
+    @property
+    def tenant(self) -> str:
+        """Whose the first object is."""
+        return split_key(self.keys[0])[0] if self.keys else DEFAULT_TENANT
 
 
 def read_work(event_type: str, data: Any, inbox: str) -> ImageRequested | ObjectsCreated:  # noqa: ANN401  of any event
     """Read an event that the processor consumes. Raises Invalid if nobody can act on it."""
     try:
         if event_type == ProcessingRequested.type:
-            return ImageRequested(ProcessingRequested.model_validate(data).uuid)
+            requested = ProcessingRequested.model_validate(data)
+            return ImageRequested(requested.uuid, requested.tenant)
         if event_type == KAFKA_RECORD:
             return ObjectsCreated(tuple(BucketNotification.model_validate(data).created_keys(inbox)))
     except ValidationError as error:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from urllib.parse import urljoin
+from urllib.parse import unquote, urljoin
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -54,6 +54,33 @@ _REFUSED = tuple(
         ),
     )
 )
+
+
+# The names in a query that presign it. They change with every signature, and the file stays the same.
+_PRESIGNING: tuple[tuple[str, re.Pattern[str]], ...] = (
+    (
+        "x-amz-signature",
+        re.compile(r"x-amz-(?:algorithm|credential|date|expires|security-token|signature|signedheaders)"),
+    ),
+    ("x-goog-signature", re.compile(r"x-goog-(?:algorithm|credential|date|expires|signature|signedheaders)")),
+    ("x-oss-signature", re.compile(r"x-oss-(?:credential|date|expires|security-token|signature|signature-version)")),
+    ("key-pair-id", re.compile("expires|policy|signature|key-pair-id|hash-algorithm")),  # CloudFront
+    ("awsaccesskeyid", re.compile("awsaccesskeyid|expires|signature|x-amz-security-token")),
+    ("googleaccessid", re.compile("googleaccessid|expires|signature")),
+    ("sig", re.compile("s(?:ig|v|s|rt|r|p|e|t|pr|ip|koid|ktid|kt|ke|ks|kv|dd|i)")),  # Azure
+)
+
+
+def identify(url: str) -> str:
+    """Return the URL without what presigns it: the name of its file, however often it is signed anew."""
+    path, question, query = url.partition("?")
+    fields = [(unquote(each.partition("=")[0]).lower(), each) for each in query.split("&")]
+    names = {name for name, _ in fields}
+    for sign, presigning in _PRESIGNING:
+        if sign in names:
+            fields = [(name, each) for name, each in fields if not presigning.fullmatch(name)]
+    kept = "&".join(each for _, each in fields)
+    return f"{path}{question}{kept}" if kept or not names - {""} else path
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +210,12 @@ class ForeignSources:
     def _is_allowed(self, address: Address) -> bool:
         if any(address in network for network in self.networks):
             return True
-        return address.is_global and not address.is_multicast and not any(address in each for each in _REFUSED)
+        return (
+            address.is_global
+            and not address.is_multicast
+            and not _is_tunneled(address)
+            and not any(address in each for each in _REFUSED)
+        )
 
     def _exchange(self, connection: HTTPConnection, target: _Target, known: Validators) -> ForeignFile | str | None:
         headers = {"Host": target.authority, "Accept": "image/*,*/*;q=0.1", "Accept-Encoding": "identity"}
@@ -217,6 +249,11 @@ class ForeignSources:
         if announced is not None and announced.isdecimal() and int(announced) != len(data):
             raise OSError("the response broke off")
         return bytes(data)
+
+
+def _is_tunneled(address: Address) -> bool:
+    """Return whether it is an ISATAP address, which leads to the IPv4 address in it, whatever its prefix is."""
+    return address.version == 6 and int(address) >> 32 & 0xFDFFFFFF == 0x00005EFE
 
 
 def _begins(target: _Target, prefix: str) -> bool:

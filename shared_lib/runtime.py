@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from shared_lib.repositories.renditions import Renditions
     from shared_lib.repositories.retries import Retries
     from shared_lib.repositories.tenants import Tenants
+    from shared_lib.repositories.watermarks import Watermarks
     from shared_lib.services.announcing import Announcer
     from shared_lib.services.authentication import Authenticator
     from shared_lib.services.denials import Denials
@@ -319,11 +320,18 @@ class Runtime:
         return Ingestion(
             self.images,
             self.image_queries,
+            self.tenants,
             self.inbox,
             self.gallery,
             self.announcer,
             self.settings.limits,
         )
+
+    @part
+    def watermarks(self) -> "Watermarks":
+        from shared_lib.repositories.watermarks import Watermarks
+
+        return Watermarks(self.database)
 
     @part
     def finisher(self) -> "Finisher":
@@ -334,6 +342,7 @@ class Runtime:
             self.image_queries,
             self.claims,
             self.originals,
+            self.watermarks,
             self.inbox,
             self.gallery,
             self.multipart_store,
@@ -347,7 +356,11 @@ class Runtime:
 
         urls = UploadUrls(self.store, self.settings.store.upload_bucket)
         return Reservations(
-            self.images, urls, self.settings.limits.max_bytes, self.settings.processing.upload_url_seconds
+            self.images,
+            urls,
+            self.settings.limits.max_bytes,
+            self.settings.processing.upload_url_seconds,
+            requires_size=self.settings.auth.mode == "required",
         )
 
     @part
@@ -366,6 +379,7 @@ class Runtime:
 
     @part
     def reconciliation(self) -> "Reconciliation":
+        from shared_lib.repositories.foreign_images import ForeignImages
         from shared_lib.services.abandoned_uploads import AbandonedUploads
         from shared_lib.services.comparison import Comparison
         from shared_lib.services.housekeeping import Housekeeping
@@ -387,14 +401,18 @@ class Runtime:
                 self.announcer,
                 processing,
             ),
-            AbandonedUploads(self.drift, self.multipart_uploads, self.multipart_store, processing.multipart_seconds),
+            AbandonedUploads(
+                self.drift, self.images, self.multipart_uploads, self.multipart_store, processing.multipart_seconds
+            ),
             Retention(
                 self.drift,
                 self.originals,
                 self.deliveries,
                 self.gallery,
                 processing.retention_days,
+                ForeignImages(self.database),
                 self.settings.delivery.retention_days,
+                self.settings.foreign.retention_days,
             ),
             Housekeeping(
                 self.drift,
@@ -449,8 +467,8 @@ class Runtime:
 
         return Processor(
             self.claims,
+            self.watermarks,
             Fairness(self.database),
-            self.inbox,
             self.gallery,
             self.recipes,
             self.renderer,

@@ -34,7 +34,8 @@ class PostgresProxy(socketserver.ThreadingTCPServer):
         """Number of times the client waited for the server to be ready again."""
         self.lost = 0
         """Number of answers that were lost."""
-        self._losing: str | None = None
+        self._losing = ""
+        self._times = 0
         self._breaking: tuple[int, Break] | None = None
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
@@ -49,18 +50,18 @@ class PostgresProxy(socketserver.ThreadingTCPServer):
         """All that a transaction is made for."""
         return [sql for sql in self.sent if not sql.startswith(_AROUND)]
 
-    def lose_answer(self, to: str = "") -> None:
-        """Close the client's connection in place of the answer to the next transaction that has such a statement.
+    def lose_answer(self, to: str = "", times: int = 1) -> None:
+        """Close the client's connection in place of the answer to the next transactions that have such a statement.
 
-        The server has committed it by then.
+        The server has committed them by then.
         """
-        self._losing = to
+        self._losing, self._times = to, times
 
     def is_losing(self, statements: list[str]) -> bool:
-        return self._losing is not None and any(self._losing in sql for sql in statements)
+        return self._times > 0 and any(self._losing in sql for sql in statements)
 
     def note_loss(self) -> None:
-        self._losing = None
+        self._times -= 1
         self.lost += 1
 
     def break_answer(self, after: int, by: "Break") -> None:

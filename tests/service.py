@@ -115,16 +115,16 @@ def launch_platform(tree: Path, data: Path, more: dict[str, str]) -> Platform:
     return Platform(f"http://127.0.0.1:{port}", data, process, log, more.get("HTTP_CORS_ALLOW_ORIGINS", ""))
 
 
-@contextmanager
-def serve_function(platform: Platform, name: str, **more: str) -> Iterator[int]:
-    """Serve a function like its container, with nothing in front of it and with more settings. Yield its port."""
+def start_function(platform: Platform, name: str, **more: str) -> tuple[subprocess.Popen[bytes], int]:
+    """Start a function like its container, with nothing in front of it and with more settings.
+
+    Return its process and its port.
+    """
     port = find_free_port()
-    environ = ENVIRONMENT | platform.environment | more
-    environ |= {"HOST": "127.0.0.1", "PORT": f"{port}", "FUNCTION_TARGET": "main"}
     source = f"{ROOT / 'functions' / name / 'main.py'}"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "shared_lib.server"], env=environ | {"FUNCTION_SOURCE": source}, cwd=ROOT
-    )
+    own = {"HOST": "127.0.0.1", "PORT": f"{port}", "FUNCTION_TARGET": "main", "FUNCTION_SOURCE": source}
+    environ = ENVIRONMENT | platform.environment | more | own
+    process = subprocess.Popen([sys.executable, "-m", "shared_lib.server"], env=environ, cwd=ROOT)
 
     def is_ready() -> bool:
         try:
@@ -132,8 +132,15 @@ def serve_function(platform: Platform, name: str, **more: str) -> Iterator[int]:
         except requests.ConnectionError:
             return False
 
+    wait_for(is_ready, bool, 60)
+    return process, port
+
+
+@contextmanager
+def serve_function(platform: Platform, name: str, **more: str) -> Iterator[int]:
+    """Serve a function in the same way. Yield its port."""
+    process, port = start_function(platform, name, **more)
     try:
-        wait_for(is_ready, bool, 60)
         yield port
     finally:
         process.terminate()

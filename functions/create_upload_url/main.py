@@ -6,14 +6,16 @@ from pydantic import BaseModel, Field
 from shared_lib import web
 from shared_lib.domain.uploads import Extension, UploadTerms
 from shared_lib.runtime import Runtime
-from shared_lib.web.reservations import UploadUrl
+from shared_lib.web.reservations import SignedUpload
 
-ABOUT = """`PUT` the bytes there, with any Content-Type. Processing starts by itself. Prefer `POST` to this path:
-its URL accepts only the file that you describe."""
+ABOUT = """`PUT` the bytes there, with any Content-Type. Processing starts by itself. Where callers need credentials,
+`sizeBytes` is needed, and the response's `headers` have to be sent. Prefer `POST` to this path: its URL accepts only
+the file that you describe."""
 
 
 class Query(BaseModel):
     extension: Extension = Field(examples=["jpg"])
+    size_bytes: int | None = Field(default=None, alias="sizeBytes", ge=1, description="The file's size.", examples=[""])
 
 
 @functions_framework.http
@@ -23,12 +25,15 @@ class Query(BaseModel):
         route=web.Route("GET", "/api/v1/images/actions/upload-url"),
         docs=web.Docs(tag="images", summary="Get a URL to upload an image to", description=ABOUT),
         inputs=web.Inputs(query=Query),
-        success=web.Success(UploadUrl),
+        success=web.Success(SignedUpload),
         errors=web.Errors(web.ImageError),
         needs="images:write",
         counts_as="uploads",
     )
 )
-def main(rt: Runtime, *, query: Query) -> UploadUrl:
-    reserved = rt.reservations.reserve(query.extension, UploadTerms())
-    return UploadUrl(uuid=reserved.uuid, presigned_url=reserved.url, expires_at=reserved.expires_at)
+def main(rt: Runtime, *, query: Query) -> SignedUpload:
+    terms = UploadTerms(size_bytes=query.size_bytes)
+    reserved = rt.reservations.reserve(query.extension, terms)
+    return SignedUpload(
+        uuid=reserved.uuid, presigned_url=reserved.url, expires_at=reserved.expires_at, headers=terms.headers
+    )

@@ -14,5 +14,5 @@ from shared_lib.runtime import Runtime
 @functions_framework.cloud_event
 @consumer(name="process_image", needs_sandbox=True)
 def main(rt: Runtime, event: Event) -> None:
-    for uuid in rt.ingestion.resolve(read_work(event["type"], event.data, rt.inbox.name)):
-        rt.processor.process(uuid)
+    for uuid, key in rt.ingestion.resolve(read_work(event["type"], event.data, rt.inbox.name)):
+        rt.processor.process(uuid, key)

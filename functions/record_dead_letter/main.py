@@ -17,9 +17,10 @@ from shared_lib.runtime import Runtime
 @consumer(name="record_dead_letter")
 def main(rt: Runtime, event: Event) -> None:
     try:
-        images = read_work(event["type"], event.data, rt.inbox.name).images
+        work = read_work(event["type"], event.data, rt.inbox.name)
+        images, tenant = work.images, work.tenant
     except Invalid:
-        images = []
+        images, tenant = [], None
     code = event.get("knativeerrorcode") or ""
     rt.dead_letters.record(
         DeadLetter(
@@ -30,5 +31,6 @@ def main(rt: Runtime, event: Event) -> None:
             reason=read_reason(event.get("knativeerrordata")),
             destination=event.get("knativeerrordest"),
             images=images,
+            tenant=tenant,
         )
     )

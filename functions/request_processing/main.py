@@ -36,5 +36,5 @@ def main(rt: Runtime, *, body: ProcessingRequest) -> Message:
     describe = "description" in body.model_fields_set
     chosen = rt.recipes.choose(body.renditions, body.preset)
     if rt.images.request(body.uuid, body.filename, body.description, chosen, describe=describe):
-        rt.announcer.publish_best_effort(ProcessingRequested(uuid=body.uuid))
+        rt.announcer.publish_best_effort(ProcessingRequested(uuid=body.uuid, tenant=rt.images.tenant))
     return STARTED

@@ -49,7 +49,8 @@ RIGHTS: dict[str, dict[str, str]] = {
         " failure_message, used_at)",
     },
     "presets": {APP: "SELECT, INSERT, DELETE", DELIVERY: "SELECT"},
-    "foreign_images": dict.fromkeys(_HTTP, "SELECT, INSERT, UPDATE"),
+    "foreign_images": {**dict.fromkeys(_HTTP, ALL), WORKER: "SELECT, UPDATE, DELETE"},
+    "watermarks": dict.fromkeys((*_HTTP, WORKER), "SELECT, INSERT, DELETE"),
     "processing_attempts": {
         **dict.fromkeys(_HTTP, "SELECT, DELETE"),
         WORKER: ALL,
@@ -82,7 +83,12 @@ RIGHTS: dict[str, dict[str, str]] = {
         WORKER: "SELECT, INSERT, UPDATE",
         REPORTER: "SELECT",
     },
-    "tenants": {APP: "SELECT, INSERT, UPDATE (links_since)", DELIVERY: "SELECT", SEARCH: "SELECT"},
+    "tenants": {
+        APP: "SELECT, INSERT, UPDATE (links_since)",
+        DELIVERY: "SELECT",
+        WORKER: "SELECT (id)",
+        SEARCH: "SELECT",
+    },
     # Nobody but a function reads the digest of a secret, and that function one at a time.
     "api_keys": {
         APP: f"SELECT ({_KEY}), INSERT, UPDATE (expires_at, last_used_at, revoked_at, replaced_by)",

@@ -277,7 +277,13 @@ class Engine:
         with self._place():
             with self._slot(until):
                 reading = self._reading.submit(copy_context().run, self._read_original, image)  # while it is claimed
-                claim = self._deliveries.claim(image.uuid, recipe.hash, seconds=self._claim_seconds, most=self._most)
+                claim = self._deliveries.claim(
+                    image.uuid,
+                    recipe.hash,
+                    seconds=self._claim_seconds,
+                    most=self._most,
+                    overlays=recipe.overlays,
+                )
                 if claim is None:
                     return None
                 with self._ending_claim(image.uuid, recipe.hash, claim):

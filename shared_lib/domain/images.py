@@ -66,11 +66,11 @@ class Change(StrEnum):
     """Something that happens to an image."""
 
     CREATE = "create"
-    """It was uploaded, or an object without a row was found in the inbox."""
+    """An object without a row was found in the inbox."""
     RESERVE = "reserve"
-    """An upload URL is given out."""
+    """An upload URL is given out, or a direct upload is about to be stored."""
     ARRIVE = "arrive"
-    """Reconciliation found the awaited upload in the inbox."""
+    """The awaited upload is in the store."""
     REQUEST = "request"
     """A caller names it, requests renditions, or has a failed one tried again."""
     CLAIM = "claim"
@@ -89,7 +89,7 @@ class Change(StrEnum):
     FORGET = "forget"
     """Its object was gone before it could be moved to its key."""
     EXPIRE = "expire"
-    """Its upload URL ran out unused."""
+    """Its upload never came, or was refused."""
     CLEAN_UP = "clean_up"
     """Its objects are gone."""
     PURGE = "purge"
@@ -141,7 +141,7 @@ TRANSITIONS = (
     Transition(Change.RETRY, (ImageStatus.FAILED,), ImageStatus.PENDING, Guard.RETRYABLE),
     Transition(Change.DELETE, tuple(ImageStatus), Hidden.DELETED),
     Transition(Change.FORGET, (ImageStatus.PENDING,), Hidden.ABSENT, Guard.NO_ATTEMPT),
-    Transition(Change.EXPIRE, (ImageStatus.AWAITING_UPLOAD,), Hidden.ABSENT, Guard.URL_EXPIRED),
+    Transition(Change.EXPIRE, (ImageStatus.AWAITING_UPLOAD,), Hidden.DELETED, Guard.URL_EXPIRED),
     Transition(Change.CLEAN_UP, (Hidden.DELETED,), None, Guard.NO_LEASE),
     Transition(Change.PURGE, (Hidden.DELETED,), Hidden.ABSENT, Guard.CLEANED_UP),
 )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from shared_lib.domain.uploads import StoredObject
+from shared_lib.domain.uploads import read_upload_key
 
 MIB = 1024 * 1024
 USUAL_PART = 8 * MIB
@@ -38,6 +38,8 @@ class MultipartUpload:
     """An image's upload in parts, from when it is announced until it is complete."""
 
     uuid: UUID
+    key: str
+    """In the inbox."""
     upload_id: str
     """The store's."""
     size: int
@@ -49,6 +51,11 @@ class MultipartUpload:
     @property
     def part_count(self) -> int:
         return -(-self.size // self.part_size)
+
+    @property
+    def most(self) -> int:
+        """Bytes that its parts may take in the store. Some stores keep a part that is sent again beside the first."""
+        return 2 * self.size + self.part_size
 
     @property
     def numbers(self) -> range:
@@ -91,4 +98,4 @@ class StoredUpload:
 
     @property
     def named_image(self) -> UUID | None:
-        return StoredObject.name_image(self.key)
+        return read_upload_key(self.key)

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import Annotated, Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from shared_lib.constraints import OneOf, Respell
+from shared_lib.constraints import DEFAULT_TENANT, OneOf, Respell
 from shared_lib.domain.images import CONTROL, MAX_FILENAME
 from shared_lib.errors import Invalid, NotFound, TooLarge, Unsupported
 from shared_lib.pipeline.formats import BY_EXTENSION, BY_TYPE, describe_missing_codec, has_codec, read_extension
@@ -35,12 +35,55 @@ _HAS_NO_ENDING = (
 )
 
 
+def compose_prefix(tenant: str) -> str:
+    """Return what the keys of a tenant's objects begin with, in both buckets. Those of the default tenant have none."""
+    return "" if tenant == DEFAULT_TENANT else f"t/{tenant}/"
+
+
+def split_key(key: str) -> tuple[str, str]:
+    """Return whose object a key names, and the key without its tenant."""
+    first, _, rest = key.partition("/")
+    if first != "t":
+        return DEFAULT_TENANT, key
+    tenant, _, rest = rest.partition("/")
+    return tenant, rest
+
+
+def compose_upload_key(tenant: str, uuid: UUID) -> str:
+    """Return where in the inbox the upload of a tenant's image is."""
+    return f"{compose_prefix(tenant)}{uuid}"
+
+
+def read_uuid(text: str) -> UUID | None:
+    """Return the image that a part of a key names: by a lower-case uuid and nothing else."""
+    try:
+        uuid = UUID(text)
+    except ValueError:
+        return None
+    return uuid if str(uuid) == text else None
+
+
+def read_upload_key(key: str) -> UUID | None:
+    """Return the image that a key in the inbox names, or None if a client chose the key."""
+    tenant, rest = split_key(key)
+    uuid = read_uuid(rest)
+    return uuid if uuid and compose_upload_key(tenant, uuid) == key else None
+
+
 class FileTooLarge(TooLarge):
     code = "file_too_large"
 
     def __init__(self, most: int) -> None:
         """`most` is in bytes."""
         super().__init__(f"The file may have at most {most:,} bytes")
+
+
+class SizeMissing(Invalid):
+    public = "sizeBytes: give the file's exact size in bytes"
+    code = "size_missing"
+
+    def __init__(self) -> None:
+        super().__init__(details=[{"parameter": "sizeBytes", "message": "give the file's exact size in bytes"}])
 
 
 class UploadMissing(NotFound):
@@ -102,18 +145,14 @@ class StoredObject:
     etag: str
     modified: datetime
 
-    @staticmethod
-    def name_image(key: str) -> UUID | None:
-        """Return the image that a key names if the service chose it: a lower-case uuid and nothing else."""
-        try:
-            uuid = UUID(key)
-        except ValueError:
-            return None
-        return uuid if str(uuid) == key else None
+    @property
+    def tenant(self) -> str:
+        """Whose object it is, as its key says. There may be no such tenant."""
+        return split_key(self.key)[0]
 
     @property
     def named_image(self) -> UUID | None:
-        return self.name_image(self.key)
+        return read_upload_key(self.key)
 
     @property
     def image(self) -> UUID:

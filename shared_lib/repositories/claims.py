@@ -52,10 +52,10 @@ _OUTCOMES: Mapping[type[BaseException], str] = {WorkerCrashed: "crashed", Worker
 class UploadAwaited(Conflict):
     """The image awaits its upload, or has no row. Nobody may claim it before its object was seen in the inbox."""
 
-    def __init__(self, *, reserved: bool) -> None:
+    def __init__(self, tenant: str | None = None) -> None:
         super().__init__("The image awaits its upload", code="image_awaits_upload")
-        self.reserved = reserved
-        """It has a row."""
+        self.tenant = tenant
+        """Whose image it is. None if it has no row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,12 +125,12 @@ class Claims:
             locked = tx.queue(_LOCK_IMAGE, uuid=uuid)
             requested, some_failed = rendition_requests.list_pending(tx, uuid)  # as they are once it is locked
             if not locked:
-                raise UploadAwaited(reserved=False)
+                raise UploadAwaited
             row = locked[0]
             if row["deleted"] or row["status"] == ImageStatus.FAILED:
                 return None
             if row["status"] == ImageStatus.AWAITING_UPLOAD and not arrived:
-                raise UploadAwaited(reserved=True)
+                raise UploadAwaited(row["tenant_id"])
             has_succeeded = row["status"] == ImageStatus.SUCCEEDED
             if row["begun"] and not row["held"]:
                 end_attempt(tx, uuid, row["fence"], "lost", "the lease ran out")

@@ -18,10 +18,12 @@ from shared_lib.repositories import audit
 
 log = get_logger()
 
-# A deleted image's data is not kept. A letter about no image that there is belongs to the operator's tenant.
+# A deleted image's data is not kept. A letter about no image that there is belongs to the tenant that the event names,
+# and one that names none to the operator's.
 _INSERT_DEAD_LETTER = """
     INSERT INTO dead_letters (tenant_id, event_source, event_id, event_type, image_id, code, reason, destination, data)
-    VALUES (coalesce((SELECT tenant_id FROM images WHERE uuid = :image), 'default'), :source, :id, :type, :image,
+    VALUES (coalesce((SELECT tenant_id FROM images WHERE uuid = :image), (SELECT id FROM tenants WHERE id = :named),
+                     'default'), :source, :id, :type, :image,
             :code, :reason, :destination, CASE WHEN NOT EXISTS (
         SELECT 1 FROM images WHERE uuid = :image AND deleted_at IS NOT NULL) THEN CAST(:data AS bytea) END)
     ON CONFLICT (event_source, event_id) DO UPDATE SET code = EXCLUDED.code, reason = EXCLUDED.reason,
@@ -56,6 +58,8 @@ class DeadLetter:
     type: str
     images: Sequence[UUID]
     """The images that it names, if it can be read."""
+    tenant: str | None
+    """Whose they are, as it says."""
     code: int | None
     """The last HTTP status; None if there was no response at all."""
     reason: str
@@ -76,6 +80,7 @@ class DeadLetters:
                 id=clean_text(letter.id, _MAX_TEXT),
                 type=clean_text(letter.type, _MAX_TEXT),
                 image=image,
+                named=letter.tenant,
                 code=letter.code,
                 reason=clean_text(letter.reason, _MAX_TEXT),
                 destination=letter.destination and clean_text(letter.destination, _MAX_TEXT),

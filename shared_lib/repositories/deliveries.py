@@ -4,6 +4,7 @@ Of an image and a recipe, one process at a time makes the rendition. Its claim h
 follow if it dies.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,6 +17,7 @@ from shared_lib.errors import FailureCode, Rejected, TooManyAttempts
 from shared_lib.pipeline.formats import Format
 from shared_lib.repositories import stocks
 from shared_lib.repositories.rows import OF_TENANT, require_published
+from shared_lib.repositories.watermarks import Watermarks
 from shared_lib.settings import Quotas
 
 _ABSENT_SECONDS = 2  # until it helps to ask again, as for an image that is being processed
@@ -141,12 +143,16 @@ class Deliveries:
         with self._database.transaction() as tx:
             return next(iter(tx.last(_FIND, uuid=uuid, recipe=recipe_hash)), None)
 
-    def claim(self, uuid: UUID, recipe_hash: str, *, seconds: float, most: int) -> UUID | None:
+    def claim(
+        self, uuid: UUID, recipe_hash: str, *, seconds: float, most: int, overlays: Sequence[UUID] = ()
+    ) -> UUID | None:
         """Claim a rendition for so long, or return None if another process was quicker.
 
         Raises NotFound if the image is gone, TooManyAttempts if `most` renditions of it were begun within an hour, and
         Forbidden if its tenant has no room for further ones.
         """
+        if overlays:
+            Watermarks(self._database).note(uuid, recipe_hash, overlays)
         claim = uuid4()
         columns = {"uuid": uuid, "recipe": recipe_hash, "claim": claim, "seconds": seconds, "most": most}
         with self._database.transaction(durable=False) as tx:  # if that is lost, another process claims it

@@ -64,6 +64,7 @@ _SETTLE_SIZES = "UPDATE gallery_sizes SET bytes = counted, counted = 0"
 
 class Overdue(NamedTuple):
     uuid: UUID
+    tenant: str
     created_at: datetime
     succeeded: bool
     """It waits for further renditions."""

@@ -39,7 +39,7 @@ _LIST_WAITING = Prepared(f"""
                            ORDER BY i.tenant_id LIMIT 1) beginning ON true
         WHERE position < {_TENANTS} AND NOT (has_wrapped AND ring.tenant_id >= own.tenant_id)
     )
-    SELECT waiting.uuid, waiting.original_key, waiting.status = 'succeeded' AS succeeded
+    SELECT waiting.uuid, ring.tenant_id AS tenant, waiting.original_key, waiting.status = 'succeeded' AS succeeded
     FROM ring CROSS JOIN own LEFT JOIN recent ON recent.tenant_id = ring.tenant_id
     CROSS JOIN LATERAL (
         SELECT i.uuid, i.original_key, i.status, i.queued_at FROM images i
@@ -57,6 +57,7 @@ class Waiting(NamedTuple):
     """An image that nobody has tried to process yet."""
 
     uuid: UUID
+    tenant: str
     original_key: str | None
     succeeded: bool
     """It waits for further renditions."""

@@ -1,12 +1,14 @@
 """Images that were fetched from foreign servers, by their URLs. One process at a time fetches a URL."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from uuid import UUID, uuid4
 
-from shared_lib.database.connection import Database
+from shared_lib.database.connection import Database, Transaction
 
 _FIND = """
     SELECT f.image_id AS image, f.etag, f.last_modified, f.failure, f.fresh_until > now() AS is_fresh,
+           f.used_at < now() - interval '1 day' AS is_long_unused,
            EXISTS (SELECT 1 FROM images i WHERE i.tenant_id = :tenant AND i.uuid = f.image_id AND i.deleted_at IS NULL
                    AND i.status <> 'failed') AS is_there
     FROM foreign_images f WHERE f.tenant_id = :tenant AND f.url = :url
@@ -25,6 +27,20 @@ _RECORD = """
 """
 
 
+_RELEASE = """
+    UPDATE foreign_images SET claim = NULL, claimable_at = now()
+    WHERE tenant_id = :tenant AND url = :url AND claim = :claim
+"""
+_TOUCH = "UPDATE foreign_images SET used_at = now() WHERE tenant_id = :tenant AND url = :url"
+_UNUSED = """
+    SELECT f.url, f.image_id FROM foreign_images f WHERE f.tenant_id = :tenant AND f.claimable_at <= now()
+    AND f.used_at < now() - make_interval(days => :days) AND NOT EXISTS (
+        SELECT FROM images i WHERE i.tenant_id = :tenant AND i.uuid = f.image_id AND i.collection_id IS NOT NULL)
+    ORDER BY f.used_at LIMIT :batch FOR UPDATE SKIP LOCKED
+"""
+_FORGET = "DELETE FROM foreign_images WHERE tenant_id = :tenant AND url = ANY(CAST(:urls AS text[]))"
+
+
 @dataclass(frozen=True, slots=True)
 class ForeignImage:
     image: UUID | None
@@ -35,6 +51,8 @@ class ForeignImage:
     is_fresh: bool
     is_there: bool
     """Its image was neither deleted since nor impossible to process."""
+    is_long_unused: bool = False
+    """Its last recorded use is so long ago that this one should be recorded."""
 
 
 class ForeignImages:
@@ -51,6 +69,27 @@ class ForeignImages:
         claim = uuid4()
         with self._database.transaction() as tx:
             return claim if tx.row(_CLAIM, url=url, claim=claim, seconds=seconds) else None
+
+    def release(self, url: str, claim: UUID) -> None:
+        """End a claim as if it had not been."""
+        with self._database.transaction() as tx:
+            tx.rows(_RELEASE, url=url, claim=claim)
+
+    def touch(self, url: str) -> None:
+        """Record a use."""
+        with self._database.transaction(durable=False) as tx:  # if that is lost, the next use is recorded
+            tx.last(_TOUCH, url=url)
+
+    def expire(self, days: int, batch: int, delete: Callable[[Transaction, Sequence[UUID]], object]) -> int:
+        """Forget a batch of URLs unused for so many days, and `delete` their images, but none in a collection.
+
+        Return how many.
+        """
+        with self._database.transaction() as tx:
+            unused = tx.rows(_UNUSED, days=days, batch=batch)
+            delete(tx, [row["image_id"] for row in unused if row["image_id"]])
+            tx.rows(_FORGET, urls=[row["url"] for row in unused])
+        return len(unused)
 
     def record(self, url: str, claim: UUID, found: ForeignImage, seconds: float) -> bool:
         """End a claim, with what counts for so long. Return False if another process has taken over."""

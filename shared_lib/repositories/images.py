@@ -1,12 +1,12 @@
 """Write images: the changes that need no claim."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from shared_lib import tracing
-from shared_lib.constraints import DEFAULT_TENANT
 from shared_lib.database.connection import Database, Transaction, acting_for
+from shared_lib.database.driver import Rows
 from shared_lib.domain.audit import Action
 from shared_lib.domain.images import ImageEnd, ImageNotFound, ImageStatus
 from shared_lib.domain.uploads import Original, StoredObject
@@ -30,6 +30,8 @@ _ERASE_RELATED = (
     "DELETE FROM processing_attempts WHERE image_id = ANY(CAST(:uuids AS uuid[]))",
     "DELETE FROM dead_letters WHERE image_id = ANY(CAST(:uuids AS uuid[]))",
     "DELETE FROM outbox WHERE image_id = ANY(CAST(:uuids AS uuid[]))",
+    "DELETE FROM watermarks WHERE image_id = ANY(CAST(:uuids AS uuid[]))",
+    "DELETE FROM foreign_images WHERE tenant_id = :tenant AND image_id = ANY(CAST(:uuids AS uuid[]))",
 )
 
 
@@ -54,19 +56,22 @@ class Images:
         size: int,
         recipes: Sequence["Recipe"] = (),
         *,
+        hidden: bool = False,
         quotas: Quotas | None = None,
     ) -> None:
-        """Insert an image whose object is about to be put into the inbox. Changes nothing if there is a row.
+        """Insert an image whose object is in the inbox, or, if it is `hidden`, about to be put there.
 
-        Raises Forbidden if a quota is used up, as do `create_with_original` and `reserve`.
+        Changes nothing if there is a row. Raises Forbidden if a quota is used up, as do `create_with_original` and
+        `reserve`.
         """
         self._insert(
             recipes,
             quotas or self._quotas,
+            durable=not hidden,  # the confirmation makes it durable
             uuid=uuid,
             filename=filename,
             description=description,
-            status=ImageStatus.PENDING.value,
+            status=(ImageStatus.AWAITING_UPLOAD if hidden else ImageStatus.PENDING).value,
             size=size,
             reserved=None,
             wait=self._settings.pending_grace_seconds,
@@ -75,19 +80,19 @@ class Images:
     def create_with_original(
         self, uuid: UUID, filename: str, description: str | None, original: Original, recipes: Sequence["Recipe"] = ()
     ) -> Named | None:
-        """Insert an image whose original is about to be put into the gallery. Nobody deletes an object there any more.
+        """Insert a hidden image whose original is about to be put into the gallery. Nobody deletes it there any more.
 
         Return None, and insert nothing, if an equal original is being deleted.
         """
-        with self._database.transaction() as tx:
+        with self._database.transaction(durable=False) as tx:  # the confirmation makes it durable
             originals.lock(tx, original.key)
             stocks.lock(tx, self._quotas)
-            row = tx.row(
+            rows = self._choose(tx, recipes, self._quotas)(
                 lifecycle.INSERT_ORIGINAL,
                 uuid=uuid,
                 filename=filename,
                 description=description,
-                status=ImageStatus.PENDING.value,
+                status=ImageStatus.AWAITING_UPLOAD.value,
                 size=original.size,
                 wait=self._settings.pending_grace_seconds,
                 key=original.key,
@@ -95,11 +100,17 @@ class Images:
                 trace=tracing.current(),
                 by=audit.current_caller(),
             )
-            if row is None:
+            if not rows:
                 return None
             rendition_requests.add(tx, uuid, recipes)
             stocks.check(tx, self._quotas)
-        return Named(**row)
+        return Named(**rows[0])
+
+    def confirm_upload(self, uuid: UUID) -> bool:
+        """Show an image that was created hidden, and is stored. Return False if it is gone."""
+        with self._database.transaction() as tx:
+            rows = tx.last(lifecycle.CONFIRM_UPLOAD, uuid=uuid, wait=self._settings.pending_grace_seconds)
+        return bool(rows[0]["confirmed"])
 
     def reserve(
         self, uuid: UUID, filename: str, description: str | None = None, *, reserved: int | None = None
@@ -123,17 +134,25 @@ class Images:
     def adopt(self, found: StoredObject) -> None:
         """Insert an image for an object in the inbox. Changes nothing if there is a row, even a deleted one.
 
-        Nobody knows who put it there, so it is the default tenant's. It is there, so no quota refuses it.
+        It is the tenant's that its key names. It is there, so no quota refuses it.
         """
-        with acting_for(DEFAULT_TENANT):
+        with acting_for(found.tenant):
             self.create(found.image, found.filename, None, found.size, quotas=NO_QUOTAS)
 
-    def _insert(self, recipes: Sequence["Recipe"], quotas: Quotas, *, uuid: UUID, **columns: object) -> None:
-        with self._database.transaction() as tx:
+    def _insert(
+        self, recipes: Sequence["Recipe"], quotas: Quotas, *, uuid: UUID, durable: bool = True, **columns: object
+    ) -> None:
+        with self._database.transaction(durable=durable) as tx:
             stocks.lock(tx, quotas)
-            if tx.row(lifecycle.INSERT_IMAGE, uuid=uuid, trace=tracing.current(), by=audit.current_caller(), **columns):
+            insert = self._choose(tx, recipes, quotas)
+            if insert(lifecycle.INSERT_IMAGE, uuid=uuid, trace=tracing.current(), by=audit.current_caller(), **columns):
                 rendition_requests.add(tx, uuid, recipes)
                 stocks.check(tx, quotas)
+
+    @staticmethod
+    def _choose(tx: Transaction, recipes: Sequence["Recipe"], quotas: Quotas) -> Callable[..., Rows]:
+        """Return the method that runs the insertion: with the commit in one message, if nothing else follows."""
+        return tx.rows if recipes or quotas != NO_QUOTAS else tx.last
 
     def forget(self, uuid: UUID) -> None:
         """Remove the row of an adopted object that was gone before it could be moved to its key."""
@@ -207,12 +226,12 @@ class Images:
             row = tx.row(LOCK_IMAGE, uuid=uuid)
             if row is None:
                 raise ImageNotFound
-            return row["status"] == ImageStatus.AWAITING_UPLOAD and bool(_delete(tx, [uuid]))
+            return row["status"] == ImageStatus.AWAITING_UPLOAD and bool(delete(tx, [uuid]))
 
     def delete_all(self, uuids: Sequence[UUID]) -> set[UUID]:
         """Delete these images in the same way. Return those that there were."""
         with self._database.transaction() as tx:
-            return _delete(tx, uuids)
+            return delete(tx, uuids)
 
     def erase(self, uuid: UUID, by: str) -> UUID:
         """Delete an image in the same way, and write down what there was. Return the receipt's ID. Raises NotFound."""
@@ -220,7 +239,7 @@ class Images:
             if tx.row(LOCK_IMAGE, uuid=uuid) is None:
                 raise ImageNotFound
             receipt = privacy.begin_erasure(tx, uuid, privacy.read_holdings(tx, uuid), by)
-            _delete(tx, [uuid])
+            delete(tx, [uuid])
         return receipt
 
     def mark_cleaned_up(self, uuid: UUID) -> None:
@@ -244,7 +263,8 @@ class Images:
             tx.last(lifecycle.MARK_ANNOUNCED, uuid=end.uuid, ended=end.completed_at)
 
 
-def _delete(tx: Transaction, uuids: Sequence[UUID]) -> set[UUID]:
+def delete(tx: Transaction, uuids: Sequence[UUID]) -> set[UUID]:
+    """Delete these images in this transaction. Return those that there were."""
     deleted = [row["uuid"] for row in tx.rows(lifecycle.DELETE_IMAGES, uuids=list(uuids))]
     for statement in _ERASE_RELATED if deleted else ():
         tx.queue(statement, uuids=deleted)

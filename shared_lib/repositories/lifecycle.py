@@ -9,6 +9,7 @@ whether a worker's claim is the current one: a claim and a deletion increase it,
 from shared_lib.database.driver import Prepared
 from shared_lib.repositories.originals import NOT_BEING_REMOVED
 from shared_lib.repositories.rows import END_COLUMNS, OF_TENANT, RENDITIONS, UNFINISHED_IMAGE, VISIBLE_IMAGE
+from shared_lib.repositories.watermarks import MAY_BE_LAID
 
 _PUT_INTO_OUTBOX = "INSERT INTO outbox (image_id, tenant_id, ended_at) SELECT uuid, tenant_id, now() FROM ended"
 _ONCE = "ON CONFLICT (image_id) DO UPDATE SET ended_at = excluded.ended_at, retry_at = NULL"
@@ -43,7 +44,18 @@ INSERT_ORIGINAL = Prepared(f"""
                         traceparent, requested_by)
     SELECT :uuid, :tenant, :filename, :description, :status, :size, now() + make_interval(secs => :wait), :key, :sha256,
            :trace, :by
-    WHERE {NOT_BEING_REMOVED} RETURNING {_IS_PUBLISHED}
+    WHERE {NOT_BEING_REMOVED}
+    ON CONFLICT (uuid) DO UPDATE SET due_at = excluded.due_at RETURNING {_IS_PUBLISHED} -- if it is sent again
+""")
+
+# ARRIVE, of a direct upload whose object is stored. To repeat it changes nothing. False: it was deleted meanwhile.
+CONFIRM_UPLOAD = Prepared("""
+    WITH confirmed AS (
+        UPDATE images SET status = 'pending', queued_at = now(), due_at = now() + make_interval(secs => :wait)
+        WHERE tenant_id = :tenant AND uuid = :uuid AND status = 'awaiting_upload' AND deleted_at IS NULL RETURNING uuid
+    ) SELECT EXISTS (SELECT FROM confirmed) OR EXISTS (
+        SELECT FROM images WHERE tenant_id = :tenant AND uuid = :uuid AND status <> 'awaiting_upload'
+        AND deleted_at IS NULL) AS confirmed
 """)
 
 # ARRIVE
@@ -223,12 +235,14 @@ EXPIRE_ORIGINALS = """
 
 # DELETE. The tombstone keeps a late event or upload from bringing the image back. It keeps the original's key until the
 # objects are gone.
-DELETE_IMAGES = """
-    UPDATE images SET deleted_at = now(), fence = fence + 1, cleaned_up_at = NULL, due_at = NULL, retry_at = NULL,
-                      collection_id = NULL, filename = '', description = NULL, thumbnail = NULL, thumbnail_type = NULL,
-                      content_type = NULL, size_bytes = NULL, reserved_bytes = NULL, width = NULL, height = NULL,
-                      sha256 = NULL, traceparent = NULL, requested_by = NULL,
-                      metadata = NULL, perceptual_hash = NULL, failure_code = NULL, failure_message = NULL
+_ERASE = """
+    deleted_at = now(), fence = fence + 1, due_at = NULL, retry_at = NULL, collection_id = NULL,
+    filename = '', description = NULL, thumbnail = NULL, thumbnail_type = NULL, content_type = NULL, size_bytes = NULL,
+    reserved_bytes = NULL, width = NULL, height = NULL, sha256 = NULL, traceparent = NULL, requested_by = NULL,
+    metadata = NULL, perceptual_hash = NULL, failure_code = NULL, failure_message = NULL
+"""
+DELETE_IMAGES = f"""
+    UPDATE images SET {_ERASE}, cleaned_up_at = NULL
     WHERE uuid = ANY(ARRAY(
         SELECT uuid FROM images WHERE tenant_id = :tenant AND uuid = ANY(CAST(:uuids AS uuid[]))
         AND deleted_at IS NULL ORDER BY uuid FOR UPDATE))
@@ -240,20 +254,33 @@ FORGET_ADOPTED_IMAGE = """
     DELETE FROM images WHERE uuid = :uuid AND status = 'pending' AND attempts = 0 AND deleted_at IS NULL
 """
 
-# EXPIRE
-EXPIRE_RESERVATIONS = """
-    DELETE FROM images WHERE uuid = ANY(ARRAY(
-        SELECT uuid FROM images WHERE deleted_at IS NULL AND status = 'awaiting_upload'
-        AND due_at < now() - make_interval(secs => :skew) ORDER BY due_at LIMIT :batch FOR UPDATE SKIP LOCKED))
-    RETURNING uuid
+# No transition: parts that were sent again take room, too.
+COUNT_STORED_BYTES = """
+    UPDATE images SET reserved_bytes = :stored
+    WHERE uuid = :uuid AND status = 'awaiting_upload' AND deleted_at IS NULL AND reserved_bytes < :stored
+"""
+
+# EXPIRE. A PUT that began in time may still be on its way: the tombstone keeps it from becoming an image.
+EXPIRE_RESERVATIONS = f"""
+    WITH expired AS (
+        UPDATE images SET {_ERASE}, cleaned_up_at = CASE WHEN original_key IS NULL AND NOT EXISTS (
+            SELECT FROM multipart_uploads WHERE image_id = images.uuid) THEN now() END
+        WHERE uuid = ANY(ARRAY(
+            SELECT uuid FROM images WHERE deleted_at IS NULL AND status = 'awaiting_upload'
+            AND due_at < now() - make_interval(secs => :skew) ORDER BY due_at LIMIT :batch FOR UPDATE SKIP LOCKED))
+        RETURNING uuid
+    ), withdrawn AS (DELETE FROM rendition_requests WHERE image_id IN (SELECT uuid FROM expired))
+    SELECT uuid FROM expired
 """
 
 # CLEAN_UP. A worker that holds it may still be writing objects, and a direct upload its original.
 MARK_CLEANED_UP = f"""
     UPDATE images SET cleaned_up_at = now(), original_key = NULL
     WHERE uuid = :uuid AND {OF_TENANT} AND deleted_at IS NOT NULL AND (lease_until IS NULL OR lease_until < now())
-    AND NOT (original_key IS NOT NULL AND status = 'pending' AND created_at > now() - make_interval(secs => :writing))
+    AND NOT (original_key IS NOT NULL AND status IN ('awaiting_upload', 'pending')
+             AND created_at > now() - make_interval(secs => :writing))
     AND NOT EXISTS (SELECT 1 FROM deliveries WHERE image_id = :uuid AND claimable_at > now())
+    AND NOT EXISTS ({MAY_BE_LAID})
 """
 
 # PURGE
@@ -291,7 +318,7 @@ DEFER_OVERDUE = f"""
     UPDATE images SET due_at = now() + make_interval(secs => :grace) WHERE uuid = ANY(ARRAY(
         SELECT i.uuid FROM images i WHERE i.uuid IN (SELECT uuid FROM chosen) AND {_IS_OVERDUE}
         FOR UPDATE SKIP LOCKED))
-    RETURNING uuid, created_at, status = 'succeeded' AS succeeded, original_key, traceparent
+    RETURNING uuid, tenant_id AS tenant, created_at, status = 'succeeded' AS succeeded, original_key, traceparent
 """
 DEFER_UNANNOUNCED = """
     UPDATE outbox SET retry_at = now() + make_interval(secs => :grace) WHERE image_id = ANY(ARRAY(

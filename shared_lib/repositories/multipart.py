@@ -1,6 +1,7 @@
 """Multipart uploads that were begun. A row lives until its upload is complete, aborted or expired."""
 
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from shared_lib import tracing
@@ -15,11 +16,13 @@ from shared_lib.settings import Quotas
 
 FORGET = "DELETE FROM multipart_uploads WHERE image_id = :uuid"
 _INSERT = """
-    INSERT INTO multipart_uploads (tenant_id, image_id, upload_id, size_bytes, part_bytes)
-    VALUES (:tenant, :uuid, :upload_id, :size, :part_size)
+    INSERT INTO multipart_uploads (tenant_id, image_id, key, upload_id, size_bytes, part_bytes)
+    VALUES (:tenant, :uuid, :key, :upload_id, :size, :part_size)
 """
+# The last release wrote no key: it was the uuid.
 _SELECT = """
-    SELECT i.status, i.due_at AS expires_at, m.upload_id, m.size_bytes AS size, m.part_bytes AS part_size
+    SELECT i.status, i.due_at AS expires_at, coalesce(m.key, CAST(i.uuid AS text)) AS key, m.upload_id,
+           m.size_bytes AS size, m.part_bytes AS part_size
     FROM images i LEFT JOIN multipart_uploads m ON m.image_id = i.uuid
     WHERE i.tenant_id = :tenant AND i.uuid = :uuid AND i.deleted_at IS NULL
 """
@@ -29,9 +32,21 @@ _FORGET_COMPLETED = """
     WHERE i.uuid = m.image_id AND i.status <> 'awaiting_upload' AND i.deleted_at IS NULL
 """
 _SELECT_AWAITED = """
-    SELECT m.upload_id FROM multipart_uploads m JOIN images i ON i.uuid = m.image_id
+    SELECT m.upload_id, m.tenant_id AS tenant, m.image_id AS uuid, m.key,
+           m.size_bytes AS size, m.part_bytes AS part_size, i.due_at AS expires_at
+    FROM multipart_uploads m JOIN images i ON i.uuid = m.image_id
     WHERE m.upload_id = ANY(CAST(:upload_ids AS text[])) AND i.status = 'awaiting_upload' AND i.deleted_at IS NULL
 """
+
+
+class Awaited(NamedTuple):
+    tenant: str
+    upload: MultipartUpload
+
+
+def _to_awaited(row: dict[str, Any]) -> Awaited:
+    columns = {name: value for name, value in row.items() if name != "tenant"}
+    return Awaited(row["tenant"], MultipartUpload(**columns | {"key": row["key"] or f"{row['uuid']}"}))
 
 
 class MultipartUploads:
@@ -59,7 +74,14 @@ class MultipartUploads:
                 by=current_caller(),
             )
             stocks.check(tx, self._quotas)
-            tx.rows(_INSERT, uuid=upload.uuid, upload_id=upload.upload_id, size=upload.size, part_size=upload.part_size)
+            tx.rows(
+                _INSERT,
+                uuid=upload.uuid,
+                key=upload.key,
+                upload_id=upload.upload_id,
+                size=upload.size,
+                part_size=upload.part_size,
+            )
 
     def find(self, uuid: UUID) -> MultipartUpload | ImageStatus:
         """Return an image's upload, or the image's status if its upload is complete.
@@ -85,10 +107,16 @@ class MultipartUploads:
             tx.rows(lifecycle.MARK_ARRIVED, uuids=[uuid])
             tx.rows(FORGET, uuid=uuid)
 
-    def find_awaited(self, upload_ids: Sequence[str]) -> set[str]:
-        """Return those of the store's uploads that some image still awaits."""
+    def find_awaited(self, upload_ids: Sequence[str]) -> dict[str, Awaited]:
+        """Return those of the store's uploads that some image still awaits, by their IDs."""
         with self._database.transaction() as tx:
-            return {row["upload_id"] for row in tx.rows(_SELECT_AWAITED, upload_ids=list(upload_ids))}
+            rows = tx.rows(_SELECT_AWAITED, upload_ids=list(upload_ids))
+        return {row["upload_id"]: _to_awaited(row) for row in rows}
+
+    def count_bytes(self, uuid: UUID, stored: int) -> None:
+        """Have an awaited upload count as what the store has of it, if that is more than was announced."""
+        with self._database.transaction() as tx:
+            tx.rows(lifecycle.COUNT_STORED_BYTES, uuid=uuid, stored=stored)
 
     def forget_completed(self) -> None:
         """Forget the parts of images that do not await them any more. There are few at any time."""

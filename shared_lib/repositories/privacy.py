@@ -11,8 +11,17 @@ from shared_lib.domain.images import ImageNotFound
 from shared_lib.domain.privacy import CallerHoldings, HeldObject, ImageHoldings, Receipt, ReceiptNotFound
 from shared_lib.repositories import audit
 from shared_lib.repositories.rows import OF_TENANT
+from shared_lib.repositories.watermarks import OBJECTS
 
-_TABLES = ("renditions", "rendition_requests", "deliveries", "processing_attempts", "dead_letters")
+_TABLES = (
+    "renditions",
+    "rendition_requests",
+    "deliveries",
+    "processing_attempts",
+    "dead_letters",
+    "foreign_images",
+    "watermarks",
+)
 # Images that await their upload are hidden, but something is stored about them.
 _SELECT_IMAGE = """
     SELECT filename, description, metadata, thumbnail IS NOT NULL AS thumbnail, perceptual_hash IS NOT NULL AS likeness,
@@ -21,10 +30,10 @@ _SELECT_IMAGE = """
                AND other.uuid <> i.uuid AND other.deleted_at IS NULL) AS shared
     FROM images i WHERE tenant_id = :tenant AND uuid = :uuid AND deleted_at IS NULL
 """
-_LIST_OBJECTS = """
+_LIST_OBJECTS = f"""
     SELECT key, size_bytes FROM renditions WHERE tenant_id = :tenant AND image_id = :uuid AND key IS NOT NULL
     UNION SELECT key, size_bytes FROM deliveries WHERE tenant_id = :tenant AND image_id = :uuid AND key IS NOT NULL
-    ORDER BY key
+    UNION ({OBJECTS}) ORDER BY key
 """
 _COUNT_ROWS = " UNION ALL ".join(
     f"SELECT '{table}' AS name, count(*) AS total FROM {table} WHERE tenant_id = :tenant AND image_id = :uuid"

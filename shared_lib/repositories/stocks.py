@@ -16,11 +16,15 @@ _SUM = """
 _COUNT_OPEN = """
     SELECT count(*) AS uploads FROM (
         SELECT 1 FROM images WHERE tenant_id = :tenant AND status = 'awaiting_upload' AND deleted_at IS NULL
-        LIMIT :most) open
+        AND size_bytes IS NULL LIMIT :most) open
 """
+# Direct uploads that are being stored have a size, and will wait.
 _COUNT_WAITING = f"""
     SELECT count(*) AS images FROM (
-        SELECT 1 FROM images i WHERE i.tenant_id = :tenant AND {UNFINISHED_IMAGE} LIMIT :most) waiting
+        (SELECT 1 FROM images i WHERE i.tenant_id = :tenant AND {UNFINISHED_IMAGE} LIMIT :most)
+        UNION ALL
+        (SELECT 1 FROM images WHERE tenant_id = :tenant AND status = 'awaiting_upload' AND deleted_at IS NULL
+         AND size_bytes IS NOT NULL LIMIT :most)) waiting
 """
 
 

@@ -2,6 +2,7 @@
 
 from uuid import UUID
 
+from shared_lib.constraints import DEFAULT_TENANT, TENANT_ID
 from shared_lib.database.connection import Database, acting_for
 from shared_lib.domain.audit import Action
 from shared_lib.errors import Conflict
@@ -33,6 +34,11 @@ class Tenants:
             record(tx, Action.TENANT_CREATED, tenant)
 
     def exists(self, tenant: str) -> bool:
+        """Return whether there is one of that name, which may be any text."""
+        if tenant == DEFAULT_TENANT:
+            return True
+        if not TENANT_ID.fullmatch(tenant):
+            return False
         with acting_for(tenant), self._database.transaction() as tx:
             return tx.row(_EXISTS, id=tenant) is not None
 

@@ -42,7 +42,7 @@ class Comparison:
             for count, each in enumerate(self.drift.compare(self.gallery.list(after=position), after=position), 1):
                 position = each.key
                 if each.found and each.is_referenced:
-                    sizes[self.gallery.find_tenant(each.key)] += each.found.size
+                    sizes[each.found.tenant] += each.found.size
                 else:
                     yield from turn.attempt(self._resolve, each)
                 if count % BULK == 0:

@@ -7,11 +7,13 @@ from uuid import UUID
 
 from shared_lib import observability
 from shared_lib.domain.images import ImageEnd, ImageStatus
+from shared_lib.domain.uploads import compose_upload_key
 from shared_lib.errors import NOT_WORTH_KEEPING, Rejected, Unavailable
 from shared_lib.repositories.claims import Claim, Claims
 from shared_lib.repositories.image_queries import ImageQueries
 from shared_lib.repositories.images import Images
 from shared_lib.repositories.originals import BeingRemoved, Originals
+from shared_lib.repositories.watermarks import Watermarks
 from shared_lib.services.announcing import Announcer
 from shared_lib.storage.buckets import Gallery, Inbox
 from shared_lib.storage.multipart import MultipartStore
@@ -27,6 +29,7 @@ class Finisher:
     image_queries: ImageQueries
     claims: Claims
     originals: Originals
+    watermarks: Watermarks
     inbox: Inbox
     gallery: Gallery
     multipart_store: MultipartStore
@@ -38,7 +41,7 @@ class Finisher:
         A newer upload that replaces it after the image has failed is kept.
         """
         worthless = reason.failure in NOT_WORTH_KEEPING and not claim.has_succeeded
-        upload = self.inbox.head(str(claim.uuid)) if worthless else None
+        upload = self.inbox.head(compose_upload_key(claim.tenant, claim.uuid)) if worthless else None
         end = self.claims.fail(claim, reason, keep_original=not worthless)
         if upload:
             self.inbox.delete_if_unchanged(upload)
@@ -52,7 +55,7 @@ class Finisher:
         A failed image's upload is kept if it is worth it: the image may be tried again.
         """
         if from_inbox and end.failure is None:
-            self.inbox.delete(str(end.uuid))
+            self.inbox.delete(compose_upload_key(end.tenant, end.uuid))
         self.announcer.publish_end(end)
 
     def finish_ended(self, uuid: UUID) -> None:
@@ -64,19 +67,24 @@ class Finisher:
             self.try_to_clean_up(uuid)
             return
         if state.status is ImageStatus.SUCCEEDED:
-            self.inbox.delete(str(uuid))
+            self.inbox.delete(compose_upload_key(state.tenant, uuid))
         if not state.announced:
             self.announcer.announce(uuid)
 
     def clean_up(self, uuid: UUID) -> None:
         """Delete a deleted image's objects, and the parts of an upload that was not completed."""
         state = self.image_queries.get_state(uuid)
-        if state and state.upload_id:  # before the object, or it could still be completed
-            self.multipart_store.abort(str(uuid), state.upload_id)
-        self.inbox.delete(str(uuid))
-        if state:
-            self.gallery.delete_renditions(state.tenant, uuid)
-        if state and state.original_key:
+        if state is None:
+            return
+        upload = compose_upload_key(state.tenant, uuid)
+        if state.upload_id:  # before the object, or it could still be completed
+            self.multipart_store.abort(upload, state.upload_id)
+        self.inbox.delete(upload)
+        self.gallery.delete_renditions(state.tenant, uuid)
+        for shown in self.watermarks.list(uuid):  # renditions of other images
+            self.gallery.delete(*shown.keys)
+            self.watermarks.forget(uuid, shown)
+        if state.original_key:
             self.originals.release(state.original_key, self.gallery.delete)
         self.images.mark_cleaned_up(uuid)
         log.info("image_erased", image=str(uuid))

@@ -1,6 +1,7 @@
 """Make originals of foreign images, so that each is downloaded once for all sizes."""
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -42,10 +43,12 @@ class ForeignIngestion:
 
         Raises NotFound if it may not or can't be fetched, or is not processed in time, and Unavailable.
         """
+        from shared_lib.foreign import identify  # noqa: PLC0415  only what delivers needs it
+
         url = self.sources.check(url)
         until = time.monotonic() + self.wait_seconds
         with acting_for(DEFAULT_TENANT):
-            uuid = self._find(url, until)
+            uuid = self._find(url, identify(url), until)
             while True:
                 try:
                     return self.deliveries.find_image(uuid)
@@ -54,22 +57,24 @@ class ForeignIngestion:
                         raise
                 time.sleep(_POLL_SECONDS)
 
-    def _find(self, url: str, until: float) -> UUID:
+    def _find(self, url: str, name: str, until: float) -> UUID:
         while True:
-            known = self.foreign_images.find(url)
+            known = self.foreign_images.find(name)
+            if known and known.is_long_unused:
+                self.foreign_images.touch(name)
             if known and known.is_fresh and known.failure:
                 raise NotFound(known.failure, code="source_unreachable")
             if known and known.is_fresh and known.image and known.is_there:
                 return known.image
-            if claim := self.foreign_images.claim(url, _CLAIM_SECONDS):
-                return self._fetch(url, known, claim)
+            if claim := self.foreign_images.claim(name, _CLAIM_SECONDS):
+                return self._fetch(url, name, known, claim)
             if known and known.image and known.is_there:
                 return known.image  # while another process asks whether it has changed
             if time.monotonic() > until:
                 raise Unavailable("The foreign image is still being fetched", code="source_pending", retry_after=2)
             time.sleep(_POLL_SECONDS)
 
-    def _fetch(self, url: str, known: ForeignImage | None, claim: UUID) -> UUID:
+    def _fetch(self, url: str, name: str, known: ForeignImage | None, claim: UUID) -> UUID:
         from shared_lib.foreign import Validators  # noqa: PLC0415  only what delivers needs it
 
         usable = known if known and known.image and known.is_there else None
@@ -77,20 +82,25 @@ class ForeignIngestion:
         try:
             found = self.sources.fetch(url, validators)
             if found is None and usable and usable.image:
-                self.foreign_images.record(url, claim, usable, self.fresh_seconds)
+                self.foreign_images.record(name, claim, usable, self.fresh_seconds)
                 return usable.image
             if found is not None and sniff(found.data) is None:
                 raise NotFound("The foreign file is no image of a known format", code="source_unreachable")
         except ServiceError as error:
             log.info("foreign_image_not_fetched", code=error.code, reason=error.public)
-            return self._keep_or_fail(url, usable, claim, error)
+            return self._keep_or_fail(name, usable, claim, error)
         if found is None:
-            return self._keep_or_fail(url, usable, claim, Unavailable("The image's server contradicts itself"))
-        uuid = self.ingestion.ingest(_name(url), None, found.data, "application/octet-stream")
+            return self._keep_or_fail(name, usable, claim, Unavailable("The image's server contradicts itself"))
+        try:
+            uuid = self.ingestion.ingest(_name(url), None, found.data, "application/octet-stream")
+        except BaseException:
+            with suppress(Unavailable):  # then it ends by itself
+                self.foreign_images.release(name, claim)
+            raise
         seen = ForeignImage(
             uuid, found.validators.etag, found.validators.last_modified, None, is_fresh=True, is_there=True
         )
-        if not self.foreign_images.record(url, claim, seen, self.fresh_seconds):
+        if not self.foreign_images.record(name, claim, seen, self.fresh_seconds):
             self.images.delete(uuid)
             raise Unavailable("The foreign image is still being fetched", code="source_pending", retry_after=2)
         if usable and usable.image:
@@ -98,13 +108,13 @@ class ForeignIngestion:
         log.info("foreign_image_fetched", image=f"{uuid}", bytes=len(found.data))
         return uuid
 
-    def _keep_or_fail(self, url: str, usable: ForeignImage | None, claim: UUID, error: ServiceError) -> UUID:
+    def _keep_or_fail(self, name: str, usable: ForeignImage | None, claim: UUID, error: ServiceError) -> UUID:
         """Return the image as it was, if there is one. Otherwise remember the failure for a moment, and raise it."""
         if usable and usable.image:
-            self.foreign_images.record(url, claim, usable, _FAILED_SECONDS)
+            self.foreign_images.record(name, claim, usable, _FAILED_SECONDS)
             return usable.image
         failed = ForeignImage(None, None, None, error.public, is_fresh=True, is_there=False)
-        self.foreign_images.record(url, claim, failed, _FAILED_SECONDS)
+        self.foreign_images.record(name, claim, failed, _FAILED_SECONDS)
         raise error
 
 

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 from shared_lib.domain.images import ImageStatus
 from shared_lib.domain.multipart import MultipartUpload, Part, choose_part_size
-from shared_lib.domain.uploads import FileTooLarge
+from shared_lib.domain.uploads import FileTooLarge, compose_upload_key
 from shared_lib.errors import Conflict, Forbidden, NotFound
 from shared_lib.observability import get_logger
 from shared_lib.repositories.images import Images
@@ -70,9 +70,11 @@ class MultipartIngestion:
         if size > self.max_bytes:
             raise FileTooLarge(self.max_bytes)
         uuid, seconds = uuid4(), self.settings.multipart_seconds
+        key = compose_upload_key(self.images.tenant, uuid)
         upload = MultipartUpload(
             uuid=uuid,
-            upload_id=self.store.begin(f"{uuid}"),
+            key=key,
+            upload_id=self.store.begin(key),
             size=size,
             part_size=choose_part_size(size),
             expires_at=datetime.now(UTC) + timedelta(seconds=seconds),
@@ -80,7 +82,7 @@ class MultipartIngestion:
         try:
             self.uploads.create(upload, filename or f"{uuid}.{extension}", description, seconds)
         except Forbidden:
-            self.store.abort(f"{uuid}", upload.upload_id)
+            self.store.abort(key, upload.upload_id)
             raise
         return upload
 
@@ -97,7 +99,7 @@ class MultipartIngestion:
         upload = self._find(uuid)
         parts = self.store.list_parts(upload)
         if parts is None:
-            raise UploadComplete if self.inbox.head(f"{uuid}") else UploadLost
+            raise UploadComplete if self.inbox.head(upload.key) else UploadLost
         return Progress(upload, upload.choose(parts))
 
     def complete(self, uuid: UUID) -> ImageStatus:
@@ -110,7 +112,7 @@ class MultipartIngestion:
             return found
         stored = self.store.list_parts(found)
         if stored is None or not self._assemble(found, stored):
-            return self._confirm(uuid)
+            return self._confirm(found)
         log.info("multipart_upload_completed", image=f"{uuid}", parts=found.part_count, bytes=found.size)
         self.uploads.complete(uuid)
         return ImageStatus.PENDING
@@ -119,7 +121,7 @@ class MultipartIngestion:
         """Return False if another request did."""
         parts = upload.choose(stored)
         if missing := upload.find_missing(parts):
-            if self._is_complete(upload.uuid):  # the store is deleting the parts, one by one
+            if self._is_complete(upload):  # the store is deleting the parts, one by one
                 return False
             sizes = {each.number: each.size for each in stored}
             raise PartsMissing(
@@ -131,15 +133,15 @@ class MultipartIngestion:
             message = "A part was uploaded again meanwhile: complete the upload when all parts are there"
             raise Conflict(message, code="parts_changed") from error
 
-    def _is_complete(self, uuid: UUID) -> bool:
-        return bool(self.inbox.head(f"{uuid}")) or isinstance(self.uploads.find(uuid), ImageStatus)
+    def _is_complete(self, upload: MultipartUpload) -> bool:
+        return bool(self.inbox.head(upload.key)) or isinstance(self.uploads.find(upload.uuid), ImageStatus)
 
-    def _confirm(self, uuid: UUID) -> ImageStatus:
+    def _confirm(self, upload: MultipartUpload) -> ImageStatus:
         """Return the status of an image that another request has completed, or this one before its answer was lost."""
-        if self.inbox.head(f"{uuid}"):
-            self.uploads.complete(uuid)
+        if self.inbox.head(upload.key):
+            self.uploads.complete(upload.uuid)
             return ImageStatus.PENDING
-        found = self.uploads.find(uuid)  # it may have been processed meanwhile
+        found = self.uploads.find(upload.uuid)  # it may have been processed meanwhile
         if isinstance(found, ImageStatus):
             return found
         raise UploadLost

@@ -14,12 +14,13 @@ from shared_lib.observability import get_logger, log_failure, resume_trace
 from shared_lib.pipeline.recipe import Recipe
 from shared_lib.repositories.claims import Claim, Claims, UploadAwaited
 from shared_lib.repositories.fairness import Fairness, Waiting
+from shared_lib.repositories.watermarks import Watermarks
 from shared_lib.services.finishing import Finisher
 from shared_lib.services.ingestion import Ingestion
 from shared_lib.services.publishing import Publisher
 from shared_lib.services.recipes import Recipes
 from shared_lib.services.renderer import Renderer, RenderRequest
-from shared_lib.storage.buckets import Gallery, Inbox
+from shared_lib.storage.buckets import Gallery
 
 log = get_logger()
 
@@ -29,8 +30,8 @@ OTHERS_SECONDS = 20  # for other tenants' images: less than an event's time
 @dataclass(frozen=True)
 class Processor:
     claims: Claims
+    watermarks: Watermarks
     fairness: Fairness
-    inbox: Inbox
     gallery: Gallery
     recipes: Recipes
     renderer: Renderer
@@ -38,13 +39,14 @@ class Processor:
     finisher: Finisher
     ingestion: Ingestion
 
-    def process(self, uuid: UUID) -> None:
+    def process(self, uuid: UUID, key: str | None = None) -> None:
         """Make all that an image lacks. Returns when it has ended, is gone, or has no object yet.
 
+        `key` is that of an object in the inbox, if it was notified of one: without a row, that becomes an image.
         Raises Conflict while another worker holds it. Any other error releases the claim and means "try again".
         """
         self._process_others_first(uuid)
-        self._process_awaited(uuid)
+        self._process_awaited(uuid, key)
 
     def _process_others_first(self, uuid: UUID) -> None:
         """Process images of tenants that have had less done, each of which still has an event of its own."""
@@ -56,7 +58,7 @@ class Processor:
     def _process_other(self, other: Waiting) -> bool:
         """Return whether the image could be processed. If not, its own event or reconciliation tries again."""
         try:
-            if not (other.succeeded or self.ingestion.has_arrived(other.uuid, other.original_key)):
+            if not (other.succeeded or self.ingestion.has_arrived(other.tenant, other.uuid, other.original_key)):
                 return False
             self._process(other.uuid)
         except ServiceError as error:
@@ -64,11 +66,11 @@ class Processor:
             return False
         return True
 
-    def _process_awaited(self, uuid: UUID) -> None:
+    def _process_awaited(self, uuid: UUID, key: str | None) -> None:
         try:
             self._process(uuid)
         except UploadAwaited as image:
-            if self.ingestion.receive_awaited(uuid, reserved=image.reserved):
+            if self.ingestion.receive_awaited(uuid, image.tenant, key):
                 self._process(uuid, arrived=True)
 
     def _process(self, uuid: UUID, *, arrived: bool = False) -> None:
@@ -92,7 +94,11 @@ class Processor:
             if original is None:
                 self.claims.withdraw(claim)
                 return None
-            rendered = self.renderer.render(self._describe(claim, original))
+            request = self._describe(claim, original)
+            for recipe in request.recipes:
+                if recipe.overlays:
+                    self.watermarks.note(claim.uuid, recipe.hash, recipe.overlays)
+            rendered = self.renderer.render(request)
         except Rejected as reason:
             return self.finisher.fail(claim, reason)
         return self.publisher.publish(claim, original, rendered, in_gallery=in_gallery)
@@ -109,7 +115,7 @@ class Processor:
                 return original, True
         if claim.has_succeeded:
             raise Rejected(FailureCode.UPLOAD_MISSING, "The original is not in the store any more")
-        return self.inbox.read(str(claim.uuid), check_size=check_size), False
+        return self.ingestion.read_upload(claim.tenant, claim.uuid, check_size), False
 
     def _describe(self, claim: Claim, original: bytes) -> RenderRequest:
         return RenderRequest(

@@ -47,6 +47,7 @@ class Reconciliation:
             self.abandoned_uploads.abort_uploads,
             self.retention.expire_originals,
             self.retention.expire_deliveries,
+            self.retention.expire_foreign_images,
             self.recovery.announce,
             self.recovery.clean_up,
             self.housekeeping.purge,

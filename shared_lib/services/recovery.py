@@ -8,7 +8,7 @@ from typing import TypeVar
 from uuid import UUID
 
 from shared_lib.domain.images import ImageState, ImageStatus
-from shared_lib.domain.uploads import StoredObject
+from shared_lib.domain.uploads import StoredObject, compose_upload_key
 from shared_lib.errors import FailureCode
 from shared_lib.events import ProcessingRequested
 from shared_lib.observability import resume_trace
@@ -45,7 +45,7 @@ class Recovery:
                 settled = datetime.now(UTC) - timedelta(seconds=self.settings.pending_grace_seconds)
                 waiting = [each for each in page if each.modified <= settled]
                 states = self.image_queries.get_states([each.image for each in waiting])
-                self.images.mark_arrived([each.image for each in waiting if each.named_image])
+                self.images.mark_arrived([each.image for each in waiting if _is_upload(each, states.get(each.image))])
                 for each in waiting:
                     position = each.key
                     yield from turn.attempt(self._handle_object, (each, states.get(each.image)))
@@ -62,13 +62,17 @@ class Recovery:
         if state is None:
             if self.ingestion.adopt(found):
                 yield "adopted"
-                yield from self._request(found.image)
+                yield from self._request(found.image, found.tenant)
+            elif age > keep:  # of a tenant that there is not
+                yield from self._delete_object(found, "upload_removed")
         elif state.deleted or state.status is ImageStatus.SUCCEEDED:
             yield from self._delete_object(found, "upload_removed")
         elif state.status is ImageStatus.FAILED and (age > keep or state.is_upload_worthless(found.modified)):
             yield from self._delete_object(found, "failed_original_removed")
         elif found.named_image is None:  # the worker that adopted it did not get to move it
             self.ingestion.adopt(found)
+        elif not _is_upload(found, state) and not self.ingestion.move_upload(state.tenant, found):
+            yield from self._delete_object(found, "upload_removed")  # it names another tenant than the image's
 
     def _delete_object(self, found: StoredObject, repair: str) -> Iterator[str]:
         if self.inbox.delete_if_unchanged(found):
@@ -79,8 +83,8 @@ class Recovery:
         patience = timedelta(seconds=self.settings.missing_object_seconds)
 
         def repair(image: Overdue) -> Iterator[str]:
-            if image.succeeded or self.ingestion.has_arrived(image.uuid, image.original_key):
-                yield from self._request(image.uuid, image.traceparent)
+            if image.succeeded or self.ingestion.has_arrived(image.tenant, image.uuid, image.original_key):
+                yield from self._request(image.uuid, image.tenant, image.traceparent)
             elif image.created_at < datetime.now(UTC) - patience and self.images.give_up(
                 image.uuid, FailureCode.UPLOAD_MISSING, "The image was announced, but its bytes never reached the store"
             ):
@@ -88,9 +92,9 @@ class Recovery:
 
         return self._in_batches(turn, self.drift.find_overdue, repair)
 
-    def _request(self, uuid: UUID, traceparent: str | None = None) -> Iterator[str]:
+    def _request(self, uuid: UUID, tenant: str, traceparent: str | None = None) -> Iterator[str]:
         with resume_trace(traceparent, "request image again"):
-            requested = self.announcer.publish_best_effort(ProcessingRequested(uuid=uuid))
+            requested = self.announcer.publish_best_effort(ProcessingRequested(uuid=uuid, tenant=tenant))
         if requested:
             yield "requested"
 
@@ -122,3 +126,8 @@ class Recovery:
         while items := find(self.settings.pending_grace_seconds, turn.before, turn.batch):
             for item in items:
                 yield from turn.attempt(repair, item)
+
+
+def _is_upload(found: StoredObject, state: ImageState | None) -> bool:
+    """Return whether an object is the upload of an image that has that state."""
+    return state is not None and found.key == compose_upload_key(state.tenant, found.image)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
-from shared_lib.domain.uploads import FileTooLarge, UploadTerms, check_codec
+from shared_lib.domain.uploads import FileTooLarge, SizeMissing, UploadTerms, check_codec, compose_upload_key
 from shared_lib.repositories.images import Images
 from shared_lib.storage.presigned import UploadUrls
 
@@ -24,19 +24,24 @@ class Reservations:
     urls: UploadUrls
     max_bytes: int
     url_seconds: int
+    requires_size: bool
+    """Where callers need credentials, the store holds them to a size."""
 
     def reserve(
         self, extension: str, terms: UploadTerms, *, filename: str | None = None, description: str | None = None
     ) -> Reservation:
         """Reserve an image for the file that `terms` announce. The filename is by default the uuid and the extension.
 
-        Raises Invalid if this deployment lacks the codec, TooLarge, and Forbidden if a quota is used up.
+        Raises Invalid if this deployment lacks the codec or the size is missing, TooLarge, and Forbidden if a quota is
+        used up.
         """
         check_codec(extension)
+        if self.requires_size and terms.size_bytes is None:
+            raise SizeMissing
         size = terms.size_bytes or self.max_bytes
         if size > self.max_bytes:
             raise FileTooLarge(self.max_bytes)
         uuid = uuid4()
         self.images.reserve(uuid, filename or f"{uuid}.{extension}", description, reserved=size)
-        url = self.urls.sign(uuid, self.url_seconds, terms)
+        url = self.urls.sign(compose_upload_key(self.images.tenant, uuid), self.url_seconds, terms)
         return Reservation(uuid, url, datetime.now(UTC) + timedelta(seconds=self.url_seconds))

@@ -1,10 +1,14 @@
-"""Delete objects that were kept for long enough: originals of failed images, and renditions that nobody asks for."""
+"""Delete what was kept for long enough: originals of failed images, and what no URL asks for any more."""
 
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
+from shared_lib.constraints import DEFAULT_TENANT
+from shared_lib.database.connection import acting_for
 from shared_lib.repositories.deliveries import Deliveries
 from shared_lib.repositories.drift import Drift
+from shared_lib.repositories.foreign_images import ForeignImages
+from shared_lib.repositories.images import delete
 from shared_lib.repositories.originals import Originals
 from shared_lib.services.turns import LOOKED, Turn
 from shared_lib.storage.buckets import Gallery
@@ -17,8 +21,11 @@ class Retention:
     deliveries: Deliveries
     gallery: Gallery
     failed_days: int
+    foreign_images: ForeignImages
     delivery_days: int
     """Days since its last use for which a rendition that URLs asked for is kept."""
+    foreign_days: int
+    """Days since its last use for which an image of another server is kept."""
 
     def expire_originals(self, turn: Turn) -> Generator[str]:
         """Delete originals of images that failed and were not tried again for long."""
@@ -42,4 +49,17 @@ class Retention:
         while keys := self.deliveries.expire(self.delivery_days, turn.batch):
             for key in filter(None, keys):
                 yield from turn.attempt(repair, key)
+            yield LOOKED
+
+    def expire_foreign_images(self, turn: Turn) -> Generator[str]:
+        """Delete images of other servers that no URL has asked for in a long time. They are fetched again if one does.
+
+        All of them are the default tenant's.
+        """
+        while turn.batch:
+            with acting_for(DEFAULT_TENANT):
+                expired = self.foreign_images.expire(self.foreign_days, turn.batch, delete)
+            if not expired:
+                return
+            yield from ("foreign_image_expired" for _ in range(expired))
             yield LOOKED

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from shared_lib.constraints import DEFAULT_TENANT, TENANT_ID
+from shared_lib.constraints import DEFAULT_TENANT
 from shared_lib.domain.principals import ALL_PERMISSIONS, Permission, Principal, Role
 from shared_lib.domain.tokens import (
     LEEWAY_SECONDS,
@@ -130,7 +130,7 @@ class _KnownTenants:
         """Raise BadToken unless there is such a tenant."""
         if self._known.get(tenant, 0) > time.monotonic():
             return
-        if not (TENANT_ID.fullmatch(tenant) and self._tenants.exists(tenant)):
+        if not self._tenants.exists(tenant):
             raise BadToken("an unknown tenant")
         self._known[tenant] = time.monotonic() + KEPT_SECONDS
 

@@ -14,9 +14,16 @@ def _check_database_url(url: SecretStr) -> SecretStr:
 
 
 Risk = Literal[
-    "anonymous-read", "anonymous-list", "anonymous-write", "copy-source", "other-key", "other-method", "expired-url"
+    "anonymous-read",
+    "anonymous-list",
+    "anonymous-write",
+    "copy-source",
+    "other-key",
+    "other-method",
+    "expired-url",
+    "versioned-buckets",
 ]
-"""Unsafe requests that a store may fail to reject. Each is a check of `storage/probe.py` that ends a bootstrap."""
+"""What a store may do that is not safe. Each is a check of `storage/probe.py` that ends a bootstrap."""
 
 
 class Database(Branch):

@@ -131,6 +131,8 @@ class Foreign(Branch):
     """Private networks that may be reached. Unset: public addresses only."""
     max_age_seconds: int = Field(default=86_400, ge=60)
     """Time until a server is asked whether its file has changed."""
+    retention_days: int = Field(default=30, ge=1)
+    """Time since the last use of its URL for which an image is stored."""
 
     @field_validator("sources")
     @classmethod

@@ -13,8 +13,7 @@ from xml.sax.saxutils import escape
 
 from urllib3 import BaseHTTPResponse
 
-from shared_lib.constraints import DEFAULT_TENANT
-from shared_lib.domain.uploads import Original, StoredObject
+from shared_lib.domain.uploads import Original, StoredObject, compose_prefix, read_uuid, split_key
 from shared_lib.errors import Unavailable
 from shared_lib.observability import get_logger
 from shared_lib.pipeline.formats import Format
@@ -133,23 +132,26 @@ class Bucket:
 
 
 class Inbox(Bucket):
-    """Uploads that are not processed yet, or failed. An image's upload has its bare uuid as key. Nothing is served."""
+    """Uploads that are not processed yet, or failed. Nothing is served.
 
-    def move(self, foreign: StoredObject) -> bool:
-        """Move an object whose client chose its key to the key of the image that it becomes.
+    An image's upload has its uuid as key, behind `t/<tenant>/` unless it is the default tenant's.
+    """
+
+    def move(self, found: StoredObject, key: str) -> bool:
+        """Move an object to another key.
 
         Return False if it is gone or was replaced. The store sends another event for the newer one.
         """
         headers = {
-            "x-amz-copy-source": quote(f"{self.name}/{foreign.key}"),
-            "x-amz-copy-source-if-match": foreign.etag,
+            "x-amz-copy-source": quote(f"{self.name}/{found.key}"),
+            "x-amz-copy-source-if-match": found.etag,
         }
         try:
-            answer = self._store.send("PUT", self.name, str(foreign.image), headers=headers).data
+            answer = self._store.send("PUT", self.name, key, headers=headers).data
         except Missing:
             return False
         parse(answer, "CopyObjectResult")
-        self.delete_if_unchanged(foreign)
+        self.delete_if_unchanged(found)
         return True
 
 
@@ -165,25 +167,18 @@ class Gallery(Bucket):
     def describe_original(data: bytes, form: Format, tenant: str) -> Original:
         """Return where to put an original, and what its row says of it."""
         sha256 = hashlib.sha256(data).hexdigest()
-        key = f"{_tenant_prefix(tenant)}originals/{sha256}.{form.extension}"
+        key = f"{compose_prefix(tenant)}originals/{sha256}.{form.extension}"
         return Original(key=key, content_type=form.content_type, sha256=sha256, size=len(data))
 
     @staticmethod
     def rendition_prefix(tenant: str, uuid: UUID, sha256: str = "") -> str:
         """Return the prefix of all renditions of an image, or of those that were made of the same bytes."""
-        return f"{_tenant_prefix(tenant)}{uuid}/" + (f"{sha256[:32]}/" if sha256 else "")
+        return f"{compose_prefix(tenant)}{uuid}/" + (f"{sha256[:32]}/" if sha256 else "")
 
     @staticmethod
     def find_image(key: str) -> UUID | None:
         """Return the image that a rendition's key belongs to, or None for an original's key."""
-        first, _, rest = key.partition("/")
-        return StoredObject.name_image(rest.split("/")[1] if first == "t" and "/" in rest else first)
-
-    @staticmethod
-    def find_tenant(key: str) -> str:
-        """Return whose object it is."""
-        first, _, rest = key.partition("/")
-        return rest.partition("/")[0] if first == "t" else DEFAULT_TENANT
+        return read_uuid(split_key(key)[1].partition("/")[0])
 
     def store_original(self, original: Original, data: bytes, *, is_published: bool) -> None:
         """Store an original that a row names. One that an equal image has published is probably there already."""
@@ -197,10 +192,6 @@ class Gallery(Bucket):
         if keys:
             self.delete(*keys)
         return len(keys)
-
-
-def _tenant_prefix(tenant: str) -> str:
-    return "" if tenant == DEFAULT_TENANT else f"t/{tenant}/"
 
 
 def _to_object(key: str, size: str, etag: str, modified: datetime) -> StoredObject:

@@ -39,7 +39,7 @@ class MultipartStore:
         """Return a URL that takes a PUT of that part, with exactly its size, for that many seconds."""
         query = f"partNumber={number}&uploadId={quote(upload.upload_id, safe='')}"
         headers = {"Content-Length": f"{upload.size_of(number)}"}
-        return self._store.sign_put(self.bucket, f"{upload.uuid}", seconds, headers, query=query)
+        return self._store.sign_put(self.bucket, upload.key, seconds, headers, query=query)
 
     def list_parts(self, upload: MultipartUpload) -> list[Part] | None:
         """Return the parts in the store, or None if it has no such upload: it is complete, aborted or expired."""
@@ -47,7 +47,7 @@ class MultipartStore:
         query = {"uploadId": upload.upload_id, "max-parts": f"{MAX_PARTS}"}
         while True:
             try:
-                answer = self._store.send("GET", self.bucket, f"{upload.uuid}", query=encode_query(query)).data
+                answer = self._store.send("GET", self.bucket, upload.key, query=encode_query(query)).data
             except Missing:
                 return None
             page = parse(answer, "ListPartsResult")
@@ -68,7 +68,7 @@ class MultipartStore:
         body = f"<CompleteMultipartUpload>{listed}</CompleteMultipartUpload>".encode()
         query = encode_query({"uploadId": upload.upload_id})
         try:
-            answer = self._store.send("POST", self.bucket, f"{upload.uuid}", query=query, body=body).data
+            answer = self._store.send("POST", self.bucket, upload.key, query=query, body=body).data
         except Missing:
             return False
         except RequestRejected as error:

@@ -1,7 +1,5 @@
 """Presigned URLs, each of which allows one PUT into the inbox for a limited time, and nothing else."""
 
-from uuid import UUID
-
 from shared_lib.domain.uploads import UploadTerms
 from shared_lib.storage.store import Store
 
@@ -11,7 +9,7 @@ class UploadUrls:
         self._store = store
         self._bucket = bucket
 
-    def sign(self, uuid: UUID, seconds: int, terms: UploadTerms) -> str:
+    def sign(self, key: str, seconds: int, terms: UploadTerms) -> str:
         """Return a URL that takes a PUT for that many seconds, of the file that `terms` announce.
 
         What is None in them is not signed, so the store takes any size or type there.
@@ -19,4 +17,4 @@ class UploadUrls:
         headers = terms.headers
         if terms.size_bytes:
             headers["Content-Length"] = f"{terms.size_bytes}"
-        return self._store.sign_put(self._bucket, f"{uuid}", seconds, headers)
+        return self._store.sign_put(self._bucket, key, seconds, headers)

@@ -56,8 +56,16 @@ class StoreProbe:
         Raises UnsafeStore if an unsafe check failed, unless it is among `S3_ACCEPTED_RISKS`.
         """
         try:
-            self._store.send("PUT", self._settings.completed_bucket, self._key, body=TEXT)
-            checks = [*self._try_without_signature(), *self._try_upload_url(), *self._try_features()]
+            stored = [
+                self._store.send("PUT", bucket, self._key, body=TEXT)
+                for bucket in (self._settings.upload_bucket, self._settings.completed_bucket)
+            ]
+            versioning = Check(
+                "versioned-buckets",
+                not any(answer.headers.get("x-amz-version-id", "null") != "null" for answer in stored),
+                "The buckets keep old versions, so what is erased stays: suspend versioning, and delete them",
+            )
+            checks = [versioning, *self._try_without_signature(), *self._try_upload_url(), *self._try_features()]
         except HTTPError as error:
             raise Unavailable(f"{STORE} is out of reach") from error
         finally:

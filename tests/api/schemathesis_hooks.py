@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 from service import Api, make_photo, open_session
 
-from shared_lib.domain.uploads import StoredObject
+from shared_lib.domain.uploads import read_uuid
 from shared_lib.pipeline.recipe import Recipe
 from shared_lib.pipeline.recipe_schema import Recipes
 from shared_lib.web.openapi import UPLOAD_TYPES
@@ -31,7 +31,7 @@ for media_type in UPLOAD_TYPES:
 
 
 def is_image(uuid: Any) -> bool:
-    return isinstance(uuid, str) and StoredObject.name_image(uuid) is not None
+    return isinstance(uuid, str) and read_uuid(uuid) is not None
 
 
 def find_image() -> str:

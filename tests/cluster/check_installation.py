@@ -178,10 +178,11 @@ def test_a_direct_upload_succeeds(image: dict[str, Any]) -> None:
 
 def test_a_presigned_upload_is_processed_by_its_event(api: Api, created: Created, image: dict[str, Any]) -> None:
     """This needs the store's public address, its notifications, Kafka and the KafkaSource."""
-    signed = api("GET", "/images/actions/upload-url?extension=png").json()
+    photo = make_photo(form="PNG")
+    signed = api("GET", f"/images/actions/upload-url?extension=png&sizeBytes={len(photo)}").json()
     created.images.append(signed["uuid"])
 
-    stored = requests.put(signed["presignedUrl"], make_photo(form="PNG"), timeout=60)
+    stored = requests.put(signed["presignedUrl"], photo, headers=signed["headers"], timeout=60)
     began = time.monotonic()
 
     assert stored.status_code == 200, f"{urlsplit(signed['presignedUrl']).netloc}: {stored.text}"

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import IPv4Address, IPv6Address, ip_network
@@ -20,8 +21,10 @@ from shared_lib.delivery.imgproxy.dialect import ImgproxyDialect
 from shared_lib.delivery.order import Order
 from shared_lib.delivery.thumbor.dialect import ThumborDialect
 from shared_lib.errors import NotFound, ServiceError, Unavailable
-from shared_lib.foreign import ForeignSources, Validators, resolve
+from shared_lib.foreign import ForeignSources, Validators, identify, resolve
 from shared_lib.runtime import Runtime
+from shared_lib.storage.buckets import Gallery
+from shared_lib.storage.store import Store
 
 ANY = ("http://*/", "https://*/")
 LOOPBACK = (ip_network("127.0.0.0/8"),)
@@ -64,7 +67,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(b"x")
         elif self.path == "/gzip":
             self._respond(200, b"x", **{"Content-Encoding": "gzip"})
-        elif (data := self.server.files.get(self.path)) is None:
+        elif (data := self.server.files.get(self.path.partition("?")[0])) is None:
             self._respond(404, b"")
         else:
             etag = f'"{hash(data)}"'
@@ -111,6 +114,7 @@ INSIDE_4 = """
 INSIDE_6 = """
     :: ::1 fe80::1 febf::1 fc00::1 fd00::1 fd00:ec2::254 fd20:ce::254 fec0::1 ff02::1 ff0e::1 100::1 2001:db8::1
     2001::1 2001:0:7f00:1::1 2001:10::1 2001:20::1 3fff::1 5f00::1
+    2001:4860::5efe:a00:1 2001:4860::200:5efe:7f00:1 2a00:1450:4001::5efe:a9fe:a9fe
 """
 
 
@@ -404,3 +408,109 @@ def test_an_unsigned_url_fetches_nothing_where_callers_need_credentials(origin: 
         imgproxy.read(f"/imgproxy/unsafe/plain/{url}", "*/*")
     with pytest.raises(NotFound):
         thumbor.read(f"/thumbor/unsafe/{url}", "*/*")
+
+
+AWS = "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=k&X-Amz-Date={0}&X-Amz-Expires=60&X-Amz-SignedHeaders=host"
+
+
+@pytest.mark.parametrize(
+    ("query", "kept"),
+    [
+        (f"{AWS}&X-Amz-Signature={{0}}", ""),
+        (f"versionId=7&{AWS}&X-Amz-Signature={{0}}&w=20", "?versionId=7&w=20"),
+        (f"{AWS}&x-amz-security-token={{0}}&x-amz-signature={{0}}", ""),
+        ("AWSAccessKeyId=k&Signature={0}&Expires={0}", ""),
+        ("X-Goog-Algorithm=a&X-Goog-Date={0}&X-Goog-Expires=1&X-Goog-SignedHeaders=host&X-Goog-Signature={0}", ""),
+        ("GoogleAccessId=k&Expires={0}&Signature={0}", ""),
+        ("Expires={0}&Signature={0}&Key-Pair-Id=k&size=2", "?size=2"),
+        ("Policy={0}&Signature={0}&Key-Pair-Id=k", ""),
+        ("sv=2024&se={0}&sr=b&sp=r&sig={0}&tag=a", "?tag=a"),
+        ("Expires=5&policy=a", "?Expires=5&policy=a"),
+        ("se=1&sp=2", "?se=1&sp=2"),
+        ("", "?"),
+    ],
+)
+def test_a_file_has_one_name_however_often_its_url_is_signed_anew(query: str, kept: str) -> None:
+    urls = {f"https://files.example/a.jpg?{query.format(number)}" for number in (1, 2)}
+
+    assert {identify(url) for url in urls} == {f"https://files.example/a.jpg{kept}"}
+
+
+def test_a_presigned_url_that_is_signed_anew_leads_to_the_same_image(fetching: Runtime, origin: Origin) -> None:
+    url = f"{origin.url}/photo.jpg?X-Amz-Date=1&X-Amz-Signature="
+
+    found = {fetching.delivery.engine.find(order(fetching, f"{url}{number}")).image.uuid for number in range(3)}
+
+    assert len(found) == 1
+    assert [path for path, _ in origin.seen] == ["/photo.jpg?X-Amz-Date=1&X-Amz-Signature=0"]
+
+
+def list_urls(rt: Runtime, prefix: str) -> list[str]:
+    with rt.database.transaction() as tx:
+        return [row["url"] for row in tx.rows("SELECT url FROM foreign_images WHERE starts_with(url, :p)", p=prefix)]
+
+
+def test_the_url_of_an_image_is_erased_with_it(fetching: Runtime, api: Api, origin: Origin) -> None:
+    url = f"{origin.url}/photo.jpg"
+    first = fetching.delivery.engine.find(order(fetching, url)).image.uuid
+    assert api("GET", f"/images/{first}/privacy").json()["rows"]["foreign_images"] == 1
+
+    assert api("POST", f"/images/{first}/actions/erase").json()["completedAt"]
+
+    assert list_urls(fetching, origin.url) == []
+    assert fetching.delivery.engine.find(order(fetching, url)).image.uuid != first, "its server still has it"
+
+
+def become_unused(rt: Runtime, prefix: str) -> None:
+    with rt.database.transaction() as tx:
+        tx.rows("UPDATE foreign_images SET used_at = now() - interval '31 days' WHERE starts_with(url, :p)", p=prefix)
+
+
+def test_an_image_that_no_url_asks_for_any_more_is_deleted_unless_it_is_in_a_collection(
+    fetching: Runtime, api: Api, origin: Origin
+) -> None:
+    origin.files |= {"/kept.jpg": make_photo()}
+
+    def find(path: str) -> str:
+        return str(fetching.delivery.engine.find(order(fetching, origin.url + path)).image.uuid)
+
+    unused, kept = find("/photo.jpg"), find("/kept.jpg")
+    with pytest.raises(NotFound):
+        find("/nothing.jpg")
+    collection = api("POST", "/collections", json={"name": "kept"}).json()["data"]["uuid"]
+    members = {"data": [{"type": "images", "uuid": kept}]}
+    assert api("POST", f"/collections/{collection}/relationships/images", json=members).status_code == 200
+    become_unused(fetching, origin.url)
+    used = find("/kept.jpg"), find("/kept.jpg")
+    become_unused(fetching, origin.url)
+
+    fetching.reconciliation.run()
+
+    assert used == (kept, kept)
+    assert list_urls(fetching, origin.url) == [f"{origin.url}/kept.jpg"]
+    assert api("GET", f"/images/{unused}").status_code == 404
+    assert api("GET", f"/images/{kept}").status_code == 200
+
+
+def test_a_use_is_recorded_so_that_an_image_in_use_stays(fetching: Runtime, api: Api, origin: Origin) -> None:
+    url = f"{origin.url}/photo.jpg"
+    image = fetching.delivery.engine.find(order(fetching, url)).image.uuid
+    become_unused(fetching, origin.url)
+
+    fetching.delivery.engine.find(order(fetching, url))
+    fetching.reconciliation.run()
+
+    assert api("GET", f"/images/{image}").status_code == 200
+
+
+def test_a_url_is_free_again_when_what_was_fetched_cannot_be_stored(fetching: Runtime, origin: Origin) -> None:
+    url = f"{origin.url}/photo.jpg"
+    nowhere = Store(fetching.settings.store.model_copy(update={"endpoint_url": "http://127.0.0.1:1"}))
+    ingestion = replace(fetching.ingestion, gallery=Gallery(nowhere, fetching.gallery.name))
+    with pytest.raises(Unavailable):
+        replace(fetching.foreign_ingestion, ingestion=ingestion).find_image(url)
+
+    begun = time.monotonic()
+    assert fetching.foreign_ingestion.find_image(url)
+
+    assert time.monotonic() < begun + 8, "it waited for the claim to run out"

@@ -107,7 +107,7 @@ def test_web_pages_of_allowed_origins_can_put_to_upload_urls(store: dict[str, st
     setup = StoreSetup(settings)
     setup.create_buckets()
     assert setup.allow_origins(["https://gallery.example"])
-    url = UploadUrls(Store(settings), settings.upload_bucket).sign(uuid := uuid4(), 60, UploadTerms())
+    url = UploadUrls(Store(settings), settings.upload_bucket).sign(f"{(uuid := uuid4())}", 60, UploadTerms())
 
     def preflight(origin: str) -> requests.Response:
         headers = {"Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "content-type"}
@@ -145,3 +145,20 @@ def test_without_keys_in_settings_the_sdk_finds_its_own(store: dict[str, str], m
     found = probe(StoreSettings(endpoint_url=store["S3_ENDPOINT_URL"]))
 
     assert all(found.values())
+
+
+@pytest.mark.parametrize("versioned", ["upload_bucket", "completed_bucket"])
+def test_a_bucket_that_keeps_old_versions_is_refused_because_nothing_in_it_is_erased(
+    store: dict[str, str], versioned: str
+) -> None:
+    names = {"upload_bucket": f"versions-{uuid4()}", "completed_bucket": f"versions-{uuid4()}"}
+    settings = settings_for(store, **names)
+    StoreSetup(settings).create_buckets()
+    StoreProbe(settings).run()
+    enabled = {"Status": "Enabled"}
+    make_client(settings).put_bucket_versioning(Bucket=names[versioned], VersioningConfiguration=enabled)  # type: ignore[arg-type]
+
+    with pytest.raises(UnsafeStore, match="what is erased stays"):
+        StoreProbe(settings).run()
+
+    StoreProbe(settings_for(store, **names, accepted_risks="versioned-buckets")).run()

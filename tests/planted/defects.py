@@ -7,11 +7,15 @@ from planted.defect import Defect
 
 LIFECYCLE = "shared_lib/repositories/lifecycle.py"
 PROCESSOR_TESTS = "tests/processing/test_processor.py"
+LATE_TESTS = "tests/processing/test_late_uploads.py"
+LOST_TESTS = "tests/processing/test_lost_answers.py"
+PRIVACY_TESTS = "tests/processing/test_privacy_reports.py"
 DIRECT_TESTS = "tests/processing/test_direct_uploads.py"
 LIFECYCLE_GUARDS = "tests/processing/test_lifecycle.py::test_a_change_whose_guard_is_not_met_changes_nothing"
 
 RATES = "No caller exceeds its rate, and no tenant its quota"
 PARTS = "An upload in parts becomes a whole image once, or none"
+SIZES = "Nobody who needs credentials stores more than was announced"
 PART_TESTS = "tests/api/test_multipart_uploads.py"
 
 ACCESS = "No caller can do more than its role, its key or its token allows"
@@ -126,17 +130,25 @@ DEFECTS = (
         name="refused-upload-stays",
         breaks="A refused upload never appears",
         file="shared_lib/services/ingestion.py",
-        old="                self.images.delete(uuid)  # the store may",
-        new="                pass  # the store may",
+        old="                self.images.delete(uuid)\n",
+        new="                pass\n",
         caught_by=f"{PROCESSOR_TESTS}::test_an_upload_that_failed_with_503_does_not_appear_later",
     ),
     Defect(
-        name="uncertain-upload-stays",
+        name="unconfirmed-upload-shown",
         breaks="A refused upload never appears",
+        file="shared_lib/repositories/images.py",
+        old="status=ImageStatus.AWAITING_UPLOAD.value,\n                size=original.size,",
+        new="status=ImageStatus.PENDING.value,\n                size=original.size,",
+        caught_by=f"{LOST_TESTS}::test_a_refused_upload_never_appears_though_its_process_died_and_the_database_committed_it",
+    ),
+    Defect(
+        name="doubtful-upload-forgotten",
+        breaks="No accepted upload is lost",
         file="shared_lib/services/ingestion.py",
-        old="        except CommitUncertain:\n            self._take_back_later(uuid)\n",
-        new="        except CommitUncertain:\n",
-        caught_by="tests/processing/test_lost_answers.py::test_an_upload_whose_commit_is_not_answered_does_not_appear_later",
+        old="                    self._put_into_inbox(uuid, data, content_type)\n                    return",
+        new="                    return",
+        caught_by=f"{LOST_TESTS}::test_an_upload_is_accepted_although_nobody_knows_whether_it_was_confirmed",
     ),
     Defect(
         name="attempt-not-counted",
@@ -231,8 +243,8 @@ DEFECTS = (
         name="deletion-without-fence",
         breaks="A deleted image never comes back, and leaves nothing",
         file=LIFECYCLE,
-        old="UPDATE images SET deleted_at = now(), fence = fence + 1,",
-        new="UPDATE images SET deleted_at = now(),",
+        old="    deleted_at = now(), fence = fence + 1, due_at = NULL,",
+        new="    deleted_at = now(), due_at = NULL,",
         caught_by=f"{PROCESSOR_TESTS}::test_a_worker_notices_that_its_image_was_deleted_and_stores_nothing",
     ),
     Defect(
@@ -247,8 +259,8 @@ DEFECTS = (
         name="tombstone-without-erasure",
         breaks="A deleted image never comes back, and leaves nothing",
         file=LIFECYCLE,
-        old="metadata = NULL, perceptual_hash = NULL, failure_code = NULL, failure_message = NULL\n    WHERE uuid = ANY",
-        new="perceptual_hash = NULL\n    WHERE uuid = ANY",
+        old='    metadata = NULL, perceptual_hash = NULL, failure_code = NULL, failure_message = NULL\n"""\nDELETE',
+        new='    perceptual_hash = NULL\n"""\nDELETE',
         caught_by="tests/processing/test_erasure.py::test_a_deleted_image_keeps_no_content",
     ),
     Defect(
@@ -263,8 +275,8 @@ DEFECTS = (
         name="original-uploaded-while-removed",
         breaks="An original is deleted only while no image names it",
         file=LIFECYCLE,
-        old="    WHERE {NOT_BEING_REMOVED} RETURNING {_IS_PUBLISHED}",
-        new="    RETURNING {_IS_PUBLISHED}",
+        old="    WHERE {NOT_BEING_REMOVED}\n    ON CONFLICT",
+        new="    WHERE true ON CONFLICT",
         caught_by=f"{DIRECT_TESTS}::test_an_upload_goes_to_the_inbox_while_an_equal_original_is_being_deleted",
     ),
     Defect(
@@ -279,7 +291,10 @@ DEFECTS = (
         name="upload-erased-while-written",
         breaks="A deleted image never comes back, and leaves nothing",
         file=LIFECYCLE,
-        old="    AND NOT (original_key IS NOT NULL AND status = 'pending' AND created_at > now() - make_interval(secs => :writing))\n",
+        old="""\
+    AND NOT (original_key IS NOT NULL AND status IN ('awaiting_upload', 'pending')
+             AND created_at > now() - make_interval(secs => :writing))
+""",
         new="    AND :writing > 0\n",
         caught_by=f"{DIRECT_TESTS}::test_an_original_that_arrives_after_its_image_was_deleted_is_deleted_too",
     ),
@@ -744,9 +759,44 @@ DEFECTS = (
         caught_by=f"{TENANT_TESTS}::test_the_databases_search_names_the_tenant_by_itself",
     ),
     Defect(
+        name="expired-reservation-forgotten",
+        breaks=TENANTS,
+        file=LIFECYCLE,
+        old="""\
+        UPDATE images SET {_ERASE}, cleaned_up_at = CASE WHEN original_key IS NULL AND NOT EXISTS (
+            SELECT FROM multipart_uploads WHERE image_id = images.uuid) THEN now() END
+        WHERE""",
+        new="        DELETE FROM images WHERE",
+        caught_by=f"{LATE_TESTS}::test_an_upload_that_ends_after_its_url_has_expired_becomes_nobodys_image",
+    ),
+    Defect(
+        name="upload-key-without-tenant",
+        breaks=TENANTS,
+        file="shared_lib/domain/uploads.py",
+        old='    return f"{compose_prefix(tenant)}{uuid}"',
+        new='    return f"{uuid}"',
+        caught_by=f"{LATE_TESTS}::test_an_upload_of_which_nothing_is_known_any_more_becomes_an_image_of_its_own_tenant_or_of_nobody",
+    ),
+    Defect(
+        name="upload-of-an-unknown-tenant",
+        breaks=TENANTS,
+        file="shared_lib/services/ingestion.py",
+        old="if not self.tenants.exists(found.tenant):",
+        new="if not found.tenant:",
+        caught_by=f"{LATE_TESTS}::test_an_upload_for_a_tenant_that_is_gone_becomes_nobodys_image",
+    ),
+    Defect(
+        name="upload-under-another-tenants-key",
+        breaks=TENANTS,
+        file="shared_lib/services/recovery.py",
+        old="    return state is not None and found.key == compose_upload_key(state.tenant, found.image)",
+        new="    return state is not None and found.named_image is not None",
+        caught_by=f"{LATE_TESTS}::test_an_upload_under_another_tenants_name_is_not_that_of_the_image",
+    ),
+    Defect(
         name="originals-shared-by-tenants",
         breaks=TENANTS,
-        file="shared_lib/storage/buckets.py",
+        file="shared_lib/domain/uploads.py",
         old='    return "" if tenant == DEFAULT_TENANT else f"t/{tenant}/"',
         new='    return ""',
         caught_by=f"{TENANT_TESTS}::test_tenants_share_no_bytes",
@@ -1025,6 +1075,54 @@ DEFECTS = (
         old="if not self._key or not hmac.compare_digest(sign(self._key, path).encode(), given):",
         new="if not self._key:",
         caught_by="tests/delivery/test_thumbor.py::test_a_signed_url_is_read_and_none_that_differs_in_a_character",
+    ),
+    Defect(
+        name="url-of-an-erased-image-kept",
+        breaks="A deleted image never comes back, and leaves nothing",
+        file="shared_lib/repositories/images.py",
+        old='    "DELETE FROM foreign_images WHERE tenant_id = :tenant AND image_id = ANY(CAST(:uuids AS uuid[]))",\n',
+        new="",
+        caught_by="tests/delivery/test_foreign.py::test_the_url_of_an_image_is_erased_with_it",
+    ),
+    Defect(
+        name="erased-watermark-shown",
+        breaks="A deleted image never comes back, and leaves nothing",
+        file="shared_lib/services/finishing.py",
+        old="            self.gallery.delete(*shown.keys)\n",
+        new="",
+        caught_by=f"{PRIVACY_TESTS}::test_renditions_of_other_images_that_show_an_erased_image_go_with_it",
+    ),
+    Defect(
+        name="receipt-while-a-watermark-is-laid",
+        breaks="A deleted image never comes back, and leaves nothing",
+        file=LIFECYCLE,
+        old="    AND NOT EXISTS ({MAY_BE_LAID})\n",
+        new="",
+        caught_by=f"{PRIVACY_TESTS}::test_a_receipt_is_not_complete_while_a_worker_may_publish_what_shows_the_image",
+    ),
+    Defect(
+        name="tunneled-address-not-refused",
+        breaks=OUTSIDE,
+        file="shared_lib/foreign.py",
+        old="            and not _is_tunneled(address)\n",
+        new="",
+        caught_by="tests/delivery/test_foreign.py::test_no_url_reaches_an_address_inside",
+    ),
+    Defect(
+        name="parts-without-limit",
+        breaks=PARTS,
+        file="shared_lib/services/abandoned_uploads.py",
+        old="        if stored > upload.most:",
+        new="        if not stored:",
+        caught_by="tests/processing/test_forgotten_uploads.py::test_an_upload_whose_parts_are_sent_again_and_again_is_deleted",
+    ),
+    Defect(
+        name="upload-url-for-any-size",
+        breaks=SIZES,
+        file="shared_lib/services/reservations.py",
+        old="if self.requires_size and terms.size_bytes is None:",
+        new="if self.requires_size and terms.sha256:",
+        caught_by="tests/security/test_upload_sizes.py::test_a_url_is_given_out_for_a_file_of_a_known_size_only",
     ),
     Defect(
         name="receipt-before-the-end",

@@ -23,7 +23,7 @@ from shared_lib.events import KAFKA_RECORD, ProcessingRequested, read_work
 from shared_lib.pipeline.formats import Format
 from shared_lib.runtime import Runtime
 
-UPLOAD_TRANSACTIONS, UPLOAD_STATEMENTS = 1, 2
+UPLOAD_TRANSACTIONS, UPLOAD_STATEMENTS = 2, 3
 PROCESSOR_TRANSACTIONS, PROCESSOR_STATEMENTS = 3, 6
 UPLOAD_ROUND_TRIPS, PROCESSOR_ROUND_TRIPS = 2, 5
 """A transaction begins together with its first statement. If its last one is known, it ends with that."""
@@ -64,8 +64,8 @@ class Counted:
     requests: list[str] = field(default_factory=list)
 
     def process(self, event: str, data: object) -> None:
-        for uuid in self.rt.ingestion.resolve(read_work(event, data, self.rt.inbox.name)):
-            self.rt.processor.process(uuid)
+        for uuid, key in self.rt.ingestion.resolve(read_work(event, data, self.rt.inbox.name)):
+            self.rt.processor.process(uuid, key)
 
     def forget(self) -> None:
         """Count from now on, as if no image had waited."""

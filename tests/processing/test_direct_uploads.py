@@ -93,6 +93,7 @@ def test_a_direct_upload_whose_event_was_lost_is_requested(apart: Runtime) -> No
     photo = make_photo()
     uuid = break_off(apart, photo)
     apart.gallery.put(describe(apart, photo).key, photo, "image/jpeg")
+    apart.images.confirm_upload(uuid)
 
     wait_for(apart.reconciliation.run, lambda repairs: "requested" in repairs)
 
@@ -100,19 +101,26 @@ def test_a_direct_upload_whose_event_was_lost_is_requested(apart: Runtime) -> No
     assert apart.image_queries.get(uuid).status is ImageStatus.SUCCEEDED
 
 
-def test_a_direct_upload_that_was_killed_before_it_stored_its_original_fails_after_a_while(apart: Runtime) -> None:
-    uuid = break_off(apart, make_photo())
+@pytest.mark.parametrize("is_stored", [False, True])
+def test_a_direct_upload_that_was_killed_before_it_was_confirmed_never_appears(apart: Runtime, is_stored: bool) -> None:
+    photo = make_photo()
+    uuid, key = break_off(apart, photo), describe(apart, photo).key
+    if is_stored:
+        apart.gallery.put(key, photo, "image/jpeg")
     apart.processor.process(uuid)
-    assert not apart.ingestion.is_stored(uuid)
-    apart.reconciliation.run()
-    assert apart.image_queries.get(uuid).status is ImageStatus.PENDING, "it may still come"
-    age(apart, uuid, 1)
+    with pytest.raises(NotFound):
+        apart.image_queries.get(uuid)
+    with apart.database.transaction() as tx:
+        tx.rows(
+            "UPDATE images SET created_at = now() - interval '1 h', due_at = now() - interval '1 h' WHERE uuid = :uuid",
+            uuid=uuid,
+        )
 
     apart.reconciliation.run()
 
-    failure = apart.image_queries.get(uuid).failure
-    assert failure
-    assert failure.code is FailureCode.UPLOAD_MISSING
+    assert read_row(apart, uuid)["deleted_at"]
+    wait_for(apart.reconciliation.run, lambda _: read_row(apart, uuid)["cleaned_up_at"])
+    assert apart.gallery.head(key) is None
 
 
 def test_equal_direct_uploads_at_once_share_one_original(apart: Runtime) -> None:

@@ -11,6 +11,7 @@ from service import make_photo
 
 from shared_lib.database.connection import ALL_TENANTS, acting_for
 from shared_lib.domain.images import ImageStatus
+from shared_lib.domain.uploads import compose_upload_key
 from shared_lib.repositories.fairness import Fairness
 from shared_lib.runtime import Runtime
 from shared_lib.services.processing import Processor
@@ -44,7 +45,7 @@ def make_image(apart: Runtime, tenant: str, data: bytes | None = None, *, waited
     with acting_for(tenant):
         apart.images.create(uuid, f"{next(numbers)}.jpg", None, 0)
     if data is not None:
-        apart.inbox.put(str(uuid), data, "image/jpeg")
+        apart.inbox.put(compose_upload_key(tenant, uuid), data, "image/jpeg")
     with apart.database.transaction() as tx:
         tx.rows(
             """UPDATE images SET queued_at = now() - make_interval(secs => :waited),

@@ -5,18 +5,23 @@ A transaction of one round trip is run again on a new connection, so it has to b
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from uuid import UUID, uuid4
 
 import pytest
+import requests
 from postgres_proxy import PostgresProxy
 from published import make_and_store
-from service import make_photo, wait_for
+from service import Api, Platform, make_photo, start_function
 
 from shared_lib.delivery.engine import Found
 from shared_lib.domain.audit import Action
-from shared_lib.errors import CommitUncertain
+from shared_lib.domain.images import ImageStatus
+from shared_lib.domain.uploads import Original
+from shared_lib.errors import CommitUncertain, Unavailable
 from shared_lib.repositories.leases import LeaseKeeper
 from shared_lib.runtime import Runtime
+from shared_lib.storage.buckets import Gallery
 
 Proxied = tuple[Runtime, PostgresProxy]
 
@@ -136,15 +141,76 @@ def test_a_denial_is_recorded_once_although_the_answer_was_lost(proxied: Proxied
     assert [each.action for each in rt.audit_log.list(9, subject=subject)] == [Action.ACCESS_DENIED]
 
 
-def test_an_upload_whose_commit_is_not_answered_does_not_appear_later(proxied: Proxied) -> None:
-    rt, proxy = proxied
-    proxy.lose_answer("INSERT INTO images")
+def test_a_refused_upload_never_appears_though_its_process_died_and_the_database_committed_it(
+    platform: Platform, api: Api, rt: Runtime
+) -> None:
+    proxy = PostgresProxy(platform.environment["DATABASE_URL"])
+    process, port = start_function(platform, "upload_image", DATABASE_URL=proxy.url)
     filename = f"{uuid4()}.jpg"
+    proxy.lose_answer("INSERT INTO images")
 
-    with pytest.raises(CommitUncertain):
-        rt.ingestion.ingest(filename, None, make_photo(), "image/jpeg")
+    answer = requests.post(
+        f"http://127.0.0.1:{port}/api/v1/images/actions/upload", files={"file": (filename, make_photo())}, timeout=30
+    )
+    process.kill()
+    process.wait(30)
+    proxy.close()
 
+    assert (answer.status_code, proxy.lost) == (503, 1)
     with rt.database.transaction() as tx:
-        [row] = tx.rows("SELECT uuid FROM images WHERE filename = :filename", filename=filename)
-    state = wait_for(lambda: rt.image_queries.get_state(row["uuid"]), lambda state: state is None or state.deleted)
-    assert state, "the tombstone stays"
+        [row] = tx.rows("SELECT uuid, tenant_id FROM images WHERE filename = :filename", filename=filename)
+    assert not _is_seen(api, row["uuid"], filename)
+    with rt.database.transaction() as tx:  # as much later
+        tx.rows("UPDATE images SET due_at = now() - interval '16 min' WHERE uuid = :uuid", uuid=row["uuid"])
+    rt.reconciliation.run()
+    assert not _is_seen(api, row["uuid"], filename)
+    state = rt.image_queries.get_state(row["uuid"])
+    assert state is None or state.deleted
+
+
+def _is_seen(api: Api, uuid: UUID, filename: str) -> bool:
+    found = api("GET", "/images", params={"search": filename, "status": "all"}).json()
+    return bool(found) or api("GET", f"/images/{uuid}").status_code != 404
+
+
+def test_an_upload_is_accepted_once_although_the_answer_to_its_confirmation_was_lost(proxied: Proxied) -> None:
+    rt, proxy = proxied
+    before = proxy.lost
+    proxy.lose_answer("confirmed", times=2)  # also when it is sent again
+
+    uuid = upload(rt)
+
+    assert proxy.lost == before + 2
+    assert rt.inbox.head(f"{uuid}") is None
+    rt.processor.process(uuid)
+    assert rt.image_queries.get(uuid).status is ImageStatus.SUCCEEDED
+
+
+def test_an_upload_is_accepted_although_nobody_knows_whether_it_was_confirmed(proxied: Proxied) -> None:
+    rt, proxy = proxied
+    proxy.lose_answer("confirmed", times=2)
+    uuid = replace(rt.ingestion, doubt_seconds=-1).ingest("lost.jpg", None, make_photo(), "image/jpeg")
+    with rt.database.transaction() as tx:  # as it would be if the server had not committed it
+        tx.rows("UPDATE images SET status = 'awaiting_upload' WHERE uuid = :uuid", uuid=uuid)
+
+    rt.processor.process(uuid, f"{uuid}")
+
+    assert rt.image_queries.get(uuid).filename == "lost.jpg"
+    assert rt.image_queries.get(uuid).status is ImageStatus.SUCCEEDED
+    rt.processor.process(uuid, f"{uuid}")  # the event of its object in the inbox
+    assert rt.inbox.head(f"{uuid}") is None
+
+
+def test_an_upload_whose_row_is_lost_with_the_database_is_refused(proxied: Proxied) -> None:
+    rt, _ = proxied
+
+    class Crash(Gallery):
+        def store_original(self, original: Original, data: bytes, *, is_published: bool) -> None:
+            super().store_original(original, data, is_published=is_published)
+            with rt.database.transaction() as tx:  # it was not on the disk yet
+                tx.rows("DELETE FROM images WHERE original_key = :key", key=original.key)
+
+    with pytest.raises(Unavailable):
+        replace(rt.ingestion, gallery=Crash(rt.store, rt.gallery.name)).ingest(
+            "x.jpg", None, make_photo(), "image/jpeg"
+        )

@@ -5,12 +5,15 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 from PIL import Image
-from service import WHOLE, Api, Deliver, WaitInInbox, make_photo
+from published import make_and_store
+from service import WHOLE, Api, Deliver, WaitInInbox, make_photo, wait_for
 
 from shared_lib.constraints import DEFAULT_TENANT
 from shared_lib.database.connection import acting_for
+from shared_lib.delivery.order import Constantly, Order
 from shared_lib.events import ProcessingRequested
 from shared_lib.pipeline.recipe import Recipe
+from shared_lib.pipeline.recipe_schema import read_recipe
 from shared_lib.repositories.audit import AuditLog
 from shared_lib.runtime import Runtime
 
@@ -172,3 +175,48 @@ def test_a_caller_is_told_how_much_is_recorded_about_it(api: Api) -> None:
     nobody = api("GET", "/privacy", params={"principal": "key:0000000000"}).json()
     assert (nobody["auditRecords"], nobody["keys"], nobody["firstRecordAt"]) == (0, 0, None)
     assert api("GET", "/privacy").status_code == 400
+
+
+def find_purges(rt: Runtime, uuid: str) -> int:
+    with rt.database.transaction() as tx:
+        return len(tx.rows("SELECT 1 FROM purges WHERE tag = :tag", tag=f"image-{uuid}"))
+
+
+def test_renditions_of_other_images_that_show_an_erased_image_go_with_it(rt: Runtime, api: Api, s3: "S3Client") -> None:
+    mark, host = upload(api, take_photo()), upload(api, make_photo())
+    operations = [{"kind": "watermark", "image": mark}]
+    marked = {"name": "marked", "operations": operations, "output": {"format": "webp"}}
+    assert api("POST", "/images/actions/process", json={"uuid": host, "renditions": [marked]}).status_code == 200
+    wait_for(lambda: api("GET", f"/images/{host}/renditions/marked").status_code, lambda status: status == 200)
+    recipe = read_recipe({"name": "by-url", "operations": operations, "output": {"format": "png"}})
+    found = rt.delivery.engine.find(Order(image=UUID(host), lower=Constantly(recipe)))
+    by_url = make_and_store(rt, found).stored.key
+
+    receipt = api("POST", f"/images/{mark}/actions/erase").json()
+
+    keys = [each["key"] for each in receipt["objects"]]
+    assert receipt["completedAt"]
+    assert by_url in keys
+    assert sum(key.startswith(host) for key in keys) == 2
+    assert find_missing(s3, keys) == keys
+    assert api("GET", f"/images/{host}/renditions/marked").status_code == 404
+    assert find_purges(rt, host)
+    assert api("GET", f"/images/{host}/renditions/whole").status_code == 200
+
+
+def test_a_receipt_is_not_complete_while_a_worker_may_publish_what_shows_the_image(
+    rt: Runtime, wait_in_inbox: WaitInInbox, deliver: Deliver
+) -> None:
+    mark, host = wait_in_inbox(make_photo()), wait_in_inbox(make_photo())
+    assert deliver("process_image", ProcessingRequested.type, {"uuid": str(mark)}) == 200
+    recipe = read_recipe({"name": "marked", "operations": [{"kind": "watermark", "image": str(mark)}]})
+    rt.images.request(host, "by-hand.jpg", None, [recipe], describe=False)
+    with rt.claims.hold(host):
+        rt.watermarks.note(host, recipe.hash, recipe.overlays)
+        receipt = rt.images.erase(mark, "test")
+        rt.finisher.clean_up(mark)
+        assert rt.privacy.get_receipt(receipt).completed_at is None
+
+    rt.finisher.clean_up(mark)
+
+    assert rt.privacy.get_receipt(receipt).completed_at

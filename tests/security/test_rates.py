@@ -180,7 +180,7 @@ def test_a_quota_of_bytes_counts_what_is_announced_and_deletion_frees_it(
 ) -> None:
     sized = {"extension": "jpg", "sizeBytes": LARGEST}
     first = call("POST", "/images/actions/upload-url", json=sized)
-    second = call("GET", "/images/actions/upload-url?extension=jpg")
+    second = call("GET", f"/images/actions/upload-url?extension=jpg&sizeBytes={LARGEST}")
     third = call("POST", "/images/actions/multipart-upload", json=sized)
     assert [each.status_code for each in (first, second, third)] == [201, 200, 201]
 
