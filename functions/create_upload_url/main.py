@@ -15,7 +15,9 @@ the file that you describe."""
 
 class Query(BaseModel):
     extension: Extension = Field(examples=["jpg"])
-    size_bytes: int | None = Field(default=None, alias="sizeBytes", ge=1, description="The file's size.", examples=[""])
+    size_bytes: int | None = Field(
+        default=None, alias="sizeBytes", ge=1, description="The file's size.", examples=[174351]
+    )
 
 
 @functions_framework.http

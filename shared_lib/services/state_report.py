@@ -32,6 +32,7 @@ REPAIRS = (
     *("requested", "announced", "adopted", "upload_missing", "upload_expired", "upload_removed", "cleaned_up"),
     *("failed_original_removed", "purged", "dead_letter_purged", "gallery_compared", "orphan_removed"),
     *("object_missing", "upload_aborted", "delivery_expired", "rate_purged", "api_key_purged"),
+    *("foreign_image_expired", "upload_too_large"),
     *("audit_purged", "receipt_purged", "not_repaired"),
 )
 """Reported from the start, because Prometheus sees no increase in the first sample of a series."""

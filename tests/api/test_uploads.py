@@ -49,7 +49,7 @@ def test_an_uploads_response_is_as_in_the_contract(api: Api) -> None:
 @pytest.mark.parametrize("content_type", ["image/png", "application/x-www-form-urlencoded", "", "text/plain; x=y"])
 def test_a_put_to_a_presigned_url_becomes_a_succeeded_image(api: Api, content_type: str) -> None:
     ticket = api("GET", "/images/actions/upload-url?extension=png").json()
-    assert ticket.keys() == {"uuid", "presignedUrl", "expiresAt"}
+    assert ticket.keys() == {"uuid", "presignedUrl", "expiresAt", "method", "headers"}
     awaited, missing = api("GET", f"/images/{ticket['uuid']}"), api("GET", f"/images/{uuid.uuid4()}")
     assert awaited.status_code == missing.status_code == 404
     assert awaited.json() == {"error": "Image not found", "code": "image_awaits_upload"}

@@ -401,8 +401,8 @@ DEFECTS = (
         name="awaited-upload-aborted",
         breaks=PARTS,
         file="shared_lib/services/abandoned_uploads.py",
-        old="if each.upload_id not in awaited and self._is_forgotten(each):",
-        new="if self._is_forgotten(each):",
+        old="                    elif self._is_forgotten(each):",
+        new="                    if self._is_forgotten(each):",
         caught_by="tests/processing/test_forgotten_uploads.py"
         "::test_uploads_that_no_image_awaits_are_aborted_a_few_at_a_time",
     ),

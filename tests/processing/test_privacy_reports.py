@@ -1,6 +1,7 @@
 """The service tells what it stores about an image or a caller, and gives a receipt for what it erased."""
 
 import json
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
@@ -205,7 +206,7 @@ def test_renditions_of_other_images_that_show_an_erased_image_go_with_it(rt: Run
 
 
 def test_a_receipt_is_not_complete_while_a_worker_may_publish_what_shows_the_image(
-    rt: Runtime, wait_in_inbox: WaitInInbox, deliver: Deliver
+    rt: Runtime, wait_in_inbox: WaitInInbox, deliver: Deliver, expire_lease: Callable[[UUID], None]
 ) -> None:
     mark, host = wait_in_inbox(make_photo()), wait_in_inbox(make_photo())
     assert deliver("process_image", ProcessingRequested.type, {"uuid": str(mark)}) == 200
@@ -216,6 +217,7 @@ def test_a_receipt_is_not_complete_while_a_worker_may_publish_what_shows_the_ima
         receipt = rt.images.erase(mark, "test")
         rt.finisher.clean_up(mark)
         assert rt.privacy.get_receipt(receipt).completed_at is None
+    expire_lease(host)
 
     rt.finisher.clean_up(mark)
 

@@ -257,9 +257,9 @@ def test_an_answer_of_the_store_that_is_cut_off_is_an_outage(
     bucket, parts = Bucket(store, rt.inbox.name), MultipartStore(store, rt.inbox.name)
     for number in range(2):
         bucket.put(f"damaged/{number}", b"photo", "text/plain")
-    key = uuid4()
+    key = f"{(uuid := uuid4())}"
     upload = MultipartUpload(
-        uuid=key, upload_id=parts.begin(f"{key}"), size=1, part_size=1, expires_at=datetime.now(UTC)
+        uuid=uuid, key=key, upload_id=parts.begin(key), size=1, part_size=1, expires_at=datetime.now(UTC)
     )
     store_proxy.damage = damage
     failure = None
