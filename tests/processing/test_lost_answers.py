@@ -51,7 +51,7 @@ def find(proxied: Proxied, image: UUID) -> Callable[[int], Found]:
 
 
 @pytest.mark.parametrize(
-    ("width", "lost"), [(31, "find_delivery"), (32, "INSERT INTO deliveries"), (33, "UPDATE deliveries SET key")]
+    ("width", "lost"), [(31, "find_rendition"), (32, "INSERT INTO deliveries"), (33, "UPDATE deliveries SET key")]
 )
 def test_a_rendition_is_made_once_whichever_answer_about_it_was_lost(
     proxied: Proxied, image: UUID, find: Callable[[int], Found], width: int, lost: str
