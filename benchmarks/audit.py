@@ -152,6 +152,13 @@ class Audit:
         verdict.counts += self._compare_counts(rows.visible)
         return verdict
 
+    def accept_lost_log(self) -> None:
+        """Count ends as read that were announced before the disk of the broker lost its log, and read it anew."""
+        for row in Rows(self._select(_SELECT_IMAGES)).all:
+            if row["announced"] and row["status"] in ANNOUNCED:
+                self._announced[row["uuid"]].add(ANNOUNCED[row["status"]])
+        self._offsets = {}
+
     def _find_orphans(self, rows: Rows, stored: set[str], *, at_end: bool) -> Iterator[str]:
         """Yield the objects that no row accounts for."""
         named = {key for row in rows.visible for key in _list_keys(row)}

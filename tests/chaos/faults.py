@@ -166,8 +166,8 @@ def lose_power(matrix: "Matrix") -> None:
     """Kill all processes at the same time, and take away what was not on the disk.
 
     PostgreSQL fsyncs each commit, and the supervisor its files. The store fsyncs nothing. What it loses of uploads is
-    lost, which is not promised otherwise, so this takes the end of Kafka's log only. The lock of PostgreSQL then names
-    a process of another program, and sockets are left.
+    lost, which is not promised otherwise, so this takes the end of Kafka's log only, with ends that were announced. The
+    lock of PostgreSQL then names a process of another program, and sockets are left.
     """
     with ExitStack() as others:
         for process in reversed(list_processes(matrix.platform)):
@@ -180,6 +180,7 @@ def lose_power(matrix: "Matrix") -> None:
         lines = lock.read_text().split("\n")
         lock.write_text("\n".join([f"{others.enter_context(run_another_program())}", *lines[1:]]))
         matrix.restart()
+        matrix.audit.accept_lost_log()
 
 
 def list_processes(platform: Platform) -> list[psutil.Process]:
