@@ -46,6 +46,21 @@ def test_operators_see_the_state_of_everything_on_one_page(gallery: Gallery, let
     assert page.evaluate("document.querySelector('.cards').getBoundingClientRect().top") < 250
 
 
+def test_cards_leave_no_hole_and_cut_nothing_off(gallery: Gallery, rt: Runtime, letter: str) -> None:
+    rt.operations.record_run({"failed_original_removed": 12_345}, failed=False)
+    gallery.page.set_viewport_size({"width": 1360, "height": 860})
+    gallery.open("ops/")
+    expect(gallery.page.get_by_role("row").filter(has_text=letter)).to_be_visible()
+
+    cut = "each => each.filter(({scrollWidth, clientWidth}) => scrollWidth > clientWidth).length"
+    assert gallery.page.locator(".scroller").evaluate_all(cut) == 0
+    boxes = gallery.page.locator(".card").evaluate_all(
+        "each => each.map((card) => card.getBoundingClientRect().toJSON())"
+    )
+    ends = {box["top"]: max(other["right"] for other in boxes if other["top"] == box["top"]) for box in boxes}
+    assert len({round(end) for end in ends.values()}) == 1, "every row is full"
+
+
 def test_the_operations_page_refreshes_itself_unless_it_is_paused(
     gallery: Gallery, make_image: Callable[..., str]
 ) -> None:

@@ -100,7 +100,7 @@ def test_a_recipe_is_built_by_form_and_its_rendition_is_seen_at_once(playground:
 def test_a_recipe_that_cannot_be_made_says_why(playground: Playground) -> None:
     playground.add("Blur").get_by_label("Sigma").fill("500")
 
-    expect(playground.page.get_by_role("alert")).to_contain_text("sigma: must be at most 100")
+    expect(playground.page.get_by_role("alert")).to_have_text("1. Blur · Sigma: a number from 0.3 to 100")
 
 
 def test_a_preview_that_an_outage_interrupts_comes_by_itself_once_it_is_over(playground: Playground) -> None:
@@ -131,7 +131,9 @@ def test_the_urls_of_all_dialects_deliver_what_was_previewed(playground: Playgro
 
     playground.add("Sepia")
     for dialect in ("/i/", "imgproxy", "thumbor"):
-        expect(playground.page.locator(".snippet", has_text=dialect)).to_contain_text("no words for “sepia”")
+        expect(playground.page.locator(".snippet", has_text=dialect)).to_contain_text(
+            "cannot say “Sepia” here. Save the recipe as a preset"
+        )
 
 
 def test_the_recipe_can_be_made_for_good(playground: Playground, api: Api) -> None:
@@ -162,6 +164,47 @@ def test_a_recipe_becomes_a_preset_that_has_a_url_whatever_it_does(playground: P
     [version] = api("GET", f"/presets/{word}").json()["data"]
     assert [each["kind"] for each in version["recipe"]["operations"]] == ["sepia", "resize"]
     assert api("DELETE", f"/presets/{word}").status_code == 200
+
+
+def test_another_picture_is_chosen_by_its_name(
+    playground: Playground, make_image: Callable[..., str], word: str
+) -> None:
+    other = make_image("other")
+    page = playground.page
+    playground.add("Grayscale")
+    page.get_by_role("button", name="Choose another picture").click()
+    dialog = page.get_by_role("dialog", name="Choose another picture")
+    dialog.get_by_label("Search names and descriptions").fill(f"other-{word}")
+    dialog.get_by_role("button", name=f"other-{word}.jpg").click()
+
+    expect(dialog).to_have_count(0)
+    expect(page).to_have_url(re.compile(f"image={other}"))
+    assert playground.read_json()["operations"] == [{"kind": "grayscale"}], "the recipe stays"
+
+
+def test_duotone_begins_with_two_colors(playground: Playground) -> None:
+    fields = playground.add("Duotone")
+    assert (
+        fields.get_by_label("Shadow", exact=True).input_value()
+        != fields.get_by_label("Highlight", exact=True).input_value()
+    )
+    expect(playground.page.locator(".snippet", has_text="thumbor")).to_contain_text("cannot say “Duotone” here")
+
+    darkest, lightest = playground.await_preview().convert("L").getextrema()
+    assert lightest - darkest > 50
+
+
+def test_what_the_playground_says_is_in_plain_words(playground: Playground) -> None:
+    page = playground.page
+    expect(page.locator(".snippet", has=page.get_by_role("heading", name="/i/", exact=True))).to_contain_text(
+        "Nothing to say yet"
+    )
+    for kind in page.locator("#kind option").evaluate_all("(found) => found.map((each) => each.value)"):
+        page.locator("#kind").select_option(kind)
+        expect(page.locator(".recipe form p")).not_to_contain_text("`")
+    name = page.get_by_label("Name", exact=True)
+    expect(name).to_have_attribute("title", "Small letters a to z, digits, - and _.")
+    expect(page.get_by_text("Small letters a to z, digits, - and _.")).to_be_visible()
 
 
 def test_every_operation_of_the_api_has_a_form_that_works(playground: Playground) -> None:
@@ -220,6 +263,10 @@ def test_a_tenants_member_signs_in_with_a_token_and_gets_signed_urls(
     gallery.open()
     page.get_by_label("API key or token").fill(museum)
     page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("link", name="Playground").click()
+    expect(page.get_by_role("heading", name="Nothing to try recipes on yet")).to_be_visible()
+    expect(page.get_by_role("alert")).to_have_count(0)
+    page.get_by_role("link", name="Library").click()
     expect(page.get_by_role("heading", name="Your pictures go here")).to_be_visible()
     gallery.choose_files(**{f"own-{word}_jpg": make_photo()})
     gallery.await_picture(f"own-{word}.jpg").get_by_role("link").click()
