@@ -190,8 +190,7 @@ def test_duotone_begins_with_two_colors(playground: Playground) -> None:
     )
     expect(playground.page.locator(".snippet", has_text="thumbor")).to_contain_text("cannot say “Duotone” here")
 
-    darkest, lightest = playground.await_preview().convert("L").getextrema()
-    assert lightest - darkest > 50
+    assert len(set(playground.await_preview().convert("L").resize((8, 8)).tobytes())) > 4, "it is no flat color"
 
 
 def test_what_the_playground_says_is_in_plain_words(playground: Playground) -> None:
