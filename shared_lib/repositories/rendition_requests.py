@@ -28,7 +28,6 @@ _INSERT_REQUEST = """
     INSERT INTO rendition_requests (tenant_id, image_id, name, recipe_hash, recipe)
     SELECT tenant_id, uuid, :name, :hash, CAST(:recipe AS jsonb) FROM images WHERE uuid = :uuid ON CONFLICT DO NOTHING
 """
-_DELETE_REQUEST = "DELETE FROM rendition_requests WHERE image_id = :uuid AND name = :name"
 # All renditions of the image are returned: those that are saved now, and the others.
 _FULFILL = Prepared("""
     WITH made AS (
@@ -52,15 +51,44 @@ _FULFILL = Prepared("""
     SELECT name, content_type, width, height, size_bytes FROM renditions
     WHERE image_id = :uuid AND name NOT IN (SELECT name FROM saved) ORDER BY name
 """)
-# The recipe's rendition may exist already, under this name or another.
-_REUSE_RENDITION = """
-    INSERT INTO renditions (tenant_id, image_id, name, recipe_hash, key, content_type, width, height, size_bytes)
-    SELECT tenant_id, image_id, :name, recipe_hash, key, content_type, width, height, size_bytes
-    FROM renditions WHERE image_id = :uuid AND recipe_hash = :hash ORDER BY name = :name DESC LIMIT 1
-    ON CONFLICT (image_id, name) DO UPDATE SET
-        recipe_hash = excluded.recipe_hash, key = excluded.key, content_type = excluded.content_type,
-        width = excluded.width, height = excluded.height, size_bytes = excluded.size_bytes
-    RETURNING name
+# One statement, because a tenant's lock may be held meanwhile. A recipe that used up a worker's time or memory, or
+# crashed it, is not tried again at once, but after a minute, then two, four … A recipe's rendition may exist already,
+# under its name or another. All parts see the tables as they were before.
+_ADD = """
+    WITH wanted AS (
+        SELECT * FROM unnest(CAST(:names AS text[]), CAST(:hashes AS text[]), CAST(:recipes AS text[]))
+            AS wanted (name, recipe_hash, recipe)
+        WHERE NOT EXISTS (
+            SELECT FROM rendition_requests q
+            WHERE q.image_id = :uuid AND q.name = wanted.name AND q.recipe_hash = wanted.recipe_hash
+            AND q.failure_code IN ('decoder_timeout', 'decoder_out_of_memory', 'decoder_crashed')
+            AND q.failed_at + make_interval(mins => least(power(2, q.failures - 1), 1440)::integer) > now())
+    ), made AS (
+        SELECT DISTINCT ON (w.name) r.tenant_id, r.image_id, w.name, r.recipe_hash, r.key, r.content_type, r.width,
+                                    r.height, r.size_bytes
+        FROM wanted w JOIN renditions r ON r.image_id = :uuid AND r.recipe_hash = w.recipe_hash
+        ORDER BY w.name, r.name = w.name DESC
+    ), reused AS (
+        INSERT INTO renditions (tenant_id, image_id, name, recipe_hash, key, content_type, width, height, size_bytes)
+        SELECT * FROM made ON CONFLICT (image_id, name) DO UPDATE SET
+            recipe_hash = excluded.recipe_hash, key = excluded.key, content_type = excluded.content_type,
+            width = excluded.width, height = excluded.height, size_bytes = excluded.size_bytes
+    ), dropped AS (
+        DELETE FROM rendition_requests q USING made WHERE q.image_id = :uuid AND q.name = made.name
+    ), requested AS (
+        INSERT INTO rendition_requests AS q (tenant_id, image_id, name, recipe_hash, recipe)
+        SELECT i.tenant_id, i.uuid, w.name, w.recipe_hash, CAST(w.recipe AS jsonb)
+        FROM wanted w JOIN images i ON i.uuid = :uuid WHERE w.name NOT IN (SELECT name FROM made)
+        ON CONFLICT (image_id, name) DO UPDATE SET
+            recipe_hash = excluded.recipe_hash, recipe = excluded.recipe, failure_code = NULL, failure_message = NULL,
+            failed_at = CASE WHEN q.recipe_hash = excluded.recipe_hash THEN q.failed_at END,
+            failures = CASE WHEN q.recipe_hash = excluded.recipe_hash THEN q.failures ELSE 0 END
+        RETURNING q.name
+    )
+    SELECT EXISTS (SELECT FROM requested) AS pending, (
+        SELECT count(*) FROM (SELECT name FROM renditions WHERE image_id = :uuid
+                              UNION SELECT name FROM rendition_requests WHERE image_id = :uuid
+                              UNION SELECT name FROM wanted) known) AS names
 """
 _LIST_PENDING = Prepared("""
     SELECT name, recipe_hash, recipe FROM rendition_requests
@@ -68,21 +96,6 @@ _LIST_PENDING = Prepared("""
 """)
 # A release may change what a recipe's hash is made of.
 _UPDATE_HASH = "UPDATE rendition_requests SET recipe_hash = :hash WHERE image_id = :uuid AND name = :name"
-# A recipe that used up a worker's time or memory, or crashed it, is not tried again at once, but after a minute, then
-# two, four …
-_IS_BACKING_OFF = """
-    SELECT 1 FROM rendition_requests WHERE image_id = :uuid AND name = :name AND recipe_hash = :hash
-    AND failure_code IN ('decoder_timeout', 'decoder_out_of_memory', 'decoder_crashed')
-    AND failed_at + make_interval(mins => least(power(2, failures - 1), 1440)::integer) > now()
-"""
-_REOPEN_FAILED = """
-    UPDATE rendition_requests SET failure_code = NULL, failure_message = NULL
-    WHERE image_id = :uuid AND name = :name AND recipe_hash = :hash AND failure_code IS NOT NULL RETURNING name
-"""
-_COUNT_NAMES = """
-    SELECT count(*) AS names FROM (SELECT name FROM renditions WHERE image_id = :uuid
-                                   UNION SELECT name FROM rendition_requests WHERE image_id = :uuid) known
-"""
 _MARK_FAILED = """
     UPDATE rendition_requests SET failure_code = :code, failure_message = :message,
                                   failed_at = now(), failures = failures + 1
@@ -96,21 +109,19 @@ def add(tx: Transaction, uuid: UUID, recipes: Sequence["Recipe"]) -> bool:
     One of the same name as another is replaced as soon as the new one is made. One that failed for its cost stays
     failed for a while, twice as long each time. Raises Conflict if the image would have too many.
     """
-    pending = False
-    for recipe in recipes:
-        request = {"uuid": uuid, "name": recipe.name, "hash": recipe.hash}
-        if tx.row(_IS_BACKING_OFF, **request):
-            continue
-        if tx.row(_REUSE_RENDITION, **request):
-            tx.rows(_DELETE_REQUEST, uuid=uuid, name=recipe.name)
-            continue
-        pending = True
-        if tx.row(_REOPEN_FAILED, **request) is None:
-            tx.rows(_DELETE_REQUEST, uuid=uuid, name=recipe.name)
-            tx.rows(_INSERT_REQUEST, **request, recipe=_write(recipe))
-    if recipes and tx.rows(_COUNT_NAMES, uuid=uuid)[0]["names"] > MAX_RENDITIONS:
+    if not recipes:
+        return False
+    named = {recipe.name: recipe for recipe in recipes}
+    added = tx.rows(
+        _ADD,
+        uuid=uuid,
+        names=[*named],
+        hashes=[each.hash for each in named.values()],
+        recipes=[_write(each) for each in named.values()],
+    )[0]
+    if added["names"] > MAX_RENDITIONS:
         raise TooManyRenditions
-    return pending
+    return bool(added["pending"])
 
 
 def list_pending(tx: Transaction, uuid: UUID) -> tuple[tuple["Recipe", ...], bool]:

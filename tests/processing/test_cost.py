@@ -21,12 +21,15 @@ from shared_lib.constraints import DEFAULT_TENANT
 from shared_lib.domain.images import ImageStatus
 from shared_lib.events import KAFKA_RECORD, ProcessingRequested, read_work
 from shared_lib.pipeline.formats import Format
+from shared_lib.pipeline.recipe_schema import read_recipe
 from shared_lib.runtime import Runtime
 
 UPLOAD_TRANSACTIONS, UPLOAD_STATEMENTS = 2, 3
 PROCESSOR_TRANSACTIONS, PROCESSOR_STATEMENTS = 3, 6
 UPLOAD_ROUND_TRIPS, PROCESSOR_ROUND_TRIPS = 2, 5
 """A transaction begins together with its first statement. If its last one is known, it ends with that."""
+REQUEST_STATEMENTS = 3
+"""To request further renditions: lock the image, add what is to be made, make it due."""
 STORE_REQUESTS = 2
 """Put the original, and get it."""
 INBOX_TRANSACTIONS, INBOX_REQUESTS = 4, 3
@@ -111,6 +114,22 @@ def test_a_direct_upload_stays_within_its_budget_until_its_success_is_announced(
     state = counted.rt.image_queries.get_state(uuid)
     assert state
     assert (state.status, state.announced) == (ImageStatus.SUCCEEDED, True)
+
+
+def test_twenty_recipes_are_requested_by_as_many_statements_as_one(counted: Counted) -> None:
+    uuid = upload(counted)
+    counted.process(ProcessingRequested.type, {"uuid": str(uuid)})
+    recipes = [
+        read_recipe({"name": f"r{side}", "operations": [{"kind": "resize", "width": side}]}) for side in range(1, 21)
+    ]
+    costs = []
+    for some in (recipes[:1], recipes, recipes):
+        counted.forget()
+        assert counted.rt.images.request(uuid, None, None, some, describe=False)
+        costs.append((len(counted.database.statements), counted.database.round_trips))
+
+    assert costs[0] == costs[1] == costs[2], costs
+    assert costs[0][0] <= REQUEST_STATEMENTS
 
 
 def test_while_images_wait_a_look_for_other_tenants_costs_one_transaction_more(counted: Counted) -> None:
