@@ -103,7 +103,7 @@ def describe(response: Any) -> dict[str, str]:
     body = response.json()
     if "errors" in body:
         return {each["source"]["parameter"]: each["detail"] for each in body["errors"]}
-    return {each["parameter"]: each["message"] for each in body["details"]}
+    return {each["parameter"]: each["message"] for each in body["details"] if "parameter" in each}
 
 
 @settings(deadline=None)
