@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,11 +172,13 @@ def find_port(process: psutil.Process) -> int:
     return int(process.environ()["PORT"])
 
 
-def run_command(machine: Platform, name: str, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run one of the operators' commands on a service."""
+def run_command(
+    machine: Platform, name: str, *words: str, environ: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run one of the operators' commands on a service, with more variables."""
     command = [sys.executable, "-m", f"shared_lib.commands.{name}", *words]
-    environ = ENVIRONMENT | machine.environment
-    return subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60, check=False)
+    variables = {**ENVIRONMENT, **machine.environment, **(environ or {})}
+    return subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=60, check=False)
 
 
 def make_keys_of(machine: Platform) -> Callable[..., str]:

@@ -1,4 +1,4 @@
-"""Make a tenant, with its first admin's key, or delete one, with the service's own database.
+"""Make a tenant, with its first admin's key, revoke its links, or delete it, with the service's own database.
 
 `python -m shared_lib.commands.tenants --help` lists its commands.
 """
@@ -10,6 +10,7 @@ from shared_lib.commands.api_keys import read_tenant, show_new_key
 from shared_lib.commands.connection import run_on_database
 from shared_lib.constraints import DEFAULT_TENANT
 from shared_lib.database.connection import Database, acting_for
+from shared_lib.delivery.signatures import derive_key
 from shared_lib.domain.api_keys import DEFAULT_DAYS, KeyGrant
 from shared_lib.domain.principals import OPERATOR, Role
 from shared_lib.errors import Conflict
@@ -32,10 +33,22 @@ def main(*words: str) -> int:
 def _run(loaded: Settings, database: Database, arguments: argparse.Namespace) -> None:
     if arguments.command == "create":
         _create(database, arguments.name)
+    elif arguments.command == "revoke-links":
+        since = Tenants(database).revoke_links(arguments.name)
+        print(f"Links that were signed before {since:%Y-%m-%d %H:%M:%S %Z} are revoked")  # noqa: T201  a command's output
+    elif arguments.command == "link-key":
+        print(_derive_link_key(loaded, arguments.name))  # noqa: T201  (same)
     else:
         images = Images(database, loaded.processing)
         deleted = _delete(Tenants(database), images, arguments.name, confirmed=arguments.confirm)
         print(f"{deleted} images deleted. Reconciliation deletes their objects")  # noqa: T201  a command's output
+
+
+def _derive_link_key(loaded: Settings, tenant: str) -> str:
+    """Return the key that signs links to this tenant's images only, as DELIVERY_KEYS has keys."""
+    for name, key in loaded.delivery.keys.items():
+        return f"{name}:{derive_key(bytes.fromhex(key.get_secret_value()), tenant).hex()}"
+    raise Conflict("There are no DELIVERY_KEYS", code="no_signing_key")
 
 
 def _create(database: Database, tenant: str) -> None:
@@ -72,6 +85,14 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     creating = commands.add_parser("create", help="make a tenant, and print its first key, once", allow_abbrev=False)
     creating.add_argument("name", metavar="NAME", type=read_tenant, help="lower-case letters, digits and hyphens")
+    revoking = commands.add_parser(
+        "revoke-links", help="revoke all links that were signed for its images", allow_abbrev=False
+    )
+    revoking.add_argument("name", metavar="NAME", type=read_tenant)
+    deriving = commands.add_parser(
+        "link-key", help="print the key that signs links to its images alone", allow_abbrev=False
+    )
+    deriving.add_argument("name", metavar="NAME", type=read_tenant)
     deleting = commands.add_parser("delete", help="delete a tenant with all that it has", allow_abbrev=False)
     deleting.add_argument("name", metavar="NAME", type=read_tenant)
     deleting.add_argument("--confirm", action="store_true", help="without it, nothing is changed")

@@ -1,5 +1,6 @@
 """The dialects, and the engine that they share."""
 
+from dataclasses import replace
 from datetime import datetime
 from urllib.parse import unquote
 
@@ -8,7 +9,7 @@ from shared_lib.delivery.engine import Engine
 from shared_lib.delivery.imgproxy.dialect import ImgproxyDialect
 from shared_lib.delivery.negotiation import Accepted, read_accept
 from shared_lib.delivery.order import Fetching, Order, Widths
-from shared_lib.delivery.signatures import UrlKeys
+from shared_lib.delivery.signatures import UrlKeys, choose_issue_time
 from shared_lib.delivery.thumbor.dialect import ThumborDialect
 from shared_lib.delivery.urls import Urls
 from shared_lib.repositories.deliveries import PublishedImage
@@ -52,23 +53,25 @@ class Delivery:
             options += f",exp={int(expires_at.timestamp())}"
         self.urls.read(options, file, "any", granted=True).lower(image)
         path = f"/{options}/{file}"
-        return f"{PREFIX}{self.keys.sign(path)}{path}"
+        return f"{PREFIX}{self.keys.sign(path, image.tenant, choose_issue_time(image.links_since))}{path}"
 
     def issue_token(self, image: PublishedImage, capability: Capability, options: str, file: str) -> str:
         """Return the path of a URL with a token. Raises Invalid or Forbidden if that would deliver nothing."""
         self.urls.read(options, file, "any", granted=capability).lower(image)
-        return f"{PREFIX}{self.keys.make_token(capability)}/{options}/{file}"
+        token = self.keys.make_token(capability, image.tenant, choose_issue_time(image.links_since))
+        return f"{PREFIX}{token}/{options}/{file}"
 
     def read_url(self, path: str, accept: str) -> Order:
         """Read the path of one of our own URLs, as it was sent. Its signature is checked before anything else."""
         signature, _, rest = path.removeprefix(PREFIX).partition("/")
-        granted = self.keys.check(signature, f"/{rest}")
+        grant = self.keys.check(signature, f"/{rest}")
         options, _, file = map(unquote, rest.partition("/"))  # some clients encode commas and equals signs
         accepted = read_accept(accept)
-        return self.urls.read(
+        order = self.urls.read(
             options,
             file,
             accepted,
-            granted=granted,
+            granted=grant.allowed,
             meanwhile=read_accept(accept, besides=SLOW) if accepted == SLOW else None,
         )
+        return replace(order, tenant=grant.tenant, issued_at=grant.issued_at)

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from contextvars import copy_context
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -14,8 +14,10 @@ from uuid import UUID
 
 from shared_lib.database.connection import acting_for
 from shared_lib.delivery.order import ORIGINAL, Constantly, Order
+from shared_lib.delivery.signatures import REVOKED
 from shared_lib.errors import (
     FailureCode,
+    Forbidden,
     NotFound,
     Rejected,
     ServiceError,
@@ -125,9 +127,12 @@ class Engine:
 
     def find(self, order: Order) -> Found:
         """Raises NotFound, Invalid, and the Rejected that making it ended with lately."""
-        image, state = self._look_up(order)
+        with acting_for(order.tenant) if order.tenant else nullcontext():
+            image, state = self._look_up(order)
         if not order.covers(image):
             raise describe_absence()
+        if order.issued_at is not None and image.links_since and order.issued_at < image.links_since.timestamp():
+            raise Forbidden(REVOKED, code="link_revoked")
         if order.content and not image.sha256.startswith(order.content):
             raise NotFound("The image has other content than the URL names", code="content_not_found")
         recipe = order.lower(image)

@@ -58,6 +58,10 @@ class Order:
     image: UUID
     source: str = ""
     """URL of a foreign image, in place of `image`."""
+    tenant: str | None = None
+    """Whose image it has to be. None: any tenant's."""
+    issued_at: int | None = None
+    """When the URL was signed, as Unix time, s. None: it can't be revoked."""
     lower: Callable[[PublishedImage], Recipe]
     """Return the recipe, or ORIGINAL. It may depend on the image's size and format. Raises Invalid and NotFound."""
     covers: Callable[[PublishedImage], bool] = covers_all

@@ -23,6 +23,8 @@ class Action(StrEnum):
     FAILURES_REDRIVEN = "failures_redriven"
     IMAGE_DELETED = "image_deleted"
     IMAGE_ERASED = "image_erased"
+    LINK_SIGNED = "link_signed"
+    LINKS_REVOKED = "links_revoked"
     PRESET_DELETED = "preset_deleted"
     PRESET_SAVED = "preset_saved"
     TENANT_CREATED = "tenant_created"

@@ -12,6 +12,7 @@ from shared_lib.constraints import DEFAULT_TENANT
 Permission = Literal[
     "images:read",
     "images:write",
+    "images:share",
     "collections:read",
     "collections:write",
     "keys:manage",
@@ -37,7 +38,7 @@ class Role(StrEnum):
 
 
 _READING: frozenset[Permission] = frozenset({"images:read", "collections:read"})
-_WRITING: frozenset[Permission] = frozenset({"images:write", "collections:write"})
+_WRITING: frozenset[Permission] = frozenset({"images:write", "images:share", "collections:write"})
 _PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.VIEWER: _READING,
     Role.EDITOR: _READING | _WRITING,

@@ -1,16 +1,21 @@
 """Tenants: walls between customers. Each sees its own row only, as it does of everything else."""
 
+from datetime import datetime
 from uuid import UUID
 
 from shared_lib.constraints import DEFAULT_TENANT, TENANT_ID
 from shared_lib.database.connection import Database, acting_for
 from shared_lib.domain.audit import Action
-from shared_lib.errors import Conflict
+from shared_lib.errors import Conflict, NotFound
 from shared_lib.repositories.audit import record
 
 _INSERT = "INSERT INTO tenants (id) VALUES (:id) ON CONFLICT DO NOTHING RETURNING id"
 _EXISTS = "SELECT 1 FROM tenants WHERE id = :id"
 _LIST_IMAGES = "SELECT uuid FROM images WHERE tenant_id = :tenant AND deleted_at IS NULL LIMIT :batch"
+# Each call revokes what was issued before it. Nobody brings a link back by an earlier time.
+_REVOKE_LINKS = """
+    UPDATE tenants SET links_since = greatest(links_since, clock_timestamp()) WHERE id = :tenant RETURNING links_since
+"""
 _DELETE_KEYS = "DELETE FROM api_keys WHERE tenant_id = :tenant"
 # Of images, tombstones stay until their objects are gone. The audit log and receipts are kept for their time.
 _DELETE_REST = (
@@ -41,6 +46,16 @@ class Tenants:
             return False
         with acting_for(tenant), self._database.transaction() as tx:
             return tx.row(_EXISTS, id=tenant) is not None
+
+    def revoke_links(self, tenant: str) -> datetime:
+        """Revoke all links that were signed for the tenant's images before. Return since when. Raises NotFound."""
+        with acting_for(tenant), self._database.transaction() as tx:
+            row = tx.row(_REVOKE_LINKS)
+            if row is None:
+                raise NotFound(f"There is no tenant {tenant}", code="tenant_not_found")
+            record(tx, Action.LINKS_REVOKED, tenant)
+        since: datetime = row["links_since"]
+        return since
 
     def list_images(self, tenant: str) -> list[UUID]:
         """Return a batch of its images."""

@@ -33,6 +33,11 @@ class Delivery(Branch):
 
     keys: Annotated[dict[str, SecretStr], BeforeValidator(_read_keys), AfterValidator(_check_keys)] = {}  # noqa: RUF012  pydantic copies it
     """Keys that sign URLs: `id:hex,id:hex`. The first one signs new URLs, and all verify."""
+    shared_signatures: bool = True
+    """Accept signatures by these keys themselves, which are good for every tenant's images: those of programs that have
+    such a key, and of releases before 1.0."""
+    max_lifetime_seconds: int = Field(default=31_536_000, ge=60, le=31_536_000)
+    """Longest time that a link which this service signs is good for. It is also that of one whose caller names none."""
     unsigned: bool = False
     """Accept `unsafe` in place of a signature: whoever knows an image's uuid may have it in any size."""
     widths: Annotated[tuple[PositiveInt, ...], BeforeValidator(split_at_commas)] = ()

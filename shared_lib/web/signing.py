@@ -8,6 +8,7 @@ from pydantic.config import JsonDict
 
 from shared_lib.constraints import Bounds
 from shared_lib.delivery.capabilities import Capability, Extension, Name, Width
+from shared_lib.delivery.signatures import choose_issue_time
 from shared_lib.domain.timestamps import Time
 from shared_lib.errors import Invalid
 from shared_lib.repositories.deliveries import PublishedImage
@@ -45,8 +46,9 @@ class UrlOrder(ApiModel):
     )
     capability: CapabilityOrder | None = Field(default=None, description="For a token, whose holder writes URLs.")
     format: Annotated[Extension, Field(examples=["auto"])] | None = None
-    expires_in: Annotated[int, Field(ge=1, le=31_536_000, description="Seconds. Absent: it doesn't expire.")] | None = (
-        None
+    expires_in: Annotated[int, Field(ge=1, le=31_536_000)] | None = Field(
+        default=None,
+        description="Seconds, at most as many as the operator allows: a year by default. Absent: so many.",
     )
 
     @model_validator(mode="after")
@@ -66,7 +68,7 @@ class SignedUrl(ApiModel):
 
 def sign(rt: Runtime, image: PublishedImage, order: UrlOrder) -> SignedUrl:
     """Raises Invalid or NotFound if the URL would deliver nothing, and Forbidden without a key."""
-    expires_at = datetime.now(UTC) + timedelta(seconds=order.expires_in) if order.expires_in else None
+    expires_at = _choose_end(rt, image, order.expires_in)
     form = order.format
     if order.capability and form is None and order.capability.formats:
         form = order.capability.formats[0]
@@ -79,6 +81,18 @@ def sign(rt: Runtime, image: PublishedImage, order: UrlOrder) -> SignedUrl:
     options = capability.presets[0] if capability.presets else f"w={capability.widths[0]}"
     path = rt.delivery.issue_token(image, capability, options, file)
     return SignedUrl(url=f"{base}{path}", token=path.split("/")[2], expires_at=expires_at)
+
+
+def _choose_end(rt: Runtime, image: PublishedImage, expires_in: int | None) -> datetime | None:
+    """Return when the URL ends, or None if it needs no signature and may be good for ever. Raises Invalid."""
+    most = rt.settings.delivery.max_lifetime_seconds
+    if expires_in is not None:
+        if expires_in > most:
+            raise Invalid(f"expiresIn: at most {most:,} seconds, as DELIVERY_MAX_LIFETIME_SECONDS says")
+        return datetime.now(UTC) + timedelta(seconds=expires_in)
+    if not rt.delivery.keys.are_needed:
+        return None
+    return datetime.fromtimestamp(choose_issue_time(image.links_since), UTC) + timedelta(seconds=most)
 
 
 def _to_capability(image: PublishedImage, order: CapabilityOrder, expires_at: datetime | None) -> Capability:

@@ -46,6 +46,8 @@ POWER_TESTS = "tests/local/test_power_loss.py"
 OUTAGE = "An outage of any length fails no image"
 PAGE = "A file chosen in the gallery becomes one image, or none if it is canceled"
 UPLOAD_QUEUE_TESTS = "tests/api/test_gallery_uploads.py"
+SHARED = "Links are made by whom may share, end, are one tenant's, and are revoked at once"
+LINK_TESTS = "tests/delivery/test_links.py"
 OUTSIDE = "No URL of a foreign image leads to an address inside"
 NAMES = "No request succeeds without what a misspelled name asked for"
 NAME_TESTS = "tests/api/test_unknown_names.py"
@@ -946,18 +948,54 @@ DEFECTS = (
         caught_by=f"{AUDIT_TESTS}::test_a_kept_head_shows_that_an_old_record_was_changed_and_all_links_after_it_written_anew",
     ),
     Defect(
+        name="link-signed-by-a-viewer",
+        breaks=SHARED,
+        file="functions/sign_url/main.py",
+        old='needs="images:share"',
+        new='needs="images:read"',
+        caught_by=f"{LINK_TESTS}::test_whoever_may_only_read_makes_no_link",
+    ),
+    Defect(
+        name="link-for-ever",
+        breaks=SHARED,
+        file="shared_lib/web/signing.py",
+        old="    if not rt.delivery.keys.are_needed:\n        return None\n",
+        new="    if rt.delivery.keys:\n        return None\n",
+        caught_by=f"{LINK_TESTS}::test_a_link_ends_within_a_year_also_if_nobody_says_when",
+    ),
+    Defect(
+        name="revoked-link-served",
+        breaks=SHARED,
+        file="shared_lib/delivery/engine.py",
+        old="order.issued_at < image.links_since.timestamp()",
+        new="order.issued_at < 0",
+        caught_by=f"{LINK_TESTS}::test_a_tenant_revokes_all_links_at_once_and_makes_new_ones",
+    ),
+    Defect(
+        name="links-with-one-key",
+        breaks=SHARED,
+        file="shared_lib/delivery/signatures.py",
+        old='f"image-processing/links/{tenant}\\x01"',
+        new='"image-processing/links/\\x01"',
+        caught_by=f"{LINK_TESTS}::test_a_tenants_own_key_signs_for_its_images_and_no_others",
+    ),
+    Defect(
         name="empty-token-as-signature",
         breaks=SIGNED,
         file="shared_lib/delivery/signatures.py",
-        old="""        signed = payload if is_token else path
-        if key is None or not hmac.compare_digest(_compute(key, signed).encode(), signature.encode()):
+        old="""        text = payload if is_token else path
+        if tenant is not None:
+            text = f"{head}.{text}" if is_token else f"{head}{text}"
+        if key is None or not hmac.compare_digest(_compute(key, text).encode(), signature.encode()):
             raise Forbidden(WRONG, code="signature_refused")
-        return read_capability(_decode(payload)) if is_token else True
+        return Grant(read_capability(_decode(payload)) if is_token else True, tenant, issued_at)
 """,
-        new="""        signed = payload or path
-        if key is None or not hmac.compare_digest(_compute(key, signed).encode(), signature.encode()):
+        new="""        text = payload or path
+        if tenant is not None:
+            text = f"{head}.{text}" if payload else f"{head}{text}"
+        if key is None or not hmac.compare_digest(_compute(key, text).encode(), signature.encode()):
             raise Forbidden(WRONG, code="signature_refused")
-        return read_capability(_decode(payload)) if payload else True
+        return Grant(read_capability(_decode(payload)) if payload else True, tenant, issued_at)
 """,
         caught_by="tests/delivery/test_signatures.py::test_no_mutation_of_a_signed_url_is_accepted",
     ),
@@ -965,7 +1003,7 @@ DEFECTS = (
         name="url-with-any-signature",
         breaks=SIGNED,
         file="shared_lib/delivery/signatures.py",
-        old="if key is None or not hmac.compare_digest(_compute(key, signed).encode(), signature.encode()):",
+        old="if key is None or not hmac.compare_digest(_compute(key, text).encode(), signature.encode()):",
         new="if key is None:",
         caught_by="tests/delivery/test_signatures.py::test_a_signature_of_which_any_character_differs_is_refused",
     ),

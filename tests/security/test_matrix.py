@@ -28,7 +28,7 @@ LEAST = {
     "get_rendition": VIEWER,
     "get_original": VIEWER,
     "preview_image": VIEWER,
-    "sign_url": VIEWER,
+    "sign_url": EDITOR,
     "find_similar_images": VIEWER,
     "list_presets": VIEWER,
     "get_preset": VIEWER,
