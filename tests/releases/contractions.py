@@ -36,6 +36,8 @@ _NO_PURGE = (
 )
 HARMLESS: dict[str, str] = {
     "trigger images images_marked": "It fires only for statements that name images.announced. 0b65cf9 has none.",
+    "trigger images images_adopted": "It refuses only to make an image of one tenant of another tenant's upload. The "
+    "object stays, and this release takes it for what it is.",
     "trigger images images_put_off": "It changes only images.announced, and the outbox of deleted images.",
     "trigger audit_events set_time": "The last release leaves the time to its default, which is the same.",
     "trigger audit_events await_link": "It writes only audit_unlinked.",
