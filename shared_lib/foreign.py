@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from urllib.parse import unquote, urljoin
+from urllib.parse import quote, unquote, urljoin
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -29,9 +29,10 @@ _PIECE = 64 * 1024  # bytes
 _MOST_CHARACTERS = 2048
 _URL = re.compile(
     r"(?P<scheme>https?)://(?P<host>[a-z0-9](?:[a-z0-9.-]{0,252}[a-z0-9])?|\[[0-9a-f:.]{2,45}\])"
-    r"(?::(?P<port>\d{1,5}))?(?P<path>/[!-~]*)?",
+    r"(?::(?P<port>\d{1,5}))?(?P<path>/[^\x00-\x1f\x7f]*)?",
     re.IGNORECASE | re.ASCII,
 )
+_VISIBLE = "".join(map(chr, range(ord("!"), ord("~") + 1)))
 _REFUSED = tuple(
     map(
         ip_network,
@@ -133,7 +134,14 @@ class ForeignSources:
     seconds: float = SECONDS
 
     def check(self, url: str) -> str:
-        """Return the URL in its canonical form. Raises NotFound if it is not allowed."""
+        """Return the URL in its canonical form. Raises NotFound if it is not allowed.
+
+        One without a scheme, which begins with `//`, means `http` if that is allowed, and `https` otherwise.
+        """
+        if url.startswith("//"):
+            with suppress(NotFound):
+                return self._read(f"http:{url}").url
+            url = f"https:{url}"
         return self._read(url).url
 
     def fetch(self, url: str, known: Validators) -> ForeignFile | None:
@@ -155,7 +163,9 @@ class ForeignSources:
         if parts is None:
             raise _refuse("The URL of the foreign image is not http://host/path or https://host/path")
         scheme, host = parts["scheme"].lower(), parts["host"].lower()
-        target = _Target(scheme, host, int(parts["port"] or _PORTS[scheme]), parts["path"] or "/")
+        # As browsers do: a space and what is not ASCII are encoded, and what is encoded already stays so.
+        path = quote(parts["path"] or "/", safe=_VISIBLE, errors="replace")
+        target = _Target(scheme, host, int(parts["port"] or _PORTS[scheme]), path)
         if not 0 < target.port < 2**16 or not any(_begins(target, prefix) for prefix in self.prefixes):
             raise _refuse("Images of this server are not allowed")
         return target

@@ -3,9 +3,9 @@
 import functions_framework
 
 from shared_lib import web
-from shared_lib.delivery.imgproxy.dialect import word_error
+from shared_lib.delivery.imgproxy.dialect import HEALTH, word_error
 from shared_lib.runtime import Runtime
-from shared_lib.web.delivered import deliver
+from shared_lib.web.delivered import answer_probe, deliver
 
 
 @functions_framework.http
@@ -23,4 +23,6 @@ from shared_lib.web.delivered import deliver
     )
 )
 def main(rt: Runtime, *, sent_path: str, accept: str) -> web.Content | web.Deferred:
+    if sent_path in HEALTH:
+        return answer_probe("imgproxy is running")
     return deliver(rt, rt.delivery.imgproxy.read(sent_path, accept))

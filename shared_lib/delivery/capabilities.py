@@ -7,6 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from shared_lib.constraints import DEFAULT_TENANT, NAME_PATTERN, Bounds, Pattern, Respell
+from shared_lib.delivery.order import LATEST
 from shared_lib.errors import Forbidden
 from shared_lib.limits import MAX_SIDE
 from shared_lib.pipeline.formats import choose_extension
@@ -37,7 +38,7 @@ class Capability(BaseModel):
     """px, dpr included"""
     formats: Annotated[tuple[Extension, ...], Bounds(max_length=_MOST)] = ()
     """Extensions of URLs. Empty: any."""
-    exp: Annotated[int, Field(ge=1, le=9_999_999_999)] | None = None
+    exp: Annotated[int, Field(ge=1, le=LATEST)] | None = None
     """Unix time, s"""
 
     @model_validator(mode="after")

@@ -31,7 +31,6 @@ from shared_lib.pipeline.rendition import Rendition
 from shared_lib.repositories.audit import current_caller
 from shared_lib.repositories.deliveries import (
     Claimable,
-    Claimed,
     Deliveries,
     PublishedImage,
     State,
@@ -172,20 +171,27 @@ class Engine:
             self._deliveries.touch(image.uuid, recipe.hash)
         return found
 
-    def open(self, found: Found, stored: StoredDelivery, span: range | None) -> Download:
+    def open(self, found: Found, stored: StoredDelivery, span: range | None) -> Download | bytes:
         """Open a stored rendition, or the original. If it has a successor, that is made behind it.
 
-        Raises Unavailable if a rendition's object is missing: it is then made again. Raises NotFound for an original.
+        A rendition whose object is missing is made again. Raises what `make` raises, and NotFound for an original.
         """
         download = self._gallery.stream(stored.key, span)
         if download is None and found.is_original:
             raise NotFound(_NO_ORIGINAL, code="original_missing")
-        if download is None:
-            with acting_for(found.image.tenant):
-                self._deliveries.forget(found.image.uuid, found.recipe.hash, stored.key)
-            raise Unavailable("The rendition has to be made again", code="rendition_lost", retry_after=1)
+        opened = self._make_again(found, stored, span) if download is None else download
         self._begin_successor(found)
-        return download
+        return opened
+
+    def _make_again(self, found: Found, lost: StoredDelivery, span: range | None) -> bytes:
+        log.warning("rendition_lost", image=f"{found.image.uuid}", key=lost.key)
+        with acting_for(found.image.tenant):
+            self._deliveries.forget(found.image.uuid, found.recipe.hash, lost.key)
+        made = self._make_once(found.image, found.recipe, Claimable())
+        data = made.data or self._gallery.read(made.stored.key)
+        if data is None or len(data) != lost.size:  # the headers have its size
+            raise Unavailable("The rendition has to be made again", code="rendition_lost", retry_after=1)
+        return data[span.start : span.stop] if span else data
 
     def make(self, found: Found) -> Made:
         """Make it unless it is stored, or wait while another process does. A successor follows behind it.
@@ -269,10 +275,9 @@ class Engine:
         while not isinstance(state, StoredDelivery):
             if isinstance(state, Claimable) and (made := self._claim_and_make(image, recipe, until)):
                 return made
-            if isinstance(state, Claimed):
-                if time.monotonic() > until:
-                    raise Unavailable(_PENDING, code="rendition_pending", retry_after=2)
-                time.sleep(_POLL_SECONDS)
+            if time.monotonic() > until:
+                raise Unavailable(_PENDING, code="rendition_pending", retry_after=2)
+            time.sleep(_POLL_SECONDS)
             state = self._find_state(image, recipe)
         return Made(state, None, "collapsed")
 

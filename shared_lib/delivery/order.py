@@ -16,6 +16,9 @@ Fetching = Literal["never", "signed", "always"]
 ORIGINAL = Recipe(name="original")
 """Stands for the original as it is. Nothing is made of it."""
 
+LATEST = 253_402_300_799
+"""The last second of the year 9999, Unix time. No URL can expire later."""
+
 _BRIEF_SECONDS = 60  # for which caches keep what takes another rendition's place
 
 
@@ -57,7 +60,7 @@ class Widths:
 class Order:
     image: UUID
     source: str = ""
-    """URL of a foreign image, in place of `image`."""
+    """URL of a foreign image, in place of `image`. It may begin with `//`, without a scheme."""
     tenant: str | None = None
     """Whose image it has to be. None: any tenant's."""
     issued_at: int | None = None

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from shared_lib.constraints import NAME_PATTERN, Pattern
 from shared_lib.delivery.capabilities import Capability
 from shared_lib.delivery.negotiation import Accepted, choose_format
-from shared_lib.delivery.order import DELIVER_ORIGINAL, ORIGINAL, Constantly, Order, Widths, covers_all
+from shared_lib.delivery.order import DELIVER_ORIGINAL, LATEST, ORIGINAL, Constantly, Order, Widths, covers_all
 from shared_lib.delivery.presets import FindPreset, LowerPreset
 from shared_lib.errors import Forbidden, Invalid
 from shared_lib.limits import MAX_SIDE
@@ -84,7 +84,7 @@ class Options(BaseModel):
     q: int | None = None
     lossless: Flag | None = None
     v: Annotated[str, _DIGEST] | None = None
-    exp: Annotated[int, Field(ge=1, le=9_999_999_999)] | None = None
+    exp: Annotated[int, Field(ge=1, le=LATEST)] | None = None
     download: Flag | None = None
     fallback: Literal["original"] | None = None
 

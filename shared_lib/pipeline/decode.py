@@ -185,7 +185,8 @@ def cheapest_scale(source: Source, needed: float) -> float:
         return needed
     if source.format is Format.JPEG and source.is_scalable:
         # Leave enough for a real filter after it. This is sharp's rule; without it SSIM falls from 0.97 to 0.92.
-        return next((1 / factor for factor in (8, 4, 2) if needed * (factor + 1) <= 1), 1.0)
+        most = min(source.width, source.height)  # no side may vanish
+        return next((1 / factor for factor in (8, 4, 2) if needed * (factor + 1) <= 1 and factor <= most), 1.0)
     if source.by_pillow:
         return next((1 / side for smaller, side in _SQUARES.items() if needed * smaller <= 1), 1.0)
     if source.format is Format.WEBP and needed <= _SCALED_WEBP:

@@ -21,6 +21,13 @@ Color = Annotated[
 ]
 """As in CSS: #rgb, #rgba, #rrggbb, #rrggbbaa or transparent."""
 
+ColorOrMean = Annotated[
+    str,
+    Bounds(to_lower=True),
+    Pattern(f"^({_COLORS}|mean)$", "must be a color such as #ff8800 or #ff880080, or transparent or mean"),
+]
+"""A color, or `mean` for the mean of the image's own."""
+
 Fill = Annotated[
     str,
     Bounds(to_lower=True),

@@ -15,7 +15,7 @@ from shared_lib.pipeline.output import DEFAULTS, OutputOptions, check_options
 from shared_lib.pipeline.parameters import StrictInput, changed_fields
 from shared_lib.pipeline.spellings import read_other_spellings, spell_as_first, spell_fields_as_first
 
-_REVISION = 1
+_REVISION = 2
 """Increased when the same recipe gives other pixels than before, so that old renditions are not taken for new ones."""
 
 _MAX_OVERLAYS = 4

@@ -107,11 +107,13 @@ def _render_one(pixels: Pixels, recipe: Recipe, overlays: Mapping[UUID, bytes], 
 def _transform(frame: pyvips.Image, pixels: Pixels, recipe: Recipe, context: Overlays) -> pyvips.Image:
     """Convert the colors to sRGB and apply all operations, the first of them before where that is cheaper."""
     early, late = _split_at_conversion(frame, pixels.source, recipe.operations)
-    frame = _apply(early, frame, context, pixels.limits)
+    original = pixels.source.upright_size
+    frame = _apply(early, frame, original, context, pixels.limits)
     frame = to_srgb(frame, pixels.source.colorimetry, keep_profile=recipe.output.profile == "keep")
     if late:
         frame = frame.copy_memory()  # decoders read in order, and only once; operations do not
-    return _apply(late, frame, context, pixels.limits)
+    size = (frame.width, frame.height) if early else original
+    return _apply(late, frame, size, context, pixels.limits)
 
 
 def _split_at_conversion(
@@ -130,9 +132,15 @@ def _split_at_conversion(
     return operations[:1], operations[1:]
 
 
-def _apply(operations: Sequence[Operation], image: pyvips.Image, context: Overlays, limits: Limits) -> pyvips.Image:
-    for operation in operations:
-        image = operation.apply(image, context)
+def _apply(
+    operations: Sequence[Operation], image: pyvips.Image, original: tuple[int, int], context: Overlays, limits: Limits
+) -> pyvips.Image:
+    """Apply operations. Of the original's size, px, the image may have fewer pixels, if the first one scales."""
+    for index, operation in enumerate(operations):
+        if index == 0 and isinstance(operation, Resize):
+            image = operation.scale(image, original)
+        else:
+            image = operation.apply(image, context)
         # libvips has computed nothing yet.
         enforce_size(image.width, image.height, limits, f"The image after {operation.kind}", error=RecipeRejected)
     return image

@@ -7,10 +7,10 @@ from uuid import UUID, uuid4
 from shared_lib.database.connection import Database, Transaction
 
 _FIND = """
-    SELECT f.image_id AS image, f.etag, f.last_modified, f.failure, f.fresh_until > now() AS is_fresh,
+    SELECT f.image_id AS image, f.etag, f.last_modified, f.failure, f.failure_code, f.fresh_until > now() AS is_fresh,
            f.used_at < now() - interval '1 day' AS is_long_unused,
            EXISTS (SELECT 1 FROM images i WHERE i.tenant_id = :tenant AND i.uuid = f.image_id AND i.deleted_at IS NULL
-                   AND i.status <> 'failed') AS is_there
+                   AND (i.status <> 'failed' OR f.fresh_until > now())) AS is_there
     FROM foreign_images f WHERE f.tenant_id = :tenant AND f.url = :url
 """
 _CLAIM = """
@@ -22,7 +22,8 @@ _CLAIM = """
 """
 _RECORD = """
     UPDATE foreign_images SET image_id = coalesce(:image, image_id), etag = :etag, last_modified = :last_modified,
-        failure = :failure, fresh_until = now() + make_interval(secs => :seconds), claim = NULL, claimable_at = now()
+        failure = :failure, failure_code = :failure_code,
+        fresh_until = now() + make_interval(secs => :seconds), claim = NULL, claimable_at = now()
     WHERE tenant_id = :tenant AND url = :url AND claim = :claim RETURNING url
 """
 
@@ -48,9 +49,10 @@ class ForeignImage:
     last_modified: str | None
     failure: str | None
     """Why it could not be fetched lately."""
+    failure_code: str | None
     is_fresh: bool
     is_there: bool
-    """Its image was neither deleted since nor impossible to process."""
+    """Its image was not deleted since. One that could not be processed is there while it is fresh."""
     is_long_unused: bool = False
     """Its last recorded use is so long ago that this one should be recorded."""
 
@@ -102,6 +104,7 @@ class ForeignImages:
                 etag=found.etag,
                 last_modified=found.last_modified,
                 failure=found.failure,
+                failure_code=found.failure_code,
                 seconds=seconds,
             )
         return row is not None

@@ -63,7 +63,7 @@ class ForeignIngestion:
             if known and known.is_long_unused:
                 self.foreign_images.touch(name)
             if known and known.is_fresh and known.failure:
-                raise NotFound(known.failure, code="source_unreachable")
+                raise NotFound(known.failure, code=known.failure_code or "source_unreachable")
             if known and known.is_fresh and known.image and known.is_there:
                 return known.image
             if claim := self.foreign_images.claim(name, _CLAIM_SECONDS):
@@ -84,8 +84,10 @@ class ForeignIngestion:
             if found is None and usable and usable.image:
                 self.foreign_images.record(name, claim, usable, self.fresh_seconds)
                 return usable.image
+            if found is not None and not found.data:
+                raise NotFound("The foreign file is empty", code="source_empty")
             if found is not None and sniff(found.data) is None:
-                raise NotFound("The foreign file is no image of a known format", code="source_unreachable")
+                raise NotFound("The foreign file is no image of a known format", code="image_failed")
         except ServiceError as error:
             log.info("foreign_image_not_fetched", code=error.code, reason=error.public)
             return self._keep_or_fail(name, usable, claim, error)
@@ -98,7 +100,7 @@ class ForeignIngestion:
                 self.foreign_images.release(name, claim)
             raise
         seen = ForeignImage(
-            uuid, found.validators.etag, found.validators.last_modified, None, is_fresh=True, is_there=True
+            uuid, found.validators.etag, found.validators.last_modified, None, None, is_fresh=True, is_there=True
         )
         if not self.foreign_images.record(name, claim, seen, self.fresh_seconds):
             self.images.delete(uuid)
@@ -113,7 +115,7 @@ class ForeignIngestion:
         if usable and usable.image:
             self.foreign_images.record(name, claim, usable, _FAILED_SECONDS)
             return usable.image
-        failed = ForeignImage(None, None, None, error.public, is_fresh=True, is_there=False)
+        failed = ForeignImage(None, None, None, error.public, error.code, is_fresh=True, is_there=False)
         self.foreign_images.record(name, claim, failed, _FAILED_SECONDS)
         raise error
 

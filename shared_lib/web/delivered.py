@@ -32,6 +32,11 @@ ERRORS = Errors(
 )
 
 
+def answer_probe(text: str) -> Content:
+    """Say that the function runs, in the words that a dialect's clients wait for."""
+    return Content(text.encode(), "text/plain", {"Cache-Control": "no-cache"})
+
+
 def deliver(rt: Runtime, order: Order) -> Content | Deferred:
     """Send what was ordered, or make it first: not for HEAD, and not if the caller's copy is current."""
     try:
@@ -66,7 +71,7 @@ def _send_original(rt: Runtime, order: Order) -> Content:
 def _send(rt: Runtime, found: Found, made: Made) -> Content:
     stored = made.stored
 
-    def open_stored(span: range | None) -> Download:
+    def open_stored(span: range | None) -> Download | bytes:
         return rt.delivery.engine.open(found, stored, span)
 
     # As in a URL, so that no name can end the header or add another.

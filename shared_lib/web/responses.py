@@ -34,7 +34,10 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    # What users uploaded may be shown on this origin. In a sandbox, an SVG runs and sends nothing.
+    "Content-Security-Policy": (
+        "sandbox; default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
     "Cache-Control": "no-store",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
@@ -64,7 +67,7 @@ class Version:
 class Content:
     """A body that is not JSON."""
 
-    data: "bytes | Callable[[range | None], Download]"
+    data: "bytes | Callable[[range | None], Download | bytes]"
     """The bytes, or a function that opens them. It is called only if bytes are sent: not for HEAD, nor if the caller's
     copy is current. Its argument is the range of bytes, None for all. It needs a `version`.
     """
@@ -152,9 +155,12 @@ def _send(request: flask.Request, content: Content) -> flask.Response:
         _apply_conditions(request, response, content.version)
     if callable(content.data) and request.method != "HEAD" and response.status_code in (content.status, 206):
         part = response.content_range
-        download = content.data(range(part.start, part.stop) if part.start is not None and part.stop else None)
-        response.response = download
-        response.content_length = download.size
+        opened = content.data(range(part.start, part.stop) if part.start is not None and part.stop else None)
+        if isinstance(opened, bytes):
+            response.data = opened
+        else:
+            response.response = opened
+            response.content_length = opened.size
     return response
 
 

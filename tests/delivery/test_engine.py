@@ -7,8 +7,11 @@ from uuid import UUID
 
 import pytest
 from published import make_and_store
-from service import Api, make_photo, wait_for
+from pydantic import SecretStr
+from service import Api, Platform, make_photo, wait_for
 
+from shared_lib import settings
+from shared_lib.database.connection import Database
 from shared_lib.delivery.engine import Found, Made
 from shared_lib.delivery.order import Order
 from shared_lib.errors import NotFound, Rejected, TooManyAttempts, Unavailable
@@ -119,6 +122,58 @@ def test_a_rendition_whose_original_was_missing_is_made_once_that_is_back(rt: Ru
         rt.gallery.put(key, data, found.image.form.content_type)
 
     assert make_and_store(rt, found).how == "stored"
+
+
+def test_a_rendition_whose_object_is_lost_is_made_again_for_the_same_request(rt: Runtime, image: UUID) -> None:
+    found = rt.delivery.engine.find(order(rt, image, "w=47"))
+    made = make_and_store(rt, found)
+    assert made.data
+    for span in (None, range(2, 5)):
+        rt.gallery.delete(made.stored.key)
+
+        assert rt.delivery.engine.open(found, made.stored, span) == (made.data[2:5] if span else made.data)
+
+        wait_for(lambda: rt.deliveries.find(image, found.recipe.hash), lambda state: state == made.stored)
+
+
+@contextmanager
+def refusing_claims(platform: Platform, image: UUID, recipe: str) -> Iterator[None]:
+    """Have a rendition look free, and each claim come too late, as among processes that take it from one another."""
+    url = platform.environment["DATABASE_URL"].replace("//images_owner@/", "//postgres@/")
+    database = Database(settings.Database(url=SecretStr(url)))
+    statements = (
+        "CREATE FUNCTION refuse_claim() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
+        f"""
+            CREATE TRIGGER refuse BEFORE UPDATE ON deliveries FOR EACH ROW WHEN (old.recipe_hash = '{recipe}')
+            EXECUTE FUNCTION refuse_claim()
+        """,
+    )
+    free = """
+        INSERT INTO deliveries (tenant_id, image_id, recipe_hash, claimable_at)
+        VALUES ('default', :image, :recipe, now() - interval '1 s')
+    """
+    try:
+        with database.transaction() as tx:
+            for each in statements:
+                tx.rows(each)
+            tx.rows(free, image=image, recipe=recipe)
+        yield
+    finally:
+        with database.transaction() as tx:
+            tx.rows("DROP FUNCTION IF EXISTS refuse_claim CASCADE")
+        database.disconnect()
+
+
+def test_a_request_whose_claim_never_comes_ends_in_time(
+    platform: Platform, rt: Runtime, other: Runtime, image: UUID
+) -> None:
+    found = rt.delivery.engine.find(order(rt, image, "w=48"))
+    with ThreadPoolExecutor(1) as pool, refusing_claims(platform, image, found.recipe.hash):
+        future = pool.submit(other.delivery.engine.make, found)
+        with pytest.raises(Unavailable) as waited:
+            future.result(10)
+
+    assert waited.value.code == "rendition_pending"
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Foreign images: only from servers that are allowed, and from no address inside, whatever a URL leads to."""
 
+import base64
 import socket
 import threading
 import time
@@ -18,8 +19,10 @@ from service import Api, make_photo
 
 from shared_lib import settings
 from shared_lib.delivery.imgproxy.dialect import ImgproxyDialect
+from shared_lib.delivery.imgproxy.dialect import word_error as word_as_imgproxy
 from shared_lib.delivery.order import Order
 from shared_lib.delivery.thumbor.dialect import ThumborDialect
+from shared_lib.delivery.thumbor.dialect import word_error as word_as_thumbor
 from shared_lib.errors import NotFound, ServiceError, Unavailable
 from shared_lib.foreign import ForeignSources, Validators, identify, resolve
 from shared_lib.runtime import Runtime
@@ -373,6 +376,75 @@ def test_its_server_is_asked_later_whether_it_has_changed(fetching: Runtime, api
     origin.files.clear()
     become_old()
     assert fetching.delivery.engine.find(order(fetching, url)).image.uuid == changed.uuid, "better old than none"
+
+
+@pytest.mark.parametrize(
+    "path", ["/image space.jpg", "/maracujá.jpg", "/%C3%A9%20%25.jpg", "/a+b&c='d'.jpg", "/写真/🐈.jpg"]
+)
+def test_a_source_may_have_spaces_and_any_letters(fetching: Runtime, origin: Origin, path: str) -> None:
+    sent = quote(path, safe="/%+&='")
+    origin.files[sent] = make_photo(64, 48)
+    url, read = f"{origin.url}{path}", fetching.delivery.imgproxy.read
+    encoded = base64.urlsafe_b64encode(url.encode()).decode().rstrip("=")
+
+    for source in (f"plain/{quote(url, safe=':/')}", encoded):
+        found = fetching.delivery.engine.find(read(f"/imgproxy/unsafe/rs:fit:32:32/{source}", "*/*"))
+        assert (found.image.width, found.image.height) == (64, 48)
+
+    assert {seen for seen, _ in origin.seen} == {sent}
+
+
+@pytest.mark.parametrize(
+    ("written", "sent"),
+    [
+        ("{host}/photo.jpg", "/photo.jpg"),
+        ("http://{host}/photo.jpg", "/photo.jpg"),
+        ("http%3A%2F%2F{host}%2Fphoto.jpg", "/photo.jpg"),
+        ("{host}/image%20space.jpg", "/image%20space.jpg"),
+        ("{host}/image%2520space.jpg", "/image%20space.jpg"),
+        ("{host}/maracuj%C3%A1.jpg", "/maracuj%C3%A1.jpg"),
+        ("http://{host}/maracuj%25C3%25A1.jpg", "/maracuj%C3%A1.jpg"),
+        ("{host}/photo.jpg%3Fx=1", "/photo.jpg?x=1"),
+        ("{host}/a%252Fb.jpg", "/a%2Fb.jpg"),
+    ],
+)
+def test_thumbor_finds_a_source_with_and_without_a_scheme_encoded_or_not(
+    fetching: Runtime, origin: Origin, written: str, sent: str
+) -> None:
+    origin.files[sent] = make_photo(64, 48)
+    path = f"/thumbor/unsafe/30x20/{written.format(host=origin.url.removeprefix('http://'))}"
+
+    found = fetching.delivery.engine.find(fetching.delivery.thumbor.read(path, "*/*"))
+
+    assert (found.image.width, found.image.height) == (64, 48)
+    assert [seen for seen, _ in origin.seen] == [sent]
+
+
+def test_a_source_without_a_scheme_has_the_one_that_an_operator_allows() -> None:
+    both, secure = (ForeignSources(each, (), 1000) for each in (ANY, ("https://images.example/",)))
+
+    assert both.check("//images.example/x y") == "http://images.example/x%20y"
+    assert secure.check("//images.example/x") == "https://images.example/x"
+    for url in ("//elsewhere.example/x", "//", "///x", "//images.example\\@127.0.0.1/"):
+        with pytest.raises(NotFound):
+            secure.check(url)
+
+
+def test_a_source_that_is_no_image_or_a_broken_one_is_unusable_in_each_dialects_words(
+    fetching: Runtime, origin: Origin
+) -> None:
+    origin.files |= {"/text.txt": b"no image", "/broken.jpg": make_photo(200, 100)[:500]}
+    for path in ("/text.txt", "/broken.jpg"):
+        for _ in range(2):
+            with pytest.raises(NotFound) as refused:
+                fetching.delivery.engine.find(order(fetching, origin.url + path))
+            assert word_as_imgproxy(refused.value) == (422, "Invalid source image")
+            assert word_as_thumbor(refused.value) == (400, "")
+        assert [seen for seen, _ in origin.seen].count(path) == 1
+    with pytest.raises(NotFound) as missing:
+        fetching.delivery.engine.find(order(fetching, f"{origin.url}/missing.jpg"))
+    assert word_as_imgproxy(missing.value) == (404, "Source is unreachable")
+    assert word_as_thumbor(missing.value) == (404, "")
 
 
 def test_a_failure_is_remembered_for_a_moment(fetching: Runtime, origin: Origin) -> None:

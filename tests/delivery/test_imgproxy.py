@@ -84,7 +84,7 @@ SIZES = [
     ("max_bytes:3000/mb:2000", (200, 100), "JPEG"),
     ("format:avif/f:gif/ext:webp", (200, 100), "WEBP"),
     ("cachebuster:x/cb:y", (200, 100), "JPEG"),
-    ("expires:9999999999/exp:9999999998", (200, 100), "JPEG"),
+    ("expires:32503669200/exp:9223372036854775807", (200, 100), "JPEG"),
     ("filename:cat/fn:ZG9n:true", (200, 100), "JPEG"),
     ("return_attachment:1/att:0", (200, 100), "JPEG"),
     ("auto_rotate:0/ar:f", (200, 100), "JPEG"),
@@ -135,7 +135,12 @@ def read_dialect(path: str, form: Format = Format.JPEG, *, is_open: bool = True,
         ("wm:0.5", {"opacity": 0.4, "gravity": "center"}),
         ("wm:1:noea:10:-5:0.5", {"gravity": "northeast", "x": 10, "y": -5, "scale": 0.5, "height": 0.5}),
         ("dpr:2/w:50/wm:1:sowe:3:0.1", {"gravity": "southwest", "x": 6, "y": 5}),
-        ("wm:1:re:7:5", {"tile": True, "margin": 7}),
+        ("wm:1:re:7:5", {"tile": True, "gaps": (7, 5)}),
+        ("dpr:4/w:100/wm:1:nowe:10:10", {"x": 20, "y": 20}),
+        ("dpr:4/w:100/wm:1:re:10:0.1", {"gaps": (20, 10)}),
+        ("dpr:2/wm:1:nowe:10:10", {"x": 10, "y": 10}),
+        ("t:10/w:50/wm:1:nowe:10:10", {"x": 10, "y": 10}),
+        ("t:10/w:50/dpr:2/el:1/wm:1:nowe:10:10", {"x": 20, "y": 20}),
     ],
 )
 def test_the_operators_watermark_is_laid_where_the_url_says(options: str, laid: dict[str, object]) -> None:
@@ -144,6 +149,11 @@ def test_the_operators_watermark_is_laid_where_the_url_says(options: str, laid: 
     *_, last = recipe.operations
     assert {name: getattr(last, name) for name in laid} == laid
     assert recipe.overlays == (UUID(LOGO),)
+
+
+def test_an_offset_by_a_dpr_that_may_not_be_had_is_refused_after_trim() -> None:
+    with pytest.raises(Invalid, match="offset"):
+        read_dialect("/t:10/w:50/dpr:2/wm:1:nowe:10:10", watermark_url=f"image://{LOGO}")
 
 
 def test_an_original_is_passed_on_only_by_signed_urls_or_where_everything_is_open() -> None:
@@ -229,6 +239,13 @@ def test_a_source_is_written_plain_or_in_base64_with_or_without_a_format(get: Ge
         ("/_/dpr:nan/plain/{image}", 404, "Invalid URL"),
         ("/_/w:9000/el:1/plain/{image}", 404, "Invalid URL"),
         ("/_/exp:1/plain/{image}", 404, "Invalid URL"),
+        ("/_/exp:9223372036854775808/plain/{image}", 404, "Invalid URL"),
+        ("/_/w:20/plain/{image}@svg", 422, "Invalid URL"),
+        ("/_/f:bmp/plain/{image}", 422, "Invalid URL"),
+        ("/_/f:exe/plain/{image}", 404, "Invalid URL"),
+        ("/_/t:10/w:30/dpr:2/pd:10/plain/{image}", 404, "Invalid URL"),
+        ("/_/t:10/rs:fill:30:30/dpr:2/plain/{image}", 404, "Invalid URL"),
+        ("/_/t:10/w:30/h:30/ex:1/dpr:2/plain/{image}", 404, "Invalid URL"),
         ("/_/plain/{image}@png@jpg", 404, "Invalid URL"),
         ("/_/pr:nobody/plain/{image}", 404, "Invalid URL"),
         ("/_/t:10:red/plain/{image}", 404, "Invalid URL"),
@@ -269,6 +286,48 @@ def test_a_file_is_named_and_caches_are_told_how_long_it_may_be_used(get: Get, i
     soon = get(f"/_/exp:{int(time.time()) + 90}/w:20/plain/{image}").headers["Cache-Control"]
 
     assert 0 < int(soon.removeprefix("public, max-age=")) <= 90
+
+
+@pytest.mark.parametrize(
+    ("option", "name"),
+    [
+        ("fn:caf%C3%A9", "caf%C3%A9"),
+        ("fn:a%20b%22", "a b%22"),
+        ("fn:Y2Fmw6k:1", "caf%C3%A9"),
+        ("fn:sunset:t", "%EF%BF%BD%EF%BF%BD%EF%BF%BDz"),
+    ],
+)
+def test_a_filename_is_decoded_once(get: Get, image: str, option: str, name: str) -> None:
+    disposition = get(f"/_/{option}/w:20/plain/{image}").headers["Content-Disposition"]
+
+    assert disposition == f'inline; filename="{name}.jpg"'
+
+
+@pytest.mark.parametrize(
+    ("options", "size"),
+    [("w:400", (400, 200)), ("rs:fill:300:300", (300, 300)), ("w:100/dpr:3/pd:1", (306, 156)), ("w:50", (50, 25))],
+)
+def test_a_vector_graphic_has_any_size_without_enlarge(get: Get, api: Api, options: str, size: tuple[int, int]) -> None:
+    uuid = api.upload(b'<svg xmlns="http://www.w3.org/2000/svg" width="200" height="100"/>', "drawing.svg")
+    api.await_end(uuid)
+
+    assert open_image(get(f"/_/{options}/plain/{uuid}")).size == size
+
+
+def test_an_image_that_cannot_be_processed_is_an_invalid_source(get: Get, api: Api) -> None:
+    broken = api.upload(make_photo(200, 100)[:500])
+    assert api.await_end(broken)["status"] == "failed"
+
+    refused = get(f"/_/w:20/plain/{broken}")
+
+    assert (refused.status_code, refused.text) == (422, "Invalid source image")
+
+
+def test_the_health_check_of_imgproxy_answers(get: Get) -> None:
+    response = get("/health")
+
+    assert (response.status_code, response.text) == (200, "imgproxy is running")
+    assert response.headers["Cache-Control"] == "no-cache"
 
 
 VECTORS = [

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import requests
+from differential.thumbor import check_documented
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from libthumbor import CryptoURL
@@ -202,6 +203,7 @@ def upload(api: Api, picture: "Image.Image") -> str:
         ("debug/filters:focal(80x10:100x30)", (120, 80), (80, 20), (255, 255, 255)),
         ("debug/filters:focal(40x30:60x50)", (120, 80), (40, 40), (255, 255, 255)),
         ("fit-in/240x240/filters:fill(auto)", (240, 240), (0, 0), (233, 191, 212)),
+        ("filters:grayscale()", (120, 80), (115, 40), (29, 29, 29)),
         ("filters:frame({patch})", (124, 84), (0, 0), (0, 0, 99)),
         ("filters:frame({patch})", (124, 84), (52, 42), (255, 0, 0)),
     ],
@@ -216,6 +218,84 @@ def test_a_filter_changes_the_pixels_as_thumbors_does(  # noqa: PLR0913, PLR0917
     found = picture.getpixel(place)
     assert isinstance(found, tuple)
     assert max(abs(a - b) for a, b in zip(found, color, strict=True)) <= 1, found
+
+
+@pytest.fixture(scope="module")
+def pierced(api: Api) -> str:
+    """A red image whose top left quarter is transparent, and black."""
+    picture = Image.new("RGBA", (60, 40), (255, 0, 0, 255))
+    picture.paste((0, 0, 0, 0), (0, 0, 30, 20))
+    return upload(api, picture)
+
+
+@pytest.mark.parametrize(
+    ("url", "color"),
+    [
+        ("filters:background_color(auto)", (191, 0, 0, 255)),
+        ("filters:background_color(transparent)", (0, 0, 0, 0)),
+        ("filters:fill(auto)", (0, 0, 0, 0)),
+        ("filters:fill(auto,true)", (191, 0, 0, 255)),
+        ("fit-in/100x40/filters:fill(auto,true)", (191, 0, 0, 255)),
+        ("filters:fill(blue,true)", (0, 0, 255, 255)),
+        ("filters:grayscale()", (0, 0, 0, 0)),
+    ],
+)
+def test_a_background_shows_through_what_is_transparent_as_thumbors_does(
+    get: Get, pierced: str, url: str, color: tuple[int, int, int, int]
+) -> None:
+    picture = open_image(get(f"/unsafe/{url}/{pierced}")).convert("RGBA")
+
+    found = picture.getpixel((picture.width // 2 - 25, 5))
+    assert isinstance(found, tuple)
+    assert max(abs(a - b) for a, b in zip(found, color, strict=True)) <= 1, found
+
+
+def test_a_blurred_image_shows_through_its_own_transparent_parts(get: Get, pierced: str) -> None:
+    plain, filled = (
+        open_image(get(f"/unsafe/filters:fill({each})/{pierced}")).convert("RGBA").getpixel((5, 5))
+        for each in ("blur", "blur,true")
+    )
+
+    assert plain == (0, 0, 0, 0)
+    assert isinstance(filled, tuple)
+    assert filled[3] > 100, filled
+
+
+@pytest.mark.parametrize(("tolerance", "size"), [(0, (30, 20)), (15, (30, 20)), (20, (60, 40))])
+def test_trim_measures_a_difference_of_gray_in_all_three_channels(
+    get: Get, api: Api, tolerance: int, size: Size
+) -> None:
+    picture = Image.new("L", (60, 40), 200)
+    picture.paste(190, (10, 10, 40, 30))
+    gray = upload(api, picture)
+
+    assert open_image(get(f"/unsafe/trim:top-left:{tolerance}/{gray}")).size == size
+
+
+@pytest.mark.parametrize("path", ["20x20%2F", "smart%2F", "filters%3Agrayscale()/", "fit-in%2F20x20/"])
+def test_an_encoded_character_is_no_part_of_the_grammar(get: Get, image: str, path: str) -> None:
+    assert get(f"/unsafe/{path}{image}").status_code == 404
+
+
+def test_arguments_of_filters_may_be_encoded(get: Get, image: str) -> None:
+    picture = open_image(get(f"/unsafe/20x20/filters:fill(%62lue):round_corner(20%7C10,0,0,0):format(p%6Eg)/{image}"))
+
+    assert (picture.size, picture.format) == ((20, 20), "PNG")
+
+
+def test_an_image_that_cannot_be_processed_is_a_bad_request(get: Get, api: Api) -> None:
+    broken = api.upload(make_photo(200, 100)[:500])
+    assert api.await_end(broken)["status"] == "failed"
+
+    assert get(f"/unsafe/20x20/{broken}").status_code == 400
+
+
+@pytest.mark.parametrize("path", ["/healthcheck", "/healthcheck/"])
+def test_the_health_check_of_thumbor_answers(get: Get, path: str) -> None:
+    response = get(path)
+
+    assert (response.status_code, response.text) == (200, "WORKING")
+    assert response.headers["Cache-Control"] == "no-cache"
 
 
 def test_meta_describes_what_would_be_done(get: Get, image: str) -> None:
@@ -245,7 +325,10 @@ def test_meta_describes_what_would_be_done(get: Get, image: str) -> None:
         ({"auto_avif": True}, "image/webp", "", Format.PNG),
         ({"auto_jpg": True}, "*/*", "", "compatible"),
         ({"auto_jpg": True, "auto_png": True}, "image/png", "", Format.PNG),
+        ({"auto_webp": True}, "image/webp", "filters:format(asdf)/", Format.WEBP),
+        ({"auto_webp": True}, "image/webp", "filters:format(gif):format(asdf)/", Format.WEBP),
         ({"auto_webp": True}, "image/webp", "filters:format(gif)/", Format.GIF),
+        ({"auto_webp": True}, "image/webp", "filters:format(heic)/", Format.PNG),
     ],
 )
 def test_a_format_is_chosen_by_accept_where_the_operator_wants_it(
@@ -256,7 +339,7 @@ def test_a_format_is_chosen_by_accept_where_the_operator_wants_it(
     order = dialect.read(f"/thumbor/unsafe/{path}{UUID}", accept)
 
     assert order.lower(make_published(Format.PNG)).output.format == form
-    assert order.is_negotiated == (not path)
+    assert order.is_negotiated == (form is not Format.GIF and "heic" not in path)
 
 
 def test_filters_change_what_they_say(get: Get, image: str) -> None:
@@ -299,6 +382,10 @@ def test_a_refusal_has_thumbors_status_and_no_text(get: Get, image: str, path: s
     response = get(path.format(image=image))
 
     assert (response.status_code, response.content) == (status, b"")
+
+
+def test_every_known_difference_from_thumbor_is_a_line_of_the_documentation() -> None:
+    assert check_documented() == []
 
 
 def test_every_filter_is_listed() -> None:

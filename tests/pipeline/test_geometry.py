@@ -1,10 +1,11 @@
 """Renditions have exactly the requested size, are not distorted, keep the middle, and are upright."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pyvips
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image
 from pipeline.pictures import (
@@ -53,6 +54,39 @@ def test_a_cover_of_any_size_has_exactly_that_size(
     image = decode(rendition.data)
     assert (image.width, image.height) == (to_width, to_height)
     assert color_at(image, to_width // 2, to_height // 2) == [9, 99, 200]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    width=st.integers(120, 2000),
+    height=st.integers(120, 2000),
+    side=st.integers(1, 300),
+    fit=st.sampled_from(["inside", "outside", "fill"]),
+    name=st.sampled_from(["jpeg", "webp", "avif", "png"]),
+)
+@example(width=1, height=40, side=1, fit="inside", name="jpeg")
+def test_a_size_follows_from_the_original_whatever_a_decoder_leaves_out(  # noqa: PLR0913, PLR0917  what it depends on
+    sandbox: Sandbox, width: int, height: int, side: int, fit: Any, name: str
+) -> None:
+    recipe = Recipe(name="any", operations=(Resize(width=side, height=side, fit=fit),))
+
+    (made,) = sandbox.render(encode(plain(width, height, 9, 99, 200), name), [recipe]).renditions
+
+    scales = side / width, side / height
+    across, down = {"inside": [min(scales)] * 2, "outside": [max(scales)] * 2, "fill": scales}[fit]
+    assert (made.width, made.height) == (max(1, round(width * across)), max(1, round(height * down)))
+
+
+@pytest.mark.parametrize(("size", "width", "expected"), [((9000, 300), 800, 27), ((3000, 1999), 320, 213)])
+@pytest.mark.parametrize("name", ["jpeg", "png", "webp"])
+def test_a_height_is_rounded_from_the_originals(
+    sandbox: Sandbox, size: tuple[int, int], width: int, expected: int, name: str
+) -> None:
+    recipe = Recipe(name="any", operations=(Resize(width=width, fit="inside"),))
+
+    (made,) = sandbox.render(encode(plain(*size, 9, 99, 200), name), [recipe]).renditions
+
+    assert (made.width, made.height) == (width, expected)
 
 
 @pytest.mark.parametrize("fit", [None, "cover", "contain", "fill", "inside", "outside"])

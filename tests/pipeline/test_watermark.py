@@ -37,6 +37,14 @@ def find_area(image: pyvips.Image, color: list[int]) -> tuple[int, int, int, int
     return left, top, width, height
 
 
+def test_of_tiles_with_gaps_one_lies_in_the_middle(sandbox: Sandbox) -> None:
+    image = lay(sandbox, plain(100, 80, *RED), plain(20, 10, *BLUE), tile=True, gaps=[10, 6])
+
+    assert find_area(image.crop(35, 30, 30, 20), BLUE) == (5, 5, 20, 10)
+    assert find_area(image.crop(0, 30, 35, 20), BLUE) == (10, 5, 20, 10)
+    assert find_area(image.crop(35, 45, 30, 20), BLUE) == (5, 6, 20, 10)
+
+
 @pytest.mark.parametrize(
     ("how", "expected"),
     [

@@ -18,6 +18,7 @@ from shared_lib.errors import Forbidden, Invalid, NotFound, Rejected, ServiceErr
 from shared_lib.settings import Imgproxy
 
 PREFIX = "/imgproxy"
+HEALTH = frozenset({"/imgproxy/health"})
 _SOURCE = re.compile(r"(?:image://)?([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?:/[^/]*)?")
 _S3 = re.compile(r"s3://([^/]+)/(.+)")
 
@@ -106,18 +107,23 @@ def _read_mark(settings: Imgproxy) -> Mark | None:
 
 def word_error(error: ServiceError) -> tuple[int, str]:
     """Return imgproxy's status and text for an error."""
-    if error.code == "source_not_allowed":
-        return 404, "Invalid source URL"
-    if error.code == "no_such_preset":
-        return 404, "Invalid URL"
-    if error.code == "option_not_allowed":
-        return 403, "Invalid URL"
+    if error.code in _WORDS_BY_CODE:
+        return _WORDS_BY_CODE[error.code]
     for kind, status, text in _WORDS:
         if isinstance(error, kind):
             return status, text
     return 500, "Internal error"
 
 
+_WORDS_BY_CODE = {
+    "source_not_allowed": (404, "Invalid source URL"),
+    "no_such_preset": (404, "Invalid URL"),
+    "option_not_allowed": (403, "Invalid URL"),
+    "format_not_written": (422, "Invalid URL"),
+    "image_failed": (422, "Invalid source image"),
+    "source_empty": (422, "Invalid source image"),
+    "source_too_large": (422, "Invalid source image"),
+}
 _WORDS: tuple[tuple[type[ServiceError], int, str], ...] = (
     (Invalid, 404, "Invalid URL"),
     (Forbidden, 403, "Forbidden"),

@@ -35,6 +35,8 @@ class Plan:
     """Of the scaled image: where, or only the size, if its content decides where."""
     margins: tuple[Margins, ...]
     """Added one after the other."""
+    dpr: float
+    """The part of the dpr that is asked for which can be had."""
 
     @property
     def size(self) -> Size:
@@ -43,13 +45,13 @@ class Plan:
         return width + across, height + sum(each.top + each.bottom for each in self.margins)
 
 
-def make_plan(source: Size, options: Options) -> Plan:
-    """Plan for a source of this size, px, upright and before the rotation."""
+def make_plan(source: Size, options: Options, *, is_vector: bool = False) -> Plan:
+    """Plan for a source of this size, px, upright and before the rotation. A vector graphic has any size."""
     if options.rotate % 180:
         source = source[1], source[0]
     cut = _cut(source, options.crop, options.gravity)
     before: Size = cut[-2:] if cut else source
-    scale, dpr = _scale(before, options)
+    scale, dpr = _scale(before, options, may_enlarge=options.enlarge or is_vector)
     scaled = _nearest(before[0] * scale[0]), _nearest(before[1] * scale[1])
     target = _nearest(options.width * dpr * options.zoom[0], 0), _nearest(options.height * dpr * options.zoom[1], 0)
     kept = _keep(scaled, _crop_to(target, scaled, options), options.gravity, dpr)
@@ -64,7 +66,7 @@ def make_plan(source: Size, options: Options) -> Plan:
             current = current[0] + added.left + added.right, current[1] + added.top + added.bottom
     if any(options.padding):
         margins.append(Margins(*(round(each * dpr) for each in options.padding)))
-    return Plan(cut, scaled, kept, tuple(margins))
+    return Plan(cut, scaled, kept, tuple(margins), dpr)
 
 
 def ask_width(options: Options) -> int | None:
@@ -94,12 +96,12 @@ def _crop_side(side: int, wanted: float) -> int:
     return min(side, int(wanted) if wanted >= 1 else _nearest(side * wanted))
 
 
-def _scale(source: Size, options: Options) -> tuple[tuple[float, float], float]:
+def _scale(source: Size, options: Options, *, may_enlarge: bool) -> tuple[tuple[float, float], float]:
     """Return the scale of each side, and the part of dpr that can be had without enlarging."""
     across, down = _shrink(source, options)
     across, down = across / options.zoom[0], down / options.zoom[1]
     dpr = options.dpr
-    if not options.enlarge:
+    if not may_enlarge:
         least = min(across, down)
         if least < 1:
             across, down = across / least, down / least

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from shared_lib.delivery.imgproxy.geometry import Plan, Size, make_plan
 from shared_lib.delivery.imgproxy.options import Gravity, Options, Trim, Watermark
-from shared_lib.delivery.imgproxy.relative import scale_relatively, translate_gravity
+from shared_lib.delivery.imgproxy.relative import find_dpr, scale_relatively, translate_gravity
 from shared_lib.delivery.negotiation import Accepted
 from shared_lib.delivery.order import ORIGINAL
 from shared_lib.delivery.urls import NAME, name_options
@@ -50,7 +50,8 @@ def lower(options: Options, accepted: Accepted, mark: Mark | None, image: Publis
 
 def _operations(options: Options, image: PublishedImage, mark: Mark | None) -> list[dict[str, Any]]:
     source = image.width, image.height
-    plan = make_plan(source, options) if options.trim is None and options.auto_rotate else None
+    is_planned = options.trim is None and options.auto_rotate
+    plan = make_plan(source, options, is_vector=image.form is Format.SVG) if is_planned else None
     if plan:
         scaling, margins = _scale(plan), [{"kind": "extend", **each._asdict()} for each in plan.margins]
     else:
@@ -61,7 +62,8 @@ def _operations(options: Options, image: PublishedImage, mark: Mark | None) -> l
     if options.background:
         found.append({"kind": "flatten", "background": options.background})
     if mark and options.watermark:
-        found.append(_watermark(options.watermark, mark, options.dpr, plan.size if plan else None))
+        dpr, size = (plan.dpr, plan.size) if plan else (find_dpr(options), None)
+        found.append(_watermark(options.watermark, mark, dpr, size))
     return found
 
 
@@ -90,24 +92,26 @@ def _trim(trim: Trim) -> dict[str, Any]:
     return found | ({"color": trim.color} if trim.color else {})
 
 
-def _watermark(watermark: Watermark, mark: Mark, dpr: float, size: Size | None) -> dict[str, Any]:
-    """The image's size, px, is None if it is unknown."""
+def _watermark(watermark: Watermark, mark: Mark, dpr: float | None, size: Size | None) -> dict[str, Any]:
+    """The part of dpr that is had, and the image's size, px, are None if they are unknown."""
     described: dict[str, Any] = {"image": str(mark.image), "opacity": watermark.opacity * mark.opacity}
     if watermark.scale:
         described |= {"scale": min(watermark.scale, 1), "height": min(watermark.scale, 1)}
     offsets = [_offset(value, dpr, size and size[axis]) for axis, value in enumerate((watermark.x, watermark.y))]
     if watermark.position == "re":
-        return {"kind": "watermark", **described, "tile": True, "margin": max(0, *offsets)}
+        return {"kind": "watermark", **described, "tile": True, "gaps": [max(0, each) for each in offsets]}
     gravity = translate_gravity(Gravity(watermark.position))
     return {"kind": "watermark", **described, "gravity": gravity, "x": offsets[0], "y": offsets[1]}
 
 
-def _offset(value: float, dpr: float, side: int | None) -> int:
+def _offset(value: float, dpr: float | None, side: int | None) -> int:
     """Return px, of a number that means px from 1 on and below it a share of the side."""
-    if abs(value) >= 1 or not value:
+    if not value:
+        return 0
+    if abs(value) >= 1 and dpr is not None:
         return round(value * dpr)
     if side is None:
-        raise Invalid("watermark: a share of a side that isn't known before it is made can't follow trim")
+        raise Invalid("watermark: an offset by a share or by dpr can't follow trim: no size is known before it is made")
     return round(value * side)
 
 

@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
+from urllib.parse import unquote
 
 from shared_lib.constraints import NAME_PATTERN
+from shared_lib.delivery.order import LATEST
 from shared_lib.errors import Forbidden, Invalid
 from shared_lib.pipeline.formats import Format
 
@@ -26,6 +28,7 @@ _FORMATS = {
     "tiff": Format.TIFF,
 }
 _SOURCES = _FORMATS | {"bmp": Format.BMP, "heic": Format.HEIC, "svg": Format.SVG}
+_UNWRITTEN = frozenset({"bmp", "heic", "ico", "svg"})
 _MAX = 100_000  # of any number: more is a mistake, and would only be refused later
 
 
@@ -227,7 +230,7 @@ def _at(arguments: Arguments, index: int) -> str:
 
 
 def _integer(text: str, name: str, most: int = _MAX) -> int:
-    if not (text.isascii() and text.isdigit()) or len(text) > 10 or int(text) > most:
+    if not (text.isascii() and text.isdigit()) or len(text) > 19 or int(text) > most:
         raise Invalid(f"{name}: {text[:20]!r} is no number from 0 to {most}")
     return int(text)
 
@@ -240,6 +243,10 @@ def _number(text: str, name: str, least: float = 0, most: float = _MAX) -> float
     if not least <= value <= most:  # nan is no number either
         raise Invalid(f"{name}: {text[:20]!r} is no number from {least:g} to {most:g}")
     return value
+
+
+def _read_time(text: str) -> int:
+    return min(_integer(text, "expires", 2**63 - 1), LATEST)
 
 
 def _is_hex(text: str) -> bool:
@@ -271,7 +278,8 @@ def _read_extend(arguments: Arguments) -> Extend:
 
 def _read_format(name: str) -> Format:
     if name not in _FORMATS:
-        raise Invalid(f"format: {name[:10]!r} can't be written here, only {', '.join(sorted(_FORMATS))}")
+        code = "format_not_written" if name in _UNWRITTEN else None
+        raise Invalid(f"format: {name[:10]!r} can't be written here, only {', '.join(sorted(_FORMATS))}", code=code)
     return _FORMATS[name]
 
 
@@ -299,7 +307,7 @@ _single("strip_color_profile", _boolean, "strip_color_profile", "scp")
 _single("quality", partial(_integer, name="quality", most=100), "quality", "q")
 _single("max_bytes", partial(_integer, name="max_bytes", most=10_000_000), "max_bytes", "mb")
 _single("format", _read_format, "format", "f", "ext")
-_single("expires", partial(_integer, name="expires", most=9_999_999_999), "expires", "exp")
+_single("expires", _read_time, "expires", "exp")
 _single("auto_rotate", _boolean, "auto_rotate", "ar")
 _single("is_raw", _boolean, "raw")
 _single("is_attachment", _boolean, "return_attachment", "att")
@@ -441,9 +449,11 @@ for _names in IGNORED:
 @_option("filename", "fn", most=2)
 def _filename(options: Options, arguments: Arguments) -> Options:
     name = _at(arguments, 0)
-    if _boolean(_at(arguments, 1)):
-        try:
-            name = base64.urlsafe_b64decode(name.rstrip("=") + "=" * (-len(name.rstrip("=")) % 4)).decode()
-        except ValueError as error:
-            raise Invalid("filename: it is no base64url") from error
-    return replace(options, filename=name)
+    if not _boolean(_at(arguments, 1)):
+        return replace(options, filename=unquote(name))
+    encoded = name.rstrip("=")
+    try:
+        decoded = base64.b64decode(encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True)
+    except ValueError as error:
+        raise Invalid("filename: it is no base64url") from error
+    return replace(options, filename=decoded.decode(errors="replace"))

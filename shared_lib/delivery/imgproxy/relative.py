@@ -35,14 +35,28 @@ def scale_relatively(options: Options, source: Size) -> list[dict[str, Any]]:
     elif (options.zoom, options.dpr) != ((1, 1), 1):
         raise _unknown("zoom and dpr need width or height")
     if options.extend.enabled and all(target):
+        _require_dpr(options)
         gravity = translate_gravity(options.extend.gravity)
         found.append({"kind": "pad", "width": target[0], "height": target[1], "gravity": gravity})
     if any(options.padding):
+        dpr = _require_dpr(options)
         sides = zip(("top", "right", "bottom", "left"), options.padding, strict=True)
-        found.append({"kind": "extend", **{name: round(side * options.dpr) for name, side in sides}})
+        found.append({"kind": "extend", **{name: round(side * dpr) for name, side in sides}})
     if options.min_width or options.min_height or options.extend_aspect_ratio.enabled:
         raise _unknown("min-width, min-height and extend_aspect_ratio can't follow")
     return found
+
+
+def find_dpr(options: Options) -> float | None:
+    """Return the part of dpr that can be had. None: it is unknown, because nothing may be enlarged for it."""
+    return options.dpr if options.enlarge or options.dpr == 1 else None
+
+
+def _require_dpr(options: Options) -> float:
+    dpr = find_dpr(options)
+    if dpr is None:
+        raise _unknown("dpr can't follow with padding, extend or a size of two sides that is filled")
+    return dpr
 
 
 def translate_gravity(gravity: Gravity) -> Any:  # noqa: ANN401  a compass point or a focus
@@ -79,6 +93,7 @@ def _resize(options: Options, target: Size, source: Size) -> list[dict[str, Any]
         kind = "fill" if (source[0] >= source[1]) == (width >= height) else "fit"
     if len(sides) == 1 or kind == "fit":
         return [resize]
+    _require_dpr(options)
     if kind == "force":
         return [resize | {"fit": "fill"}]
     gravity = translate_gravity(options.gravity)

@@ -7,12 +7,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 from uuid import UUID
 
 from shared_lib.delivery.order import Fetching, Order, Widths
 from shared_lib.delivery.signatures import UNSIGNED
-from shared_lib.delivery.thumbor.filters import IMAGE
+from shared_lib.delivery.thumbor.filters import IMAGE, names_format
 from shared_lib.delivery.thumbor.geometry import FocalPoint, ask_width
 from shared_lib.delivery.thumbor.grammar import ParsedUrl, parse
 from shared_lib.delivery.thumbor.lowering import Preferred, describe, lower, read_focal_points
@@ -21,7 +21,9 @@ from shared_lib.pipeline.formats import Format
 from shared_lib.settings import Thumbor
 
 PREFIX = "/thumbor/"
+HEALTH = frozenset({"/thumbor/healthcheck", "/thumbor/healthcheck/"})
 _IMAGE = re.compile(rf"({IMAGE})(?:/.*)?", re.DOTALL)
+_UNQUOTED = "~@#$&()*!+=:;,.?/'"  # thumbor's, in a URL in which nothing is encoded yet
 _NESTED = 10  # URLs in one another, of which `extract_focal` reads the crop
 
 
@@ -60,7 +62,7 @@ class ThumborDialect:
         source = "" if found else self._find_foreign(url.image, is_signed=is_signed)
         if not found and not source:
             raise NotFound("The image is no stored one", code="source_not_found")
-        is_negotiated = self._settings.is_negotiating and "format" not in {name for name, _ in url.filters}
+        is_negotiated = self._settings.is_negotiating and not names_format(url.filters)
         preferred = self._negotiate(accept) if is_negotiated else None
         return Order(
             image=UUID(found[1]) if found else UUID(int=0),
@@ -73,9 +75,10 @@ class ThumborDialect:
 
     def _find_foreign(self, image: str, *, is_signed: bool) -> str:
         """Return the URL of an image on another server, or an empty text if there is none or it may not be fetched."""
-        is_allowed = self._fetching == "always" or (self._fetching == "signed" and is_signed)
-        url = unquote(image)
-        return url if is_allowed and url.lower().startswith(("http://", "https://")) else ""
+        if self._fetching == "never" or (self._fetching == "signed" and not is_signed):
+            return ""
+        url = image if image.lower().startswith(("http://", "https://")) else f"//{image}"
+        return url if url != unquote(url) else quote(url, safe=_UNQUOTED)
 
     def _check(self, signature: str, path: str) -> bool:
         """Return whether the path is signed. Raises Forbidden if it is not and has to be."""
@@ -121,9 +124,13 @@ def _read_max_age(url: ParsedUrl, default: int) -> int:
 
 def word_error(error: ServiceError) -> tuple[int, str]:
     """Return thumbor's status and its text, which is empty."""
+    if error.code in _STATUS_BY_CODE:
+        return _STATUS_BY_CODE[error.code], ""
     return next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 500), ""
 
 
+_STATUS_BY_CODE = {"image_failed": 400, "source_not_allowed": 400, "source_too_large": 400, "source_empty": 502}
+"""Of a source that is there, and may or can not be used."""
 _STATUS: Mapping[type[ServiceError], int] = {
     Invalid: 400,
     Forbidden: 400,

@@ -1,7 +1,7 @@
 """thumbor's filters: their arguments, and what each adds to a recipe."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import sqrt
 from typing import Any
@@ -18,6 +18,7 @@ IMAGE = r"[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 _FORMATS = {"png": Format.PNG, "jpeg": Format.JPEG, "jpg": Format.JPEG, "gif": Format.GIF, "webp": Format.WEBP}
 _FORMATS["avif"] = Format.AVIF
+_ITS_FORMATS = frozenset({*_FORMATS, "heic", "heif"})
 _LEAST_SIGMA, _LEAST_BYTES = 0.3, 1_000
 _MOST_SIGMA = {"blur": 100, "sharpen": 10}
 
@@ -165,7 +166,7 @@ def _colorize(work: Work, *arguments: str) -> None:
 
 @_filter("grayscale")
 def _grayscale(work: Work) -> None:
-    work.append("grayscale")
+    work.append("grayscale", model="luma")
 
 
 @_filter("equalize")
@@ -228,7 +229,7 @@ def _round_corner(work: Work, radii: str, *arguments: str) -> None:
 
 @_filter("background_color", _WORD)
 def _background_color(work: Work, color: str) -> None:
-    background = _color(color)
+    background = "mean" if color == "auto" else _color(color)
     if background != "transparent":
         work.append("flatten", background=background)
 
@@ -246,8 +247,10 @@ def _fill(work: Work, color: str, fills_transparent: str) -> None:
         if shown != work.size:  # after a rotation
             work.append("crop", width=shown[0], height=shown[1], gravity="center")
         work.size = width, height
-    work.append("pad", width=width, height=height, background=background)
-    if _is_true(fills_transparent) and background.startswith("#"):
+    fills_within = _is_true(fills_transparent)
+    shown_beneath = {"beneath": True} if fills_within and background == "blur" else {}
+    work.append("pad", width=width, height=height, background=background, **shown_beneath)
+    if fills_within and background not in ("blur", "transparent"):
         work.append("flatten", background=background)
 
 
@@ -307,6 +310,8 @@ def _frame(work: Work, image: str) -> None:
 
 @_filter("format", _TEXT)
 def _format(work: Work, name: str) -> None:
+    """The last one counts. One that thumbor doesn't know leaves the choice to it, as if there were none."""
+    work.output.pop("format", None)
     if name.lower() in _FORMATS:
         work.output["format"] = _FORMATS[name.lower()]
 
@@ -334,6 +339,12 @@ def _strip_icc(work: Work) -> None:
 @_filter("extract_focal")
 def _nothing(_work: Work, *_arguments: str) -> None:
     """Accept a filter whose effect is there without it, or that was read before."""
+
+
+def names_format(filters: Sequence[tuple[str, str]]) -> bool:
+    """Return whether thumbor would take the format from a filter, and so not choose it."""
+    given = [arguments.strip().strip("'").lower() for name, arguments in filters if name == "format"]
+    return bool(given) and given[-1] in _ITS_FORMATS
 
 
 def apply_filters(work: Work, filters: Mapping[str, str] | tuple[tuple[str, str], ...]) -> None:

@@ -44,8 +44,11 @@ class ParsedUrl:
 
 
 def parse(path: str) -> ParsedUrl:
-    """Parse the part after the signature and its slash, as it was sent. Raises Invalid."""
-    found = _URL.fullmatch(unquote(path))
+    """Parse the part after the signature and its slash, as it was sent. Raises Invalid.
+
+    Like thumbor, match it first and decode the parts afterwards: an encoded slash separates none.
+    """
+    found = _URL.fullmatch(path)
     if found is None:
         raise Invalid("The image is missing")
     return ParsedUrl(
@@ -62,8 +65,8 @@ def parse(path: str) -> ParsedUrl:
             {"top": 0.0, "bottom": 1.0}.get(found["down"], 0.5),
         ),
         is_smart=found["smart"] is not None,
-        filters=tuple(_read_filters(found["filters"] or "")),
-        image=found["image"],
+        filters=tuple(_read_filters(unquote(found["filters"] or ""))),
+        image=unquote(found["image"]),
     )
 
 

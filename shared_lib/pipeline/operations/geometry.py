@@ -102,9 +102,12 @@ class Pad(Operation):
     height: Side
     gravity: Compass | Focus = "center"
     background: Fill = "transparent"
+    beneath: bool = False
+    """Show the background through what is transparent, too."""
 
     def apply(self, image: Image, _: Context) -> Image:
-        return place_on_canvas(image, (self.width, self.height), self.gravity, self.background)
+        size = self.width, self.height
+        return place_on_canvas(image, size, self.gravity, self.background, beneath=self.beneath)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,6 +164,8 @@ class Trim(Operation):
         else:
             image, values = add_channels_for(image, self.color)
             border = image.crop(0, 0, 1, 1).new_from_image(values)
+        # A difference of gray is one of three channels.
+        image, border = in_color(image), in_color(border)
         if image.hasalpha():
             image, border = image.premultiply(), border.premultiply()  # the colors of what is invisible don't count
         corner = border.getpoint(0, 0)
@@ -230,20 +235,37 @@ def crop_at(image: Image, size: tuple[int, int], gravity: Gravity) -> Image:
     return image.crop(*find_offset(gravity, (image.width, image.height), size), *size)
 
 
-def place_on_canvas(image: Image, size: tuple[int, int], gravity: Gravity, background: Fill) -> Image:
-    """Add margins until a size, px, is reached."""
+def place_on_canvas(
+    image: Image, size: tuple[int, int], gravity: Gravity, background: Fill, *, beneath: bool = False
+) -> Image:
+    """Add margins until a size, px, is reached. With `beneath`, the background also shows through the image."""
+    beneath = beneath and image.hasalpha()
     width, height = max(size[0], image.width), max(size[1], image.height)
     left, top = find_offset(gravity, (width, height), (image.width, image.height))
-    if (width, height) == (image.width, image.height):
+    if (width, height) == (image.width, image.height) and not beneath:
         return image
     if background == "blur":
         image = image.copy_memory()
         blurred = premultiplied(image, lambda colors: colors.gaussblur(_BLUR).cast(colors.format))
-        return resample(blurred, width, height).insert(image, left, top)
-    if background == "mean":
-        image = in_color(image.copy_memory())
-        background = "#" + "".join(f"{int(image[band].avg()):02x}" for band in range(3))
-    return _embed(image, (left, top, width, height), background)
+        canvas = resample(blurred, width, height)
+    else:
+        if background == "mean":
+            image = in_color(image.copy_memory())
+            background = find_mean(image)
+        if not beneath:
+            return _embed(image, (left, top, width, height), background)
+        image, values = add_channels_for(image, background)
+        canvas = image.crop(0, 0, 1, 1).new_from_image(values).embed(0, 0, width, height, extend="copy")
+    if not beneath:
+        return canvas.insert(image, left, top)
+    both = canvas.cast("float").composite2(image.cast("float"), "over", x=left, y=top)
+    return both.rint().cast("uchar")
+
+
+def find_mean(image: Image) -> Color:
+    """Return the mean of all colors, also of those that are transparent. The image's pixels are read twice."""
+    image = in_color(image)
+    return "#" + "".join(f"{int(image[band].avg()):02x}" for band in range(3))
 
 
 def _embed(image: Image, area: tuple[int, int, int, int], background: Color) -> Image:

@@ -43,10 +43,14 @@ class Resize(Operation):
             raise ValueError("smart gravity chooses what cover crops; it has no meaning otherwise")
 
     def apply(self, image: Image, _: Context) -> Image:
-        scale = self._scales((image.width, image.height))
+        return self.scale(image, (image.width, image.height))
+
+    def scale(self, image: Image, original: tuple[int, int]) -> Image:
+        """Scale to the size that follows from the original's, px, of which the image may have fewer pixels."""
+        scale = self._scales(original)
         if self.fit == "cover" and self.width and self.height:
-            return self._cover(image, scale[0], (self.width, self.height))
-        size = max(1, round(image.width * scale[0])), max(1, round(image.height * scale[1]))
+            return self._cover(image, self._scales((image.width, image.height))[0], (self.width, self.height))
+        size = max(1, round(original[0] * scale[0])), max(1, round(original[1] * scale[1]))
         scaled = resample(image, *size, linear=self.linear)
         if self.fit == "contain" and self.width and self.height:
             return place_on_canvas(scaled, (self.width, self.height), self.gravity, self.background)

@@ -5,9 +5,9 @@ from typing import Annotated, Literal
 
 from shared_lib.constraints import IntegerBounds
 from shared_lib.pipeline.channels import add_channels_for, in_color, rgba
-from shared_lib.pipeline.operations.geometry import Extend
+from shared_lib.pipeline.operations.geometry import Extend, find_mean
 from shared_lib.pipeline.operations.operation import Context, Operation
-from shared_lib.pipeline.parameters import Color, Margin, Side
+from shared_lib.pipeline.parameters import Color, ColorOrMean, Margin, Side
 from shared_lib.pipeline.vips import Image, pyvips
 
 
@@ -41,12 +41,14 @@ class Flatten(Operation):
     """Put the image on a background. Nothing stays transparent."""
 
     kind: Literal["flatten"] = "flatten"
-    background: Color = "#ffffff"
+    background: ColorOrMean = "#ffffff"
 
     def apply(self, image: Image, _: Context) -> Image:
         if not image.hasalpha():
             return image
-        values = rgba(self.background)[:3]
+        if self.background == "mean":
+            image = image.copy_memory()
+        values = rgba(find_mean(image) if self.background == "mean" else self.background)[:3]
         if image.bands < 3 and len(set(values)) == 1:
             return image.flatten(background=values[:1])
         return in_color(image).flatten(background=values)

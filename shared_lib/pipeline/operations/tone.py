@@ -11,7 +11,7 @@ from shared_lib.pipeline.operations.operation import Context, Operation
 from shared_lib.pipeline.parameters import Angle, Color, Factor
 from shared_lib.pipeline.vips import Image, pyvips
 
-_HSP = [0.299, 0.587, 0.114]
+_LUMA = [0.299, 0.587, 0.114]  # ITU-R BT.601
 # The matrix of CSS's sepia() filter (Filter Effects, 9.3).
 _SEPIA = [[0.393, 0.769, 0.189], [0.349, 0.686, 0.168], [0.272, 0.534, 0.131]]
 
@@ -60,7 +60,7 @@ class Saturation(Operation):
         return _change_colors(image, self._in_hsp)
 
     def _in_hsp(self, colors: Image) -> Image:
-        brightness = (colors * colors).recomb([_HSP]) ** 0.5
+        brightness = (colors * colors).recomb([_LUMA]) ** 0.5
         return ((colors - brightness) * self.factor + brightness).cast("uchar").copy(interpretation="srgb")
 
 
@@ -91,9 +91,17 @@ class Grayscale(Operation):
     """Remove color."""
 
     kind: Literal["grayscale"] = "grayscale"
+    model: Literal["light", "luma"] = "light"
+    """Keep how bright each color looks, or weigh the stored numbers as television did (ITU-R BT.601)."""
 
     def apply(self, image: Image, _: Context) -> Image:
-        return image.colourspace("b-w")
+        if self.model == "light":
+            return image.colourspace("b-w")
+        return apart_from_alpha(in_color(image), _weigh).copy(interpretation="b-w")
+
+
+def _weigh(colors: Image) -> Image:
+    return colors.recomb([_LUMA]).rint().cast("uchar")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,6 +28,8 @@ class Stamp(Operation):
     tile: bool | Literal["horizontal", "vertical"] = False
     """Repeat it everywhere, or in one row or column at its gravity."""
     margin: Margin = 0
+    gaps: Annotated[tuple[Margin, Margin], Bounds(strict=False)] | None = None
+    """Distances of tiles across and down, px, of which one then lies in the middle."""
     x: Offset = 0
     """px from its gravity's place inwards. It may reach beyond the edge, where it is cut off."""
     y: Offset = 0
@@ -35,6 +37,8 @@ class Stamp(Operation):
     def __post_init__(self) -> None:
         if self.tile is True and (self.gravity is not None or self.x or self.y):
             raise ValueError("tiles lie everywhere: leave out tile, or gravity, x and y")
+        if self.gaps is not None and (self.tile is not True or self.margin):
+            raise ValueError("gaps are those of tiles, in place of a margin")
 
     @abstractmethod
     def draw(self, size: tuple[int, int], area: tuple[int, int], context: Context, /) -> Image:
@@ -53,13 +57,14 @@ class Stamp(Operation):
             stamp = in_color(stamp)
         stamp = _fade(stamp, self.opacity)
         if self.tile is True:
-            return _composite(image, _tile(stamp, self.margin, *size))
+            tiles = _tile(stamp, self.margin, size) if self.gaps is None else _tile_from_middle(stamp, self.gaps, size)
+            return _composite(image, tiles)
         left, top = self._find_place(area, (stamp.width, stamp.height))
         left, top = left + (image.width - area[0]) // 2, top + (image.height - area[1]) // 2
         if self.tile == "horizontal":
-            left, stamp = 0, _tile(stamp, 0, image.width, stamp.height)
+            left, stamp = 0, _tile(stamp, 0, (image.width, stamp.height))
         elif self.tile == "vertical":
-            top, stamp = 0, _tile(stamp, 0, stamp.width, image.height)
+            top, stamp = 0, _tile(stamp, 0, (stamp.width, image.height))
         return _lay(image, stamp, left, top)
 
     def _find_place(self, area: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
@@ -173,9 +178,20 @@ def _fade(stamp: Image, opacity: float) -> Image:
     return stamp[:last].bandjoin((stamp[last] * opacity).rint().cast("uchar"))
 
 
-def _tile(stamp: Image, margin: int, width: int, height: int) -> Image:
+def _tile(stamp: Image, margin: int, size: tuple[int, int]) -> Image:
+    """Cover a size, px, from the top left."""
     cell = stamp.embed(margin, margin, stamp.width + margin, stamp.height + margin)  # transparent around it
-    return cell.replicate(math.ceil(width / cell.width), math.ceil(height / cell.height)).crop(0, 0, width, height)
+    columns, rows = math.ceil(size[0] / cell.width), math.ceil(size[1] / cell.height)
+    return cell.replicate(columns, rows).crop(0, 0, *size)
+
+
+def _tile_from_middle(stamp: Image, gaps: tuple[int, int], size: tuple[int, int]) -> Image:
+    """Cover a size, px, so that one tile, with half of a gap on each side of it, lies in the middle."""
+    across, down = gaps
+    cell = stamp.embed(across // 2, down // 2, stamp.width + across, stamp.height + down)
+    columns, rows = math.ceil(size[0] / cell.width) | 1, math.ceil(size[1] / cell.height) | 1
+    tiles = cell.replicate(columns, rows)
+    return tiles.crop((tiles.width - size[0]) // 2, (tiles.height - size[1]) // 2, *size)
 
 
 def _composite(image: Image, stamp: Image) -> Image:
