@@ -133,3 +133,15 @@ def test_an_original_is_streamed_in_little_memory(api: Api, load: Callable[[str]
 
 def test_an_original_is_no_element_of_another_sites_page(api: Api, path: str) -> None:
     assert requests.get(api.base + path, timeout=10).headers["Cross-Origin-Resource-Policy"] == "same-origin"
+
+
+@pytest.mark.parametrize("url", ["/api/v1/images/{}/original", "/i/unsafe/original/{}"])
+def test_a_drawing_that_is_shown_on_our_origin_runs_and_sends_nothing(api: Api, url: str) -> None:
+    uuid = api.upload(b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>', "form.svg")
+    api.await_end(uuid)
+
+    response = requests.get(api.base.removesuffix("/api/v1") + url.format(uuid), timeout=30)
+
+    assert response.headers["Content-Type"].startswith("image/svg+xml")
+    policy = response.headers["Content-Security-Policy"].split("; ")
+    assert {"sandbox", "default-src 'none'", "base-uri 'none'", "form-action 'none'"} <= set(policy)
