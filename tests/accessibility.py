@@ -6,6 +6,13 @@ from gallery import Gallery
 from playwright.sync_api import expect
 from service import Api
 
+DIALOGS = {
+    ".details .palette": ".details header button:has(.icon-share)",
+    "li.tile img.loaded": ".bar .danger",
+    ".album": ".bar .button",
+}
+"""Buttons that open a dialog, by what shows that their page is there."""
+
 
 def look_at_library(gallery: Gallery, api: Api, uuid: str) -> list[str]:
     """Look at lists that are full and empty, at collections, at an image, at uploads, and at a dialog."""
@@ -15,7 +22,7 @@ def look_at_library(gallery: Gallery, api: Api, uuid: str) -> list[str]:
     page = gallery.page
     found: list[str] = []
     for query, shown in {
-        "": "li.tile img.loaded",
+        "": "li.tile.succeeded",
         "?filter=failed": "main h1",
         f"?search={word}": ".empty",
         "?view=collections": ".album",
@@ -25,6 +32,11 @@ def look_at_library(gallery: Gallery, api: Api, uuid: str) -> list[str]:
         gallery.open(query)
         page.locator(shown).first.wait_for()
         found += gallery.find_violations()
+        if opener := DIALOGS.get(shown):
+            page.locator(opener).click()
+            page.locator(".modal").wait_for()
+            found += gallery.find_violations()
+            page.keyboard.press("Escape")
 
     gallery.choose_files(**{f"more-{word}_txt": b"no image"})
     expect(page.locator("li.upload.refused")).to_have_count(1)
@@ -44,7 +56,12 @@ def look_at_playground(gallery: Gallery, uuid: str) -> list[str]:
         gallery.page.locator(".recipe form button").click()
     gallery.page.locator("summary").click()
     expect(gallery.page.locator("figure.making")).to_have_count(0)
-    return gallery.find_violations()
+    found = gallery.find_violations()
+    gallery.page.locator(".bar .button").click()
+    gallery.page.locator(".modal .similar").wait_for()
+    found += gallery.find_violations()
+    gallery.page.keyboard.press("Escape")
+    return found
 
 
 def look_at_operations(gallery: Gallery, letter: str) -> list[str]:

@@ -418,6 +418,7 @@ def test_the_main_path_needs_no_mouse(gallery: Gallery, make_image: Callable[...
     gallery.open()
     page.keyboard.press("/")
     page.keyboard.type(word)
+    expect(page).to_have_url(f"{gallery.url}/?search={word}")
     expect(page.locator("li.tile")).to_have_count(3)
     for _ in range(20):
         page.keyboard.press("Tab")
