@@ -616,6 +616,20 @@ def test_what_is_shared_of_a_guarded_image_works_without_a_key(
     assert wait_for(lambda: page.evaluate("navigator.clipboard.readText()"), bool) == found["Markdown"]
 
 
+def test_the_button_says_so_if_a_key_may_not_share(
+    context: BrowserContext, guarded: Platform, admin: Api, make_key: Callable[..., str], word: str
+) -> None:
+    uuid = admin.upload(make_photo(1000, 600), f"seen-{word}.jpg")
+    admin.await_end(uuid)
+    page = context.new_page()
+    Gallery(page, guarded.url).sign_in(make_key("viewer"), f"?image={uuid}")
+    page.get_by_role("button", name="Share").click()
+    dialog = page.get_by_role("dialog", name="Share this picture")
+
+    expect(dialog.get_by_role("button", name="Your key may not share this")).to_be_disabled()
+    expect(dialog.get_by_role("alert")).to_contain_text("images:share")
+
+
 def test_the_dialog_for_a_key_says_where_it_comes_from_and_a_button_forgets_it(
     context: BrowserContext, guarded: Platform, admin_key: str
 ) -> None:

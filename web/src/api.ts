@@ -296,14 +296,20 @@ const SHOWN_SECONDS = 3600
 
 /** Those addresses, each for as long as it is valid for half of that: the browser then has their pictures. */
 const signed = new Map<string, string>()
+/** The credential that may not sign, once it was refused. Pictures are then shown as far as they are made. */
+let unable = ""
 
 /** Return a signed URL of a path as `/i/` has it: options, a slash, the uuid and perhaps a format. */
 export async function signUrl(uuid: string, path: string, signal: AbortSignal): Promise<string> {
   const before = signed.get(path)
   if (before) return before
+  if (unable && unable === credential.peek()) throw new ApiError(403, "permission_missing", "")
   const [options, file] = path.split("/") as [string, string]
   const format = file.split(".")[1]
-  const { url } = await sign(uuid, { options, ...(format ? { format } : {}), expiresIn: SHOWN_SECONDS }, signal)
+  const { url } = await sign(uuid, { options, ...(format ? { format } : {}), expiresIn: SHOWN_SECONDS }, signal).catch((error: ApiError) => {
+    if (error.code === "permission_missing") unable = credential.peek()
+    throw error
+  })
   signed.set(path, url)
   setTimeout(() => signed.delete(path), (SHOWN_SECONDS / 2) * 1000)
   return url
