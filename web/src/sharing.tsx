@@ -73,12 +73,11 @@ export function Sharing({ image }: { image: Image }) {
   const [form, setForm] = useState<Form>("address")
   const [width, setWidth] = useState(widths.find((each) => each <= 1600) ?? widths[0]!)
   const [seconds, setSeconds] = useState(LIFETIMES[1]!)
-  const [text, setText] = useState("")
-  const ask = async (signal: AbortSignal) => {
-    setText("")
-    return write(image, form, width, await authorize(image, form, width, seconds, signal))
-  }
-  const { failure, code } = useAnswer(ask, setText, [image.uuid, form, width, seconds])
+  const [written, setWritten] = useState({ order: "", text: "" })
+  const order = [image.uuid, form, width, seconds].join()
+  const text = written.order === order ? written.text : "" // never that of an earlier choice
+  const ask = async (signal: AbortSignal) => ({ order, text: write(image, form, width, await authorize(image, form, width, seconds, signal)) })
+  const { failure, code } = useAnswer(ask, setWritten, [order])
   return (
     <Modal title={t.title} onClose={() => (sharing.value = null)}>
       <div class="fields">
