@@ -22,7 +22,7 @@ log = get_logger()
 KEPT_SECONDS = 5  # that a key is trusted without asking the database: a revoked key is refused after that
 KEPT_KEYS = 1_000
 BAD_KEYS, BAD_KEYS_SECONDS = 10, 60
-LOOK_UP_SECONDS = 1  # between two keys that are looked up for an address beyond that
+LOOK_UPS_A_SECOND = 20  # of keys from an address beyond that
 WATCHED_ADDRESSES = 10_000
 
 
@@ -107,24 +107,27 @@ class _KnownKeys:
 class _BadKeys:
     """Count bad keys by address. A key that was good in this process before always passes.
 
-    Another one from an address with too many bad keys gets a look into the database once a second, so that nobody
-    behind that address is locked out for long.
+    Of others from an address with too many bad keys, a few are looked up in each second, so that nobody behind that
+    address is locked out for long, and guesses cost little.
     """
 
     def __init__(self) -> None:
         self._times: OrderedDict[str, deque[float]] = OrderedDict()
-        self._looked_up: dict[str, float] = {}
+        self._look_ups: dict[str, tuple[int, int]] = {}  # by address: a second, and how many there were in it
         self._lock = threading.Lock()
 
     def check(self, address: str) -> None:
-        """Raise TooManyAttempts if an address has sent too many bad keys, and another was looked up just now."""
+        """Raise TooManyAttempts if an address has sent too many bad keys, and enough were looked up in this second."""
         now = time.monotonic()
         with self._lock:
             if self._find_wait(self._times.get(address), now) <= 0:
                 return
-            if now - self._looked_up.get(address, float("-inf")) < LOOK_UP_SECONDS:
-                raise _refuse(LOOK_UP_SECONDS)
-            self._looked_up[address] = now
+            second, count = self._look_ups.get(address, (0, 0))
+            if second != int(now):
+                count = 0
+            if count == LOOK_UPS_A_SECOND:
+                raise _refuse(1)
+            self._look_ups[address] = int(now), count + 1
 
     def count(self, address: str) -> None:
         """Raise TooManyAttempts for more than BAD_KEYS within BAD_KEYS_SECONDS."""
@@ -134,7 +137,7 @@ class _BadKeys:
             self._times.move_to_end(address)
             if len(self._times) > WATCHED_ADDRESSES:
                 forgotten, _ = self._times.popitem(last=False)
-                self._looked_up.pop(forgotten, None)
+                self._look_ups.pop(forgotten, None)
             wait = self._find_wait(times, now)
             if wait <= 0:
                 times.append(now)

@@ -39,7 +39,7 @@ RECIPES: list[tuple[list[dict[str, Any]], set[str]]] = [
     ([RESIZE, {"kind": "rotate", "angle": 270}], {"thumbor"}),
     ([RESIZE, {"kind": "blur", "sigma": 2}], ALL),
     ([RESIZE, {"kind": "blur", "sigma": 2}, {"kind": "sharpen", "sigma": 1}], {"/i/", "imgproxy"}),
-    ([RESIZE, {"kind": "grayscale"}], {"thumbor"}),
+    ([RESIZE, {"kind": "grayscale", "model": "luma"}], {"thumbor"}),
     ([RESIZE, {"kind": "pixelate", "size": 8}], {"imgproxy"}),
     ([RESIZE, {"kind": "sepia"}], set()),
     ([RESIZE, RESIZE], set()),

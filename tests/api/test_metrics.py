@@ -173,7 +173,7 @@ def test_a_function_loads_no_library_for_metrics_until_it_is_scraped(platform: P
 def test_every_kind_of_repair_is_reported_from_the_start() -> None:
     """Prometheus sees no increase in the first sample of a series, so an alert would miss the first repair."""
     code = "".join(path.read_text() for path in (ROOT / "shared_lib/services").glob("*.py"))
-    kinds = re.findall(r'(?:yield|_in_bulk\(|_delete_object\(found,) ?"([a-z_]+)"', code)
+    kinds = re.findall(r'(?:yield|yield from \(|_in_bulk\(|_delete_object\(found,) ?"([a-z_]+)"', code)
 
     assert "object_missing" in kinds
     assert set(kinds) == set(REPAIRS)

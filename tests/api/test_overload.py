@@ -20,7 +20,7 @@ from shared_lib.web import openapi
 
 Address = tuple[str, int]
 Serve = Callable[[str], Address]
-PROBE = b"GET /_/ready HTTP/1.1\r\nHost: localhost\r\n\r\n"
+PROBE = b"GET /_/health HTTP/1.1\r\nHost: localhost\r\n\r\n"
 HEAD = (
     b"POST /api/v1/images/actions/upload HTTP/1.1\r\nHost: localhost\r\n"
     b"Content-Type: multipart/form-data; boundary=b\r\nContent-Length: %d\r\n\r\n"

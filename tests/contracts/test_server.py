@@ -37,6 +37,7 @@ class Client:
             "method": method,
             "http_version": "1.1",
             "scheme": "http",
+            "path": "/a/b",
             "raw_path": b"/a%2Fb",
             "query_string": b"c=d",
             "server": ("127.0.0.1", 80),

@@ -11,7 +11,7 @@ HERE = ROOT / "tests/fuzz"
 UNKNOWN = {
     "shared_lib/constraints.py: matches",  # of each Pattern, which is found by itself
     "shared_lib/delivery/thumbor/filters.py: register",  # FILTERS has them
-    "shared_lib/web/requests.py: _read_template",  # of our own paths
+    "shared_lib/web/paths.py: _read_template",  # of our own paths
 }
 
 

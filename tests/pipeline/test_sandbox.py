@@ -394,7 +394,7 @@ zygote.main()
 @pytest.mark.parametrize(
     ("module", "name"),
     [
-        ("operations.resize", "Resize.apply"),
+        ("operations.resize", "Resize.scale"),
         ("render", "encode"),
         ("metadata.extract", "read_exif"),
         ("render", "inspect"),

@@ -889,7 +889,7 @@ DEFECTS = (
         file="shared_lib/web/access.py",
         old="address = passed[-1 - trusted] if trusted < len(passed) else passed[-1]",
         new="address = passed[0]",
-        caught_by="tests/security/test_addresses.py::test_a_caller_cannot_choose_its_address",
+        caught_by="tests/security/test_caller_addresses.py::test_a_caller_cannot_choose_its_address",
     ),
     Defect(
         name="denials-with-one-budget",
@@ -905,7 +905,7 @@ DEFECTS = (
         file="shared_lib/services/authentication.py",
         old="        if known is None:\n            before_look_up()\n",
         new="",
-        caught_by=f"{KEY_TESTS}::test_guesses_beyond_the_limit_cost_at_most_one_look_up_a_second",
+        caught_by=f"{KEY_TESTS}::test_guesses_beyond_the_limit_cost_few_look_ups",
     ),
     Defect(
         name="upload-begun-by-a-frame",

@@ -301,7 +301,7 @@ const thumbor: Dialect = {
       }
       const effects: Record<string, Step> = {
         blur: (given) => [`blur(1,${given.number("sigma")})`],
-        grayscale: () => ["grayscale()"],
+        grayscale: (given) => (given.get("model", "light") === "luma" ? ["grayscale()"] : given.refuse("model")),
         rotate: (given) => [`rotate(${(360 - quarter(given)) % 360})`], // counter-clockwise there
         flatten: (given) => [`background_color(${digits(given, "background", "#ffffff")})`],
       }
