@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails, from_json
 from shared_lib.errors import Invalid
 
 MAX_MISTAKES = 20
-"""That an error names."""
+"""The most mistakes that an error names."""
 _IN_SENTENCE = 3
 MAX_NAMES = 64
 """Of an object in JSON that a caller sends. None of ours has a third of it."""

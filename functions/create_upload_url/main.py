@@ -35,7 +35,5 @@ class Query(BaseModel):
 )
 def main(rt: Runtime, *, query: Query) -> SignedUpload:
     terms = UploadTerms(size_bytes=query.size_bytes)
-    reserved = rt.reservations.reserve(query.extension, terms)
-    return SignedUpload(
-        uuid=reserved.uuid, presigned_url=reserved.url, expires_at=reserved.expires_at, headers=terms.headers
-    )
+    made = rt.reservations.reserve(query.extension, terms)
+    return SignedUpload(uuid=made.uuid, presigned_url=made.url, expires_at=made.expires_at, headers=terms.headers)

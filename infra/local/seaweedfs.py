@@ -42,7 +42,7 @@ class _Identity(BaseModel):
 
 
 class _Kept(BaseModel):
-    """What has to stay of the file with the identities."""
+    """The part of the file with the identities that has to stay."""
 
     identities: list[_Identity] = []
 

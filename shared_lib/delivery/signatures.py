@@ -35,10 +35,10 @@ _TIME = re.compile(r"[0-9]{1,10}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a signature says."""
+    """The content of a signature."""
 
     allowed: Capability | bool
-    """What a token allows, or whether the path is signed."""
+    """The capability of a token, or the verdict on a signature of the path."""
     tenant: str | None = None
     """Whose images it is about. None: any tenant's."""
     issued_at: int | None = None

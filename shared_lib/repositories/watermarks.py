@@ -1,4 +1,4 @@
-"""Which renditions show another image as a watermark: when that one is erased, they go with it."""
+"""Renditions that show another image as a watermark: when that one is erased, they go with it."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -41,7 +41,7 @@ MAY_BE_LAID = """
     SELECT FROM watermarks w JOIN images host ON host.uuid = w.image_id
     WHERE w.overlay_id = :uuid AND host.lease_until > now()
 """
-"""Whether a worker may be about to publish a rendition that shows the image."""
+"""True if a worker may be about to publish a rendition that shows the image."""
 
 
 class Watermarked(NamedTuple):

@@ -25,7 +25,7 @@ class Reservations:
     max_bytes: int
     url_seconds: int
     requires_size: bool
-    """Where callers need credentials, the store holds them to a size."""
+    """With credentials required, the store holds callers to a size."""
 
     def reserve(
         self, extension: str, terms: UploadTerms, *, filename: str | None = None, description: str | None = None

@@ -36,7 +36,7 @@ class Http(Branch):
     public_base_url: HttpUrl | None = None
     """Scheme and host of absolute links, and the API's own origin. Unset: links are relative."""
     trusted_proxies: Annotated[int | Networks, BeforeValidator(_read_proxies)] = PRIVATE
-    """Which proxies are believed about the client's address in X-Forwarded-For, counted from its right end: a number
+    """The proxies that are believed about the client's address in X-Forwarded-For, counted from its right end: a number
     of them, or all in these networks."""
     cors_allow_origins: CommaSeparated = ()
     """Further origins whose pages may use the API: comma-separated, or `*` for all."""

@@ -23,7 +23,7 @@ Risk = Literal[
     "expired-url",
     "versioned-buckets",
 ]
-"""What a store may do that is not safe. Each is a check of `storage/probe.py` that ends a bootstrap."""
+"""Faults of a store that are not safe. Each is a check of `storage/probe.py` that ends a bootstrap."""
 
 
 class Database(Branch):

@@ -1,4 +1,4 @@
-"""What a cluster must have for a rollout, and what it costs: the guide's sizes are those of the manifests."""
+"""Needs and costs of a rollout in a cluster: the guide's sizes are those of the manifests."""
 
 import re
 import subprocess

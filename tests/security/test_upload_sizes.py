@@ -1,4 +1,4 @@
-"""Where callers need credentials, the store takes files of the announced size only."""
+"""With credentials required, the store takes files of the announced size only."""
 
 import pytest
 import requests
