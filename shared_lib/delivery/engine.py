@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 from uuid import UUID
 
+from shared_lib.backoff import Backoff
 from shared_lib.database.connection import acting_for
 from shared_lib.delivery.order import ORIGINAL, Constantly, Order
 from shared_lib.delivery.signatures import REVOKED
@@ -44,7 +45,6 @@ from shared_lib.storage.buckets import Download, Gallery
 
 log = get_logger()
 
-_POLL_SECONDS = 0.05
 _MARGIN_SECONDS = 15  # of a claim, for the store and the database, beyond the time of one rendering
 _FAILED_SECONDS = 3600  # that an image's own failure counts
 _CRASHED_SECONDS = 60  # that a crash counts, which may have another cause
@@ -272,12 +272,12 @@ class Engine:
     def _make(self, image: PublishedImage, recipe: Recipe, state: State) -> Made:
         """`state` is what it was when it was found."""
         until = time.monotonic() + self._wait_seconds
+        backoff = Backoff(until)
         while not isinstance(state, StoredDelivery):
             if isinstance(state, Claimable) and (made := self._claim_and_make(image, recipe, until)):
                 return made
-            if time.monotonic() > until:
+            if not backoff.sleep():
                 raise Unavailable(_PENDING, code="rendition_pending", retry_after=2)
-            time.sleep(_POLL_SECONDS)
             state = self._find_state(image, recipe)
         return Made(state, None, "collapsed")
 

@@ -69,7 +69,7 @@ _EXPIRE = """
     DELETE FROM deliveries WHERE (image_id, recipe_hash) IN (
         SELECT image_id, recipe_hash FROM deliveries WHERE used_at < now() - make_interval(days => :days)
         AND (claimable_at IS NULL OR claimable_at < now()) ORDER BY used_at LIMIT :batch FOR UPDATE SKIP LOCKED)
-    RETURNING key
+    RETURNING image_id
 """
 
 
@@ -216,10 +216,10 @@ class Deliveries:
         with self._database.transaction(durable=False) as tx:  # if that is lost, the next use is recorded
             tx.last(_TOUCH, uuid=uuid, recipe=recipe_hash)
 
-    def expire(self, days: int, batch: int) -> list[str | None]:
-        """Forget a batch of renditions unused for so many days. Return their keys, None for those never made."""
+    def expire(self, days: int, batch: int) -> int:
+        """Forget a batch of renditions unused for so many days. Return how many."""
         with self._database.transaction() as tx:
-            return [row["key"] for row in tx.rows(_EXPIRE, days=days, batch=batch)]
+            return len(tx.rows(_EXPIRE, days=days, batch=batch))
 
 
 def describe_absence() -> ImageNotFound:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from shared_lib.backoff import Backoff
 from shared_lib.database.connection import Database, Transaction
 from shared_lib.database.driver import Prepared
 from shared_lib.errors import Conflict
@@ -93,19 +94,17 @@ def name(database: Database, key: str, sql: str, **parameters: Any) -> dict[str,
 
     The statement includes NOT_BEING_REMOVED. Raises BeingRemoved if the key is still reserved after some seconds.
     """
-    until = time.monotonic() + _NAMING_SECONDS
+    backoff = Backoff(time.monotonic() + _NAMING_SECONDS)
     while True:
         with database.transaction() as tx:
             lock(tx, key)
             if row := tx.row(sql, key=key, **parameters):
                 return row
-            if (
-                tx.row(_IS_BEING_REMOVED, key=key) is None
-            ):  # nor is it until the lock is released: it may just have ended
+            is_being_removed = tx.row(_IS_BEING_REMOVED, key=key)
+            if is_being_removed is None:  # nor is it until the lock is released: it may just have ended
                 return tx.row(sql, key=key, **parameters)
-        if time.monotonic() > until:
+        if not backoff.sleep():
             raise BeingRemoved
-        time.sleep(0.1)
 
 
 class Originals:

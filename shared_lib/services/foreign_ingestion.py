@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 from uuid import UUID
 
+from shared_lib.backoff import Backoff
 from shared_lib.constraints import DEFAULT_TENANT
 from shared_lib.database.connection import acting_for
 from shared_lib.errors import NotFound, ServiceError, Unavailable
@@ -24,7 +25,6 @@ log = get_logger()
 
 _CLAIM_SECONDS = 30.0  # longer than fetching may take
 _FAILED_SECONDS = 60.0  # that a failure counts
-_POLL_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -49,15 +49,16 @@ class ForeignIngestion:
         until = time.monotonic() + self.wait_seconds
         with acting_for(DEFAULT_TENANT):
             uuid = self._find(url, identify(url), until)
+            backoff = Backoff(until)
             while True:
                 try:
                     return self.deliveries.find_image(uuid)
                 except NotFound as error:
-                    if error.code != "image_pending" or time.monotonic() > until:
+                    if error.code != "image_pending" or not backoff.sleep():
                         raise
-                time.sleep(_POLL_SECONDS)
 
     def _find(self, url: str, name: str, until: float) -> UUID:
+        backoff = Backoff(until)
         while True:
             known = self.foreign_images.find(name)
             if known and known.is_long_unused:
@@ -70,9 +71,8 @@ class ForeignIngestion:
                 return self._fetch(url, name, known, claim)
             if known and known.image and known.is_there:
                 return known.image  # while another process asks whether it has changed
-            if time.monotonic() > until:
+            if not backoff.sleep():
                 raise Unavailable("The foreign image is still being fetched", code="source_pending", retry_after=2)
-            time.sleep(_POLL_SECONDS)
 
     def _fetch(self, url: str, name: str, known: ForeignImage | None, claim: UUID) -> UUID:
         from shared_lib.foreign import Validators  # noqa: PLC0415  only what delivers needs it

@@ -39,16 +39,13 @@ class Retention:
                 yield from turn.attempt(repair, key)
 
     def expire_deliveries(self, turn: Turn) -> Generator[str]:
-        """Delete renditions that no URL has asked for in a long time. One that is asked for meanwhile is made again."""
+        """Forget renditions that no URL has asked for in a long time. One that is asked for again is made again.
 
-        def repair(key: str) -> Iterator[str]:
-            if not self.drift.is_referenced(key):  # a request for processing may have made the same
-                self.gallery.delete(key)
-                yield "delivery_expired"
-
-        while keys := self.deliveries.expire(self.delivery_days, turn.batch):
-            for key in filter(None, keys):
-                yield from turn.attempt(repair, key)
+        Their objects are left to the comparison of the gallery, which deletes orphans: a worker may be storing the
+        same rendition at this moment, for a request by name.
+        """
+        while turn.batch and (expired := self.deliveries.expire(self.delivery_days, turn.batch)):
+            yield from ("delivery_expired" for _ in range(expired))
             yield LOOKED
 
     def expire_foreign_images(self, turn: Turn) -> Generator[str]:

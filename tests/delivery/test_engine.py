@@ -3,9 +3,12 @@
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
+from postgres_proxy import PostgresProxy
 from published import make_and_store
 from pydantic import SecretStr
 from service import Api, Platform, make_photo, wait_for
@@ -51,6 +54,32 @@ def test_a_process_that_dies_leaves_a_claim_that_ends(rt: Runtime, other: Runtim
         tx.rows("UPDATE deliveries SET claimable_at = now() - interval '1 s' WHERE image_id = :image", image=image)
 
     assert make_and_store(other, found).how == "stored"
+
+
+@pytest.fixture
+def proxied(rt: Runtime) -> Iterator[tuple[Runtime, PostgresProxy]]:
+    """Another process that waits for three seconds, and the proxy between it and the database."""
+    with PostgresProxy(rt.settings.database.url.get_secret_value()) as proxy:
+        database = rt.settings.database.model_copy(update={"url": SecretStr(proxy.url)})
+        delivery = rt.settings.delivery.model_copy(update={"wait_seconds": 3})
+        another = Runtime(rt.settings.model_copy(update={"database": database, "delivery": delivery}))
+        yield another, proxy
+        another.sandbox.close()
+        another.database.disconnect()
+
+
+def test_a_request_that_waits_for_another_process_looks_ever_more_rarely(
+    rt: Runtime, image: UUID, proxied: tuple[Runtime, PostgresProxy]
+) -> None:
+    waiting, proxy = proxied
+    found = waiting.delivery.engine.find(order(rt, image, "w=47"))
+    assert rt.deliveries.claim(image, found.recipe.hash, seconds=60, most=9)
+    proxy.forget()
+
+    with pytest.raises(Unavailable):
+        waiting.delivery.engine.make(found)
+
+    assert 5 <= len(proxy.statements) <= 12
 
 
 def test_new_renditions_of_an_image_are_bounded_and_known_ones_are_not(
@@ -247,9 +276,14 @@ def test_a_rendition_that_nobody_asks_for_is_deleted_after_its_retention(rt: Run
 
     rt.reconciliation.run()
 
-    wait_for(lambda: rt.gallery.head(made[0].key), lambda found: found is None)  # the platform may be about to do it
+    wait_for(lambda: rt.delivery.engine.find(unused.order).stored, lambda stored: stored is None)
+    assert rt.gallery.head(made[0].key), "a worker may be storing the same for a request by name"
+
+    comparison = replace(rt.reconciliation.comparison, settling=timedelta(0))
+    comparison.begin()
+    impatient = replace(rt.reconciliation, comparison=comparison)
+    wait_for(impatient.run, lambda _: rt.gallery.head(made[0].key) is None)
     assert rt.gallery.head(made[1].key)
-    assert rt.delivery.engine.find(unused.order).stored is None
 
 
 def test_a_rendition_that_expires_is_kept_if_the_image_has_the_same_by_name(rt: Runtime, api: Api) -> None:
