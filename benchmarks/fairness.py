@@ -5,7 +5,7 @@
 Start the service with an empty data folder. All tenants upload photographs at random moments, at the same mean rate,
 whether the service keeps up or not. In every other phase, the first tenant sends ten times as many. Print for the
 other tenants how long an image took from the start of its upload to its end, and until the response to its upload.
-Rates of callers are off (RATE_UPLOADS_PER_MINUTE=0), unless the environment sets them: otherwise they refuse most.
+Rates are off (RATE_UPLOADS_PER_MINUTE=0 and the like), unless the environment sets them: otherwise they refuse most.
 """
 
 import argparse
@@ -138,8 +138,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20, help="of a phase (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    for name in ("RATE_UPLOADS_PER_MINUTE", "RATE_REQUESTS_PER_MINUTE"):
-        os.environ.setdefault(name, "0")
+    for name in ("UPLOADS", "REQUESTS", "DECODER_SECONDS"):
+        for rate in (f"RATE_{name}_PER_MINUTE", f"RATE_TENANT_{name}_PER_MINUTE"):
+            os.environ.setdefault(rate, "0")
     os.environ["AUTH_MODE"] = "required"
     photographs = make_photographs(PHOTOGRAPHS)
     with tempfile.TemporaryDirectory(prefix="fairness-") as folder, serve(Path(folder)):

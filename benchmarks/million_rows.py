@@ -48,6 +48,7 @@ SETTINGS = {  # requests carry no credentials, and use neither the store nor Kaf
     "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1",
     "LOG_LEVEL": "error",
     "RATE_REQUESTS_PER_MINUTE": "1000000",  # never reached, but counted
+    "RATE_TENANT_REQUESTS_PER_MINUTE": "1000000",
 }
 LARGEST = "default"
 TENANTS = (LARGEST, "tenant-1", "tenant-10", "tenant-99")

@@ -291,7 +291,8 @@ class Runtime:
     def rate_limiter(self) -> "RateLimiter":
         from shared_lib.services.rate_limiting import RateLimiter
 
-        return RateLimiter(self.settings.rates, self.rates)
+        anonymous = self.settings.auth.mode == "anonymous"
+        return RateLimiter(self.settings.rates, self.rates, serves_anonymous=anonymous)
 
     @part
     def purging(self) -> "Purging":

@@ -85,6 +85,9 @@ def guarded(tmp_path_factory: pytest.TempPathFactory, trusted_issuer: Issuer) ->
         RATE_REQUESTS_PER_MINUTE="1000000",  # some tests send thousands
         RATE_UPLOADS_PER_MINUTE="1000000",
         RATE_PREVIEWS_PER_MINUTE="1000000",
+        RATE_TENANT_REQUESTS_PER_MINUTE="1000000",
+        RATE_TENANT_UPLOADS_PER_MINUTE="1000000",
+        RATE_TENANT_DECODER_SECONDS_PER_MINUTE="1000000",
     )
     database = Database(settings.Database(url=SecretStr(running.environment["DATABASE_URL"])))
     trusted = tuple(settings.Issuer.model_validate(each) for each in issuers)

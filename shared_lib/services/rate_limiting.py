@@ -11,8 +11,10 @@ log = get_logger()
 
 
 class RateLimiter:
-    def __init__(self, settings: RateSettings, rates: Rates) -> None:
-        seconds, seconds_of_tenant = settings.decoder_seconds_per_minute, settings.tenant_decoder_seconds_per_minute
+    def __init__(self, settings: RateSettings, rates: Rates, *, serves_anonymous: bool = False) -> None:
+        """If it `serves_anonymous` callers, tenants have no decoder seconds: whoever used them is not known."""
+        seconds = settings.decoder_seconds_per_minute
+        seconds_of_tenant = 0 if serves_anonymous else settings.tenant_decoder_seconds_per_minute
         self._decoding = Rate("decoder-seconds", seconds, is_charged_later=True)
         self._tenant_decoding = Rate("decoder-seconds", seconds_of_tenant, of_tenant=True, is_charged_later=True)
         self._all = (
@@ -32,7 +34,15 @@ class RateLimiter:
         limited = [each for each in self._all if each.most and each.name in names]
         if not limited or principal in (ANONYMOUS, NOBODY):
             return []
-        return self._rates.take(principal, limited)
+        standings = self._rates.take(principal, limited)
+        if not all(each.granted for each in standings if not each.rate.of_tenant):
+            self._give_back(principal.tenant, [each.rate for each in standings if each.granted and each.rate.of_tenant])
+        return standings
+
+    def _give_back(self, tenant: str, rates: list[Rate]) -> None:
+        """Uncount a request that the caller's own rate refused: it would take from the others of its tenant."""
+        if counted := [each for each in rates if not each.is_charged_later]:
+            self._rates.charge(tenant, "", counted, -1)
 
     def check_decoding(self, tenant: str) -> None:
         """Raise TooManyAttempts while the tenant has used up its decoder seconds."""

@@ -112,11 +112,11 @@ class Rates(Branch):
     """Recipes that are tried out. 0: no limit."""
     decoder_seconds_per_minute: int = Field(default=600, ge=0)
     """Seconds for which workers decode what one caller asked for. They are counted afterward. 0: no limit."""
-    tenant_requests_per_minute: int = Field(default=0, ge=0)
+    tenant_requests_per_minute: int = Field(default=12_000, ge=0)
     """Requests of all callers of a tenant together. 0: no limit."""
-    tenant_uploads_per_minute: int = Field(default=0, ge=0)
+    tenant_uploads_per_minute: int = Field(default=1200, ge=0)
     """Uploads of all callers of a tenant together. 0: no limit."""
-    tenant_decoder_seconds_per_minute: int = Field(default=0, ge=0)
+    tenant_decoder_seconds_per_minute: int = Field(default=2400, ge=0)
     """Seconds for which workers decode a tenant's images. They are counted afterward. 0: no limit."""
 
 

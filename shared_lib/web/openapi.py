@@ -31,7 +31,8 @@ Collections group images. An image is in at most one.
 Every error has a sentence and a `code`. Endpoints about images return `{"error", "code", "details"?}`, and
 `actions/process` adds `status` and `message`. Endpoints about collections return
 `{"errors": [{"title", "detail"?, "code", "source"?}]}`, as in JSON:API. A 503 has `Retry-After`: try again. So
-has a 429, for more requests or uploads in a minute than the caller's rate. Responses say in `RateLimit` what remains.
+has a 429, for more requests or uploads in a minute than the rate of the caller or its tenant. Responses say in
+`RateLimit` what remains.
 A 403 `quota_exceeded` says that there are as many images, bytes or renditions as there may be.
 
 A parameter, a form's field or a field of JSON that an operation does not have is an error (400), which names the

@@ -384,6 +384,23 @@ DEFECTS = (
         "test_a_tenant_that_has_used_up_its_decoder_seconds_waits_and_reads_on",
     ),
     Defect(
+        name="refused-requests-use-up-the-tenants-rate",
+        breaks=RATES,
+        file="shared_lib/services/rate_limiting.py",
+        old="        if counted := [each for each in rates if not each.is_charged_later]:\n",
+        new="        if counted := []:\n",
+        caught_by="tests/processing/test_quotas.py::"
+        "test_a_caller_beyond_its_own_rate_takes_nothing_from_the_others_of_its_tenant",
+    ),
+    Defect(
+        name="anonymous-callers-with-decoder-seconds",
+        breaks=RATES,
+        file="shared_lib/services/rate_limiting.py",
+        old="0 if serves_anonymous else settings.",
+        new="settings.",
+        caught_by="tests/security/test_rates.py::test_a_service_for_anonymous_callers_throttles_nobody",
+    ),
+    Defect(
         name="part-of-any-size",
         breaks=PARTS,
         file="shared_lib/domain/multipart.py",

@@ -71,7 +71,8 @@ def test_only_so_many_announced_uploads_of_a_tenant_are_open(apart: Runtime) -> 
 
 
 def test_callers_of_a_tenant_share_its_rate(apart: Runtime) -> None:
-    rates = apart.settings.rates.model_copy(update={"tenant_requests_per_minute": 3, "tenant_uploads_per_minute": 0})
+    limits = {"tenant_requests_per_minute": 3, "tenant_uploads_per_minute": 0, "tenant_decoder_seconds_per_minute": 0}
+    rates = apart.settings.rates.model_copy(update=limits)
     limiter = RateLimiter(rates, Rates(apart.database))
     callers = [Principal(f"key:{uuid4()}", Role.VIEWER, "shares-a-rate") for _ in range(4)]
 
@@ -85,12 +86,26 @@ def test_callers_of_a_tenant_share_its_rate(apart: Runtime) -> None:
         assert limiter.take(other, "requests")[-1].granted
 
 
+def test_a_caller_beyond_its_own_rate_takes_nothing_from_the_others_of_its_tenant(apart: Runtime) -> None:
+    rates = apart.settings.rates.model_copy(update={"uploads_per_minute": 2, "tenant_uploads_per_minute": 10})
+    limiter = RateLimiter(rates, Rates(apart.database))
+    greedy, other = (Principal(f"key:{uuid4()}", Role.EDITOR, "has-a-greedy-caller") for _ in range(2))
+
+    with acting_for("has-a-greedy-caller"):
+        refused = [limiter.take(greedy, "uploads") for _ in range(20)][2:]
+        left = {each.rate.policy: each.remaining for each in limiter.take(other, "uploads")}
+
+    assert not any(all(each.granted for each in standings) for standings in refused)
+    assert left["tenant-uploads"] >= 10 - 3
+
+
 @pytest.fixture
 def thrifty(apart: Runtime) -> Iterator[Runtime]:
-    """The service of `apart`, whose tenants may have two renditions, and decode for 20 seconds a minute."""
+    """A service that needs credentials. Its tenants may have two renditions, and decode for 20 seconds a minute."""
+    auth = apart.settings.auth.model_copy(update={"mode": "required"})
     quotas = apart.settings.quotas.model_copy(update={"renditions": 2})
     rates = apart.settings.rates.model_copy(update={"tenant_decoder_seconds_per_minute": 20})
-    runtime = Runtime(apart.settings.model_copy(update={"quotas": quotas, "rates": rates}))
+    runtime = Runtime(apart.settings.model_copy(update={"auth": auth, "quotas": quotas, "rates": rates}))
     yield runtime
     runtime.sandbox.close()
     runtime.broker.close()

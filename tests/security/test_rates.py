@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 from uuid import uuid4
@@ -13,8 +14,9 @@ from pydantic import SecretStr
 from service import Api, Platform, connect, make_keys_of, make_photo, run_command, start_platform, wait_for
 
 from shared_lib import settings
+from shared_lib.constraints import DEFAULT_TENANT
 from shared_lib.database.connection import Database
-from shared_lib.domain.rates import WINDOW_SECONDS
+from shared_lib.domain.rates import WINDOW_SECONDS, Rate
 from shared_lib.repositories.rates import Rates
 from shared_lib.services.rate_limiting import RateLimiter
 
@@ -60,6 +62,14 @@ def call(guarded: Platform, make_key: MakeKey) -> Callable[..., requests.Respons
 Call = Callable[..., requests.Response]
 
 
+@contextmanager
+def open_worker(machine: Platform) -> Iterator[Rates]:
+    """The rates of a service, as its worker has them."""
+    database = Database(settings.Database(url=SecretStr(machine.environment["DATABASE_WORKER_URL"])))
+    yield Rates(database)
+    database.disconnect()
+
+
 def test_a_caller_gets_no_more_requests_than_its_rate_and_is_told_when_to_go_on(call: Call) -> None:
     started = time.monotonic()
     answers = [call("GET", "/images?limit=1") for _ in range(REQUESTS + 5)]
@@ -67,8 +77,8 @@ def test_a_caller_gets_no_more_requests_than_its_rate_and_is_told_when_to_go_on(
 
     granted = [each for each in answers if each.status_code == 200]
     assert REQUESTS <= len(granted) <= REQUESTS + elapsed * REQUESTS / WINDOW_SECONDS + 1
-    assert granted[0].headers["RateLimit-Policy"] == f'"requests";q={REQUESTS};w=60'
-    assert granted[0].headers["RateLimit"] == f'"requests";r={REQUESTS - 1};t=2'
+    assert granted[0].headers["RateLimit-Policy"] == f'"requests";q={REQUESTS};w=60, "tenant-requests";q=12000;w=60'
+    assert granted[0].headers["RateLimit"].startswith(f'"requests";r={REQUESTS - 1};t=2, "tenant-requests";r=')
     refused = answers[-1]
     assert (refused.status_code, refused.json()["code"]) == (429, "rate_exceeded")
     assert refused.headers["RateLimit"].startswith('"requests";r=0;t=')
@@ -104,19 +114,43 @@ def test_uploads_have_a_rate_besides(call: Call) -> None:
     assert [each.status_code for each in answers] == [201] * UPLOADS + [429]
     assert answers[-1].json()["error"] == f"At most {UPLOADS} uploads a minute"
     rates = (
-        r'"requests";r=\d+;t=\d+, "uploads";r=0;t=\d+, '
-        r'"decoder-seconds";r=600;t=0, "tenant-decoder-seconds";r=\d+;t=\d+'
+        r'"requests";r=\d+;t=\d+, "uploads";r=0;t=\d+, "decoder-seconds";r=600;t=0, '
+        r'"tenant-requests";r=\d+;t=\d+, "tenant-uploads";r=\d+;t=\d+, "tenant-decoder-seconds";r=\d+;t=\d+'
     )
     assert re.fullmatch(rates, answers[-1].headers["RateLimit"])
     assert call("GET", "/images?limit=1").status_code == 200
 
 
+def test_an_admin_with_many_keys_gets_no_more_than_the_tenants_rate_which_is_there_by_default(
+    guarded: Platform,
+) -> None:
+    admin = connect(guarded, run_command(guarded, "tenants", "create", "has-many-keys").stdout.strip())
+    made = [admin("POST", "/api-keys", json={"name": f"key {each}", "role": "editor"}).json() for each in range(5)]
+    callers = [connect(guarded, each["data"]["key"]) for each in made]
+    announced = {"extension": "jpg", "sizeBytes": 1}
+    most, left = settings.Rates().tenant_uploads_per_minute, 2 * UPLOADS
+    uploads = Rate("uploads", most, of_tenant=True)
+    with open_worker(guarded) as rates:
+        rates.charge("has-many-keys", "", [uploads], most - left)
+    started = time.monotonic()
+
+    answers = [
+        caller("POST", "/images/actions/upload-url", json=announced) for _ in range(UPLOADS) for caller in callers
+    ]
+
+    granted = [each for each in answers if each.status_code == 201]
+    elapsed = time.monotonic() - started
+    assert left <= len(granted) <= left + elapsed / uploads.interval + 1
+    assert {each.json()["error"] for each in answers if each not in granted} == {
+        f"At most {most:,} uploads a minute of all callers of the tenant"
+    }
+
+
 def test_a_tenant_without_decoder_seconds_uploads_nothing_and_reads_on(guarded: Platform) -> None:
     headers = {"X-API-Key": run_command(guarded, "tenants", "create", "decodes-much").stdout.strip()}
-    database = Database(settings.Database(url=SecretStr(guarded.environment["DATABASE_WORKER_URL"])))
     limits = settings.Rates(tenant_decoder_seconds_per_minute=DECODER_SECONDS)
-    RateLimiter(limits, Rates(database)).charge_decoding("decodes-much", None, DECODER_SECONDS + 10)
-    database.disconnect()
+    with open_worker(guarded) as rates:
+        RateLimiter(limits, rates).charge_decoding("decodes-much", None, DECODER_SECONDS + 10)
 
     def ask(method: str, path: str, body: object = None) -> requests.Response:
         return requests.request(method, f"{guarded.url}/api/v1{path}", json=body, headers=headers, timeout=30)
@@ -139,7 +173,7 @@ def test_what_a_caller_has_decoded_counts_for_that_caller_alone(guarded: Platfor
     caller, other = (connect(guarded, make_key("editor")) for _ in range(2))
     name = f"key:{str(caller.session.headers['X-API-Key']).split('_')[1]}"
     database = Database(settings.Database(url=SecretStr(guarded.environment["DATABASE_WORKER_URL"])))
-    limiter = RateLimiter(settings.Rates(), Rates(database))
+    limiter = RateLimiter(settings.Rates(tenant_decoder_seconds_per_minute=0), Rates(database))
 
     def read(sql: str, **values: str) -> Any:
         with database.transaction() as tx:
@@ -173,6 +207,27 @@ def test_what_a_caller_has_decoded_counts_for_that_caller_alone(guarded: Platfor
     assert '"decoder-seconds";r=0;t=' in refused.headers["RateLimit"]
     assert caller("GET", f"/images/{image}").status_code == 200
     assert announce(other).status_code == 201
+
+
+def test_a_service_for_anonymous_callers_throttles_nobody(platform: Platform, api: Api) -> None:
+    image = api.upload(make_photo())
+    assert api.await_end(image)["status"] == "succeeded"
+    limits = settings.Rates()
+    used_up = [
+        Rate("requests", limits.tenant_requests_per_minute, of_tenant=True),
+        Rate("uploads", limits.tenant_uploads_per_minute, of_tenant=True),
+        Rate("decoder-seconds", limits.tenant_decoder_seconds_per_minute, of_tenant=True),
+    ]
+    with open_worker(platform) as rates:
+        for each in used_up:
+            rates.charge(DEFAULT_TENANT, "", [each], 2 * each.most)
+        upload = api("GET", "/images/actions/upload-url?extension=jpg")
+        rendition = requests.get(f"{platform.url}/i/unsafe/w=33/{image}.webp", timeout=30)
+        for each in used_up:
+            rates.charge(DEFAULT_TENANT, "", [each], -2 * each.most)
+
+    assert (upload.status_code, rendition.status_code) == (200, 200)
+    assert "RateLimit" not in upload.headers
 
 
 def test_a_quota_of_bytes_counts_what_is_announced_and_deletion_frees_it(
