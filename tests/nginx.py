@@ -47,12 +47,19 @@ class Names:
 
 @contextmanager
 def run_edge(  # noqa: PLR0913  what may differ
-    folder: Path, backend: Path, *, backend_port: int, dns_port: int, hosts: Path = HOSTS, most_requests: int = 1024
+    folder: Path,
+    backend: Path,
+    *,
+    backend_port: int,
+    dns_port: int,
+    hosts: Path = HOSTS,
+    most_requests: int = 1024,
+    proxies: str = "10.0.0.0/8",
 ) -> Iterator[str]:
     """Run nginx with the edge's configuration and the given backend.conf. Yield its base URL.
 
-    Besides what `configure` changes, only the DNS server, the backend's port, and how many requests there may be at
-    once differ.
+    Besides what `configure` changes, only the DNS server, the backend's port, how many requests there may be at once,
+    and one network of proxies that it believes differ. Its log is in the folder.
     """
     port = find_free_port()
     folder.mkdir()
@@ -65,9 +72,13 @@ def run_edge(  # noqa: PLR0913  what may differ
         f"127.0.0.1:{port}",
         change(backend.read_text(), changes),
         hosts.read_text(),
-        {"limit_conn requests 1024": f"limit_conn requests {most_requests}"},
+        {
+            "limit_conn requests 1024": f"limit_conn requests {most_requests}",
+            "set_real_ip_from 10.0.0.0/8": f"set_real_ip_from {proxies}",
+        },
     )
-    process = subprocess.Popen([find_nginx(os.environ["PATH"]), *options])
+    with (folder / "log").open("ab") as log:
+        process = subprocess.Popen([find_nginx(os.environ["PATH"]), *options], stderr=log)
     try:
         wait_for(lambda: ports.responds_to_http(port, path="/_/ready"), bool)
         yield f"http://127.0.0.1:{port}"

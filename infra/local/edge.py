@@ -26,8 +26,9 @@ _CHANGES = {
     "max_size=2g": "max_size=256m",
     r"set_real_ip_from \S+;": "",  # there is no proxy in front
     r"limit_conn \w+_of_client \d+;": "",  # on one machine, all clients have one address
-    # Lines about requests have their URLs, with signatures.
-    "error_log /dev/stderr": "error_log stderr alert",
+    "error_log /dev/stderr;": "error_log stderr alert;",
+    "error_log /dev/stderr emerg": "error_log stderr emerg",
+    "access_log /dev/stderr unanswered": "access_log off",  # the gateway says why
     "client_max_body_size 11m": "client_max_body_size 0",
     "proxy_request_buffering on": "proxy_request_buffering off",
 }

@@ -1,5 +1,6 @@
 """The nginx edge resolves its backends by name and limits its clients."""
 
+import json
 import re
 import select
 import threading
@@ -49,6 +50,7 @@ class _Handler(BaseHTTPRequestHandler):
         with suppress(OSError):  # the edge has closed the connection
             self.send_response(200)
             self.send_header("Content-Length", f"{len(body)}")
+            self.send_header("X-Passed-On", self.headers["X-Forwarded-For"])
             self.end_headers()
             self.wfile.write(body)
 
@@ -181,6 +183,57 @@ def test_a_host_named_after_a_service_serves_its_urls_at_the_root(
 @pytest.mark.parametrize(("host", "status"), [("localhost:5000", 200), ("[::1]", 200), ("elsewhere.example", 421)])
 def test_under_compose_the_edge_only_allows_this_machines_names(edge: tuple[str, int], host: str, status: int) -> None:
     assert exchange(edge, f"GET /api/v1/images HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()).status == status
+
+
+def test_the_edges_log_has_what_no_function_answered_and_no_url(
+    edge: tuple[str, int], names: Names, tmp_path: Path
+) -> None:
+    secret, log = "k1.0f5c", tmp_path / "nginx/log"
+    paths = {
+        "deliver-image": f"/i/{secret}/w=1/x.jpg",
+        "deliver-imgproxy": f"/imgproxy/{secret}/w:1/plain/x",
+        "deliver-thumbor": f"/thumbor/{secret}/1x1/x",
+    }
+
+    def ask(path: str) -> int:
+        return exchange(edge, f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()).status
+
+    names.address = "127.0.0.4"  # where nobody listens
+    for path in paths.values():
+        assert ask(path) == 503
+    exchange(edge, f"GET /i/{secret} HTTP/9.9\r\n\r\n".encode())
+
+    lines = wait_for(lambda: log.read_text().splitlines(), lambda lines: len(lines) >= len(paths))
+    assert secret not in log.read_text()
+    unanswered = [json.loads(line) for line in lines]
+    assert [(each["event"], each["function"], each["upstream_status"]) for each in unanswered] == [
+        ("request_unanswered", function, "502") for function in paths
+    ]
+
+
+def test_a_client_cannot_choose_the_address_that_the_edge_passes_on(
+    names: Names, backends: list[Backend], tmp_path: Path
+) -> None:
+    client, proxy, forged, behind = "127.0.0.9", "127.0.0.8", "198.51.100.1", "203.0.113.9"
+    expected = {
+        (client, forged): client,
+        (client, f"{forged}, {proxy}"): client,
+        (proxy, behind): behind,
+        (proxy, f"{forged}, {behind}"): behind,
+        (proxy, f"{forged}, {behind}, 192.168.0.7"): behind,
+    }
+    names.address = "127.0.0.2"
+    port, hosts, backend = backends[0].server_port, ROOT / "infra/compose/hosts.conf", BACKENDS["compose"]
+    started = run_edge(tmp_path / "nginx", backend, backend_port=port, dns_port=names.port, hosts=hosts, proxies=proxy)
+    with started as url:
+        address = "127.0.0.1", urlsplit(url).port or 0
+        for method in ("GET", "TRACE"):
+            head = f"{method} /api/v1/images HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: "
+            passed_on = {
+                (peer, sent): exchange(address, f"{head}{sent}\r\n\r\n".encode(), client=peer).headers["x-passed-on"]
+                for peer, sent in expected
+            }
+            assert passed_on == expected, method
 
 
 def test_limits_apply_to_each_client_behind_a_private_proxy() -> None:
