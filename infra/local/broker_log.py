@@ -4,6 +4,8 @@ Tansu keeps everything as objects: what it knows of topics, of each partition's 
 events. A power loss may take the end of the store's volume, in which the newest of them are. The store then knows
 their names and answers 500 for their content, for ever, and Tansu serves no group or topic that needs them.
 
+A topic that no event source reads has nobody who notices, so each start looks at what was written last.
+
 What cannot be read is deleted. A partition that has lost its end or a batch begins anew, and so do the groups in it.
 No image is lost with an event: reconciliation requests it again.
 """
@@ -11,6 +13,7 @@ No image is lost with an event: reconciliation requests it again.
 import re
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 
 from infra.local import terminal
 from infra.local.disk_full import connect
@@ -21,6 +24,7 @@ from shared_lib.storage.store import Missing, StoreError
 BUCKET = "kafka-log"
 TIMEOUT_SECONDS = 30.0  # the store itself tries for ten seconds to read what is gone
 READERS = 16
+RECENT = timedelta(minutes=10)  # Linux writes to the disk what is 30 s old (vm.dirty_expire_centisecs)
 CHECK = "check"  # an object that is written and read
 _PARTITION = re.compile(r"clusters/[^/]+/topics/([^/]+)/partitions/(\d+)/")
 _OFFSET = re.compile(r"clusters/[^/]+/groups/.+/offsets/([^/]+)/partitions/(\d+)\.json")
@@ -48,10 +52,16 @@ class BrokerLog:
         return fault
 
     def repair(self) -> None:
-        """Delete what cannot be read. Batches are only read if the broker did not work: there may be many."""
+        """Delete what cannot be read. There may be many batches: old ones are only read if the broker did not work."""
         try:
-            keys = [each.key for each in self._bucket.list()]
-            damaged = self._find_lost(key for key in keys if self._is_suspected or not key.endswith(".batch"))
+            found = list(self._bucket.list())
+            keys = [each.key for each in found]
+            recent = max((each.modified for each in found), default=datetime.now(UTC)) - RECENT
+            damaged = self._find_lost(
+                each.key
+                for each in found
+                if self._is_suspected or each.modified >= recent or not each.key.endswith(".batch")
+            )
             if damaged:  # perhaps the store has only just started, and is still loading its volumes
                 terminal.print_line("Part of Kafka's log cannot be read. Looking again …")
                 self._check_store()

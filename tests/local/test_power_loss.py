@@ -125,11 +125,33 @@ def test_a_broker_whose_store_has_lost_the_end_of_its_log_works_again(
         with reading(servers, "new", sink):
             send(servers, "new", b"later")
             wait_for(lambda: sink.bodies, lambda bodies: b"later" in bodies, seconds=60)
-        with closing(KafkaConsumer(bootstrap_servers=servers)) as consumer:
-            consumer.assign([TopicPartition("old", 0)])
-            consumer.seek_to_beginning()
-            [kept] = wait_for(lambda: consumer.poll(500), bool).values()
-    assert [each.value for each in kept] == [b"kept"]
+        assert read(servers, "old") == [b"kept"]
+
+
+def test_a_topic_that_no_source_reads_can_be_read_after_its_last_event_was_lost(tmp_path: Path) -> None:
+    with supervise(tmp_path) as (supervisor, settings):
+        store = start_store(supervisor, settings)
+        servers = tansu.start(supervisor, settings, tmp_path / "tansu.log", store)["KAFKA_BOOTSTRAP_SERVERS"]
+        with KafkaAdminClient(bootstrap_servers=servers) as admin:
+            admin.create_topics({"announced": {"num_partitions": 1, "replication_factor": 1}})
+        send(servers, "announced", b"lost")
+    [volume] = (tmp_path / "seaweedfs/data").glob(f"{BUCKET}_*.dat")
+    os.truncate(volume, volume.stat().st_size - 100)  # only the batch itself
+
+    with supervise(tmp_path) as (supervisor, settings):
+        store = start_store(supervisor, settings)
+        servers = tansu.start(supervisor, settings, tmp_path / "tansu.log", store)["KAFKA_BOOTSTRAP_SERVERS"]
+        send(servers, "announced", b"later")
+        assert read(servers, "announced") == [b"later"]
+
+
+def read(servers: str, topic: str) -> list[bytes]:
+    """Return all events of a topic with one partition."""
+    with closing(KafkaConsumer(bootstrap_servers=servers)) as consumer:
+        consumer.assign([TopicPartition(topic, 0)])
+        consumer.seek_to_beginning()
+        [found] = wait_for(lambda: consumer.poll(500), bool).values()
+    return [each.value for each in found]
 
 
 @contextmanager

@@ -38,12 +38,14 @@ def copy_project(tree: Path) -> None:
         if (ROOT / name).is_file():
             (tree / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, tree / name)
+            modules = Path(name).with_name("node_modules")
+            if Path(name).name == "package-lock.json" and (ROOT / modules).exists():
+                (tree / modules).symlink_to(ROOT / modules)
     shutil.copytree(sys.prefix, tree / ".venv", symlinks=True, copy_function=os.link)
     for installed in tree.glob(".venv/lib/*/site-packages/__editable__*"):
         text = installed.read_text().replace(str(ROOT), str(tree))
         installed.unlink()  # it is linked to the original
         installed.write_text(text)
-    (tree / "web/node_modules").symlink_to(ROOT / "web/node_modules")
 
 
 def build_gallery(tree: Path) -> None:

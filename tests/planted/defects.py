@@ -514,6 +514,14 @@ DEFECTS = (
         caught_by=f"{POWER_TESTS}::test_a_broker_whose_store_has_lost_the_end_of_its_log_works_again",
     ),
     Defect(
+        name="latest-batches-unread",
+        breaks=STARTS,
+        file="infra/local/broker_log.py",
+        old="self._is_suspected or each.modified >= recent or",
+        new="self._is_suspected or",
+        caught_by=f"{POWER_TESTS}::test_a_topic_that_no_source_reads_can_be_read_after_its_last_event_was_lost",
+    ),
+    Defect(
         name="schedule-by-the-wall-clock",
         breaks="A clock that jumps stops no schedule, and repeats nothing",
         file="infra/local/ping_source.py",
