@@ -20,6 +20,7 @@ from shared_lib.addresses import read_database_url
 from shared_lib.broker.client import Client
 from shared_lib.database.connection import Database
 from shared_lib.database.failures import translating
+from shared_lib.database.indexes import build_indexes
 from shared_lib.database.migrations import MIGRATIONS, find_newest_revision
 from shared_lib.database.rights import OWNER, compose_revocations
 from shared_lib.database.schema import read_revision
@@ -57,6 +58,8 @@ def migrate(settings: Settings) -> None:
     with translating(), _unwrapping():
         command.upgrade(alembic_config(settings), "head")
     log.info("database_migrated")
+    with translating(), closing(open_for_migrations(settings.database)) as connection:
+        build_indexes(connection)
     if not found:  # a new database has no functions of the last release
         end_last_release(settings)
 

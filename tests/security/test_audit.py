@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -18,6 +19,7 @@ from shared_lib import settings
 from shared_lib.commands.bootstrap import alembic_config
 from shared_lib.constraints import DEFAULT_TENANT
 from shared_lib.database.connection import Database, acting_for
+from shared_lib.database.indexes import build_indexes
 from shared_lib.database.sockets import open_for_migrations
 from shared_lib.domain.audit import Action, Actor
 from shared_lib.errors import Conflict, Misconfigured
@@ -214,6 +216,8 @@ def own_database(empty_database: str) -> Iterator[Database]:
     config = alembic_config()
     config.attributes["connect"] = lambda: open_for_migrations(described)
     command.upgrade(config, "head")
+    with closing(open_for_migrations(described)) as connection:
+        build_indexes(connection)
     database = Database(described, DEFAULT_TENANT)
     yield database
     database.disconnect()

@@ -42,10 +42,6 @@ CREATE TRIGGER end_wait AFTER INSERT ON audit_chain FOR EACH ROW EXECUTE FUNCTIO
 CREATE POLICY no_purge ON audit_events AS RESTRICTIVE FOR INSERT TO images_app, images_delivery
     WITH CHECK (action <> 'audit_purged');
 CREATE POLICY delivery ON audit_events FOR INSERT TO images_delivery WITH CHECK (tenant_id = current_tenant());
-
-CREATE INDEX audit_events_by_subject ON audit_events (tenant_id, subject, id) INCLUDE (recorded_at);
-CREATE INDEX audit_events_by_principal ON audit_events (tenant_id, principal, id) INCLUDE (recorded_at);
-CREATE INDEX audit_events_by_action ON audit_events (tenant_id, action, id);
 """
 
 # In PL/pgSQL each statement names what it looks for, so each has an index.
@@ -180,7 +176,7 @@ def downgrade() -> None:
     op.execute("SET LOCAL ROLE images_owner")
     op.execute("DROP POLICY search ON tenants; ALTER TABLE tenants DROP COLUMN links_since")
     op.execute(UNDO_READING)
-    op.execute("DROP INDEX audit_events_by_subject, audit_events_by_principal, audit_events_by_action")
+    op.execute("DROP INDEX IF EXISTS audit_events_by_subject, audit_events_by_principal, audit_events_by_action")
     op.execute("DROP POLICY delivery ON audit_events; DROP POLICY no_purge ON audit_events")
     op.execute("DROP TRIGGER end_wait ON audit_chain; DROP TRIGGER await_link ON audit_events")
     op.execute("DROP TRIGGER set_time ON audit_events; DROP TABLE audit_unlinked")
