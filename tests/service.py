@@ -29,8 +29,11 @@ ROOT = Path(__file__).parent.parent
 Seen = TypeVar("Seen")
 Deliver = Callable[..., int]
 WaitInInbox = Callable[..., UUID]
-ENVIRONMENT = dict(os.environ)
-"""The environment at the start. Some tests change it for functions that they load into this process."""
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}}
+"""The environment at the start. Some tests change it for functions that they load into this process.
+
+Without the variables of `make test`, with which a test's own `make` would say its directory.
+"""
 
 WHOLE = '[{"name": "whole"}]'
 """Renditions to upload with: the whole image again. It has an object in the store, which a thumbnail lacks."""

@@ -8,6 +8,7 @@ import base64
 import json
 import logging
 import queue
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -231,6 +232,12 @@ class Receiver(ThreadingHTTPServer):
         self.authorization = f"Bearer {token}".encode()
         self.outbox = Outbox(servers)
         self.outbox.start()
+
+    def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002  a hook
+        """Log a request's failure. A client may end its connection when it likes."""
+        error = sys.exception()
+        if not isinstance(error, ConnectionError):
+            log.error("A request to the webhook failed", exc_info=error)
 
     def server_close(self) -> None:
         super().server_close()

@@ -1,8 +1,10 @@
 """Choose free ports, and check which ports respond."""
 
 import http.client
+import itertools
 import random
 import socket
+import sys
 
 LOOPBACK = "127.0.0.1"
 ANSWER_SECONDS = 10.0
@@ -13,9 +15,25 @@ _reserved: set[int] = set()
 """Ports that this process has chosen. Their servers may not have started yet."""
 
 
-def reserve(port: int) -> None:
-    """Exclude a port from `free_ports`."""
+def reserve(port: int) -> bool:
+    """Keep every process from choosing a port, until this one ends. Return False if it is in use.
+
+    On Linux, a server that sets SO_REUSEADDR, as all of ours do, can still listen there: the socket that is bound does
+    not listen (socket(7)). Elsewhere only this process does not choose it again.
+    """
+    holder = socket.socket()
+    try:
+        holder.bind((LOOPBACK, port))
+    except (OSError, OverflowError):  # in use, or not a port number
+        holder.close()
+        return False
+    if sys.platform == "linux":
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # not before: others could bind it, too
+        holder.detach()  # open until the process ends
+    else:
+        holder.close()
     _reserved.add(port)
+    return True
 
 
 def try_binding(port: int, host: str) -> None:
@@ -40,10 +58,8 @@ def free_ports(count: int) -> list[int]:
     Ports that the system uses for outgoing connections (from 32768 or 49152) are excluded: a connection could occupy
     one before its server starts.
     """
-    candidates = (port for port in random.sample(_CHOICE, len(_CHOICE)) if port not in _reserved and is_free(port))
-    chosen = [next(candidates) for _ in range(count)]
-    _reserved.update(chosen)
-    return chosen
+    candidates = (port for port in random.sample(_CHOICE, len(_CHOICE)) if port not in _reserved and reserve(port))
+    return list(itertools.islice(candidates, count))
 
 
 def find_own_address() -> str:
@@ -75,7 +91,7 @@ def responds_to_http(port: int, host: str = LOOPBACK, path: str = "/", timeout_s
     connection = http.client.HTTPConnection(host, port, timeout=timeout_seconds)
     try:
         connection.request("GET", path)
-        connection.getresponse()
+        connection.getresponse().read()  # otherwise the server's connection is reset
     except OSError:
         return False
     except http.client.HTTPException:

@@ -156,7 +156,7 @@ def _ports(remembered: Path, preferred_s3: int) -> dict[str, int]:
         return last
     preferred_s3 = last.get("s3.port", preferred_s3)
     chosen = dict(zip(_PORT_FLAGS, ports.free_ports(len(_PORT_FLAGS)), strict=True))
-    while not ports.is_free(chosen["admin.port"] + _ADMIN_GRPC_OFFSET):
+    while not ports.reserve(chosen["admin.port"] + _ADMIN_GRPC_OFFSET):
         [chosen["admin.port"]] = ports.free_ports(1)
     chosen["admin.port.grpc"] = chosen["admin.port"] + _ADMIN_GRPC_OFFSET
     if ports.is_free(preferred_s3):

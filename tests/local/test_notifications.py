@@ -1,5 +1,7 @@
 import json
 import re
+import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -179,3 +181,18 @@ def test_notifications_that_kafka_rejects_are_sent_again_later(servers: str, adm
     outbox.stop()
     consumer.close()
     proxy.close()
+
+
+def test_a_client_that_breaks_off_leaves_no_traceback(capfd: pytest.CaptureFixture[str]) -> None:
+    receiver = Receiver(0, "127.0.0.1:1", "token")
+    receiver.daemon_threads = False  # so that closing waits for them
+    thread = threading.Thread(target=receiver.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    with socket.create_connection((LOOPBACK, receiver.server_port)) as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closing resets it
+        client.sendall(b"GET / HTTP/1.1\r\n")
+    receiver.shutdown()
+    thread.join()
+    receiver.server_close()
+
+    assert capfd.readouterr().err == ""
