@@ -43,7 +43,9 @@ def start(supervisor: Supervisor, settings: Settings, log: Path) -> dict[str, st
     cluster.sockets.mkdir(mode=0o700)
     if cluster.user:
         _grant_access(cluster)
-    if not cluster.data.exists():
+    if cluster.data.exists():
+        _check_version(cluster)
+    else:
         _create(supervisor, cluster)
     supervisor.start(_server(cluster))
     with _connect(cluster.sockets) as connection:
@@ -110,6 +112,21 @@ def _create(supervisor: Supervisor, cluster: _Cluster) -> None:
         cluster.program("initdb", f"--pgdata={unfinished}", *users, *rules, f"--lc-ctype={_find_character_types()}")
     )
     state_files.rename(unfinished, cluster.data)
+
+
+def _check_version(cluster: _Cluster) -> None:
+    """PostgreSQL reads only files of its own major version, and would say so in its log alone."""
+    made_by = (cluster.data / "PG_VERSION").read_text().strip()
+    answer = subprocess.run(
+        [cluster.programs / "postgres", "--version"], check=True, capture_output=True, text=True
+    ).stdout
+    installed = answer.split()[-1]
+    if installed.split(".")[0] != made_by:
+        raise CannotStart(
+            f"{cluster.data} was made by PostgreSQL {made_by}, and this release has {installed}. Dump the tables with "
+            "the release that made it, and restore them in an empty DATA_DIR: docs/deploy.md, Backup and upgrade on "
+            "one machine."
+        )
 
 
 def _find_character_types() -> str:
