@@ -3,6 +3,7 @@
 Of the pipeline, only this module and `sandbox.pool`, which reads what workers reply, load pydantic.
 """
 
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -32,8 +33,14 @@ def read_recipe(described: Mapping[str, Any]) -> Recipe:
 
 
 def write_recipe(recipe: Recipe) -> str:
-    """Return JSON that `read_recipe` reads."""
-    return adapt(Recipe).dump_json(recipe).decode()
+    """Return JSON that `read_recipe` reads, that of the last release, too, if it has all that the recipe asks for.
+
+    Default values are left out: during an upgrade and after a rollback, functions that lack a parameter refuse it.
+    """
+    described = adapt(Recipe).dump_python(recipe, mode="json", exclude_defaults=True)
+    for operation, written in zip(recipe.operations, described.get("operations", ()), strict=True):
+        written["kind"] = operation.kind
+    return json.dumps(described, separators=(",", ":"))
 
 
 def read_presets(described: Mapping[str, Mapping[str, Any]]) -> dict[str, Recipe]:

@@ -143,6 +143,24 @@ def test_a_recipe_is_the_same_after_writing_and_reading(recipe: Recipe) -> None:
     assert (kept, kept.hash) == (recipe, recipe.hash)
 
 
+@pytest.mark.parametrize(
+    "operation",
+    [
+        {"kind": "grayscale"},
+        {"kind": "pad", "width": 9, "height": 9},
+        {"kind": "watermark", "image": "6ba7b810-9dad-11d1-80b4-00c04fd430c8"},
+        {"kind": "resize", "width": 9, "gravity": {"x": 0.1, "y": 0.2}},
+    ],
+    ids=lambda operation: operation["kind"],
+)
+def test_what_is_stored_has_no_parameter_that_nobody_set_because_the_last_release_may_not_know_it(
+    operation: dict[str, Any],
+) -> None:
+    recipe = {"name": "x", "operations": [operation], "output": {"quality": 7}}
+
+    assert json.loads(write_recipe(read_recipe(recipe))) == recipe
+
+
 def test_a_color_may_be_written_in_capitals() -> None:
     flatten = [{"kind": "flatten", "background": "#FFAA00"}]
 

@@ -1271,6 +1271,15 @@ DEFECTS = (
         "::test_nothing_that_the_last_release_uses_is_dropped_renamed_or_narrowed",
     ),
     Defect(
+        name="recipe-with-every-default",
+        breaks=RELEASES,
+        file="shared_lib/pipeline/recipe_schema.py",
+        old=', mode="json", exclude_defaults=True)',
+        new=', mode="json")',
+        caught_by="tests/pipeline/test_recipe.py"
+        "::test_what_is_stored_has_no_parameter_that_nobody_set_because_the_last_release_may_not_know_it",
+    ),
+    Defect(
         name="old-mark-not-kept",
         breaks=RELEASES,
         file="shared_lib/database/migrations/versions/0031_announced_marks.py",
