@@ -19,6 +19,32 @@ export interface Failure {
   message: string
 }
 
+export interface FailedRendition {
+  name: string
+  error: Failure
+}
+
+export interface PaletteColor {
+  color: string
+  share: number
+}
+
+export interface ImageMetadata {
+  capturedAt: string | null
+  cameraMake: string | null
+  cameraModel: string | null
+  lensModel: string | null
+  colorSpace: string
+  profile: string | null
+  bitDepth: number
+  /** Of an animation. */
+  frames: number
+  palette: PaletteColor[]
+  thumbHash: string
+  blurHash: string
+  perceptualHash: string | null
+}
+
 export interface Image {
   uuid: string
   filename: string
@@ -31,24 +57,10 @@ export interface Image {
   width: number | null
   height: number | null
   sha256: string | null
-  metadata: {
-    capturedAt: string | null
-    cameraMake: string | null
-    cameraModel: string | null
-    lensModel: string | null
-    colorSpace: string
-    profile: string | null
-    bitDepth: number
-    /** Of an animation. */
-    frames: number
-    palette: { color: string; share: number }[]
-    thumbHash: string | null
-    blurHash: string
-    perceptualHash: string | null
-  } | null
+  metadata: ImageMetadata | null
   renditions: Rendition[]
   pendingRenditions: string[]
-  failedRenditions: { name: string; error: Failure }[]
+  failedRenditions: FailedRendition[]
   error: Failure | null
   attempts: number
 }
@@ -322,13 +334,13 @@ interface Order {
   expiresIn: number
 }
 
-export interface Signed {
+export interface SignedUrl {
   url: string
   /** Takes the place of the signature in every URL that a capability allows. */
   token: string | null
 }
 
-export async function sign(uuid: string, order: Order, signal: AbortSignal): Promise<Signed> {
+export async function sign(uuid: string, order: Order, signal: AbortSignal): Promise<SignedUrl> {
   return (await send("POST", `/api/v1/images/${uuid}/actions/sign`, order, { signal })).json()
 }
 
@@ -355,24 +367,24 @@ async function reserve<Reserved>(path: string, file: File, more: object = {}): P
 }
 
 /** An image that awaits its file, and where to PUT it. */
-export interface Reservation {
+export interface SignedUpload {
   uuid: string
   presignedUrl: string
   expiresAt: string
   headers: Record<string, string>
 }
 
-export function reserveUpload(file: File, sha256: string): Promise<Reservation> {
+export function reserveUpload(file: File, sha256: string): Promise<SignedUpload> {
   return reserve("upload-url", file, sha256 ? { sha256 } : {})
 }
 
-export interface MultipartPlan {
+export interface MultipartUploadPlan {
   uuid: string
   partSizeBytes: number
   partCount: number
 }
 
-export function beginMultipart(file: File): Promise<MultipartPlan> {
+export function beginMultipart(file: File): Promise<MultipartUploadPlan> {
   return reserve("multipart-upload", file)
 }
 

@@ -57,7 +57,7 @@ export const counts = computed(() => ({
 /** Uploads under way. Aborting one breaks off what it is doing. */
 const running = new Map<number, AbortController>()
 /** What the service has reserved for an upload. A later attempt goes on with it. */
-const reserved = new Map<number, api.Reservation | api.MultipartPlan>()
+const reserved = new Map<number, api.SignedUpload | api.MultipartUploadPlan>()
 let last = 0
 
 function change(id: number, changes: Partial<Upload>): void {
@@ -199,7 +199,7 @@ const wait = (seconds: number, signal?: AbortSignal) =>
 function put(work: Work, sha256: string): Promise<string> {
   const { id, file, report, signal } = work
   return persist(work, async () => {
-    const before = reserved.get(id) as api.Reservation | undefined
+    const before = reserved.get(id) as api.SignedUpload | undefined
     if (before && (await isStored(before.uuid, signal))) return before.uuid
     const isValid = before && Date.parse(before.expiresAt) > Date.now()
     const mine = isValid ? before : await api.reserveUpload(file, sha256) // not broken off: it has to be given back
@@ -225,7 +225,7 @@ async function isStored(uuid: string, signal: AbortSignal): Promise<boolean> {
 /** Put a large file into the store in parts. An interruption costs no more than a part. */
 async function putParts(work: Work): Promise<string> {
   const { id, file, report, signal } = work
-  const before = reserved.get(id) as api.MultipartPlan | undefined
+  const before = reserved.get(id) as api.MultipartUploadPlan | undefined
   if (before && (await persist(work, () => isStored(before.uuid, signal)))) return before.uuid
   const plan = before ?? (await persist(work, () => api.beginMultipart(file)))
   reserved.set(id, plan)
