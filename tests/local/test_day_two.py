@@ -1,4 +1,4 @@
-"""What the operator of one machine does after the first day: copy the data, move it, upgrade."""
+"""An operator's work on one machine after the first day: a copy of the data, a start on another release."""
 
 import subprocess
 from pathlib import Path
