@@ -321,6 +321,7 @@ class Runtime:
         return Ingestion(
             self.images,
             self.image_queries,
+            self.originals,
             self.tenants,
             self.inbox,
             self.gallery,

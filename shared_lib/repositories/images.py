@@ -67,7 +67,6 @@ class Images:
         self._insert(
             recipes,
             quotas or self._quotas,
-            durable=not hidden,  # the confirmation makes it durable
             uuid=uuid,
             filename=filename,
             description=description,
@@ -139,10 +138,8 @@ class Images:
         with acting_for(found.tenant):
             self.create(found.image, found.filename, None, found.size, quotas=NO_QUOTAS)
 
-    def _insert(
-        self, recipes: Sequence["Recipe"], quotas: Quotas, *, uuid: UUID, durable: bool = True, **columns: object
-    ) -> None:
-        with self._database.transaction(durable=durable) as tx:
+    def _insert(self, recipes: Sequence["Recipe"], quotas: Quotas, *, uuid: UUID, **columns: object) -> None:
+        with self._database.transaction() as tx:
             stocks.lock(tx, quotas)
             insert = self._choose(tx, recipes, quotas)
             if insert(lifecycle.INSERT_IMAGE, uuid=uuid, trace=tracing.current(), by=audit.current_caller(), **columns):

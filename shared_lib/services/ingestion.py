@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 from shared_lib.constraints import DEFAULT_TENANT
 from shared_lib.domain.images import ImageStatus
-from shared_lib.domain.uploads import PROBES, StoredObject, compose_upload_key, read_upload_key
+from shared_lib.domain.uploads import PROBES, Original, StoredObject, compose_upload_key, read_upload_key
 from shared_lib.errors import NotFound, Rejected, Unavailable
 from shared_lib.events import ImageRequested, ObjectsCreated, ProcessingRequested
 from shared_lib.limits import Limits
@@ -17,6 +17,7 @@ from shared_lib.pipeline.formats import sniff
 from shared_lib.pipeline.recipe import Recipe
 from shared_lib.repositories.image_queries import ImageQueries
 from shared_lib.repositories.images import Images
+from shared_lib.repositories.originals import BeingRemoved, Originals
 from shared_lib.repositories.tenants import Tenants
 from shared_lib.services.announcing import Announcer
 from shared_lib.storage.buckets import Gallery, Inbox
@@ -30,6 +31,7 @@ _PAUSE_SECONDS = 0.25
 class Ingestion:
     images: Images
     image_queries: ImageQueries
+    originals: Originals
     tenants: Tenants
     inbox: Inbox
     gallery: Gallery
@@ -45,7 +47,8 @@ class Ingestion:
 
         The object is the image's original, under its final key. What is no image goes to the inbox, and so does an
         original while an equal one is being deleted. An upload that is not confirmed never shows, whatever dies:
-        reconciliation deletes its row.
+        reconciliation deletes its row and with it the object. An object whose row PostgreSQL has lost in a crash is
+        deleted here, or, if this process dies with it, by the comparison of the gallery.
         """
         uuid, form = uuid4(), sniff(data)
         original = self.gallery.describe_original(data, form, self.images.tenant) if form else None
@@ -59,11 +62,19 @@ class Ingestion:
                 self._put_into_inbox(uuid, data, content_type)
             self._confirm(uuid, data, content_type)
         except Unavailable:
-            with suppress(Unavailable, NotFound):  # otherwise it stays hidden
-                self.images.delete(uuid)
+            self._withdraw(uuid, original if named else None)
             raise
         self.announcer.publish_best_effort(ProcessingRequested(uuid=uuid, tenant=self.images.tenant), wait=False)
         return uuid
+
+    def _withdraw(self, uuid: UUID, original: Original | None) -> None:
+        """Delete an upload that failed, as far as possible now. Otherwise it stays hidden until its row is deleted."""
+        with suppress(Unavailable, BeingRemoved):
+            try:
+                self.images.delete(uuid)
+            except NotFound:  # nothing but its row would have its original deleted
+                if original:
+                    self.originals.release(original.key, self.gallery.delete)
 
     def _confirm(self, uuid: UUID, data: bytes, content_type: str) -> None:
         """Show an upload that is stored.

@@ -9,6 +9,7 @@ LIFECYCLE = "shared_lib/repositories/lifecycle.py"
 PROCESSOR_TESTS = "tests/processing/test_processor.py"
 LATE_TESTS = "tests/processing/test_late_uploads.py"
 LOST_TESTS = "tests/processing/test_lost_answers.py"
+FAULT_TESTS = "tests/survival/test_faults.py"
 PRIVACY_TESTS = "tests/processing/test_privacy_reports.py"
 DIRECT_TESTS = "tests/processing/test_direct_uploads.py"
 LIFECYCLE_GUARDS = "tests/processing/test_lifecycle.py::test_a_change_whose_guard_is_not_met_changes_nothing"
@@ -143,6 +144,22 @@ DEFECTS = (
         old="status=ImageStatus.AWAITING_UPLOAD.value,\n                size=original.size,",
         new="status=ImageStatus.PENDING.value,\n                size=original.size,",
         caught_by=f"{LOST_TESTS}::test_a_refused_upload_never_appears_though_its_process_died_and_the_database_committed_it",
+    ),
+    Defect(
+        name="original-without-row-kept",
+        breaks="A refused upload never appears",
+        file="shared_lib/services/ingestion.py",
+        old="                    self.originals.release(original.key, self.gallery.delete)\n",
+        new="                    pass\n",
+        caught_by=f"{FAULT_TESTS}::test_an_upload_whose_row_is_lost_in_a_crash_is_refused_and_leaves_no_original",
+    ),
+    Defect(
+        name="row-in-the-inbox-lost",
+        breaks="A refused upload never appears",
+        file="shared_lib/repositories/images.py",
+        old="        with self._database.transaction() as tx:\n            stocks.lock(tx, quotas)",
+        new="        with self._database.transaction(durable=False) as tx:\n            stocks.lock(tx, quotas)",
+        caught_by=f"{FAULT_TESTS}::test_an_upload_that_goes_to_the_inbox_keeps_its_row_in_a_crash",
     ),
     Defect(
         name="doubtful-upload-forgotten",

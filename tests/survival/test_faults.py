@@ -3,16 +3,20 @@
 The service has the edge's cache in front, which forgets what is deleted and changed.
 """
 
+import hashlib
 import signal
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 from uuid import uuid4
 
 import psutil
 import pytest
 import requests
+from local.embedded import connect_store
 from service import Api, Platform, find_consumers, find_processes, make_photo, start_platform, wait_for
 
 from shared_lib.broker import Broker
@@ -221,3 +225,50 @@ def test_a_download_that_the_store_breaks_off_does_not_look_complete(machine: Pl
         finally:
             for store in stores:
                 store.send_signal(signal.SIGCONT)
+
+
+def upload_during_a_crash(machine: Platform, client: Api, data: bytes) -> requests.Response:
+    """Kill PostgreSQL while the API waits for the store, with the row inserted and the object not yet written.
+
+    What need not be durable is lost, because the process is stopped that writes it to the disk soon.
+    """
+    servers = find_processes(machine, name="postgres")
+    stopped = [*find_processes(machine, name="weed"), *(each for each in servers if "walwriter" in each.cmdline()[0])]
+    with ThreadPoolExecutor(1) as pool:
+        for each in stopped:
+            each.send_signal(signal.SIGSTOP)
+        try:
+            answer = pool.submit(client, "POST", "/images/actions/upload", files={"file": ("crash.jpg", data)})
+            time.sleep(0.5)
+            for each in servers:
+                each.kill()
+        finally:
+            for each in stopped:
+                with suppress(psutil.NoSuchProcess):
+                    each.send_signal(signal.SIGCONT)
+        return answer.result()
+
+
+def list_gallery(machine: Platform) -> set[str]:
+    pages = connect_store(machine.environment).get_paginator("list_objects_v2").paginate(Bucket="completed-images")
+    return {each["Key"] for page in pages for each in page.get("Contents", ())}
+
+
+def test_an_upload_whose_row_is_lost_in_a_crash_is_refused_and_leaves_no_original(
+    machine: Platform, client: Api
+) -> None:
+    def attempt() -> tuple[int, str]:
+        photo = make_photo()
+        return upload_during_a_crash(machine, client, photo).status_code, hashlib.sha256(photo).hexdigest()
+
+    # The row is there if something durable has committed in that half second.
+    _, sha256 = wait_for(attempt, lambda tried: tried[0] == 503, seconds=60)
+
+    assert f"originals/{sha256}.jpg" not in list_gallery(machine)
+
+
+def test_an_upload_that_goes_to_the_inbox_keeps_its_row_in_a_crash(machine: Platform, client: Api) -> None:
+    response = upload_during_a_crash(machine, client, b"no image")
+
+    assert response.status_code == 200
+    assert client.await_end(response.json()["data"]["uuid"])["error"]["code"] == "unsupported_format"
