@@ -206,7 +206,7 @@ def serve_edge(data: Path, port: int) -> Iterator[str]:
     """Run nginx as under Compose, with the function at this port behind it."""
     with Names() as names:
         names.address = "127.0.0.1"
-        hosts = ROOT / "infra/compose/hosts.conf"
+        hosts = ROOT / "infra/compose/hosts-anonymous.conf"
         with run_edge(
             data / "nginx", BACKENDS["compose"], backend_port=port, dns_port=names.port, hosts=hosts
         ) as address:

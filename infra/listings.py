@@ -9,8 +9,9 @@ from pathlib import Path
 from infra.functions import MANIFESTS, ROOT, Function, list_functions, manifest_files
 from infra.regions import fill
 
+COMPOSE = ROOT / "infra/compose/functions.yml"
 COMPOSE_NAMES = {"process-image": "processor"}
-"""Services of docker-compose.yml that are not named after their function."""
+"""Services of Compose that are not named after their function. docker-compose.yml defines these."""
 
 ROLES = {"events": "worker", "delivery": "delivery", "reconcile-images": "reconciler", "report-state": "reporter"}
 """Roles in the database of a component's functions, or of one function. The others have the role of the API."""
@@ -22,12 +23,12 @@ def generate() -> dict[Path, str]:
         MANIFESTS / "kustomization.yaml": fill(
             MANIFESTS / "kustomization.yaml", manifests=(f"  - {path.name}\n" for path in manifest_files())
         ),
-        ROOT / "docker-compose.yml": fill(
-            ROOT / "docker-compose.yml",
+        COMPOSE: fill(
+            COMPOSE,
             **{
                 "public functions": (_dependency(each) for each in functions if each.is_public),
                 "event functions": (_dependency(each) for each in functions if not each.endpoint),
-                "functions": map(_compose_service, functions),
+                "functions": (_compose_service(each) for each in functions if each.name not in COMPOSE_NAMES),
             },
         ),
         ROOT / "infra/openfaas/stack.yaml": fill(
@@ -37,15 +38,15 @@ def generate() -> dict[Path, str]:
 
 
 def _dependency(function: Function) -> str:
-    return f"      {name_in_compose(function)}: {{condition: service_healthy}}\n"
+    return f"      {_name_in_compose(function)}: {{condition: service_healthy}}\n"
 
 
-def name_in_compose(function: Function) -> str:
+def _name_in_compose(function: Function) -> str:
     return COMPOSE_NAMES.get(function.name, function.name)
 
 
 def _compose_service(function: Function) -> str:
-    return f"\n  {name_in_compose(function)}:\n    <<: *function\n{_environment(function)}"
+    return f"\n  {function.name}:\n    <<: *function\n{_environment(function)}"
 
 
 def _environment(function: Function) -> str:

@@ -4,17 +4,18 @@ from pathlib import Path
 
 import yaml
 
-from infra.functions import ROOT, list_functions
-from infra.listings import name_in_compose
+from infra.functions import ROOT
 
 RULES = ROOT / "infra/k8s/components/monitoring/rules.yaml"
 FOLDER = ROOT / "infra/compose/monitoring"
+FUNCTIONS = ("functions", "processor", "reconciler", "report-state")
+"""Services of Compose that run functions."""
 HEADER = "# Written by `make contracts`. Do not edit.\n"
 
 
 def generate() -> dict[Path, str]:
     groups = yaml.safe_load(RULES.read_text())["spec"]["groups"]
-    counted = [f"{name_in_compose(each)}:8080" for each in list_functions()]
+    counted = [f"{name}:8080" for name in FUNCTIONS]
     scrapes = [
         {"job_name": "functions", "metrics_path": "/_/metrics", "static_configs": [{"targets": counted}]},
         {"job_name": "state", "metrics_path": "/metrics", "static_configs": [{"targets": ["report-state:8080"]}]},

@@ -8,6 +8,7 @@ ROOT = Path(__file__).parent.parent
 PLACES = (
     "docker-compose.yml",
     "functions/Dockerfile",
+    "infra/compose/*.yml",
     "infra/k8s/base/*.yaml",
     "infra/k8s/overlays/*/*.yaml",
     "infra/knative/*.yaml",

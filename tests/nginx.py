@@ -18,6 +18,7 @@ HOSTS = EDGE / "hosts.conf"
 BACKENDS = {
     "cluster": EDGE / "backend.conf",
     "compose": ROOT / "infra/compose/backend.conf",
+    "functions": ROOT / "infra/compose/backend-functions.conf",  # Compose with a container for each function
     "openfaas": ROOT / "infra/openfaas/backend.conf",
 }
 

@@ -1,4 +1,6 @@
-"""Serve all functions that take events on one port, each below a path: `/process-image`.
+"""Serve functions that take events on one port, each below a path: `python -m infra.local.consumers process-image`.
+
+All of them, if none is named.
 
 This replaces their pods. Each function is loaded as in its container, but all share one process, in which each has
 threads of its own. So neither a long comparison nor a backlog of images delays another function's events.
@@ -6,7 +8,8 @@ threads of its own. So neither a long comparison nor a backlog of images delays 
 If there is a cache on this machine, the gateway calls PURGES after each request that may have changed something.
 """
 
-from collections.abc import Iterable
+import sys
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 import functions_framework
@@ -14,8 +17,9 @@ from werkzeug.exceptions import NotFound
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 from infra.local.edge import PURGES
-from infra.local.hosts import is_local
+from infra.local.hosts import choose_scrapers
 from infra.local.manifests import ROOT, Manifests, Service
+from infra.local.settings import Settings
 from shared_lib import runtime, server
 from shared_lib.server.limiter import Limiter
 
@@ -41,8 +45,9 @@ def load(service: Service) -> "WSGIApplication":
     return serve
 
 
-def main() -> None:
-    services = {f"/{each.name}": each for each in Manifests.read(ROOT / "infra/knative").services if each.takes_events}
+def main(names: Collection[str]) -> None:
+    found = [each for each in Manifests.read(ROOT / "infra/knative").services if each.takes_events]
+    services = {f"/{each.name}": each for each in found if not names or each.name in names}
     applications = {PURGES: purge} | {path: load(service) for path, service in services.items()}
     functions = DispatcherMiddleware(NotFound(), applications)
     # No event is refused: its source limits how many are in flight, and a refusal would use up a retry.
@@ -53,8 +58,9 @@ def main() -> None:
     def select(scope: "HTTPScope") -> Limiter:
         return limiters.get("/" + scope["path"].split("/")[1], others)
 
-    server.run(server.expose_metrics(functions, to=is_local), select, (*limiters.values(), others))
+    application = server.answer_probes(functions, scrapes=choose_scrapers(Settings.from_environment()))
+    server.run(application, select, (*limiters.values(), others))
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

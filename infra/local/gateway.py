@@ -1,8 +1,9 @@
 """Serve all public functions on one port, by the rules of the HTTPRoutes.
 
-This replaces a gateway and Knative's ingress. Each function is loaded as in its container, but all share one process,
-in which each has threads and a queue of its own: one that is busy doesn't delay the others. A function sees the
-rewritten host instead of the caller's, as in a cluster. Requests for hosts other than this machine get status 421.
+This replaces a gateway and Knative's ingress, for `make run` and Compose. Each function is loaded as in its container,
+but all share one process, in which each has threads and a queue of its own: one that is busy doesn't delay the others.
+A function sees the rewritten host instead of the caller's, as in a cluster. Requests for hosts other than this machine
+get status 421.
 """
 
 import re
@@ -17,7 +18,7 @@ import functions_framework
 import urllib3
 
 from infra.local import event_report
-from infra.local.hosts import KnownHosts, is_local, read_name
+from infra.local.hosts import KnownHosts, choose_scrapers, read_name
 from infra.local.manifests import ROOT, Manifests, PathMatch, RouteMatch
 from infra.local.settings import Settings
 from shared_lib import runtime, server
@@ -207,7 +208,7 @@ def main() -> None:
         host = gateway.select(scope["method"], root + _path_of(scope["raw_path"].decode("latin-1")))
         return limiters[host] if host else others
 
-    application = server.expose_metrics(gateway, to=is_local)
+    application = server.answer_probes(gateway, scrapes=choose_scrapers(settings))
     if settings.edge_token:
         application = restore_client(application, settings.edge_token)
     server.run(application, select, (*limiters.values(), others))

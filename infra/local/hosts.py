@@ -5,12 +5,14 @@ its own: the owner of a name can point it at this machine, and the browser would
 site.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from infra.local.settings import Settings
 from shared_lib.addresses import is_loopback
+from shared_lib.server import is_direct
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -19,6 +21,11 @@ if TYPE_CHECKING:
 def is_local(environ: "WSGIEnvironment") -> bool:
     """Return whether a request was sent by this machine."""
     return is_loopback(environ.get("REMOTE_ADDR", ""))
+
+
+def choose_scrapers(settings: Settings) -> "Callable[[WSGIEnvironment], bool]":
+    """Return which requests may read metrics."""
+    return is_direct if settings.metrics_for == "network" else is_local
 
 
 class KnownHosts:

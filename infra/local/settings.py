@@ -50,6 +50,8 @@ class Settings(BaseModel):
     purges_url: Address = Field(None, description="where requests have caches forget at once what they changed")
     eventing_port: int | None = Field(None, description="where the process of the event sources reports on them")
     webhook_token: Address = Field(None, description="sent by the embedded store to authenticate change notifications")
+    metrics_for: Literal["machine", "network"] = "machine"
+    """Who may read `/_/metrics`: this machine only, or whoever reaches the port without a proxy, as under Compose."""
     inherited: dict[str, str] = Field(default_factory=dict, description="the whole environment, for child processes")
 
     @property

@@ -53,11 +53,11 @@ def serve_function() -> None:
     limiter = Limiter(Serving.read().threads, shed="cloudevent" not in function.view_functions)
     probes = Limiter(1)  # of its own, so that a busy function still passes
     own = (*PROBES, METRICS)
-    run(_answer_probes(function), lambda scope: probes if scope["path"] in own else limiter, (limiter, probes))
+    run(answer_probes(function), lambda scope: probes if scope["path"] in own else limiter, (limiter, probes))
 
 
 def create_app() -> "WSGIApplication":
-    return _answer_probes(_load_function())
+    return answer_probes(_load_function())
 
 
 def _load_function() -> "Flask":
@@ -66,26 +66,34 @@ def _load_function() -> "Flask":
     return function
 
 
-def _answer_probes(function: "WSGIApplication") -> "WSGIApplication":
+def is_direct(environ: "WSGIEnvironment") -> bool:
+    """Return whether a request came by no gateway: what comes through one, or through Knative, has X-Forwarded-For."""
+    return "HTTP_X_FORWARDED_FOR" not in environ
+
+
+def answer_probes(
+    application: "WSGIApplication", *, scrapes: Callable[["WSGIEnvironment"], bool] = is_direct
+) -> "WSGIApplication":
+    """Answer the platforms' probes, and scrapes of what this process has counted, if they are permitted.
+
+    By default it exposes its metrics only to who reaches the container itself.
+    """
+
     def serve(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         if environ["PATH_INFO"] not in PROBES:
-            return function(environ, start_response)
+            return application(environ, start_response)
         if environ["PATH_INFO"] == READY and not runtime.current().schema.is_reached():
             return _report_old_tables(start_response)
         return _report_state(start_response)
 
-    return expose_metrics(serve, to=lambda environ: "HTTP_X_FORWARDED_FOR" not in environ)
+    return _expose_metrics(serve, scrapes)
 
 
-def expose_metrics(application: "WSGIApplication", *, to: Callable[["WSGIEnvironment"], bool]) -> "WSGIApplication":
-    """Answer scrapes of what this process has counted, if they are permitted.
-
-    What comes through a gateway or Knative has X-Forwarded-For, so a container exposes its metrics only to who reaches
-    the pod itself.
-    """
-
+def _expose_metrics(
+    application: "WSGIApplication", is_permitted: Callable[["WSGIEnvironment"], bool]
+) -> "WSGIApplication":
     def serve(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        if environ["PATH_INFO"] != METRICS or not to(environ):
+        if environ["PATH_INFO"] != METRICS or not is_permitted(environ):
             return application(environ, start_response)
         start_response("200 OK", [("Content-Type", exposition.CONTENT_TYPE)])
         return [exposition.write_counted()]

@@ -38,13 +38,13 @@ READ = b"GET /api-docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: localhost\r\n\r\n"
 @pytest.fixture
 def edge(platform: Platform, tmp_path: Path) -> Iterator[Address]:
     """Run nginx as Compose does, with the whole service behind it, which selects the function once more."""
-    backend = tmp_path / "backend.conf"
-    backend.write_text(BACKENDS["compose"].read_text().replace("Host $function", "Host localhost"))
-    hosts = ROOT / "infra/compose/hosts.conf"
+    hosts = ROOT / "infra/compose/hosts-anonymous.conf"
     port = urlsplit(platform.url).port or 0
     with Names() as names:
         names.address = "127.0.0.1"
-        with run_edge(tmp_path / "nginx", backend, backend_port=port, dns_port=names.port, hosts=hosts) as url:
+        with run_edge(
+            tmp_path / "nginx", BACKENDS["compose"], backend_port=port, dns_port=names.port, hosts=hosts
+        ) as url:
             yield "127.0.0.1", urlsplit(url).port or 0
 
 

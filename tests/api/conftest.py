@@ -46,7 +46,7 @@ def nginx_edge(single_function: Address, tmp_path_factory: pytest.TempPathFactor
     with Names() as names:
         names.address, port = single_function
         folder = tmp_path_factory.mktemp("edge") / "nginx"
-        hosts = ROOT / "infra/compose/hosts.conf"
+        hosts = ROOT / "infra/compose/hosts-anonymous.conf"
         with run_edge(folder, BACKENDS["compose"], backend_port=port, dns_port=names.port, hosts=hosts) as url:
             yield "127.0.0.1", urlsplit(url).port or 0
 

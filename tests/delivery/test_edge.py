@@ -34,7 +34,7 @@ def edge(
     folder = tmp_path_factory.mktemp("edge") / "nginx"
     with serve_function(platform, "deliver_image", **more) as port, Names() as names:
         names.address = "127.0.0.1"
-        backend = BACKENDS["compose"]
+        backend = BACKENDS["functions"]
         with run_edge(folder, backend, backend_port=port, dns_port=names.port, hosts=HOSTS) as url:
             yield Edge(url, folder)
 

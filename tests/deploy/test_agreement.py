@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import jsonschema
 import pytest
 import yaml
+from deploy import compose
 from deploy.cluster import FUNCTIONS, OVERLAYS, ROOT, Object, of_kind, overlay, pods, services
 from pydantic import TypeAdapter
 
@@ -39,10 +40,14 @@ REQUIRED = {name for name, field in VARIABLES.items() if field.is_required()}
 REGISTRY = "registry.example.com/"
 IMAGE = f"image-processing/functions:{VERSION}"
 SOURCES = {name.replace("_", "-"): f"{name}/main.py" for name in FUNCTIONS}
-NOT_SETTINGS = {"FUNCTION_SOURCE", "THREADS", "SECRETS_DIR"}  # of the server; where settings are read
+NOT_SETTINGS = {"FUNCTION_SOURCE", "THREADS", "SECRETS_DIR", "METRICS_FOR"}  # of the server; where settings are read
 
 SKAFFOLD = yaml.safe_load((ROOT / "skaffold.yaml").read_text())
-COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+COMPOSE = compose.load()
+EACH_ITS_OWN = compose.load("functions")
+COMPOSED = {
+    name: compose.load(*names) for name, names in {"default": (), **{each: (each,) for each in compose.FILES}}.items()
+}
 OPENFAAS = yaml.safe_load((ROOT / "infra/openfaas/stack.yaml").read_text())
 DURATION = TypeAdapter(timedelta)
 DOCKERFILES = [ROOT / "functions/Dockerfile", ROOT / "infra/compose/Dockerfile"]
@@ -52,9 +57,10 @@ def dashed(names: set[str]) -> set[str]:
     return {name.replace("_", "-") for name in names}
 
 
-def composed_functions() -> dict[str, Object]:
-    """Return the services of Compose that run from the image of all functions."""
-    return {name: each for name, each in COMPOSE["services"].items() if each["image"] == IMAGE}
+def composed_functions(composed: Object) -> dict[str, Object]:
+    """Return the services of Compose that run functions."""
+    found = {name: each for name, each in composed["services"].items() if each["image"] == IMAGE}
+    return {name: each for name, each in found.items() if name not in ("bootstrap", "event-source")}
 
 
 def environment_of(name: str) -> dict[str, str]:
@@ -136,15 +142,53 @@ def test_skaffold_builds_the_one_image() -> None:
     assert [each["image"] for each in SKAFFOLD["build"]["artifacts"]] == [IMAGE.partition(":")[0]]
 
 
-def test_each_function_is_a_service_of_compose() -> None:
-    running = {
-        name: each["environment"]["FUNCTION_SOURCE"]
-        for name, each in composed_functions().items()
-        if name != "bootstrap"
-    }
+def test_compose_builds_the_one_image() -> None:
+    for composed in COMPOSED.values():
+        built = {name for name, each in composed["services"].items() if "build" in each}
+        assert built == {"bootstrap", "tests"}
+
+
+def test_compose_starts_at_most_ten_containers_by_default() -> None:
+    assert len(compose.list_started(COMPOSE)) <= 10
+
+
+def test_the_containers_of_compose_run_every_function() -> None:
+    """One has all with a route, one repairs, and one processes. Prometheus alone reads the state."""
+    services = compose.load("monitoring")["services"]
+    events = {name for name in SOURCES if services["reconciler"]["command"].count(name)}
+    alone = {services[name]["environment"]["FUNCTION_SOURCE"] for name in ("processor", "report-state")}
+
+    assert services["functions"]["command"] == ["python", "-m", "infra.local.gateway"]
+    public = {each.name for each in list_functions() if each.is_public}
+    assert public | events | {name for name, source in SOURCES.items() if source in alone} == SOURCES.keys()
+
+
+def test_each_function_can_have_a_container_of_compose() -> None:
+    running = {name: each["environment"]["FUNCTION_SOURCE"] for name, each in composed_functions(EACH_ITS_OWN).items()}
 
     assert running == {"processor" if name == "process-image" else name: source for name, source in SOURCES.items()}
-    assert [name for name, each in composed_functions().items() if "build" in each] == ["bootstrap"]
+
+
+def test_containers_of_compose_are_alike() -> None:
+    common, alone = COMPOSE["x-functions"], EACH_ITS_OWN["x-function"]
+    settings, others = COMPOSE["x-settings"], EACH_ITS_OWN["x-settings"]
+
+    assert {**alone, "working_dir": "/"} == common
+    assert {**others, "DATABASE_URL": settings["DATABASE_URL"]} == settings
+    assert urlsplit(others["DATABASE_URL"]).username == "images_app"
+
+
+def test_the_example_has_every_variable_of_compose_with_its_default() -> None:
+    texts = [
+        path.read_text() for path in (ROOT / "docker-compose.yml", *sorted((ROOT / "infra/compose").glob("*.yml")))
+    ]
+    used = {found for text in texts for found in re.findall(r"\$\{(\w+):-((?:[^{}]|\$\{[^}]*\})*)\}", text)}
+    lines = (ROOT / ".env.example").read_text().splitlines()
+    example = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
+    tracing = {"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_TRACES_SAMPLER_ARG"}  # infra/compose/monitoring.yml sets them
+    defaults = {name: default.replace("${LISTEN:-localhost:5000}", "localhost:5000") for name, default in sorted(used)}
+    assert {name: value for name, value in defaults.items() if name not in tracing} == example
 
 
 def test_each_function_is_a_function_of_openfaas() -> None:
@@ -154,11 +198,13 @@ def test_each_function_is_a_function_of_openfaas() -> None:
     assert {each["image"] for each in OPENFAAS["functions"].values()} == {IMAGE}
 
 
-def test_the_event_source_under_compose_finds_every_sink() -> None:
-    plan = Plan.model_validate_json(COMPOSE["services"]["event-source"]["command"][-1])
+@pytest.mark.parametrize("composed", [COMPOSE, EACH_ITS_OWN], ids=["compact", "functions"])
+def test_the_event_source_under_compose_finds_every_sink(composed: Object) -> None:
+    source = composed["services"]["event-source"]
+    plan = Plan.model_validate_json(source["command"][-1])
     hosts = {urlsplit(plan.address(sink)).hostname for sink in Manifests.read(ROOT / plan.manifests).sinks}
 
-    assert hosts == COMPOSE["services"]["event-source"]["depends_on"].keys()
+    assert hosts == source["depends_on"].keys()
 
 
 def _sinks(source: Object) -> Iterator[Object]:
@@ -215,7 +261,7 @@ def test_each_component_connects_to_the_database_as_a_role_of_its_own() -> None:
         [container] = in_cluster[name]["spec"]["template"]["spec"]["containers"]
         [secret] = [each["secretRef"]["name"] for each in container["envFrom"] if "secretRef" in each]
         assert secret.rpartition("-")[0] == component, name
-        composed = COMPOSE["services"]["processor" if name == "process-image" else name]
+        composed = EACH_ITS_OWN["services"]["processor" if name == "process-image" else name]
         assert urlsplit(composed["environment"]["DATABASE_URL"]).username == ROLES[component], name
         if name != "bootstrap":
             variable = f"DATABASE_{'APP' if component == 'api' else component.upper()}_URL"
@@ -234,7 +280,7 @@ def test_functions_have_only_known_variables(name: str) -> None:
 @pytest.mark.parametrize(
     "environment",
     [
-        *(each["environment"] for each in composed_functions().values()),
+        *(each["environment"] for composed in COMPOSED.values() for each in composed_functions(composed).values()),
         *(each["environment"] for each in OPENFAAS["functions"].values()),
     ],
 )
@@ -307,13 +353,14 @@ def test_all_pods_together_open_fewer_connections_than_postgresql_allows() -> No
 def test_compose_with_many_processors_opens_fewer_connections_than_postgresql_allows() -> None:
     processors = 50
     default = settings.Database.model_fields["pool_size"].default
-    pools = {
-        name: int(each.get("environment", {}).get("DATABASE_POOL_SIZE", default))
-        for name, each in composed_functions().items()
-    }
-    opened = sum(pools.values()) + (processors - 1) * pools["processor"]
+    for composed in COMPOSED.values():
+        pools = {
+            name: int(each["environment"].get("DATABASE_POOL_SIZE", default))
+            for name, each in composed_functions(composed).items()
+        }
+        opened = sum(pools.values()) + (processors - 1) * pools["processor"]
 
-    assert opened + SPARE_CONNECTIONS <= most_connections(COMPOSE["services"]["postgres"]["command"])
+        assert opened + SPARE_CONNECTIONS <= most_connections(composed["services"]["postgres"]["command"])
 
 
 def test_a_run_on_one_machine_opens_fewer_connections_than_postgresql_allows() -> None:
@@ -378,7 +425,7 @@ def test_a_pod_has_memory_for_all_its_workers(name: str) -> None:
 def images() -> Iterator[str]:
     for name in OVERLAYS:
         yield from (each["image"] for pod in pods(overlay(name)).values() for each in pod["containers"])
-    yield from (each["image"] for each in COMPOSE["services"].values())
+    yield from (each["image"] for composed in COMPOSED.values() for each in composed["services"].values())
     for path in DOCKERFILES:
         yield from re.findall(r"^ARG PYTHON=(.+)$", path.read_text(), re.MULTILINE)
         bases = re.findall(r"^FROM (\S+)", path.read_text(), re.MULTILINE)
@@ -417,8 +464,8 @@ def test_both_dockerfiles_use_the_same_python() -> None:
 
 @pytest.mark.parametrize(
     ("schema", "content"),
-    [("skaffold-v4beta13.json", SKAFFOLD), ("compose.json", COMPOSE)],
-    ids=["skaffold", "compose"],
+    [("skaffold-v4beta13.json", SKAFFOLD), *(("compose.json", each) for each in COMPOSED.values())],
+    ids=["skaffold", *(f"compose-{name}" for name in COMPOSED)],
 )
 def test_files_of_skaffold_and_compose_are_valid(schema: str, content: Object) -> None:
     definition: dict[str, Any] = json.loads((SCHEMAS / schema).read_text())

@@ -71,9 +71,9 @@ def edge(function: Function, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     with Names() as names:
         names.address = "127.0.0.2"
         folder = tmp_path_factory.mktemp("edge") / "nginx"
-        hosts = ROOT / "infra/compose/hosts.conf"
+        hosts = ROOT / "infra/compose/hosts-anonymous.conf"
         with run_edge(
-            folder, BACKENDS["compose"], backend_port=function.server_port, dns_port=names.port, hosts=hosts
+            folder, BACKENDS["functions"], backend_port=function.server_port, dns_port=names.port, hosts=hosts
         ) as url:
             yield url
 

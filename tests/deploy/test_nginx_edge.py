@@ -80,7 +80,9 @@ def test_the_edge_follows_a_backend_that_moves_to_another_address(
     variant: str, names: Names, backends: list[Backend], tmp_path: Path
 ) -> None:
     def request(url: str, method: str = "GET") -> list[str]:
-        return requests.request(method, f"{url}/api/v1/images?x=%2F", timeout=10).text.split(" ")
+        return requests.request(
+            method, f"{url}/api/v1/images?x=%2F", headers={"Host": "localhost"}, timeout=10
+        ).text.split(" ")
 
     names.address = "127.0.0.2"
     port = backends[0].server_port
@@ -94,12 +96,14 @@ def test_the_edge_follows_a_backend_that_moves_to_another_address(
 
 HOSTS = {
     "cluster": "list-images.image-processing.svc.cluster.local",
-    "compose": "list-images",
+    "compose": "localhost",
+    "functions": "list-images",
     "openfaas": "list-images",
 }
 PATHS = {
     "cluster": "/api/v1/images?x=%2F",
     "compose": "/api/v1/images?x=%2F",
+    "functions": "/api/v1/images?x=%2F",
     "openfaas": "/function/list-images/api/v1/images?x=%2F",
 }
 
@@ -107,9 +111,9 @@ PATHS = {
 @pytest.fixture
 def edge(names: Names, backends: list[Backend], tmp_path: Path) -> Iterator[tuple[str, int]]:
     names.address = "127.0.0.2"
-    port, hosts = backends[0].server_port, ROOT / "infra/compose/hosts.conf"
+    port, hosts = backends[0].server_port, ROOT / "infra/compose/hosts-anonymous.conf"
     folder = tmp_path / "nginx"
-    with run_edge(folder, BACKENDS["compose"], backend_port=port, dns_port=names.port, hosts=hosts) as url:
+    with run_edge(folder, BACKENDS["functions"], backend_port=port, dns_port=names.port, hosts=hosts) as url:
         yield "127.0.0.1", urlsplit(url).port or 0
 
 
@@ -138,10 +142,10 @@ def test_slow_senders_cannot_exhaust_the_edge(edge: tuple[str, int]) -> None:
 
 def test_a_full_edge_still_answers_health_checks(names: Names, backends: list[Backend], tmp_path: Path) -> None:
     names.address = "127.0.0.2"
-    port, hosts = backends[0].server_port, ROOT / "infra/compose/hosts.conf"
+    port, hosts = backends[0].server_port, ROOT / "infra/compose/hosts-anonymous.conf"
     started = run_edge(
         tmp_path / "nginx",
-        BACKENDS["compose"],
+        BACKENDS["functions"],
         backend_port=port,
         dns_port=names.port,
         hosts=hosts,
@@ -223,7 +227,7 @@ def test_a_client_cannot_choose_the_address_that_the_edge_passes_on(
         (proxy, f"{forged}, {behind}, 192.168.0.7"): behind,
     }
     names.address = "127.0.0.2"
-    port, hosts, backend = backends[0].server_port, ROOT / "infra/compose/hosts.conf", BACKENDS["compose"]
+    port, hosts, backend = backends[0].server_port, ROOT / "infra/compose/hosts-anonymous.conf", BACKENDS["functions"]
     started = run_edge(tmp_path / "nginx", backend, backend_port=port, dns_port=names.port, hosts=hosts, proxies=proxy)
     with started as url:
         address = "127.0.0.1", urlsplit(url).port or 0

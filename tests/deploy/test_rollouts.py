@@ -168,7 +168,7 @@ def answering(status: int) -> Iterator[int]:
 @pytest.mark.parametrize(("status", "healthy"), [(200, True), (204, True), (503, False)])
 def test_composes_probe_reads_the_status_without_starting_python(status: int, *, healthy: bool) -> None:
     compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
-    kind, *command = compose["x-function"]["healthcheck"]["test"]
+    kind, *command = compose["x-functions"]["healthcheck"]["test"]
     assert (kind, command[0]) == ("CMD", "bash")
 
     with answering(status) as port:
