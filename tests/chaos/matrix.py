@@ -16,6 +16,7 @@ from shared_lib.errors import Unavailable
 
 LEAD_SECONDS = 4.0  # of load before the fault
 SETTLE_SECONDS = 300.0
+END_SECONDS = 900.0  # what was deleted while the clock was ahead is erased when the time has caught up
 PROBE_SECONDS = 1.0
 # Shorter than the defaults (20 s, 30 s, 1 h), so that a cell takes less time. Reconciliation runs every minute.
 SETTINGS = {
@@ -149,7 +150,7 @@ class Matrix:
 
     def _settle(self, *, at_end: bool) -> float:
         """Wait until nothing is left to be done, and return that time."""
-        deadline = time.monotonic() + SETTLE_SECONDS
+        deadline = time.monotonic() + (END_SECONDS if at_end else SETTLE_SECONDS)
         while time.monotonic() < deadline:
             try:
                 if not self.audit.find_unsettled(self.history, at_end=at_end):
