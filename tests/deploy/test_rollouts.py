@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from deploy.cluster import OVERLAYS, Object, combine, of_kind, overlay, services
+from deploy.cluster import OVERLAYS, Object, build, combine, of_kind, overlay, services
 from service import ROOT
 
 GUIDE = (ROOT / "docs/deploy.md").read_text()
@@ -31,8 +31,10 @@ def requests_of(objects: list[Object], pods: str) -> tuple[int, float, float]:
     count, processor, memory = 0, 0.0, 0.0
     for service in services(objects).values():
         template = service["spec"]["template"]
+        annotations = template["metadata"]["annotations"]
         # A new Revision starts one pod, whatever its smallest number.
-        here = max(1, int(template["metadata"]["annotations"][f"autoscaling.knative.dev/{pods}"]))
+        initial = int(annotations.get("autoscaling.knative.dev/initial-scale", "1"))
+        here = max(initial, int(annotations[f"autoscaling.knative.dev/{pods}"]))
         resources = template["spec"]["containers"][0]["resources"]["requests"]
         count += here
         processor += here * (cores(resources["cpu"]) + QUEUE_PROXY_CORES)
@@ -54,6 +56,45 @@ def test_the_guide_says_what_a_rollout_and_the_largest_scale_request(pods: str, 
 
     count, processor, memory = requests_of(defaulted(overlay("production")), pods)
     assert written.groups() == (str(count), f"{processor:.1f}", f"{memory:.1f}")
+
+
+def add(folder: Path, component: str) -> list[Object]:
+    """Build the sample overlay with one more component."""
+    k8s = Path("../" * len(folder.parts[1:])) / (ROOT / "infra/k8s").relative_to("/")
+    content = {"resources": [f"{k8s / 'overlays/production'}"], "components": [f"{k8s / 'components' / component}"]}
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(content))
+    return defaulted(build(folder))
+
+
+def test_functions_that_few_call_can_be_left_out_of_a_rollout(tmp_path: Path) -> None:
+    written = re.search(
+        r"`initial-scale-zero` a rollout starts (\d+)\s+pods,\s+([\d.]+)\s+cores\s+and\s+([\d.]+)", GUIDE
+    )
+    assert written
+
+    count, processor, memory = requests_of(add(tmp_path, "initial-scale-zero"), "min-scale")
+    assert written.groups() == (str(count), f"{processor:.1f}", f"{memory:.1f}")
+    [zero] = re.findall(
+        r'allow-zero-initial-scale: "(\w+)"', (ROOT / "infra/k8s/prerequisites/kustomization.yaml").read_text()
+    )
+    assert zero == "true"
+
+
+def test_what_visitors_wait_for_can_be_kept_warm(tmp_path: Path) -> None:
+    found = services(add(tmp_path, "warm"))
+    annotations = {name: each["spec"]["template"]["metadata"]["annotations"] for name, each in found.items()}
+    kept = {name for name, each in annotations.items() if each["autoscaling.knative.dev/min-scale"] != "0"}
+    stays = {
+        name
+        for name, each in annotations.items()
+        if each.get("autoscaling.knative.dev/scale-to-zero-pod-retention-period") == "15m"
+    }
+
+    assert kept == {"serve-gallery", "list-images", "get-image", "deliver-image", "upload-image"}
+    components = {name: each["metadata"]["labels"]["app.kubernetes.io/component"] for name, each in found.items()}
+    assert stays >= {name for name, component in components.items() if component in ("api", "delivery")} - {
+        "upload-image"
+    }
 
 
 def test_the_quota_allows_the_largest_scale_beside_a_rollout() -> None:
