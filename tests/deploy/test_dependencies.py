@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from importlib import metadata
@@ -115,6 +116,18 @@ def test_a_release_is_checked_for_advisories_about_every_locked_file() -> None:
 
     assert {*re.findall(r"--requirement (\S+)", command)} == LOCKED.keys()
     assert "--strict" in command  # a version that PyPI does not know is not taken for sound
+
+
+def test_locked_files_are_all_that_is_installed_and_nothing_of_it_is_missing() -> None:
+    needs = subprocess.run(
+        [sys.executable, "-m", "pip", "check"], check=False, capture_output=True, text=True
+    ).stdout.splitlines()
+    services = tuple(re.findall(r"^([\w-]+)==", (ROOT / "infra/local/services.txt").read_text(), re.MULTILINE))
+
+    assert [line for line in needs if not line.startswith((*services, "No broken"))] == []
+    for file, commands in installations().items():
+        for command in commands:
+            assert "--no-deps" in command, f"{file}: {command}"
 
 
 def test_nothing_is_installed_without_hashes() -> None:
